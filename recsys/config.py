@@ -1,0 +1,479 @@
+"""The settings of a job: one YAML file, decoded strictly, every field with its unit and its range.
+
+It knows nothing of files other than the config itself, and starts nothing.
+"""
+
+import datetime as dt
+import difflib
+import hashlib
+import io
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from recsys.errors import ConfigError
+
+Format = Literal["parquet", "csv", "jsonl"]
+Precision = Literal["fp32", "bf16", "fp16"]
+Positive = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+#: Settings that change where or how fast a night runs, never its lists: they are left out of the digest.
+EXECUTION_ONLY = {
+    "storage": True,
+    "encoder": {"num_workers": True, "use_gpu": True},
+    "train": {"cpus_per_worker": True, "max_failures": True},
+    "recommend": {"num_workers": True, "cpus_per_worker": True, "use_gpu": True},
+    "serve": True,
+}
+
+
+class Section(BaseModel):
+    """A part of the config: unknown keys and wrong types are errors, values never change."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+
+class EventColumns(Section):
+    """Which column of the events plays which part."""
+
+    user_id: str = "user_id"
+    """Column with the user's id."""
+    item_id: str = "item_id"
+    """Column with the item's id."""
+    timestamp: str = "timestamp"
+    """Column with the moment: ISO text, `12/1/2010 8:26`, epoch seconds or milliseconds, a date or a timestamp."""
+    event: str | None = None
+    """Column with the kind of event (`view`, `purchase` …); null: every row is an `interaction`."""
+    weight: str | None = None
+    """Column with the strength of the event; null: 1 for every row."""
+
+
+class ItemColumns(Section):
+    """Which column of the items plays which part."""
+
+    item_id: str = "item_id"
+    """Column with the item's id."""
+    timestamp: str | None = None
+    """Column that says which version of an item is the latest; null: the last row of the last file wins."""
+    available: str | None = None
+    """Column that is true while the item may be recommended; null: every item may."""
+    title: str | None = None
+    """Column shown to people; null: the first column of `inputs.items.text`."""
+
+
+class TableInput(Section):
+    """Where rows come from and how they are read."""
+
+    path: Annotated[str, Field(min_length=1)]
+    """A file, a folder or a glob; local or `s3://`."""
+    format: Format = "parquet"
+    """`parquet`, `csv` (also `.gz`) or `jsonl`."""
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    """CSV only: one character between fields."""
+    encoding: str = "utf-8"
+    """CSV only: the files' text encoding."""
+    where: str | None = None
+    """Rows to use, e.g. `Quantity > 0 and UnitPrice > 0`; null: all. Filtered rows are counted, not quarantined."""
+    timezone: str = "UTC"
+    """Time zone of timestamps that carry none, e.g. `Europe/London`."""
+    timestamp_format: str | None = None
+    """strptime format of text timestamps, e.g. `%d/%m/%Y %H:%M`; null: ISO 8601, then month/day/year, then epoch numbers."""
+
+
+class EventsInput(TableInput):
+    """The interactions."""
+
+    columns: EventColumns = EventColumns()
+    """Our names to theirs."""
+
+
+class ItemsInput(TableInput):
+    """The catalog."""
+
+    columns: ItemColumns = ItemColumns()
+    """Our names to theirs."""
+    text: Annotated[str, Field(min_length=1)]
+    """Template of the text a language model reads, over the items' columns: `{title}. {category}`."""
+    attributes: list[str] | None = None
+    """Columns kept as attributes; null: those of `text`."""
+    max_text_chars: Positive = 1000
+    """Longer item texts are cut to this many characters."""
+
+
+class InputsConfig(Section):
+    """What the night reads, and how much of it may be bad."""
+
+    events: EventsInput
+    """Interactions of users with items."""
+    items: ItemsInput
+    """The items that may be recommended."""
+    max_quarantine_rate: Fraction = 0.05
+    """Share of the rows read (after `where`) that may be quarantined before the night stops with exit code 3."""
+    max_id_chars: Positive = 256
+    """A longer user or item id is quarantined."""
+
+
+class HistoriesConfig(Section):
+    """One row per user, in deterministic hash shards."""
+
+    max_length: Positive = 50
+    """Newest events of a user that the ranker reads."""
+    shards: Annotated[int, Field(ge=1, le=99_999)] = 16
+    """Files the users are hashed into: the unit of work, of retry and of resume."""
+
+
+class ScratchEncoderConfig(Section):
+    """The small encoder that is trained on the catalog where `encoder.model` is null."""
+
+    hidden_size: Positive = 128
+    """Width of the text vector."""
+    layers: Positive = 2
+    """Transformer layers."""
+    heads: Positive = 2
+    """Attention heads; must divide `hidden_size`."""
+    vocab_size: Annotated[int, Field(ge=300)] = 8192
+    """Tokens of the byte-level tokenizer trained on the catalog."""
+    pretrain_steps: Annotated[int, Field(ge=0)] = 300
+    """Steps of masked-language-model pretraining on the catalog's text."""
+    pretrain_batch_size: Positive = 64
+    """Texts a pretraining step."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    """Peak learning rate of pretraining."""
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> "ScratchEncoderConfig":
+        if self.hidden_size % self.heads:
+            raise ValueError(f"heads={self.heads} must divide hidden_size={self.hidden_size}")
+        return self
+
+
+class EncoderConfig(Section):
+    """The language model that turns an item's text into a vector, once per text."""
+
+    model: str | None = None
+    """Hub id, local folder, `package://name/folder` (weights inside an installed package), or null: a small encoder from scratch."""
+    revision: str | None = None
+    """Commit of the hub model; null: its default branch."""
+    train: Literal["frozen"] = "frozen"
+    """Whether the night changes the encoder's weights."""
+    pooling: Literal["auto", "mean", "cls", "last"] = "auto"
+    """How token vectors become one; auto: what the model's folder declares, else `last` for decoders and `mean` for encoders."""
+    max_tokens: Annotated[int, Field(ge=4)] = 64
+    """Longer texts are cut to this many tokens."""
+    batch_size: Positive = 128
+    """Texts a forward pass."""
+    precision: Precision = "fp32"
+    """Arithmetic of the encoder."""
+    num_workers: Positive = 1
+    """Encoder actors."""
+    use_gpu: bool = False
+    """One GPU for each encoder actor."""
+    scratch: ScratchEncoderConfig = ScratchEncoderConfig()
+    """The small encoder, where `model` is null."""
+
+
+class RankerConfig(Section):
+    """The causal transformer over item vectors."""
+
+    model: str | None = None
+    """Hub id or local folder of a full-attention decoder, or null: a small one of the sizes below."""
+    revision: str | None = None
+    """Commit of the hub model; null: its default branch."""
+    hidden_size: Positive = 128
+    """Width of item and user vectors, and of the small decoder."""
+    layers: Positive = 2
+    """Layers of the small decoder."""
+    heads: Positive = 4
+    """Attention heads of the small decoder; must divide `hidden_size`."""
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2
+    """Share of input and output features dropped in training."""
+    id_dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2
+    """Share of items whose id embedding is dropped in a training step, so that text alone must do."""
+    train: Literal["full", "lora"] = "full"
+    """Train all weights of the decoder, or low-rank adapters of its linear layers."""
+    lora_rank: Positive = 16
+    """Rank of the adapters where `train` is lora."""
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> "RankerConfig":
+        if self.model is None and self.hidden_size % (2 * self.heads):
+            raise ValueError(
+                f"hidden_size={self.hidden_size} must be a multiple of 2 × heads={self.heads} (rotary positions need pairs)"
+            )
+        return self
+
+
+class TrainConfig(Section):
+    """Fine-tuning of the ranker, by Ray Train and DeepSpeed."""
+
+    epochs: Annotated[int, Field(ge=1)] = 10
+    """Most passes over the training windows."""
+    batch_size: Positive = 256
+    """Training windows an optimiser step, over all workers and accumulation steps."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    """Peak learning rate of AdamW."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    """Weight decay of AdamW."""
+    warmup: Fraction = 0.05
+    """Share of the steps in which the learning rate rises; a cosine brings it down after."""
+    clip_norm: Annotated[float, Field(gt=0)] = 1.0
+    """Largest norm of a gradient."""
+    accumulation_steps: Positive = 1
+    """Micro-batches summed up for an optimiser step."""
+    precision: Precision = "fp32"
+    """Arithmetic of training."""
+    zero_stage: Annotated[int, Field(ge=0, le=3)] = 1
+    """DeepSpeed ZeRO stage: 1 shards optimiser state, 2 gradients too, 3 weights too."""
+    num_workers: Positive = 1
+    """Training workers; each takes `cpus_per_worker` CPUs or one GPU."""
+    cpus_per_worker: Positive = 1
+    """CPUs and threads of a training worker."""
+    use_gpu: bool = False
+    """One GPU for each training worker."""
+    max_events_per_user: Positive = 1000
+    """Newest events of a user that training reads, cut into windows of `histories.max_length`."""
+    validation_users: Positive = 2000
+    """Users whose last event before the holdout is kept for early stopping."""
+    patience: Positive = 3
+    """Epochs without a better validation before training stops."""
+    max_failures: Annotated[int, Field(ge=0)] = 2
+    """Deaths of training workers that are recovered from the last checkpoint."""
+    warm_start: bool = True
+    """Begin from the published model where one fits."""
+
+
+class RecommendConfig(Section):
+    """The lists."""
+
+    top_k: Annotated[int, Field(ge=1, le=10_000)] = 20
+    """Length of a list."""
+    candidates: Annotated[int, Field(ge=1, le=100_000)] = 200
+    """Items retrieved for a user before ranking; at least `top_k`."""
+    exclude_seen: bool = True
+    """Leave out what the user already touched."""
+    num_workers: Positive = 1
+    """Scoring actors."""
+    cpus_per_worker: Positive = 1
+    """CPUs and threads of a scoring actor."""
+    use_gpu: bool = False
+    """One GPU for each scoring actor."""
+    batch_size: Positive = 512
+    """Users scored together."""
+
+    @model_validator(mode="after")
+    def _enough_candidates(self) -> "RecommendConfig":
+        if self.candidates < self.top_k:
+            raise ValueError(f"candidates={self.candidates} must be at least top_k={self.top_k}")
+        return self
+
+
+class GateConfig(Section):
+    """What a new model must show before it is published."""
+
+    holdout_days: Positive = 7
+    """Newest days kept from training; the model is measured on them."""
+    metric: Annotated[str, Field(pattern=r"^(ndcg|recall|hitrate|mrr)@[1-9][0-9]{0,3}$")] = "ndcg@10"
+    """What is compared: `ndcg@k`, `recall@k`, `hitrate@k` or `mrr@k`."""
+    min_users: Positive = 20
+    """With fewer held-out users the gate warns and lets the model pass, since nothing can be told from them."""
+    max_users: Positive = 10_000
+    """Held-out users measured at most, chosen by hash."""
+
+
+class ServeConfig(Section):
+    """The live service."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; without `keys_file` only loopback is allowed."""
+    port: Annotated[int, Field(ge=1, le=65535)] = 8000
+    """TCP port."""
+    keys_file: str | None = None
+    """File with the hashed keys of callers; null: no key asked."""
+
+    @model_validator(mode="after")
+    def _keys_or_loopback(self) -> "ServeConfig":
+        if self.keys_file is None and self.host not in ("127.0.0.1", "::1", "localhost"):
+            raise ValueError(f"host={self.host} is reachable from outside: set keys_file, or listen on 127.0.0.1")
+        return self
+
+
+class Config(Section):
+    """The whole config of a job."""
+
+    storage: Annotated[str, Field(min_length=1)] = "./warehouse"
+    """Root of everything written: a folder or `s3://bucket/prefix`."""
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    """Seed of every random choice."""
+    date: dt.date | None = None
+    """Data date of the night; null: today (UTC)."""
+    inputs: InputsConfig
+    """What is read."""
+    histories: HistoriesConfig = HistoriesConfig()
+    """How users' events are laid out."""
+    encoder: EncoderConfig = EncoderConfig()
+    """Text to vectors."""
+    ranker: RankerConfig = RankerConfig()
+    """Vectors to scores."""
+    train: TrainConfig = TrainConfig()
+    """Fine-tuning."""
+    recommend: RecommendConfig = RecommendConfig()
+    """The lists."""
+    gate: GateConfig = GateConfig()
+    """The model's exam."""
+    serve: ServeConfig = ServeConfig()
+    """The live service."""
+
+    @field_validator("date", mode="before")
+    @classmethod
+    def _iso_date(cls, value: object) -> object:
+        """Accept `2026-11-22` as text too: JSON and some YAML writers quote dates."""
+        if isinstance(value, dt.datetime):
+            raise ValueError(f"must be a date like 2026-11-22, got {value}")
+        if isinstance(value, str):
+            try:
+                return dt.date.fromisoformat(value)
+            except ValueError as error:
+                raise ValueError(f"must be a date like 2026-11-22, got {value!r}") from error
+        return value
+
+    @model_validator(mode="after")
+    def _batch_divides(self) -> "Config":
+        parts = self.train.num_workers * self.train.accumulation_steps
+        if self.train.batch_size % parts:
+            raise ValueError(
+                f"train.batch_size={self.train.batch_size} must be a multiple of train.num_workers × train.accumulation_steps = {parts}"
+            )
+        return self
+
+    def digest(self) -> str:
+        """Hex digest of every setting that can change a list; see `EXECUTION_ONLY`."""
+        settings = self.model_dump(mode="json", exclude=EXECUTION_ONLY)
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+    def to_yaml(self) -> str:
+        """The resolved config, every default written out."""
+        stream = io.StringIO()
+        YAML(typ="safe", pure=True).dump(self.model_dump(mode="json"), stream)
+        return stream.getvalue()
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = (), date: str | None = None) -> Config:
+    """Read a YAML config; `overrides` are `key.path=value` with YAML values, `date` wins over both.
+
+    `${NAME}` and `${NAME:-default}` inside a text stand for environment variables. Relative local paths are taken
+    from the working directory.
+
+    Raises:
+        ConfigError: the file is missing, not YAML, or a key is unknown, missing, of a wrong type or out of range.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"config {path}: cannot be read: {error}") from error
+    raw = _parse_yaml(text, f"config {path}")
+    if not isinstance(raw, dict):
+        raise ConfigError(f"config {path}: must be a mapping of keys, got {type(raw).__name__}")
+    for override in overrides:
+        _override(raw, override)
+    if date is not None:
+        raw["date"] = date
+    return decode_config(raw)
+
+
+def decode_config(raw: Mapping[str, Any]) -> Config:
+    """Validate a mapping; raises ConfigError that names the full path of every fault."""
+    try:
+        return Config.model_validate(_interpolate(raw, ""))
+    except pydantic.ValidationError as error:
+        raise ConfigError("\n".join(_explain(fault) for fault in error.errors())) from error
+
+
+def _parse_yaml(text: str, origin: str) -> Any:
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except (YAMLError, ValueError) as error:
+        raise ConfigError(f"{origin}: is not valid YAML: {error}") from error
+
+
+def _override(raw: dict[str, Any], override: str) -> None:
+    key, separator, value = override.partition("=")
+    if not separator or not key:
+        raise ConfigError(f"--set {override}: must look like recommend.top_k=20")
+    *parents, leaf = key.split(".")
+    section = raw
+    for parent in parents:
+        child = section.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise ConfigError(f"--set {override}: {parent} is a value, not a section")
+        section = child
+    section[leaf] = _parse_yaml(value, f"--set {override}")
+
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+
+
+def _interpolate(value: Any, path: str) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _interpolate(child, f"{path}.{key}".lstrip(".")) for key, child in value.items()}
+    if isinstance(value, list):
+        return [_interpolate(child, f"{path}[{index}]") for index, child in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+
+    def replace(match: re.Match[str]) -> str:
+        name, default = match.groups()
+        found = os.environ.get(name) or default
+        if found is None:
+            raise ConfigError(f"{path}: environment variable {name} is not set; set it or write ${{{name}:-default}}")
+        return found
+
+    return _VARIABLE.sub(replace, value)
+
+
+_BOUNDS = {
+    "greater_than_equal": "must be ≥ {ge}",
+    "greater_than": "must be > {gt}",
+    "less_than_equal": "must be ≤ {le}",
+    "less_than": "must be < {lt}",
+    "literal_error": "must be {expected}",
+    "string_pattern_mismatch": "must match {pattern}",
+}
+
+
+def _explain(fault: Any) -> str:
+    path = ".".join(str(part) for part in fault["loc"])
+    prefix = f"{path}: " if path else ""
+    kind = fault["type"]
+    if kind == "extra_forbidden":
+        return f"{prefix}unknown key{_suggest(fault['loc'])}"
+    if kind == "missing":
+        return f"{prefix}is required"
+    if kind == "value_error":
+        return f"{prefix}{fault['ctx']['error']}"
+    if kind in _BOUNDS:
+        return f"{prefix}{_BOUNDS[kind].format(**fault['ctx'])}, got {fault['input']!r}"
+    message = fault["msg"].removeprefix("Input should be ").removeprefix("Value should be ")
+    return (
+        f"{prefix}must be {message}, got {fault['input']!r}"
+        if message != fault["msg"]
+        else f"{prefix}{message}, got {fault['input']!r}"
+    )
+
+
+def _suggest(loc: tuple[str | int, ...]) -> str:
+    section: Any = Config
+    for part in loc[:-1]:
+        section = section.model_fields[str(part)].annotation
+    close = difflib.get_close_matches(str(loc[-1]), section.model_fields, n=1)
+    return f"; did you mean {close[0]}?" if close else f"; known here: {', '.join(section.model_fields)}"

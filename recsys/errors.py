@@ -1,0 +1,42 @@
+"""The error tree: what a job may stop with, and the exit code each one means.
+
+RecsysError
+├── ConfigError      2  the command or the config is wrong
+├── InputError       3  the input was refused
+├── GateError        4  the gate refused the model
+└── LockedError      5  another run of this night holds the lock
+
+Anything else that escapes a job is a defect or a broken machine: exit code 1.
+"""
+
+from typing import ClassVar
+
+
+class RecsysError(Exception):
+    """An error whose message names the culprit value and the way out."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class ConfigError(RecsysError):
+    """The command line or the config is wrong; nothing was started."""
+
+    exit_code = 2
+
+
+class InputError(RecsysError):
+    """The input cannot be used: missing, empty, truncated, or too much of it is bad."""
+
+    exit_code = 3
+
+
+class GateError(RecsysError):
+    """The new model did not earn its place on the held-out days; nothing was published."""
+
+    exit_code = 4
+
+
+class LockedError(RecsysError):
+    """Another run of the same night is alive."""
+
+    exit_code = 5
