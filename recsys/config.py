@@ -358,14 +358,22 @@ class Config(Section):
 
     def digest(self) -> str:
         """Hex digest of every setting that can change a list; see `EXECUTION_ONLY`."""
-        settings = self.model_dump(mode="json", exclude=EXECUTION_ONLY)
-        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+        return _digest_of(self.model_dump(mode="json", exclude=EXECUTION_ONLY))
+
+    def encoder_recipe(self) -> str:
+        """Hex digest of what a text encoder from scratch is made by, besides the catalog of its first night."""
+        recipe = self.encoder.model_dump(mode="json", include={"scratch": True, "max_tokens": True, "precision": True})
+        return _digest_of(recipe | {"seed": self.seed})
 
     def to_yaml(self) -> str:
         """The resolved config, every default written out."""
         stream = io.StringIO()
         YAML(typ="safe", pure=True).dump(self.model_dump(mode="json"), stream)
         return stream.getvalue()
+
+
+def _digest_of(settings: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = (), date: str | None = None) -> Config:

@@ -1,0 +1,1 @@
+"""Rows in: reading, checking and laying out events and items."""

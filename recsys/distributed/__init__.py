@@ -1,0 +1,1 @@
+"""Ray Data and Ray Train, thin, around the pure rooms."""

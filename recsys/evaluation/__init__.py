@@ -1,0 +1,1 @@
+"""What lists are worth: metrics, the gate and the run report."""

@@ -1,0 +1,1 @@
+"""The networks: text to vectors, histories of vectors to scores."""

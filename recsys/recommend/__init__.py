@@ -1,0 +1,1 @@
+"""From a history to a ranked list, as pure functions shared by the night and the live service."""

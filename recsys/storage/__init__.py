@@ -1,0 +1,1 @@
+"""Everything that is written: one root, local or S3."""

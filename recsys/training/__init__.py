@@ -1,0 +1,1 @@
+"""Learning: examples, objectives and the loop, without Ray."""

@@ -1,0 +1,105 @@
+"""What all jobs share at the command line: options, logs, exit codes and the last line of JSON."""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.table import Table
+
+from recsys.config import Config, load_config
+from recsys.errors import RecsysError
+
+logger = logging.getLogger("jobs")
+
+#: stdout is for the last line of JSON; everything for people goes to stderr.
+console = Console(stderr=True, soft_wrap=True)
+
+Answer = dict[str, Any]
+
+
+def parser(description: str, *, night: bool = True) -> argparse.ArgumentParser:
+    """Options of every job; `night` adds those of jobs that run a night's stages."""
+    options = argparse.ArgumentParser(description=description)
+    options.add_argument("--config", required=True, help="YAML config, e.g. configs/demo.yaml")
+    options.add_argument("--date", help="data date of the night, e.g. 2026-11-22; default: the config's, else today (UTC)")
+    options.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override a key, e.g. recommend.top_k=20"
+    )
+    if night:
+        options.add_argument("--force", action="store_true", help="run anew what is done; what is published stays")
+    return options
+
+
+def run(body: Callable[[Config, argparse.Namespace], Answer], options: argparse.ArgumentParser) -> int:
+    """Run a job; answers its exit code (see `recsys.errors`) after printing one JSON object as the last line."""
+    arguments = options.parse_args()
+    _log_to_stderr()
+    try:
+        config = load_config(arguments.config, arguments.set, arguments.date)
+        _warn_of_lost_storage(config)
+        answer, code = body(config, arguments), 0
+    except KeyboardInterrupt:
+        answer, code = {"status": "interrupted", "run_id": None, "path": None}, 1
+    except Exception as error:  # noqa: BLE001 (the border: every failure becomes an exit code)
+        answer, code = _explain(error)
+    sys.stderr.flush()
+    print(json.dumps({"status": None, "run_id": None, "path": None} | answer), flush=True)  # noqa: T201
+    return code
+
+
+def print_stages(records: dict[str, dict[str, Any]], title: str) -> None:
+    """Stage times, rows per second and peak memory, as a table for people."""
+    table = Table(title=title)
+    for column in ("stage", "seconds", "rows", "rows/s", "peak MB"):
+        table.add_column(column, justify="left" if column == "stage" else "right")
+    for name, record in sorted(records.items(), key=lambda entry: entry[1].get("finished_at", "")):
+        figures = (f"{record[key]:,.{digits}f}" for key, digits in _FIGURES)
+        table.add_row(name, *figures)
+    console.print(table)
+
+
+_FIGURES = (("seconds", 1), ("rows", 0), ("rows_per_s", 0), ("peak_memory_mb", 0))
+
+
+def _explain(error: Exception) -> tuple[Answer, int]:
+    ours = next((cause for cause in _causes(error) if isinstance(cause, RecsysError)), None)
+    if ours is None:
+        logger.error("%s: %s", type(error).__name__, error, exc_info=error)
+        return {"status": "failed", "error": f"{type(error).__name__}: {error}".splitlines()[0]}, 1
+    logger.error("%s", ours)
+    return {"status": "refused", "error": str(ours)}, ours.exit_code
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what is behind it: Ray wraps what a worker raised, Ray Train keeps one error a worker."""
+    yield error
+    inner = [error.__cause__, getattr(error, "cause", None), *getattr(error, "worker_failures", {}).values()]
+    for cause in inner:
+        if isinstance(cause, BaseException) and cause is not error:
+            yield from _causes(cause)
+
+
+def _log_to_stderr() -> None:
+    handler = RichHandler(console=console, show_path=False, log_time_format="%H:%M:%S", omit_repeated_times=False)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler], force=True)
+    for noisy in ("httpx", "fsspec", "botocore", "aiobotocore", "DeepSpeed", "urllib3", "filelock"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _warn_of_lost_storage(config: Config) -> None:
+    """`ray job submit --working-dir` runs in a copy that Ray deletes: a relative storage would go with it."""
+    in_copy = "runtime_resources" in Path.cwd().parts
+    if in_copy and "://" not in config.storage and not os.path.isabs(config.storage):  # noqa: PTH117
+        logger.warning(
+            "storage %s lies in the job's temporary copy of the working directory (%s): use an absolute path that all "
+            "machines share, or s3://",
+            config.storage,
+            Path.cwd(),
+        )

@@ -1,0 +1,80 @@
+"""The night: from raw events and items to published lists, as stages that are each done once.
+
+python jobs/nightly.py --config configs/demo.yaml
+"""
+
+import sys
+from argparse import Namespace
+from dataclasses import replace
+from functools import partial
+
+from jobs import command
+from jobs.plan import print_plan
+from recsys.config import Config
+from recsys.distributed.cluster import cluster
+from recsys.distributed.encode import encode_items
+from recsys.distributed.evaluate import examine
+from recsys.distributed.ingest import ingest_catalog, ingest_events, shuffle_histories
+from recsys.distributed.night import Night, open_night, run_stage
+from recsys.distributed.publish import publish_night, stage_metrics, tidy
+from recsys.distributed.report import write_report
+from recsys.distributed.score import recommend
+from recsys.distributed.train import finetune
+from recsys.errors import GateError
+from recsys.storage.publish import published, unpublished_run
+from recsys.storage.runs import Lease, lock
+
+
+def stages(night: Night, lease: Lease) -> None:
+    """The night as its list of stages."""
+    run_stage(night, "catalog", ingest_catalog)
+    run_stage(night, "ingest", ingest_events)
+    run_stage(night, "histories", shuffle_histories)
+    run_stage(night, "encode", encode_items)
+    run_stage(night, "finetune", finetune)
+    gate = run_stage(night, "gate", examine)
+    if gate["verdict"] == "refused":
+        raise GateError(f"the gate refused {night.model_id}: {gate['reason']}; nothing was published")
+    run_stage(night, "recommend", recommend)
+    run_stage(night, "publish", partial(publish_night, lease=lease))
+
+
+def nightly(config: Config, options: Namespace) -> command.Answer:
+    """Run the night, or say that it is done."""
+    night = open_night(config)
+    if options.dry_run:
+        print_plan(night)
+        return {"status": "planned", "run_id": night.run.run_id}
+    if options.force:
+        night = replace(night, run=unpublished_run(night.run))
+    elif (latest := published(night.storage, night.run.run_id)) is not None:
+        return {"status": "already_published", "run_id": latest.run_id, "path": night.storage.url(latest.path)}
+    with lock(night.run) as lease:
+        if options.force:
+            night.run.forget()
+        night.run.write_config(config.to_yaml())
+        with cluster(min_cpus=night.min_cpus):
+            try:
+                stages(night, lease)
+            finally:
+                night.run.write_metrics({"run_id": night.run.run_id, "stages": stage_metrics(night)})
+        write_report(night)
+        tidy(night)
+    command.print_stages(stage_metrics(night), f"night {night.run.run_id}")
+    done = night.record("publish")
+    return {
+        "status": "published",
+        "run_id": night.run.run_id,
+        "path": night.storage.url(done["path"]),
+        "latest": done["latest"],
+        "users": night.record("recommend")["users"],
+        "model_id": night.model_id,
+        "metrics": night.storage.url(night.run.metrics_path),
+        "report": night.storage.url(night.run.report_path),
+    }
+
+
+if __name__ == "__main__":
+    parser = command.parser("Score every user and publish the lists.")
+    parser.add_argument("--dry-run", action="store_true", help="print the resolved plan and touch nothing")
+    sys.exit(command.run(nightly, parser))

@@ -1,0 +1,70 @@
+"""The plan of a night for `--dry-run`: inputs with their sizes, stages with their workers, and where all is written."""
+
+from rich.table import Table
+
+from jobs.command import console
+from recsys.config import TableInput
+from recsys.data.estimates import estimate_rows
+from recsys.distributed.night import Night, input_files
+from recsys.storage.filesystem import open_input
+from recsys.storage.publish import night_folder
+
+
+def print_plan(night: Night) -> None:
+    """Print what a night would do; only listings and samples of the inputs are read, nothing is written."""
+    config = night.config
+    console.print(f"run [bold]{night.run.run_id}[/], events before {night.end:%Y-%m-%d %H:%M} UTC", highlight=False)
+    inputs = Table(title="inputs")
+    for column in ("input", "path", "files", "bytes", "rows (about)"):
+        inputs.add_column(column, overflow="fold")
+    rows = {}
+    for name, source in (("events", config.inputs.events), ("items", config.inputs.items)):
+        files, num_bytes, rows[name] = _size(source)
+        inputs.add_row(name, source.path, f"{files:,}", f"{num_bytes:,}", f"{rows[name]:,}")
+    console.print(inputs)
+    console.print(_stage_table(night, rows))
+    console.print("[bold]resolved config[/]")
+    console.print(config.to_yaml(), markup=False, highlight=False)
+
+
+def _size(source: TableInput) -> tuple[int, int, int]:
+    files = input_files(source)
+    fs, _ = open_input(source.path)
+    return len(files), sum(file.size for file in files), estimate_rows(fs, files, source.format)
+
+
+def _stage_table(night: Night, rows: dict[str, int]) -> Table:
+    config = night.config
+    url = night.storage.url
+    encoder = config.encoder.model or "a small encoder from scratch"
+    decoder = config.ranker.model or f"{config.ranker.layers} layers × {config.ranker.hidden_size}"
+    plan = [
+        ("catalog", "all CPUs", f"{rows['items']:,} rows", url(night.catalog_path)),
+        ("ingest", "all CPUs", f"{rows['events']:,} rows", url(night.run.quarantine_dir)),
+        ("histories", "all CPUs", f"{config.histories.shards} shards", url(night.run.histories_dir)),
+        ("encode", _workers(config.encoder.num_workers, config.encoder.use_gpu), encoder, url("items")),
+        (
+            "finetune",
+            _workers(config.train.num_workers, config.train.use_gpu),
+            f"{decoder}, {config.train.epochs} epochs, ZeRO-{config.train.zero_stage}, {config.train.precision}",
+            url(night.model_path()),
+        ),
+        ("gate", _workers(config.recommend.num_workers, config.recommend.use_gpu), config.gate.metric, "—"),
+        (
+            "recommend",
+            _workers(config.recommend.num_workers, config.recommend.use_gpu),
+            f"top {config.recommend.top_k} of {config.recommend.candidates} candidates",
+            url(night_folder(night.run)),
+        ),
+        ("publish", "driver", "manifest, then LATEST", url("recommendations", "LATEST.json")),
+    ]
+    table = Table(title="stages")
+    for column in ("stage", "workers", "work", "writes"):
+        table.add_column(column, overflow="fold")
+    for row in plan:
+        table.add_row(*row)
+    return table
+
+
+def _workers(count: int, use_gpu: bool) -> str:
+    return f"{count} × {'GPU' if use_gpu else 'CPU'}"

@@ -1,0 +1,147 @@
+"""Shows published lists with titles, and where everything lies; it reads what readers read, and computes nothing.
+
+python jobs/show.py --config configs/demo.yaml [--users 3] [USER_ID ...]
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from recsys.config import load_config
+from recsys.data.histories import shard_of
+from recsys.errors import InputError, RecsysError
+from recsys.schema import RECOMMENDATIONS
+from recsys.storage.filesystem import Storage
+from recsys.storage.publish import MANIFEST, Latest, read_latest, read_manifest
+from recsys.storage.runs import Run
+from recsys.storage.tables import iter_batches
+
+_BATCH_ROWS = 65_536
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; answers the exit code."""
+    args = _parser().parse_args(argv)
+    try:
+        storage = Storage(load_config(args.config).storage)
+        latest, manifest = _published(storage)
+        lists = find_lists(storage, latest, manifest, args.user_ids, args.users)
+        titles = find_titles(storage, latest, lists["item_id"])
+    except RecsysError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    _print(Console(), storage, latest, manifest, lists, titles)
+    return 0
+
+
+def find_lists(
+    storage: Storage, latest: Latest, manifest: dict[str, Any], user_ids: Sequence[str], num_users: int
+) -> pa.Table:
+    """RECOMMENDATIONS of the named users, or of the first `num_users` where none is named; reads only their shards.
+
+    Raises:
+        InputError: a named user has no list, or a shard is missing or damaged.
+    """
+    names: list[str] = [shard["name"] for shard in manifest["shards"] if shard["users"]]
+    if user_ids:
+        num_shards = manifest["config"]["histories"]["shards"]
+        wanted = {f"shard-{shard:05d}.parquet" for shard in shard_of(pa.array(user_ids, pa.string()), num_shards)}
+        names = [name for name in names if name in wanted]
+    pieces: list[pa.Table] = []
+    chosen: list[str] = list(dict.fromkeys(user_ids))
+    for name in names:
+        for batch in iter_batches(storage, f"{latest.path}/{name}", _BATCH_ROWS):
+            if not user_ids:
+                found = pc.unique(batch["user_id"]).to_pylist()
+                chosen += [user for user in found if user not in chosen][: num_users - len(chosen)]
+            pieces.append(batch.filter(pc.is_in(batch["user_id"], value_set=pa.array(chosen, pa.string()))))
+        if not user_ids and len(chosen) >= num_users:
+            break
+    lists = pa.concat_tables(pieces) if pieces else RECOMMENDATIONS.empty_table()
+    known = set(lists["user_id"].to_pylist())
+    if missing := [user for user in user_ids if user not in known]:
+        raise InputError(
+            f"user {', '.join(missing)}: has no list in run {latest.run_id}; it needs an accepted interaction"
+        )
+    return lists
+
+
+def find_titles(storage: Storage, latest: Latest, item_ids: pa.ChunkedArray) -> dict[str, str]:
+    """Title of each listed item, out of the night's catalog; an item without one is left out.
+
+    Raises:
+        InputError: the catalog is missing or damaged.
+    """
+    titles: dict[str, str] = {}
+    wanted = pc.unique(item_ids).cast(pa.string())
+    path = f"{Run(storage, latest.run_id).dir}/catalog.parquet"
+    for batch in iter_batches(storage, path, _BATCH_ROWS, ["item_id", "attributes"]):
+        rows = batch.filter(pc.is_in(batch["item_id"], value_set=wanted))
+        for item_id, attributes in zip(rows["item_id"].to_pylist(), rows["attributes"].to_pylist(), strict=True):
+            if title := dict(attributes).get("title"):
+                titles[item_id] = title
+    return titles
+
+
+def _published(storage: Storage) -> tuple[Latest, dict[str, Any]]:
+    latest = read_latest(storage)
+    if latest is None:
+        raise InputError(f"{storage.root}: nothing is published there yet; run jobs/nightly.py with the same config")
+    return latest, read_manifest(storage, latest)
+
+
+def _print(
+    console: Console,
+    storage: Storage,
+    latest: Latest,
+    manifest: dict[str, Any],
+    lists: pa.Table,
+    titles: dict[str, str],
+) -> None:
+    for user_id in pc.unique(lists["user_id"]).to_pylist():
+        table = Table("rank", "item", "title", "score", "source", title=Text(f"user {user_id}"), title_justify="left")
+        rows = lists.filter(pc.equal(lists["user_id"], user_id)).sort_by("rank")
+        for row in rows.to_pylist():
+            title = titles.get(row["item_id"], "")
+            # Text, so that a title with [brackets] is shown and not taken for a colour.
+            table.add_row(
+                str(row["rank"]), Text(row["item_id"]), Text(title), f"{row['score']:.3f}", Text(row["source"])
+            )
+        console.print(table)
+    run = Run(storage, latest.run_id)
+    places = {
+        "run": f"{latest.run_id}, model {latest.model_id}",
+        "lists": f"{storage.url(latest.path)}/shard-*.parquet",
+        "": f"{manifest['users']:,} users, {manifest['rows']:,} rows in {len(manifest['shards'])} files",
+        "manifest": storage.url(latest.path, MANIFEST),
+        "summary": storage.url(run.metrics_path),
+        "report": storage.url(run.report_path),
+        "quarantine": storage.url(run.quarantine_dir),
+    }
+    for name, place in places.items():
+        console.print(Text(f"{name:<11}{place}"), soft_wrap=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python jobs/show.py", description="Show the published lists of some users.")
+    parser.add_argument("--config", required=True, help="the config of the night")
+    parser.add_argument("--users", type=_positive, default=3, help="how many users, where none is named (default 3)")
+    parser.add_argument("user_ids", nargs="*", metavar="USER_ID", help="users to show")
+    return parser
+
+
+def _positive(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,199 @@
+"""Turns source rows into interactions, or sets them aside with a reason.
+
+It knows no files, and of the catalog only the ids.
+"""
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys.config import EventsInput
+from recsys.data.expressions import Filter, as_number, as_text
+from recsys.data.readers import Reason as Reason
+from recsys.data.readers import quarantined, require_columns, rows_as_json
+from recsys.data.timestamps import to_utc
+from recsys.errors import InputError
+from recsys.schema import INTERACTIONS, QUARANTINE, TIMESTAMP
+
+_UNPRINTABLE = r"[\p{Cc}\x{2028}\x{2029}]"
+_CLOCK_TOLERANCE = dt.timedelta(days=1)
+_LARGEST_WEIGHT = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRules:
+    """What an event is measured against, the same for all rows of a night."""
+
+    known_items: pa.Array
+    """Ids of the catalog, strings."""
+    max_id_chars: int
+    end: dt.datetime
+    """Exclusive end of the night's data date (aware)."""
+    now: dt.datetime
+    """The moment of the run (aware): nothing can have happened much later."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NormalisedEvents:
+    """One table's rows, each in one place: num_read = accepted + quarantined + num_filtered + num_later."""
+
+    accepted: pa.Table
+    """INTERACTIONS, in the order of the rows."""
+    quarantined: pa.Table
+    """QUARANTINE, one row for each bad event, with its first fault."""
+    num_read: int
+    num_filtered: int
+    """Rows that `where` left out."""
+    num_later: int
+    """Events after the night's date, which wait for their own night."""
+    newest: dt.datetime | None
+    """Latest accepted event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A reason, the column that carries it, and the rows [N] it applies to."""
+
+    reason: Reason
+    column: str
+    rows: Any
+
+
+def normalise_events(table: pa.Table, source: str, spec: EventsInput, rules: EventRules) -> NormalisedEvents:
+    """Filter, map, check and clean the rows of one source table.
+
+    Raises:
+        InputError: a mapped or filtered column is missing, or cannot hold ids.
+        ConfigError: `where`, `timezone` or `timestamp_format` is wrong.
+    """
+    num_read = table.num_rows
+    columns = spec.columns
+    if table.num_columns:  # a block of nothing but malformed lines has no columns to look for
+        for part, column in columns.model_dump(exclude_none=True).items():
+            require_columns(table.column_names, [column], source, f"inputs.events.columns.{part}")
+    if not num_read:
+        return _nothing()
+    table = filtered(table, spec.where, source, "inputs.events.where")
+    num_filtered = num_read - table.num_rows
+
+    timestamps = to_utc(table[columns.timestamp], spec.timezone, spec.timestamp_format)
+    waits = flags(pc.greater_equal(timestamps, pa.scalar(rules.end, TIMESTAMP)))
+    future = waits & flags(pc.greater(timestamps, pa.scalar(rules.now + _CLOCK_TOLERANCE, TIMESTAMP)))
+    later = waits & ~future
+
+    users, items = read_ids(table, columns.user_id), read_ids(table, columns.item_id)
+    weights, weight_faults = _read_weights(table, columns.weight)
+    faults = [
+        Fault(Reason.MISSING_USER, columns.user_id, flags(pc.is_null(users))),
+        Fault(Reason.MISSING_ITEM, columns.item_id, flags(pc.is_null(items))),
+        *id_faults(users, columns.user_id, rules.max_id_chars),
+        *id_faults(items, columns.item_id, rules.max_id_chars),
+        Fault(Reason.UNREADABLE_TIMESTAMP, columns.timestamp, flags(pc.is_null(timestamps))),
+        Fault(Reason.FUTURE_TIMESTAMP, columns.timestamp, future),
+        *weight_faults,
+        Fault(Reason.UNKNOWN_ITEM, columns.item_id, ~flags(pc.is_in(items, value_set=rules.known_items))),
+    ]
+    bad, aside = first_faults(table, source, faults, ~later)
+    good = pa.array(~bad & ~later)
+    accepted = pa.table(
+        [users, items, timestamps, _read_kinds(table, columns.event), weights], names=INTERACTIONS.names
+    ).filter(good)
+    newest = pc.max(accepted["timestamp"]).as_py()
+    return NormalisedEvents(
+        accepted=accepted.cast(INTERACTIONS),
+        quarantined=aside,
+        num_read=num_read,
+        num_filtered=num_filtered,
+        num_later=int(later.sum()),
+        newest=newest.astimezone(dt.UTC) if newest is not None else None,
+    )
+
+
+def filtered(table: pa.Table, where: str | None, source: str, key: str) -> pa.Table:
+    """The rows that the filter of the config key `key` lets through; None: all."""
+    if where is None:
+        return table
+    row_filter = Filter.parse(where)
+    require_columns(table.column_names, sorted(row_filter.columns), source, key)
+    return table.filter(row_filter.mask(table))
+
+
+def read_ids(table: pa.Table, column: str) -> pa.ChunkedArray:
+    """Ids [N] as stripped text, null where missing; numbers become text: 17850 and 17850.0 → "17850".
+
+    Raises:
+        InputError: the column's type has no plain text.
+    """
+    if pa.types.is_nested(table[column].type):
+        raise InputError(f"column {column!r} is {table[column].type}; an id must be a text or a number")
+    ids = pc.utf8_trim_whitespace(as_text(table[column]))
+    return pc.if_else(pc.equal(ids, ""), pa.scalar(None, pa.string()), ids)
+
+
+def id_faults(ids: pa.ChunkedArray, column: str, max_id_chars: int) -> list[Fault]:
+    """What can be wrong with an id that is there."""
+    return [
+        Fault(Reason.ID_TOO_LONG, column, flags(pc.greater(pc.utf8_length(ids), max_id_chars))),
+        Fault(Reason.UNPRINTABLE_ID, column, flags(pc.match_substring_regex(ids, pattern=_UNPRINTABLE))),
+    ]
+
+
+def first_faults(table: pa.Table, source: str, faults: list[Fault], counts: Any) -> tuple[Any, pa.Table]:
+    """Which rows [N] are bad, among those that `counts`, and their QUARANTINE with each row's first fault."""
+    first = np.full(table.num_rows, -1)
+    for place, fault in reversed(list(enumerate(faults))):
+        first[fault.rows] = place
+    bad = (first >= 0) & counts
+    if not bad.any():
+        return bad, QUARANTINE.empty_table()
+    found = [faults[place] for place in first[bad]]
+    rows = rows_as_json(table.filter(pa.array(bad)))
+    aside = quarantined(source, rows, [fault.column for fault in found], [fault.reason for fault in found])
+    return bad, aside
+
+
+def flags(values: Any) -> Any:
+    """A numpy bool [N] of an Arrow one; null is false."""
+    return np.asarray(pc.fill_null(values, False))
+
+
+def _read_weights(table: pa.Table, column: str | None) -> tuple[Any, list[Fault]]:
+    if column is None:
+        return pa.repeat(pa.scalar(1.0, pa.float32()), table.num_rows), []
+    source = table[column]
+    if pa.types.is_dictionary(source.type):
+        source = source.cast(source.type.value_type)
+    missing = pc.is_null(source)
+    if pa.types.is_string(source.type):
+        missing = pc.or_kleene(missing, pc.equal(pc.utf8_trim_whitespace(source), ""))
+    number = pc.if_else(missing, 1.0, as_number(source))
+    # A weight that float32 cannot hold would be stored as infinite.
+    finite = pc.and_(pc.is_finite(number), pc.less_equal(pc.abs(number), _LARGEST_WEIGHT))
+    faults = [
+        Fault(Reason.UNREADABLE_WEIGHT, column, flags(pc.is_null(number))),
+        Fault(Reason.NON_FINITE_WEIGHT, column, flags(pc.invert(finite))),
+        Fault(Reason.NEGATIVE_WEIGHT, column, flags(pc.less(number, 0.0))),
+    ]
+    return pc.cast(pc.if_else(finite, number, pa.scalar(None, pa.float64())), pa.float32(), safe=False), faults
+
+
+def _read_kinds(table: pa.Table, column: str | None) -> Any:
+    if column is None:
+        return pa.repeat("interaction", table.num_rows)
+    kinds = pc.utf8_trim_whitespace(as_text(table[column]))
+    return pc.if_else(pc.fill_null(pc.equal(kinds, ""), True), "interaction", kinds)
+
+
+def _nothing() -> NormalisedEvents:
+    return NormalisedEvents(
+        accepted=INTERACTIONS.empty_table(),
+        quarantined=QUARANTINE.empty_table(),
+        num_read=0,
+        num_filtered=0,
+        num_later=0,
+        newest=None,
+    )

@@ -1,0 +1,122 @@
+"""One row per user out of one shard's interactions; it knows no files, no other shard and no model.
+
+The ids of one shard must fit Arrow's 32-bit offsets, 2 GiB of text a column: beyond that, ask for more shards.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys.schema import HISTORIES, INTERACTIONS
+
+_SHARD_KEY = "recsys-shard-key"
+_ITEM_KEY = "recsys-item--key"
+_USER_KEY = "recsys-user--key"
+
+
+def hash_ids(ids: pa.Array | pa.ChunkedArray, key: str) -> npt.NDArray[np.uint64]:
+    """Hash ids [N] to uint64 [N], the same on every machine and in every process; another key, unrelated hashes.
+
+    SipHash of the UTF-8 bytes under a key of 16 bytes; each distinct id is hashed once.
+    """
+    assert len(key.encode()) == 16, f"SipHash takes a key of 16 bytes, got {key!r}"
+    distinct = pc.unique(ids)
+    hashes = pd.util.hash_array(_numpy(distinct).astype(object), hash_key=key, categorize=False)
+    codes = _numpy(pc.index_in(ids, value_set=distinct))
+    return np.asarray(hashes[codes], dtype=np.uint64)
+
+
+def shard_of(user_ids: pa.Array | pa.ChunkedArray, num_shards: int) -> npt.NDArray[np.int32]:
+    """Shard of each user id [N]: int32 in 0 … num_shards − 1, a function of the id and of num_shards alone."""
+    assert num_shards > 0, f"num_shards={num_shards}"
+    return (hash_ids(user_ids, _SHARD_KEY) % np.uint64(num_shards)).astype(np.int32)
+
+
+def sort_interactions(interactions: pa.Table) -> tuple[pa.Table, int]:
+    """Sort one shard's INTERACTIONS by user and time, and drop exact duplicates (all five columns equal).
+
+    Events of one user at one moment come in a pseudo-random order of their items, fixed for each user: the items of
+    one invoice share a timestamp, and in alphabetical order a model would learn the alphabet.
+    The result does not depend on the order of the input.
+
+    Returns:
+        The sorted INTERACTIONS, and how many duplicates were removed.
+    """
+    table = interactions.select(INTERACTIONS.names).cast(INTERACTIONS)
+    users, user = rank_ids(table["user_id"])
+    items, item = rank_ids(table["item_id"])
+    tie = _mix(hash_ids(users, _USER_KEY)[user] ^ hash_ids(items, _ITEM_KEY)[item])
+    moment = _numpy(table["timestamp"].cast(pa.int64()))
+    event = rank_ids(table["event"])[1]
+    weight = _numpy(table["weight"])
+    order = np.lexsort((weight, event, item, tie, moment, user))  # the last key counts first
+    first = np.zeros(len(order), dtype=bool)
+    first[:1] = True
+    for key in (user, moment, item, event, weight):
+        ordered = key[order]
+        first[1:] |= ordered[1:] != ordered[:-1]
+    kept = order[first]
+    return table.take(pa.array(kept)).combine_chunks(), len(order) - len(kept)
+
+
+def user_runs(sorted_interactions: pa.Table) -> tuple[pa.Array, npt.NDArray[np.int64]]:
+    """Distinct user ids [U] of a table grouped by user, and the offsets [U + 1] of their rows."""
+    runs = pc.run_end_encode(_flat(sorted_interactions["user_id"]), run_end_type=pa.int64())
+    assert pc.count_distinct(runs.values).as_py() == len(runs.values), "rows of a user lie apart: sort_interactions"
+    return runs.values, np.concatenate([[0], _numpy(runs.run_ends)]).astype(np.int64)
+
+
+def build_histories(sorted_interactions: pa.Table, max_length: int) -> pa.Table:
+    """HISTORIES of a table from `sort_interactions`: each user's newest `max_length` events, oldest first.
+
+    `seen_item_ids` holds each item the user ever touched once, sorted, also those older than the history.
+    """
+    assert max_length > 0, f"max_length={max_length}"
+    users, offsets = user_runs(sorted_interactions)
+    counts = np.diff(offsets)
+    from_end = np.repeat(offsets[1:], counts) - np.arange(offsets[-1])
+    newest = sorted_interactions.filter(pa.array(from_end <= max_length))
+    bounds = _bounds(np.minimum(counts, max_length))
+    columns = [_flat(newest[name]) for name in ("item_id", "timestamp", "event", "weight")]
+    items, item = rank_ids(sorted_interactions["item_id"])
+    pairs = np.unique(np.repeat(np.arange(len(users)), counts) * len(items) + item)
+    lists = [pa.ListArray.from_arrays(bounds, column) for column in columns]
+    return pa.Table.from_arrays([users, *lists, item_lists(pairs, len(users), items)], schema=HISTORIES)
+
+
+def rank_ids(ids: pa.Array | pa.ChunkedArray) -> tuple[pa.Array, npt.NDArray[np.int64]]:
+    """Distinct ids in ascending order, and the place [N] of each id among them."""
+    distinct = pc.unique(ids)
+    distinct = distinct.take(pc.sort_indices(distinct))
+    return distinct, _numpy(pc.index_in(ids, value_set=distinct)).astype(np.int64)
+
+
+def item_lists(pairs: npt.NDArray[np.int64], num_users: int, items: pa.Array) -> pa.ListArray:
+    """One list of item ids per user from ascending pairs `user · len(items) + item`; a user without pairs has []."""
+    user, item = np.divmod(pairs, max(len(items), 1))
+    return pa.ListArray.from_arrays(_bounds(np.bincount(user, minlength=num_users)), items.take(pa.array(item)))
+
+
+def _bounds(counts: npt.NDArray[np.int64]) -> pa.Array:
+    return pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32())
+
+
+def _mix(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Finaliser of SplitMix64: without it, the XOR of two hashes orders the items alike for half of the users."""
+    hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return hashes ^ (hashes >> np.uint64(31))
+
+
+def _numpy(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[Any]:
+    assert column.null_count == 0, f"{column.null_count} nulls: they belong in quarantine"
+    array: npt.NDArray[Any] = np.asarray(column)
+    return array
+
+
+def _flat(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column

@@ -1,0 +1,46 @@
+"""Items by how often they were touched: the baseline that a model must beat; it knows no user."""
+
+import datetime as dt
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys.schema import TIMESTAMP
+
+#: Window of the gate's baseline, days before the cutoff.
+RECENT_DAYS = 7
+
+#: Interactions with each item, most first, then by item id.
+ITEM_COUNTS = pa.schema(
+    [
+        pa.field("item_id", pa.string(), nullable=False),
+        pa.field("num", pa.int64(), nullable=False),
+    ]
+)
+
+
+def count_items(interactions: pa.Table, since: dt.datetime | None = None) -> pa.Table:
+    """ITEM_COUNTS of INTERACTIONS at or after `since`; None: of all of them. No row for an item without any."""
+    if since is not None:
+        assert since.tzinfo is not None, f"since={since} has no time zone"
+        interactions = interactions.filter(pc.greater_equal(interactions["timestamp"], pa.scalar(since, TIMESTAMP)))
+    counted = interactions.group_by("item_id").aggregate([([], "count_all")])
+    return _best_first(counted.rename_columns({"count_all": "num"}))
+
+
+def merge_counts(counts: Sequence[pa.Table]) -> pa.Table:
+    """ITEM_COUNTS summed over shards, whose order does not matter."""
+    table = pa.concat_tables([ITEM_COUNTS.empty_table(), *counts])
+    return _best_first(table.group_by("item_id").aggregate([("num", "sum")]).rename_columns({"num_sum": "num"}))
+
+
+def recent_popularity(recent_counts: pa.Table, all_counts: pa.Table) -> pa.Array:
+    """Item ids best first: by recent count, then the items without a recent interaction by their count of all time."""
+    ranked = [*_best_first(recent_counts)["item_id"].chunks, *_best_first(all_counts)["item_id"].chunks]
+    return pc.unique(pa.chunked_array(ranked, pa.string()))  # keeps the order of first appearance
+
+
+def _best_first(counts: pa.Table) -> pa.Table:
+    ordered = counts.select(ITEM_COUNTS.names).sort_by([("num", "descending"), ("item_id", "ascending")])
+    return ordered.cast(ITEM_COUNTS)

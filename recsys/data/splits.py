@@ -1,0 +1,100 @@
+"""What the model learns from and what it is measured on, within one shard; it knows neither model nor metric.
+
+Every function takes a table from `histories.sort_interactions` and keeps its order.
+"""
+
+import datetime as dt
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys.data.histories import hash_ids, item_lists, rank_ids, user_runs
+from recsys.schema import TIMESTAMP
+
+#: What a user is known to have wanted: distinct items, sorted.
+TARGETS = pa.schema(
+    [
+        pa.field("user_id", pa.string(), nullable=False),
+        pa.field("item_ids", pa.list_(pa.string()), nullable=False),
+    ]
+)
+
+
+class Split(NamedTuple):
+    """Two tables of INTERACTIONS, both sorted; every user of `holdout` has rows in `train`."""
+
+    train: pa.Table
+    holdout: pa.Table
+
+
+def cutoff_for(date: dt.date, holdout_days: int) -> dt.datetime:
+    """First moment of the holdout: the end of `date` (UTC) minus `holdout_days` whole days."""
+    midnight = dt.datetime.combine(date, dt.time(), tzinfo=dt.UTC)
+    return midnight + dt.timedelta(days=1 - holdout_days)
+
+
+def split_by_time(sorted_interactions: pa.Table, cutoff: dt.datetime) -> Split:
+    """Global time split: train < cutoff ≤ holdout; users without an event in train are left out of the holdout."""
+    assert cutoff.tzinfo is not None, f"cutoff {cutoff} has no time zone"
+    _, offsets = user_runs(sorted_interactions)
+    before = np.asarray(pc.less(sorted_interactions["timestamp"], pa.scalar(cutoff, TIMESTAMP)))
+    known = np.repeat(before[offsets[:-1]], np.diff(offsets))  # a user's first row is the oldest
+    return _split(sorted_interactions, before, known & ~before)
+
+
+def split_last_event(sorted_interactions: pa.Table) -> Split:
+    """Leave-one-out: the last event of every user with at least two; a lone event stays in train."""
+    return hold_out_last(sorted_interactions, np.ones(len(sorted_interactions), dtype=bool))
+
+
+def hold_out_last(sorted_interactions: pa.Table, chosen: npt.NDArray[np.bool_]) -> Split:
+    """Leave-one-out for some users: `chosen` is a mask over rows [N], equal for all rows of a user.
+
+    Typical use: `hold_out_last(table, validation_users(table["user_id"], share, seed))`.
+    """
+    assert len(chosen) == len(sorted_interactions), f"{len(chosen)} flags for {len(sorted_interactions)} rows"
+    _, offsets = user_runs(sorted_interactions)
+    last = np.zeros(len(sorted_interactions), dtype=bool)
+    last[offsets[1:][np.diff(offsets) > 1] - 1] = True
+    last &= chosen
+    return _split(sorted_interactions, ~last, last)
+
+
+def validation_users(user_ids: pa.Array | pa.ChunkedArray, share: float, seed: int) -> npt.NDArray[np.bool_]:
+    """Choose about `share` of the users by hash: a mask [N], equal for equal ids and unrelated to their shards.
+
+    A larger share under the same seed keeps every user of a smaller one.
+    """
+    assert 0 <= share <= 1, f"share={share}"
+    assert 0 <= seed < 2**31, f"seed={seed}"
+    place = (hash_ids(user_ids, f"valid-{seed:010d}") >> np.uint64(11)).astype(np.float64) * 2.0**-53  # in [0, 1)
+    mask: npt.NDArray[np.bool_] = place < share
+    return mask
+
+
+def targets(holdout: pa.Table, seen: pa.Table, exclude_seen: bool) -> pa.Table:
+    """TARGETS of each user of `holdout`, by user id: the distinct items that a list should have held.
+
+    With `exclude_seen`, items that the user has in `seen` (the train side of the split) are taken out, since no list
+    may hold them; users left with none are dropped.
+    """
+    users, user = rank_ids(holdout["user_id"])
+    items, item = rank_ids(holdout["item_id"])
+    pairs = np.unique(user * len(items) + item)
+    if exclude_seen:
+        touched = seen.filter(
+            pc.and_(pc.is_in(seen["user_id"], value_set=users), pc.is_in(seen["item_id"], value_set=items))
+        )
+        seen_user = np.asarray(pc.index_in(touched["user_id"], value_set=users)).astype(np.int64)
+        seen_item = np.asarray(pc.index_in(touched["item_id"], value_set=items)).astype(np.int64)
+        pairs = pairs[~np.isin(pairs, seen_user * len(items) + seen_item)]
+    lists = item_lists(pairs, len(users), items)
+    table = pa.Table.from_arrays([users, lists], schema=TARGETS)
+    return table.filter(pc.greater(pc.list_value_length(lists), 0))
+
+
+def _split(table: pa.Table, train: npt.NDArray[np.bool_], holdout: npt.NDArray[np.bool_]) -> Split:
+    return Split(train=table.filter(pa.array(train)), holdout=table.filter(pa.array(holdout)))

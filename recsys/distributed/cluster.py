@@ -1,0 +1,137 @@
+"""Ray itself: joining or starting it, and running a pure function over parts of the work; it knows no stage."""
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+import ray
+import ray.data
+
+from recsys import errors
+from recsys.distributed.memory import peak_memory_mb, reset_peak_memory
+
+logger = logging.getLogger(__name__)
+
+PROGRESS_S = 10.0
+#: Deaths of a worker process that are survived, for each part of the work: a part that kills every worker must fail.
+MAX_RETRIES = 3
+
+
+@contextmanager
+def cluster(min_cpus: int) -> Iterator[None]:
+    """Join the cluster that RAY_ADDRESS or a running `ray start` names, else start Ray in this machine.
+
+    Args:
+        min_cpus: CPUs that the job's widest stage needs; a Ray of our own counts at least that many.
+    """
+    joined = ray.is_initialized()
+    if not joined:
+        _connect(min_cpus)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.execution_options.preserve_order = True  # the same rows in the same order, whatever worker is first
+    context.execution_options.verbose_progress = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        if not joined:
+            ray.shutdown()
+
+
+def _connect(min_cpus: int) -> None:
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    quiet: dict[str, Any] = {"logging_level": logging.WARNING, "include_dashboard": False}
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(logging_level=logging.WARNING)
+    else:
+        ray.init(address="local", num_cpus=max(os.cpu_count() or 1, min_cpus), **quiet)
+    resources = ray.cluster_resources()
+    logger.info("Ray %s: %g CPUs, %g GPUs", ray.__version__, resources.get("CPU", 0), resources.get("GPU", 0))
+
+
+class Parts:
+    """Runs one function for each part in an actor that was built once; errors of ours travel as rows, not as crashes."""
+
+    def __init__(self, build: Callable[[], Callable[[str], dict[str, Any]]]) -> None:
+        self._work: Callable[[str], dict[str, Any]] | None = None
+        self._build = build
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """One row in, one record out."""
+        records = [self._record(part) for part in batch["part"].to_pylist()]
+        return pa.table({"record": pa.array([json.dumps(record) for record in records], pa.string())})
+
+    def _record(self, part: str) -> dict[str, Any]:
+        reset_peak_memory()
+        try:
+            if self._work is None:
+                self._work = self._build()
+            record = self._work(part)
+        except errors.RecsysError as error:
+            return {"error": type(error).__name__, "message": str(error)}
+        return record | {"peak_memory_mb": peak_memory_mb()}
+
+
+def for_each_part(
+    parts: Sequence[str],
+    build: Callable[[], Callable[[str], dict[str, Any]]],
+    *,
+    label: str,
+    num_workers: int,
+    cpus_per_worker: int = 1,
+    gpus_per_worker: int = 0,
+) -> list[dict[str, Any]]:
+    """Run a function for each part in a pool of actors, and answer the records in the order of the parts.
+
+    Args:
+        parts: Names of the parts.
+        build: Makes the function, once in each actor: it loads what all parts share.
+        label: For the progress lines.
+        num_workers: Most actors at a time.
+        cpus_per_worker: CPUs of an actor.
+        gpus_per_worker: GPUs of an actor.
+
+    Raises:
+        RecsysError: the first that a part raised.
+    """
+    if not parts:
+        return []
+    dataset = ray.data.from_items([{"part": part} for part in parts], override_num_blocks=len(parts)).map_batches(
+        Parts,
+        fn_constructor_args=(build,),
+        batch_size=1,
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(num_workers, len(parts))),
+        num_cpus=cpus_per_worker,
+        num_gpus=gpus_per_worker or None,
+        max_restarts=MAX_RETRIES,
+        max_task_retries=MAX_RETRIES,
+    )
+    records: list[dict[str, Any]] = []
+    reported = time.monotonic()
+    for row in dataset.iter_rows():
+        record = json.loads(row["record"])
+        if "error" in record:
+            raise getattr(errors, record["error"])(record["message"])
+        records.append(record)
+        if time.monotonic() - reported > PROGRESS_S:
+            reported = time.monotonic()
+            logger.info("%s: %d of %d parts", label, len(records), len(parts))
+    return records
+
+
+def peak_of(records: Sequence[dict[str, Any]]) -> float:
+    """Largest peak memory of any worker, MB."""
+    return max((record["peak_memory_mb"] for record in records), default=0.0)
+
+
+def default_workers() -> int:
+    """Workers for stages without a setting of their own: one for each CPU of the cluster."""
+    return max(int(ray.cluster_resources().get("CPU", 1)), 1)

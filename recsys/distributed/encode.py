@@ -1,0 +1,161 @@
+"""Item texts to vectors by a pool of encoder actors; only texts without a stored vector are read by the model."""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+
+from recsys.config import Config
+from recsys.distributed.cluster import for_each_part, peak_of
+from recsys.distributed.night import Night, Record
+from recsys.model.text_encoder import TextEncoder, encoder_digest
+from recsys.schema import item_vectors, text_vectors
+from recsys.storage.filesystem import Storage
+from recsys.storage.tables import read_table, write_table
+from recsys.training.pretrain import pretrain_encoder
+
+logger = logging.getLogger(__name__)
+
+#: Texts an actor takes at a time; fixed, so that a text is always encoded beside the same others.
+TEXTS_PER_PART = 4096
+
+
+def encode_items(night: Night) -> Record:
+    """Encode what is new, then lay out the catalog's vectors in its order."""
+    scratch = night.config.encoder.model is None
+    encoder_id = _scratch_encoder(night) if scratch else _digest(night.config)
+    catalog = read_table(night.storage, night.catalog_path, ["item_id", "text", "text_hash"])
+    missing = _missing_texts(night.storage, encoder_id, catalog)
+    records = _encode(night, encoder_id, missing)
+    dim = _assemble(night, encoder_id, catalog)
+    return {
+        "rows": len(catalog),
+        "encoded": len(missing),
+        "encoder_id": encoder_id,
+        "dim": dim,
+        "path": night.text_vectors_path,
+        "peak_memory_mb": peak_of(records),
+    }
+
+
+def load_encoder(storage: Storage, config: Config, encoder_id: str, device: str = "cpu") -> TextEncoder:
+    """The encoder of a night: the configured model, or the one from scratch that the warehouse keeps."""
+    spec = config.encoder
+    if spec.model is not None:
+        return TextEncoder.load(spec.model, spec.revision, spec.pooling, spec.max_tokens, spec.precision, device)
+    with storage.local_folder(_scratch_folder(encoder_id)) as folder:
+        return TextEncoder.load(str(folder), None, "auto", spec.max_tokens, spec.precision, device)
+
+
+def _digest(config: Config) -> str:
+    spec = config.encoder
+    assert spec.model is not None
+    return encoder_digest(spec.model, spec.revision, spec.pooling, spec.max_tokens, spec.precision)
+
+
+def _store(encoder_id: str) -> str:
+    return f"items/{encoder_id}"
+
+
+def _scratch_folder(encoder_id: str) -> str:
+    return f"models/encoder-{encoder_id}"
+
+
+def _scratch_encoder(night: Night) -> str:
+    """The small encoder of this config, trained on the first night that needs it and kept: its vectors are reused."""
+    spec = night.config.encoder
+    name = f"models/scratch-encoders/{night.config.encoder_recipe()}.json"
+    if night.storage.exists(name):
+        encoder_id: str = night.storage.read_json(name)["encoder_id"]
+        return encoder_id
+    logger.info("encode: pretraining a small text encoder on the catalog (%d steps)", spec.scratch.pretrain_steps)
+    encoder_id = ray.get(ray.remote(_pretrain).options(num_cpus=1).remote(night))
+    night.storage.write_json(name, {"encoder_id": encoder_id, "trained_by": night.run.run_id})
+    return encoder_id
+
+
+def _pretrain(night: Night) -> str:
+    spec = night.config.encoder
+    texts = read_table(night.storage, night.catalog_path, ["text"])["text"].to_pylist()
+    encoder = pretrain_encoder(texts, spec.scratch, spec.max_tokens, night.config.seed, None)
+    with TemporaryDirectory() as folder:
+        encoder.save(folder)
+        night.storage.upload_folder(folder, _scratch_folder(encoder.digest))
+    return encoder.digest
+
+
+def _missing_texts(storage: Storage, encoder_id: str, catalog: pa.Table) -> pa.Table:
+    """Distinct (text, text_hash) of the catalog without a stored vector, by length so that batches need no padding."""
+    texts = catalog.group_by("text_hash", use_threads=False).aggregate([("text", "first")])
+    texts = texts.rename_columns({"text_first": "text"})
+    known = [read_table(storage, path, ["text_hash"])["text_hash"] for path in _stored(storage, encoder_id)]
+    if known:
+        stored = pa.chunked_array([chunk for column in known for chunk in column.chunks], pa.string())
+        texts = texts.filter(pc.invert(pc.is_in(texts["text_hash"], value_set=stored)))
+    lengths = pc.utf8_length(texts["text"])
+    return texts.append_column("length", lengths).sort_by([("length", "ascending"), ("text_hash", "ascending")])
+
+
+def _stored(storage: Storage, encoder_id: str) -> list[str]:
+    folder = _store(encoder_id)
+    return [f"{folder}/{name}" for name in storage.list(folder) if name.endswith(".parquet")]
+
+
+def _encode(night: Night, encoder_id: str, missing: pa.Table) -> list[Record]:
+    spec = night.config.encoder
+    parts = {
+        f"{start // TEXTS_PER_PART:05d}": missing.slice(start, TEXTS_PER_PART).select(["text", "text_hash"])
+        for start in range(0, len(missing), TEXTS_PER_PART)
+    }
+    folder = f"{night.run.dir}/texts"
+    for part, table in parts.items():
+        write_table(night.storage, f"{folder}/{part}.parquet", table, table.schema)
+    return for_each_part(
+        list(parts),
+        partial(_encoder, night, encoder_id, folder),
+        label="encode",
+        num_workers=spec.num_workers,
+        gpus_per_worker=int(spec.use_gpu),
+    )
+
+
+def _encoder(night: Night, encoder_id: str, folder: str) -> Callable[[str], Record]:
+    spec = night.config.encoder
+    encoder = load_encoder(night.storage, night.config, encoder_id, "cuda" if spec.use_gpu else "cpu")
+
+    def encode(part: str) -> Record:
+        texts = read_table(night.storage, f"{folder}/{part}.parquet")
+        vectors = encoder.encode(texts["text"].to_pylist(), spec.batch_size)
+        schema = text_vectors(encoder.dim)
+        lists = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), encoder.dim)
+        table = pa.Table.from_arrays([texts["text_hash"].combine_chunks(), lists], schema=schema)
+        write_table(night.storage, f"{_store(encoder_id)}/{night.run.run_id}-{part}.parquet", table, schema)
+        return {"rows": len(texts)}
+
+    return encode
+
+
+def _assemble(night: Night, encoder_id: str, catalog: pa.Table) -> int:
+    """Write the vector of each item of the catalog, in its order; answers their dimension."""
+    stored = pa.concat_tables([read_table(night.storage, path) for path in _stored(night.storage, encoder_id)])
+    stored = stored.combine_chunks()
+    dim: int = stored.schema.field("vector").type.list_size
+    rows = pc.index_in(catalog["text_hash"], value_set=stored["text_hash"].combine_chunks())
+    assert not rows.null_count, "an item's text was not encoded"
+    schema = item_vectors(dim)
+    table = pa.Table.from_arrays([catalog["item_id"], stored["vector"].take(rows)], schema=schema)
+    write_table(night.storage, night.text_vectors_path, table, schema)
+    return dim
+
+
+def read_text_vectors(night: Night) -> tuple[pa.Array, np.ndarray[tuple[int, int], np.dtype[np.float32]]]:
+    """Ids of the catalog [I] and their text vectors float32 [I, T], in its order."""
+    table = read_table(night.storage, night.text_vectors_path)
+    vectors = table["vector"].combine_chunks()
+    flat = vectors.flatten().to_numpy(zero_copy_only=False)
+    return table["item_id"].combine_chunks(), flat.reshape(len(table), -1)

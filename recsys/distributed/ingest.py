@@ -1,0 +1,285 @@
+"""Reading, checking and sharding the input over Ray's workers: the catalog, the events and the users' histories."""
+
+import datetime as dt
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+import ray.data
+
+from recsys.config import TableInput
+from recsys.data.catalog import build_catalog, merge_versions, read_versions
+from recsys.data.events import EventRules, normalise_events
+from recsys.data.histories import build_histories, shard_of, sort_interactions
+from recsys.data.popularity import RECENT_DAYS, count_items, merge_counts
+from recsys.data.readers import Split, plan_splits, read_chunks
+from recsys.distributed.cluster import default_workers, for_each_part, peak_of
+from recsys.distributed.memory import peak_memory_mb, reset_peak_memory
+from recsys.distributed.night import Night, Record, input_files
+from recsys.errors import InputError
+from recsys.schema import CATALOG, HISTORIES, INTERACTIONS, QUARANTINE
+from recsys.storage.filesystem import Storage, open_input
+from recsys.storage.tables import read_table, write_table
+
+logger = logging.getLogger(__name__)
+
+#: The newest event may be this many days older than the night's date before a warning names its date.
+STALE_DAYS = 2
+#: Bad rows are written in files of about this many, so that a bad input does not fill the memory.
+QUARANTINE_ROWS = 50_000
+#: An order key for rows: no file has more.
+ROWS_PER_SPLIT = 1 << 40
+
+
+def ingest_catalog(night: Night) -> Record:
+    """Read every version of every item, keep the latest, write the catalog."""
+    splits = _plan(night.config.inputs.items)
+    records = for_each_part(
+        list(splits), partial(_catalog_reader, night, splits), label="catalog", num_workers=default_workers()
+    )
+    totals = _totals(records)
+    versions = [read_table(night.storage, record["path"]) for record in records if record["path"]]
+    _refuse_bad_input(night, totals, sum(len(table) for table in versions), "items")
+    catalog = build_catalog(merge_versions(versions), night.config.inputs.items)
+    write_table(night.storage, night.catalog_path, catalog, CATALOG)
+    return totals | {
+        "items": len(catalog),
+        "available": pc.sum(catalog["available"]).as_py() or 0,
+        "path": night.catalog_path,
+    }
+
+
+def _catalog_reader(night: Night, splits: dict[str, Split]) -> Callable[[str], Record]:
+    spec, limit = night.config.inputs.items, night.config.inputs.max_id_chars
+
+    def read(part: str) -> Record:
+        quarantine = Quarantine(night.storage, night.run.quarantine_dir, f"items-{part}")
+        versions: list[pa.Table] = []
+        counts: Counter[str] = Counter()
+        order = splits[part].index * ROWS_PER_SPLIT
+        for source, table, malformed in _chunks(spec, splits[part]):
+            found = read_versions(table, source, spec, limit, order)
+            order += len(table)
+            counts.update(rows=found.num_read + len(malformed), filtered=found.num_filtered)
+            quarantine.add(malformed)
+            quarantine.add(found.quarantined)
+            versions = [merge_versions([*versions, found.versions])]
+        path = ""
+        if versions:
+            path = f"{night.run.dir}/item_versions/part-{part}.parquet"
+            write_table(night.storage, path, versions[0], versions[0].schema)
+        return {**counts, "quarantined": quarantine.close(), "path": path}
+
+    return read
+
+
+def ingest_events(night: Night) -> Record:
+    """Normalise every event, or quarantine it with its reason; later events wait for their own night."""
+    splits = _plan(night.config.inputs.events)
+    now = dt.datetime.now(dt.UTC)
+    records = for_each_part(
+        list(splits), partial(_event_reader, night, splits, now), label="ingest", num_workers=default_workers()
+    )
+    totals = _totals(records)
+    accepted = sum(record["accepted"] for record in records)
+    _refuse_bad_input(night, totals, accepted, "events")
+    kinds: Counter[str] = Counter()
+    for record in records:
+        kinds.update(record["kinds"])
+    newest = max(record["newest"] for record in records)
+    _warn_of_stale_events(night, newest)
+    return totals | {
+        "accepted": accepted,
+        "later": sum(record["later"] for record in records),
+        "newest": newest,
+        "kinds": sorted(kinds),
+        "parts": [record["path"] for record in records if record["accepted"]],
+    }
+
+
+def _event_reader(night: Night, splits: dict[str, Split], now: dt.datetime) -> Callable[[str], Record]:
+    inputs = night.config.inputs
+    items = read_table(night.storage, night.catalog_path, ["item_id"])["item_id"].combine_chunks()
+    rules = EventRules(known_items=items, max_id_chars=inputs.max_id_chars, end=night.end, now=now)
+
+    def read(part: str) -> Record:
+        quarantine = Quarantine(night.storage, night.run.quarantine_dir, f"events-{part}")
+        counts: Counter[str] = Counter()
+        kinds: Counter[str] = Counter()
+        newest = ""
+
+        def accepted() -> Iterator[pa.Table]:
+            nonlocal newest
+            for source, table, malformed in _chunks(inputs.events, splits[part]):
+                found = normalise_events(table, source, inputs.events, rules)
+                counts.update(rows=found.num_read + len(malformed), filtered=found.num_filtered, later=found.num_later)
+                quarantine.add(malformed)
+                quarantine.add(found.quarantined)
+                for kind in pc.value_counts(found.accepted["event"]).to_pylist():
+                    kinds[kind["values"]] += kind["counts"]
+                newest = max(newest, found.newest.isoformat() if found.newest else "")
+                yield found.accepted
+
+        path = f"{night.run.dir}/events/part-{part}.parquet"
+        stats = write_table(night.storage, path, accepted(), INTERACTIONS)
+        return {
+            **{"rows": 0, "filtered": 0, "later": 0},
+            **counts,
+            "accepted": stats.rows,
+            "kinds": dict(kinds),
+            "newest": newest,
+            "quarantined": quarantine.close(),
+            "path": path,
+        }
+
+    return read
+
+
+def shuffle_histories(night: Night) -> Record:
+    """Bring each user's events together in one shard: the only shuffle of the night."""
+    ingested = night.record("ingest")
+    shards = night.config.histories.shards
+    fs, root = night.storage.arrow()
+    paths = [f"{root}/{path}" for path in ingested["parts"]]
+    rows = (
+        ray.data.read_parquet(paths, filesystem=fs)
+        .map_batches(partial(_assign_shard, shards), batch_format="pyarrow", batch_size=131_072, zero_copy_batch=True)
+        .groupby("shard", num_partitions=shards)
+        .map_groups(partial(_write_shard, night), batch_format="pyarrow")
+        .take_all()
+    )
+    records = sorted((json.loads(row["record"]) for row in rows), key=lambda record: str(record["shard"]))
+    _merge_counts(night, [record["shard"] for record in records])
+    return {
+        "rows": ingested["accepted"],
+        "users": sum(record["users"] for record in records),
+        "duplicates": sum(record["duplicates"] for record in records),
+        "shards": [record["shard"] for record in records],
+        "path": night.run.histories_dir,
+        "peak_memory_mb": peak_of(records),
+    }
+
+
+def _assign_shard(num_shards: int, events: pa.Table) -> pa.Table:
+    return events.append_column("shard", pa.array(shard_of(events["user_id"], num_shards), pa.int32()))
+
+
+def _write_shard(night: Night, group: pa.Table) -> pa.Table:
+    """Lay out one shard: sorted interactions, histories, and the counts of the items before the cutoff."""
+    reset_peak_memory()
+    name = f"shard-{group['shard'][0].as_py():05d}"
+    interactions, duplicates = sort_interactions(group.select(INTERACTIONS.names).cast(INTERACTIONS))
+    histories = build_histories(interactions, night.config.histories.max_length)
+    write_table(night.storage, f"{night.interactions_dir}/{name}.parquet", interactions, INTERACTIONS)
+    write_table(night.storage, f"{night.run.histories_dir}/{name}.parquet", histories, HISTORIES)
+    train = night.split(interactions).train
+    for kind, since in (("recent", night.cutoff - dt.timedelta(days=RECENT_DAYS)), ("all", None)):
+        counts = count_items(train, since)
+        write_table(night.storage, _counts_path(night, kind, name), counts, counts.schema)
+    record = {
+        "shard": name,
+        "users": len(histories),
+        "rows": len(interactions),
+        "duplicates": duplicates,
+        "peak_memory_mb": peak_memory_mb(),
+    }
+    return pa.table({"record": pa.array([json.dumps(record)], pa.string())})
+
+
+def _counts_path(night: Night, kind: str, shard: str) -> str:
+    return f"{night.run.dir}/item_counts/{kind}-{shard}.parquet"
+
+
+def _merge_counts(night: Night, shards: list[str]) -> None:
+    for kind in ("recent", "all"):
+        merged = merge_counts([read_table(night.storage, _counts_path(night, kind, shard)) for shard in shards])
+        write_table(night.storage, night.item_counts_path(kind), merged, merged.schema)
+
+
+def _warn_of_stale_events(night: Night, newest: str) -> None:
+    age = night.end - dt.datetime.fromisoformat(newest)
+    if age > dt.timedelta(days=STALE_DAYS + 1):
+        logger.warning("the newest event is of %s, %d days before the night's date %s", newest, age.days, night.date)
+
+
+def _plan(source: TableInput) -> dict[str, Split]:
+    fs, _ = open_input(source.path)
+    splits = plan_splits(fs, input_files(source), source.format)
+    return {f"{split.index:05d}": split for split in splits}
+
+
+def _chunks(source: TableInput, split: Split) -> Iterator[tuple[str, pa.Table, pa.Table]]:
+    """(file, rows, malformed lines) of every file of a split."""
+    fs, _ = open_input(source.path)
+    for file in split.files:
+        for chunk in read_chunks(fs, file, source, split.row_groups):
+            yield file, chunk.table, chunk.malformed
+
+
+class Quarantine:
+    """Rows set aside by one part of the ingest, written in files of bounded size; a retry overwrites them."""
+
+    def __init__(self, storage: Storage, folder: str, name: str) -> None:
+        self._storage = storage
+        self._path = f"{folder}/{name}"
+        self._waiting: list[pa.Table] = []
+        self._files = 0
+        self._reasons: Counter[str] = Counter()
+
+    def add(self, rows: pa.Table) -> None:
+        """Set rows of QUARANTINE aside."""
+        if len(rows):
+            self._waiting.append(rows)
+            self._reasons.update(rows["reason"].to_pylist())
+            if sum(len(table) for table in self._waiting) >= QUARANTINE_ROWS:
+                self._flush()
+
+    def close(self) -> dict[str, int]:
+        """Write what is left; answers the number of rows by reason."""
+        if self._waiting:
+            self._flush()
+        return dict(self._reasons)
+
+    def _flush(self) -> None:
+        write_table(self._storage, f"{self._path}-{self._files:03d}.parquet", self._waiting, QUARANTINE)
+        self._files += 1
+        self._waiting = []
+
+
+def _totals(records: list[Record]) -> Record:
+    """Counts of all parts of an ingest."""
+    reasons: Counter[str] = Counter()
+    for record in records:
+        reasons.update(record["quarantined"])
+    return {
+        "rows": sum(record["rows"] for record in records),
+        "filtered": sum(record["filtered"] for record in records),
+        "quarantined": sum(reasons.values()),
+        "reasons": dict(sorted(reasons.items())),
+        "peak_memory_mb": peak_of(records),
+    }
+
+
+def _refuse_bad_input(night: Night, totals: Record, num_usable: int, key: str) -> None:
+    """Stop where nothing can be used, or where too much is bad; the quarantine stays for reading."""
+    source = getattr(night.config.inputs, key)
+    considered = totals["rows"] - totals["filtered"]
+    where = f" (`where` left out {totals['filtered']:,})" if totals["filtered"] else ""
+    if not totals["rows"]:
+        raise InputError(f"inputs.{key}: {source.path} holds no rows; name files with rows")
+    rate, limit = totals["quarantined"] / max(considered, 1), night.config.inputs.max_quarantine_rate
+    if rate > limit:
+        night.run.write_metrics({"run_id": night.run.run_id, "refused": {f"inputs.{key}": totals}})
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in totals["reasons"].items())
+        raise InputError(
+            f"inputs.{key}: {totals['quarantined']:,} of {considered:,} rows ({rate:.1%}) cannot be used, more than "
+            f"inputs.max_quarantine_rate={limit:.1%}: {reasons}. They are in "
+            f"{night.storage.url(night.run.quarantine_dir)}; mend the input, narrow `where`, or raise the limit"
+        )
+    if not num_usable:
+        raise InputError(f"inputs.{key}: none of the {totals['rows']:,} rows of {source.path} can be used{where}")

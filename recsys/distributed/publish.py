@@ -1,0 +1,57 @@
+"""The last stage: the manifest, then the pointer; and the tidying of what only the running night needed."""
+
+import logging
+from typing import Any
+
+from recsys.distributed.night import Night, Record
+from recsys.storage.publish import Shard, night_folder, publish, write_manifest
+from recsys.storage.runs import Lease
+
+logger = logging.getLogger(__name__)
+
+
+def publish_night(night: Night, lease: Lease) -> Record:
+    """Write the manifest of the night's lists and move LATEST to them, in one step.
+
+    Raises:
+        LockedError: another run took over this night meanwhile; nothing was published.
+    """
+    parts = night.run.parts("recommend")
+    shards: list[Shard] = [
+        {key: record[key] for key in ("name", "rows", "users", "bytes", "sha256")}  # type: ignore[misc]
+        for record in parts.values()
+    ]
+    details: dict[str, Any] = {
+        "model_id": night.model_id,
+        "metrics": stage_metrics(night),
+        "gate": night.record("gate")["details"],
+        "config": night.config.model_dump(mode="json"),
+    }
+    lease.check()
+    manifest = write_manifest(night.run, night.date, shards, details)
+    is_latest = publish(night.run, manifest, night.model_id)
+    if not is_latest:
+        logger.warning("a later night is published already: LATEST stays there, this one is in the history of nights")
+    return {
+        "rows": sum(shard["rows"] for shard in shards),
+        "path": night_folder(night.run),
+        "latest": is_latest,
+        "manifest_sha256": manifest,
+    }
+
+
+def tidy(night: Night) -> None:
+    """Drop what a finished night needs no more: parts of the ingest, texts in flight, training checkpoints."""
+    for folder in ("events", "item_versions", "item_counts", "texts", "train"):
+        night.storage.delete_folder(f"{night.run.dir}/{folder}")
+
+
+def stage_metrics(night: Night) -> dict[str, Record]:
+    """The records of the stages that are done, without the parts' own paths."""
+    names = [name.removesuffix(".json") for name in night.storage.list(night.run.stages_dir) if name.endswith(".json")]
+    records = {name: night.run.done(name) for name in names}
+    return {
+        name: {key: value for key, value in record.items() if key not in ("parts", "shards", "details")}
+        for name, record in records.items()
+        if record is not None
+    }

@@ -1,0 +1,25 @@
+"""Which published model this night may start from and be compared with; it reads model cards, no weights."""
+
+import logging
+
+from recsys.distributed.night import Night
+from recsys.model.checkpoint import read_card
+from recsys.storage.publish import read_latest
+
+logger = logging.getLogger(__name__)
+
+
+def published_model(night: Night) -> str | None:
+    """Id of the published model, where it reads the same text vectors and saw nothing of this night's holdout."""
+    latest = read_latest(night.storage)
+    if latest is None or latest.model_id == night.model_id:
+        return None
+    with night.storage.local_folder(night.model_path(latest.model_id)) as folder:
+        card = read_card(folder)
+    if card.encoder_id != night.record("encode")["encoder_id"]:
+        logger.info("%s reads another text encoder: no warm start from it, no comparison with it", card.model_id)
+        return None
+    if card.trained_until > night.cutoff.isoformat():
+        logger.info("%s saw days of this night's holdout: no warm start from it, no comparison with it", card.model_id)
+        return None
+    return card.model_id

@@ -1,0 +1,131 @@
+"""The fine-tune stage: windows by Ray Data, workers by Ray Train, the best epoch kept; it knows no network."""
+
+import logging
+import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from typing import Any
+
+import pyarrow as pa
+import ray
+import ray.data
+import ray.train
+from ray.train.torch import TorchTrainer
+
+from recsys.data.splits import hold_out_last, validation_users
+from recsys.distributed.cluster import MAX_RETRIES
+from recsys.distributed.night import Night, Record
+from recsys.distributed.published import published_model
+from recsys.distributed.train_worker import train_worker
+from recsys.errors import InputError
+from recsys.model.checkpoint import MODEL_FILES
+from recsys.storage.tables import read_table
+from recsys.training.examples import build_windows, windows_schema
+
+logger = logging.getLogger(__name__)
+
+
+def finetune(night: Night) -> Record:
+    """Train the ranker on everything before the cutoff, and keep its best epoch as a model."""
+    config = night.config
+    train, validation = _datasets(night)
+    num_windows, num_validation = train.count(), validation.count()
+    if not num_windows:
+        raise InputError(
+            f"train: no user has two events before {night.cutoff:%Y-%m-%d}; give older events, or lower "
+            f"gate.holdout_days={config.gate.holdout_days}"
+        )
+    warm = published_model(night) if config.train.warm_start else None
+    filesystem, root = night.storage.arrow()
+    trainer = TorchTrainer(
+        train_worker,
+        train_loop_config={"night": night, "num_windows": num_windows, "warm_model": warm},
+        datasets={"train": train, "validation": validation},
+        dataset_config=ray.train.DataConfig(datasets_to_split=["train"], execution_options=_in_order()),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=config.train.num_workers,
+            use_gpu=config.train.use_gpu,
+            resources_per_worker={"CPU": config.train.cpus_per_worker, "GPU": int(config.train.use_gpu)},
+        ),
+        run_config=ray.train.RunConfig(
+            name=night.run.run_id,
+            storage_path=f"{root}/{night.train_dir}",
+            storage_filesystem=filesystem,
+            failure_config=ray.train.FailureConfig(max_failures=config.train.max_failures),
+            checkpoint_config=ray.train.CheckpointConfig(
+                num_to_keep=1, checkpoint_score_attribute="score", checkpoint_score_order="max"
+            ),
+        ),
+    )
+    result = trainer.fit()
+    best, metrics = max(result.best_checkpoints, key=lambda pair: pair[1]["score"])
+    _keep(night, best)
+    epochs = result.metrics["history"]
+    return {
+        "rows": int(sum(epoch["windows"] for epoch in epochs)),
+        "windows": num_windows,
+        "validation_users": num_validation,
+        "epochs": len(epochs),
+        "best_epoch": metrics["epoch"],
+        "loss": epochs[metrics["epoch"] - 1]["loss"],
+        "validation_ndcg@10": metrics["score"],
+        "model_id": night.model_id,
+        "warm_start": warm or "none",
+        "history": epochs,
+        "peak_memory_mb": result.metrics["peak_memory_mb"],
+    }
+
+
+def _keep(night: Night, checkpoint: ray.train.Checkpoint) -> None:
+    """Copy the model out of a checkpoint, without DeepSpeed's private state."""
+    with checkpoint.as_directory() as folder, TemporaryDirectory() as kept:
+        for name in MODEL_FILES:
+            shutil.copy2(Path(folder) / name, kept)
+        night.storage.upload_folder(kept, night.model_path())
+
+
+def _datasets(night: Night) -> tuple[ray.data.Dataset, ray.data.Dataset]:
+    """Windows for training and for validation, built once and kept in the object store (which spills to disk)."""
+    shards = night.record("histories")["shards"]
+    parts = ray.data.from_items([{"shard": shard} for shard in shards], override_num_blocks=len(shards))
+
+    def windows(kind: str) -> ray.data.Dataset:
+        built = parts.map_batches(
+            _Windows, fn_constructor_args=(night, kind), batch_size=1, batch_format="pyarrow", **_PLAIN_POOL
+        )
+        return built.materialize()
+
+    return windows("train"), windows("validation")
+
+
+_PLAIN_POOL: dict[str, Any] = {"compute": ray.data.ActorPoolStrategy(min_size=1, max_size=2), "max_restarts": MAX_RETRIES}
+
+
+class _Windows:
+    """Cuts a shard's interactions before the cutoff into windows."""
+
+    def __init__(self, night: Night, kind: str) -> None:
+        self._night, self._kind = night, kind
+        self._item_ids = read_table(night.storage, night.catalog_path, ["item_id"])["item_id"].combine_chunks()
+        self._kinds = pa.array(night.record("ingest")["kinds"], pa.string())
+        num_users = night.record("histories")["users"]
+        self._share = min(1.0, night.config.train.validation_users / max(num_users, 1))
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        night, length = self._night, self._night.config.histories.max_length
+        tables = []
+        for shard in batch["shard"].to_pylist():
+            interactions = read_table(night.storage, f"{night.interactions_dir}/{shard}.parquet")
+            past = night.split(interactions).train
+            chosen = validation_users(past["user_id"], self._share, night.config.seed)
+            if self._kind == "train":
+                events, most = hold_out_last(past, chosen).train, night.config.train.max_events_per_user
+            else:
+                events, most = past.filter(pa.array(chosen)), length + 1  # one window, whose last target is held out
+            tables.append(build_windows(events, self._item_ids, self._kinds, length, most))
+        return pa.concat_tables(tables) if tables else windows_schema(length).empty_table()
+
+
+def _in_order() -> ray.data.ExecutionOptions:
+    return ray.data.ExecutionOptions(preserve_order=True)

@@ -1,0 +1,115 @@
+"""A ranker on disk: weights, vocabulary and spec; what downstream reads. It knows folders, not the warehouse.
+
+``ranker.safetensors`` holds the weights, ``vocabulary.parquet`` the item of each id embedding, ``model.json`` the rest.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from recsys.errors import InputError
+from recsys.model.features import index_items
+from recsys.model.ranker import Ranker, RankerSpec
+
+MODEL_FILES = ("ranker.safetensors", "vocabulary.parquet", "model.json")
+ID_EMBEDDING = "id_embedding.weight"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCard:
+    """What a published model says of itself, in ``model.json``."""
+
+    model_id: str
+    encoder_id: str
+    """Digest of the text encoder whose vectors the ranker reads."""
+    trained_until: str
+    """ISO moment; no event from it on was seen in training."""
+    max_length: int
+    event_kinds: list[str]
+    spec: RankerSpec
+    metrics: dict[str, Any]
+    """Validation figures of the training."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, as for JSON."""
+        return asdict(self)
+
+
+def save_ranker(folder: Path, weights: dict[str, Tensor], known: Tensor, item_ids: pa.Array, card: ModelCard) -> None:
+    """Write a ranker.
+
+    Args:
+        folder: Existing folder.
+        weights: State of the ranker, whole (not sharded).
+        known: [I] bool, items with training interactions.
+        item_ids: [I] ids in the order of the embeddings.
+        card: What goes to ``model.json``.
+    """
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, folder / "ranker.safetensors")
+    pq.write_table(pa.table({"item_id": item_ids, "known": pa.array(known.cpu().numpy())}), folder / "vocabulary.parquet")
+    (folder / "model.json").write_text(json.dumps(card.as_dict(), indent=2, sort_keys=True) + "\n")
+
+
+def read_card(folder: Path) -> ModelCard:
+    """The card of a saved model; raises InputError where the folder holds none that can be read."""
+    try:
+        raw = json.loads((folder / "model.json").read_text())
+        return ModelCard(**{**raw, "spec": RankerSpec(**raw["spec"])})
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(f"model {folder}: model.json is missing or broken ({error}); train it anew with --force") from error
+
+
+def load_ranker(folder: Path, item_ids: pa.Array, text_vectors: Tensor) -> tuple[Ranker, ModelCard]:
+    """A saved ranker over today's catalog, in evaluation mode.
+
+    Items that the model never saw get no id part: they live on their text. Items that left the catalog are dropped.
+
+    Args:
+        folder: Where `save_ranker` wrote.
+        item_ids: [I] sorted ids of today's catalog.
+        text_vectors: [I, T] of the same items, of the encoder that the card names.
+
+    Raises:
+        InputError: a file is missing or broken.
+    """
+    card = read_card(folder)
+    weights, known = load_weights(folder, item_ids)
+    spec = RankerSpec(**{**asdict(card.spec), "num_items": len(item_ids)})
+    ranker = Ranker(spec, text_vectors, known)
+    ranker.load_state_dict(weights)
+    return ranker.eval(), card
+
+
+def load_weights(folder: Path, item_ids: pa.Array) -> tuple[dict[str, Tensor], Tensor]:
+    """Weights of a saved ranker with the id embeddings in the order of ``item_ids``, and which of them it knows."""
+    try:
+        weights = load_file(folder / "ranker.safetensors")
+        vocabulary = pq.read_table(folder / "vocabulary.parquet")
+    except (OSError, ValueError, SafetensorError, pa.ArrowException) as error:
+        raise InputError(f"model {folder}: weights or vocabulary cannot be read ({error})") from error
+    weights[ID_EMBEDDING], known = remap_items(
+        weights[ID_EMBEDDING], vocabulary["known"].to_numpy(), vocabulary["item_id"].combine_chunks(), item_ids
+    )
+    return weights, known
+
+
+def remap_items(
+    embedding: Tensor, known: np.ndarray[Any, np.dtype[np.bool_]], old_ids: pa.Array, new_ids: pa.Array
+) -> tuple[Tensor, Tensor]:
+    """Id embeddings [I_old, D] and known flags [I_old] in the order of ``new_ids``; new items are zero and unknown."""
+    old = torch.from_numpy(index_items(new_ids, old_ids))
+    found = old >= 0
+    rows = embedding.new_zeros(len(new_ids), embedding.shape[1])
+    rows[found] = embedding[old[found]]
+    flags = torch.zeros(len(new_ids), dtype=torch.bool)
+    flags[found] = torch.from_numpy(known.copy())[old[found]]
+    return rows, flags

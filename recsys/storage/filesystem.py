@@ -1,0 +1,377 @@
+"""The one seam to files, local or `s3://`: whole files appear or do not; it knows nothing of what is in them."""
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import json
+import math
+import os
+import re
+import shutil
+import tempfile
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import fsspec
+import pyarrow.fs
+
+from recsys.errors import ConfigError
+
+#: A writer's file before it gets its name; listings and `*.parquet` globs never show it.
+PARTIAL_SUFFIX = ".partial"
+
+_CONFLICT_ATTEMPTS = 5
+_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):/")
+
+
+@dataclasses.dataclass(slots=True)
+class NewFile:
+    """A file that is being written: fill `path` (local); `bytes` and `sha256` are set once it is committed."""
+
+    path: Path
+    bytes: int = 0
+    sha256: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Storage:
+    """A root folder, local or `s3://bucket/prefix`, and the paths below it.
+
+    It keeps the root's text only, so it travels to other processes; the filesystem is opened lazily in each of them.
+    Paths are relative to the root and use `/`; a `..`, an empty or an absolute part is refused with ConfigError.
+    A missing file is FileNotFoundError. A missing bucket, missing or refused credentials are ConfigError.
+    """
+
+    root: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", _absolute(self.root, "storage"))
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the root is a folder of this machine (or mounted on it)."""
+        return not self.root.startswith("s3://")
+
+    def url(self, *parts: str) -> str:
+        """The full address below the root, as other tools take it: `/data/warehouse/x` or `s3://bucket/prefix/x`."""
+        names = [name for part in parts for name in part.split("/")]
+        for name in names:
+            if name in ("", ".", "..") or "\\" in name or "\0" in name:
+                raise ConfigError(
+                    f"path {'/'.join(parts)!r}: the part {name!r} is not allowed; use plain names below storage"
+                )
+        return "/".join([self.root.rstrip("/"), *names]) if names else self.root
+
+    def path(self, *parts: str) -> str:
+        """The same address as the fsspec filesystem spells it, without a scheme."""
+        return self.url(*parts).removeprefix("s3://")
+
+    def exists(self, path: str) -> bool:
+        """Whether a file or a folder of that name is there now."""
+        with self._explained(path) as (fs, native):
+            return bool(fs.exists(native))
+
+    def read_bytes(self, path: str) -> bytes:
+        """The whole file."""
+        with self._explained(path) as (fs, native):
+            return bytes(fs.cat_file(native))
+
+    def write_bytes(self, path: str, data: bytes) -> None:
+        """Write or replace a file; a reader sees the old content or the new one."""
+        with self._explained(path) as (fs, native):
+            if self.is_local:
+                with _partial(native) as partial:
+                    _write_synced(partial, data)
+                    _commit(os.replace, partial, native)
+            else:
+                fs.pipe_file(native, data)
+
+    def create_bytes(self, path: str, data: bytes) -> bool:
+        """Write a file that must not exist yet; of several writers exactly one gets True, the others False.
+
+        On S3 a winner whose answer was lost on the network may be told False; compare the content where that matters.
+        """
+        with self._explained(path) as (fs, native):
+            if not self.is_local:
+                return _create_object(fs, native, data)
+            with _partial(native) as partial:
+                _write_synced(partial, data)
+                try:
+                    _commit(os.link, partial, native)
+                except FileExistsError:
+                    return False
+                return True
+
+    def sizes(self, prefix: str, recursive: bool = False) -> dict[str, int]:
+        """Bytes of each file in a folder, by its name relative to the folder; a missing folder is empty."""
+        with self._explained(prefix) as (fs, native):
+            try:
+                found = (
+                    fs.find(native, detail=True) if recursive else {i["name"]: i for i in fs.ls(native, detail=True)}
+                )
+            except FileNotFoundError as error:
+                if _aws_code(error) == "NoSuchBucket":
+                    raise
+                return {}
+        return {
+            name.removeprefix(f"{native}/"): int(info["size"])
+            for name, info in sorted(found.items())
+            # S3 may hold an empty object named like the folder, and answers with the file where the path is one.
+            if info["type"] == "file" and name.startswith(f"{native}/") and not name.endswith(("/", PARTIAL_SUFFIX))
+        }
+
+    def list(self, prefix: str, recursive: bool = False) -> list[str]:
+        """Sorted names of the files in a folder, relative to it; a missing folder is empty."""
+        return sorted(self.sizes(prefix, recursive))
+
+    def delete(self, path: str) -> None:
+        """Remove a file; a missing one is fine."""
+        with self._explained(path) as (fs, native), contextlib.suppress(FileNotFoundError):
+            fs.rm_file(native)
+
+    def delete_folder(self, prefix: str) -> None:
+        """Remove every file below a folder, in the order of their names."""
+        for name in self.list(prefix, recursive=True):
+            self.delete(f"{prefix}/{name}")
+
+    @contextlib.contextmanager
+    def new_file(self, path: str) -> Iterator[NewFile]:
+        """Give a local path to write to; it becomes `path` when the block ends, and vanishes when the block raises."""
+        with contextlib.ExitStack() as stack:
+            with self._explained(path) as (fs, native):
+                if self.is_local:
+                    file = NewFile(stack.enter_context(_partial(native)))
+                else:
+                    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="recsys-"))
+                    file = NewFile(Path(folder) / Path(native).name)
+            yield file
+            with file.path.open("rb+") as stream:
+                os.fsync(stream.fileno())
+                file.bytes = os.fstat(stream.fileno()).st_size
+                file.sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+            with self._explained(path):
+                if self.is_local:
+                    _commit(os.replace, file.path, native)
+                else:
+                    fs.put_file(str(file.path), native)
+
+    @contextlib.contextmanager
+    def local_file(self, path: str) -> Iterator[Path]:
+        """Give the file as a local path: itself, or a temporary download."""
+        if self.is_local:
+            if not (local := Path(self.path(path))).is_file():
+                raise FileNotFoundError(self.url(path))
+            yield local
+            return
+        with tempfile.TemporaryDirectory(prefix="recsys-") as folder:
+            copy = Path(folder) / Path(path).name
+            with self._explained(path) as (fs, native):
+                fs.get_file(native, str(copy))
+            yield copy
+
+    @contextlib.contextmanager
+    def local_folder(self, prefix: str) -> Iterator[Path]:
+        """Give a folder as a local path: itself, or a temporary download. Read it, do not write to it."""
+        if self.is_local:
+            if not (local := Path(self.path(prefix))).is_dir():
+                raise FileNotFoundError(self.url(prefix))
+            yield local
+            return
+        with tempfile.TemporaryDirectory(prefix="recsys-") as folder:
+            self.download_folder(prefix, folder)
+            yield Path(folder)
+
+    def upload_folder(self, local_dir: str | Path, prefix: str) -> None:
+        """Copy every file of a local folder; each appears whole, so a marker that must be last is the caller's."""
+        source = Path(local_dir)
+        for file in sorted(file for file in source.rglob("*") if file.is_file()):
+            with self.new_file(f"{prefix}/{file.relative_to(source).as_posix()}") as new:
+                shutil.copyfile(file, new.path)
+
+    def download_folder(self, prefix: str, local_dir: str | Path) -> None:
+        """Copy every file of a folder to a local one; FileNotFoundError where there is none."""
+        names = self.list(prefix, recursive=True)
+        if not names:
+            raise FileNotFoundError(self.url(prefix))
+        for name in names:
+            target = Path(local_dir) / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with self._explained(f"{prefix}/{name}") as (fs, native):
+                fs.get_file(native, str(target))
+
+    def sha256(self, path: str) -> str:
+        """Hex sha256 of a file's content, read in pieces."""
+        with self.local_file(path) as local, local.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+
+    def read_json(self, path: str) -> Any:
+        """The decoded file; ValueError where it is not UTF-8 JSON."""
+        return json.loads(self.read_bytes(path))
+
+    def write_json(self, path: str, value: object) -> None:
+        """Write `to_json(value)`."""
+        self.write_bytes(path, to_json(value))
+
+    def arrow(self) -> tuple[Any, str]:
+        """The root as a pyarrow filesystem and its path there, for `ray.train.RunConfig(storage_filesystem=)`."""
+        if self.is_local:
+            return pyarrow.fs.LocalFileSystem(), self.root
+        return pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(_open(self.root))), self.path()
+
+    @contextlib.contextmanager
+    def _explained(self, path: str) -> Iterator[tuple[Any, str]]:
+        """Open the filesystem and name the storage in the errors that its owner can mend."""
+        with _explained(self.url(*([path] if path else []))):
+            yield _open(self.root), self.path(*([path] if path else []))
+
+
+def open_input(path: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """The filesystem of a user's input (a file, folder or glob; local or `s3://`) and the path as it spells it.
+
+    Raises:
+        ConfigError: the scheme is not supported, the bucket is missing, or there are no credentials for it.
+    """
+    address = _absolute(path, "input")
+    with _explained(address):
+        return _open(address), address.removeprefix("s3://")
+
+
+def to_json(value: object) -> bytes:
+    """Sorted keys, two spaces, a trailing newline; a float that JSON does not know (NaN, infinity) becomes null."""
+    text = json.dumps(_finite(value), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode()
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _finite(child) for key, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(child) for child in value]
+    return value
+
+
+def _absolute(root: str, name: str) -> str:
+    scheme = _SCHEME.match(root)
+    if scheme is None or root.startswith("file:///"):
+        if not root:
+            raise ConfigError(f"{name}: the path is empty; use a local folder or s3://bucket/prefix")
+        return os.path.abspath(os.path.expanduser(root.removeprefix("file://")))
+    if scheme[1] != "s3":
+        raise ConfigError(f"{name} {root}: {scheme[1]!r} is not supported; use a local folder or s3://bucket/prefix")
+    bucket, *names = root.removeprefix("s3:").removeprefix("//").rstrip("/").split("/")
+    if not root.startswith("s3://") or not bucket or any(name in ("", ".", "..") for name in names):
+        raise ConfigError(f"{name} {root}: must look like s3://bucket/prefix")
+    return root.rstrip("/")
+
+
+def _open(root: str) -> Any:
+    if not root.startswith("s3://"):
+        return fsspec.filesystem("file")
+    bucket, _, key = root.removeprefix("s3://").partition("/")
+    # A bucket policy may allow only a prefix, and a glob begins where its first wildcard is.
+    prefix = re.split(r"[*?\[]", key)[0]
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
+    with _opening:
+        return _open_bucket(bucket, prefix, endpoint, os.getpid())
+
+
+#: One opener at a time: sixteen first calls at once would each make a client.
+_opening = threading.Lock()
+
+
+@functools.lru_cache(maxsize=64)
+def _open_bucket(bucket: str, prefix: str, endpoint: str | None, pid: int) -> Any:  # noqa: ARG001 (a fork opens anew)
+    # Listings are never cached: another process writes here too, and a stale answer would lose its work.
+    fs = fsspec.filesystem("s3", use_listings_cache=False, endpoint_url=endpoint)
+    # s3fs answers "not there" for a missing bucket, which would look like an empty one: ask once, plainly.
+    fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=1)
+    return fs
+
+
+@contextlib.contextmanager
+def _explained(url: str) -> Iterator[None]:
+    remote = url.startswith("s3://")
+    try:
+        yield
+    except (PermissionError, NotADirectoryError) as error:
+        way_out = "check the AWS credentials and the bucket's policy" if remote else "check its owner, mode and parents"
+        raise ConfigError(f"{url}: cannot be used ({error}); {way_out}") from error
+    except FileNotFoundError as error:
+        if _aws_code(error) != "NoSuchBucket":
+            raise
+        raise ConfigError(f"{url}: the bucket does not exist; create it, or correct the name") from error
+    except Exception as error:
+        if not remote:
+            raise
+        from botocore import exceptions  # type: ignore[import-untyped]  # slow to import, and only S3 needs it
+
+        credentials = (exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.ProfileNotFound)
+        if isinstance(error, credentials):
+            way_out = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+            raise ConfigError(f"{url}: no AWS credentials ({error}); {way_out}") from error
+        if isinstance(error, exceptions.ParamValidationError):
+            raise ConfigError(f"{url}: is not a valid address: {error}") from error
+        if isinstance(error, exceptions.BotoCoreError):
+            raise ConnectionError(f"{url}: {error}") from error  # so that callers need to know OSError only
+        raise
+
+
+def _aws_code(error: BaseException) -> str:
+    response = getattr(error.__cause__, "response", None) or {}
+    return str(response.get("Error", {}).get("Code", ""))
+
+
+def _create_object(fs: Any, native: str, data: bytes) -> bool:
+    for attempt in range(_CONFLICT_ATTEMPTS):
+        try:
+            fs.pipe_file(native, data, mode="create")
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if _aws_code(error) == "PreconditionFailed":  # S3-compatible servers leave out which condition
+                return False
+            # AWS: another conditional write was in flight and its outcome is open; ask again.
+            if _aws_code(error) != "ConditionalRequestConflict" or attempt == _CONFLICT_ATTEMPTS - 1:
+                raise
+        else:
+            return True
+    raise AssertionError("unreachable")
+
+
+@contextlib.contextmanager
+def _partial(native: str) -> Iterator[Path]:
+    """A hidden name beside the destination, so that the last step is a rename within one filesystem."""
+    destination = Path(native)
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(f"{destination.parent} is a file") from error
+    partial = destination.parent / f".{destination.name}.{uuid.uuid4().hex}{PARTIAL_SUFFIX}"
+    try:
+        yield partial
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    stream: IO[bytes]
+    with path.open("xb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _commit(move: Callable[[Path, str], None], partial: Path, native: str) -> None:
+    move(partial, native)
+    # The new name itself must survive a power cut, not only the content.
+    folder = os.open(partial.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

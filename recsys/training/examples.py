@@ -1,0 +1,81 @@
+"""Training windows out of sorted interactions; it knows no model and no loader.
+
+Shapes: W windows, L history length. A window holds up to L + 1 consecutive events of one user: the first L are read,
+the last L are predicted. Every event but a user's first is predicted exactly once.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from recsys.model.features import gap_buckets, index_events, index_items, seconds_between
+
+IntArray = npt.NDArray[np.int64]
+
+
+def windows_schema(length: int) -> pa.Schema:
+    """Columns of a table of windows; padded with −1 (items) and 0 (gaps, events)."""
+    return pa.schema(
+        [
+            pa.field("items", pa.list_(pa.int32(), length + 1), nullable=False),
+            pa.field("gaps", pa.list_(pa.int32(), length), nullable=False),
+            pa.field("events", pa.list_(pa.int32(), length), nullable=False),
+        ]
+    )
+
+
+def build_windows(
+    interactions: pa.Table, item_ids: pa.Array, event_kinds: pa.Array, length: int, max_events: int
+) -> pa.Table:
+    """Cut each user's newest ``max_events`` events into windows, the newest window full and the oldest short.
+
+    Args:
+        interactions: INTERACTIONS sorted by user and time.
+        item_ids: Sorted ids of the catalog; every item must be there.
+        event_kinds: Kinds of events in the order of their indices.
+        length: L.
+        max_events: Newest events of a user that are used.
+
+    Returns:
+        Table of `windows_schema`, by user, newest window first.
+    """
+    schema = windows_schema(length)
+    user, position, count = _positions(interactions["user_id"])
+    items = index_items(interactions["item_id"], item_ids)
+    assert (items >= 0).all(), "an item outside the catalog passed the ingest"
+    kinds = index_events(interactions["event"], event_kinds)
+    gaps = gap_buckets(seconds_between(interactions["timestamp"]), position == 0)
+
+    from_end = count - 1 - position
+    target = np.flatnonzero((position > 0) & (from_end < max_events - 1))
+    if not len(target):
+        return schema.empty_table()
+    window_of_user = from_end[target] // length
+    targets_of_user = np.minimum(count[target], max_events) - 1
+    window_size = np.minimum(targets_of_user - window_of_user * length, length)
+    slot = window_size - 1 - from_end[target] % length
+    key = user[target] * (int(window_of_user.max()) + 1) + window_of_user
+    unique, row = np.unique(key, return_inverse=True)
+
+    def grid(width: int, padding: int) -> IntArray:
+        return np.full((len(unique), width), padding, dtype=np.int64)
+
+    item_grid, gap_grid, event_grid = grid(length + 1, -1), grid(length, 0), grid(length, 0)
+    item_grid[row, slot] = items[target - 1]
+    item_grid[row, slot + 1] = items[target]
+    gap_grid[row, slot] = np.where(slot == 0, 0, gaps[target - 1])
+    event_grid[row, slot] = kinds[target - 1]
+    columns = [_fixed_lists(values) for values in (item_grid, gap_grid, event_grid)]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _positions(user_ids: pa.ChunkedArray) -> tuple[IntArray, IntArray, IntArray]:
+    """For each row of a table sorted by user: the user's number, the row's position within the user, the user's rows."""
+    codes = user_ids.combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    counts = np.bincount(codes)
+    starts = np.cumsum(counts) - counts
+    return codes, np.arange(len(codes)) - starts[codes], counts[codes]
+
+
+def _fixed_lists(values: IntArray) -> pa.Array:
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1).astype(np.int32)), values.shape[1])

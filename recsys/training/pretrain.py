@@ -1,0 +1,236 @@
+"""A small text encoder made from the catalog alone: tokenizer, masked-language-model pretraining, centred vectors.
+
+It serves where no pretrained weights can be had; it knows texts only, no users. Legend: B texts, T tokens, V tokens
+of the vocabulary.
+"""
+
+import json
+import shutil
+import tempfile
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import tokenizers
+import torch
+import torch.nn.functional as F
+import transformers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from recsys.config import ScratchEncoderConfig
+from recsys.errors import InputError
+from recsys.model.text_encoder import TextEncoder, declare_modules, quiet_transformers, write_dense
+
+_PAD, _UNK, _CLS, _SEP, _MASK = _SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+_PAD_ID, _, _CLS_ID, _SEP_ID, _MASK_ID = range(5)
+_MASK_RATE = 0.15
+_PROGRESS_EVERY = 50
+_IGNORED = -100
+#: Texts whose vectors are measured for their common directions; fewer say more of themselves than of the language.
+_MIN_SPREADING_TEXTS = 16
+_MAX_SPREADING_TEXTS = 50_000
+
+
+def pretrain_encoder(
+    texts: Sequence[str],
+    config: ScratchEncoderConfig,
+    max_tokens: int,
+    seed: int,
+    on_progress: Callable[[int, float], None] | None = None,
+) -> TextEncoder:
+    """Train a byte-level tokenizer and a small BERT on the distinct non-blank `texts`; any language, case is dropped.
+
+    The same set of texts, config and seed give the same bytes, in whatever order the texts come and however many
+    threads there are; the caller's random state is left alone. `on_progress(step, loss)` is called every 50 steps and
+    at the last. The encoder's files lie in a temporary folder that lives as long as the encoder: `save` it.
+
+    Raises:
+        InputError: there is no text to learn from.
+    """
+    corpus = sorted({text for text in texts if text.strip()})
+    if not corpus:
+        raise InputError(
+            f"no text to train an encoder on: all {len(texts)} item texts are empty; check inputs.items.text"
+        )
+    with _one_thread():
+        return _train(corpus, config, max_tokens, seed, on_progress)
+
+
+def _train(
+    corpus: list[str],
+    config: ScratchEncoderConfig,
+    max_tokens: int,
+    seed: int,
+    on_progress: Callable[[int, float], None] | None,
+) -> TextEncoder:
+    tokenizer = train_tokenizer(corpus, config.vocab_size, max_tokens)
+    with torch.random.fork_rng(devices=[]):
+        # Not torch.manual_seed, which would seed the GPUs of the caller too.
+        torch.default_generator.manual_seed(seed)
+        model = _new_model(config, len(tokenizer), max_tokens)
+    _pretrain(model, tokenizer(corpus, truncation=True, max_length=max_tokens)["input_ids"], config, seed, on_progress)
+
+    folder = Path(tempfile.mkdtemp(prefix="recsys-encoder-"))
+    try:
+        with quiet_transformers():
+            model.bert.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+        _spread(folder, corpus[:: 1 + len(corpus) // _MAX_SPREADING_TEXTS], max_tokens)
+        encoder = TextEncoder.load(str(folder), max_tokens=max_tokens)
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+    weakref.finalize(encoder, shutil.rmtree, folder, ignore_errors=True)
+    return encoder
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums depend on how many threads share them, and the encoder must not depend on the machine's cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def train_tokenizer(corpus: Sequence[str], vocab_size: int, max_tokens: int) -> transformers.PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer with BERT's special tokens; every text of any script has tokens, none is unknown."""
+    bpe = tokenizers.Tokenizer(models.BPE(unk_token=_UNK))
+    bpe.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    bpe.decoder = decoders.ByteLevel()
+    bpe.post_processor = processors.TemplateProcessing(
+        single=f"{_CLS} $A {_SEP}", special_tokens=[(_CLS, _CLS_ID), (_SEP, _SEP_ID)]
+    )
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=2,
+        special_tokens=list(_SPECIAL_TOKENS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(corpus, trainer)
+    return transformers.PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=bpe,
+        model_max_length=max_tokens,
+        pad_token=_PAD,
+        unk_token=_UNK,
+        cls_token=_CLS,
+        sep_token=_SEP,
+        mask_token=_MASK,
+    )
+
+
+def _new_model(config: ScratchEncoderConfig, vocab_size: int, max_tokens: int) -> transformers.BertForMaskedLM:
+    settings = transformers.BertConfig(
+        vocab_size=vocab_size,
+        hidden_size=config.hidden_size,
+        num_hidden_layers=config.layers,
+        num_attention_heads=config.heads,
+        intermediate_size=4 * config.hidden_size,
+        max_position_embeddings=max_tokens,
+        type_vocab_size=1,
+        pad_token_id=_PAD_ID,
+        # BERT's 0.02 is meant for wider models; this learns sooner, with better neighbours on MovieLens.
+        initializer_range=0.05,
+        # Some hundred steps underfit any catalog: dropout would only slow them.
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    return transformers.BertForMaskedLM(settings)
+
+
+def _spread(folder: Path, texts: Sequence[str], max_tokens: int) -> None:
+    """Take the mean and the first principal direction of the texts' vectors out of the encoder in `folder`.
+
+    "All-but-the-top" (arXiv:1702.01417), as one dense layer. The vectors of a small model share both, and a cosine
+    then hardly tells texts apart: on MovieLens titles and genres this took the mean cosine from .72 to 0, genres
+    shared among ten neighbours from .552 to .566 (Jaccard), and the hit rate @100 of the next film by text alone from
+    .110 to .133.
+    """
+    hidden_size = json.loads((folder / "config.json").read_text())["hidden_size"]
+    declare_modules(folder, pooling="mean", hidden_size=hidden_size, max_tokens=max_tokens)
+    if len(texts) < _MIN_SPREADING_TEXTS or hidden_size < 2:
+        return
+    pooled = torch.from_numpy(TextEncoder.load(str(folder), max_tokens=max_tokens).pool(texts)).double()
+    mean = pooled.mean(dim=0)
+    _, directions = torch.linalg.eigh((pooled - mean).T @ (pooled - mean))
+    top = directions[:, -1]
+    weight = torch.eye(hidden_size, dtype=torch.float64) - torch.outer(top, top)
+    write_dense(folder, "2_Dense", weight.float(), (-weight @ mean).float())
+    declare_modules(folder, pooling="mean", hidden_size=hidden_size, max_tokens=max_tokens, dense=["2_Dense"])
+
+
+def _pretrain(
+    model: transformers.BertForMaskedLM,
+    tokens: list[list[int]],
+    config: ScratchEncoderConfig,
+    seed: int,
+    on_progress: Callable[[int, float], None] | None,
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    steps = config.pretrain_steps
+    warmup = max(1, steps // 10)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min((step + 1) / warmup, (steps - step) / max(1, steps - warmup))
+    )
+    model.train()
+    batches = _batches([len(row) for row in tokens], config.pretrain_batch_size, generator)
+    for step, rows in zip(range(1, steps + 1), batches, strict=False):
+        loss = _masked_loss(model, *_mask_tokens([tokens[row] for row in rows], model.config.vocab_size, generator))
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        if on_progress and (step % _PROGRESS_EVERY == 0 or step == steps):
+            on_progress(step, loss.item())
+
+
+def _batches(lengths: list[int], batch_size: int, generator: torch.Generator) -> Iterator[list[int]]:
+    """Row numbers of batches without end: every text once an epoch, texts of like length together."""
+    pool = 50 * batch_size
+    while True:
+        order = torch.randperm(len(lengths), generator=generator).tolist()
+        batches = []
+        for start in range(0, len(order), pool):
+            rows = sorted(order[start : start + pool], key=lengths.__getitem__)
+            batches += [rows[begin : begin + batch_size] for begin in range(0, len(rows), batch_size)]
+        for chosen in torch.randperm(len(batches), generator=generator).tolist():
+            yield batches[chosen]
+
+
+def _mask_tokens(
+    tokens: list[list[int]], vocab_size: int, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Corrupted ids, attention mask and labels, each int64 [B, T].
+
+    15 % of a text's own tokens, at least one, are asked. Of those, 80 % become the mask, 10 % any token, 10 % stay
+    (BERT, arXiv:1810.04805).
+    """
+    width = max(map(len, tokens))
+    ids = torch.tensor([row + [_PAD_ID] * (width - len(row)) for row in tokens])
+    attention = (torch.arange(width) < torch.tensor([len(row) for row in tokens])[:, None]).long()
+    draw = torch.rand(ids.shape, generator=generator)
+    draw[(attention == 0) | (ids == _CLS_ID) | (ids == _SEP_ID)] = 2.0
+    asked = draw <= torch.clamp(draw.amin(dim=1, keepdim=True), min=_MASK_RATE)
+    labels = torch.where(asked, ids, _IGNORED)
+    fate = torch.rand(ids.shape, generator=generator)
+    noise = torch.randint(len(_SPECIAL_TOKENS), vocab_size, ids.shape, generator=generator)
+    ids = torch.where(asked & (fate < 0.8), _MASK_ID, ids)
+    ids = torch.where(asked & (fate >= 0.9), noise, ids)
+    return ids, attention, labels
+
+
+def _masked_loss(
+    model: transformers.BertForMaskedLM, ids: torch.Tensor, attention: torch.Tensor, labels: torch.Tensor
+) -> torch.Tensor:
+    hidden = model.bert(input_ids=ids, attention_mask=attention).last_hidden_state
+    asked = labels != _IGNORED
+    # Logits of the asked tokens only: over the vocabulary they cost more than the rest of the model.
+    logits = model.cls(hidden[asked])
+    return F.cross_entropy(logits, labels[asked])

@@ -1,0 +1,74 @@
+"""What every test needs: no look-up in the network, steady Hypothesis runs, one Ray for all that ask for it."""
+
+import logging
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import settings
+
+from recsys.data.histories import shard_of
+from recsys.schema import CATALOG, RECOMMENDATIONS
+from recsys.storage.filesystem import Storage
+from recsys.storage.publish import Shard, night_folder, publish, write_manifest
+from recsys.storage.runs import Run
+from recsys.storage.tables import write_table
+
+USERS = [f"u{number:05d}" for number in range(20)]
+NUM_SHARDS = 3
+
+# Set before any library reads them, and inherited by the processes that tests start.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+# Ray asks for a token also in this machine; without this one it would write its own into the home directory.
+os.environ.setdefault("RAY_AUTH_MODE", "token")
+os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+
+settings.register_profile("recsys", deadline=None, derandomize=True)
+settings.load_profile("recsys")
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """A Ray of 4 CPUs in this machine, shared by the whole session; jobs join it."""
+    import ray
+
+    ray.init(address="local", num_cpus=4, include_dashboard=False, logging_level=logging.ERROR)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A published night of 20 users and 2 items a list in 3 shards, written by the parts that write a real one."""
+    folder = tmp_path_factory.mktemp("shop") / "warehouse"
+    run = Run(Storage(str(folder)), "2026-11-22-0123456789ab")
+    shard_of_user = shard_of(pa.array(USERS), NUM_SHARDS)
+    shards: list[Shard] = []
+    for number in range(NUM_SHARDS):
+        users = [user for user, shard in zip(USERS, shard_of_user, strict=True) if shard == number]
+        rows = [
+            {"user_id": user, "rank": rank, "item_id": item, "score": 1.0 / rank, "source": "ranker"}
+            | {"reason": "in line with your history", "variant": ""}
+            for user in users
+            for rank, item in ((1, "i0001"), (2, "i0002"))
+        ]
+        name = f"shard-{number:05d}.parquet"
+        lists = pa.Table.from_pylist(rows, schema=RECOMMENDATIONS)
+        stats = write_table(run.storage, f"{night_folder(run)}/{name}", lists, RECOMMENDATIONS)
+        shard = Shard(name=name, rows=stats.rows, users=len(users), bytes=stats.bytes, sha256=stats.sha256)
+        shards.append(shard)
+    items = [("i0001", "Oak [Desk] Lamp"), ("i0002", "Copper Vase"), ("i0003", "Unseen")]
+    catalog = [
+        {"item_id": item, "text": title, "available": True, "attributes": {"title": title}, "text_hash": item}
+        for item, title in items
+    ]
+    write_table(run.storage, f"{run.dir}/catalog.parquet", pa.Table.from_pylist(catalog, schema=CATALOG), CATALOG)
+    details: dict[str, Any] = {"model_id": f"ranker-{run.run_id}", "config": {"histories": {"shards": NUM_SHARDS}}}
+    assert publish(run, write_manifest(run, run.date, shards, details), details["model_id"])
+    return folder

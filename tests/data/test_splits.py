@@ -1,0 +1,137 @@
+import datetime as dt
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recsys.data.histories import shard_of, sort_interactions
+from recsys.data.splits import (
+    TARGETS,
+    cutoff_for,
+    hold_out_last,
+    split_by_time,
+    split_last_event,
+    targets,
+    validation_users,
+)
+from recsys.schema import INTERACTIONS
+
+START = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
+ROWS = st.lists(
+    st.tuples(st.sampled_from("abcd"), st.sampled_from(["i1", "i2", "i3", "i4"]), st.integers(0, 9)), max_size=40
+)
+
+
+def interactions(rows):
+    records = [
+        {"user_id": u, "item_id": i, "timestamp": START + dt.timedelta(hours=h), "event": "view", "weight": 1.0}
+        for u, i, h in rows
+    ]
+    return sort_interactions(pa.Table.from_pylist(records, INTERACTIONS))[0]
+
+
+def by_user(table):
+    users = {}
+    for row in table.to_pylist():
+        users.setdefault(row["user_id"], []).append(row)
+    return users
+
+
+def as_dict(wanted):
+    return {row["user_id"]: row["item_ids"] for row in wanted.to_pylist()}
+
+
+def test_cutoff_counts_whole_days_back_from_the_end_of_the_night():
+    assert cutoff_for(dt.date(2026, 11, 22), 7) == dt.datetime(2026, 11, 16, tzinfo=dt.UTC)
+    assert cutoff_for(dt.date(2026, 12, 31), 1) == dt.datetime(2026, 12, 31, tzinfo=dt.UTC)
+
+
+def test_the_cutoff_itself_is_held_out_and_unknown_users_are_not():
+    table = interactions([("a", "i1", 1), ("a", "i2", 5), ("a", "i3", 6), ("b", "i1", 5), ("c", "i1", 4)])
+    train, holdout = split_by_time(table, START + dt.timedelta(hours=5))
+    assert [(row["user_id"], row["item_id"]) for row in train.to_pylist()] == [("a", "i1"), ("c", "i1")]
+    assert [(row["user_id"], row["item_id"]) for row in holdout.to_pylist()] == [("a", "i2"), ("a", "i3")]
+
+
+def test_a_cutoff_in_another_zone_means_the_same_moment():
+    table = interactions([("a", "i1", 1), ("a", "i2", 5)])
+    cutoff = START + dt.timedelta(hours=5)
+    assert split_by_time(table, cutoff.astimezone(dt.timezone(dt.timedelta(hours=9)))) == split_by_time(table, cutoff)
+    with pytest.raises(AssertionError, match="no time zone"):
+        split_by_time(table, cutoff.replace(tzinfo=None))
+
+
+@given(ROWS, st.integers(-1, 11))
+def test_a_time_split_never_looks_ahead(rows, hour):
+    table, cutoff = interactions(rows), START + dt.timedelta(hours=hour)
+    train, holdout = split_by_time(table, cutoff)
+    known = set(train["user_id"].to_pylist())
+    every = table.to_pylist()
+    assert train.to_pylist() == [row for row in every if row["timestamp"] < cutoff]
+    assert holdout.to_pylist() == [row for row in every if row["timestamp"] >= cutoff and row["user_id"] in known]
+
+
+@given(ROWS)
+def test_leave_one_out_takes_the_last_event_of_users_with_two(rows):
+    table = interactions(rows)
+    train, holdout = split_last_event(table)
+    assert holdout.to_pylist() == [events[-1] for events in by_user(table).values() if len(events) > 1]
+    kept = [events[:-1] if len(events) > 1 else events for events in by_user(table).values()]
+    assert train.to_pylist() == [row for events in kept for row in events]
+
+
+def test_hold_out_last_touches_only_the_chosen_users():
+    table = interactions([(u, i, h) for u in "abcdefgh" for h, i in enumerate(["i1", "i2", "i3"])])
+    chosen = validation_users(table["user_id"], 0.5, seed=1)
+    train, holdout = hold_out_last(table, chosen)
+    expected = sorted(set(table.filter(pa.array(chosen))["user_id"].to_pylist()))
+    assert 0 < len(expected) < 8
+    assert holdout["user_id"].to_pylist() == expected
+    assert set(holdout["item_id"].to_pylist()) == {"i3"}
+    assert len(train) == len(table) - len(expected)
+
+
+def test_validation_users_are_an_even_sample_in_each_shard():
+    ids = pa.array(range(20_000)).cast(pa.string())
+    mask, shard = validation_users(ids, 0.25, seed=0), shard_of(ids, 4)
+    rates = np.bincount(shard, weights=mask) / np.bincount(shard)
+    assert np.abs(rates - 0.25).max() < 0.03
+    other = validation_users(ids, 0.25, seed=1)
+    assert abs((mask & other).mean() - 0.0625) < 0.01
+
+
+def test_validation_users_are_the_same_for_ever():
+    ids = pa.array(["u00042", "a", "é", "12345", ""])
+    assert validation_users(ids, 0.5, 0).tolist() == [True, False, True, False, False]
+
+
+@given(st.lists(st.text(max_size=5)), st.floats(0, 1), st.floats(0, 1), st.integers(0, 2**31 - 1))
+def test_a_larger_share_keeps_the_smaller_one(ids, one, other, seed):
+    ids = pa.array(ids, pa.string())
+    small, large = (validation_users(ids, share, seed) for share in sorted([one, other]))
+    assert not (small & ~large).any()
+    assert validation_users(ids, 1.0, seed).all()
+    assert not validation_users(ids, 0.0, seed).any()
+
+
+@given(ROWS, st.integers(0, 10), st.booleans())
+def test_targets_are_what_a_list_should_have_held(rows, hour, exclude_seen):
+    train, holdout = split_by_time(interactions(rows), START + dt.timedelta(hours=hour))
+    seen = {(row["user_id"], row["item_id"]) for row in train.to_pylist()} if exclude_seen else set()
+    expected = {}
+    for row in holdout.to_pylist():
+        if (row["user_id"], row["item_id"]) not in seen:
+            expected.setdefault(row["user_id"], set()).add(row["item_id"])
+    wanted = targets(holdout, train, exclude_seen)
+    assert wanted.schema == TARGETS
+    assert as_dict(wanted) == {user: sorted(items) for user, items in expected.items()}
+    assert wanted["user_id"].to_pylist() == sorted(expected)
+
+
+def test_a_user_who_only_came_back_for_the_same_is_no_target():
+    train = interactions([("a", "i1", 0), ("b", "i2", 0)])
+    holdout = interactions([("a", "i1", 5), ("b", "i1", 5), ("b", "i2", 6)])
+    assert as_dict(targets(holdout, train, exclude_seen=True)) == {"b": ["i1"]}
+    assert as_dict(targets(holdout, train, exclude_seen=False)) == {"a": ["i1"], "b": ["i1", "i2"]}

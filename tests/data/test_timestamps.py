@@ -1,0 +1,161 @@
+import datetime as dt
+import re
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recsys.data.timestamps import to_utc
+from recsys.errors import ConfigError
+from recsys.schema import TIMESTAMP
+
+
+def utc(*parts: int) -> dt.datetime:
+    return dt.datetime(*parts, tzinfo=dt.UTC)  # type: ignore[arg-type, misc]
+
+
+def read(values: Any, timezone: str = "UTC", timestamp_format: str | None = None) -> list[dt.datetime | None]:
+    column = values if isinstance(values, pa.Array | pa.ChunkedArray) else pa.array(values)
+    moments = to_utc(column, timezone, timestamp_format)
+    assert moments.type == TIMESTAMP
+    assert isinstance(moments, pa.Array)
+    return moments.to_pylist()  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2010-12-01 08:26:00", utc(2010, 12, 1, 8, 26)),
+        ("2010-12-01T08:26", utc(2010, 12, 1, 8, 26)),
+        ("2010-12-01T08:26:00.1234567Z", utc(2010, 12, 1, 8, 26, 0, 123456)),
+        ("2010-12-01T08:26:00.5+02:00", utc(2010, 12, 1, 6, 26, 0, 500000)),
+        ("2010-12-01 08:26:00-0530", utc(2010, 12, 1, 13, 56)),
+        ("2010-12-01 08:26:00+01", utc(2010, 12, 1, 7, 26)),
+        ("2010-12-01 08:26:00 UTC", utc(2010, 12, 1, 8, 26)),
+        ("2010-12-01", utc(2010, 12, 1)),
+        ("20101201", utc(2010, 12, 1)),
+        ("20101201T082600Z", utc(2010, 12, 1, 8, 26)),
+        ("12/1/2010 8:26", utc(2010, 12, 1, 8, 26)),
+        ("12/01/2010 08:26:05", utc(2010, 12, 1, 8, 26, 5)),
+        ("12/1/2010 12:26 AM", utc(2010, 12, 1, 0, 26)),
+        ("12/1/2010", utc(2010, 12, 1)),
+        ("881250949", utc(1997, 12, 4, 15, 55, 49)),
+        ("881250949.5", utc(1997, 12, 4, 15, 55, 49, 500000)),
+        ("881250949000", utc(1997, 12, 4, 15, 55, 49)),
+        ("1700000000000000", utc(2023, 11, 14, 22, 13, 20)),
+        ("1700000000000000000", utc(2023, 11, 14, 22, 13, 20)),
+        ("-1", utc(1969, 12, 31, 23, 59, 59)),
+        ("  0 ", utc(1970, 1, 1)),
+        ("0001-01-01", utc(1, 1, 1)),
+        ("9999-12-31T23:59:59.999999Z", utc(9999, 12, 31, 23, 59, 59, 999999)),
+        ("0001-01-01T00:00+01:00", None),
+        ("99999-01-01", None),
+        ("2011-02-29", None),
+        ("2010-12-01 24:00", None),
+        ("31/12/2010", None),
+        ("12/1/2010 13:00 PM", None),
+        ("now", None),
+        ("nan", None),
+        ("1e400", None),
+        ("99999999999999999999999", None),
+        ("", None),
+        ("soon", None),
+    ],
+)
+def test_spellings(text: str, moment: dt.datetime | None) -> None:
+    assert read([text, None, "2000-01-01", text]) == [moment, None, utc(2000, 1, 1), moment]
+
+
+@pytest.mark.parametrize(
+    ("column", "moments"),
+    [
+        (
+            pa.array([881250949, None, 881250949000, 2**63 - 1, -(2**63)]),
+            [utc(1997, 12, 4, 15, 55, 49), None] + [...] * 3,
+        ),
+        (pa.array([1.5, float("nan"), float("inf"), -1e300]), [utc(1970, 1, 1, 0, 0, 1, 500000), None, None, None]),
+        (pa.array([2**64 - 1], pa.uint64()), [...]),
+        (pa.array([0, None], pa.date32()), [utc(1970, 1, 1), None]),
+        (pa.array([10**9, -(10**9)], pa.date32()), [None, None]),
+        (pa.array([86_400_000], pa.date64()), [utc(1970, 1, 2)]),
+        (pa.array([2**62, 60], pa.timestamp("s")), [None, utc(1970, 1, 1, 0, 1)]),
+        (pa.array([1_999], pa.timestamp("ns", "Asia/Tokyo")), [utc(1970, 1, 1, 0, 0, 0, 1)]),
+        (pa.array([None, None], pa.null()), [None, None]),
+        (pa.array([True]), [None]),
+        (pa.array([[1]]), [None]),
+        (pa.array(["1970-01-02", "x"]).dictionary_encode(), [utc(1970, 1, 2), None]),
+        (pa.chunked_array([["1970-01-02"], ["0"]]), [utc(1970, 1, 2), utc(1970, 1, 1)]),
+        (pa.chunked_array([], pa.string()), []),
+    ],
+)
+def test_types(column: Any, moments: list[Any]) -> None:
+    assert [a if b is ... else b for a, b in zip(read(column), moments, strict=True)] == read(column)
+
+
+def test_moments_without_an_offset_are_local() -> None:
+    clock = ["2011-07-01 12:00", "2011-07-01 12:00Z", "7/1/2011 12:00", "1309521600"]
+
+    assert read(clock, "Europe/London") == [
+        utc(2011, 7, 1, 11),
+        utc(2011, 7, 1, 12),
+        utc(2011, 7, 1, 11),
+        utc(2011, 7, 1, 12),
+    ]
+    naive = pa.array([dt.datetime(2011, 7, 1, 12)], pa.timestamp("ms"))  # noqa: DTZ001 - naive is the point
+    assert read(naive, "Europe/London") == [utc(2011, 7, 1, 11)]
+    assert read([dt.date(2011, 7, 1)], "Europe/London") == [utc(2011, 6, 30, 23)]
+
+
+def test_skipped_moments_move_on_and_doubled_ones_are_the_earlier() -> None:
+    assert read(["2011-03-27 01:30", "2011-10-30 01:30"], "Europe/London") == [
+        utc(2011, 3, 27, 1),
+        utc(2011, 10, 30, 0, 30),
+    ]
+
+
+def test_a_format_is_the_only_spelling_allowed() -> None:
+    texts = ["01/12/2010 8:26", "31/12/2010 8:26", "2010-12-01 08:26", "today", None]
+
+    assert read(texts, "Europe/Paris", "%d/%m/%Y %H:%M") == [
+        utc(2010, 12, 1, 7, 26),
+        utc(2010, 12, 31, 7, 26),
+        None,
+        None,
+        None,
+    ]
+    assert read([20101201], "UTC", "%Y%m%d") == [utc(2010, 12, 1)]
+    assert read(["01.12.2010 08:26 +0100"], "Asia/Tokyo", "%d.%m.%Y %H:%M %z") == [utc(2010, 12, 1, 7, 26)]
+
+
+@pytest.mark.parametrize(("timezone", "form"), [("Mars/Olympus", None), ("utc+25", None), ("UTC", "%Q")])
+def test_unknown_zones_and_formats(timezone: str, form: str | None) -> None:
+    with pytest.raises(ConfigError, match=re.escape(form or timezone)):
+        read(["2010-12-01"], timezone, form)
+
+
+@given(st.lists(st.datetimes(timezones=st.just(dt.UTC)), max_size=5))
+def test_iso_text_and_epoch_numbers_round_trip(moments: list[dt.datetime]) -> None:
+    assert read(pa.array([moment.isoformat() for moment in moments], pa.string()), "Asia/Tokyo") == moments
+    seconds = [moment.replace(microsecond=0) for moment in moments if abs(moment.timestamp()) < 1e11]
+    assert read(pa.array([int(moment.timestamp()) for moment in seconds], pa.int64())) == seconds
+
+
+@given(
+    st.lists(
+        st.one_of(st.none(), st.text(max_size=12), st.from_regex(r"[-+]?[0-9./:T -]{1,25}", fullmatch=True)), max_size=5
+    ),
+    st.sampled_from(["UTC", "America/New_York", "Asia/Kathmandu"]),
+)
+def test_no_text_raises(texts: list[str | None], timezone: str) -> None:
+    assert len(read(pa.array(texts, pa.string()), timezone)) == len(texts)
+
+
+@given(st.lists(st.one_of(st.integers(-(2**63), 2**63 - 1), st.floats()), max_size=5))
+def test_no_number_raises(numbers: list[Any]) -> None:
+    assert len(read(pa.array([float(number) for number in numbers], pa.float64()))) == len(numbers)
+    whole = [number for number in numbers if isinstance(number, int)]
+    assert len(read(pa.array(whole, pa.int64()), "Europe/London")) == len(whole)
+    for unit in ("s", "ms", "us", "ns"):
+        read(pa.array(whole, pa.timestamp(unit)), "Europe/London")

@@ -1,0 +1,165 @@
+import doctest
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recsys.evaluation import metrics
+from recsys.evaluation.metrics import METRICS, coverage, hits_matrix, measure, paired_bootstrap
+
+NUM_ITEMS = 12
+
+
+@st.composite
+def rankings(draw):
+    """Lists of distinct items, some short, and relevant sets, some empty, as `measure` takes them."""
+    num_users, width = draw(st.integers(1, 6)), draw(st.integers(0, 8))
+    items = st.lists(st.integers(0, NUM_ITEMS - 1), unique=True, max_size=width)
+    lists = draw(st.lists(items, min_size=num_users, max_size=num_users))
+    wanted = st.lists(st.integers(0, NUM_ITEMS - 1), unique=True, max_size=5)
+    relevant = draw(st.lists(wanted, min_size=num_users, max_size=num_users))
+    return as_arrays(lists, relevant, width)
+
+
+def as_arrays(lists, relevant, width):
+    recommended = np.array([row + [-1] * (width - len(row)) for row in lists], dtype=np.int32).reshape(
+        len(lists), width
+    )
+    indptr = np.cumsum([0, *map(len, relevant)])
+    return recommended, indptr, np.array([item for row in relevant for item in row], dtype=np.int32)
+
+
+def test_the_examples_in_the_docstrings_hold():
+    examples = doctest.testmod(metrics)
+    assert examples.failed == 0
+    assert examples.attempted == 9
+
+
+@pytest.mark.filterwarnings("ignore:unsafe cast from uint64 to int64")  # numba on ranx's own code
+def test_values_equal_those_of_ranx():
+    import ranx  # takes seconds: only this test pays
+
+    random = np.random.default_rng(0)
+    lists = [random.permutation(60)[: random.integers(1, 25)].tolist() for _ in range(200)]
+    relevant = [random.permutation(60)[: random.integers(1, 15)].tolist() for _ in range(200)]
+    qrels = ranx.Qrels({f"q{u:03}": {f"d{i}": 1 for i in row} for u, row in enumerate(relevant)})
+    run = ranx.Run({f"q{u:03}": {f"d{i}": 1 / (r + 1) for r, i in enumerate(row)} for u, row in enumerate(lists)})
+    theirs = {"ndcg": "ndcg", "recall": "recall", "hitrate": "hit_rate", "mrr": "mrr"}
+    cutoffs = (1, 3, 10, 30)
+    scores = ranx.evaluate(qrels, run, [f"{name}@{k}" for name in theirs.values() for k in cutoffs], return_mean=False)
+    measured = measure(*as_arrays(lists, relevant, 25), [f"{name}@{k}" for name in theirs for k in cutoffs])
+    for name, their_name in theirs.items():
+        for k in cutoffs:
+            ours = measured[f"{name}@{k}"]
+            assert 0 < ours.mean() < 1
+            np.testing.assert_allclose(ours, scores[f"{their_name}@{k}"], atol=1e-12, err_msg=f"{name}@{k}")
+
+
+@given(rankings())
+def test_hits_are_the_relevant_items(ranking):
+    recommended, indptr, indices = ranking
+    hits = hits_matrix(recommended, indptr, indices)
+    for user, row in enumerate(recommended):
+        relevant = set(indices[indptr[user] : indptr[user + 1]].tolist())
+        assert hits[user].tolist() == [item in relevant for item in row.tolist()]
+
+
+@given(rankings(), st.integers(1, 12))
+def test_metrics_stay_in_bounds_and_agree(ranking, k):
+    measured = measure(*ranking, [f"{name}@{k}" for name in METRICS])
+    ndcg, recall, hitrate, mrr = (measured[f"{name}@{k}"] for name in METRICS)
+    for values in (ndcg, recall, hitrate, mrr):
+        assert values.dtype == np.float64
+        assert values.shape == (len(ranking[0]),)
+        assert ((values >= 0) & (values <= 1 + 1e-12)).all()
+        assert ((values > 0) == (hitrate == 1)).all()
+    assert (mrr <= hitrate).all()
+    assert (recall <= hitrate).all()
+
+
+@given(rankings(), st.integers(1, 10))
+def test_longer_lists_never_find_less(ranking, k):
+    measured = measure(*ranking, [f"{name}@{n}" for name in ("recall", "hitrate", "mrr") for n in (k, k + 1)])
+    for name in ("recall", "hitrate", "mrr"):
+        assert (measured[f"{name}@{k}"] <= measured[f"{name}@{k + 1}"]).all()
+
+
+@given(rankings(), st.integers(1, 8), st.randoms())
+def test_moving_a_hit_up_never_hurts(ranking, k, random):
+    recommended, indptr, indices = ranking
+    names = [f"{name}@{k}" for name in METRICS]
+    hits = hits_matrix(recommended, indptr, indices)
+    before = measure(recommended, indptr, indices, names)
+    better = recommended.copy()
+    for user, row in enumerate(hits):
+        if row.any():
+            place = random.choice(np.flatnonzero(row).tolist())
+            above = random.randint(0, place)
+            better[user, [above, place]] = better[user, [place, above]]
+    after = measure(better, indptr, indices, names)
+    assert all((after[name] >= before[name] - 1e-12).all() for name in names)
+
+
+@given(st.integers(1, 6), st.integers(1, 10))
+def test_a_perfect_list_scores_one(num_relevant, k):
+    perfect = as_arrays([list(range(10))], [list(range(num_relevant))], 10)
+    measured = measure(*perfect, [f"{name}@{k}" for name in METRICS])
+    assert math.isclose(measured[f"ndcg@{k}"][0], 1)
+    assert measured[f"recall@{k}"][0] == min(1, k / num_relevant)
+
+
+def test_no_users_and_no_lists_are_no_trouble():
+    nobody = measure(np.empty((0, 5), int), np.zeros(1, int), np.empty(0, int), ["ndcg@5", "mrr@5"])
+    assert [len(values) for values in nobody.values()] == [0, 0]
+    nothing = measure(np.empty((1, 0), int), np.array([0, 1]), np.array([3]), [f"{name}@5" for name in METRICS])
+    assert all(values.tolist() == [0] for values in nothing.values())
+
+
+@pytest.mark.parametrize("name", ["precision@10", "ndcg", "ndcg@ten"])
+def test_an_unknown_metric_is_refused(name):
+    with pytest.raises(AssertionError, match="metric"):
+        measure(np.array([[0]]), np.array([0, 1]), np.array([0]), [name])
+
+
+def test_coverage_counts_shown_items_once():
+    lists = np.array([[0, 1, 2], [1, 0, -1]])
+    assert coverage(lists, num_items=4, k=3) == 0.75
+    assert coverage(lists, num_items=4, k=2) == 0.5
+
+
+def test_the_interval_holds_the_true_mean_as_often_as_it_says():
+    random = np.random.default_rng(0)
+    intervals = [paired_bootstrap(random.normal(0.1, 1, 200), num_samples=300, seed=seed) for seed in range(200)]
+    share = np.mean([interval.low <= 0.1 <= interval.high for interval in intervals])
+    assert 0.88 < share < 0.99
+    assert all(interval.low <= interval.mean <= interval.high for interval in intervals)
+
+
+def test_the_interval_is_as_wide_as_theory_has_it():
+    difference = np.random.default_rng(1).normal(0, 1, 5000)
+    interval = paired_bootstrap(difference, seed=0)
+    assert interval == paired_bootstrap(difference, seed=0)
+    assert interval != paired_bootstrap(difference, seed=1)
+    assert math.isclose(interval.high - interval.low, 2 * 1.96 * difference.std() / math.sqrt(5000), rel_tol=0.1)
+    narrow = paired_bootstrap(difference, seed=0, level=0.5)
+    assert interval.low < narrow.low < narrow.high < interval.high
+
+
+def test_chunks_of_resamples_add_up(monkeypatch):
+    sizes = []
+    monkeypatch.setattr(metrics, "_BOOTSTRAP_CELLS", 100)
+    real = np.random.default_rng
+
+    class Recording:
+        def __init__(self, seed):
+            self.generator = real(seed)
+
+        def integers(self, low, high, size):
+            sizes.append(size)
+            return self.generator.integers(low, high, size=size)
+
+    monkeypatch.setattr(np.random, "default_rng", Recording)
+    paired_bootstrap(np.arange(30.0), num_samples=10)
+    assert sizes == [(3, 30), (3, 30), (3, 30), (1, 30)]

@@ -1,0 +1,81 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from jobs.show import main
+from recsys.storage.tables import iter_batches
+
+
+@pytest.fixture
+def config(warehouse: Path, tmp_path: Path) -> str:
+    return written(tmp_path, str(warehouse))
+
+
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+
+
+def written(folder: Path, storage: str) -> str:
+    path = folder / "config.yaml"
+    inputs = {"events": {"path": "x"}, "items": {"path": "y", "text": "{title}"}}
+    path.write_text(json.dumps({"storage": storage, "inputs": inputs}), encoding="utf-8")
+    return str(path)
+
+
+def test_named_users_are_shown_with_titles_and_places(
+    config: str, warehouse: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--config", config, "u00007", "u00003"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("user u0000") == 2
+    assert "Oak [Desk] Lamp" in shown, "brackets in a title are text"
+    assert "Copper Vase" in shown
+    assert f"{warehouse}/recommendations/run_date=2026-11-22/run_id=2026-11-22-0123456789ab/shard-*.parquet" in shown
+    assert f"{warehouse}/runs/2026-11-22-0123456789ab/metrics.json" in shown
+    assert "20 users, 40 rows in 3 files" in shown
+
+
+@pytest.mark.parametrize("num_users", [1, 3, 20, 50])
+def test_without_names_the_first_users_are_shown(
+    config: str, num_users: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--config", config, "--users", str(num_users)]) == 0
+    assert capsys.readouterr().out.count("user u000") == min(num_users, 20)
+
+
+def test_only_the_shards_of_the_named_users_are_read(
+    config: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    read = []
+
+    def counted(storage: object, path: str, *args: object) -> object:
+        read.append(path.rpartition("/")[2])
+        return iter_batches(storage, path, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("jobs.show.iter_batches", counted)
+    assert main(["--config", config, "u00007"]) == 0
+    assert len(read) == 2, read
+    assert read[1] == "catalog.parquet"
+    assert "u00007" in capsys.readouterr().out
+
+
+def test_a_user_without_a_list_is_named(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--config", config, "u00007", "nobody"]) == 3
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: user nobody: has no list in run 2026-11-22-0123456789ab")
+    assert captured.out == ""
+
+
+def test_where_nothing_is_published_it_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--config", written(tmp_path, str(tmp_path / "empty"))]) == 3
+    assert "nothing is published there yet; run jobs/nightly.py" in capsys.readouterr().err
+
+
+def test_a_wrong_config_or_option_is_exit_code_2(tmp_path: Path) -> None:
+    assert main(["--config", str(tmp_path / "nothing.yaml")]) == 2
+    for wrong in (["--users", "0"], ["--users", "many"], []):
+        with pytest.raises(SystemExit) as caught:
+            main([*wrong] if not wrong else ["--config", "x", *wrong])
+        assert caught.value.code == 2

@@ -1,0 +1,281 @@
+import hashlib
+import json
+import math
+import os
+import pickle
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pyarrow.fs
+import pytest
+from botocore.exceptions import ClientError
+
+from recsys.errors import ConfigError
+from recsys.storage.filesystem import Storage, _create_object, open_input
+
+
+@pytest.fixture
+def storage(root: str) -> Storage:
+    return Storage(root)
+
+
+def test_a_written_file_is_read_listed_replaced_and_deleted(storage: Storage) -> None:
+    assert not storage.exists("a/b.bin")
+    storage.write_bytes("a/b.bin", b"one")
+    assert storage.exists("a/b.bin")
+    assert storage.exists("a")
+    storage.write_bytes("a/b.bin", b"two")
+    assert storage.read_bytes("a/b.bin") == b"two"
+    assert storage.sha256("a/b.bin") == hashlib.sha256(b"two").hexdigest()
+    storage.delete("a/b.bin")
+    storage.delete("a/b.bin")
+    assert not storage.exists("a/b.bin")
+    with pytest.raises(FileNotFoundError):
+        storage.read_bytes("a/b.bin")
+
+
+def test_lists_hold_files_only_sorted_and_fresh(storage: Storage) -> None:
+    assert storage.list("x") == []
+    for name in ("x/b", "x/a", "x/deep/er/c", "xy"):
+        storage.write_bytes(name, name.encode())
+    assert storage.list("x") == ["a", "b"]
+    assert storage.list("x", recursive=True) == ["a", "b", "deep/er/c"]
+    assert storage.sizes("x") == {"a": 3, "b": 3}
+    other = pickle.loads(pickle.dumps(storage))  # noqa: S301 (our own bytes)
+    assert other == storage
+    other.delete("x/a")
+    assert storage.list("x") == ["b"]
+    storage.delete_folder("x")
+    assert storage.list("x", recursive=True) == []
+    assert storage.exists("xy")
+
+
+def test_the_root_itself_can_be_listed(storage: Storage) -> None:
+    storage.write_bytes("top.txt", b"")
+    assert storage.list("") == ["top.txt"]
+
+
+def test_a_change_by_another_process_is_seen_at_once(storage: Storage) -> None:
+    storage.write_bytes("x/b", b"")
+    assert storage.list("x") == ["b"]
+    assert not storage.exists("x/a")
+    code = "import sys; from recsys.storage.filesystem import Storage; Storage(sys.argv[1]).write_bytes('x/a', b'1')"
+    subprocess.run([sys.executable, "-c", code, storage.root], check=True)
+    assert storage.exists("x/a")
+    assert storage.list("x") == ["a", "b"]
+
+
+def test_of_sixteen_creators_one_wins_and_its_content_stays(storage: Storage) -> None:
+    with ThreadPoolExecutor(16) as threads:
+        won = list(threads.map(lambda number: storage.create_bytes("locks/1", b"%d" % number), range(16)))
+    assert won.count(True) == 1
+    assert storage.read_bytes("locks/1") == b"%d" % won.index(True)
+    assert storage.list("locks") == ["1"]
+
+
+class ConflictingFilesystem:
+    """Answers as AWS does while another conditional write is in flight; the test server never does."""
+
+    def __init__(self, codes: list[str]) -> None:
+        self.codes = codes
+
+    def pipe_file(self, path: str, data: bytes, mode: str) -> None:
+        assert (path, data, mode) == ("bucket/a", b"1", "create")
+        if code := self.codes.pop(0):
+            raise OSError(code) from ClientError({"Error": {"Code": code}}, "PutObject")
+
+
+@pytest.mark.parametrize(
+    ("codes", "won"),
+    [
+        (["ConditionalRequestConflict", ""], True),
+        (["ConditionalRequestConflict", "PreconditionFailed"], False),
+        (["PreconditionFailed"], False),
+    ],
+)
+def test_an_open_outcome_is_asked_again(codes: list[str], won: bool) -> None:
+    assert _create_object(ConflictingFilesystem(codes), "bucket/a", b"1") is won
+    assert codes == []
+
+
+def test_a_lasting_conflict_or_another_fault_is_no_answer() -> None:
+    for codes in (["ConditionalRequestConflict"] * 9, ["SlowDown"]):
+        with pytest.raises(OSError, match=codes[0]):
+            _create_object(ConflictingFilesystem(codes), "bucket/a", b"1")
+
+
+def test_a_new_file_appears_when_the_block_ends(storage: Storage) -> None:
+    with storage.new_file("models/m/weights.bin") as file:
+        file.path.write_bytes(b"abc")
+        assert not storage.exists("models/m/weights.bin")
+        assert storage.list("models/m") == []
+    assert (file.bytes, file.sha256) == (3, hashlib.sha256(b"abc").hexdigest())
+    assert storage.read_bytes("models/m/weights.bin") == b"abc"
+    assert not file.path.exists()
+
+
+def test_a_failed_new_file_leaves_the_old_one_and_no_litter(storage: Storage) -> None:
+    storage.write_bytes("m/weights.bin", b"old")
+    paths = []
+
+    def fail_halfway() -> None:
+        with storage.new_file("m/weights.bin") as file:
+            paths.append(file.path)
+            file.path.write_bytes(b"half")
+            raise PermissionError("mine")
+
+    with pytest.raises(PermissionError, match="mine"):  # the writer's own error, not taken for the storage's
+        fail_halfway()
+    assert storage.read_bytes("m/weights.bin") == b"old"
+    assert not paths[0].exists()
+    if storage.is_local:
+        assert os.listdir(storage.path("m")) == ["weights.bin"]
+
+
+def test_a_local_write_that_dies_before_its_last_step_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = Storage(str(tmp_path))
+    storage.write_bytes("a", b"old")
+
+    def fail(*_: object) -> None:
+        raise OSError("power cut")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="power cut"):
+        storage.write_bytes("a", b"new")
+    monkeypatch.undo()
+    assert storage.read_bytes("a") == b"old"
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_litter_of_a_killed_writer_is_not_listed(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    with storage.new_file("night/shard.parquet") as file:
+        file.path.write_bytes(b"half")
+        assert list((tmp_path / "night").glob("*.parquet")) == []
+        assert storage.list("night", recursive=True) == []
+
+
+def test_files_obey_the_umask(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    umask = os.umask(0o022)
+    try:
+        storage.write_bytes("a", b"")
+        with storage.new_file("b") as file:
+            file.path.write_bytes(b"")
+    finally:
+        os.umask(umask)
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in "ab"] == [0o644, 0o644]
+
+
+def test_folders_travel_both_ways(storage: Storage, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    (source / "tokenizer").mkdir(parents=True)
+    (source / "model.json").write_bytes(b"{}")
+    (source / "tokenizer" / "vocab [1].txt").write_bytes(b"a b")
+    storage.upload_folder(source, "models/m")
+    storage.download_folder("models/m", tmp_path / "copy")
+    assert (tmp_path / "copy" / "model.json").read_bytes() == b"{}"
+    with storage.local_folder("models/m") as folder:
+        assert (folder / "tokenizer" / "vocab [1].txt").read_bytes() == b"a b"
+        assert (str(folder) == storage.path("models/m")) == storage.is_local
+    assert folder.exists() == storage.is_local
+    with storage.local_file("models/m/model.json") as file:
+        assert file.read_bytes() == b"{}"
+    with pytest.raises(FileNotFoundError, match="models/none"), storage.local_folder("models/none"):
+        pass
+    with pytest.raises(FileNotFoundError), storage.local_file("models/m/none"):
+        pass
+
+
+def test_json_is_stable_and_strict(storage: Storage) -> None:
+    storage.write_json("a.json", {"b": [1.5, math.nan, {"x": math.inf}], "a": "é"})
+    text = storage.read_bytes("a.json").decode()
+    assert text.startswith('{\n  "a": "é",\n  "b"')
+    assert text.endswith("}\n")
+    assert storage.read_json("a.json") == {"a": "é", "b": [1.5, None, {"x": None}]}
+    storage.write_bytes("a.json", b'{"a": ')
+    with pytest.raises(json.JSONDecodeError):
+        storage.read_json("a.json")
+
+
+@pytest.mark.parametrize("path", ["../x", "a/../../x", "/etc/x", "a//b", "a/./b", "a\\b", "a\0b"])
+def test_paths_cannot_leave_the_root(storage: Storage, path: str) -> None:
+    with pytest.raises(ConfigError, match="not allowed"):
+        storage.write_bytes(path, b"")
+    with pytest.raises(ConfigError, match="not allowed"):
+        storage.url(path)
+
+
+def test_relative_roots_are_made_absolute_when_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    storage = Storage("./wh/")
+    assert storage.root == str(tmp_path / "wh")
+    monkeypatch.chdir("/")
+    assert storage.url("a", "b/c") == f"{tmp_path}/wh/a/b/c"
+    assert Storage(f"file://{tmp_path}").root == str(tmp_path)
+    assert Storage("s3://bucket/x/").url("a") == "s3://bucket/x/a"
+    assert Storage("s3://bucket").path("a") == "bucket/a"
+
+
+@pytest.mark.parametrize("root", ["gs://bucket/x", "http://host/x", "s3:/bucket", "s3://", "s3://b/../x", ""])
+def test_other_roots_are_refused_by_name(root: str) -> None:
+    with pytest.raises(ConfigError, match=r"storage.*s3://bucket/prefix"):
+        Storage(root)
+
+
+def test_a_missing_bucket_is_told(s3_endpoint: str) -> None:
+    assert s3_endpoint
+    storage = Storage("s3://no-such-bucket/wh")
+    calls = [
+        lambda: storage.exists("a"),
+        lambda: storage.list("a"),
+        lambda: storage.write_bytes("a", b""),
+        lambda: open_input("s3://no-such-bucket/in/*.csv"),
+    ]
+    for call in calls:
+        with pytest.raises(ConfigError, match=r"s3://no-such-bucket.*does not exist.*create it"):
+            call()
+
+
+def test_missing_credentials_are_told(s3_endpoint: str) -> None:
+    hidden = {"AWS_CONFIG_FILE": "/none", "AWS_SHARED_CREDENTIALS_FILE": "/none", "AWS_EC2_METADATA_DISABLED": "true"}
+    env = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")} | hidden
+    code = "from recsys.storage.filesystem import Storage; Storage('s3://warehouse/wh').write_bytes('a', b'')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env | {"AWS_ENDPOINT_URL": s3_endpoint}, capture_output=True, text=True
+    )
+    assert "ConfigError: s3://warehouse/wh/a: no AWS credentials" in done.stderr
+
+
+def test_a_local_root_below_a_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    for root in (tmp_path / "file", tmp_path / "file" / "wh"):
+        with pytest.raises(ConfigError, match="cannot be used"):
+            Storage(str(root)).write_bytes("a", b"")
+        with pytest.raises(ConfigError, match="cannot be used"):
+            Storage(str(root)).create_bytes("a", b"")
+
+
+def test_inputs_are_opened_where_they_are(storage: Storage) -> None:
+    storage.write_bytes("in/a.csv", b"x\n1\n")
+    fs, path = open_input(storage.url("in") + "/*.csv")
+    assert [fs.cat_file(found) for found in fs.glob(path)] == [b"x\n1\n"]
+    with pytest.raises(ConfigError, match=r"input gs://b/x.*not supported"):
+        open_input("gs://b/x")
+
+
+def test_arrow_sees_the_same_files(storage: Storage, tmp_path: Path) -> None:
+    storage.write_bytes("a/b", b"1")
+    fs, path = storage.arrow()
+    fs = pickle.loads(pickle.dumps(fs))  # noqa: S301 (Ray sends it to its workers)
+    with fs.open_input_stream(f"{path}/a/b") as stream:
+        assert stream.read() == b"1"
+    (tmp_path / "checkpoint").mkdir()
+    (tmp_path / "checkpoint" / "w").write_bytes(b"2")
+    fs.create_dir(f"{path}/runs/c")
+    pyarrow.fs.copy_files(str(tmp_path / "checkpoint"), f"{path}/runs/c", destination_filesystem=fs)
+    assert storage.read_bytes("runs/c/w") == b"2"

@@ -1,0 +1,146 @@
+"""The encoder made from the catalog alone: it learns, it is the same every time, and odd catalogs do not stop it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from recsys.config import ScratchEncoderConfig
+from recsys.errors import InputError
+from recsys.model.text_encoder import TextEncoder
+from recsys.training.pretrain import _batches, _mask_tokens, pretrain_encoder, train_tokenizer
+
+TINY = ScratchEncoderConfig(
+    hidden_size=32, layers=1, heads=2, vocab_size=400, pretrain_steps=20, pretrain_batch_size=16, learning_rate=3e-3
+)
+COLOURS = ("red", "blue", "green", "black", "white", "golden")
+TEXTS = [
+    f"{colour} {thing}" for colour in COLOURS for thing in ("wool scarf", "tea kettle", "garden lamp", "oak shelf")
+]
+
+
+def weights(encoder: TextEncoder) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in encoder.folder.rglob("*") if path.is_file()}
+
+
+def test_the_same_catalog_gives_the_same_bytes_in_any_order() -> None:
+    first = pretrain_encoder(TEXTS, TINY, max_tokens=16, seed=1)
+    second = pretrain_encoder([*reversed(TEXTS), *TEXTS, ""], TINY, max_tokens=16, seed=1)
+    other = pretrain_encoder(TEXTS, TINY, max_tokens=16, seed=2)
+    assert weights(first) == weights(second)
+    assert first.digest == second.digest != other.digest
+
+
+def test_threads_change_nothing_and_are_given_back() -> None:
+    threads = torch.get_num_threads()
+    config = TINY.model_copy(update={"hidden_size": 128, "vocab_size": 2000})
+    digests = set()
+    try:
+        for num_threads in (1, 2):
+            torch.set_num_threads(num_threads)
+            digests.add(pretrain_encoder(TEXTS, config, max_tokens=16, seed=1).digest)
+            assert torch.get_num_threads() == num_threads
+    finally:
+        torch.set_num_threads(threads)
+    assert len(digests) == 1
+
+
+def test_the_callers_random_state_is_left_alone(capfd: pytest.CaptureFixture[str]) -> None:
+    before = torch.get_rng_state()
+    pretrain_encoder(TEXTS, TINY, max_tokens=16, seed=1)
+    assert torch.equal(before, torch.get_rng_state())
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_loss_falls_and_progress_is_told() -> None:
+    told: list[tuple[int, float]] = []
+    config = TINY.model_copy(update={"pretrain_steps": 120})
+    pretrain_encoder(TEXTS, config, max_tokens=16, seed=0, on_progress=lambda step, loss: told.append((step, loss)))
+    assert [step for step, _ in told] == [50, 100, 120]
+    # Guessing among 400 tokens costs log 400 = 6.0 nats.
+    assert told[-1][1] < told[0][1] < 6.0
+
+
+def test_texts_that_share_words_are_near_and_vectors_spread() -> None:
+    config = TINY.model_copy(update={"pretrain_steps": 120})
+    vectors = pretrain_encoder(TEXTS, config, max_tokens=16, seed=0).encode(TEXTS)
+    cosines = vectors @ vectors.T
+    things = np.arange(len(TEXTS)) % 4
+    same = (things[:, None] == things[None]) & ~np.eye(len(TEXTS), dtype=bool)
+    different = things[:, None] != things[None]
+    assert cosines[same].mean() > cosines[different].mean() + 0.2
+    assert abs(cosines[different].mean()) < 0.3, "without the dense layer all texts point the same way"
+
+
+def test_save_and_load_again(tmp_path: Path) -> None:
+    encoder = pretrain_encoder(TEXTS, TINY, max_tokens=16, seed=0)
+    encoder.save(tmp_path / "saved")
+    again = TextEncoder.load(str(tmp_path / "saved"), max_tokens=16)
+    assert (again.digest, again.pooling, again.dim) == (encoder.digest, "mean", 32)
+    assert len(again.dense) == 1
+    np.testing.assert_array_equal(again.encode(TEXTS), encoder.encode(TEXTS))
+
+
+def test_the_temporary_folder_goes_with_the_encoder() -> None:
+    encoder = pretrain_encoder(TEXTS[:2], TINY, max_tokens=16, seed=0)
+    folder = encoder.folder
+    assert folder.is_dir()
+    del encoder
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["one"],
+        ["one"] * 40,
+        ["", "  ", "one", ""],
+        ["日本の茶碗", "Чайник", "إبريق الشاي", "🍵🫖", "İstanbul", "ﬁne ½", "[MASK] [PAD]", "x" * 3000],
+    ],
+)
+@pytest.mark.parametrize("steps", [0, 2])
+def test_odd_catalogs(texts: list[str], steps: int) -> None:
+    config = TINY.model_copy(update={"pretrain_steps": steps})
+    encoder = pretrain_encoder(texts, config, max_tokens=8, seed=0)
+    vectors = encoder.encode([*texts, "", "never seen ☃"])
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
+
+
+@pytest.mark.parametrize("texts", [[], ["", " \n"]])
+def test_no_text_is_refused(texts: list[str]) -> None:
+    with pytest.raises(InputError, match=r"inputs\.items\.text"):
+        pretrain_encoder(texts, TINY, max_tokens=16, seed=0)
+
+
+def test_the_tokenizer_drops_case_and_width_and_loses_nothing_else() -> None:
+    tokenizer = train_tokenizer(TEXTS, 400, 64)
+    assert tokenizer("Red Wool")["input_ids"] == tokenizer("ｒｅｄ wool")["input_ids"]
+    ids = tokenizer("日本 🍵 scarf")["input_ids"]
+    assert tokenizer.unk_token_id not in ids
+    assert tokenizer.decode(ids, skip_special_tokens=True).strip() == "日本 🍵 scarf"
+
+
+def test_masks_ask_a_share_and_at_least_one_of_each_texts_own_tokens() -> None:
+    generator = torch.Generator().manual_seed(0)
+    tokens = [[2, 7, 3], *([2, *range(10, 110), 3] for _ in range(50))]
+    for _ in range(20):
+        ids, attention, labels = _mask_tokens(tokens, 200, generator)
+        asked = labels != -100
+        original = torch.tensor([row + [0] * (102 - len(row)) for row in tokens])
+        assert labels[0].tolist() == [-100, 7, *[-100] * 100]
+        assert asked.any(dim=1).all()
+        assert torch.equal(labels[asked], original[asked])
+        assert torch.equal(ids[~asked], original[~asked])
+        assert not asked[(attention == 0) | (original == 2) | (original == 3)].any()
+        assert 0.12 < asked[1:].float().mean() * 1.02 < 0.18
+        assert 0.75 < (ids[asked] == 4).float().mean() < 0.85
+
+
+def test_every_text_is_in_an_epoch_once_and_batches_have_like_lengths() -> None:
+    lengths = [1 + row * 7 % 64 for row in range(1000)]
+    batches = _batches(lengths, 10, torch.Generator().manual_seed(0))
+    epoch = [next(batches) for _ in range(100)]
+    assert sorted(row for batch in epoch for row in batch) == list(range(1000))
+    spans = [max(lengths[row] for row in batch) - min(lengths[row] for row in batch) for batch in epoch]
+    assert sum(spans) / len(spans) < 4
