@@ -61,7 +61,7 @@ $(PY):
 	        exec "$$python" -m venv $(VENV); \
 	    fi; \
 	done; \
-	echo "error: needs Python 3.11 or 3.12, found $$(python3 --version 2>&1); install one, or name it: make install PYTHON=/path/to/python3.11" >&2; \
+	echo "error: needs Python 3.11 or 3.12, not $(if $(PYTHON),$(PYTHON),$$(python3 --version 2>&1)); install one, or name it: make install PYTHON=/path/to/python3.11" >&2; \
 	exit 2
 
 # The stamps: set up anew only when the dependencies or their pins change.

@@ -19,7 +19,7 @@ from recsys.errors import RecsysError
 logger = logging.getLogger("jobs")
 
 #: stdout is for the last line of JSON; everything for people goes to stderr.
-console = Console(stderr=True, soft_wrap=True)
+console = Console(stderr=True, width=None if sys.stderr.isatty() else 160)
 
 Answer = dict[str, Any]
 
@@ -28,7 +28,9 @@ def parser(description: str, *, night: bool = True) -> argparse.ArgumentParser:
     """Options of every job; `night` adds those of jobs that run a night's stages."""
     options = argparse.ArgumentParser(description=description)
     options.add_argument("--config", required=True, help="YAML config, e.g. configs/demo.yaml")
-    options.add_argument("--date", help="data date of the night, e.g. 2026-11-22; default: the config's, else today (UTC)")
+    options.add_argument(
+        "--date", help="data date of the night, e.g. 2026-11-22; default: the config's, else today (UTC)"
+    )
     options.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override a key, e.g. recommend.top_k=20"
     )
@@ -96,7 +98,7 @@ def _log_to_stderr() -> None:
 def _warn_of_lost_storage(config: Config) -> None:
     """`ray job submit --working-dir` runs in a copy that Ray deletes: a relative storage would go with it."""
     in_copy = "runtime_resources" in Path.cwd().parts
-    if in_copy and "://" not in config.storage and not os.path.isabs(config.storage):  # noqa: PTH117
+    if in_copy and "://" not in config.storage and not os.path.isabs(config.storage):
         logger.warning(
             "storage %s lies in the job's temporary copy of the working directory (%s): use an absolute path that all "
             "machines share, or s3://",

@@ -17,7 +17,8 @@ from recsys.distributed.evaluate import POPULARITY, Measured, measure_holdout
 from recsys.distributed.night import Night, open_night
 from recsys.errors import ConfigError
 from recsys.storage.filesystem import Storage
-from recsys.storage.runs import Run, lock
+from recsys.storage.lease import lock
+from recsys.storage.runs import Run
 
 METRICS = tuple(f"{metric}@{k}" for metric in ("ndcg", "recall", "hitrate", "mrr") for k in (10, 20))
 
@@ -72,9 +73,14 @@ def _print(night: Night, figures: command.Answer) -> None:
     command.console.print(table)
 
 
-if __name__ == "__main__":
+def main() -> int:
+    """The command line."""
     parser = command.parser("Measure the ranker and popularity on held-out events.", night=False)
     parser.add_argument("--protocol", choices=("time", "leave-one-out"), default="time", help="what is held out")
     parser.add_argument("--run", help="score the model of this run instead of training one")
     parser.add_argument("--max-users", type=int, default=100_000, help="users measured at most, chosen by hash")
-    sys.exit(command.run(evaluate, parser))
+    return command.run(evaluate, parser)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

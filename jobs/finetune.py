@@ -14,7 +14,7 @@ from recsys.distributed.ingest import ingest_catalog, ingest_events, shuffle_his
 from recsys.distributed.night import Night, open_night, run_stage
 from recsys.distributed.publish import stage_metrics
 from recsys.distributed.train import finetune
-from recsys.storage.runs import lock
+from recsys.storage.lease import lock
 
 
 def learn(night: Night) -> None:
@@ -45,5 +45,10 @@ def train(config: Config, options: Namespace) -> command.Answer:
     }
 
 
+def main() -> int:
+    """The command line."""
+    return command.run(train, command.parser("Fine-tune the ranker of a night."))
+
+
 if __name__ == "__main__":
-    sys.exit(command.run(train, command.parser("Fine-tune the ranker of a night.")))
+    sys.exit(main())

@@ -21,8 +21,8 @@ from recsys.distributed.report import write_report
 from recsys.distributed.score import recommend
 from recsys.distributed.train import finetune
 from recsys.errors import GateError
+from recsys.storage.lease import Lease, lock
 from recsys.storage.publish import published, unpublished_run
-from recsys.storage.runs import Lease, lock
 
 
 def stages(night: Night, lease: Lease) -> None:
@@ -74,7 +74,12 @@ def nightly(config: Config, options: Namespace) -> command.Answer:
     }
 
 
-if __name__ == "__main__":
+def main() -> int:
+    """The command line."""
     parser = command.parser("Score every user and publish the lists.")
     parser.add_argument("--dry-run", action="store_true", help="print the resolved plan and touch nothing")
-    sys.exit(command.run(nightly, parser))
+    return command.run(nightly, parser)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

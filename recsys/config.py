@@ -27,7 +27,7 @@ Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 #: Settings that change where or how fast a night runs, never its lists: they are left out of the digest.
-EXECUTION_ONLY = {
+EXECUTION_ONLY: dict[str, Any] = {
     "storage": True,
     "encoder": {"num_workers": True, "use_gpu": True},
     "train": {"cpus_per_worker": True, "max_failures": True},

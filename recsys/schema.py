@@ -61,6 +61,22 @@ QUARANTINE = pa.schema(
     ]
 )
 
+#: What a user is known to have wanted: distinct items, sorted.
+TARGETS = pa.schema(
+    [
+        pa.field("user_id", pa.string(), nullable=False),
+        pa.field("item_ids", pa.list_(pa.string()), nullable=False),
+    ]
+)
+
+#: Interactions with each item, most first, then by item id.
+ITEM_COUNTS = pa.schema(
+    [
+        pa.field("item_id", pa.string(), nullable=False),
+        pa.field("num", pa.int64(), nullable=False),
+    ]
+)
+
 
 def text_vectors(dim: int) -> pa.Schema:
     """Stored text vectors of one encoder: ``text_hash`` → ``vector`` of ``dim`` float32."""

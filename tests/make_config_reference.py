@@ -53,7 +53,7 @@ def _kind(field: dict[str, Any]) -> str:
         return f"list of {_kind(field['items'])}"
     name = {"string": "text", "boolean": "`true`, `false`", "null": "`null`"}.get(field["type"], field["type"])
     name = field.get("format", name)
-    bounds = [f"{sign} {field[key]:g}" for key, sign in _BOUNDS.items() if key in field]
+    bounds = [f"{sign} {field[key]:.12g}" for key, sign in _BOUNDS.items() if key in field]
     return " ".join([name, ", ".join(bounds)]).strip()
 
 

@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.config import ItemsInput
+from recsys.data.cells import as_text, as_truth
+from recsys.data.columns import require_columns
 from recsys.data.events import Fault, filtered, first_faults, flags, id_faults, read_ids
-from recsys.data.expressions import as_text, as_truth
-from recsys.data.readers import Reason, require_columns
+from recsys.data.quarantine import Reason
 from recsys.data.timestamps import to_utc
 from recsys.errors import ConfigError
 from recsys.schema import CATALOG, QUARANTINE

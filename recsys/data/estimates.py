@@ -1,21 +1,20 @@
 """How many rows an input holds, told from footers and samples, for a plan that reads next to nothing."""
 
-import gzip
+import zlib
 from collections.abc import Sequence
 
 import fsspec
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys.config import Format
-from recsys.data.readers import FileInfo
+from recsys.data.files import BROKEN, FileInfo, is_gzip
 from recsys.errors import InputError
 
 SAMPLE_BYTES = 1 << 16
 #: Files looked into; the others are taken to be alike.
 SAMPLE_FILES = 8
-#: What gzip usually makes of text like this.
-GZIP_RATIO = 5.0
+
+_GZIP_HEADER = 31  # zlib's word for: with a gzip header
 
 
 def estimate_rows(fs: fsspec.AbstractFileSystem, files: Sequence[FileInfo], format: Format) -> int:  # noqa: A002
@@ -37,11 +36,18 @@ def _rows(fs: fsspec.AbstractFileSystem, file: FileInfo, format: Format) -> floa
         with fs.open(file.path, "rb") as stream:
             if format == "parquet":
                 return float(pq.ParquetFile(stream).metadata.num_rows)
-            zipped = file.path.endswith(".gz")
-            head = (gzip.GzipFile(fileobj=stream) if zipped else stream).read(SAMPLE_BYTES)
-    except (OSError, EOFError, pa.ArrowException) as error:
+            head = stream.read(SAMPLE_BYTES)
+        text, num_bytes = _first_member(head, file) if is_gzip(file.path) else (head, len(head))
+    except BROKEN as error:
         raise InputError(f"{file.path}: cannot be read as {format}: {error}") from error
-    size = file.size * (GZIP_RATIO if zipped else 1.0)
-    lines = max(head.count(b"\n"), 1)
     header = 1 if format == "csv" else 0
-    return max(lines * max(size / max(len(head), 1), 1.0) - header, 0.0)
+    return max(max(text.count(b"\n"), 1) * file.size / max(num_bytes, 1) - header, 0.0)
+
+
+def _first_member(head: bytes, file: FileInfo) -> tuple[bytes, int]:
+    """The text in the head of a gzip file, as far as its first member goes, and the packed bytes that it took."""
+    member = zlib.decompressobj(_GZIP_HEADER)
+    text = member.decompress(head)
+    if len(head) >= file.size and not member.eof:
+        raise EOFError("it is cut off")
+    return text, len(head) - len(member.unused_data)

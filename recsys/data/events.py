@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.config import EventsInput
-from recsys.data.expressions import Filter, as_number, as_text
-from recsys.data.readers import Reason as Reason
-from recsys.data.readers import quarantined, require_columns, rows_as_json
+from recsys.data.cells import as_number, as_text
+from recsys.data.columns import require_columns
+from recsys.data.expressions import Filter
+from recsys.data.quarantine import Reason, quarantined, rows_as_json
 from recsys.data.timestamps import to_utc
 from recsys.errors import InputError
 from recsys.schema import INTERACTIONS, QUARANTINE, TIMESTAMP

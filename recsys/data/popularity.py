@@ -6,18 +6,10 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.schema import TIMESTAMP
+from recsys.schema import ITEM_COUNTS, TIMESTAMP
 
 #: Window of the gate's baseline, days before the cutoff.
 RECENT_DAYS = 7
-
-#: Interactions with each item, most first, then by item id.
-ITEM_COUNTS = pa.schema(
-    [
-        pa.field("item_id", pa.string(), nullable=False),
-        pa.field("num", pa.int64(), nullable=False),
-    ]
-)
 
 
 def count_items(interactions: pa.Table, since: dt.datetime | None = None) -> pa.Table:

@@ -12,15 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.data.histories import hash_ids, item_lists, rank_ids, user_runs
-from recsys.schema import TIMESTAMP
-
-#: What a user is known to have wanted: distinct items, sorted.
-TARGETS = pa.schema(
-    [
-        pa.field("user_id", pa.string(), nullable=False),
-        pa.field("item_ids", pa.list_(pa.string()), nullable=False),
-    ]
-)
+from recsys.schema import TARGETS, TIMESTAMP
 
 
 class Split(NamedTuple):

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 import ray.data
+from ray.util.annotations import RayDeprecationWarning
 
 from recsys import errors
 from recsys.distributed.memory import peak_memory_mb, reset_peak_memory
@@ -24,7 +26,7 @@ MAX_RETRIES = 3
 
 @contextmanager
 def cluster(min_cpus: int) -> Iterator[None]:
-    """Join the cluster that RAY_ADDRESS or a running `ray start` names, else start Ray in this machine.
+    """Join the cluster that RAY_ADDRESS names (`ray job submit` sets it), else start Ray on this machine.
 
     Args:
         min_cpus: CPUs that the job's widest stage needs; a Ray of our own counts at least that many.
@@ -37,7 +39,7 @@ def cluster(min_cpus: int) -> Iterator[None]:
     context.print_on_execution_start = False
     context.execution_options.preserve_order = True  # the same rows in the same order, whatever worker is first
     context.execution_options.verbose_progress = False
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    quiet_ray()
     try:
         yield
     finally:
@@ -45,23 +47,38 @@ def cluster(min_cpus: int) -> Iterator[None]:
             ray.shutdown()
 
 
+def quiet_ray() -> None:
+    """Leave the progress lines to us; warnings and errors of Ray stay."""
+    by_file = [name for name in logging.root.manager.loggerDict if "/ray/train/" in name]  # Ray Train's own naming
+    for name in ("ray.data", "ray.train", *by_file):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
 def _connect(min_cpus: int) -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    quiet: dict[str, Any] = {"logging_level": logging.WARNING, "include_dashboard": False}
     if os.environ.get("RAY_ADDRESS"):
         ray.init(logging_level=logging.WARNING)
     else:
-        ray.init(address="local", num_cpus=max(os.cpu_count() or 1, min_cpus), **quiet)
-    resources = ray.cluster_resources()
-    logger.info("Ray %s: %g CPUs, %g GPUs", ray.__version__, resources.get("CPU", 0), resources.get("GPU", 0))
+        ray.init(address="local", num_cpus=max(os.cpu_count() or 1, min_cpus), logging_level=logging.WARNING)
+    logger.info("Ray %s: %g CPUs, %g GPUs", ray.__version__, _total("CPU"), _total("GPU"))
 
 
-class Parts:
-    """Runs one function for each part in an actor that was built once; errors of ours travel as rows, not as crashes."""
+#: Ray Data restarts a map actor for ever by default; 2.60 has no other place for this bound than the arguments that it
+#: announces to drop.
+_BOUNDED: dict[str, Any] = {"max_restarts": MAX_RETRIES, "max_task_retries": MAX_RETRIES}
+warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated", RayDeprecationWarning)
 
-    def __init__(self, build: Callable[[], Callable[[str], dict[str, Any]]]) -> None:
+#: Makes the function that does a part; called once in each actor, where it loads what all parts share.
+Build = Callable[[], Callable[[str], dict[str, Any]]]
+
+
+class _Parts:
+    """Does parts one by one; errors of ours travel as rows, not as crashes that Ray would retry."""
+
+    build: Build
+
+    def __init__(self) -> None:
         self._work: Callable[[str], dict[str, Any]] | None = None
-        self._build = build
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """One row in, one record out."""
@@ -72,7 +89,7 @@ class Parts:
         reset_peak_memory()
         try:
             if self._work is None:
-                self._work = self._build()
+                self._work = type(self).build()
             record = self._work(part)
         except errors.RecsysError as error:
             return {"error": type(error).__name__, "message": str(error)}
@@ -81,7 +98,7 @@ class Parts:
 
 def for_each_part(
     parts: Sequence[str],
-    build: Callable[[], Callable[[str], dict[str, Any]]],
+    build: Build,
     *,
     label: str,
     num_workers: int,
@@ -103,16 +120,16 @@ def for_each_part(
     """
     if not parts:
         return []
+    # the settings travel in the class: constructor arguments would be lost to an actor that restarts after its owner
+    worker = type("Parts", (_Parts,), {"build": staticmethod(build)})
     dataset = ray.data.from_items([{"part": part} for part in parts], override_num_blocks=len(parts)).map_batches(
-        Parts,
-        fn_constructor_args=(build,),
+        worker,
         batch_size=1,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(num_workers, len(parts))),
         num_cpus=cpus_per_worker,
         num_gpus=gpus_per_worker or None,
-        max_restarts=MAX_RETRIES,
-        max_task_retries=MAX_RETRIES,
+        **_BOUNDED,
     )
     records: list[dict[str, Any]] = []
     reported = time.monotonic()
@@ -134,4 +151,9 @@ def peak_of(records: Sequence[dict[str, Any]]) -> float:
 
 def default_workers() -> int:
     """Workers for stages without a setting of their own: one for each CPU of the cluster."""
-    return max(int(ray.cluster_resources().get("CPU", 1)), 1)
+    return max(int(_total("CPU")), 1)
+
+
+def _total(resource: str) -> float:
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return resources.get(resource, 0.0)

@@ -13,7 +13,8 @@ import ray
 from recsys.config import Config
 from recsys.distributed.cluster import for_each_part, peak_of
 from recsys.distributed.night import Night, Record
-from recsys.model.text_encoder import TextEncoder, encoder_digest
+from recsys.model.encoder_files import encoder_digest
+from recsys.model.text_encoder import TextEncoder
 from recsys.schema import item_vectors, text_vectors
 from recsys.storage.filesystem import Storage
 from recsys.storage.tables import read_table, write_table

@@ -66,7 +66,9 @@ def measure_holdout(night: Night, models: Sequence[str], metrics: Sequence[str],
     return Measured(
         values={
             ranker: {
-                metric: np.array([value for record in records for value in record["values"][ranker][metric]], np.float64)
+                metric: np.array(
+                    [value for record in records for value in record["values"][ranker][metric]], np.float64
+                )
                 for metric in metrics
             }
             for ranker in rankers
@@ -95,7 +97,9 @@ def _measurer(night: Night, models: tuple[str, ...], metrics: tuple[str, ...], s
 
     def measure_shard(shard: str) -> Record:
         interactions = read_table(night.storage, f"{night.interactions_dir}/{shard}.parquet")
-        interactions = interactions.filter(pa.array(validation_users(interactions["user_id"], share, night.config.seed)))
+        interactions = interactions.filter(
+            pa.array(validation_users(interactions["user_id"], share, night.config.seed))
+        )
         split = night.split(interactions)
         wanted = targets(split.holdout, split.train, config.exclude_seen)
         past = split.train.filter(pc.is_in(split.train["user_id"], value_set=wanted["user_id"].combine_chunks()))

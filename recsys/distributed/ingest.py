@@ -15,9 +15,10 @@ import ray.data
 from recsys.config import TableInput
 from recsys.data.catalog import build_catalog, merge_versions, read_versions
 from recsys.data.events import EventRules, normalise_events
+from recsys.data.files import Split, plan_splits
 from recsys.data.histories import build_histories, shard_of, sort_interactions
 from recsys.data.popularity import RECENT_DAYS, count_items, merge_counts
-from recsys.data.readers import Split, plan_splits, read_chunks
+from recsys.data.readers import read_chunks
 from recsys.distributed.cluster import default_workers, for_each_part, peak_of
 from recsys.distributed.memory import peak_memory_mb, reset_peak_memory
 from recsys.distributed.night import Night, Record, input_files
@@ -128,7 +129,9 @@ def _event_reader(night: Night, splits: dict[str, Split], now: dt.datetime) -> C
         path = f"{night.run.dir}/events/part-{part}.parquet"
         stats = write_table(night.storage, path, accepted(), INTERACTIONS)
         return {
-            **{"rows": 0, "filtered": 0, "later": 0},
+            "rows": 0,
+            "filtered": 0,
+            "later": 0,
             **counts,
             "accepted": stats.rows,
             "kinds": dict(kinds),

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from recsys import __version__
 from recsys.config import Config, TableInput
-from recsys.data.readers import FileInfo, list_files
+from recsys.data.files import FileInfo, list_files
 from recsys.data.splits import Split, cutoff_for, split_by_time, split_last_event
 from recsys.distributed.memory import peak_memory_mb, reset_peak_memory
 from recsys.storage.filesystem import Storage, open_input
@@ -152,9 +152,7 @@ def run_stage(night: Night, name: str, stage: Callable[[Night], Record]) -> Reco
 
 
 def summary(record: Record) -> str:
-    """A stage's record on one line."""
-    shown = {key: value for key, value in record.items() if isinstance(value, int | float | str) and key != "seconds"}
-    figures = ", ".join(
-        f"{key} {value:,}" if isinstance(value, int | float) else f"{key} {value}" for key, value in shown.items()
-    )
-    return f"{record.get('seconds', 0.0):.1f} s, {figures}"
+    """A stage's record on one line: its time and its counts."""
+    counts = [f"{key} {value:,}" for key, value in record.items() if isinstance(value, int) and value is not True]
+    words = [f"{key} {record[key]}" for key in ("verdict", "reason") if key in record]
+    return ", ".join([f"{record.get('seconds', 0.0):.1f} s", *counts, *words])

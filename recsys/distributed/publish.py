@@ -4,8 +4,8 @@ import logging
 from typing import Any
 
 from recsys.distributed.night import Night, Record
+from recsys.storage.lease import Lease
 from recsys.storage.publish import Shard, night_folder, publish, write_manifest
-from recsys.storage.runs import Lease
 
 logger = logging.getLogger(__name__)
 

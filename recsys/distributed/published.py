@@ -4,6 +4,7 @@ import logging
 
 from recsys.distributed.night import Night
 from recsys.model.checkpoint import read_card
+from recsys.model.ranker import ARCHITECTURE
 from recsys.storage.publish import read_latest
 
 logger = logging.getLogger(__name__)
@@ -16,6 +17,9 @@ def published_model(night: Night) -> str | None:
         return None
     with night.storage.local_folder(night.model_path(latest.model_id)) as folder:
         card = read_card(folder)
+    if card.architecture != ARCHITECTURE:
+        logger.info("%s is of another version of the network: no warm start, no comparison with it", card.model_id)
+        return None
     if card.encoder_id != night.record("encode")["encoder_id"]:
         logger.info("%s reads another text encoder: no warm start from it, no comparison with it", card.model_id)
         return None

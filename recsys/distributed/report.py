@@ -1,1 +1,52 @@
-def write_report(night): pass
+"""The run report of a finished night: gathers what the stages recorded and a few lists; the page is made elsewhere."""
+
+import itertools
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys.distributed.night import Night
+from recsys.distributed.publish import stage_metrics
+from recsys.evaluation.report import SampleList, render_report
+from recsys.schema import RECOMMENDATIONS
+from recsys.storage.publish import night_folder
+from recsys.storage.tables import iter_batches, read_table
+
+NUM_SAMPLES = 5
+NUM_TITLES = 8
+
+
+def write_report(night: Night) -> None:
+    """Write ``report.html`` beside the run's metrics."""
+    order = sorted(stage_metrics(night).items(), key=lambda entry: entry[1]["finished_at"])
+    page = render_report(night.run.run_id, dict(order), night.record("gate")["details"], _samples(night))
+    night.storage.write_bytes(night.run.report_path, page.encode())
+
+
+def _samples(night: Night) -> list[SampleList]:
+    """The first users of the first shard: their newest titles and their lists."""
+    shard = night.record("histories")["shards"][0]
+    histories = next(iter_batches(night.storage, f"{night.run.histories_dir}/{shard}.parquet", NUM_SAMPLES))
+    users = histories["user_id"].to_pylist()
+    lists: dict[str, list[tuple[int, str, float]]] = {user: [] for user in users}
+    most = NUM_SAMPLES * night.config.recommend.top_k
+    rows = next(
+        iter_batches(night.storage, f"{night_folder(night.run)}/{shard}.parquet", most), RECOMMENDATIONS.empty_table()
+    )
+    rows = rows.filter(pc.is_in(rows["user_id"], pa.array(users)))
+    newest = [items[-NUM_TITLES:][::-1] for items in histories["item_ids"].to_pylist()]
+    titles = _titles(night, {*itertools.chain.from_iterable(newest), *rows["item_id"].to_pylist()})
+    for row in rows.to_pylist():
+        if row["rank"] <= NUM_TITLES:
+            lists[row["user_id"]].append((row["rank"], titles[row["item_id"]], row["score"]))
+    return [
+        SampleList(user_id=user, history=[titles[item] for item in items], recommended=lists[user])
+        for user, items in zip(users, newest, strict=True)
+    ]
+
+
+def _titles(night: Night, item_ids: set[str]) -> dict[str, str]:
+    """Title of each item, else its id."""
+    catalog = read_table(night.storage, night.catalog_path, ["item_id", "attributes"])
+    rows = catalog.filter(pc.is_in(catalog["item_id"], pa.array(sorted(item_ids))))
+    return {row["item_id"]: dict(row["attributes"]).get("title") or row["item_id"] for row in rows.to_pylist()}

@@ -2,10 +2,10 @@
 
 import logging
 import shutil
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
-from typing import Any
+from typing import Literal
 
 import pyarrow as pa
 import ray
@@ -14,7 +14,6 @@ import ray.train
 from ray.train.torch import TorchTrainer
 
 from recsys.data.splits import hold_out_last, validation_users
-from recsys.distributed.cluster import MAX_RETRIES
 from recsys.distributed.night import Night, Record
 from recsys.distributed.published import published_model
 from recsys.distributed.train_worker import train_worker
@@ -22,6 +21,8 @@ from recsys.errors import InputError
 from recsys.model.checkpoint import MODEL_FILES
 from recsys.storage.tables import read_table
 from recsys.training.examples import build_windows, windows_schema
+
+Kind = Literal["train", "validation"]
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,8 @@ def finetune(night: Night) -> Record:
         ),
     )
     result = trainer.fit()
+    assert result.best_checkpoints, "training ended without a checkpoint"
+    assert result.metrics, "training ended without figures"
     best, metrics = max(result.best_checkpoints, key=lambda pair: pair[1]["score"])
     _keep(night, best)
     epochs = result.metrics["history"]
@@ -90,41 +93,31 @@ def _datasets(night: Night) -> tuple[ray.data.Dataset, ray.data.Dataset]:
     shards = night.record("histories")["shards"]
     parts = ray.data.from_items([{"shard": shard} for shard in shards], override_num_blocks=len(shards))
 
-    def windows(kind: str) -> ray.data.Dataset:
-        built = parts.map_batches(
-            _Windows, fn_constructor_args=(night, kind), batch_size=1, batch_format="pyarrow", **_PLAIN_POOL
-        )
-        return built.materialize()
+    def windows(kind: Kind) -> ray.data.Dataset:
+        cut = partial(_windows_of_shards, night, kind)
+        built: ray.data.Dataset = parts.map_batches(cut, batch_size=1, batch_format="pyarrow").materialize()
+        return built
 
     return windows("train"), windows("validation")
 
 
-_PLAIN_POOL: dict[str, Any] = {"compute": ray.data.ActorPoolStrategy(min_size=1, max_size=2), "max_restarts": MAX_RETRIES}
-
-
-class _Windows:
-    """Cuts a shard's interactions before the cutoff into windows."""
-
-    def __init__(self, night: Night, kind: str) -> None:
-        self._night, self._kind = night, kind
-        self._item_ids = read_table(night.storage, night.catalog_path, ["item_id"])["item_id"].combine_chunks()
-        self._kinds = pa.array(night.record("ingest")["kinds"], pa.string())
-        num_users = night.record("histories")["users"]
-        self._share = min(1.0, night.config.train.validation_users / max(num_users, 1))
-
-    def __call__(self, batch: pa.Table) -> pa.Table:
-        night, length = self._night, self._night.config.histories.max_length
-        tables = []
-        for shard in batch["shard"].to_pylist():
-            interactions = read_table(night.storage, f"{night.interactions_dir}/{shard}.parquet")
-            past = night.split(interactions).train
-            chosen = validation_users(past["user_id"], self._share, night.config.seed)
-            if self._kind == "train":
-                events, most = hold_out_last(past, chosen).train, night.config.train.max_events_per_user
-            else:
-                events, most = past.filter(pa.array(chosen)), length + 1  # one window, whose last target is held out
-            tables.append(build_windows(events, self._item_ids, self._kinds, length, most))
-        return pa.concat_tables(tables) if tables else windows_schema(length).empty_table()
+def _windows_of_shards(night: Night, kind: Kind, batch: pa.Table) -> pa.Table:
+    """Cut the interactions before the cutoff into windows; the validation users' last event is kept from training."""
+    length, train = night.config.histories.max_length, night.config.train
+    item_ids = read_table(night.storage, night.catalog_path, ["item_id"])["item_id"].combine_chunks()
+    kinds = pa.array(night.record("ingest")["kinds"], pa.string())
+    share = min(1.0, train.validation_users / max(night.record("histories")["users"], 1))
+    tables = [windows_schema(length).empty_table()]
+    for shard in batch["shard"].to_pylist():
+        interactions = read_table(night.storage, f"{night.interactions_dir}/{shard}.parquet")
+        past = night.split(interactions).train
+        chosen = validation_users(past["user_id"], share, night.config.seed)
+        if kind == "train":
+            events, most = hold_out_last(past, chosen).train, train.max_events_per_user
+        else:
+            events, most = past.filter(pa.array(chosen)), length + 1  # one window, whose last target was held out
+        tables.append(build_windows(events, item_ids, kinds, length, most))
+    return pa.concat_tables(tables)
 
 
 def _in_order() -> ray.data.ExecutionOptions:

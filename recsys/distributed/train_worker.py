@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
@@ -15,6 +16,7 @@ import ray.train
 import torch
 from torch import Tensor
 
+from recsys.distributed.cluster import quiet_ray
 from recsys.distributed.encode import read_text_vectors
 from recsys.distributed.memory import peak_memory_mb, reset_peak_memory
 from recsys.distributed.night import Night
@@ -71,11 +73,14 @@ def train_worker(settings: dict[str, Any]) -> None:
     """
     reset_peak_memory()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    quiet_ray()
     night: Night = settings["night"]
     train, rank = night.config.train, ray.train.get_context().get_world_rank()
     if not train.use_gpu:
         os.environ["DS_ACCELERATOR"] = "cpu"
         torch.set_num_threads(train.cpus_per_worker)
+    # DeepSpeed compiles at run time with ninja, which lies beside a Python that was not "activated"
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     import deepspeed  # not at the top: it chooses its accelerator when it is imported
 
     torch.manual_seed(night.config.seed)
@@ -104,7 +109,7 @@ def train_worker(settings: dict[str, Any]) -> None:
 
 
 def build_task(night: Night, warm_model: str | None) -> Task:
-    """The ranker of the configured sizes over the night's catalog, warm-started where there is a model to start from."""
+    """The ranker of the configured sizes over the night's catalog, warm-started where there is a model for it."""
     config = night.config
     item_ids, text_vectors = read_text_vectors(night)
     kinds: list[str] = night.record("ingest")["kinds"]
@@ -136,7 +141,6 @@ def build_task(night: Night, warm_model: str | None) -> Task:
         max_length=config.histories.max_length,
         event_kinds=kinds,
         spec=spec,
-        metrics={},
     )
     return Task(ranker=ranker, item_ids=item_ids, known=known, card=card)
 

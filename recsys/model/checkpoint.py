@@ -18,7 +18,7 @@ from torch import Tensor
 
 from recsys.errors import InputError
 from recsys.model.features import index_items
-from recsys.model.ranker import Ranker, RankerSpec
+from recsys.model.ranker import ARCHITECTURE, Ranker, RankerSpec
 
 MODEL_FILES = ("ranker.safetensors", "vocabulary.parquet", "model.json")
 ID_EMBEDDING = "id_embedding.weight"
@@ -36,8 +36,8 @@ class ModelCard:
     max_length: int
     event_kinds: list[str]
     spec: RankerSpec
-    metrics: dict[str, Any]
-    """Validation figures of the training."""
+    architecture: int = ARCHITECTURE
+    """Version of the network that the weights belong to."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as for JSON."""
@@ -54,8 +54,12 @@ def save_ranker(folder: Path, weights: dict[str, Tensor], known: Tensor, item_id
         item_ids: [I] ids in the order of the embeddings.
         card: What goes to ``model.json``.
     """
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, folder / "ranker.safetensors")
-    pq.write_table(pa.table({"item_id": item_ids, "known": pa.array(known.cpu().numpy())}), folder / "vocabulary.parquet")
+    save_file(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, folder / "ranker.safetensors"
+    )
+    pq.write_table(
+        pa.table({"item_id": item_ids, "known": pa.array(known.cpu().numpy())}), folder / "vocabulary.parquet"
+    )
     (folder / "model.json").write_text(json.dumps(card.as_dict(), indent=2, sort_keys=True) + "\n")
 
 
@@ -65,7 +69,9 @@ def read_card(folder: Path) -> ModelCard:
         raw = json.loads((folder / "model.json").read_text())
         return ModelCard(**{**raw, "spec": RankerSpec(**raw["spec"])})
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError(f"model {folder}: model.json is missing or broken ({error}); train it anew with --force") from error
+        raise InputError(
+            f"model {folder}: model.json is missing or broken ({error}); train it anew with --force"
+        ) from error
 
 
 def load_ranker(folder: Path, item_ids: pa.Array, text_vectors: Tensor) -> tuple[Ranker, ModelCard]:
@@ -85,7 +91,10 @@ def load_ranker(folder: Path, item_ids: pa.Array, text_vectors: Tensor) -> tuple
     weights, known = load_weights(folder, item_ids)
     spec = RankerSpec(**{**asdict(card.spec), "num_items": len(item_ids)})
     ranker = Ranker(spec, text_vectors, known)
-    ranker.load_state_dict(weights)
+    try:
+        ranker.load_state_dict(weights)
+    except RuntimeError as error:
+        raise InputError(f"model {folder}: its weights are not those that model.json describes ({error})") from error
     return ranker.eval(), card
 
 
@@ -96,6 +105,9 @@ def load_weights(folder: Path, item_ids: pa.Array) -> tuple[dict[str, Tensor], T
         vocabulary = pq.read_table(folder / "vocabulary.parquet")
     except (OSError, ValueError, SafetensorError, pa.ArrowException) as error:
         raise InputError(f"model {folder}: weights or vocabulary cannot be read ({error})") from error
+    missing = {"item_id", "known"} - set(vocabulary.column_names)
+    if missing or ID_EMBEDDING not in weights or len(weights[ID_EMBEDDING]) != len(vocabulary):
+        raise InputError(f"model {folder}: its weights and its vocabulary are not of the same model")
     weights[ID_EMBEDDING], known = remap_items(
         weights[ID_EMBEDDING], vocabulary["known"].to_numpy(), vocabulary["item_id"].combine_chunks(), item_ids
     )

@@ -24,7 +24,7 @@ class HistoryBatch:
     items: IntArray
     """[B, L] index of each item."""
     gaps: IntArray
-    """[B, L] bucket of the time since the event before."""
+    """[B, L] bucket of the time since the event before; 0 for the first."""
     events: IntArray
     """[B, L] kind of each event; 0 = a kind the model does not know."""
     lengths: IntArray
@@ -56,6 +56,8 @@ def seconds_between(timestamps: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.fl
 def encode_histories(histories: pa.Table, item_ids: pa.Array, event_kinds: pa.Array, max_length: int) -> HistoryBatch:
     """The newest ``max_length`` events of each user whose item is in ``item_ids``, as arrays.
 
+    Events that are left out leave no trace: the gap of the next one is measured past them, and the first has none.
+
     Args:
         histories: HISTORIES table of B users.
         item_ids: [I] sorted ids of the catalog.
@@ -66,15 +68,15 @@ def encode_histories(histories: pa.Table, item_ids: pa.Array, event_kinds: pa.Ar
     users = _to_numpy(pc.list_parent_indices(lists))
     items = index_items(_flat(lists), item_ids)
     kinds = index_events(_flat(histories["events"]), event_kinds)
-    seconds = seconds_between(_flat(histories["timestamps"]))
     known = items >= 0
-    users, items, kinds, seconds = users[known], items[known], kinds[known], seconds[known]
+    seconds = seconds_between(_flat(histories["timestamps"]).filter(pa.array(known)))
+    users, items, kinds = users[known], items[known], kinds[known]
     counts = np.bincount(users, minlength=len(histories))
     starts = np.cumsum(counts) - counts
     position = np.arange(len(users)) - starts[users]
-    gaps = gap_buckets(seconds, position == 0)
     lengths = np.minimum(counts, max_length)
     slot = position - (counts - lengths)[users]
+    gaps = gap_buckets(seconds, slot == 0)
     kept = slot >= 0
     rows, slots = users[kept], slot[kept]
 

@@ -30,16 +30,17 @@ class _BlockedSoftmax(torch.autograd.Function):
             if hidden_gradient is not None and items_gradient is not None:
                 error = logits.sub_(log_norm).exp_()
                 error.scatter_add_(1, wanted, error.new_full(wanted.shape, -1.0))
-                error = (error / len(hidden)).to(items.dtype)
+                error = error.to(items.dtype)
                 torch.mm(error, items, out=hidden_gradient[start : start + block])
                 items_gradient += error.T @ rows
+        # the mean is taken in `backward`, where a loss scale is at hand: 1 / (N · I) is zero to fp16
         ctx.save_for_backward(hidden_gradient, items_gradient)
         return total / len(hidden)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        (gradient,) = gradients
         hidden_gradient, items_gradient = ctx.saved_tensors
+        gradient = gradients[0] / len(hidden_gradient)
         return hidden_gradient * gradient, (items_gradient * gradient).to(hidden_gradient.dtype), None, None
 
 
@@ -47,7 +48,7 @@ def full_softmax(hidden: Tensor, items: Tensor, targets: Tensor, block: int = 10
     """Mean of −log P(target | position), P(i) = exp(h·vᵢ) / Σₖ exp(h·vₖ) over every item.
 
     Args:
-        hidden: [N, D] user states, with any temperature already multiplied in.
+        hidden: [N, D] user states.
         items: [I, D] item vectors.
         targets: [N] int64 indices of the items that came next.
         block: positions whose logits are held at once.
@@ -56,5 +57,5 @@ def full_softmax(hidden: Tensor, items: Tensor, targets: Tensor, block: int = 10
         Scalar float32.
     """
     assert len(hidden), "no target in the batch"
-    loss: Tensor = _BlockedSoftmax.apply(hidden, items, targets, block)
+    loss: Tensor = _BlockedSoftmax.apply(hidden, items, targets, block)  # type: ignore[no-untyped-call]
     return loss

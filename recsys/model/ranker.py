@@ -7,6 +7,7 @@ Shapes: B users, L history length, I items, T text dimensions, D item dimensions
 N predicted positions.
 """
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,6 +22,12 @@ from recsys.config import RankerConfig
 from recsys.errors import ConfigError
 from recsys.model.features import NUM_GAP_BUCKETS
 from recsys.model.losses import full_softmax
+
+
+#: Logits start as this times a cosine (an inverse temperature, as in CLIP); the scale is learned from there.
+INITIAL_SCALE = 14.0
+#: Rises whenever weights of an older ranker no longer mean the same here.
+ARCHITECTURE = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +57,7 @@ def decoder_config(config: RankerConfig, max_length: int) -> dict[str, Any]:
                 f"ranker.model: {config.model!r} cannot be loaded; name a local folder or a hub id that can be "
                 f"reached, or null for a small decoder: {error}"
             ) from error
-        _require_full_attention(found, config.model)
+        _require_full_attention(found, config.model, max_length)
         return _plain(found)
     return _plain(
         Qwen3Config(
@@ -73,25 +80,44 @@ def build_decoder(config: RankerConfig) -> PreTrainedModel | None:
     if config.model is None:
         return None
     try:
-        return AutoModel.from_pretrained(
+        model: PreTrainedModel = AutoModel.from_pretrained(
             config.model, revision=config.revision, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
         )
     except (OSError, ValueError) as error:
         raise ConfigError(f"ranker.model: the weights of {config.model!r} cannot be loaded: {error}") from error
+    _require_causal(model, config.model)
+    return model
 
 
 def _plain(config: PretrainedConfig) -> dict[str, Any]:
     settings: dict[str, Any] = config.to_dict()
     settings.pop("_name_or_path", None)
     settings.pop("transformers_version", None)
+    settings["dtype"] = "float32"  # weights are kept in it whatever the hub's files hold
     return settings
 
 
-def _require_full_attention(config: PretrainedConfig, model: str) -> None:
+def _require_causal(model: PreTrainedModel, name: str) -> None:
+    """Refuse models in which an item sees the items after it: they would learn to copy what they should foretell."""
+    tokens = torch.randn(2, 2, model.config.hidden_size, generator=torch.Generator().manual_seed(0))
+    tokens[1, 0] = tokens[0, 0]
+    with torch.no_grad():
+        first = model(inputs_embeds=tokens, use_cache=False).last_hidden_state[:, 0]
+    if not torch.allclose(first[0], first[1], atol=1e-4):
+        raise ConfigError(f"ranker.model: {name!r} lets a token see later ones; name a causal decoder")
+
+
+def _require_full_attention(config: PretrainedConfig, model: str, max_length: int) -> None:
     """Refuse decoders whose layers carry state from token to token, or see only a window."""
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
     if kinds != {"full_attention"}:
         raise ConfigError(f"ranker.model: {model!r} has layers of kind {sorted(kinds)}; only full attention works here")
+    window = getattr(config, "sliding_window", None)
+    if window is not None and window < max_length and getattr(config, "use_sliding_window", True):
+        raise ConfigError(
+            f"ranker.model: {model!r} sees the last {window} tokens; lower histories.max_length={max_length}, "
+            f"or name a decoder of full attention"
+        )
 
 
 class Ranker(nn.Module):
@@ -100,6 +126,9 @@ class Ranker(nn.Module):
     Item vector = normalised adapter(text vector) + gate · id embedding. The id part is there only for items with
     training interactions (``known``) and is dropped at random in training, so a new item lives on its text alone.
     """
+
+    text_vectors: Tensor
+    known: Tensor
 
     def __init__(self, spec: RankerSpec, text_vectors: Tensor, known: Tensor, decoder: PreTrainedModel | None = None):
         super().__init__()
@@ -112,10 +141,10 @@ class Ranker(nn.Module):
         self.gate = nn.Parameter(torch.ones(spec.item_dim))
         self.gap_embedding = nn.Embedding(NUM_GAP_BUCKETS, spec.item_dim)
         self.event_embedding = nn.Embedding(spec.num_event_kinds + 1, spec.item_dim)
-        self.log_scale = nn.Parameter(torch.full((1,), 2.5))
+        self.log_scale = nn.Parameter(torch.full((1,), math.log(INITIAL_SCALE)))
         settings = dict(spec.decoder)
         decoder_settings = AutoConfig.for_model(settings.pop("model_type"), **settings)
-        self.decoder = decoder if decoder is not None else AutoModel.from_config(decoder_settings)
+        self.decoder = decoder if decoder is not None else AutoModel.from_config(decoder_settings)  # type: ignore[no-untyped-call]
         self.decoder.set_input_embeddings(nn.Identity())  # tokens are item vectors: a vocabulary would be dead weight
         hidden_size = decoder_settings.hidden_size
         same = hidden_size == spec.item_dim
@@ -142,7 +171,9 @@ class Ranker(nn.Module):
 
     def whole_weights(self) -> dict[str, Tensor]:
         """State as `load_state_dict` of a ranker without adapters takes it: adapters are merged into their layers."""
-        adapted = {name: module for name, module in self.named_modules() if isinstance(module, LoraLayer)}
+        adapted: dict[str, Any] = {
+            name: module for name, module in self.named_modules() if isinstance(module, LoraLayer)
+        }
         weights: dict[str, Tensor] = {}
         for name, tensor in self.state_dict().items():
             if ".lora_" in name:
@@ -175,8 +206,7 @@ class Ranker(nn.Module):
         tokens = F.embedding(items, table) * self.spec.item_dim**0.5
         tokens = tokens + self.gap_embedding(gaps) + self.event_embedding(events)
         decoded = self.decoder(inputs_embeds=self.to_decoder(self.dropout(tokens)), use_cache=False).last_hidden_state
-        states = self.from_decoder(self.dropout(decoded))
-        return F.normalize(states, dim=-1) * self.log_scale.exp()
+        return F.normalize(self.from_decoder(self.dropout(decoded)), dim=-1) * self.log_scale.exp()
 
     def forward(
         self, items: Tensor, gaps: Tensor, events: Tensor, targets: Tensor | None = None

@@ -44,7 +44,7 @@ class Excluded:
 
 
 def retrieve(users: Tensor, items: Tensor, excluded: Excluded, num_candidates: int, block: int = 16_384) -> Retrieved:
-    """Top C of B × I inner products without ever holding more than B × block of them.
+    """Top C of B × I inner products without ever holding more than B × block of them; equals come by index.
 
     Args:
         users: [B, D] float32.
@@ -63,9 +63,26 @@ def retrieve(users: Tensor, items: Tensor, excluded: Excluded, num_candidates: i
         rows = torch.from_numpy(excluded.users[low:high]).to(users.device)
         columns = torch.from_numpy(excluded.items[low:high] - start).to(users.device)
         logits[rows, columns] = -torch.inf
-        top = logits.topk(min(num_candidates, logits.shape[1]), dim=1)
-        logits = torch.cat([best_logits, top.values], dim=1)
-        candidates = torch.cat([best_items, top.indices + start], dim=1)
-        best = logits.topk(min(num_candidates, logits.shape[1]), dim=1)
-        best_logits, best_items = best.values, candidates.gather(1, best.indices)
-    return Retrieved(items=best_items, logits=best_logits, log_norm=log_norm)
+        top = _largest(logits, num_candidates)
+        logits = torch.cat([best_logits, logits.gather(1, top)], dim=1)
+        candidates = torch.cat([best_items, top + start], dim=1)
+        best = _largest(logits, num_candidates)
+        best_logits, best_items = logits.gather(1, best), candidates.gather(1, best)
+    order = best_logits.sort(dim=1, descending=True, stable=True).indices
+    return Retrieved(items=best_items.gather(1, order), logits=best_logits.gather(1, order), log_norm=log_norm)
+
+
+def _largest(logits: Tensor, num: int) -> Tensor:
+    """[B, num] columns of the largest values of each row, ascending; the first columns where equals meet the cut.
+
+    `topk` alone keeps any of them, so that a list would hang on the size of the batch and of the blocks.
+    """
+    if num >= logits.shape[1]:
+        return torch.arange(logits.shape[1], device=logits.device).expand_as(logits)
+    top = logits.topk(num + 1, dim=1)
+    columns = top.indices[:, :num]
+    tied = (top.values[:, num - 1] == top.values[:, num]) & top.values[:, num].isfinite()
+    if tied.any():
+        columns = columns.clone()
+        columns[tied] = logits[tied].sort(dim=1, descending=True, stable=True).indices[:, :num]
+    return columns.sort(dim=1).values

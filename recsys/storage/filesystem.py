@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 import hashlib
 import json
 import math
@@ -10,21 +9,18 @@ import os
 import re
 import shutil
 import tempfile
-import threading
-import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import fsspec
 import pyarrow.fs
 
 from recsys.errors import ConfigError
+from recsys.storage.atomic import PARTIAL_SUFFIX, commit, partial_file, write_synced
+from recsys.storage.faults import explained
+from recsys.storage.s3 import aws_code, create_object, open_bucket
 
-#: A writer's file before it gets its name; listings and `*.parquet` globs never show it.
-PARTIAL_SUFFIX = ".partial"
-
-_CONFLICT_ATTEMPTS = 5
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):/")
 
 
@@ -84,9 +80,9 @@ class Storage:
         """Write or replace a file; a reader sees the old content or the new one."""
         with self._explained(path) as (fs, native):
             if self.is_local:
-                with _partial(native) as partial:
-                    _write_synced(partial, data)
-                    _commit(os.replace, partial, native)
+                with partial_file(native) as partial:
+                    write_synced(partial, data)
+                    commit(os.replace, partial, native)
             else:
                 fs.pipe_file(native, data)
 
@@ -97,11 +93,11 @@ class Storage:
         """
         with self._explained(path) as (fs, native):
             if not self.is_local:
-                return _create_object(fs, native, data)
-            with _partial(native) as partial:
-                _write_synced(partial, data)
+                return create_object(fs, native, data)
+            with partial_file(native) as partial:
+                write_synced(partial, data)
                 try:
-                    _commit(os.link, partial, native)
+                    commit(os.link, partial, native)
                 except FileExistsError:
                     return False
                 return True
@@ -114,7 +110,7 @@ class Storage:
                     fs.find(native, detail=True) if recursive else {i["name"]: i for i in fs.ls(native, detail=True)}
                 )
             except FileNotFoundError as error:
-                if _aws_code(error) == "NoSuchBucket":
+                if aws_code(error) == "NoSuchBucket":
                     raise
                 return {}
         return {
@@ -144,7 +140,7 @@ class Storage:
         with contextlib.ExitStack() as stack:
             with self._explained(path) as (fs, native):
                 if self.is_local:
-                    file = NewFile(stack.enter_context(_partial(native)))
+                    file = NewFile(stack.enter_context(partial_file(native)))
                 else:
                     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="recsys-"))
                     file = NewFile(Path(folder) / Path(native).name)
@@ -155,7 +151,7 @@ class Storage:
                 file.sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
             with self._explained(path):
                 if self.is_local:
-                    _commit(os.replace, file.path, native)
+                    commit(os.replace, file.path, native)
                 else:
                     fs.put_file(str(file.path), native)
 
@@ -225,7 +221,7 @@ class Storage:
     @contextlib.contextmanager
     def _explained(self, path: str) -> Iterator[tuple[Any, str]]:
         """Open the filesystem and name the storage in the errors that its owner can mend."""
-        with _explained(self.url(*([path] if path else []))):
+        with explained(self.url(*([path] if path else []))):
             yield _open(self.root), self.path(*([path] if path else []))
 
 
@@ -236,7 +232,7 @@ def open_input(path: str) -> tuple[fsspec.AbstractFileSystem, str]:
         ConfigError: the scheme is not supported, the bucket is missing, or there are no credentials for it.
     """
     address = _absolute(path, "input")
-    with _explained(address):
+    with explained(address):
         return _open(address), address.removeprefix("s3://")
 
 
@@ -270,108 +266,5 @@ def _absolute(root: str, name: str) -> str:
     return root.rstrip("/")
 
 
-def _open(root: str) -> Any:
-    if not root.startswith("s3://"):
-        return fsspec.filesystem("file")
-    bucket, _, key = root.removeprefix("s3://").partition("/")
-    # A bucket policy may allow only a prefix, and a glob begins where its first wildcard is.
-    prefix = re.split(r"[*?\[]", key)[0]
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
-    with _opening:
-        return _open_bucket(bucket, prefix, endpoint, os.getpid())
-
-
-#: One opener at a time: sixteen first calls at once would each make a client.
-_opening = threading.Lock()
-
-
-@functools.lru_cache(maxsize=64)
-def _open_bucket(bucket: str, prefix: str, endpoint: str | None, pid: int) -> Any:  # noqa: ARG001 (a fork opens anew)
-    # Listings are never cached: another process writes here too, and a stale answer would lose its work.
-    fs = fsspec.filesystem("s3", use_listings_cache=False, endpoint_url=endpoint)
-    # s3fs answers "not there" for a missing bucket, which would look like an empty one: ask once, plainly.
-    fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=1)
-    return fs
-
-
-@contextlib.contextmanager
-def _explained(url: str) -> Iterator[None]:
-    remote = url.startswith("s3://")
-    try:
-        yield
-    except (PermissionError, NotADirectoryError) as error:
-        way_out = "check the AWS credentials and the bucket's policy" if remote else "check its owner, mode and parents"
-        raise ConfigError(f"{url}: cannot be used ({error}); {way_out}") from error
-    except FileNotFoundError as error:
-        if _aws_code(error) != "NoSuchBucket":
-            raise
-        raise ConfigError(f"{url}: the bucket does not exist; create it, or correct the name") from error
-    except Exception as error:
-        if not remote:
-            raise
-        from botocore import exceptions  # type: ignore[import-untyped]  # slow to import, and only S3 needs it
-
-        credentials = (exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.ProfileNotFound)
-        if isinstance(error, credentials):
-            way_out = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
-            raise ConfigError(f"{url}: no AWS credentials ({error}); {way_out}") from error
-        if isinstance(error, exceptions.ParamValidationError):
-            raise ConfigError(f"{url}: is not a valid address: {error}") from error
-        if isinstance(error, exceptions.BotoCoreError):
-            raise ConnectionError(f"{url}: {error}") from error  # so that callers need to know OSError only
-        raise
-
-
-def _aws_code(error: BaseException) -> str:
-    response = getattr(error.__cause__, "response", None) or {}
-    return str(response.get("Error", {}).get("Code", ""))
-
-
-def _create_object(fs: Any, native: str, data: bytes) -> bool:
-    for attempt in range(_CONFLICT_ATTEMPTS):
-        try:
-            fs.pipe_file(native, data, mode="create")
-        except FileExistsError:
-            return False
-        except OSError as error:
-            if _aws_code(error) == "PreconditionFailed":  # S3-compatible servers leave out which condition
-                return False
-            # AWS: another conditional write was in flight and its outcome is open; ask again.
-            if _aws_code(error) != "ConditionalRequestConflict" or attempt == _CONFLICT_ATTEMPTS - 1:
-                raise
-        else:
-            return True
-    raise AssertionError("unreachable")
-
-
-@contextlib.contextmanager
-def _partial(native: str) -> Iterator[Path]:
-    """A hidden name beside the destination, so that the last step is a rename within one filesystem."""
-    destination = Path(native)
-    try:
-        destination.parent.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise NotADirectoryError(f"{destination.parent} is a file") from error
-    partial = destination.parent / f".{destination.name}.{uuid.uuid4().hex}{PARTIAL_SUFFIX}"
-    try:
-        yield partial
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _write_synced(path: Path, data: bytes) -> None:
-    stream: IO[bytes]
-    with path.open("xb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def _commit(move: Callable[[Path, str], None], partial: Path, native: str) -> None:
-    move(partial, native)
-    # The new name itself must survive a power cut, not only the content.
-    folder = os.open(partial.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+def _open(address: str) -> Any:
+    return open_bucket(address) if address.startswith("s3://") else fsspec.filesystem("file")

@@ -45,7 +45,10 @@ def micro_batch_size(train: TrainConfig) -> int:
 
 
 def num_optimizer_steps(train: TrainConfig, num_windows: int) -> int:
-    """Optimiser steps of all epochs; the last, smaller batch of an epoch counts too."""
+    """Optimiser steps of all epochs; the last, smaller batch of an epoch counts too.
+
+    DeepSpeed carries an accumulation that is not full into the next epoch.
+    """
     windows_per_worker = num_windows // train.num_workers
     micro_steps = -(-windows_per_worker // micro_batch_size(train))
-    return train.epochs * max(micro_steps // train.accumulation_steps, 1)
+    return max(train.epochs * micro_steps // train.accumulation_steps, 1)

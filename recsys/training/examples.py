@@ -70,7 +70,7 @@ def build_windows(
 
 
 def _positions(user_ids: pa.ChunkedArray) -> tuple[IntArray, IntArray, IntArray]:
-    """For each row of a table sorted by user: the user's number, the row's position within the user, the user's rows."""
+    """For each row of a table sorted by user: the user's number, the row's place within the user, the user's rows."""
     codes = user_ids.combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False).astype(np.int64)
     counts = np.bincount(codes)
     starts = np.cumsum(counts) - counts

@@ -14,7 +14,6 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-
 logger = logging.getLogger(__name__)
 
 PROGRESS_S = 20.0
@@ -83,12 +82,16 @@ def train_epoch(engine: Engine, batches: Iterable[WindowBatch], label: str) -> d
         count += len(batch.items)
         if time.monotonic() - reported > PROGRESS_S:
             reported = time.monotonic()
-            logger.info("%s: %d windows, loss %.4f, %.0f windows/s", label, count, total / count, count / (reported - start))
+            logger.info(
+                "%s: %d windows, loss %.4f, %.0f windows/s", label, count, total / count, count / (reported - start)
+            )
     seconds = time.monotonic() - start
     return {"loss": float(total) / max(count, 1), "windows": float(count), "windows_per_s": count / seconds}
 
 
-def validate(engine: Engine, batches: Iterable[WindowBatch], num_items: int, exclude_history: bool, k: int = 10) -> float:
+def validate(
+    engine: Engine, batches: Iterable[WindowBatch], num_items: int, exclude_history: bool, k: int = 10
+) -> float:
     """NDCG@k of each window's last target among all items, averaged over windows.
 
     Args:
@@ -106,8 +109,10 @@ def validate(engine: Engine, batches: Iterable[WindowBatch], num_items: int, exc
             last = (batch.targets >= 0).sum(dim=1) - 1
             wanted = batch.targets[torch.arange(len(last), device=last.device), last]
             history = batch.items if exclude_history else torch.full_like(batch.items, num_items)
-            for block in torch.arange(len(users), device=users.device).split(USER_BLOCK):
-                ranks.append(_ranks(users[block].float() @ item_vectors.float().T, wanted[block], history[block]).cpu())
+            blocks = zip(*(torch.split(rows, USER_BLOCK) for rows in (users, wanted, history)), strict=True)
+            ranks.extend(
+                _ranks(states.float() @ item_vectors.float().T, own, seen).cpu() for states, own, seen in blocks
+            )
     if not ranks:
         return 0.0
     rank = torch.cat(ranks)
@@ -115,11 +120,15 @@ def validate(engine: Engine, batches: Iterable[WindowBatch], num_items: int, exc
 
 
 def _ranks(logits: Tensor, wanted: Tensor, history: Tensor) -> Tensor:
-    """[B] rank (1 = best) of the wanted item among I logits [B, I], the history's other items left out."""
+    """[B] rank (1 = best) of the wanted item among I logits [B, I], the history's other items left out.
+
+    Equals rank by index, as in lists, and what is no number ranks last: a model that fell apart must not look good.
+    """
     own = logits.gather(1, wanted[:, None])
     padded = torch.cat([logits, logits.new_zeros(len(logits), 1)], dim=1)  # column I takes the padding of the history
     padded.scatter_(1, history, -torch.inf)
-    return (padded[:, :-1] > own).sum(dim=1) + 1
+    others, before = padded[:, :-1], torch.arange(logits.shape[1], device=logits.device) < wanted[:, None]
+    return (~(others <= own) | ((others == own) & before)).sum(dim=1) + 1
 
 
 def _grid(column: pa.ChunkedArray) -> Tensor:

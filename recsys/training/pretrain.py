@@ -20,7 +20,8 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from recsys.config import ScratchEncoderConfig
 from recsys.errors import InputError
-from recsys.model.text_encoder import TextEncoder, declare_modules, quiet_transformers, write_dense
+from recsys.model.encoder_files import declare_modules, write_dense
+from recsys.model.text_encoder import TextEncoder, quiet_transformers
 
 _PAD, _UNK, _CLS, _SEP, _MASK = _SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _PAD_ID, _, _CLS_ID, _SEP_ID, _MASK_ID = range(5)

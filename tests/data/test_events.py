@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.config import EventsInput
-from recsys.data.events import EventRules, NormalisedEvents, Reason, normalise_events
+from recsys.data.events import EventRules, NormalisedEvents, normalise_events
+from recsys.data.quarantine import Reason
 from recsys.errors import InputError
 from recsys.schema import INTERACTIONS, QUARANTINE
 

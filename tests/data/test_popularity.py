@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.data.popularity import ITEM_COUNTS, count_items, merge_counts, recent_popularity
-from recsys.schema import INTERACTIONS
+from recsys.data.popularity import count_items, merge_counts, recent_popularity
+from recsys.schema import INTERACTIONS, ITEM_COUNTS
 
 START = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
 ROWS = st.lists(st.tuples(st.sampled_from(["i1", "i10", "i2", "i3"]), st.integers(0, 5)), max_size=30)

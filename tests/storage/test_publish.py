@@ -11,6 +11,7 @@ import pytest
 from recsys.errors import ConfigError, InputError
 from recsys.schema import RECOMMENDATIONS, SCHEMA_VERSION
 from recsys.storage.filesystem import NewFile, Storage
+from recsys.storage.lease import lock
 from recsys.storage.publish import (
     LATEST,
     MANIFEST,
@@ -25,7 +26,7 @@ from recsys.storage.publish import (
     verify,
     write_manifest,
 )
-from recsys.storage.runs import Run, lock
+from recsys.storage.runs import Run
 from recsys.storage.tables import read_table, write_table
 
 OLD, NEW = "2026-11-21-0123456789ab", "2026-11-22-0123456789ab"

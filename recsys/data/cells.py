@@ -1,0 +1,91 @@
+"""How a cell is read: the text, number or truth it stands for; it knows no files, and no column's part."""
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys.errors import InputError
+
+_TRUE_TEXTS = pa.array(["true", "1", "1.0", "yes"])
+_FALSE_TEXTS = pa.array(["false", "0", "0.0", "no"])
+_NUMBER = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$|^[+-]?(?i:nan|inf|infinity)$"
+
+
+def as_text(values: Any) -> Any:
+    """Strings of a column or scalar of any flat type: 7 → "7", whole floats → "7", NaN → null, lists joined by ", "."""
+    kind = values.type
+    if pa.types.is_dictionary(kind):
+        values = values.cast(kind.value_type)
+        kind = values.type
+    if pa.types.is_string(kind):
+        return values
+    if isinstance(kind, pa.BaseExtensionType):  # such as a UUID, whose text only its Python value knows
+        return pa.array([None if value is None else str(value) for value in values.to_pylist()], pa.string())
+    if pa.types.is_floating(kind):
+        return _float_text(pc.cast(values, pa.float64()))
+    if pa.types.is_decimal(kind):
+        return pc.replace_substring_regex(pc.cast(values, pa.string()), pattern=r"\.0+$", replacement="")
+    if _is_list(kind) and is_text(kind.value_type):
+        return pc.cast(pc.binary_join(pc.cast(values, pa.list_(pa.string())), ", "), pa.string())
+    if pa.types.is_nested(kind):
+        raise InputError(f"a column of type {kind} has no text; use a column of plain values, or flatten it first")
+    try:
+        return pc.cast(values, pa.string())
+    except pa.ArrowInvalid:  # binary that is not UTF-8: each value must be looked at, and what cannot be read is null
+        return pa.array([_decoded(value) for value in values.to_pylist()], pa.string())
+
+
+def as_number(values: Any) -> Any:
+    """Float64 of a column or scalar; unreadable → null, while NaN and infinities stay."""
+    kind = values.type
+    if is_text(kind) or pa.types.is_dictionary(kind) or pa.types.is_binary(kind):
+        text = pc.utf8_trim_whitespace(as_text(values))
+        readable = pc.match_substring_regex(text, pattern=_NUMBER)
+        return pc.cast(pc.if_else(readable, text, pa.scalar(None, pa.string())), pa.float64())
+    if pa.types.is_boolean(kind):
+        return pc.cast(pc.cast(values, pa.int8()), pa.float64())
+    if is_number(kind):
+        return pc.cast(values, pa.float64(), safe=False)
+    return _nulls_like(values, pa.float64())
+
+
+def as_truth(values: Any) -> Any:
+    """Booleans of a column or scalar: true/false, 1/0 and yes/no in any case; anything else → null."""
+    if pa.types.is_boolean(values.type):
+        return values
+    text = pc.utf8_lower(pc.utf8_trim_whitespace(as_text(values)))
+    known = pc.or_(pc.is_in(text, value_set=_TRUE_TEXTS), pc.is_in(text, value_set=_FALSE_TEXTS))
+    return pc.if_else(known, pc.is_in(text, value_set=_TRUE_TEXTS), pa.scalar(None, pa.bool_()))
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds strings."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds numbers; truths are none."""
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
+
+
+def _float_text(values: Any) -> Any:
+    whole = pc.and_(pc.equal(values, pc.trunc(values)), pc.less(pc.abs(values), 2.0**63))
+    integers = pc.cast(pc.if_else(whole, values, pa.scalar(None, pa.float64())), pa.int64())
+    known = pc.if_else(pc.is_nan(values), pa.scalar(None, pa.float64()), values)
+    return pc.coalesce(pc.cast(integers, pa.string()), pc.cast(known, pa.string()))
+
+
+def _nulls_like(values: Any, kind: pa.DataType) -> Any:
+    return pa.scalar(None, kind) if isinstance(values, pa.Scalar) else pa.nulls(len(values), kind)
+
+
+def _decoded(value: bytes | None) -> str | None:
+    try:
+        return None if value is None else value.decode()
+    except UnicodeDecodeError:
+        return None

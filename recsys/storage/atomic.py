@@ -1,0 +1,49 @@
+"""Local files that appear whole or not at all: written beside the destination, then moved there in one step."""
+
+import contextlib
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+#: A writer's file before it gets its name; listings and `*.parquet` globs never show it.
+PARTIAL_SUFFIX = ".partial"
+
+
+@contextlib.contextmanager
+def partial_file(native: str) -> Iterator[Path]:
+    """Give a hidden name beside the destination, so that the last step is a rename within one filesystem.
+
+    Its folder is made, and what is left under the name when the block ends is removed.
+    """
+    destination = Path(native)
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(f"{destination.parent} is a file") from error
+    partial = destination.parent / f".{destination.name}.{uuid.uuid4().hex}{PARTIAL_SUFFIX}"
+    try:
+        yield partial
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_synced(path: Path, data: bytes) -> None:
+    """Write a new file, onto the disk itself."""
+    stream: IO[bytes]
+    with path.open("xb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def commit(move: Callable[[Path, str], None], partial: Path, native: str) -> None:
+    """Give the file its name by `move` (os.replace, or os.link where it must be new)."""
+    move(partial, native)
+    # The new name itself must survive a power cut, not only the content.
+    folder = os.open(partial.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,41 @@
+"""The faults of a storage that its owner can mend, told with the way out; it opens nothing itself."""
+
+import contextlib
+from collections.abc import Iterator
+
+from recsys.errors import ConfigError
+from recsys.storage.s3 import aws_code
+
+
+@contextlib.contextmanager
+def explained(url: str) -> Iterator[None]:
+    """Name the storage in the block's errors.
+
+    Raises:
+        ConfigError: the bucket is missing, credentials are missing or refused, a path cannot be used.
+        ConnectionError: S3 cannot be reached.
+    """
+    remote = url.startswith("s3://")
+    try:
+        yield
+    except (PermissionError, NotADirectoryError) as error:
+        way_out = "check the AWS credentials and the bucket's policy" if remote else "check its owner, mode and parents"
+        raise ConfigError(f"{url}: cannot be used ({error}); {way_out}") from error
+    except FileNotFoundError as error:
+        if aws_code(error) != "NoSuchBucket":
+            raise
+        raise ConfigError(f"{url}: the bucket does not exist; create it, or correct the name") from error
+    except Exception as error:
+        if not remote:
+            raise
+        from botocore import exceptions  # type: ignore[import-untyped]  # slow to import, and only S3 needs it
+
+        credentials = (exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.ProfileNotFound)
+        if isinstance(error, credentials):
+            way_out = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+            raise ConfigError(f"{url}: no AWS credentials ({error}); {way_out}") from error
+        if isinstance(error, exceptions.ParamValidationError):
+            raise ConfigError(f"{url}: is not a valid address: {error}") from error
+        if isinstance(error, exceptions.BotoCoreError):
+            raise ConnectionError(f"{url}: {error}") from error  # so that callers need to know OSError only
+        raise

@@ -1,0 +1,31 @@
+import pyarrow as pa
+import pytest
+
+from recsys.data.cells import as_number, as_text, as_truth
+from recsys.errors import InputError
+
+
+def test_cells_as_text_number_and_truth() -> None:
+    assert as_text(pa.array([17850.0, 1.5, float("nan"), 1e300, None])).to_pylist() == [
+        "17850",
+        "1.5",
+        None,
+        "1e+300",
+        None,
+    ]
+    assert as_text(pa.array([["a", "b"], None, []])).to_pylist() == ["a, b", None, ""]
+    assert as_text(pa.array([b"ok", b"\xff"])).to_pylist() == ["ok", None]
+    assert as_text(pa.array(["a", "b", "a"]).dictionary_encode()).to_pylist() == ["a", "b", "a"]
+    assert as_number(pa.array([" 5 ", ".5", "1e3", "inf", "1,5", "0x1", ""])).to_pylist() == [
+        5.0, 0.5, 1000.0, float("inf"), None, None, None,
+    ]  # fmt: skip
+    assert as_truth(pa.array(["Yes", "FALSE", "1", "0.0", "maybe", None])).to_pylist() == [
+        True,
+        False,
+        True,
+        False,
+        None,
+        None,
+    ]
+    with pytest.raises(InputError, match="flatten"):
+        as_text(pa.array([{"a": 1}]))
