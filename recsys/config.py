@@ -88,7 +88,7 @@ class TableInput(Section):
     timezone: str = "UTC"
     """Time zone of timestamps that carry none, e.g. `Europe/London`."""
     timestamp_format: str | None = None
-    """strptime format of text timestamps, e.g. `%d/%m/%Y %H:%M`; null: ISO 8601, then month/day/year, then epoch numbers."""
+    """strptime format of text timestamps, e.g. `%d/%m/%Y %H:%M`; null: ISO 8601, month/day/year or epoch numbers."""
 
 
 class EventsInput(TableInput):
@@ -162,13 +162,13 @@ class EncoderConfig(Section):
     """The language model that turns an item's text into a vector, once per text."""
 
     model: str | None = None
-    """Hub id, local folder, `package://name/folder` (weights inside an installed package), or null: a small encoder from scratch."""
+    """Hub id, local folder, `package://name/folder` (weights in an installed package), or null: one from scratch."""
     revision: str | None = None
     """Commit of the hub model; null: its default branch."""
     train: Literal["frozen"] = "frozen"
     """Whether the night changes the encoder's weights."""
     pooling: Literal["auto", "mean", "cls", "last"] = "auto"
-    """How token vectors become one; auto: what the model's folder declares, else `last` for decoders and `mean` for encoders."""
+    """How token vectors become one; auto: as the model's folder declares, else `last` for decoders, else `mean`."""
     max_tokens: Annotated[int, Field(ge=4)] = 64
     """Longer texts are cut to this many tokens."""
     batch_size: Positive = 128
@@ -209,7 +209,7 @@ class RankerConfig(Section):
     def _heads_divide(self) -> "RankerConfig":
         if self.model is None and self.hidden_size % (2 * self.heads):
             raise ValueError(
-                f"hidden_size={self.hidden_size} must be a multiple of 2 × heads={self.heads} (rotary positions need pairs)"
+                f"hidden_size={self.hidden_size} must be a multiple of 2 × heads={self.heads}, as rotary positions ask"
             )
         return self
 
@@ -339,7 +339,7 @@ class Config(Section):
     def _iso_date(cls, value: object) -> object:
         """Accept `2026-11-22` as text too: JSON and some YAML writers quote dates."""
         if isinstance(value, dt.datetime):
-            raise ValueError(f"must be a date like 2026-11-22, got {value}")
+            value = value.isoformat()
         if isinstance(value, str):
             try:
                 return dt.date.fromisoformat(value)
@@ -352,7 +352,8 @@ class Config(Section):
         parts = self.train.num_workers * self.train.accumulation_steps
         if self.train.batch_size % parts:
             raise ValueError(
-                f"train.batch_size={self.train.batch_size} must be a multiple of train.num_workers × train.accumulation_steps = {parts}"
+                f"train.batch_size={self.train.batch_size} must be a multiple of train.num_workers × "
+                f"train.accumulation_steps = {parts}"
             )
         return self
 

@@ -1,5 +1,6 @@
 """What every test needs: no look-up in the network, steady Hypothesis runs, one Ray for all that ask for it."""
 
+import datetime as dt
 import logging
 import os
 import secrets
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import settings
 
 from recsys.data.histories import shard_of
+from recsys.data.synthetic import make_shop, write_shop
 from recsys.schema import CATALOG, RECOMMENDATIONS
 from recsys.storage.filesystem import Storage
 from recsys.storage.publish import Shard, night_folder, publish, write_manifest
@@ -71,4 +73,12 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_table(run.storage, f"{run.dir}/catalog.parquet", pa.Table.from_pylist(catalog, schema=CATALOG), CATALOG)
     details: dict[str, Any] = {"model_id": f"ranker-{run.run_id}", "config": {"histories": {"shards": NUM_SHARDS}}}
     assert publish(run, write_manifest(run, run.date, shards, details), details["model_id"])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Events and items of a small synthetic shop."""
+    folder = tmp_path_factory.mktemp("shop")
+    write_shop(make_shop(num_users=300, num_items=80, num_days=40, seed=1, end=dt.date(2026, 11, 22)), folder)
     return folder

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
@@ -83,6 +84,8 @@ def train_worker(settings: dict[str, Any]) -> None:
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     import deepspeed  # not at the top: it chooses its accelerator when it is imported
 
+    # DeepSpeed still calls collectives by names that torch announces to drop, once a step
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
     torch.manual_seed(night.config.seed)
     task = build_task(night, settings["warm_model"])
     num_items = len(task.item_ids)
@@ -196,7 +199,7 @@ def _gathered(ranker: Ranker) -> AbstractContextManager[Any]:
     """The whole weights on every rank: under ZeRO-3 each holds only its share otherwise."""
     if not any(hasattr(parameter, "ds_id") for parameter in ranker.parameters()):
         return nullcontext()
-    from deepspeed.zero import GatheredParameters
+    import deepspeed
 
-    gathered: AbstractContextManager[Any] = GatheredParameters(list(ranker.parameters()), modifier_rank=None)
+    gathered: AbstractContextManager[Any] = deepspeed.zero.GatheredParameters(list(ranker.parameters()))
     return gathered

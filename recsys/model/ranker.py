@@ -7,7 +7,9 @@ Shapes: B users, L history length, I items, T text dimensions, D item dimensions
 N predicted positions.
 """
 
+import json
 import math
+import warnings
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,7 +24,6 @@ from recsys.config import RankerConfig
 from recsys.errors import ConfigError
 from recsys.model.features import NUM_GAP_BUCKETS
 from recsys.model.losses import full_softmax
-
 
 #: Logits start as this times a cosine (an inverse temperature, as in CLIP); the scale is learned from there.
 INITIAL_SCALE = 14.0
@@ -90,7 +91,7 @@ def build_decoder(config: RankerConfig) -> PreTrainedModel | None:
 
 
 def _plain(config: PretrainedConfig) -> dict[str, Any]:
-    settings: dict[str, Any] = config.to_dict()
+    settings: dict[str, Any] = json.loads(config.to_json_string(use_diff=False))  # as `model.json` gives it back
     settings.pop("_name_or_path", None)
     settings.pop("transformers_version", None)
     settings["dtype"] = "float32"  # weights are kept in it whatever the hub's files hold
@@ -157,7 +158,9 @@ class Ranker(nn.Module):
     def add_lora(self, rank: int) -> None:
         """Freeze the decoder but for low-rank adapters of its linear layers (Hu et al., 2021)."""
         settings = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear")
-        self.decoder = get_peft_model(self.decoder, settings)
+        with warnings.catch_warnings():  # peft 0.21 asks transformers by a name that is going away
+            warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
+            self.decoder = get_peft_model(self.decoder, settings)
 
     def load_fitting(self, weights: dict[str, Tensor]) -> list[str]:
         """Copy the weights whose names and shapes fit; answers the names that start anew.
@@ -185,7 +188,7 @@ class Ranker(nn.Module):
 
     def item_vectors(self) -> Tensor:
         """[I, D] vectors of the whole catalog, of length 1."""
-        text = self.text_adapter(self.text_vectors)
+        text = self.text_adapter(self.text_vectors.to(self.text_adapter.weight.dtype))
         ids = self.id_embedding(torch.arange(self.spec.num_items, device=text.device))
         present = self.known
         if self.training and self.spec.id_dropout:

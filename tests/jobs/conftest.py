@@ -1,8 +1,10 @@
 """A small shop and the command line of the jobs, run in this process on the session's Ray."""
 
+import argparse
 import datetime as dt
 import importlib
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +13,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from recsys.data.synthetic import make_shop, write_shop
+from jobs.nightly import nightly
+from recsys.config import decode_config
 
 END = dt.date(2026, 11, 22)
 
@@ -20,45 +23,52 @@ RunJob = Callable[..., tuple[int, dict[str, Any]]]
 WriteConfig = Callable[..., Path]
 
 
-@pytest.fixture(scope="session")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("shop")
-    write_shop(make_shop(num_users=300, num_items=80, num_days=40, seed=1, end=END), folder)
-    return folder
+def tiny_config(shop: Path, storage: str | Path, **sections: Any) -> dict[str, Any]:
+    """Tiny models over the shop; keyword arguments replace whole sections' keys."""
+    config: dict[str, Any] = {
+        "storage": str(storage),
+        "date": END.isoformat(),
+        "inputs": {
+            "events": {"path": f"{shop}/events", "format": "csv", "columns": {"event": "event"}},
+            "items": {"path": f"{shop}/items.parquet", "text": "{title}. {category}", "columns": {"title": "title"}},
+        },
+        "histories": {"max_length": 20, "shards": 3},
+        "encoder": {"scratch": {"hidden_size": 16, "layers": 1, "heads": 2, "vocab_size": 400, "pretrain_steps": 5}},
+        "ranker": {"hidden_size": 16, "layers": 1, "heads": 2},
+        "train": {"epochs": 4, "batch_size": 32, "learning_rate": 0.01},
+        "recommend": {"top_k": 5, "candidates": 20, "num_workers": 2},
+    }
+    for name, values in sections.items():
+        config[name] = {**config.get(name, {}), **values} if isinstance(values, dict) else values
+    return config
 
 
 @pytest.fixture
 def write_config(shop: Path, tmp_path: Path) -> WriteConfig:
-    """Write a config for tiny models over the shop; keyword arguments replace whole sections' keys."""
+    """Write a tiny config, by default with the storage `warehouse` in the test's folder."""
 
     def write(storage: str | Path | None = None, **sections: Any) -> Path:
-        config: dict[str, Any] = {
-            "storage": str(storage or tmp_path / "warehouse"),
-            "date": END.isoformat(),
-            "inputs": {
-                "events": {"path": f"{shop}/events", "format": "csv", "columns": {"event": "event"}},
-                "items": {
-                    "path": f"{shop}/items.parquet",
-                    "text": "{title}. {category}",
-                    "columns": {"title": "title"},
-                },
-            },
-            "histories": {"max_length": 20, "shards": 3},
-            "encoder": {
-                "scratch": {"hidden_size": 16, "layers": 1, "heads": 2, "vocab_size": 400, "pretrain_steps": 5}
-            },
-            "ranker": {"hidden_size": 16, "layers": 1, "heads": 2},
-            "train": {"epochs": 4, "batch_size": 32, "learning_rate": 0.01},
-            "recommend": {"top_k": 5, "candidates": 20, "num_workers": 2},
-        }
-        for name, values in sections.items():
-            config[name] = {**config.get(name, {}), **values} if isinstance(values, dict) else values
         path = tmp_path / "config.yaml"
         with path.open("w") as stream:
-            YAML(typ="safe", pure=True).dump(config, stream)
+            YAML(typ="safe", pure=True).dump(tiny_config(shop, storage or tmp_path / "warehouse", **sections), stream)
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def one_night(shop: Path, tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> tuple[Path, dict[str, Any]]:
+    """The warehouse after one night, and what the job answered; tests take a copy."""
+    storage = tmp_path_factory.mktemp("one-night") / "warehouse"
+    options = argparse.Namespace(dry_run=False, force=False)
+    return storage, nightly(decode_config(tiny_config(shop, storage)), options)
+
+
+@pytest.fixture
+def night_before(one_night: tuple[Path, dict[str, Any]], tmp_path: Path) -> dict[str, Any]:
+    """A copy of that warehouse where `write_config` expects one: the storage is no part of a night's name."""
+    shutil.copytree(one_night[0], tmp_path / "warehouse")
+    return one_night[1]
 
 
 @pytest.fixture

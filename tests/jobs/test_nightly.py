@@ -21,6 +21,7 @@ from recsys.distributed.night import open_night
 from recsys.schema import HISTORIES, QUARANTINE, RECOMMENDATIONS
 from recsys.storage.filesystem import Storage
 from recsys.storage.lease import lock
+from recsys.storage.publish import published as published_before
 from recsys.storage.publish import read_latest, read_manifest, verify
 from recsys.storage.runs import Run
 
@@ -39,16 +40,10 @@ def manifest_of(storage: Storage) -> dict[str, Any]:
     return read_manifest(storage, latest)
 
 
-@pytest.fixture(scope="module")
-def nights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("nights")
+def test_a_night_writes_every_users_list_and_says_what_it_did(write_config, run_job, night_before, tmp_path):
+    config, answer = write_config(), night_before
 
-
-def test_a_night_writes_every_users_list_and_says_what_it_did(write_config, run_job, tmp_path):
-    config = write_config()
-    code, answer = run_job("nightly", "--config", config)
-
-    assert (code, answer["status"]) == (0, "published")
+    assert answer["status"] == "published"
     storage = Storage(str(tmp_path / "warehouse"))
     run = Run(storage, answer["run_id"])
     verify(storage, manifest_of(storage))
@@ -112,16 +107,16 @@ def test_a_night_writes_every_users_list_and_says_what_it_did(write_config, run_
     assert figures["ranker"]["ndcg@10"] > figures["popularity"]["ndcg@10"] > 0
 
 
-def test_one_and_two_workers_write_the_same_bytes(write_config, run_job, tmp_path):
-    shards = []
-    for workers in (1, 2):
-        storage = tmp_path / f"warehouse-{workers}"
-        config = write_config(storage, recommend={"num_workers": workers})
-        code, answer = run_job("nightly", "--config", config)
-        assert code == 0, answer
-        shards.append({shard["name"]: shard["sha256"] for shard in manifest_of(Storage(str(storage)))["shards"]})
-    assert len(shards[0]) == 3
-    assert shards[0] == shards[1]
+def test_one_and_two_workers_write_the_same_bytes(write_config, run_job, night_before, tmp_path):
+    config = write_config(tmp_path / "one-worker", recommend={"num_workers": 1})
+    code, answer = run_job("nightly", "--config", config)
+    assert (code, answer["run_id"]) == (0, night_before["run_id"])
+    one, two = (
+        {shard["name"]: shard["sha256"] for shard in manifest_of(Storage(str(tmp_path / name)))["shards"]}
+        for name in ("one-worker", "warehouse")
+    )
+    assert len(one) == 3
+    assert one == two
 
 
 def test_a_killed_night_goes_on_where_it_was_cut_off(write_config, run_job, tmp_path):
@@ -151,13 +146,11 @@ def test_a_killed_night_goes_on_where_it_was_cut_off(write_config, run_job, tmp_
     verify(storage, manifest_of(storage))
 
 
-def test_only_missing_shards_are_written_again(write_config, run_job, tmp_path):
+def test_only_missing_shards_are_written_again(write_config, run_job, night_before, tmp_path):
     config = write_config()
-    code, first = run_job("nightly", "--config", config)
-    assert code == 0
     storage = Storage(str(tmp_path / "warehouse"))
     night = open_night(load_config(config))
-    folder = Path(first["path"])
+    folder = next((tmp_path / "warehouse" / "recommendations").glob("run_date=*/run_id=*"))
     shards = sorted(folder.glob("shard-*.parquet"))
     before = {shard.name: (shard.stat().st_mtime_ns, shard.read_bytes()) for shard in shards}
     # as if the night had been cut off after all shards but one
@@ -174,23 +167,25 @@ def test_only_missing_shards_are_written_again(write_config, run_job, tmp_path):
     (folder / "_MANIFEST.json").unlink()
 
     code, second = run_job("nightly", "--config", config)
-    assert (code, second["path"]) == (0, first["path"])
+    assert (code, second["path"]) == (0, str(folder))
     assert night.run.done("recommend")["resumed_shards"] == len(shards) - 1
     after = {shard.name: (shard.stat().st_mtime_ns, shard.read_bytes()) for shard in shards}
     assert after[lost.name][1] == before[lost.name][1]
     assert {name for name in before if after[name] != before[name]} == {lost.name}
 
 
-def test_force_runs_a_published_night_anew_beside_the_old_one(write_config, run_job, tmp_path):
-    config = write_config()
-    _, first = run_job("nightly", "--config", config)
-    code, second = run_job("nightly", "--config", config, "--force")
+def test_force_runs_a_published_night_anew_beside_the_old_one(write_config, run_job, night_before, tmp_path):
+    code, second = run_job("nightly", "--config", write_config(), "--force")
     assert (code, second["status"]) == (0, "published")
-    assert second["run_id"] == f"{first['run_id']}-2"
-    latest = read_latest(Storage(str(tmp_path / "warehouse")))
+    assert second["run_id"] == f"{night_before['run_id']}-2"
+    storage = Storage(str(tmp_path / "warehouse"))
+    latest = read_latest(storage)
     assert latest is not None
     assert latest.run_id == second["run_id"]
-    assert Path(first["path"]).exists()
+    assert Run(storage, second["run_id"]).done("encode")["encoded"] == 0
+    published = published_before(storage, night_before["run_id"])
+    assert published is not None
+    verify(storage, read_manifest(storage, published))
 
 
 def test_a_model_worse_than_popularity_is_not_published(write_config, run_job, tmp_path):
@@ -276,12 +271,16 @@ def test_a_dry_run_prints_the_plan_and_touches_nothing(write_config, run_job, tm
     assert not (tmp_path / "warehouse").exists()
 
 
-def test_finetune_alone_is_taken_up_by_the_night(write_config, run_job):
-    config = write_config()
-    code, trained = run_job("finetune", "--config", config)
-    assert (code, trained["status"]) == (0, "trained")
-    code, night = run_job("nightly", "--config", config)
-    assert (code, night["run_id"], night["model_id"]) == (0, trained["run_id"], trained["model_id"])
+def test_finetune_alone_is_taken_up_by_the_night(write_config, run_job, night_before, tmp_path):
+    storage = Storage(str(tmp_path / "warehouse"))
+    run = Run(storage, night_before["run_id"])
+    for stage in ("finetune", "gate", "recommend", "publish"):
+        storage.delete(run.stage_path(stage))
+    storage.delete_folder(f"models/{night_before['model_id']}")
+    code, trained = run_job("finetune", "--config", write_config())
+    assert (code, trained["status"], trained["model_id"]) == (0, "trained", night_before["model_id"])
+    assert storage.exists(f"models/{trained['model_id']}/ranker.safetensors")
+    assert run.done("gate") is None
 
 
 def test_leave_one_out_is_a_backtest_of_its_own(write_config, run_job, tmp_path):

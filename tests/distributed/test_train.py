@@ -1,0 +1,160 @@
+"""Fine-tuning on real Ray Train workers with a real DeepSpeed: every ZeRO stage, and a worker that dies."""
+
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pytest
+import torch
+
+from recsys.config import Config, decode_config
+from recsys.distributed.cluster import cluster
+from recsys.distributed.encode import encode_items, read_text_vectors
+from recsys.distributed.ingest import ingest_catalog, ingest_events, shuffle_histories
+from recsys.distributed.night import Night, Record, open_night, run_stage
+from recsys.distributed.train import finetune
+from recsys.model.checkpoint import load_ranker
+from recsys.storage.runs import Run
+
+BASE = {
+    "date": "2026-11-22",
+    "histories": {"max_length": 10, "shards": 2},
+    "encoder": {"scratch": {"hidden_size": 16, "layers": 1, "heads": 2, "vocab_size": 400, "pretrain_steps": 0}},
+    "ranker": {"hidden_size": 16, "layers": 1, "heads": 2, "dropout": 0.0, "id_dropout": 0.0},
+    "train": {"epochs": 2, "batch_size": 64, "learning_rate": 0.01},
+}
+
+Variant = Callable[..., Night]
+
+
+def config_of(shop: Path, storage: Path, **train: object) -> Config:
+    return decode_config(
+        {
+            **BASE,
+            "storage": str(storage),
+            "inputs": {
+                "events": {"path": f"{shop}/events", "format": "csv", "columns": {"event": "event"}},
+                "items": {"path": f"{shop}/items.parquet", "text": "{title}"},
+            },
+            "train": {**BASE["train"], **train},  # type: ignore[dict-item]
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def encoded_night(shop: Path, tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Iterator[Night]:
+    """A night that is ready to be trained on."""
+    night = open_night(config_of(shop, tmp_path_factory.mktemp("warehouse")))
+    with cluster(min_cpus=2):
+        for name, stage in (
+            ("catalog", ingest_catalog),
+            ("ingest", ingest_events),
+            ("histories", shuffle_histories),
+            ("encode", encode_items),
+        ):
+            run_stage(night, name, stage)
+        yield night
+
+
+@pytest.fixture
+def variant(encoded_night: Night, shop: Path, request: pytest.FixtureRequest) -> Variant:
+    """The same night under another name and other training settings."""
+
+    def make(name: str, **train: object) -> Night:
+        run = Run(encoded_night.storage, f"2026-11-22-{name}")
+        root = Path(encoded_night.storage.root)
+        shutil.copytree(root / encoded_night.run.dir, root / run.dir)
+        config = config_of(shop, root, **train)
+        return replace(encoded_night, config=config, run=run)
+
+    return make
+
+
+def user_and_item_vectors(night: Night) -> tuple[torch.Tensor, torch.Tensor]:
+    item_ids, text_vectors = read_text_vectors(night)
+    ranker, card = load_ranker(
+        Path(night.storage.path(night.model_path())), item_ids, torch.from_numpy(text_vectors.copy())
+    )
+    assert card.trained_until == night.cutoff.isoformat()
+    items = torch.arange(10).reshape(1, 10)
+    with torch.no_grad():
+        vectors = ranker.item_vectors()
+        return ranker.user_vectors(vectors, items, torch.ones_like(items), torch.ones_like(items)), vectors
+
+
+@pytest.fixture(scope="module")
+def trained(encoded_night: Night) -> dict[int, tuple[Record, tuple[torch.Tensor, torch.Tensor]]]:
+    """Record and vectors by number of workers, of whichever ZeRO stage came first."""
+    return {}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_every_zero_stage_learns_the_same(variant: Variant, trained, stage: int, workers: int) -> None:
+    night = variant(f"zero{stage}x{workers}", zero_stage=stage, num_workers=workers)
+    record = finetune(night)
+    assert record["epochs"] == 2
+    assert record["history"][1]["loss"] < record["history"][0]["loss"]
+    assert record["validation_ndcg@10"] > 0.1
+    vectors = user_and_item_vectors(night)
+    first, expected = trained.setdefault(workers, (record, vectors))
+    losses = [[epoch["loss"] for epoch in each["history"]] for each in (record, first)]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
+    for own, other in zip(vectors, expected, strict=True):
+        torch.testing.assert_close(own, other, rtol=0.01, atol=0.01)
+
+
+def test_training_goes_on_after_a_worker_dies(variant: Variant, encoded_night: Night) -> None:
+    night = variant("killed", epochs=4, patience=10)
+    folder = Path(night.storage.path(night.train_dir))
+    outcome: list[Record | BaseException] = []
+
+    def train() -> None:
+        try:
+            outcome.append(finetune(night))
+        except BaseException as error:  # noqa: BLE001 (handed to the test)
+            outcome.append(error)
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    tick = threading.Event()
+    while thread.is_alive() and len(list(folder.rglob("progress.json"))) < 1:
+        tick.wait(0.05)
+    ours = psutil.Process().children(recursive=True)
+    workers = [process for process in ours if "RayTrainWorker" in " ".join(process.cmdline())]
+    assert len(workers) == 1, "training ended before it could be disturbed"
+    workers[0].send_signal(signal.SIGKILL)
+    thread.join()
+    (record,) = outcome
+    assert isinstance(record, dict), record
+    assert record["epochs"] == 4
+    assert np.isfinite([epoch["loss"] for epoch in record["history"]]).all()
+    user_and_item_vectors(night)
+
+
+def test_early_stopping_keeps_the_best_epoch(variant: Variant) -> None:
+    night = variant("patience", epochs=30, patience=2, learning_rate=0.1)
+    record = finetune(night)
+    assert record["epochs"] < 30
+    scores = [epoch["validation_ndcg@10"] for epoch in record["history"]]
+    assert record["best_epoch"] == 1 + int(np.argmax(scores))
+    assert record["epochs"] == record["best_epoch"] + 2
+
+
+def test_accumulation_and_bf16(variant: Variant) -> None:
+    night = variant("bf16", precision="bf16", accumulation_steps=2)
+    record = finetune(night)
+    assert record["history"][1]["loss"] < record["history"][0]["loss"]
+    weights = user_and_item_vectors(night)
+    assert all(torch.isfinite(each).all() for each in weights)
+
+
+def test_item_ids_of_the_model_are_the_catalogs(variant: Variant, encoded_night: Night) -> None:
+    item_ids, _ = read_text_vectors(encoded_night)
+    assert item_ids.equals(pa.array(sorted(item_ids.to_pylist())))
