@@ -20,7 +20,7 @@ from recsys.distributed.publish import publish_night, stage_metrics, tidy
 from recsys.distributed.report import write_report
 from recsys.distributed.score import recommend
 from recsys.distributed.train import finetune
-from recsys.errors import GateError
+from recsys.errors import GateError, InputError
 from recsys.storage.lease import Lease, lock
 from recsys.storage.publish import published, unpublished_run
 
@@ -54,10 +54,15 @@ def nightly(config: Config, options: Namespace) -> command.Answer:
             night.run.forget()
         night.run.write_config(config.to_yaml())
         with cluster(min_cpus=night.min_cpus):
+            refused = {}
             try:
                 stages(night, lease)
+            except InputError as error:
+                refused = error.details
+                raise
             finally:
-                night.run.write_metrics({"run_id": night.run.run_id, "stages": stage_metrics(night)})
+                metrics = {"run_id": night.run.run_id, "stages": stage_metrics(night), "refused": refused}
+                night.run.write_metrics(metrics)
         write_report(night)
         tidy(night)
     command.print_stages(stage_metrics(night), f"night {night.run.run_id}")

@@ -9,7 +9,7 @@ RecsysError
 Anything else that escapes a job is a defect or a broken machine: exit code 1.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class RecsysError(Exception):
@@ -25,9 +25,16 @@ class ConfigError(RecsysError):
 
 
 class InputError(RecsysError):
-    """The input cannot be used: missing, empty, truncated, or too much of it is bad."""
+    """The input cannot be used: missing, empty, truncated, or too much of it is bad.
+
+    `details` are the counts that led to the refusal, for `metrics.json`.
+    """
 
     exit_code = 3
+
+    def __init__(self, message: str, details: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.details = details or {}
 
 
 class GateError(RecsysError):

@@ -277,12 +277,12 @@ def _refuse_bad_input(night: Night, totals: Record, num_usable: int, key: str) -
         raise InputError(f"inputs.{key}: {source.path} holds no rows; name files with rows")
     rate, limit = totals["quarantined"] / max(considered, 1), night.config.inputs.max_quarantine_rate
     if rate > limit:
-        night.run.write_metrics({"run_id": night.run.run_id, "refused": {f"inputs.{key}": totals}})
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in totals["reasons"].items())
         raise InputError(
             f"inputs.{key}: {totals['quarantined']:,} of {considered:,} rows ({rate:.1%}) cannot be used, more than "
             f"inputs.max_quarantine_rate={limit:.1%}: {reasons}. They are in "
-            f"{night.storage.url(night.run.quarantine_dir)}; mend the input, narrow `where`, or raise the limit"
+            f"{night.storage.url(night.run.quarantine_dir)}; mend the input, narrow `where`, or raise the limit",
+            {f"inputs.{key}": totals},
         )
     if not num_usable:
         raise InputError(f"inputs.{key}: none of the {totals['rows']:,} rows of {source.path} can be used{where}")

@@ -15,8 +15,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from peft import LoraConfig, get_peft_model
-from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel, Qwen3Config
 
@@ -135,6 +133,7 @@ class Ranker(nn.Module):
         super().__init__()
         assert text_vectors.shape == (spec.num_items, spec.text_dim), text_vectors.shape
         self.spec = spec
+        self.lora_rank = 0
         self.register_buffer("text_vectors", text_vectors, persistent=False)
         self.register_buffer("known", known, persistent=False)
         self.text_adapter = nn.Linear(spec.text_dim, spec.item_dim)
@@ -157,6 +156,9 @@ class Ranker(nn.Module):
 
     def add_lora(self, rank: int) -> None:
         """Freeze the decoder but for low-rank adapters of its linear layers (Hu et al., 2021)."""
+        from peft import LoraConfig, get_peft_model  # seconds to import, and few rankers need it
+
+        self.lora_rank = rank
         settings = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear")
         with warnings.catch_warnings():  # peft 0.21 asks transformers by a name that is going away
             warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
@@ -174,9 +176,11 @@ class Ranker(nn.Module):
 
     def whole_weights(self) -> dict[str, Tensor]:
         """State as `load_state_dict` of a ranker without adapters takes it: adapters are merged into their layers."""
-        adapted: dict[str, Any] = {
-            name: module for name, module in self.named_modules() if isinstance(module, LoraLayer)
-        }
+        adapted: dict[str, Any] = {}
+        if self.lora_rank:
+            from peft.tuners.lora import LoraLayer
+
+            adapted = {name: module for name, module in self.named_modules() if isinstance(module, LoraLayer)}
         weights: dict[str, Tensor] = {}
         for name, tensor in self.state_dict().items():
             if ".lora_" in name:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -155,6 +156,10 @@ def rewrite_weights(folder: Path, drop: str) -> None:
     save_file(weights, folder / "ranker.safetensors")
 
 
+def rewrite_vocabulary(folder: Path, columns: dict[str, Any]) -> None:
+    pq.write_table(pa.table(columns), folder / "vocabulary.parquet")
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -163,11 +168,11 @@ def rewrite_weights(folder: Path, drop: str) -> None:
         lambda folder: (folder / "model.json").write_text("[]"),
         lambda folder: rewrite_weights(folder, "gate"),
         lambda folder: rewrite_weights(folder, ID_EMBEDDING),
-        lambda folder: pq.write_table(pa.table({"item_id": IDS}), folder / "vocabulary.parquet"),
-        lambda folder: pq.write_table(pa.table({"item_id": IDS[1:], "known": [True] * 7}), folder / "vocabulary.parquet"),
+        lambda folder: rewrite_vocabulary(folder, {"item_id": IDS}),
+        lambda folder: rewrite_vocabulary(folder, {"item_id": IDS[1:], "known": [True] * 7}),
     ],
     ids=["half a spec", "unknown key", "no mapping", "no gate", "no ids", "no flags", "a row short"],
-)  # fmt: skip
+)
 def test_files_that_do_not_fit_together_are_refused(folder: Path, damage: Callable[[Path], None]) -> None:
     damage(folder)
     with pytest.raises(InputError) as refusal:

@@ -163,7 +163,8 @@ def test_an_unknown_item_lives_on_its_text_alone() -> None:
     assert ((before[:9] - after[:9]).abs().amax(dim=1) > 1e-3).all()
     torch.testing.assert_close(before.norm(dim=1), torch.ones(NUM_ITEMS))
     ranker.item_vectors().square().sum().backward()
-    torch.testing.assert_close(ranker.id_embedding.weight.grad[9:], torch.zeros(3, 8))
+    assert ranker.id_embedding.weight.grad is not None
+    assert not ranker.id_embedding.weight.grad[9:].any()
 
 
 def test_ids_are_dropped_in_training_only() -> None:
@@ -187,19 +188,18 @@ def test_ids_are_dropped_in_training_only() -> None:
 
 
 def test_a_few_sequences_are_learned_by_heart() -> None:
-    torch.manual_seed(0)
-    ranker = make_ranker(num_known=NUM_ITEMS).train()
-    items, gaps, events = draw(20, 7, seed=3)
-    optimizer = torch.optim.AdamW(ranker.parameters(), lr=1e-2)
+    ranker = make_ranker(SMALL.model_copy(update={"hidden_size": 16}), num_known=NUM_ITEMS).train()
+    items, gaps, events = draw(20, 6, seed=3)
+    optimizer = torch.optim.AdamW(ranker.parameters(), lr=2e-2)
     losses = []
-    for _ in range(80):
+    for _ in range(120):
         loss = ranker(items[:, :-1], gaps[:, :-1], events[:, :-1], items[:, 1:])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
     assert losses[0] > 2
-    assert losses[-1] < 0.5
+    assert losses[-1] < 0.2
 
 
 def test_only_wanted_positions_count_in_the_loss() -> None:
@@ -283,7 +283,7 @@ def test_a_model_that_is_not_there_is_refused(tmp_path: Path) -> None:
 def test_the_small_decoder_has_the_configured_sizes() -> None:
     ranker = make_ranker(SMALL.model_copy(update={"layers": 3}))
     assert build_decoder(SMALL) is None
-    assert len(ranker.decoder.layers) == 3
+    assert ranker.decoder.config.num_hidden_layers == len(list(ranker.decoder.get_submodule("layers").children())) == 3
     assert isinstance(ranker.to_decoder, torch.nn.Identity)
     assert isinstance(ranker.from_decoder, torch.nn.Identity)
 

@@ -1,6 +1,7 @@
 """Training windows: every event is predicted once, and a window reads like a history."""
 
 import datetime as dt
+import itertools
 
 import numpy as np
 import pyarrow as pa
@@ -72,7 +73,7 @@ def test_every_event_but_the_first_is_predicted_once(users: list[list[Event]], l
     rows = build_windows(table, ids, KINDS, length, max_events)["items"].to_pylist()
     predicted = [item for row in rows for item in row[1:] if item >= 0]
     starts = np.cumsum([0, *map(len, users)]).tolist()
-    newest = [range(max(start, end - max_events), end) for start, end in zip(starts, starts[1:], strict=False)]
+    newest = [range(max(start, end - max_events), end) for start, end in itertools.pairwise(starts)]
     assert sorted(predicted) == [item for user in newest for item in user[1:]]
     for row in rows:
         filled = [item for item in row if item >= 0]
