@@ -26,12 +26,13 @@ Precision = Literal["fp32", "bf16", "fp16"]
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
-#: Settings that change where or how fast a night runs, never its lists: they are left out of the digest.
+#: Settings that change where or how fast a night runs, never its lists: they are left out of the digest. Threads and
+#: devices are not among them, since they round sums differently.
 EXECUTION_ONLY: dict[str, Any] = {
     "storage": True,
-    "encoder": {"num_workers": True, "use_gpu": True},
-    "train": {"cpus_per_worker": True, "max_failures": True},
-    "recommend": {"num_workers": True, "cpus_per_worker": True, "use_gpu": True},
+    "encoder": {"num_workers": True},
+    "train": {"max_failures": True},
+    "recommend": {"num_workers": True},
     "serve": True,
 }
 

@@ -101,7 +101,7 @@ def for_each_part(
     build: Build,
     *,
     label: str,
-    num_workers: int,
+    num_workers: int | None = None,
     cpus_per_worker: int = 1,
     gpus_per_worker: int = 0,
 ) -> list[dict[str, Any]]:
@@ -111,7 +111,7 @@ def for_each_part(
         parts: Names of the parts.
         build: Makes the function, once in each actor: it loads what all parts share.
         label: For the progress lines.
-        num_workers: Most actors at a time.
+        num_workers: Most actors at a time; None: as many as the cluster has, or can start, CPUs for.
         cpus_per_worker: CPUs of an actor.
         gpus_per_worker: GPUs of an actor.
 
@@ -126,7 +126,7 @@ def for_each_part(
         worker,
         batch_size=1,
         batch_format="pyarrow",
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(num_workers, len(parts))),
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(num_workers or len(parts), len(parts))),
         num_cpus=cpus_per_worker,
         num_gpus=gpus_per_worker or None,
         **_BOUNDED,
@@ -147,11 +147,6 @@ def for_each_part(
 def peak_of(records: Sequence[dict[str, Any]]) -> float:
     """Largest peak memory of any worker, MB."""
     return max((record["peak_memory_mb"] for record in records), default=0.0)
-
-
-def default_workers() -> int:
-    """Workers for stages without a setting of their own: one for each CPU of the cluster."""
-    return max(int(_total("CPU")), 1)
 
 
 def _total(resource: str) -> float:

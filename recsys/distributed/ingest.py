@@ -19,7 +19,7 @@ from recsys.data.files import Split, plan_splits
 from recsys.data.histories import build_histories, shard_of, sort_interactions
 from recsys.data.popularity import RECENT_DAYS, count_items, merge_counts
 from recsys.data.readers import read_chunks
-from recsys.distributed.cluster import default_workers, for_each_part, peak_of
+from recsys.distributed.cluster import for_each_part, peak_of
 from recsys.distributed.memory import peak_memory_mb, reset_peak_memory
 from recsys.distributed.night import Night, Record, input_files
 from recsys.errors import InputError
@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 STALE_DAYS = 2
 #: Bad rows are written in files of about this many, so that a bad input does not fill the memory.
 QUARANTINE_ROWS = 50_000
+#: Histories are read a row group at a time: this bounds the memory of scoring, whatever the number of users.
+USERS_PER_ROW_GROUP = 2048
 #: An order key for rows: no file has more.
 ROWS_PER_SPLIT = 1 << 40
 
@@ -40,9 +42,7 @@ ROWS_PER_SPLIT = 1 << 40
 def ingest_catalog(night: Night) -> Record:
     """Read every version of every item, keep the latest, write the catalog."""
     splits = _plan(night.config.inputs.items)
-    records = for_each_part(
-        list(splits), partial(_catalog_reader, night, splits), label="catalog", num_workers=default_workers()
-    )
+    records = for_each_part(list(splits), partial(_catalog_reader, night, splits), label="catalog")
     totals = _totals(records)
     versions = [read_table(night.storage, record["path"]) for record in records if record["path"]]
     _refuse_bad_input(night, totals, sum(len(table) for table in versions), "items")
@@ -83,9 +83,7 @@ def ingest_events(night: Night) -> Record:
     """Normalise every event, or quarantine it with its reason; later events wait for their own night."""
     splits = _plan(night.config.inputs.events)
     now = dt.datetime.now(dt.UTC)
-    records = for_each_part(
-        list(splits), partial(_event_reader, night, splits, now), label="ingest", num_workers=default_workers()
-    )
+    records = for_each_part(list(splits), partial(_event_reader, night, splits, now), label="ingest")
     totals = _totals(records)
     accepted = sum(record["accepted"] for record in records)
     _refuse_bad_input(night, totals, accepted, "events")
@@ -179,7 +177,8 @@ def _write_shard(night: Night, group: pa.Table) -> pa.Table:
     interactions, duplicates = sort_interactions(group.select(INTERACTIONS.names).cast(INTERACTIONS))
     histories = build_histories(interactions, night.config.histories.max_length)
     write_table(night.storage, f"{night.interactions_dir}/{name}.parquet", interactions, INTERACTIONS)
-    write_table(night.storage, f"{night.run.histories_dir}/{name}.parquet", histories, HISTORIES)
+    path = f"{night.run.histories_dir}/{name}.parquet"
+    write_table(night.storage, path, histories, HISTORIES, row_group_size=USERS_PER_ROW_GROUP)
     train = night.split(interactions).train
     for kind, since in (("recent", night.cutoff - dt.timedelta(days=RECENT_DAYS)), ("all", None)):
         counts = count_items(train, since)

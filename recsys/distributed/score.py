@@ -1,6 +1,7 @@
 """Lists for every user, shard by shard over a pool of actors; the ranking itself is in `recsys.recommend`."""
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -57,6 +58,7 @@ def _list_writer(night: Night) -> Callable[[str], Record]:
     snapshot = load_snapshot(night, night.model_id, config)
 
     def write(shard: str) -> Record:
+        start = time.monotonic()
         users = with_list = 0
 
         def lists() -> Iterator[pa.Table]:
@@ -77,6 +79,7 @@ def _list_writer(night: Night) -> Callable[[str], Record]:
             "bytes": stats.bytes,
             "sha256": stats.sha256,
             "users_without_list": users - with_list,
+            "seconds": round(time.monotonic() - start, 3),
             "peak_memory_mb": peak_memory_mb(),
         }
         night.run.finish_part("recommend", shard, record)

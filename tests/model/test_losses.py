@@ -76,7 +76,6 @@ def test_a_sure_model_overflows_nothing() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_loses_its_digits_only(dtype: torch.dtype) -> None:
-    """1 / (positions · items) is nothing to fp16: the mean must not be taken before the loss scale is in."""
     hidden, items, targets = problem(2000, 2000)
     scale = 2.0**12
     hidden, items = (hidden / 4).to(dtype), items.to(dtype)
@@ -87,6 +86,22 @@ def test_half_precision_loses_its_digits_only(dtype: torch.dtype) -> None:
     for ours, theirs in zip(found, expected, strict=True):
         difference = (ours.double() - theirs).norm() / theirs.norm()
         assert difference < {torch.float16: 0.003, torch.bfloat16: 0.02}[dtype]
+
+
+def test_half_precision_keeps_the_unlikely() -> None:
+    """1 / (positions · items) is nothing to fp16: the mean must not be taken before the loss scale is in.
+
+    All items share their first coordinate, along which no state can gain: what the many unlikely pull and what the
+    target pushes cancel there.
+    """
+    num_positions, num_items = 500, 40_000
+    items = torch.zeros(num_items, 2, dtype=torch.float16)
+    items[:, 0] = 1
+    hidden = torch.zeros(num_positions, 2, dtype=torch.float16, requires_grad=True)
+    loss = full_softmax(hidden, items, torch.arange(num_positions), 100)
+    (loss * 2.0**14).backward()
+    assert hidden.grad is not None
+    assert hidden.grad[:, 0].abs().max() < 0.01 * 2**14 / num_positions
 
 
 class LargestTensor(TorchDispatchMode):
