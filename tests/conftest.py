@@ -26,6 +26,7 @@ NUM_SHARDS = 3
 # Set before any library reads them, and inherited by the processes that tests start.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads of many small processes only get in each other's way
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 # Ray asks for a token also in this machine; without this one it would write its own into the home directory.
 os.environ.setdefault("RAY_AUTH_MODE", "token")
@@ -37,10 +38,10 @@ settings.load_profile("recsys")
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
-    """A Ray of 4 CPUs in this machine, shared by the whole session; jobs join it."""
+    """A Ray of 3 CPUs in this machine, shared by the whole session; jobs join it."""
     import ray
 
-    ray.init(address="local", num_cpus=4, include_dashboard=False, logging_level=logging.ERROR)
+    ray.init(address="local", num_cpus=3, include_dashboard=False, logging_level=logging.ERROR)
     yield
     ray.shutdown()
 

@@ -87,13 +87,15 @@ def _measurer(night: Night, models: tuple[str, ...], metrics: tuple[str, ...], s
     config = night.config.recommend
     config = config.model_copy(update={"top_k": k, "candidates": max(config.candidates, k)})
     snapshots = {model: load_snapshot(night, model, config) for model in models}
-    item_ids = read_table(night.storage, night.catalog_path, ["item_id"])["item_id"].combine_chunks()
+    catalog = read_table(night.storage, night.catalog_path, ["item_id", "available"])
+    item_ids = catalog["item_id"].combine_chunks()
+    available_ids = catalog.filter(catalog["available"])["item_id"].combine_chunks()
     counts = [read_table(night.storage, night.item_counts_path(kind)) for kind in ("recent", "all")]
     popularity = recent_popularity(*counts)
     rankers: dict[str, Callable[[pa.Table], pa.Table]] = {
         model: partial(recommend_batch, snapshot, config=config) for model, snapshot in snapshots.items()
     }
-    rankers[POPULARITY] = lambda histories: popular_batch(popularity, item_ids, histories, k, config.exclude_seen)
+    rankers[POPULARITY] = lambda histories: popular_batch(popularity, available_ids, histories, k, config.exclude_seen)
 
     def measure_shard(shard: str) -> Record:
         interactions = read_table(night.storage, f"{night.interactions_dir}/{shard}.parquet")

@@ -16,7 +16,7 @@ def popular_batch(
 
     Args:
         popularity: Item ids, best first; items that are not in it come last.
-        item_ids: [I] sorted ids of the catalog.
+        item_ids: [I] sorted ids of the items that may be recommended.
         histories: HISTORIES table of B users.
         top_k: Length of a list.
         exclude_seen: Leave out what the user already touched.
