@@ -55,6 +55,21 @@ def hold_out_last(sorted_interactions: pa.Table, chosen: npt.NDArray[np.bool_]) 
     return _split(sorted_interactions, ~last, last)
 
 
+def hold_out_last_moment(sorted_interactions: pa.Table, chosen: npt.NDArray[np.bool_]) -> Split:
+    """Leave the last moment out for some users: all events of the newest timestamp, where there are older ones.
+
+    The lines of one invoice share a timestamp, and seeing some of them gives the others away.
+    """
+    assert len(chosen) == len(sorted_interactions), f"{len(chosen)} flags for {len(sorted_interactions)} rows"
+    _, offsets = user_runs(sorted_interactions)
+    moments = np.asarray(pc.cast(sorted_interactions["timestamp"], pa.int64()))
+    counts = np.diff(offsets)
+    newest = moments == np.repeat(moments[offsets[1:] - 1], counts)
+    older = np.repeat(moments[offsets[:-1]], counts) < np.repeat(moments[offsets[1:] - 1], counts)
+    last = newest & older & chosen
+    return _split(sorted_interactions, ~last, last)
+
+
 def validation_users(user_ids: pa.Array | pa.ChunkedArray, share: float, seed: int) -> npt.NDArray[np.bool_]:
     """Choose about `share` of the users by hash: a mask [N], equal for equal ids and unrelated to their shards.
 

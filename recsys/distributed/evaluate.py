@@ -14,7 +14,7 @@ from recsys.data.histories import build_histories
 from recsys.data.popularity import recent_popularity
 from recsys.data.splits import targets, validation_users
 from recsys.distributed.cluster import for_each_part, peak_of
-from recsys.distributed.night import Night, Record
+from recsys.distributed.night import CountsOf, Night, Record
 from recsys.distributed.published import published_model
 from recsys.distributed.score import load_snapshot
 from recsys.evaluation.gate import judge
@@ -27,6 +27,7 @@ from recsys.storage.tables import read_table
 logger = logging.getLogger(__name__)
 
 POPULARITY = "popularity"
+_POPULARITY_COUNTS: tuple[CountsOf, CountsOf] = ("week", "all")
 BATCH_USERS = 512
 
 
@@ -86,12 +87,12 @@ def _measurer(night: Night, models: tuple[str, ...], metrics: tuple[str, ...], s
     k = max(int(metric.partition("@")[2]) for metric in metrics)
     config = night.config.recommend
     config = config.model_copy(update={"top_k": k, "candidates": max(config.candidates, k)})
-    snapshots = {model: load_snapshot(night, model, config) for model in models}
+    snapshots = {model: load_snapshot(night, model, config, "week") for model in models}
     catalog = read_table(night.storage, night.catalog_path, ["item_id", "available"])
     item_ids = catalog["item_id"].combine_chunks()
     available_ids = catalog.filter(catalog["available"])["item_id"].combine_chunks()
-    counts = [read_table(night.storage, night.item_counts_path(kind)) for kind in ("recent", "all")]
-    popularity = recent_popularity(*counts)
+    week, ever = (read_table(night.storage, night.item_counts_path(kind)) for kind in _POPULARITY_COUNTS)
+    popularity = recent_popularity(week, ever)
     rankers: dict[str, Callable[[pa.Table], pa.Table]] = {
         model: partial(recommend_batch, snapshot, config=config) for model, snapshot in snapshots.items()
     }

@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,9 +22,9 @@ from recsys.data.popularity import RECENT_DAYS, count_items, merge_counts
 from recsys.data.readers import read_chunks
 from recsys.distributed.cluster import for_each_part, peak_of
 from recsys.distributed.memory import peak_memory_mb, reset_peak_memory
-from recsys.distributed.night import Night, Record, input_files
+from recsys.distributed.night import CountsOf, Night, Record, input_files
 from recsys.errors import InputError
-from recsys.schema import CATALOG, HISTORIES, INTERACTIONS, QUARANTINE
+from recsys.schema import CATALOG, HISTORIES, INTERACTIONS, QUARANTINE, TIMESTAMP
 from recsys.storage.filesystem import Storage, open_input
 from recsys.storage.tables import read_table, write_table
 
@@ -179,9 +180,7 @@ def _write_shard(night: Night, group: pa.Table) -> pa.Table:
     write_table(night.storage, f"{night.interactions_dir}/{name}.parquet", interactions, INTERACTIONS)
     path = f"{night.run.histories_dir}/{name}.parquet"
     write_table(night.storage, path, histories, HISTORIES, row_group_size=USERS_PER_ROW_GROUP)
-    train = night.split(interactions).train
-    for kind, since in (("recent", night.cutoff - dt.timedelta(days=RECENT_DAYS)), ("all", None)):
-        counts = count_items(train, since)
+    for kind, counts in _item_counts(night, interactions).items():
         write_table(night.storage, _counts_path(night, kind, name), counts, counts.schema)
     record = {
         "shard": name,
@@ -193,12 +192,25 @@ def _write_shard(night: Night, group: pa.Table) -> pa.Table:
     return pa.table({"record": pa.array([json.dumps(record)], pa.string())})
 
 
-def _counts_path(night: Night, kind: str, shard: str) -> str:
+def _item_counts(night: Night, interactions: pa.Table) -> dict[CountsOf, pa.Table]:
+    """Interactions with each item of one shard, by the days that are counted."""
+    week = dt.timedelta(days=RECENT_DAYS)
+    train = night.split(interactions).train
+    earlier = train.filter(pc.less(train["timestamp"], pa.scalar(night.cutoff - week, TIMESTAMP)))
+    return {
+        "all": count_items(train),
+        "week": count_items(train, night.cutoff - week),
+        "before": count_items(earlier, night.cutoff - 2 * week),
+        "newest": count_items(interactions, night.end - week),
+    }
+
+
+def _counts_path(night: Night, kind: CountsOf, shard: str) -> str:
     return f"{night.run.dir}/item_counts/{kind}-{shard}.parquet"
 
 
 def _merge_counts(night: Night, shards: list[str]) -> None:
-    for kind in ("recent", "all"):
+    for kind in get_args(CountsOf):
         merged = merge_counts([read_table(night.storage, _counts_path(night, kind, shard)) for shard in shards])
         write_table(night.storage, night.item_counts_path(kind), merged, merged.schema)
 

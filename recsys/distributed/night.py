@@ -18,6 +18,9 @@ from recsys.distributed.memory import peak_memory_mb, reset_peak_memory
 from recsys.storage.filesystem import Storage, open_input
 from recsys.storage.runs import Run, run_id
 
+#: Which days' interactions are counted: the training's `all`, the `week` before the cutoff, the week `before` that
+#: one, or the `newest` week of the night, holdout included.
+CountsOf = Literal["all", "week", "before", "newest"]
 Protocol = Literal["time", "leave-one-out"]
 
 logger = logging.getLogger(__name__)
@@ -72,8 +75,8 @@ class Night:
         """INTERACTIONS in the shards of the histories, sorted by user and time."""
         return f"{self.run.dir}/interactions"
 
-    def item_counts_path(self, kind: Literal["recent", "all"]) -> str:
-        """ITEM_COUNTS before the cutoff: of the week before it, or of all time."""
+    def item_counts_path(self, kind: CountsOf) -> str:
+        """ITEM_COUNTS of some days, see `CountsOf`."""
         return f"{self.run.dir}/item_counts_{kind}.parquet"
 
     @property

@@ -13,9 +13,10 @@ from recsys.config import RecommendConfig
 from recsys.distributed.cluster import for_each_part
 from recsys.distributed.encode import read_text_vectors
 from recsys.distributed.memory import peak_memory_mb
-from recsys.distributed.night import Night, Record
+from recsys.distributed.night import CountsOf, Night, Record
 from recsys.model.checkpoint import load_ranker
 from recsys.recommend.pipeline import Snapshot, recommend_batch
+from recsys.recommend.popular import popularity_prior
 from recsys.schema import RECOMMENDATIONS
 from recsys.storage.publish import night_folder
 from recsys.storage.tables import iter_batches, read_table, write_table
@@ -55,7 +56,7 @@ def recommend(night: Night) -> Record:
 
 def _list_writer(night: Night) -> Callable[[str], Record]:
     config = night.config.recommend
-    snapshot = load_snapshot(night, night.model_id, config)
+    snapshot = load_snapshot(night, night.model_id, config, "newest")
 
     def write(shard: str) -> Record:
         start = time.monotonic()
@@ -88,8 +89,8 @@ def _list_writer(night: Night) -> Callable[[str], Record]:
     return write
 
 
-def load_snapshot(night: Night, model_id: str, config: RecommendConfig) -> Snapshot:
-    """A model of the warehouse over this night's catalog."""
+def load_snapshot(night: Night, model_id: str, config: RecommendConfig, counts: CountsOf) -> Snapshot:
+    """A model of the warehouse over this night's catalog, with the popularity of the days that `counts` names."""
     device = "cuda" if config.use_gpu else "cpu"
     if not config.use_gpu:
         torch.set_num_threads(config.cpus_per_worker)  # sums differ in the last bit with the number of threads
@@ -97,4 +98,6 @@ def load_snapshot(night: Night, model_id: str, config: RecommendConfig) -> Snaps
     with night.storage.local_folder(night.model_path(model_id)) as folder:
         ranker, card = load_ranker(folder, item_ids, torch.from_numpy(text_vectors.copy()))
     available = read_table(night.storage, night.catalog_path, ["available"])["available"].combine_chunks()
-    return Snapshot.build(ranker.to(device), item_ids, available, card.event_kinds, card.max_length)
+    popularity = read_table(night.storage, night.item_counts_path(counts))
+    prior = popularity_prior(popularity, item_ids, card.popularity_weight)
+    return Snapshot.build(ranker.to(device), item_ids, available, card.event_kinds, card.max_length, prior)

@@ -1,28 +1,34 @@
 """The fine-tune stage: windows by Ray Data, workers by Ray Train, the best epoch kept; it knows no network."""
 
+import datetime as dt
 import logging
 import shutil
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import ray
 import ray.data
 import ray.train
 from ray.train.torch import TorchTrainer
 
-from recsys.data.splits import hold_out_last, validation_users
+from recsys.data.popularity import RECENT_DAYS
+from recsys.data.splits import hold_out_last_moment, validation_users
 from recsys.distributed.night import Night, Record
 from recsys.distributed.published import published_model
 from recsys.distributed.train_worker import train_worker
 from recsys.errors import InputError
 from recsys.model.checkpoint import MODEL_FILES
+from recsys.schema import TIMESTAMP
 from recsys.storage.tables import read_table
-from recsys.training.examples import build_windows, windows_schema
+from recsys.training.examples import build_windows, windows_schema, with_first_target
 
-Kind = Literal["train", "validation"]
+#: Windows to learn from; one window for each validation user, whose last target was kept from training; and those
+#: validation windows whose target lies in the week before the cutoff.
+Kind = Literal["train", "validation", "recent"]
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +36,8 @@ logger = logging.getLogger(__name__)
 def finetune(night: Night) -> Record:
     """Train the ranker on everything before the cutoff, and keep its best epoch as a model."""
     config = night.config
-    train, validation = _datasets(night)
-    num_windows, num_validation = train.count(), validation.count()
+    datasets: dict[str, Any] = {kind: _windows(night, kind) for kind in get_args(Kind)}
+    num_windows, num_validation = datasets["train"].count(), datasets["validation"].count()
     if not num_windows:
         raise InputError(
             f"train: no user has two events before {night.cutoff:%Y-%m-%d}; give older events, or lower "
@@ -41,8 +47,13 @@ def finetune(night: Night) -> Record:
     filesystem, root = night.storage.arrow()
     trainer = TorchTrainer(
         train_worker,
-        train_loop_config={"night": night, "num_windows": num_windows, "warm_model": warm},
-        datasets={"train": train, "validation": validation},
+        train_loop_config={
+            "night": night,
+            "num_windows": num_windows,
+            "num_recent": datasets["recent"].count(),
+            "warm_model": warm,
+        },
+        datasets=datasets,
         dataset_config=ray.train.DataConfig(datasets_to_split=["train"], execution_options=_in_order()),
         scaling_config=ray.train.ScalingConfig(
             num_workers=config.train.num_workers,
@@ -73,6 +84,7 @@ def finetune(night: Night) -> Record:
         "best_epoch": metrics["epoch"],
         "loss": epochs[metrics["epoch"] - 1]["loss"],
         "validation_ndcg@10": metrics["score"],
+        "popularity_weight": metrics["popularity_weight"],
         "model_id": night.model_id,
         "warm_start": warm or "none",
         "history": epochs,
@@ -88,21 +100,17 @@ def _keep(night: Night, checkpoint: ray.train.Checkpoint) -> None:
         night.storage.upload_folder(kept, night.model_path())
 
 
-def _datasets(night: Night) -> tuple[ray.data.Dataset, ray.data.Dataset]:
-    """Windows for training and for validation, built once and kept in the object store (which spills to disk)."""
+def _windows(night: Night, kind: Kind) -> ray.data.Dataset:
+    """Windows, built once and kept in the object store (which spills to disk)."""
     shards = night.record("histories")["shards"]
     parts = ray.data.from_items([{"shard": shard} for shard in shards], override_num_blocks=len(shards))
-
-    def windows(kind: Kind) -> ray.data.Dataset:
-        cut = partial(_windows_of_shards, night, kind)
-        built: ray.data.Dataset = parts.map_batches(cut, batch_size=1, batch_format="pyarrow").materialize()
-        return built
-
-    return windows("train"), windows("validation")
+    cut = partial(_windows_of_shards, night, kind)
+    built: ray.data.Dataset = parts.map_batches(cut, batch_size=1, batch_format="pyarrow").materialize()
+    return built
 
 
 def _windows_of_shards(night: Night, kind: Kind, batch: pa.Table) -> pa.Table:
-    """Cut the interactions before the cutoff into windows; the validation users' last event is kept from training."""
+    """Cut the interactions before the cutoff into windows; the validation users' last moment is kept from training."""
     length, train = night.config.histories.max_length, night.config.train
     item_ids = read_table(night.storage, night.catalog_path, ["item_id"])["item_id"].combine_chunks()
     kinds = pa.array(night.record("ingest")["kinds"], pa.string())
@@ -112,11 +120,15 @@ def _windows_of_shards(night: Night, kind: Kind, batch: pa.Table) -> pa.Table:
         interactions = read_table(night.storage, f"{night.interactions_dir}/{shard}.parquet")
         past = night.split(interactions).train
         chosen = validation_users(past["user_id"], share, night.config.seed)
+        learned, kept = hold_out_last_moment(past, chosen)
         if kind == "train":
-            events, most = hold_out_last(past, chosen).train, train.max_events_per_user
-        else:
-            events, most = past.filter(pa.array(chosen)), length + 1  # one window, whose last target was held out
-        tables.append(build_windows(events, item_ids, kinds, length, most))
+            tables.append(build_windows(learned, item_ids, kinds, length, train.max_events_per_user))
+            continue
+        if kind == "recent":
+            week = night.cutoff - dt.timedelta(days=RECENT_DAYS)
+            kept = kept.filter(pc.greater_equal(kept["timestamp"], pa.scalar(week, TIMESTAMP)))
+        events = with_first_target(learned, kept)
+        tables.append(build_windows(events, item_ids, kinds, length, length + 1))  # one window a user
     return pa.concat_tables(tables)
 
 

@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,6 +24,7 @@ from recsys.distributed.night import Night
 from recsys.model.checkpoint import ModelCard, load_weights, save_ranker
 from recsys.model.features import index_items
 from recsys.model.ranker import Ranker, RankerSpec, build_decoder, decoder_config
+from recsys.recommend.popular import popularity_prior
 from recsys.storage.tables import read_table
 from recsys.training.deepspeed import deepspeed_config, micro_batch_size, num_optimizer_steps
 from recsys.training.loop import WindowBatch, train_epoch, validate
@@ -33,6 +34,9 @@ logger = logging.getLogger(__name__)
 #: Windows from which the next batch is drawn at random.
 SHUFFLE_WINDOWS = 50_000
 VALIDATION_BATCH = 256
+#: Weights that are tried for popularity, and the fewest users of the last week that can choose among them.
+POPULARITY_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5)
+MIN_RECENT_USERS = 30
 
 
 @dataclass
@@ -70,7 +74,8 @@ def train_worker(settings: dict[str, Any]) -> None:
     """Entry point of a Ray Train worker.
 
     Args:
-        settings: `night`, `num_windows` of the whole training set, and `warm_model`, the id of a model or None.
+        settings: `night`, `num_windows` of the whole training set, `num_recent` validation users of the last week,
+            and `warm_model`, the id of a model or None.
     """
     reset_peak_memory()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -95,20 +100,22 @@ def train_worker(settings: dict[str, Any]) -> None:
         config=deepspeed_config(train, num_optimizer_steps(train, settings["num_windows"])),
         dist_init_required=False,
     )
+    exclude_seen = night.config.recommend.exclude_seen
     progress = _resume(engine)
     while len(progress.history) < train.epochs and progress.epochs_without_gain < train.patience:
         epoch = len(progress.history) + 1
         torch.manual_seed(night.config.seed + 1000 * epoch + rank)
         figures = train_epoch(engine, _batches(night, "train", engine, num_items, epoch), f"epoch {epoch}")
-        exclude_history = night.config.recommend.exclude_seen
-        score = validate(engine, _batches(night, "validation", engine, num_items, epoch), num_items, exclude_history)
+        score = validate(engine, _batches(night, "validation", engine, num_items, epoch), num_items, exclude_seen)
         progress.add(figures | {"validation_ndcg@10": score})
         if rank == 0:
             logger.info(
                 "finetune: epoch %d of %d, loss %.4f, validation ndcg@10 %.4f, %.0f windows/s",
                 *(epoch, train.epochs, figures["loss"], score, figures["windows_per_s"]),
             )
-        _report(engine, progress, task, rank)
+        weight = _fit_popularity(night, engine, task) if settings["num_recent"] >= MIN_RECENT_USERS else 0.0
+        card = replace(task.card, popularity_weight=weight)
+        _report(engine, progress, replace(task, card=card), rank)
 
 
 def build_task(night: Night, warm_model: str | None) -> Task:
@@ -146,6 +153,21 @@ def build_task(night: Night, warm_model: str | None) -> Task:
         spec=spec,
     )
     return Task(ranker=ranker, item_ids=item_ids, known=known, card=card)
+
+
+def _fit_popularity(night: Night, engine: Any, task: Task) -> float:
+    """The weight of popularity that ranks the targets of the week before the cutoff best.
+
+    Popularity is that of the week before, so that no target counts itself; on a tie the smaller weight is taken.
+    """
+    counts = read_table(night.storage, night.item_counts_path("before"))
+    num_items, exclude_seen = len(task.item_ids), night.config.recommend.exclude_seen
+    scores: dict[float, float] = {}
+    for weight in POPULARITY_WEIGHTS:
+        prior = popularity_prior(counts, task.item_ids, weight).to(engine.device)
+        batches = _batches(night, "recent", engine, num_items, 0)
+        scores[weight] = validate(engine, batches, num_items, exclude_seen, prior=prior)
+    return max(POPULARITY_WEIGHTS, key=lambda weight: (scores[weight], -weight))
 
 
 def _batches(night: Night, name: str, engine: Any, num_items: int, epoch: int) -> Iterator[WindowBatch]:
@@ -188,6 +210,7 @@ def _report(engine: Any, progress: Progress, task: Task, rank: int) -> None:
             {
                 "score": progress.history[-1]["validation_ndcg@10"],
                 "epoch": len(progress.history),
+                "popularity_weight": task.card.popularity_weight,
                 "history": progress.history,
                 "peak_memory_mb": peak_memory_mb(),
             },

@@ -36,6 +36,8 @@ class ModelCard:
     max_length: int
     event_kinds: list[str]
     spec: RankerSpec
+    popularity_weight: float = 0.0
+    """Weight of the log-popularity of the week before, chosen on validation."""
     architecture: int = ARCHITECTURE
     """Version of the network that the weights belong to."""
 

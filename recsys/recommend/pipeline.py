@@ -33,11 +33,17 @@ class Snapshot:
     available: Tensor
     """[A] int64 catalog index of the items that may be recommended."""
     candidate_vectors: Tensor
-    """[A, D] their vectors."""
+    """[A, D + 1] their vectors, and their prior: a user's vector gets a 1 there."""
 
     @classmethod
     def build(
-        cls, ranker: Ranker, item_ids: pa.Array, available: pa.Array, event_kinds: list[str], max_length: int
+        cls,
+        ranker: Ranker,
+        item_ids: pa.Array,
+        available: pa.Array,
+        event_kinds: list[str],
+        max_length: int,
+        prior: Tensor | None = None,
     ) -> "Snapshot":
         """Compute the item vectors once.
 
@@ -47,10 +53,13 @@ class Snapshot:
             available: [I] bool.
             event_kinds: Kinds the ranker was trained on.
             max_length: Events of a history that are read.
+            prior: [I] float32 added to the logits, as `popularity_prior` gives; None: zeros.
         """
         rows = torch.from_numpy(np.flatnonzero(available.to_numpy(zero_copy_only=False)))
         with torch.inference_mode():
             vectors = ranker.item_vectors()
+            priors = vectors.new_zeros(len(vectors)) if prior is None else prior.to(vectors.device)
+            scored = torch.cat([vectors.float(), priors[:, None].float()], dim=1)
         return cls(
             ranker=ranker,
             item_ids=item_ids,
@@ -58,14 +67,15 @@ class Snapshot:
             max_length=max_length,
             item_vectors=vectors,
             available=rows,
-            candidate_vectors=vectors[rows.to(vectors.device)].float(),
+            candidate_vectors=scored[rows.to(vectors.device)],
         )
 
 
 def recommend_batch(snapshot: Snapshot, histories: pa.Table, config: RecommendConfig) -> pa.Table:
     """The lists of B users.
 
-    The score is log P(item | user), the softmax taken over every item that may be recommended; ties break by item_id.
+    The score is log P(item | user), where P ∝ exp(user · item + prior) over every item that may be recommended; ties
+    break by item_id.
 
     Args:
         snapshot: What scores.
@@ -90,7 +100,8 @@ def recommend_batch(snapshot: Snapshot, histories: pa.Table, config: RecommendCo
             torch.from_numpy(batch.events).to(device),
         )
         excluded = seen_items(histories, snapshot.item_ids, row_of) if config.exclude_seen else Excluded.none()
-        retrieved = retrieve(users.float(), snapshot.candidate_vectors, excluded, config.candidates)
+        queries = torch.cat([users.float(), users.new_ones(len(users), 1, dtype=torch.float32)], dim=1)
+        retrieved = retrieve(queries, snapshot.candidate_vectors, excluded, config.candidates)
         log_probability = retrieved.logits - retrieved.log_norm[:, None]
     return as_recommendations(
         histories["user_id"],

@@ -1,4 +1,4 @@
-"""Popularity as lists: the baseline of the gate; it knows an order of items and what must be left out."""
+"""Popularity: the prior in every score, and lists as the gate's baseline; it knows counts, no models."""
 
 import numpy as np
 import pyarrow as pa
@@ -7,6 +7,20 @@ import torch
 from recsys.model.features import index_items
 from recsys.recommend.pipeline import as_recommendations, seen_items
 from recsys.recommend.retrieve import Excluded, retrieve
+
+
+def popularity_prior(counts: pa.Table, item_ids: pa.Array, weight: float) -> torch.Tensor:
+    """[I] float32 logits weight · log(1 + n) of items with n recent interactions.
+
+    Args:
+        counts: ITEM_COUNTS of the days before the moment of scoring.
+        item_ids: [I] sorted ids of the catalog.
+        weight: 0 for none; 1 makes an item's probability grow in proportion to its count.
+    """
+    prior = np.zeros(len(item_ids), dtype=np.float32)
+    rows = index_items(counts["item_id"], item_ids)
+    prior[rows[rows >= 0]] = np.log1p(counts["num"].to_numpy()[rows >= 0])
+    return torch.from_numpy(weight * prior)
 
 
 def popular_batch(

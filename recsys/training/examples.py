@@ -7,6 +7,7 @@ the last L are predicted. Every event but a user's first is predicted exactly on
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from recsys.model.features import gap_buckets, index_events, index_items, seconds_between
 
@@ -67,6 +68,19 @@ def build_windows(
     event_grid[row, slot] = kinds[target - 1]
     columns = [_fixed_lists(values) for values in (item_grid, gap_grid, event_grid)]
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def with_first_target(learned: pa.Table, kept: pa.Table) -> pa.Table:
+    """Validation events: what training learns of each user of ``kept``, and the first event that was kept from it.
+
+    Args:
+        learned: INTERACTIONS sorted by user and time.
+        kept: Later INTERACTIONS of some of its users, sorted alike; the first of each user becomes the target.
+    """
+    codes = kept["user_id"].combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
+    first = kept.take(np.flatnonzero(np.diff(codes, prepend=-1)))
+    known = learned.filter(pc.is_in(learned["user_id"], value_set=first["user_id"].combine_chunks()))
+    return pa.concat_tables([known, first]).sort_by([("user_id", "ascending"), ("timestamp", "ascending")])
 
 
 def _positions(user_ids: pa.ChunkedArray) -> tuple[IntArray, IntArray, IntArray]:

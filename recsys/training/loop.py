@@ -90,7 +90,12 @@ def train_epoch(engine: Engine, batches: Iterable[WindowBatch], label: str) -> d
 
 
 def validate(
-    engine: Engine, batches: Iterable[WindowBatch], num_items: int, exclude_history: bool, k: int = 10
+    engine: Engine,
+    batches: Iterable[WindowBatch],
+    num_items: int,
+    exclude_history: bool,
+    k: int = 10,
+    prior: Tensor | None = None,
 ) -> float:
     """NDCG@k of each window's last target among all items, averaged over windows.
 
@@ -100,6 +105,7 @@ def validate(
         num_items: I.
         exclude_history: Rank the items of the window last, as lists leave out what was seen.
         k: Cut of the list.
+        prior: [I] added to the logits; None: nothing.
     """
     engine.eval()
     ranks: list[Tensor] = []
@@ -110,9 +116,9 @@ def validate(
             wanted = batch.targets[torch.arange(len(last), device=last.device), last]
             history = batch.items if exclude_history else torch.full_like(batch.items, num_items)
             blocks = zip(*(torch.split(rows, USER_BLOCK) for rows in (users, wanted, history)), strict=True)
-            ranks.extend(
-                _ranks(states.float() @ item_vectors.float().T, own, seen).cpu() for states, own, seen in blocks
-            )
+            for states, own, seen in blocks:
+                logits = states.float() @ item_vectors.float().T
+                ranks.append(_ranks(logits if prior is None else logits + prior, own, seen).cpu())
     if not ranks:
         return 0.0
     rank = torch.cat(ranks)

@@ -10,6 +10,7 @@ from recsys.data.histories import shard_of, sort_interactions
 from recsys.data.splits import (
     cutoff_for,
     hold_out_last,
+    hold_out_last_moment,
     split_by_time,
     split_last_event,
     targets,
@@ -134,3 +135,25 @@ def test_a_user_who_only_came_back_for_the_same_is_no_target():
     holdout = interactions([("a", "i1", 5), ("b", "i1", 5), ("b", "i2", 6)])
     assert as_dict(targets(holdout, train, exclude_seen=True)) == {"b": ["i1"]}
     assert as_dict(targets(holdout, train, exclude_seen=False)) == {"a": ["i1"], "b": ["i1", "i2"]}
+
+
+def test_hold_out_last_moment_takes_the_whole_invoice_of_the_chosen():
+    invoices = [("a", "i1", 1), ("a", "i2", 2), ("a", "i3", 2), ("b", "i1", 5), ("b", "i2", 5)]
+    table = interactions([*invoices, ("c", "i1", 1), ("c", "i2", 9)])
+    chosen = np.array([user != "c" for user in table["user_id"].to_pylist()])
+    train, holdout = hold_out_last_moment(table, chosen)
+    # b has one moment only, and nothing would be left to read
+    assert {(row["user_id"], row["item_id"]) for row in holdout.to_pylist()} == {("a", "i2"), ("a", "i3")}
+    assert len(train) + len(holdout) == len(table)
+
+
+@given(ROWS)
+def test_what_is_kept_from_training_is_later_than_what_is_learned(rows):
+    table = interactions(rows)
+    train, holdout = by_user_of(hold_out_last_moment(table, np.ones(len(table), dtype=bool)))
+    for user, kept in holdout.items():
+        assert max(row["timestamp"] for row in train[user]) < min(row["timestamp"] for row in kept)
+
+
+def by_user_of(split):
+    return by_user(split.train), by_user(split.holdout)

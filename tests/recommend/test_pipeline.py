@@ -5,6 +5,7 @@ Shapes: I items, K list length.
 
 import dataclasses
 import datetime as dt
+import math
 from collections import defaultdict
 from typing import Any
 
@@ -30,7 +31,7 @@ SIZES = RankerConfig(hidden_size=8, layers=1, heads=2, dropout=0.3, id_dropout=0
 Lists = dict[str, list[dict[str, Any]]]
 
 
-def make_snapshot(available: list[bool] | None = None) -> Snapshot:
+def make_snapshot(available: list[bool] | None = None, prior: torch.Tensor | None = None) -> Snapshot:
     texts = torch.randn(len(IDS), 5, generator=torch.Generator().manual_seed(0))
     spec = RankerSpec(
         num_items=len(IDS),
@@ -46,7 +47,7 @@ def make_snapshot(available: list[bool] | None = None) -> Snapshot:
         ranker = Ranker(spec, texts, torch.ones(len(IDS), dtype=torch.bool)).eval()
         torch.nn.init.normal_(ranker.id_embedding.weight)
     open_items = pa.array(available if available is not None else [item not in UNAVAILABLE for item in IDS])
-    return Snapshot.build(ranker, pa.array(IDS), open_items, ["view"], max_length=4)
+    return Snapshot.build(ranker, pa.array(IDS), open_items, ["view"], max_length=4, prior=prior)
 
 
 SNAPSHOT = make_snapshot()
@@ -204,3 +205,17 @@ def test_candidates_become_ranked_lists(top_k: int, data: st.DataObject) -> None
         real = [(-float(value), IDS[item]) for item, value in zip(own, values, strict=True) if np.isfinite(value)]
         found = [(-row["score"], row["item_id"]) for row in by_user(table)[f"u{number}"]]
         assert found == sorted(real)[:top_k]
+
+
+def test_a_prior_multiplies_the_probabilities() -> None:
+    """P ∝ exp(logit) · exp(prior), over the items that may be recommended."""
+    config = RecommendConfig(top_k=len(IDS), candidates=len(IDS), exclude_seen=False)
+    prior = torch.linspace(0, 2, len(IDS))
+    histories = as_histories([(["i01", "i02"], [])])
+    plain, shifted = (
+        {row["item_id"]: row["score"] for row in recommend_batch(snapshot, histories, config).to_pylist()}
+        for snapshot in (SNAPSHOT, make_snapshot(prior=prior))
+    )
+    weights = {item: math.exp(plain[item] + float(prior[IDS.index(item)])) for item in plain}
+    total = sum(weights.values())
+    assert shifted == pytest.approx({item: math.log(weight / total) for item, weight in weights.items()}, abs=1e-5)

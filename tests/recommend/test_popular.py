@@ -1,11 +1,12 @@
 """Popularity as lists: its order, and what is left out."""
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.recommend.popular import popular_batch
+from recsys.recommend.popular import popular_batch, popularity_prior
 from recsys.schema import HISTORIES, RECOMMENDATIONS
 
 IDS = [f"i{number}" for number in range(9)]
@@ -52,3 +53,12 @@ def test_who_saw_everything_gets_no_rows(top_k: int) -> None:
     table = popular_batch(pa.array(["i4"]), pa.array(IDS), as_histories([IDS, []]), top_k, exclude_seen=True)
     assert table["user_id"].to_pylist() == ["u1"] * top_k
     assert len(popular_batch(pa.array(["i4"]), pa.array(IDS), as_histories([]), top_k, exclude_seen=True)) == 0
+
+
+def test_the_prior_is_the_weighted_logarithm_of_the_counts() -> None:
+    counts = pa.table({"item_id": ["i2", "gone", "i0"], "num": [9, 5, 1]})
+    prior = popularity_prior(counts, pa.array(IDS), 0.5)
+    expected = np.zeros(len(IDS))
+    expected[[2, 0]] = 0.5 * np.log([10, 2])
+    np.testing.assert_allclose(prior.numpy(), expected, rtol=1e-6)
+    assert not popularity_prior(counts, pa.array(IDS), 0.0).any()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from recsys.data.histories import build_histories
 from recsys.model.features import encode_histories, gap_buckets
 from recsys.schema import INTERACTIONS
-from recsys.training.examples import build_windows, windows_schema
+from recsys.training.examples import build_windows, windows_schema, with_first_target
 
 ITEMS = pa.array([f"i{number}" for number in range(6)])
 KINDS = pa.array(["view", "buy"])
@@ -128,3 +128,25 @@ def test_an_item_outside_the_catalog_is_a_defect() -> None:
     table = as_table([[(0, 0, "view"), (1, 0, "view")]])
     with pytest.raises(AssertionError, match="outside the catalog"):
         build_windows(table, ITEMS.filter(pc.not_equal(ITEMS, "i1")), KINDS, 3, 100)
+
+
+def test_validation_reads_what_is_learned_and_looks_for_the_first_kept_event() -> None:
+    def table(*rows: tuple[str, str, int]) -> pa.Table:
+        start = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+        records = [
+            {"user_id": u, "item_id": i, "timestamp": start + dt.timedelta(hours=h), "event": "view", "weight": 1.0}
+            for u, i, h in rows
+        ]
+        return pa.Table.from_pylist(records, schema=INTERACTIONS)
+
+    learned = table(("a", "i1", 1), ("a", "i2", 2), ("b", "i3", 1), ("c", "i1", 1))
+    kept = table(("a", "i4", 5), ("a", "i3", 5), ("c", "i2", 7))
+    events = with_first_target(learned, kept)
+    assert list(zip(events["user_id"].to_pylist(), events["item_id"].to_pylist(), strict=True)) == [
+        ("a", "i1"),
+        ("a", "i2"),
+        ("a", "i4"),
+        ("c", "i1"),
+        ("c", "i2"),
+    ]
+    assert len(with_first_target(learned, kept.slice(0, 0))) == 0

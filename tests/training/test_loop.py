@@ -189,3 +189,11 @@ def test_a_model_that_fell_apart_does_not_look_good(value: float) -> None:
     """No number and nothing but equals: neither may put the wanted item first."""
     model = Fixed(torch.full((NUM_ITEMS, NUM_ITEMS), value))
     assert validate(PlainEngine(model), batches([[0, 7]], 1), NUM_ITEMS, exclude_history=False, k=NUM_ITEMS - 1) == 0
+
+
+def test_a_prior_is_added_to_every_users_logits() -> None:
+    model = Fixed(torch.zeros(NUM_ITEMS, NUM_ITEMS))
+    data = batches([[0, 3], [1, 4]], 2)
+    prior = torch.zeros(NUM_ITEMS)
+    prior[3] = 1.0
+    assert validate(PlainEngine(model), data, NUM_ITEMS, exclude_history=False, k=1, prior=prior) == 0.5
