@@ -244,8 +244,8 @@ class TrainConfig(Section):
     """One GPU for each training worker."""
     max_events_per_user: Positive = 1000
     """Newest events of a user that training reads, cut into windows of `histories.max_length`."""
-    validation_users: Positive = 2000
-    """Users whose last event before the holdout is kept for early stopping."""
+    validation_users: Positive = 500
+    """Users whose last moment before the holdout is kept from training, for early stopping and the prior's weight."""
     patience: Positive = 3
     """Epochs without a better validation before training stops."""
     max_failures: Annotated[int, Field(ge=0)] = 2
@@ -280,7 +280,7 @@ class RecommendConfig(Section):
 
 
 class GateConfig(Section):
-    """What a new model must show before it is published."""
+    """What a new model must show before it is published: not to be significantly worse than what is there."""
 
     holdout_days: Positive = 7
     """Newest days kept from training; the model is measured on them."""

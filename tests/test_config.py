@@ -205,7 +205,6 @@ def test_a_file_that_cannot_be_read_names_itself(tmp_path: Path) -> None:
     [
         {"storage": "elsewhere"},
         {"recommend": {"num_workers": 8}},
-        {"recommend": {"use_gpu": True}},
         {"encoder": {"num_workers": 8}},
         {"train": {"max_failures": 9}},
         {"serve": {"port": 9000}},

@@ -27,7 +27,7 @@ from recsys.model.ranker import Ranker, RankerSpec, build_decoder, decoder_confi
 from recsys.recommend.popular import popularity_prior
 from recsys.storage.tables import read_table
 from recsys.training.deepspeed import deepspeed_config, micro_batch_size, num_optimizer_steps
-from recsys.training.loop import WindowBatch, train_epoch, validate
+from recsys.training.loop import WindowBatch, fit_prior_weight, train_epoch, validate
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 SHUFFLE_WINDOWS = 50_000
 VALIDATION_BATCH = 256
 #: Weights that are tried for popularity, and the fewest users of the last week that can choose among them.
-POPULARITY_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5)
+POPULARITY_WEIGHTS = tuple(step / 10 for step in range(16))
 MIN_RECENT_USERS = 30
 
 
@@ -156,18 +156,15 @@ def build_task(night: Night, warm_model: str | None) -> Task:
 
 
 def _fit_popularity(night: Night, engine: Any, task: Task) -> float:
-    """The weight of popularity that ranks the targets of the week before the cutoff best.
+    """The weight of popularity under which the targets of the week before the cutoff are likeliest.
 
-    Popularity is that of the week before, so that no target counts itself; on a tie the smaller weight is taken.
+    Popularity is that of the week before, so that no target counts itself.
     """
     counts = read_table(night.storage, night.item_counts_path("before"))
-    num_items, exclude_seen = len(task.item_ids), night.config.recommend.exclude_seen
-    scores: dict[float, float] = {}
-    for weight in POPULARITY_WEIGHTS:
-        prior = popularity_prior(counts, task.item_ids, weight).to(engine.device)
-        batches = _batches(night, "recent", engine, num_items, 0)
-        scores[weight] = validate(engine, batches, num_items, exclude_seen, prior=prior)
-    return max(POPULARITY_WEIGHTS, key=lambda weight: (scores[weight], -weight))
+    prior = popularity_prior(counts, task.item_ids, 1.0).to(engine.device)
+    num_items = len(task.item_ids)
+    batches = _batches(night, "recent", engine, num_items, 0)
+    return fit_prior_weight(engine, batches, num_items, night.config.recommend.exclude_seen, prior, POPULARITY_WEIGHTS)
 
 
 def _batches(night: Night, name: str, engine: Any, num_items: int, epoch: int) -> Iterator[WindowBatch]:

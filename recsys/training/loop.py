@@ -5,7 +5,7 @@ Shapes: B windows, L history length, I items.
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -95,7 +95,6 @@ def validate(
     num_items: int,
     exclude_history: bool,
     k: int = 10,
-    prior: Tensor | None = None,
 ) -> float:
     """NDCG@k of each window's last target among all items, averaged over windows.
 
@@ -105,24 +104,61 @@ def validate(
         num_items: I.
         exclude_history: Rank the items of the window last, as lists leave out what was seen.
         k: Cut of the list.
-        prior: [I] added to the logits; None: nothing.
     """
-    engine.eval()
-    ranks: list[Tensor] = []
-    with torch.no_grad():
-        for batch in batches:
-            users, item_vectors = engine(batch.items, batch.gaps, batch.events)
-            last = (batch.targets >= 0).sum(dim=1) - 1
-            wanted = batch.targets[torch.arange(len(last), device=last.device), last]
-            history = batch.items if exclude_history else torch.full_like(batch.items, num_items)
-            blocks = zip(*(torch.split(rows, USER_BLOCK) for rows in (users, wanted, history)), strict=True)
-            for states, own, seen in blocks:
-                logits = states.float() @ item_vectors.float().T
-                ranks.append(_ranks(logits if prior is None else logits + prior, own, seen).cpu())
+    ranks = [
+        _ranks(logits, wanted, history).cpu()
+        for logits, wanted, history in _last_targets(engine, batches, num_items, exclude_history)
+    ]
     if not ranks:
         return 0.0
     rank = torch.cat(ranks)
     return float(torch.where(rank <= k, 1 / torch.log2(rank + 1.0), 0.0).mean())
+
+
+def fit_prior_weight(
+    engine: Engine,
+    batches: Iterable[WindowBatch],
+    num_items: int,
+    exclude_history: bool,
+    prior: Tensor,
+    weights: Sequence[float],
+) -> float:
+    """The weight w under which P ∝ exp(logit + w · prior) makes the windows' last targets likeliest; 0 without windows.
+
+    Likelihood tells weights apart with fewer users than NDCG does, since every target counts and not only those near
+    the top.
+
+    Args:
+        engine: The ranker.
+        batches: One window a user.
+        num_items: I.
+        exclude_history: Items of the window have no probability, as lists leave out what was seen.
+        prior: [I] such as log-popularity.
+        weights: What is tried; on a tie the first.
+    """
+    likelihoods = torch.zeros(len(weights), dtype=torch.float64)
+    for logits, wanted, history in _last_targets(engine, batches, num_items, exclude_history):
+        for place, weight in enumerate(weights):
+            shifted = _without_history(logits + weight * prior, wanted, history)
+            likelihoods[place] += shifted.log_softmax(dim=1).gather(1, wanted[:, None]).sum().cpu()
+    return weights[int(likelihoods.argmax())]
+
+
+def _last_targets(
+    engine: Engine, batches: Iterable[WindowBatch], num_items: int, exclude_history: bool
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """(logits [b, I], wanted [b], history [b, L] padded with I) of a few users at a time; training mode is left off."""
+    engine.eval()
+    for batch in batches:
+        with torch.no_grad():
+            users, item_vectors = engine(batch.items, batch.gaps, batch.events)
+        last = (batch.targets >= 0).sum(dim=1) - 1
+        wanted = batch.targets[torch.arange(len(last), device=last.device), last]
+        history = batch.items if exclude_history else torch.full_like(batch.items, num_items)
+        for states, own, seen in zip(
+            *(torch.split(rows, USER_BLOCK) for rows in (users, wanted, history)), strict=True
+        ):
+            yield states.float() @ item_vectors.float().T, own, seen
 
 
 def _ranks(logits: Tensor, wanted: Tensor, history: Tensor) -> Tensor:
@@ -131,10 +167,16 @@ def _ranks(logits: Tensor, wanted: Tensor, history: Tensor) -> Tensor:
     Equals rank by index, as in lists, and what is no number ranks last: a model that fell apart must not look good.
     """
     own = logits.gather(1, wanted[:, None])
+    others = _without_history(logits, wanted, history)
+    before = torch.arange(logits.shape[1], device=logits.device) < wanted[:, None]
+    return (~(others <= own) | ((others == own) & before)).sum(dim=1) + 1
+
+
+def _without_history(logits: Tensor, wanted: Tensor, history: Tensor) -> Tensor:
+    """Logits [B, I] with −inf for the items of the history, but for the wanted one: a repeat is a fair target."""
     padded = torch.cat([logits, logits.new_zeros(len(logits), 1)], dim=1)  # column I takes the padding of the history
     padded.scatter_(1, history, -torch.inf)
-    others, before = padded[:, :-1], torch.arange(logits.shape[1], device=logits.device) < wanted[:, None]
-    return (~(others <= own) | ((others == own) & before)).sum(dim=1) + 1
+    return padded[:, :-1].scatter(1, wanted[:, None], logits.gather(1, wanted[:, None]))
 
 
 def _grid(column: pa.ChunkedArray) -> Tensor:

@@ -192,7 +192,7 @@ def test_a_model_worse_than_popularity_is_not_published(write_config, run_job, t
     config = write_config(train={"epochs": 1, "learning_rate": 1e-9})
     code, answer = run_job("nightly", "--config", config)
     assert (code, answer["status"]) == (4, "refused")
-    assert "below popularity" in answer["error"]
+    assert "significantly below popularity" in answer["error"]
     assert read_latest(Storage(str(tmp_path / "warehouse"))) is None
     code, _ = run_job("nightly", "--config", config)
     assert code == 4

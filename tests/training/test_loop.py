@@ -18,7 +18,7 @@ from recsys.config import RankerConfig
 from recsys.model.ranker import Ranker, RankerSpec, decoder_config
 from recsys.training import loop
 from recsys.training.examples import windows_schema
-from recsys.training.loop import WindowBatch, train_epoch, validate
+from recsys.training.loop import WindowBatch, fit_prior_weight, train_epoch, validate
 
 NUM_ITEMS, LENGTH = 8, 3
 CPU = torch.device("cpu")
@@ -191,9 +191,14 @@ def test_a_model_that_fell_apart_does_not_look_good(value: float) -> None:
     assert validate(PlainEngine(model), batches([[0, 7]], 1), NUM_ITEMS, exclude_history=False, k=NUM_ITEMS - 1) == 0
 
 
-def test_a_prior_is_added_to_every_users_logits() -> None:
+def test_the_weight_of_a_prior_is_the_likeliest() -> None:
+    """With equal logits and targets drawn as exp(prior) says, the weight is 1; with targets drawn evenly it is 0."""
     model = Fixed(torch.zeros(NUM_ITEMS, NUM_ITEMS))
-    data = batches([[0, 3], [1, 4]], 2)
-    prior = torch.zeros(NUM_ITEMS)
-    prior[3] = 1.0
-    assert validate(PlainEngine(model), data, NUM_ITEMS, exclude_history=False, k=1, prior=prior) == 0.5
+    counts = [1, 2, 4, 8, 1, 1, 1, 1][:NUM_ITEMS]
+    prior = torch.log(torch.tensor(counts, dtype=torch.float32))
+    drawn = batches([[0, item] for item, count in enumerate(counts) for _ in range(count)], 50)
+    even = batches([[0, item] for item in range(NUM_ITEMS)], 50)
+    engine, weights = PlainEngine(model), (0.0, 0.5, 1.0, 1.5)
+    assert fit_prior_weight(engine, drawn, NUM_ITEMS, False, prior, weights) == 1.0
+    assert fit_prior_weight(engine, even, NUM_ITEMS, False, prior, weights) == 0.0
+    assert fit_prior_weight(engine, [], NUM_ITEMS, False, prior, weights) == 0.0
