@@ -86,7 +86,7 @@ def _decide(
             return False, f"{metric} {own} is significantly below {_OWNER[name]} {other} {users} ({lead})", ()
     told = [f"{_OWNER[name]} {_apart(mean, rival.mean)[1]}" for name, rival in baselines.items()]
     own, _ = _apart(mean, baselines["popularity"].mean)
-    reason = f"{metric} {own} is not significantly below {' or '.join(told)} {users}"
+    reason = f"{metric} {own} against {' and '.join(told)} {users}"
     interval = baselines["popularity"].difference
     if interval.low > 0:
         return True, reason, ()

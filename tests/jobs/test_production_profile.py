@@ -5,18 +5,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 import torch
 import transformers
-from moto.server import ThreadedMotoServer
 from transformers import Qwen3Config, Qwen3ForCausalLM, Qwen3Model
 
 from recsys.config import load_config
@@ -87,24 +84,13 @@ def save(model: type[transformers.PreTrainedModel], folder: Path, vocab_size: in
 
 
 @pytest.fixture
-def bucket(inputs: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Any]:
-    """A client of an S3 server with the inputs in the bucket that the environment names."""
-    caplog.set_level("WARNING", "werkzeug")  # else every request is shown where the test fails
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+def bucket(inputs: Path, s3_client: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The client of a server with the inputs in the bucket that the environment names."""
     monkeypatch.setenv("RECSYS_BUCKET", BUCKET)
-    client = boto3.client("s3")
-    client.create_bucket(Bucket=BUCKET)
+    s3_client.create_bucket(Bucket=BUCKET)
     for path in inputs.rglob("*.parquet"):
-        client.upload_file(str(path), BUCKET, str(path.relative_to(inputs)))
-    yield client
-    client.close()
-    server.stop()
+        s3_client.upload_file(str(path), BUCKET, str(path.relative_to(inputs)))
+    return s3_client
 
 
 def test_the_profile_is_planned_and_nothing_is_written(bucket):

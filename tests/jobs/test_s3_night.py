@@ -5,15 +5,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
-from moto.server import ThreadedMotoServer
 
 from recsys.data.synthetic import make_shop, write_shop
 from recsys.schema import HISTORIES, RECOMMENDATIONS
@@ -26,21 +23,10 @@ BUCKET = "shop"
 
 
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Any]:
-    """A client of an S3 server with one empty bucket; the environment, as the processes inherit it, leads there."""
-    caplog.set_level("WARNING", "werkzeug")  # else every request is shown where the test fails
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    client = boto3.client("s3")
-    client.create_bucket(Bucket=BUCKET)
-    yield client
-    client.close()
-    server.stop()
+def bucket(s3_client: Any) -> Any:
+    """The client of a server with one empty bucket."""
+    s3_client.create_bucket(Bucket=BUCKET)
+    return s3_client
 
 
 def run_night(config: Path) -> tuple[int, dict[str, Any]]:
