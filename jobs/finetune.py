@@ -12,7 +12,7 @@ from recsys.distributed.cluster import cluster
 from recsys.distributed.encode import encode_items
 from recsys.distributed.ingest import ingest_catalog, ingest_events, shuffle_histories
 from recsys.distributed.night import Night, open_night, run_stage
-from recsys.distributed.publish import stage_metrics
+from recsys.distributed.publish import stage_metrics, tidy
 from recsys.distributed.train import finetune
 from recsys.storage.lease import lock
 
@@ -32,6 +32,7 @@ def train(config: Config, options: Namespace) -> command.Answer:
     with lock(night.run):
         if options.force:
             night.run.forget()
+            tidy(night)  # or Ray Train would take up the finished training again
         night.run.write_config(config.to_yaml())
         with cluster(min_cpus=night.min_cpus):
             learn(night)

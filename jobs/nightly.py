@@ -52,6 +52,7 @@ def nightly(config: Config, options: Namespace) -> command.Answer:
     with lock(night.run) as lease:
         if options.force:
             night.run.forget()
+            tidy(night)  # or Ray Train would take up the finished training again
         night.run.write_config(config.to_yaml())
         with cluster(min_cpus=night.min_cpus):
             refused = {}
