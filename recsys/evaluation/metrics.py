@@ -48,7 +48,7 @@ def ndcg(hits: Bools, num_relevant: Ints, k: int) -> Floats:
     discounts = 1 / np.log2(np.arange(2, k + 2))
     best = np.concatenate([[0.0], np.cumsum(discounts)])[np.minimum(num_relevant, k)]
     first = hits[:, :k]
-    return _ratio(first @ discounts[: first.shape[1]], best)
+    return ratio(first @ discounts[: first.shape[1]], best)
 
 
 def recall(hits: Bools, num_relevant: Ints, k: int) -> Floats:
@@ -59,7 +59,7 @@ def recall(hits: Bools, num_relevant: Ints, k: int) -> Floats:
     >>> recall(np.array([[False, True, True, True]]), np.array([4]), k=3).tolist()
     [0.5]
     """
-    return _ratio(hits[:, :k].sum(axis=1), num_relevant)
+    return ratio(hits[:, :k].sum(axis=1), num_relevant)
 
 
 def hitrate(hits: Bools, num_relevant: Ints, k: int) -> Floats:  # noqa: ARG001 - one signature for all metrics
@@ -80,17 +80,7 @@ def mrr(hits: Bools, num_relevant: Ints, k: int) -> Floats:  # noqa: ARG001 - on
     first = hits[:, :k]
     if not first.shape[1]:
         return np.zeros(len(hits))
-    return _ratio(first.any(axis=1), first.argmax(axis=1) + 1)
-
-
-def coverage(recommended: Ints, num_items: int, k: int) -> float:
-    """Coverage@k: the share of the catalog that is in the first k places of some list (Ge et al., RecSys 2010).
-
-    >>> coverage(np.array([[0, 1], [1, -1]]), num_items=4, k=2)
-    0.5
-    """
-    shown = np.unique(recommended[:, :k])
-    return float(np.count_nonzero(shown >= 0) / num_items)
+    return ratio(first.any(axis=1), first.argmax(axis=1) + 1)
 
 
 METRICS: dict[str, Callable[[Bools, Ints, int], Floats]] = {
@@ -149,7 +139,11 @@ def paired_bootstrap(difference: Floats, num_samples: int = 1000, seed: int = 0,
     return Interval(mean=float(difference.mean()), low=float(low), high=float(high))
 
 
-def _ratio(values: npt.ArrayLike, whole: npt.ArrayLike) -> Floats:
-    """Divide; 0 where the whole is 0."""
-    ratio: Floats = np.divide(values, whole, out=np.zeros(np.shape(values)), where=np.greater(whole, 0))
-    return ratio
+def ratio(values: npt.ArrayLike, whole: npt.ArrayLike) -> Floats:
+    """Divide; 0 where the whole is 0.
+
+    >>> ratio([1, 2], [4, 0]).tolist()
+    [0.25, 0.0]
+    """
+    quotient: Floats = np.divide(values, whole, out=np.zeros(np.shape(values)), where=np.greater(whole, 0))
+    return quotient

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.evaluation import metrics
-from recsys.evaluation.metrics import METRICS, coverage, hits_matrix, measure, paired_bootstrap
+from recsys.evaluation.metrics import METRICS, hits_matrix, measure, paired_bootstrap
 
 NUM_ITEMS = 12
 
@@ -121,12 +121,6 @@ def test_no_users_and_no_lists_are_no_trouble():
 def test_an_unknown_metric_is_refused(name):
     with pytest.raises(AssertionError, match="metric"):
         measure(np.array([[0]]), np.array([0, 1]), np.array([0]), [name])
-
-
-def test_coverage_counts_shown_items_once():
-    lists = np.array([[0, 1, 2], [1, 0, -1]])
-    assert coverage(lists, num_items=4, k=3) == 0.75
-    assert coverage(lists, num_items=4, k=2) == 0.5
 
 
 def test_the_interval_holds_the_true_mean_as_often_as_it_says():
