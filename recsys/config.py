@@ -8,6 +8,7 @@ import difflib
 import hashlib
 import io
 import json
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,21 @@ from recsys.errors import ConfigError
 
 Format = Literal["parquet", "csv", "jsonl"]
 Precision = Literal["fp32", "bf16", "fp16"]
+Augmentation = Literal["crop", "mask", "reorder"]
+SignalName = Literal[
+    "retrieval",
+    "isolated",
+    "newest_lasting",
+    "newest_recent",
+    "whole_lasting",
+    "whole_recent",
+    "linear_lasting",
+    "linear_recent",
+    "text",
+    "popularity",
+    "repeat",
+    "seen",
+]
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -130,6 +146,14 @@ class HistoriesConfig(Section):
 
     max_length: Positive = 50
     """Newest events of a user that the ranker reads."""
+    max_events: Positive = 500
+    """Newest events of a user that are kept, at least `max_length`: repeats look further back than the ranker."""
+
+    @property
+    def kept_events(self) -> int:
+        """Newest events of a user that are kept."""
+        return max(self.max_length, self.max_events)
+
     shards: Annotated[int, Field(ge=1, le=99_999)] = 16
     """Files the users are hashed into: the unit of work, of retry and of resume."""
 
@@ -159,6 +183,33 @@ class ScratchEncoderConfig(Section):
         return self
 
 
+class TransitionsConfig(Section):
+    """The sparse item-to-item model beside the ranker."""
+
+    window: Positive = 20
+    """Events from an item to those that count as following it."""
+    half_life_days: Annotated[float, Field(gt=0)] = 10.0
+    """Age at which a pair counts half on the scale `recent`; on the scale `lasting` age does not matter."""
+    neighbours: Positive = 200
+    """Strongest successors that are kept of an item."""
+
+
+class LinearConfig(Section):
+    """The linear item-to-item model beside the ranker (EASE), in closed form."""
+
+    items: Annotated[int, Field(ge=0)] = 8_192
+    """Most items that it knows, those with the most transitions; memory grows with the square and time with the cube of
+    it. 0: no linear model."""
+    users: Positive = 1_000_000
+    """Users after whom no further shard is read: a sample tells as much."""
+    ridge: Annotated[float, Field(gt=0)] = 300.0
+    """Pull of the weights towards 0, in users who took an item."""
+    half_life_days: Annotated[float, Field(gt=0)] = 10.0
+    """Age at which what a user took counts half on the scale `recent`; on the scale `lasting` age does not matter."""
+    neighbours: Positive = 100
+    """Largest weights that are kept of an item, on each scale."""
+
+
 class EncoderConfig(Section):
     """The language model that turns an item's text into a vector, once per text."""
 
@@ -177,9 +228,9 @@ class EncoderConfig(Section):
     precision: Precision = "fp32"
     """Arithmetic of the encoder."""
     num_workers: Positive = 1
-    """Encoder actors."""
+    """Encoder workers."""
     use_gpu: bool = False
-    """One GPU for each encoder actor."""
+    """One GPU for each encoder worker."""
     scratch: ScratchEncoderConfig = ScratchEncoderConfig()
     """The small encoder, where `model` is null."""
 
@@ -199,6 +250,8 @@ class RankerConfig(Section):
     """Attention heads of the small decoder; must divide `hidden_size`."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2
     """Share of input and output features dropped in training."""
+    parts: Literal["both", "text", "ids"] = "both"
+    """What an item's vector is made of: its text, an embedding of its id, or both; ids say nothing of new items."""
     id_dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2
     """Share of items whose id embedding is dropped in a training step, so that text alone must do."""
     train: Literal["full", "lora"] = "full"
@@ -219,8 +272,20 @@ class TrainConfig(Section):
     """Fine-tuning of the ranker, by Ray Train and DeepSpeed."""
 
     epochs: Annotated[int, Field(ge=1)] = 10
-    """Most passes over the training windows."""
-    batch_size: Positive = 256
+    """Most passes over the training windows; more where these take fewer than `min_steps` steps."""
+    min_steps: Annotated[int, Field(ge=0)] = 300
+    """Optimiser steps that a training may take however few windows there are; early stopping still ends it."""
+    recent_days: Positive = 30
+    """Age of the targets that are learned once more by themselves, as what is newest matters most."""
+    recent_epochs: Annotated[int, Field(ge=0)] = 4
+    """Epochs over them, after all windows and again after the gate; kept where validation gains by them."""
+    refit: bool = True
+    """After the gate, learn the held-out days too, so that the lists come from all that is known."""
+    listwise_epochs: Annotated[int, Field(ge=0)] = 0
+    """Epochs after that which also train the second look at the best candidates; 0, since it seldom pays: none."""
+    listwise_candidates: Annotated[int, Field(ge=2)] = 50
+    """Items that a target is told from in them, beside the whole catalog: the hardest, and every fifth at random."""
+    batch_size: Positive = 128
     """Training windows an optimiser step, over all workers and accumulation steps."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     """Peak learning rate of AdamW."""
@@ -245,13 +310,33 @@ class TrainConfig(Section):
     max_events_per_user: Positive = 1000
     """Newest events of a user that training reads, cut into windows of `histories.max_length`."""
     validation_users: Positive = 500
-    """Users whose last moment before the holdout is kept from training, for early stopping and the prior's weight."""
+    """Users whose last moment before the holdout is kept from training, for early stopping and the fusion's weights."""
     patience: Positive = 3
     """Epochs without a better validation before training stops."""
     max_failures: Annotated[int, Field(ge=0)] = 2
     """Deaths of training workers that are recovered from the last checkpoint."""
     warm_start: bool = True
     """Begin from the published model where one fits."""
+    event_weights: dict[str, Annotated[float, Field(ge=0)]] | None = None
+    """What an event counts for as a target, by its kind, e.g. `{purchase: 3, view: 0.5}`; kinds not named count 1."""
+    recency_half_life_days: Annotated[float, Field(gt=0)] | None = None
+    """A target counts half for each so many days that it lies before the holdout; null: age does not matter."""
+    full_softmax_items: Annotated[int, Field(ge=0)] = 50_000
+    """Largest catalog over all of which the loss is taken; beyond it over a sample."""
+    negatives: Positive = 4096
+    """Uniformly drawn items in a sample, beside the items of the batch."""
+    logq_strength: Fraction = 1.0
+    """How far a sampled loss makes up for unequal chances to be sampled: less lifts coverage and costs accuracy."""
+    label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Share of a target's probability that the loss spreads evenly over all items."""
+    augment: list[Augmentation] = []
+    """Ways in which training windows are changed at random: `crop`, `mask` and `reorder`; none by default."""
+    augment_probability: Fraction = 0.5
+    """Probability that a window is changed, where `augment` names a way."""
+    augment_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
+    """Share of a changed window's events that are cut away, hidden or put in another order."""
+    adversarial: Annotated[float, Field(ge=0.0)] = 0.0
+    """Length of the worst push to each window's tokens, which a second pass learns to bear; 0: there is none."""
 
 
 class RecommendConfig(Section):
@@ -261,14 +346,18 @@ class RecommendConfig(Section):
     """Length of a list."""
     candidates: Annotated[int, Field(ge=1, le=100_000)] = 200
     """Items retrieved for a user before ranking; at least `top_k`."""
+    signals: Annotated[list[SignalName], Field(min_length=1)] | None = None
+    """Signals that may weigh in the score, e.g. `[retrieval]`, the ranker alone; null: all, as validation weighs."""
     exclude_seen: bool = True
     """Leave out what the user already touched."""
+    new_items: Annotated[float, Field(ge=0, le=1)] = 0.9
+    """Share of the counts of its nearest item by text that an item without interactions is given; 0: none."""
     num_workers: Positive = 1
-    """Scoring actors."""
+    """Scoring workers."""
     cpus_per_worker: Positive = 1
-    """CPUs and threads of a scoring actor."""
+    """CPUs and threads of a scoring worker."""
     use_gpu: bool = False
-    """One GPU for each scoring actor."""
+    """One GPU for each scoring worker."""
     batch_size: Positive = 512
     """Users scored together."""
 
@@ -277,6 +366,27 @@ class RecommendConfig(Section):
         if self.candidates < self.top_k:
             raise ValueError(f"candidates={self.candidates} must be at least top_k={self.top_k}")
         return self
+
+
+class RerankConfig(Section):
+    """Who may be recommended, and what else than the score decides the order; by default nothing else does."""
+
+    block: list[str] | None = None
+    """Item ids that are never recommended."""
+    block_file: Annotated[str, Field(min_length=1)] | None = None
+    """Text file of such ids, one a line; local or `s3://`."""
+    allow_file: Annotated[str, Field(min_length=1)] | None = None
+    """Text file of item ids, one a line; nothing else is recommended. Local or `s3://`."""
+    where: str | None = None
+    """Filter over the items' attributes that a recommended item passes, e.g. `category != 'Gift cards'`."""
+    tail: Annotated[float, Field(ge=0.0)] = 0.0
+    """Long-tail dial: score − tail · log(1 + interactions); at 1 an item's own popularity no longer helps it."""
+    diversity: Fraction = 0.0
+    """Maximal marginal relevance: 0 ranks by score alone, 1 by unlikeness to the items above it alone."""
+    pool: Positive = 100
+    """Best candidates that diversity chooses from; at least `recommend.top_k` are read."""
+    exploration: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
+    """Share of a list, its last places, given to items drawn from the user's other candidates."""
 
 
 class GateConfig(Section):
@@ -328,8 +438,13 @@ class Config(Section):
     """Vectors to scores."""
     train: TrainConfig = TrainConfig()
     """Fine-tuning."""
+    transitions: TransitionsConfig = TransitionsConfig()
+    linear: LinearConfig = LinearConfig()
+    """What follows what."""
     recommend: RecommendConfig = RecommendConfig()
     """The lists."""
+    rerank: RerankConfig = RerankConfig()
+    """Filters and dials of the lists."""
     gate: GateConfig = GateConfig()
     """The model's exam."""
     serve: ServeConfig = ServeConfig()
@@ -355,6 +470,16 @@ class Config(Section):
             raise ValueError(
                 f"train.batch_size={self.train.batch_size} must be a multiple of train.num_workers × "
                 f"train.accumulation_steps = {parts}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _exploration_has_a_place(self) -> "Config":
+        share, top_k = self.rerank.exploration, self.recommend.top_k
+        if share and share * top_k < 1 - 1e-9:
+            needed = f"at least {math.ceil(1000 / top_k) / 1000:g}" if top_k > 1 else "lists of 2 or more"
+            raise ValueError(
+                f"rerank.exploration={share:g} gives no place of recommend.top_k={top_k}: ask for {needed}, or for 0"
             )
         return self
 

@@ -77,6 +77,40 @@ ITEM_COUNTS = pa.schema(
     ]
 )
 
+#: Time scales on which items speak for items; see `recsys.recommend.transitions` and `recsys.recommend.linear`.
+TIME_SCALES = ("lasting", "recent")
+
+#: How strongly `item` speaks for `next`, both rows of the night's catalog.
+TRANSITIONS = pa.schema(
+    [
+        pa.field("item", pa.int32(), nullable=False),
+        pa.field("next", pa.int32(), nullable=False),
+        *(pa.field(scale, pa.float32(), nullable=False) for scale in TIME_SCALES),
+    ]
+)
+
+#: For each row of the catalog, all its transitions summed up, as the first and as the second item.
+TRANSITION_TOTALS = pa.schema(
+    [pa.field(f"{scale}_{end}", pa.float64(), nullable=False) for scale in TIME_SCALES for end in ("item", "next")]
+)
+
+#: Rows of the catalog that lend to a row without interactions; see `recsys.recommend.cold`.
+LENDERS = pa.schema(
+    [
+        pa.field("lender", pa.int32(), nullable=False),
+        pa.field("item", pa.int32(), nullable=False),
+    ]
+)
+
+#: Interactions with each row of the catalog on each day since 1970.
+DAY_COUNTS = pa.schema(
+    [
+        pa.field("day", pa.int32(), nullable=False),
+        pa.field("item", pa.int32(), nullable=False),
+        pa.field("num", pa.int64(), nullable=False),
+    ]
+)
+
 
 def text_vectors(dim: int) -> pa.Schema:
     """Stored text vectors of one encoder: ``text_hash`` → ``vector`` of ``dim`` float32."""

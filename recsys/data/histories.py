@@ -36,6 +36,13 @@ def shard_of(user_ids: pa.Array | pa.ChunkedArray, num_shards: int) -> npt.NDArr
     return (hash_ids(user_ids, _SHARD_KEY) % np.uint64(num_shards)).astype(np.int32)
 
 
+def newest_events(users: npt.NDArray[np.int64], num: int) -> npt.NDArray[np.bool_]:
+    """Mask over rows [N] that stand by user, oldest first: the last `num` of each user, numbered from 0."""
+    ends = np.cumsum(np.bincount(users))
+    mask: npt.NDArray[np.bool_] = ends[users] - np.arange(len(users)) <= num
+    return mask
+
+
 def sort_interactions(interactions: pa.Table) -> tuple[pa.Table, int]:
     """Sort one shard's INTERACTIONS by user and time, and drop exact duplicates (all five columns equal).
 

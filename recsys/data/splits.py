@@ -82,6 +82,23 @@ def validation_users(user_ids: pa.Array | pa.ChunkedArray, share: float, seed: i
     return mask
 
 
+def last_moments(sorted_interactions: pa.Table) -> npt.NDArray[np.int64]:
+    """Each user's newest moment [V], µs since 1970, of the users who have older ones too."""
+    _, offsets = user_runs(sorted_interactions)
+    moments = np.asarray(pc.cast(sorted_interactions["timestamp"], pa.int64()))
+    newest, oldest = moments[offsets[1:] - 1], moments[offsets[:-1]]
+    last: npt.NDArray[np.int64] = newest[oldest < newest]
+    return last
+
+
+def active_since(sorted_interactions: pa.Table, since: dt.datetime) -> npt.NDArray[np.bool_]:
+    """Mask over rows [N] of the users whose newest event is at or after `since`, equal for all rows of a user."""
+    _, offsets = user_runs(sorted_interactions)
+    recent = np.asarray(pc.greater_equal(sorted_interactions["timestamp"], pa.scalar(since, TIMESTAMP)))
+    mask: npt.NDArray[np.bool_] = np.repeat(recent[offsets[1:] - 1], np.diff(offsets))
+    return mask
+
+
 def targets(holdout: pa.Table, seen: pa.Table, exclude_seen: bool) -> pa.Table:
     """TARGETS of each user of `holdout`, by user id: the distinct items that a list should have held.
 

@@ -20,6 +20,8 @@ from recsys.errors import InputError
 from recsys.model.features import index_items
 from recsys.model.ranker import ARCHITECTURE, Ranker, RankerSpec
 
+#: Weights of the signals, which are fitted after the ranker.
+FUSION_FILE = "fusion.json"
 MODEL_FILES = ("ranker.safetensors", "vocabulary.parquet", "model.json")
 ID_EMBEDDING = "id_embedding.weight"
 
@@ -29,6 +31,8 @@ class ModelCard:
     """What a published model says of itself, in ``model.json``."""
 
     model_id: str
+    base: str | None
+    """The model that this one continues after the gate; that one saw nothing of its night's holdout."""
     encoder_id: str
     """Digest of the text encoder whose vectors the ranker reads."""
     trained_until: str
@@ -36,8 +40,8 @@ class ModelCard:
     max_length: int
     event_kinds: list[str]
     spec: RankerSpec
-    popularity_weight: float = 0.0
-    """Weight of the log-popularity of the week before, chosen on validation."""
+    isolated: bool = False
+    """Whether the isolated pass ranked better than retrieval on validation; else it is not to be used."""
     architecture: int = ARCHITECTURE
     """Version of the network that the weights belong to."""
 

@@ -1,32 +1,31 @@
 """The user ranker: a causal transformer over item vectors, and the item vectors themselves.
 
-It knows indices and vectors only, no ids, no text and no files. After HLLM (Chen et al., 2024): an item language model
-feeds a user language model.
+It knows indices and vectors only, no ids, no text, no files and no training objective. After HLLM (Chen et al., 2024):
+an item language model feeds a user language model.
 
-Shapes: B users, L history length, I items, T text dimensions, D item dimensions, H hidden size of the decoder,
-N predicted positions.
+Shapes: B users, L history length, C candidates, I items, R rows (of the catalog), T text dimensions, D item dimensions,
+H hidden size of the decoder.
 """
 
-import json
 import math
 import warnings
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel, Qwen3Config
+from transformers import AutoConfig, AutoModel, Cache, PreTrainedModel
 
-from recsys.config import RankerConfig
-from recsys.errors import ConfigError
 from recsys.model.features import NUM_GAP_BUCKETS
-from recsys.model.losses import full_softmax
+from recsys.model.isolation import read_candidates, read_history
+
+ItemParts = Literal["both", "text", "ids"]
 
 #: Logits start as this times a cosine (an inverse temperature, as in CLIP); the scale is learned from there.
 INITIAL_SCALE = 14.0
 #: Rises whenever weights of an older ranker no longer mean the same here.
-ARCHITECTURE = 1
+ARCHITECTURE = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,87 +39,33 @@ class RankerSpec:
     decoder: dict[str, Any]
     dropout: float
     id_dropout: float
+    parts: ItemParts = "both"
+    """What an item vector is made of."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as for JSON."""
         return asdict(self)
 
 
-def decoder_config(config: RankerConfig, max_length: int) -> dict[str, Any]:
-    """The Hugging Face config of the decoder: the named model's own, or a small Qwen3 of the configured sizes."""
-    if config.model is not None:
-        try:
-            found = AutoConfig.from_pretrained(config.model, revision=config.revision, trust_remote_code=False)
-        except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"ranker.model: {config.model!r} cannot be loaded; name a local folder or a hub id that can be "
-                f"reached, or null for a small decoder: {error}"
-            ) from error
-        _require_full_attention(found, config.model, max_length)
-        return _plain(found)
-    return _plain(
-        Qwen3Config(
-            vocab_size=1,
-            hidden_size=config.hidden_size,
-            intermediate_size=2 * config.hidden_size,
-            num_hidden_layers=config.layers,
-            num_attention_heads=config.heads,
-            num_key_value_heads=config.heads,
-            head_dim=config.hidden_size // config.heads,
-            max_position_embeddings=max(2 * max_length, 64),
-            attention_dropout=config.dropout,
-            use_cache=False,
-        )
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """Histories of B users that were read once, to score candidates after them."""
 
+    states: Tensor
+    """[B, L, D] as `Ranker.hidden_states` gives them."""
+    lengths: Tensor
+    """[B] events of each user."""
+    cache: Cache
+    """Keys and values of every layer of the decoder."""
 
-def build_decoder(config: RankerConfig) -> PreTrainedModel | None:
-    """The pretrained decoder that `ranker.model` names, in float32; None where a small one starts from scratch."""
-    if config.model is None:
-        return None
-    try:
-        model: PreTrainedModel = AutoModel.from_pretrained(
-            config.model, revision=config.revision, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
-        )
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"ranker.model: the weights of {config.model!r} cannot be loaded: {error}") from error
-    _require_causal(model, config.model)
-    return model
-
-
-def _plain(config: PretrainedConfig) -> dict[str, Any]:
-    settings: dict[str, Any] = json.loads(config.to_json_string(use_diff=False))  # as `model.json` gives it back
-    settings.pop("_name_or_path", None)
-    settings.pop("transformers_version", None)
-    settings["dtype"] = "float32"  # weights are kept in it whatever the hub's files hold
-    return settings
-
-
-def _require_causal(model: PreTrainedModel, name: str) -> None:
-    """Refuse models in which an item sees the items after it: they would learn to copy what they should foretell."""
-    tokens = torch.randn(2, 2, model.config.hidden_size, generator=torch.Generator().manual_seed(0))
-    tokens[1, 0] = tokens[0, 0]
-    with torch.no_grad():
-        first = model(inputs_embeds=tokens, use_cache=False).last_hidden_state[:, 0]
-    if not torch.allclose(first[0], first[1], atol=1e-4):
-        raise ConfigError(f"ranker.model: {name!r} lets a token see later ones; name a causal decoder")
-
-
-def _require_full_attention(config: PretrainedConfig, model: str, max_length: int) -> None:
-    """Refuse decoders whose layers carry state from token to token, or see only a window."""
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    if kinds != {"full_attention"}:
-        raise ConfigError(f"ranker.model: {model!r} has layers of kind {sorted(kinds)}; only full attention works here")
-    window = getattr(config, "sliding_window", None)
-    if window is not None and window < max_length and getattr(config, "use_sliding_window", True):
-        raise ConfigError(
-            f"ranker.model: {model!r} sees the last {window} tokens; lower histories.max_length={max_length}, "
-            f"or name a decoder of full attention"
-        )
+    @property
+    def users(self) -> Tensor:
+        """[B, D] state of each user after the last event."""
+        return states_at(self.states, self.lengths - 1)
 
 
 class Ranker(nn.Module):
-    """Item vectors, user vectors and the training loss of a catalog of I items.
+    """Item vectors, user vectors and candidate scores over a catalog of I items.
 
     Item vector = normalised adapter(text vector) + gate · id embedding. The id part is there only for items with
     training interactions (``known``) and is dropped at random in training, so a new item lives on its text alone.
@@ -141,6 +86,7 @@ class Ranker(nn.Module):
         self.gate = nn.Parameter(torch.ones(spec.item_dim))
         self.gap_embedding = nn.Embedding(NUM_GAP_BUCKETS, spec.item_dim)
         self.event_embedding = nn.Embedding(spec.num_event_kinds + 1, spec.item_dim)
+        self.candidate_embedding = nn.Parameter(torch.empty(spec.item_dim))
         self.log_scale = nn.Parameter(torch.full((1,), math.log(INITIAL_SCALE)))
         settings = dict(spec.decoder)
         decoder_settings = AutoConfig.for_model(settings.pop("model_type"), **settings)
@@ -150,9 +96,12 @@ class Ranker(nn.Module):
         same = hidden_size == spec.item_dim
         self.to_decoder = nn.Identity() if same else nn.Linear(spec.item_dim, hidden_size, bias=False)
         self.from_decoder = nn.Identity() if same else nn.Linear(hidden_size, spec.item_dim, bias=False)
+        self.candidate_head = nn.Linear(hidden_size, 1, bias=False)
         self.dropout = nn.Dropout(spec.dropout)
         for embedding in (self.id_embedding, self.gap_embedding, self.event_embedding):
             nn.init.normal_(embedding.weight, std=0.02)
+        nn.init.normal_(self.candidate_embedding, std=0.02)
+        nn.init.zeros_(self.candidate_head.weight)  # untrained, candidates score as they were retrieved
 
     def add_lora(self, rank: int) -> None:
         """Freeze the decoder but for low-rank adapters of its linear layers (Hu et al., 2021)."""
@@ -190,35 +139,91 @@ class Ranker(nn.Module):
             weights[name.replace(".base_model.model.", ".").replace(".base_layer.", ".")] = whole.detach().clone()
         return weights
 
-    def item_vectors(self) -> Tensor:
-        """[I, D] vectors of the whole catalog, of length 1."""
-        text = self.text_adapter(self.text_vectors.to(self.text_adapter.weight.dtype))
-        ids = self.id_embedding(torch.arange(self.spec.num_items, device=text.device))
-        present = self.known
+    def item_vectors(self, rows: Tensor | None = None) -> Tensor:
+        """[R, D] vectors, of length 1, of these rows [R] of the catalog; None: of all of it, [I, D]."""
+        if rows is None:
+            rows, texts, known = (
+                torch.arange(self.spec.num_items, device=self.known.device),
+                self.text_vectors,
+                self.known,
+            )
+        else:
+            texts, known = self.text_vectors[rows], self.known[rows]
+        text = self.text_adapter(texts.to(self.text_adapter.weight.dtype))
+        if self.spec.parts == "ids":
+            text = torch.zeros_like(text)
+        if self.spec.parts == "text":
+            known = torch.zeros_like(known)
         if self.training and self.spec.id_dropout:
-            kept = torch.rand(self.spec.num_items, device=text.device) >= self.spec.id_dropout
-            present = present & kept
-        return F.normalize(text + self.gate * ids * present[:, None].to(text.dtype), dim=-1)
+            known = known & (torch.rand(len(rows), device=text.device) >= self.spec.id_dropout)
+        return F.normalize(text + self.gate * self.id_embedding(rows) * known[:, None].to(text.dtype), dim=-1)
 
-    def hidden_states(self, item_vectors: Tensor, items: Tensor, gaps: Tensor, events: Tensor) -> Tensor:
-        """[B, L, D] state after each event, scaled so that its product with an item vector is a logit.
+    def history_tokens(self, item_vectors: Tensor, items: Tensor, gaps: Tensor, events: Tensor) -> Tensor:
+        """[B, L, D] what is read of each event.
 
         Args:
-            item_vectors: [I, D].
-            items: [B, L] indices, padded on the right with I; padding cannot be seen from before it.
+            item_vectors: [I, D], or of those R rows of the catalog that ``items`` point into.
+            items: [B, L] indices, padded on the right with I (or R); padding cannot be seen from before it.
             gaps: [B, L] time-gap buckets.
             events: [B, L] event kinds.
         """
-        table = torch.cat([item_vectors, item_vectors.new_zeros(1, item_vectors.shape[1])])
-        tokens = F.embedding(items, table) * self.spec.item_dim**0.5
-        tokens = tokens + self.gap_embedding(gaps) + self.event_embedding(events)
-        decoded = self.decoder(inputs_embeds=self.to_decoder(self.dropout(tokens)), use_cache=False).last_hidden_state
-        return F.normalize(self.from_decoder(self.dropout(decoded)), dim=-1) * self.log_scale.exp()
+        tokens: Tensor = (
+            self._item_tokens(item_vectors, items) + self.gap_embedding(gaps) + self.event_embedding(events)
+        )
+        return tokens
+
+    def hidden_states(self, tokens: Tensor) -> Tensor:
+        """[B, L, D] state after each of the tokens [B, L, D]; times an item vector it is the retrieval logit."""
+        return self._leave(self.decoder(inputs_embeds=self._enter(tokens), use_cache=False).last_hidden_state)
+
+    def user_vectors(self, item_vectors: Tensor, items: Tensor, gaps: Tensor, events: Tensor) -> Tensor:
+        """[B, D] state of each user after the last event; arguments as in `history_tokens`."""
+        states = self.hidden_states(self.history_tokens(item_vectors, items, gaps, events))
+        return states_at(states, history_lengths(items, len(item_vectors)) - 1)
+
+    def read(self, tokens: Tensor, lengths: Tensor) -> History:
+        """Read histories for `score_candidates`.
+
+        Args:
+            tokens: [B, L, D] of `history_tokens`.
+            lengths: [B] events of each history; what comes after them is not seen.
+        """
+        decoded, cache = read_history(self.decoder, self._enter(tokens))
+        return History(states=self._leave(decoded), lengths=lengths, cache=cache)
+
+    def score_candidates(self, item_vectors: Tensor, history: History, candidates: Tensor) -> Tensor:
+        """Retrieval logit + what the isolated pass makes of each candidate; neither depends on the others.
+
+        Args:
+            item_vectors: [I, D], or of the R rows that the history was made of.
+            history: Of B users.
+            candidates: [B, C] indices, padded with I (or R).
+
+        Returns:
+            [B, C] float32 logits; −inf for padding.
+        """
+        if not candidates.shape[1]:
+            return torch.zeros(candidates.shape, device=candidates.device)
+        padding = candidates >= len(item_vectors)
+        tokens = self._item_tokens(item_vectors, candidates) + self.candidate_embedding
+        decoded = read_candidates(self.decoder, history.cache, self._enter(tokens), history.lengths)
+        beyond: Tensor = self.candidate_head(self.dropout(decoded)).squeeze(-1).float()
+        vectors = F.embedding(candidates.masked_fill(padding, 0), item_vectors)
+        retrieval = torch.einsum("bd,bcd->bc", history.users.float(), vectors.float())
+        return (retrieval + beyond).masked_fill(padding, -torch.inf)
+
+    def candidate_logits(
+        self, item_vectors: Tensor, items: Tensor, gaps: Tensor, events: Tensor, candidates: Tensor
+    ) -> Tensor:
+        """[B, C] float32 logits of each user's candidates, as `read` and `score_candidates` give them in one go."""
+        tokens = self.history_tokens(item_vectors, items, gaps, events)
+        history = self.read(tokens, history_lengths(items, len(item_vectors)))
+        return self.score_candidates(item_vectors, history, candidates)
 
     def forward(
-        self, items: Tensor, gaps: Tensor, events: Tensor, targets: Tensor | None = None
+        self, items: Tensor, gaps: Tensor, events: Tensor, candidates: Tensor | None = None
     ) -> Tensor | tuple[Tensor, Tensor]:
-        """The training loss, or the vectors of users and items where there are no targets.
+        """Vectors of users and items, or the candidates' logits where there are candidates.
 
         Both go through here since a sharded model (ZeRO-3) gathers its weights around `forward`.
 
@@ -226,22 +231,35 @@ class Ranker(nn.Module):
             items: [B, L] history, padded on the right with I.
             gaps: [B, L].
             events: [B, L].
-            targets: [B, L] item that came next at each position, −1 for none; None to encode.
+            candidates: [B, C] padded with I.
 
         Returns:
-            Scalar loss, or ([B, D] user vectors at the last event, [I, D] item vectors).
+            ([B, D] user vectors at the last event, [I, D] item vectors), or [B, C] logits.
         """
         item_vectors = self.item_vectors()
-        states = self.hidden_states(item_vectors, items, gaps, events)
-        if targets is not None:
-            wanted = targets >= 0
-            return full_softmax(states[wanted], item_vectors, targets[wanted])
-        return self._last(states, items), item_vectors
+        if candidates is not None:
+            return self.candidate_logits(item_vectors, items, gaps, events, candidates)
+        return self.user_vectors(item_vectors, items, gaps, events), item_vectors
 
-    def user_vectors(self, item_vectors: Tensor, items: Tensor, gaps: Tensor, events: Tensor) -> Tensor:
-        """[B, D] state of each user after the last event; arguments as in `hidden_states`."""
-        return self._last(self.hidden_states(item_vectors, items, gaps, events), items)
+    def _item_tokens(self, item_vectors: Tensor, items: Tensor) -> Tensor:
+        padding = items >= len(item_vectors)
+        scale = math.sqrt(self.spec.item_dim)
+        return (F.embedding(items.masked_fill(padding, 0), item_vectors) * scale).masked_fill(padding[..., None], 0.0)
 
-    def _last(self, states: Tensor, items: Tensor) -> Tensor:
-        last = (items < self.spec.num_items).sum(dim=1).clamp(min=1) - 1
-        return states[torch.arange(len(items), device=items.device), last]
+    def _enter(self, tokens: Tensor) -> Tensor:
+        entered: Tensor = self.to_decoder(self.dropout(tokens))
+        return entered
+
+    def _leave(self, decoded: Tensor) -> Tensor:
+        return F.normalize(self.from_decoder(self.dropout(decoded)), dim=-1) * self.log_scale.exp()
+
+
+def history_lengths(items: Tensor, num_items: int) -> Tensor:
+    """[B] events of each history [B, L] that is padded on the right; an item that was masked inside it counts."""
+    places = torch.arange(1, items.shape[1] + 1, device=items.device)
+    return (places * (items < num_items)).amax(dim=1)
+
+
+def states_at(states: Tensor, positions: Tensor) -> Tensor:
+    """[B, D] the states [B, L, D] at these positions [B]; −1, of an empty history, is taken as 0."""
+    return states[torch.arange(len(states), device=states.device), positions.clamp(min=0)]

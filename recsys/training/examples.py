@@ -4,29 +4,77 @@ Shapes: W windows, L history length. A window holds up to L + 1 consecutive even
 the last L are predicted. Every event but a user's first is predicted exactly once.
 """
 
+import datetime as dt
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys.config import TrainConfig
 from recsys.model.features import gap_buckets, index_events, index_items, seconds_between
+from recsys.schema import TIMESTAMP
 
 IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float32]
 
 
 def windows_schema(length: int) -> pa.Schema:
-    """Columns of a table of windows; padded with −1 (items) and 0 (gaps, events)."""
+    """Columns of a table of windows; padded with −1 (items) and 0 (gaps, events, weights).
+
+    ``weights`` are of the targets: the first is that of the second item.
+    """
     return pa.schema(
         [
             pa.field("items", pa.list_(pa.int32(), length + 1), nullable=False),
             pa.field("gaps", pa.list_(pa.int32(), length), nullable=False),
             pa.field("events", pa.list_(pa.int32(), length), nullable=False),
+            pa.field("weights", pa.list_(pa.float32(), length), nullable=False),
         ]
     )
 
 
+def target_weights(interactions: pa.Table, train: TrainConfig, until: dt.datetime) -> FloatArray:
+    """[N] what each event counts for as a target: its own weight × that of its kind × its recency.
+
+    Args:
+        interactions: INTERACTIONS.
+        train: `event_weights`; `recency_half_life_days`, each of which before ``until`` halves the weight.
+        until: The cutoff: no event is later.
+    """
+    weights: npt.NDArray[np.float64] = interactions["weight"].to_numpy().astype(np.float64)
+    if train.event_weights is not None:
+        kinds = pa.array(list(train.event_weights), pa.string())
+        of_kind = np.array([*train.event_weights.values(), 1.0])  # the last is for kinds that are not named
+        weights *= of_kind[index_items(interactions["event"], kinds)]
+    if train.recency_half_life_days is not None:
+        micros = pc.cast(interactions["timestamp"], pa.int64()).to_numpy()
+        days = (until.timestamp() - micros / 1e6) / 86_400
+        weights *= 0.5 ** (np.maximum(days, 0.0) / train.recency_half_life_days)
+    return weights.astype(np.float32)
+
+
+def only_since(weights: FloatArray, interactions: pa.Table, since: dt.datetime) -> FloatArray:
+    """[N] the weights, 0 for events before ``since``: these are read and not learned."""
+    recent = pc.greater_equal(interactions["timestamp"], pa.scalar(since, TIMESTAMP))
+    return np.where(np.asarray(recent), weights, np.float32(0))
+
+
+def with_weight(windows: pa.Table) -> pa.Table:
+    """Those of the windows from which anything is learned."""
+    length = windows.schema.field("weights").type.list_size
+    weights = windows["weights"].combine_chunks().flatten().to_numpy()
+    return windows.filter(pa.array(weights.reshape(-1, length).any(axis=1)))
+
+
 def build_windows(
-    interactions: pa.Table, item_ids: pa.Array, event_kinds: pa.Array, length: int, max_events: int
+    interactions: pa.Table,
+    item_ids: pa.Array,
+    event_kinds: pa.Array,
+    length: int,
+    max_events: int,
+    weights: FloatArray | None = None,
 ) -> pa.Table:
     """Cut each user's newest ``max_events`` events into windows, the newest window full and the oldest short.
 
@@ -36,6 +84,7 @@ def build_windows(
         event_kinds: Kinds of events in the order of their indices.
         length: L.
         max_events: Newest events of a user that are used.
+        weights: [N] of `target_weights`; None: 1 for every event.
 
     Returns:
         Table of `windows_schema`, by user, newest window first.
@@ -62,11 +111,14 @@ def build_windows(
         return np.full((len(unique), width), padding, dtype=np.int64)
 
     item_grid, gap_grid, event_grid = grid(length + 1, -1), grid(length, 0), grid(length, 0)
+    weight_grid = np.zeros((len(unique), length), dtype=np.float32)
     item_grid[row, slot] = items[target - 1]
     item_grid[row, slot + 1] = items[target]
     gap_grid[row, slot] = np.where(slot == 0, 0, gaps[target - 1])
     event_grid[row, slot] = kinds[target - 1]
-    columns = [_fixed_lists(values) for values in (item_grid, gap_grid, event_grid)]
+    weight_grid[row, slot] = 1.0 if weights is None else weights[target]
+    columns = [_fixed_lists(values.astype(np.int32)) for values in (item_grid, gap_grid, event_grid)]
+    columns.append(_fixed_lists(weight_grid))
     return pa.Table.from_arrays(columns, schema=schema)
 
 
@@ -91,5 +143,5 @@ def _positions(user_ids: pa.ChunkedArray) -> tuple[IntArray, IntArray, IntArray]
     return codes, np.arange(len(codes)) - starts[codes], counts[codes]
 
 
-def _fixed_lists(values: IntArray) -> pa.Array:
-    return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1).astype(np.int32)), values.shape[1])
+def _fixed_lists(values: npt.NDArray[Any]) -> pa.Array:
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])

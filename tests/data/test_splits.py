@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 
 from recsys.data.histories import shard_of, sort_interactions
 from recsys.data.splits import (
+    active_since,
     cutoff_for,
     hold_out_last,
     hold_out_last_moment,
+    last_moments,
     split_by_time,
     split_last_event,
     targets,
@@ -157,3 +159,23 @@ def test_what_is_kept_from_training_is_later_than_what_is_learned(rows):
 
 def by_user_of(split):
     return by_user(split.train), by_user(split.holdout)
+
+
+@given(ROWS)
+def test_last_moments_are_those_that_can_be_held_out(rows):
+    table = interactions(rows)
+    found = last_moments(table)
+    assert found.dtype == np.int64
+    times = [[row["timestamp"] for row in events] for events in by_user(table).values()]
+    assert found.tolist() == [int(max(own).timestamp() * 1e6) for own in times if min(own) < max(own)]
+    held_out = by_user(hold_out_last_moment(table, np.ones(len(table), dtype=bool)).holdout)
+    assert len(found) == len(held_out)
+
+
+@given(ROWS, st.integers(-1, 11))
+def test_who_is_active_since_then_is_so_with_all_rows(rows, hour):
+    table, since = interactions(rows), START + dt.timedelta(hours=hour)
+    mask = active_since(table, since)
+    assert mask.dtype == np.bool_
+    active = {user for user, events in by_user(table).items() if events[-1]["timestamp"] >= since}
+    assert mask.tolist() == [row["user_id"] in active for row in table.to_pylist()]

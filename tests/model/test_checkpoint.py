@@ -26,7 +26,8 @@ from recsys.model.checkpoint import (
     remap_items,
     save_ranker,
 )
-from recsys.model.ranker import Ranker, RankerSpec, decoder_config
+from recsys.model.decoder import decoder_config
+from recsys.model.ranker import Ranker, RankerSpec
 
 IDS = [f"i{number}" for number in range(8)]
 TEXT_DIM = 5
@@ -61,6 +62,7 @@ def ranker() -> Ranker:
 def card(ranker: Ranker) -> ModelCard:
     return ModelCard(
         model_id="ranker-2026-11-22-0123456789ab",
+        base=None,
         encoder_id="e" * 64,
         trained_until="2026-11-22T00:00:00+00:00",
         max_length=4,

@@ -1,4 +1,4 @@
-"""The ranker: what a state may see, what an item is made of, and which decoders it takes.
+"""The ranker: what a state may see, what an item is made of, and the decoders inside it.
 
 Shapes: B users, L history length, I items, D item dimensions.
 """
@@ -11,10 +11,11 @@ import torch
 import transformers
 from torch import Tensor
 
-from recsys.config import RankerConfig
-from recsys.errors import ConfigError
+from recsys.config import RankerConfig, TrainConfig
+from recsys.model.decoder import build_decoder, decoder_config
 from recsys.model.features import NUM_GAP_BUCKETS
-from recsys.model.ranker import Ranker, RankerSpec, build_decoder, decoder_config
+from recsys.model.objective import Objective, TrainableRanker
+from recsys.model.ranker import Ranker, RankerSpec
 
 NUM_ITEMS, TEXT_DIM, NUM_KINDS = 12, 6, 2
 SMALL = RankerConfig(hidden_size=8, layers=2, heads=2, dropout=0.0, id_dropout=0.0)
@@ -39,7 +40,9 @@ DECODERS = {
 Histories = tuple[Tensor, Tensor, Tensor]
 
 
-def make_ranker(config: RankerConfig = SMALL, seed: int = 0, num_known: int = 9, num_items: int = NUM_ITEMS) -> Ranker:
+def make_ranker(
+    config: RankerConfig = SMALL, seed: int = 0, num_known: int = 9, num_items: int = NUM_ITEMS
+) -> TrainableRanker:
     """A ranker in evaluation mode, whose last items are unknown; its text vectors do not depend on the seed."""
     texts = torch.randn(num_items, TEXT_DIM, generator=torch.Generator().manual_seed(99))
     spec = RankerSpec(
@@ -53,7 +56,10 @@ def make_ranker(config: RankerConfig = SMALL, seed: int = 0, num_known: int = 9,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        ranker = Ranker(spec, texts, torch.arange(num_items) < num_known, build_decoder(config))
+        counts = (torch.arange(num_items) < num_known).long()
+        ranker = TrainableRanker(
+            spec, texts, counts, Objective.of(TrainConfig(), exclude_seen=True), build_decoder(config)
+        )
         torch.nn.init.normal_(ranker.id_embedding.weight)  # else an id would hardly show beside a text
     return ranker.eval()
 
@@ -104,7 +110,10 @@ def test_a_later_event_changes_no_earlier_state(place: int) -> None:
         grid[:, place] = (grid[:, place] + 1) % top
     with torch.no_grad():
         vectors = ranker.item_vectors()
-        before, after = ranker.hidden_states(vectors, *histories), ranker.hidden_states(vectors, *changed)
+        before, after = (
+            ranker.hidden_states(ranker.history_tokens(vectors, *histories)),
+            ranker.hidden_states(ranker.history_tokens(vectors, *changed)),
+        )
     torch.testing.assert_close(before[:, :place], after[:, :place], atol=1e-5, rtol=0)
     assert ((before[:, place:] - after[:, place:]).abs().amax(dim=2) > 1e-3).all()
 
@@ -137,7 +146,7 @@ def test_user_vectors_are_the_states_of_the_last_event() -> None:
     ranker, histories = make_ranker(), pad(draw(4, 3), 6)
     with torch.no_grad():
         vectors = ranker.item_vectors()
-        states = ranker.hidden_states(vectors, *histories)
+        states = ranker.hidden_states(ranker.history_tokens(vectors, *histories))
         users = ranker.user_vectors(vectors, *histories)
     torch.testing.assert_close(users, states[:, 2])
     torch.testing.assert_close(users.norm(dim=1), ranker.log_scale.exp().expand(4))
@@ -184,34 +193,6 @@ def test_ids_are_dropped_in_training_only() -> None:
     assert 0.4 < dropped[:390].float().mean() < 0.6
 
 
-# --- training
-
-
-def test_a_few_sequences_are_learned_by_heart() -> None:
-    ranker = make_ranker(SMALL.model_copy(update={"hidden_size": 16}), num_known=NUM_ITEMS).train()
-    items, gaps, events = draw(20, 6, seed=3)
-    optimizer = torch.optim.AdamW(ranker.parameters(), lr=2e-2)
-    losses = []
-    for _ in range(120):
-        loss = ranker(items[:, :-1], gaps[:, :-1], events[:, :-1], items[:, 1:])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    assert losses[0] > 2
-    assert losses[-1] < 0.2
-
-
-def test_only_wanted_positions_count_in_the_loss() -> None:
-    ranker, (items, gaps, events) = make_ranker(), draw(3, 5)
-    targets = torch.tensor([[1, 2, 3, 4, 5], [6, 7, -1, -1, -1], [8, -1, -1, -1, -1]])
-    with torch.no_grad():
-        vectors = ranker.item_vectors()
-        logits = ranker.hidden_states(vectors, items, gaps, events) @ vectors.T
-        expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-1)
-        torch.testing.assert_close(ranker(items, gaps, events, targets), expected)
-
-
 # --- decoders of the hub
 
 
@@ -231,12 +212,12 @@ def test_decoders_of_the_hub_work(hub_model: str) -> None:
     changed = histories[0].clone()
     changed[:, 3] = (changed[:, 3] + 1) % NUM_ITEMS
     with torch.no_grad():
-        before = ranker.hidden_states(items, *histories)
-        after = ranker.hidden_states(items, changed, *histories[1:])
+        before = ranker.hidden_states(ranker.history_tokens(items, *histories))
+        after = ranker.hidden_states(ranker.history_tokens(items, changed, *histories[1:]))
     torch.testing.assert_close(before[:, :3], after[:, :3], atol=1e-5, rtol=0)
-    loss = ranker.train()(*histories, histories[0])
-    loss.backward()
-    assert all(parameter.grad is not None for parameter in ranker.parameters())
+    ranker.train()(*histories, targets=histories[0]).backward()
+    candidates_only = {"candidate_embedding", "candidate_head.weight"}
+    assert {name for name, parameter in ranker.named_parameters() if parameter.grad is None} == candidates_only
 
 
 def test_what_was_pretrained_is_built_again_from_its_card(hub_model: str) -> None:
@@ -246,38 +227,6 @@ def test_what_was_pretrained_is_built_again_from_its_card(hub_model: str) -> Non
     again.load_state_dict(trained.state_dict())
     histories = draw(3, 5)
     assert all(torch.equal(*pair) for pair in zip(encode(trained, histories), encode(again, histories), strict=True))
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        transformers.Qwen3NextConfig(**SIZES),
-        transformers.Qwen3Config(**SIZES, layer_types=["sliding_attention", "full_attention"], sliding_window=4),
-        transformers.MistralConfig(**SIZES, sliding_window=7),
-    ],
-    ids=["linear attention", "sliding layers", "window shorter than a history"],
-)
-def test_decoders_that_do_not_see_the_whole_history_are_refused(config: Any, tmp_path: Path) -> None:
-    config.save_pretrained(tmp_path)
-    with pytest.raises(ConfigError, match=r"ranker\.model.*full attention"):
-        decoder_config(SMALL.model_copy(update={"model": str(tmp_path)}), max_length=8)
-
-
-def test_models_that_see_what_comes_after_are_refused(tmp_path: Path) -> None:
-    sizes = {name: SIZES[name] for name in ("vocab_size", "hidden_size", "intermediate_size", "num_attention_heads")}
-    model = save(transformers.BertConfig(**sizes, num_hidden_layers=1), torch.float32, tmp_path)
-    with pytest.raises(ConfigError, match=r"ranker\.model.*causal"):
-        build_decoder(SMALL.model_copy(update={"model": model}))
-
-
-def test_a_model_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    config = SMALL.model_copy(update={"model": str(tmp_path)})
-    with pytest.raises(ConfigError, match=r"ranker\.model"):
-        decoder_config(config, 8)
-    transformers.LlamaConfig(**SIZES).save_pretrained(tmp_path)
-    assert decoder_config(config, 8)["hidden_size"] == 16
-    with pytest.raises(ConfigError, match=r"ranker\.model: the weights"):
-        build_decoder(config)
 
 
 def test_the_small_decoder_has_the_configured_sizes() -> None:
@@ -306,7 +255,7 @@ def test_adapters_train_alone_and_merge_into_a_plain_ranker(hub_model: str) -> N
     optimizer = torch.optim.AdamW([p for p in ranker.parameters() if p.requires_grad], lr=0.05)
     for _ in range(3):
         optimizer.zero_grad()
-        ranker.train()(*histories, histories[0]).backward()
+        ranker.train()(*histories, targets=histories[0]).backward()
         optimizer.step()
 
     weights = ranker.whole_weights()

@@ -10,10 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recsys.config import TrainConfig
 from recsys.data.histories import build_histories
 from recsys.model.features import encode_histories, gap_buckets
 from recsys.schema import INTERACTIONS
-from recsys.training.examples import build_windows, windows_schema, with_first_target
+from recsys.training.examples import (
+    build_windows,
+    only_since,
+    target_weights,
+    windows_schema,
+    with_first_target,
+    with_weight,
+)
 
 ITEMS = pa.array([f"i{number}" for number in range(6)])
 KINDS = pa.array(["view", "buy"])
@@ -52,6 +60,7 @@ def reference(users: list[list[Event]], length: int, max_events: int) -> list[di
                     "items": [item for item, _, _ in window] + [-1] * padding,
                     "gaps": gaps + [0] * padding,
                     "events": [kinds.index(kind) for _, _, kind in window[:-1]] + [0] * padding,
+                    "weights": [1.0 + gap % 7 for _, gap, _ in window[1:]] + [0.0] * padding,
                 }
             )
             end = start + 1
@@ -60,9 +69,14 @@ def reference(users: list[list[Event]], length: int, max_events: int) -> list[di
 
 @given(shops, st.integers(1, 5), st.integers(1, 12))
 def test_windows_equal_the_plain_way(users: list[list[Event]], length: int, max_events: int) -> None:
-    windows = build_windows(as_table(users), ITEMS, KINDS, length, max_events)
+    weights = np.array([1.0 + gap % 7 for user in users for _, gap, _ in user], dtype=np.float32)
+    windows = build_windows(as_table(users), ITEMS, KINDS, length, max_events, weights)
     assert windows.schema == windows_schema(length)
     assert windows.to_pylist() == reference(users, length, max_events)
+    even = build_windows(as_table(users), ITEMS, KINDS, length, max_events)
+    assert even.drop_columns("weights").equals(windows.drop_columns("weights"))
+    targets = [[float(item >= 0) for item in row[1:]] for row in even["items"].to_pylist()]
+    assert even["weights"].to_pylist() == targets
 
 
 @given(shops, st.integers(1, 5), st.integers(1, 12))
@@ -124,6 +138,30 @@ def test_a_newest_window_is_the_history_it_is_asked_with(users: list[list[Event]
         assert window["events"] == batch.events[row].tolist()
 
 
+def weigh(rows: list[tuple[str, float, float]], **train: object) -> list[float]:
+    """Weights of events of these kinds, days before the cutoff and own weights."""
+    until = EPOCH + dt.timedelta(days=100)
+    records = [
+        {"user_id": "u", "item_id": "i0", "timestamp": until - dt.timedelta(days=age), "event": kind, "weight": own}
+        for kind, age, own in rows
+    ]
+    table = pa.Table.from_pylist(records, schema=INTERACTIONS)
+    weights = target_weights(table, TrainConfig(**train), until)  # type: ignore[arg-type]
+    assert weights.dtype == np.float32
+    return [float(weight) for weight in weights]
+
+
+def test_a_target_weighs_what_its_event_its_kind_and_its_age_say() -> None:
+    rows = [("view", 0.0, 1.0), ("buy", 10.0, 1.0), ("buy", 20.0, 3.0), ("?", 5.0, 0.0), ("return", 1.0, 2.0)]
+    assert weigh(rows) == [1, 1, 3, 0, 2]
+    kinds = {"buy": 4.0, "return": 0.0, "never seen": 9.0}
+    assert weigh(rows, event_weights=kinds) == [1, 4, 12, 0, 0]
+    assert weigh(rows, recency_half_life_days=10.0) == pytest.approx([1, 0.5, 0.75, 0, 2 * 0.5**0.1])
+    both = weigh(rows, event_weights=kinds, recency_half_life_days=10.0)
+    assert both == pytest.approx([1, 2, 3, 0, 0])
+    assert weigh([], event_weights=kinds, recency_half_life_days=10.0) == []
+
+
 def test_an_item_outside_the_catalog_is_a_defect() -> None:
     table = as_table([[(0, 0, "view"), (1, 0, "view")]])
     with pytest.raises(AssertionError, match="outside the catalog"):
@@ -150,3 +188,13 @@ def test_validation_reads_what_is_learned_and_looks_for_the_first_kept_event() -
         ("c", "i2"),
     ]
     assert len(with_first_target(learned, kept.slice(0, 0))) == 0
+
+
+@given(shops, st.integers(1, 5), st.integers(0, 200_000))
+def test_old_targets_are_read_and_not_learned(users: list[list[Event]], length: int, seconds: int) -> None:
+    table, since = as_table(users), EPOCH + dt.timedelta(seconds=seconds)
+    weights = only_since(np.ones(len(table), dtype=np.float32), table, since)
+    assert (weights > 0).tolist() == [moment >= since for moment in table["timestamp"].to_pylist()]
+    windows = build_windows(table, ITEMS, KINDS, length, 12, weights)
+    learned = with_weight(windows)
+    assert learned.to_pylist() == [window for window in windows.to_pylist() if any(window["weights"])]

@@ -1,24 +1,24 @@
-"""The loop with a plain PyTorch engine: loss falls, and validation ranks as lists do.
+"""The loop with a plain PyTorch engine: the losses fall.
 
 Shapes: B windows, L history length, I items, D dimensions.
 """
 
 import logging
-import math
 from typing import Any
 
 import pyarrow as pa
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from recsys.config import RankerConfig
-from recsys.model.ranker import Ranker, RankerSpec, decoder_config
+from recsys.config import RankerConfig, TrainConfig
+from recsys.model.decoder import decoder_config
+from recsys.model.objective import Objective, TrainableRanker
+from recsys.model.ranker import RankerSpec
 from recsys.training import loop
 from recsys.training.examples import windows_schema
-from recsys.training.loop import WindowBatch, fit_prior_weight, train_epoch, validate
+from recsys.training.loop import WindowBatch, draw_positions, train_epoch
+from recsys.training.validation import validate, validate_isolated
 
 NUM_ITEMS, LENGTH = 8, 3
 CPU = torch.device("cpu")
@@ -33,8 +33,8 @@ class PlainEngine:
         self.model, self.accumulation_steps, self.micro_steps = model, accumulation_steps, 0
         self.optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate)
 
-    def __call__(self, *tensors: Tensor) -> Any:
-        return self.model(*tensors)
+    def __call__(self, *tensors: Tensor, **named: Tensor | bool) -> Any:
+        return self.model(*tensors, **named)
 
     def backward(self, loss: Tensor) -> None:
         (loss / self.accumulation_steps).backward()
@@ -53,25 +53,13 @@ class PlainEngine:
         self.model.eval()
 
 
-class Fixed(nn.Module):
-    """A ranker that gives each window the logits written down for its last item: users are rows, items axes."""
-
-    def __init__(self, logits: Tensor):
-        super().__init__()
-        self.logits, self.modes, self.weight = logits, list[bool](), nn.Parameter(torch.zeros(1))
-
-    def forward(self, items: Tensor, *_: Tensor) -> tuple[Tensor, Tensor]:
-        self.modes.append(self.training or torch.is_grad_enabled())
-        last = (items < self.logits.shape[1]).sum(dim=1) - 1
-        return self.logits[items.gather(1, last[:, None]).squeeze(1)], torch.eye(self.logits.shape[1])
-
-
 def windows(rows: list[list[int]], length: int = LENGTH) -> pa.Table:
     """Windows of these items, padded as `build_windows` pads."""
     table = {
         "items": [row + [-1] * (length + 1 - len(row)) for row in rows],
         "gaps": [[0] * length for _ in rows],
         "events": [[1] * (len(row) - 1) + [0] * (length + 1 - len(row)) for row in rows],
+        "weights": [[1.0] * (len(row) - 1) + [0.0] * (length + 1 - len(row)) for row in rows],
     }
     return pa.table(table, schema=windows_schema(length))
 
@@ -81,7 +69,7 @@ def batches(rows: list[list[int]], size: int) -> list[WindowBatch]:
     return [WindowBatch.of(table.slice(start, size), NUM_ITEMS, CPU) for start in range(0, len(rows), size)]
 
 
-def make_engine(**settings: Any) -> PlainEngine:
+def make_engine(train: dict[str, Any] | None = None, **settings: Any) -> PlainEngine:
     config = RankerConfig(hidden_size=16, layers=1, heads=2, dropout=0.0, id_dropout=0.0)
     spec = RankerSpec(
         num_items=NUM_ITEMS,
@@ -94,7 +82,8 @@ def make_engine(**settings: Any) -> PlainEngine:
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        ranker = Ranker(spec, torch.randn(NUM_ITEMS, 4), torch.ones(NUM_ITEMS, dtype=torch.bool))
+        counts, objective = torch.ones(NUM_ITEMS, dtype=torch.int64), Objective.of(TrainConfig(**(train or {})), True)
+        ranker = TrainableRanker(spec, torch.randn(NUM_ITEMS, 4), counts, objective)
     return PlainEngine(ranker, **settings)
 
 
@@ -107,7 +96,9 @@ def test_windows_become_histories_and_targets() -> None:
     assert batch.items.tolist() == [[3, 4, 5], [7, 8, 8]]
     assert batch.targets.tolist() == [[4, 5, 6], [1, -1, -1]]
     assert batch.events.tolist() == [[1, 1, 1], [1, 0, 0]]
+    assert batch.weights.tolist() == [[1, 1, 1], [1, 0, 0]]
     assert {grid.dtype for grid in (batch.items, batch.gaps, batch.events, batch.targets)} == {torch.int64}
+    assert batch.weights.dtype == torch.float32
 
 
 @pytest.mark.parametrize("accumulation_steps", [1, 2])
@@ -128,7 +119,7 @@ def test_training_lowers_the_loss_and_raises_validation(accumulation_steps: int)
 def test_the_mean_loss_is_over_windows() -> None:
     engine = make_engine(learning_rate=0.0)
     data = batches(ROUND, 3)
-    losses = [engine(batch.items, batch.gaps, batch.events, batch.targets).item() for batch in data]
+    losses = [engine(batch.items, batch.gaps, batch.events, targets=batch.targets).item() for batch in data]
     expected = sum(loss * len(batch.items) for loss, batch in zip(losses, data, strict=True)) / len(ROUND)
     assert train_epoch(engine, data, "epoch 1")["loss"] == pytest.approx(expected, abs=1e-5)
 
@@ -149,56 +140,61 @@ def test_an_epoch_without_windows_is_no_trouble() -> None:
     assert validate(engine, [], NUM_ITEMS, exclude_history=True) == 0
 
 
-def ndcg(logits: list[float], row: list[int], exclude_history: bool, k: int) -> float:
-    """NDCG@k of one window, the list written out: best score first, equals by index."""
-    wanted, history = row[-1], set(row[:-1]) if exclude_history else set()
-    ranked = sorted(range(len(logits)), key=lambda item: (-logits[item], item))
-    place = [item for item in ranked if item == wanted or item not in history].index(wanted) + 1
-    return 1 / math.log2(place + 1) if place <= k else 0.0
+def test_weights_say_what_is_learned() -> None:
+    """Of two windows that contradict each other, the one that weighs nothing is not learned."""
+    rows = [[0, 1], [0, 2]]
+    weights = pa.array([[1.0, 0, 0], [0.0, 0, 0]], pa.list_(pa.float32(), LENGTH))
+    table = windows(rows).set_column(3, windows_schema(LENGTH).field("weights"), weights)
+    data = [WindowBatch.of(table, NUM_ITEMS, CPU)]
+    engine = make_engine()
+    for _ in range(30):
+        train_epoch(engine, data, "epoch")
+    engine.eval()
+    with torch.no_grad():
+        users, items = engine(data[0].items, data[0].gaps, data[0].events)
+    assert ((users @ items.T).softmax(dim=1)[0, :3] > 0.5).tolist() == [False, True, False]
 
 
-@given(
-    st.lists(st.lists(st.integers(0, NUM_ITEMS - 1), min_size=2, max_size=LENGTH + 1), min_size=1, max_size=9),
-    st.lists(st.lists(st.integers(-3, 3), min_size=NUM_ITEMS, max_size=NUM_ITEMS), min_size=NUM_ITEMS,
-             max_size=NUM_ITEMS),
-    st.booleans(),
-    st.integers(1, 10),
-    st.integers(1, 4),
-)  # fmt: skip
-def test_validation_equals_the_plain_way(
-    rows: list[list[int]], table: list[list[int]], exclude_history: bool, k: int, size: int
-) -> None:
-    model = Fixed(torch.tensor(table, dtype=torch.float32))
-    found = validate(PlainEngine(model), batches(rows, size), NUM_ITEMS, exclude_history, k)
-    values = [ndcg([float(value) for value in table[row[-2]]], row, exclude_history, k) for row in rows]
-    assert found == pytest.approx(sum(values) / len(values), abs=1e-6)
-    assert not any(model.modes)
+def test_the_listwise_phase_trains_the_isolated_pass() -> None:
+    """Its loss falls, its head learns, and it ranks as well as retrieval; the first phase leaves it as it is."""
+    engine = make_engine()
+    data = batches(ROUND, 4)
+    head = engine.model.get_parameter("candidate_head.weight")
+    train_epoch(engine, data, "epoch")
+    assert not head.any()
+    torch.manual_seed(0)
+    figures = [train_epoch(engine, data, "epoch", listwise=True) for _ in range(60)]
+    assert figures[-1]["loss"] < 0.2 < 1 < figures[0]["loss"]
+    assert head.any()
+    assert validate_isolated(engine, data, NUM_ITEMS, True, num_candidates=4, k=1) == (1, 1)
 
 
-def test_blocks_of_users_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = Fixed(torch.randn(NUM_ITEMS, NUM_ITEMS, generator=torch.Generator().manual_seed(0)))
-    rows = [[number % 8, (3 * number + 1) % 8] for number in range(11)]
-    whole = validate(PlainEngine(model), batches(rows, 11), NUM_ITEMS, exclude_history=False)
-    monkeypatch.setattr(loop, "USER_BLOCK", 3)
-    assert validate(PlainEngine(model), batches(rows, 11), NUM_ITEMS, exclude_history=False) == whole
-    assert 0 < whole < 1
+def test_positions_are_drawn_evenly_from_the_targets_that_count() -> None:
+    targets = torch.tensor([[4, 5, 6], [1, -1, -1], [2, 3, -1], [4, 5, 6], [7, 8, -1]]).repeat(1000, 1)
+    weights = torch.tensor([[1.0, 1, 1], [1, 0, 0], [1, 1, 0], [0, 5, 0.1], [0, 0, 0]]).repeat(1000, 1)
+    torch.manual_seed(0)
+    drawn = draw_positions(targets, weights)
+    counts = torch.stack([torch.bincount(drawn[row::5], minlength=3) for row in range(5)])
+    expected = torch.tensor([[1000 / 3] * 3, [1000, 0, 0], [500, 500, 0], [0, 500, 500], [500, 500, 0]])
+    torch.testing.assert_close(counts.float(), expected, atol=60, rtol=0)
+    assert (counts > 0).equal(expected > 0)
+    torch.manual_seed(0)
+    assert torch.equal(draw_positions(targets, weights), drawn)
 
 
-@pytest.mark.parametrize("value", [math.nan, 0.0])
-def test_a_model_that_fell_apart_does_not_look_good(value: float) -> None:
-    """No number and nothing but equals: neither may put the wanted item first."""
-    model = Fixed(torch.full((NUM_ITEMS, NUM_ITEMS), value))
-    assert validate(PlainEngine(model), batches([[0, 7]], 1), NUM_ITEMS, exclude_history=False, k=NUM_ITEMS - 1) == 0
-
-
-def test_the_weight_of_a_prior_is_the_likeliest() -> None:
-    """With equal logits and targets drawn as exp(prior) says, the weight is 1; with targets drawn evenly it is 0."""
-    model = Fixed(torch.zeros(NUM_ITEMS, NUM_ITEMS))
-    counts = [1, 2, 4, 8, 1, 1, 1, 1][:NUM_ITEMS]
-    prior = torch.log(torch.tensor(counts, dtype=torch.float32))
-    drawn = batches([[0, item] for item, count in enumerate(counts) for _ in range(count)], 50)
-    even = batches([[0, item] for item in range(NUM_ITEMS)], 50)
-    engine, weights = PlainEngine(model), (0.0, 0.5, 1.0, 1.5)
-    assert fit_prior_weight(engine, drawn, NUM_ITEMS, False, prior, weights) == 1.0
-    assert fit_prior_weight(engine, even, NUM_ITEMS, False, prior, weights) == 0.0
-    assert fit_prior_weight(engine, [], NUM_ITEMS, False, prior, weights) == 0.0
+@pytest.mark.parametrize("listwise", [False, True])
+def test_an_adversarial_pass_is_learned_beside_the_plain_one(listwise: bool) -> None:
+    """Two micro-batches a step, as DeepSpeed is told; the pushed pass weighs in, and the loss falls all the same."""
+    engine = make_engine({"adversarial": 2.0}, accumulation_steps=2)
+    plain = make_engine()
+    data = batches(ROUND, 4)
+    torch.manual_seed(0)
+    figures = [train_epoch(engine, data, "epoch", listwise=listwise, adversarial=True) for _ in range(60)]
+    torch.manual_seed(0)
+    for _ in range(60):
+        train_epoch(plain, data, "epoch", listwise=listwise)
+    assert engine.micro_steps == 2 * plain.micro_steps
+    assert figures[-1]["loss"] < 0.3 < 1 < figures[0]["loss"]
+    assert validate(engine, data, NUM_ITEMS, exclude_history=True, k=1) == 1
+    gates = [each.model.get_parameter("text_adapter.weight") for each in (engine, plain)]
+    assert (gates[0] - gates[1]).abs().max() > 1e-3

@@ -1,0 +1,66 @@
+"""Candidates beside a history: each attends to the history and to itself, never to another candidate.
+
+It knows decoders and token vectors, no items. The history is read once and its keys and values are kept; candidates
+attend to them, all at the position after the last event, so that a candidate's state cannot depend on its neighbours,
+on their order or on their number (as in Phoenix, the ranker of X's published algorithm).
+
+Shapes: B users, L history length, C candidates, H hidden size of the decoder.
+"""
+
+import torch
+from torch import Tensor, nn
+from transformers import Cache, DynamicCache
+
+#: Candidates read at once. A block attends to L + block keys, all but its own hidden by the mask: the mask, and what is
+#: computed in vain, grow with it.
+CANDIDATE_BLOCK = 128
+
+
+def read_history(decoder: nn.Module, tokens: Tensor) -> tuple[Tensor, Cache]:
+    """Decode histories and keep their keys and values.
+
+    Args:
+        decoder: A causal full-attention decoder of Hugging Face.
+        tokens: [B, L, H], padded on the right.
+
+    Returns:
+        [B, L, H] states, and the cache for `read_candidates`.
+    """
+    cache = DynamicCache()
+    states: Tensor = decoder(inputs_embeds=tokens, past_key_values=cache, use_cache=True).last_hidden_state
+    return states, cache
+
+
+def read_candidates(decoder: nn.Module, cache: Cache, tokens: Tensor, lengths: Tensor) -> Tensor:
+    """Decode candidates after histories that were read before; gradients flow into both.
+
+    Args:
+        decoder: The one that filled the cache.
+        cache: Of B histories; the same after the call as before.
+        tokens: [B, C, H].
+        lengths: [B] events of each history that candidates see; also the candidates' position.
+
+    Returns:
+        [B, C, H] states.
+    """
+    num_read = cache.get_seq_length()
+    hidden = torch.finfo(tokens.dtype).min
+    later = torch.arange(num_read, device=tokens.device) >= lengths[:, None]
+    history_mask = torch.zeros(later.shape, dtype=tokens.dtype, device=tokens.device).masked_fill(later, hidden)
+    states = []
+    for block in torch.split(tokens, CANDIDATE_BLOCK, dim=1):
+        num_users, size, _ = block.shape
+        own_mask = torch.full((size, size), hidden, dtype=tokens.dtype, device=tokens.device).fill_diagonal_(0.0)
+        mask = torch.cat(
+            [history_mask[:, None].expand(-1, size, -1), own_mask.expand(num_users, -1, -1)], dim=2
+        )  # [B, size, L + size], added to the attention's logits
+        decoded = decoder(
+            inputs_embeds=block,
+            attention_mask=mask[:, None],
+            position_ids=lengths[:, None].expand(-1, size),
+            past_key_values=cache,
+            use_cache=True,
+        )
+        cache.crop(-size)  # forget the block: the next one must not see it
+        states.append(decoded.last_hidden_state)
+    return torch.cat(states, dim=1)

@@ -1,0 +1,209 @@
+"""What the ranker is trained for: a loss over windows of histories, in one forward pass.
+
+It knows the ranker and the losses, no optimiser and no engine.
+
+Shapes: B windows, L history length, C candidates, D item dimensions, I items, R those of them that a step looks at.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from recsys.config import TrainConfig
+from recsys.model.losses import full_softmax, listwise_softmax, sampled_softmax
+from recsys.model.ranker import History, Ranker, RankerSpec
+from recsys.model.sampling import draw_sample
+
+#: One in so many listwise candidates is drawn at random; the others are the hardest.
+RANDOM_SHARE = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """The dials of the loss; see the fields of `TrainConfig` of the same names."""
+
+    full_softmax_items: int
+    negatives: int
+    logq_strength: float
+    label_smoothing: float
+    listwise_candidates: int
+    adversarial: float
+    exclude_seen: bool
+    """Whether lists leave out what was seen: then nothing of it is a candidate in training either."""
+
+    @classmethod
+    def of(cls, train: TrainConfig, exclude_seen: bool) -> "Objective":
+        """The dials of a config."""
+        return cls(
+            full_softmax_items=train.full_softmax_items,
+            negatives=train.negatives,
+            logq_strength=train.logq_strength,
+            label_smoothing=train.label_smoothing,
+            listwise_candidates=train.listwise_candidates,
+            adversarial=train.adversarial,
+            exclude_seen=exclude_seen,
+        )
+
+
+class TrainableRanker(Ranker):
+    """A ranker whose `forward` answers the training loss where there are targets.
+
+    The loss goes through `forward` since a sharded model (ZeRO-3) gathers its weights around it.
+    """
+
+    counts: Tensor
+
+    def __init__(
+        self,
+        spec: RankerSpec,
+        text_vectors: Tensor,
+        counts: Tensor,
+        objective: Objective,
+        decoder: PreTrainedModel | None = None,
+    ):
+        """As `Ranker`; ``counts`` [I] int64 are each item's training interactions, without any it is not known."""
+        super().__init__(spec, text_vectors, counts > 0, decoder)
+        self.objective = objective
+        self.register_buffer("counts", counts, persistent=False)
+        self._watched: Tensor | None = None
+
+    def forward(
+        self,
+        items: Tensor,
+        gaps: Tensor,
+        events: Tensor,
+        candidates: Tensor | None = None,
+        *,
+        targets: Tensor | None = None,
+        weights: Tensor | None = None,
+        positions: Tensor | None = None,
+        perturbed: bool = False,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """The training loss, or what `Ranker.forward` answers where there are no targets.
+
+        Args:
+            items: [B, L] history, padded on the right with I.
+            gaps: [B, L].
+            events: [B, L].
+            candidates: See `Ranker.forward`.
+            targets: [B, L] item that came next at each position, −1 for none.
+            weights: [B, L] what each target counts for; None: all alike.
+            positions: [B] the position of each window whose target is to be told from hard candidates too; None: the
+                softmax over all positions is the whole loss.
+            perturbed: Push the tokens as the gradient of the loss before says, which must have been of the same batch.
+
+        Returns:
+            Scalar loss, or see `Ranker.forward`.
+        """
+        if targets is None:
+            return super().forward(items, gaps, events, candidates)
+        log_q: Tensor | None = None
+        if self.spec.num_items > self.objective.full_softmax_items:
+            sample = draw_sample(items, targets, self.counts, self.objective.negatives)
+            items, targets, log_q = sample.items, sample.targets, sample.log_q
+            item_vectors = self.item_vectors(sample.rows)
+        else:
+            item_vectors = self.item_vectors()
+        tokens = self.history_tokens(item_vectors, items, gaps, events)
+        if self.objective.adversarial:
+            tokens = self._push(tokens) if perturbed else self._watch(tokens)
+        if positions is None:
+            return self._softmax(self.hidden_states(tokens), item_vectors, targets, weights, log_q)
+        history = self.read(tokens, positions + 1)
+        loss = self._softmax(history.states, item_vectors, targets, weights, log_q)
+        return loss + self._listwise(history, item_vectors, items, targets, weights, log_q)
+
+    def _watch(self, tokens: Tensor) -> Tensor:
+        """The tokens, whose gradient is kept for `_push`."""
+        if tokens.requires_grad:
+            tokens.retain_grad()
+        self._watched = tokens
+        return tokens
+
+    def _push(self, tokens: Tensor) -> Tensor:
+        """Tokens [B, L, D] + ε · g / |g|, g the gradient of a window's tokens (fast gradient, Miyato et al., 2017)."""
+        assert self._watched is not None, "a perturbed pass must come after the backward pass of a plain one"
+        assert self._watched.grad is not None, "a perturbed pass must come after the backward pass of a plain one"
+        gradient, self._watched = self._watched.grad.float(), None
+        length: Tensor = gradient.flatten(1).norm(dim=1).clamp(min=torch.finfo(torch.float32).tiny)
+        return tokens + (self.objective.adversarial * gradient / length[:, None, None]).to(tokens.dtype)
+
+    def _softmax(
+        self, states: Tensor, item_vectors: Tensor, targets: Tensor, weights: Tensor | None, log_q: Tensor | None
+    ) -> Tensor:
+        """Every target against the R items at hand."""
+        wanted = targets >= 0
+        hidden, rows = states[wanted], targets[wanted]
+        own = None if weights is None else weights[wanted]
+        smoothing = self.objective.label_smoothing
+        if log_q is None:
+            return full_softmax(hidden, item_vectors, rows, weights=own, label_smoothing=smoothing)
+        strength = self.objective.logq_strength
+        return sampled_softmax(hidden, item_vectors, rows, log_q, strength, weights=own, label_smoothing=smoothing)
+
+    def _listwise(
+        self,
+        history: History,
+        item_vectors: Tensor,
+        items: Tensor,
+        targets: Tensor,
+        weights: Tensor | None,
+        log_q: Tensor | None,
+    ) -> Tensor:
+        """The target after each history against the hardest candidates and a few random ones, by the isolated pass."""
+        last = history.lengths[:, None] - 1
+        wanted = targets.gather(1, last)
+        assert (wanted >= 0).all(), "a position without a target"
+        excluded = wanted
+        if self.objective.exclude_seen:
+            later = torch.arange(items.shape[1], device=items.device) > last
+            excluded = torch.cat([wanted, items.masked_fill(later, len(item_vectors))], dim=1)
+        others, correction = self._others(history.users, item_vectors, excluded, log_q)
+        logits = self.score_candidates(item_vectors, history, torch.cat([wanted, others], dim=1))
+        return listwise_softmax(
+            logits + F.pad(correction, (1, 0)),
+            torch.zeros(len(items), dtype=torch.int64, device=items.device),
+            weights=None if weights is None else weights.gather(1, last).squeeze(1),
+            label_smoothing=self.objective.label_smoothing,
+        )
+
+    @torch.no_grad()
+    def _others(
+        self, users: Tensor, item_vectors: Tensor, excluded: Tensor, log_q: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Candidates [B, C] beside the target, padded with R, and what their logits are to be raised by.
+
+        The random ones stand for all that are not among the hardest, as in a sampled softmax. Otherwise an item beyond
+        these would hardly ever be met but as a target, and the isolated pass would learn to put it above them.
+        """
+        num_items = len(item_vectors)
+        num_random = max(self.objective.listwise_candidates // RANDOM_SHARE, 1)
+        hard = hardest(
+            users.float() @ item_vectors.float().T, excluded, self.objective.listwise_candidates - num_random
+        )
+        random = torch.randint(num_items, (len(users), num_random), device=users.device)
+        # a random one may be of the hardest, or excluded
+        others = without_repeats(torch.cat([excluded, hard, random], dim=1), num_items)[:, excluded.shape[1] :]
+        correction = torch.zeros(others.shape, device=users.device)
+        correction[:, -num_random:] = math.log(num_items / num_random)
+        if log_q is not None:
+            correction -= self.objective.logq_strength * F.pad(log_q, (0, 1))[others]
+        return others, correction
+
+
+def hardest(logits: Tensor, excluded: Tensor, num: int) -> Tensor:
+    """[B, ≤ num] columns of the largest logits [B, R], but for those in ``excluded`` [B, X]; R where none is left."""
+    num_items = logits.shape[1]
+    open_logits = F.pad(logits, (0, 1)).scatter(1, excluded, -torch.inf)[:, :-1]  # column R takes the padding
+    best = open_logits.topk(min(num, num_items), dim=1)
+    return best.indices.masked_fill(best.values == -torch.inf, num_items)
+
+
+def without_repeats(candidates: Tensor, padding: int) -> Tensor:
+    """[B, C] candidates with padding in the place of every one that stands further left already."""
+    repeated = (candidates[:, :, None] == candidates[:, None, :]).tril(-1).any(dim=2)
+    return candidates.masked_fill(repeated, padding)

@@ -1,0 +1,107 @@
+"""Changed copies of training windows: cropped, masked or reordered (Xie et al., 2022, CL4SRec); it knows no model.
+
+Shapes: B windows, L history length, I items. A window of n targets holds n + 1 events: its items, then its last target.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from recsys.config import Augmentation
+from recsys.training.loop import WindowBatch
+
+
+def augment(
+    batch: WindowBatch,
+    num_items: int,
+    kinds: Sequence[Augmentation],
+    probability: float,
+    share: float,
+    generator: torch.Generator,
+) -> WindowBatch:
+    """Change each window with this probability, in one way of these kinds drawn at random.
+
+    Args:
+        batch: Windows as they are.
+        num_items: I.
+        kinds: Ways of changing, at least one.
+        probability: Of a window to be changed.
+        share: Of a window's events that are cut away, hidden or put in another order.
+        generator: On the CPU.
+    """
+    num_windows = len(batch.items)
+    changed = torch.rand(num_windows, generator=generator) < probability
+    way = torch.randint(len(kinds), (num_windows,), generator=generator)
+    ways: dict[Augmentation, Callable[[], WindowBatch]] = {
+        "crop": lambda: crop(batch, num_items, share, generator),
+        "mask": lambda: mask(batch, num_items, share, generator),
+        "reorder": lambda: reorder(batch, share, generator),
+    }
+    augmented = batch
+    for number, kind in enumerate(kinds):
+        chosen = (changed & (way == number)).to(batch.items.device)
+        augmented = _where(chosen, ways[kind](), augmented)
+    return augmented
+
+
+def crop(batch: WindowBatch, num_items: int, share: float, generator: torch.Generator) -> WindowBatch:
+    """Keep a random stretch of consecutive events: (1 − share) of the targets, at least one."""
+    counts, places = _counts_and_places(batch)
+    kept = torch.ceil(counts * (1 - share)).long().clamp(min=1)
+    start = (_rand(counts.shape, generator, counts.device) * (counts - kept + 1)).long()
+    index = (places + start).clamp(max=places.shape[1] - 1)
+    beyond = places >= kept
+    gaps = batch.gaps.gather(1, index).masked_fill(beyond, 0)
+    gaps[:, 0] = 0  # nothing comes before the first event of a window
+    return WindowBatch(
+        items=batch.items.gather(1, index).masked_fill(beyond, num_items),
+        gaps=gaps,
+        events=batch.events.gather(1, index).masked_fill(beyond, 0),
+        targets=batch.targets.gather(1, index).masked_fill(beyond, -1),
+        weights=batch.weights.gather(1, index).masked_fill(beyond, 0.0),
+    )
+
+
+def mask(batch: WindowBatch, num_items: int, share: float, generator: torch.Generator) -> WindowBatch:
+    """Hide the item of each event with a probability of ``share``; what it was is still to be foretold."""
+    hidden = _rand(batch.items.shape, generator, batch.items.device) < share
+    return replace(batch, items=batch.items.masked_fill(hidden, num_items))
+
+
+def reorder(batch: WindowBatch, share: float, generator: torch.Generator) -> WindowBatch:
+    """Shuffle a random stretch of ``share`` of the events; the first and the last event stay, and so do the moments.
+
+    Targets move with their items: each is still the item that comes next.
+    """
+    counts, places = _counts_and_places(batch)
+    length = (counts * share).long().minimum(counts - 1).clamp(min=0)
+    start = 1 + (_rand(counts.shape, generator, counts.device) * (counts - length)).long()
+    inside = (places >= start) & (places < start + length)
+    keys = torch.where(inside, start + _rand(places.shape, generator, places.device) * (length - 0.5), places.double())
+    order = keys.argsort(dim=1)  # of the items
+    order_of_targets = torch.cat([order[:, 1:] - 1, places[:, -1:]], dim=1)  # a target is the next item
+    return WindowBatch(
+        items=batch.items.gather(1, order),
+        gaps=batch.gaps,
+        events=batch.events.gather(1, order),
+        targets=batch.targets.gather(1, order_of_targets),
+        weights=batch.weights.gather(1, order_of_targets),
+    )
+
+
+def _counts_and_places(batch: WindowBatch) -> tuple[Tensor, Tensor]:
+    """[B, 1] targets of each window, which come first, and [B, L] the places 0 … L − 1."""
+    places = torch.arange(batch.items.shape[1], device=batch.items.device).expand_as(batch.items)
+    return (batch.targets >= 0).sum(dim=1, keepdim=True), places
+
+
+def _rand(shape: torch.Size, generator: torch.Generator, device: torch.device) -> Tensor:
+    return torch.rand(shape, generator=generator, dtype=torch.float64).to(device)
+
+
+def _where(chosen: Tensor, changed: WindowBatch, batch: WindowBatch) -> WindowBatch:
+    names = ("items", "gaps", "events", "targets", "weights")
+    columns = {name: torch.where(chosen[:, None], getattr(changed, name), getattr(batch, name)) for name in names}
+    return WindowBatch(**columns)

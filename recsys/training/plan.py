@@ -1,0 +1,117 @@
+"""How long training goes on and at which learning rate, told from the settings and the number of windows alone.
+
+A training is a row of phases. Each but the first begins from the best epoch so far, with a cosine of its own.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from recsys.config import TrainConfig
+from recsys.training.deepspeed import micro_batch_size
+
+#: `softmax`: all windows; `recent`: the newest targets alone; `listwise`: all windows and the isolated pass too;
+#: `refit`: after the gate, with nothing held out.
+Phase = Literal["softmax", "recent", "listwise", "refit"]
+
+#: Epochs that `train.min_steps` are cut into at most: on few windows an epoch passes over them more than once, since
+#: validating after every few steps would take longer than the steps.
+EPOCHS_OF_MIN_STEPS = 20
+#: Learning rate with which a phase begins, as a share of the peak: the one before it ended near zero.
+RATES: dict[Phase, float] = {"softmax": 1.0, "recent": 0.5, "listwise": 0.3, "refit": 0.5}
+#: Steps of a phase over the newest targets, as a share of `train.min_steps`, however few they are.
+RECENT_SHARE = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhasePlan:
+    """One phase of a training."""
+
+    name: Phase
+    epochs: int
+    """Each epoch is validated and checkpointed."""
+    passes: int
+    """Passes over the windows in an epoch."""
+    first_step: int
+    """Optimiser steps before it, if no phase was cut short."""
+    steps: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The most that a training does; early stopping may end the first phase sooner."""
+
+    phases: tuple[PhasePlan, ...]
+    warmup_steps: int
+    """Optimiser steps of the first phase in which the learning rate rises."""
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all phases."""
+        return sum(phase.epochs for phase in self.phases)
+
+    def phase(self, name: Phase) -> PhasePlan:
+        """The phase of this name."""
+        return next(phase for phase in self.phases if phase.name == name)
+
+    def rate(self, step: int) -> float:
+        """Share of the peak learning rate at the step of this number, from 0: a rise, and a cosine for each phase."""
+        if step < self.warmup_steps:
+            return RATES[self.phases[0].name] * (step + 1) / self.warmup_steps
+        phase = [phase for phase in self.phases if phase.first_step <= step][-1]
+        begun = max(phase.first_step, self.warmup_steps if phase is self.phases[0] else 0)
+        length = phase.first_step + phase.steps - begun
+        share = (step - begun) / max(length, 1)
+        return RATES[phase.name] * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
+
+
+def plan_training(train: TrainConfig, num_windows: int, num_recent: int) -> Plan:
+    """Epochs and steps such that at least `train.min_steps` optimiser steps, and `train.epochs` passes, can be taken.
+
+    Args:
+        train: Our settings.
+        num_windows: Training windows of all workers.
+        num_recent: Those of them with a target of the newest days.
+    """
+    per_pass = _steps_per_pass(train, num_windows)
+    passes = max(math.ceil(train.min_steps / EPOCHS_OF_MIN_STEPS / per_pass), 1)
+    epochs = math.ceil(max(train.epochs, math.ceil(train.min_steps / per_pass)) / passes)
+    wanted: list[tuple[Phase, int, int, int]] = [("softmax", epochs, passes, num_windows)]
+    if num_recent >= train.num_workers:
+        wanted.append(("recent", train.recent_epochs, _recent_passes(train, num_recent), num_recent))
+    wanted.append(("listwise", train.listwise_epochs, passes, num_windows))
+    phases = _phases(train, wanted)
+    return Plan(phases=phases, warmup_steps=int(train.warmup * phases[0].steps))
+
+
+def plan_refit(train: TrainConfig, num_recent: int) -> Plan:
+    """The short continuation with nothing held out, of as many steps as the phase over the newest targets has."""
+    phases = _phases(train, [("refit", max(train.recent_epochs, 1), _recent_passes(train, num_recent), num_recent)])
+    return Plan(phases=phases, warmup_steps=0)
+
+
+def _recent_passes(train: TrainConfig, num_recent: int) -> int:
+    steps = RECENT_SHARE * train.min_steps / max(train.recent_epochs, 1)
+    return max(math.ceil(steps / _steps_per_pass(train, num_recent)), 1)
+
+
+def _phases(train: TrainConfig, wanted: list[tuple[Phase, int, int, int]]) -> tuple[PhasePlan, ...]:
+    """DeepSpeed carries an accumulation that is not full into the next epoch: steps are counted over all phases."""
+    phases: list[PhasePlan] = []
+    micro_steps = steps = 0
+    for name, epochs, passes, num_windows in wanted:
+        if not epochs:
+            continue
+        micro_steps += epochs * passes * _micro_steps(train, num_windows)
+        until = max(micro_steps // train.accumulation_steps, steps + (not phases))
+        phases.append(PhasePlan(name=name, epochs=epochs, passes=passes, first_step=steps, steps=until - steps))
+        steps = until
+    return tuple(phases)
+
+
+def _micro_steps(train: TrainConfig, num_windows: int) -> int:
+    return max(math.ceil((num_windows // train.num_workers) / micro_batch_size(train)), 1)
+
+
+def _steps_per_pass(train: TrainConfig, num_windows: int) -> float:
+    return _micro_steps(train, num_windows) / train.accumulation_steps

@@ -1,0 +1,109 @@
+"""How well a ranker in training finds the targets that were kept from it; it knows no Ray and no files.
+
+Shapes: B windows, b of them at a time, L history length, C candidates, I items.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+
+from recsys.training.loop import Engine, WindowBatch
+
+#: Users whose scores of all items are held at once.
+USER_BLOCK = 64
+
+
+def validate(
+    engine: Engine, batches: Iterable[WindowBatch], num_items: int, exclude_history: bool, k: int = 10
+) -> float:
+    """NDCG@k of each window's last target among all items, averaged over windows.
+
+    Args:
+        engine: The ranker.
+        batches: One window a user; its last target is what is looked for.
+        num_items: I.
+        exclude_history: Rank the items of the window last, as lists leave out what was seen.
+        k: Cut of the list.
+    """
+    ranks = [
+        _ranks(_without_history(logits, wanted, history), wanted).cpu()
+        for _, logits, wanted, history in _last_targets(engine, batches, num_items, exclude_history)
+    ]
+    return _ndcg(ranks, k)
+
+
+def validate_isolated(
+    engine: Engine,
+    batches: Iterable[WindowBatch],
+    num_items: int,
+    exclude_history: bool,
+    num_candidates: int,
+    k: int = 10,
+) -> tuple[float, float]:
+    """NDCG@k of retrieval, as `validate` gives it, and of its best candidates in the order of the isolated pass.
+
+    Args:
+        engine: The ranker.
+        batches: As in `validate`.
+        num_items: I.
+        exclude_history: As in `validate`.
+        num_candidates: C; a target that is not among them has no rank.
+        k: Cut of the list.
+    """
+    retrieved, isolated = [], []
+    for batch, logits, wanted, history in _last_targets(engine, batches, num_items, exclude_history):
+        open_logits = _without_history(logits, wanted, history)
+        retrieved.append(_ranks(open_logits, wanted).cpu())
+        best = open_logits.topk(min(num_candidates, num_items), dim=1)
+        candidates = best.indices.masked_fill(best.values == -torch.inf, num_items).sort(dim=1).values
+        with torch.no_grad():
+            scores = engine(batch.items, batch.gaps, batch.events, candidates)
+        columns = (candidates == wanted[:, None]).int().argmax(dim=1)
+        there = (candidates == wanted[:, None]).any(dim=1)
+        isolated.append(torch.where(there, _ranks(scores, columns), num_items + 1).cpu())
+    return _ndcg(retrieved, k), _ndcg(isolated, k)
+
+
+def _last_targets(
+    engine: Engine, batches: Iterable[WindowBatch], num_items: int, exclude_history: bool
+) -> Iterator[tuple[WindowBatch, Tensor, Tensor, Tensor]]:
+    """(windows, logits [b, I], wanted [b], history [b, L] padded with I), a few users at a time.
+
+    Training mode is left off.
+    """
+    engine.eval()
+    for batch in batches:
+        with torch.no_grad():
+            users, item_vectors = engine(batch.items, batch.gaps, batch.events)
+        for start in range(0, len(users), USER_BLOCK):
+            block = batch.rows(start, start + USER_BLOCK)
+            last = (block.targets >= 0).sum(dim=1, keepdim=True) - 1
+            wanted = block.targets.gather(1, last).squeeze(1)
+            history = block.items if exclude_history else torch.full_like(block.items, num_items)
+            yield block, users[start : start + USER_BLOCK].float() @ item_vectors.float().T, wanted, history
+
+
+def _ranks(logits: Tensor, wanted: Tensor) -> Tensor:
+    """[B] rank (1 = best) of the column ``wanted`` [B] among the logits [B, I] of each row.
+
+    Equals rank by index, as in lists, and what is no number ranks last: a model that fell apart must not look good.
+    """
+    own = logits.gather(1, wanted[:, None])
+    before = torch.arange(logits.shape[1], device=logits.device) < wanted[:, None]
+    return (~(logits <= own) | ((logits == own) & before)).sum(dim=1) + 1
+
+
+def _without_history(logits: Tensor, wanted: Tensor, history: Tensor) -> Tensor:
+    """Logits [B, I] with −inf for the items of the history, but for the wanted one: a repeat is a fair target."""
+    padded = torch.cat([logits, logits.new_zeros(len(logits), 1)], dim=1)  # column I takes the padding of the history
+    padded.scatter_(1, history, -torch.inf)
+    return padded[:, :-1].scatter(1, wanted[:, None], logits.gather(1, wanted[:, None]))
+
+
+def _ndcg(ranks: list[Tensor], k: int) -> float:
+    """Mean of 1 / log₂(1 + rank) for ranks up to k, else 0; 0 without any."""
+    if not ranks:
+        return 0.0
+    rank = torch.cat(ranks)
+    return float(torch.where(rank <= k, 1 / torch.log2(rank + 1.0), 0.0).mean())

@@ -1,0 +1,83 @@
+"""Progress: which phase is next, also after a restart, and which epoch counts as the best."""
+
+import json
+from dataclasses import asdict
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recsys.config import TrainConfig
+from recsys.training.plan import Plan, plan_training
+from recsys.training.progress import ISOLATED, RETRIEVAL, Progress, isolated_is_better, recent_helped, score
+
+
+def plan(epochs: int, recent_epochs: int, listwise_epochs: int) -> Plan:
+    train = TrainConfig(epochs=epochs, recent_epochs=recent_epochs, listwise_epochs=listwise_epochs, min_steps=0)
+    return plan_training(train, 1000, 500)
+
+
+def run(progress: Progress, todo: Plan, patience: int, scores: list[float]) -> list[str]:
+    """Phases of the epochs until the end; each epoch takes the next score."""
+    phases = []
+    while phase := progress.next_phase(todo, patience):
+        value = scores[len(progress.history) % len(scores)]
+        progress.history.append({RETRIEVAL: value} | ({ISOLATED: value} if phase == "listwise" else {}))
+        progress.phases.append(phase)
+        phases.append(phase)
+    return phases
+
+
+scores = st.lists(st.floats(0, 1), min_size=1, max_size=12)
+epoch_counts = st.tuples(st.integers(1, 6), st.integers(0, 3), st.integers(0, 3))
+
+
+@given(epoch_counts, st.integers(1, 4), scores)
+def test_softmax_comes_first_and_later_phases_come_whole(
+    epochs: tuple[int, int, int], patience: int, values: list[float]
+) -> None:
+    phases = run(Progress(), plan(*epochs), patience, values)
+    num_softmax = phases.count("softmax")
+    assert phases == ["softmax"] * num_softmax + ["recent"] * epochs[1] + ["listwise"] * epochs[2]
+    assert min(epochs[0], patience + 1) <= num_softmax <= epochs[0]
+
+
+@given(epoch_counts, st.integers(1, 4), scores, st.integers(0, 10))
+def test_a_restart_changes_nothing(epochs: tuple[int, int, int], patience: int, values: list[float], cut: int) -> None:
+    whole, todo = Progress(), plan(*epochs)
+    phases = run(whole, todo, patience, values)
+    before = Progress(history=whole.history[:cut], phases=whole.phases[:cut])
+    again = Progress(**json.loads(json.dumps(asdict(before))))
+    assert run(again, todo, patience, values) == phases[cut:]
+    assert again == whole
+
+
+def test_a_phase_begins_once_and_the_first_from_nothing() -> None:
+    progress = Progress()
+    assert not progress.begins("softmax")
+    progress.phases.append("softmax")
+    assert progress.begins("recent")
+    progress.phases.append("recent")
+    assert not progress.begins("recent")
+    assert progress.begins("listwise")
+
+
+def test_patience_is_counted_from_the_best_epoch() -> None:
+    todo = plan(10, 0, 0)
+    progress = Progress()
+    assert progress.epochs_without_gain == 0
+    assert len(run(progress, todo, 2, [0.1, 0.3, 0.2, 0.3, 0.5])) == 4  # an equal is no gain
+    assert progress.epochs_without_gain == 2
+
+
+def test_an_epoch_is_worth_the_better_of_its_two_rankings() -> None:
+    assert score({RETRIEVAL: 0.2}) == score({RETRIEVAL: 0.2, ISOLATED: 0.1}) == 0.2
+    assert score({RETRIEVAL: 0.2, ISOLATED: 0.3}) == 0.3
+    better = [isolated_is_better({RETRIEVAL: 0.2} | other) for other in ({}, {ISOLATED: 0.2}, {ISOLATED: 0.21})]
+    assert better == [False, False, True]
+
+
+def test_recent_targets_helped_where_retrieval_rose_above_all_before() -> None:
+    history = [{RETRIEVAL: 0.1}, {RETRIEVAL: 0.3}, {RETRIEVAL: 0.2}, {RETRIEVAL: 0.5, ISOLATED: 0.6}]
+    assert not recent_helped(history, ["softmax", "softmax", "recent", "listwise"])
+    assert recent_helped(history, ["softmax", "recent", "recent", "listwise"])
+    assert not recent_helped(history, ["softmax", "softmax", "listwise", "listwise"])
