@@ -1,9 +1,13 @@
 """From histories to ranked lists: the one path that the night and the live service share.
 
-It knows loaded models and Arrow tables, no files, no shards and no Ray. Shapes: B users, I items, K list length.
+It knows loaded models and Arrow tables, no files, no shards and no Ray. Shapes: B users, C candidates, D dimensions, I
+items, K list length, S signals.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,69 +17,117 @@ import torch
 from torch import Tensor
 
 from recsys.config import RecommendConfig
-from recsys.model.features import encode_histories, index_items
+from recsys.model.features import HistoryBatch, encode_histories, index_items
 from recsys.model.ranker import Ranker
+from recsys.recommend.explain import EXPLORATION, NAMES, contributions, explain, reasons
+from recsys.recommend.fusion import Fusion
+from recsys.recommend.profiles import Profiles
+from recsys.recommend.rerank import RerankCounts, Reranker
 from recsys.recommend.retrieve import Excluded, retrieve
+from recsys.recommend.signals import SIGNALS, Beside, Follow, inner_products, measure_signals, union_of_candidates
 from recsys.schema import RECOMMENDATIONS
+
+#: Users who go through together: few enough that a CPU finds their matrices in its cache, or enough for a GPU.
+CPU_USERS, GPU_USERS = 64, 1024
+#: Most cells of a users × items matrix: transitions and what is left out are dense for these users.
+DENSE_CELLS = 2**22
+
+
+_Part = TypeVar("_Part")
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """A ranker over one night's catalog, ready to score."""
+    """A model over one night's catalog, ready to score."""
 
     ranker: Ranker
     item_ids: pa.Array
     """[I] sorted."""
+    titles: pa.Array
+    """[I] what people call the items; reasons name them."""
     event_kinds: pa.Array
     max_length: int
+    isolated: bool
+    """Whether the candidates go through the ranker's isolated pass."""
     item_vectors: Tensor
-    """[I, D] what histories are made of."""
-    available: Tensor
-    """[A] int64 catalog index of the items that may be recommended."""
-    candidate_vectors: Tensor
-    """[A, D + 1] their vectors, and their prior: a user's vector gets a 1 there."""
+    """[I, D]."""
+    retrievable: npt.NDArray[np.int64]
+    """[A] catalog indices of what may be recommended."""
+    retrievable_vectors: Tensor
+    """[A, D]."""
+    beside: Beside
+    fusion: Fusion
+    reranker: Reranker
+    now: float
+    """Microseconds since 1970 at which the lists are made; recency is measured from there."""
 
     @classmethod
     def build(
         cls,
+        *,
         ranker: Ranker,
         item_ids: pa.Array,
-        available: pa.Array,
+        titles: pa.Array,
         event_kinds: list[str],
         max_length: int,
-        prior: Tensor | None = None,
+        isolated: bool,
+        beside: Beside,
+        fusion: Fusion,
+        reranker: Reranker,
+        now: float,
     ) -> "Snapshot":
-        """Compute the item vectors once.
-
-        Args:
-            ranker: In evaluation mode, over ``item_ids``.
-            item_ids: [I] sorted.
-            available: [I] bool.
-            event_kinds: Kinds the ranker was trained on.
-            max_length: Events of a history that are read.
-            prior: [I] float32 added to the logits, as `popularity_prior` gives; None: zeros.
-        """
-        rows = torch.from_numpy(np.flatnonzero(available.to_numpy(zero_copy_only=False)))
+        """Compute the item vectors once; the ranker must be in evaluation mode, over ``item_ids``."""
+        rows = np.flatnonzero(beside.recommendable)
         with torch.inference_mode():
             vectors = ranker.item_vectors()
-            priors = vectors.new_zeros(len(vectors)) if prior is None else prior.to(vectors.device)
-            scored = torch.cat([vectors.float(), priors[:, None].float()], dim=1)
         return cls(
             ranker=ranker,
             item_ids=item_ids,
+            titles=titles,
             event_kinds=pa.array(event_kinds, pa.string()),
             max_length=max_length,
+            isolated=isolated,
             item_vectors=vectors,
-            available=rows,
-            candidate_vectors=scored[rows.to(vectors.device)],
+            retrievable=rows,
+            retrievable_vectors=vectors.float()[torch.from_numpy(rows).to(vectors.device)],
+            beside=beside,
+            fusion=fusion,
+            reranker=reranker,
+            now=now,
         )
 
+    def at_moments(self, popularity: npt.NDArray[np.float32]) -> "Snapshot":
+        """The same with the popularity [G, I] of several moments."""
+        return replace(self, beside=replace(self.beside, popularity=popularity))
 
-def recommend_batch(snapshot: Snapshot, histories: pa.Table, config: RecommendConfig) -> pa.Table:
-    """The lists of B users.
 
-    The score is log P(item | user), where P ∝ exp(user · item + prior) over every item that may be recommended; ties
-    break by item_id.
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """Candidates of B users and what speaks for each."""
+
+    items: npt.NDArray[np.int64]
+    """[B, C] catalog indices, −1 for none."""
+    signals: npt.NDArray[np.float32]
+    """[B, C, S]."""
+    profiles: Profiles
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recommended:
+    """RECOMMENDATIONS of a batch, and what re-ranking did."""
+
+    lists: pa.Table
+    contributions: npt.NDArray[np.float32]
+    """[N, S] for each row of the lists, what each signal lifts the item above the user's other candidates, in nats."""
+    counts: RerankCounts
+
+
+def recommend_batch(snapshot: Snapshot, histories: pa.Table, config: RecommendConfig) -> Recommended:
+    """The lists of B users: retrieve → signals → fuse → re-rank → explain.
+
+    The score is log P(item | user), where P is the softmax of Σ weight · signal over the user's candidates, less what a
+    dial of the re-ranking takes from it; ties break by item_id.
 
     Args:
         snapshot: What scores.
@@ -83,49 +135,194 @@ def recommend_batch(snapshot: Snapshot, histories: pa.Table, config: RecommendCo
         config: List length, candidates, what is left out.
 
     Returns:
-        RECOMMENDATIONS table, by user in the given order, then by rank; at most K rows a user.
+        Rows by user in the given order, then by rank; at most K a user.
     """
-    if not len(histories):
-        return RECOMMENDATIONS.empty_table()
-    device = snapshot.item_vectors.device
-    batch = encode_histories(histories, snapshot.item_ids, snapshot.event_kinds, snapshot.max_length)
-    available = snapshot.available.numpy()
-    row_of = np.full(len(snapshot.item_ids), -1, dtype=np.int64)
-    row_of[available] = np.arange(len(available))
-    with torch.inference_mode():
-        users = snapshot.ranker.user_vectors(
-            snapshot.item_vectors,
-            torch.from_numpy(batch.items).to(device),
-            torch.from_numpy(batch.gaps).to(device),
-            torch.from_numpy(batch.events).to(device),
-        )
-        excluded = seen_items(histories, snapshot.item_ids, row_of) if config.exclude_seen else Excluded.none()
-        queries = torch.cat([users.float(), users.new_ones(len(users), 1, dtype=torch.float32)], dim=1)
-        retrieved = retrieve(queries, snapshot.candidate_vectors, excluded, config.candidates)
-        log_probability = retrieved.logits - retrieved.log_norm[:, None]
-    return as_recommendations(
-        histories["user_id"],
-        snapshot.item_ids,
-        available[retrieved.items.cpu().numpy()],
-        log_probability.cpu().numpy(),
-        config.top_k,
-        source="ranker",
-        reason="in line with your history",
+    now = np.full(len(histories), snapshot.now)
+    blocks = scored_blocks(snapshot, histories, config, now, np.zeros(len(histories), np.int64))
+
+    def lists(block: tuple[npt.NDArray[np.int64], Scored]) -> tuple[npt.NDArray[np.int64], Recommended]:
+        users, scored = block
+        own, recommended = _list_of(snapshot, histories["user_id"].take(pa.array(users)), scored, config.top_k)
+        return users[own], recommended
+
+    done = list(_in_threads(lists, blocks, config))
+    if not done:
+        nothing = np.zeros((0, len(SIGNALS)), dtype=np.float32)
+        return Recommended(lists=RECOMMENDATIONS.empty_table(), contributions=nothing, counts=RerankCounts())
+    order = np.argsort(np.concatenate([owners for owners, _ in done]), kind="stable")
+    return Recommended(
+        lists=pa.concat_tables(part.lists for _, part in done).take(pa.array(order)),
+        contributions=np.concatenate([part.contributions for _, part in done])[order],
+        counts=RerankCounts.sum(part.counts for _, part in done),
     )
 
 
-def seen_items(histories: pa.Table, item_ids: pa.Array, row_of: npt.NDArray[np.int64]) -> Excluded:
-    """Every (user, item) of ``seen_item_ids``, as rows of the batch and rows of an item matrix.
+def scored_blocks(
+    snapshot: Snapshot,
+    histories: pa.Table,
+    config: RecommendConfig,
+    now: npt.NDArray[np.float64],
+    moment: npt.NDArray[np.int64],
+) -> list[tuple[npt.NDArray[np.int64], Scored]]:
+    """(rows of the users, their candidates with signals) of all users, some at a time.
+
+    Those with histories of alike length go together, so that hardly any padding is read.
+
+    Args:
+        snapshot: What scores.
+        histories: HISTORIES table of B users.
+        config: Candidates, what is left out.
+        now: [B] microseconds since 1970 from which each user's recency is measured.
+        moment: [B] row of the popularity that holds for the user.
+    """
+    if not len(histories):
+        return []
+    batch = encode_histories(histories, snapshot.item_ids, snapshot.event_kinds, snapshot.max_length)
+    profiles = Profiles.build(histories, snapshot.item_ids, now)
+    order = np.argsort(batch.lengths, kind="stable")
+    seen = _Seen(histories, snapshot.item_ids, order) if config.exclude_seen else None
+    together = CPU_USERS if snapshot.item_vectors.device.type == "cpu" else GPU_USERS
+    size = max(1, min(together, DENSE_CELLS // max(len(snapshot.item_ids), 1)))
+
+    def block(start: int) -> tuple[npt.NDArray[np.int64], Scored]:
+        users = order[start : start + size]
+        excluded = np.zeros((len(users), len(snapshot.item_ids)), dtype=bool)
+        if seen is not None:
+            excluded[seen.within(start, len(users))] = True
+        with torch.inference_mode():
+            scored = _score(snapshot, _rows(batch, users), profiles.rows(users), excluded, config, moment[users])
+        return users, scored
+
+    return list(_in_threads(block, range(0, len(histories), size), config))
+
+
+def _in_threads(work: Callable[[_Part], _Result], parts: Iterable[_Part], config: RecommendConfig) -> Iterator[_Result]:
+    """Results in the order of the parts; in a thread for each of the worker's CPUs, as products release the lock."""
+    if config.use_gpu or config.cpus_per_worker == 1:
+        yield from map(work, parts)
+        return
+    with ThreadPoolExecutor(config.cpus_per_worker) as threads:
+        yield from threads.map(work, parts)
+
+
+class _Seen:
+    """What users saw, in the order in which they go through."""
+
+    def __init__(self, histories: pa.Table, item_ids: pa.Array, order: npt.NDArray[np.int64]):
+        users, items = seen_pairs(histories, item_ids)
+        places = np.argsort(order)[users]
+        by_place = np.argsort(places, kind="stable")
+        self.places, self.items = places[by_place], items[by_place]
+
+    def within(self, start: int, num: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """(user, item) of the `num` users from place `start`, numbered from there."""
+        low, high = np.searchsorted(self.places, [start, start + num])
+        return self.places[low:high] - start, self.items[low:high]
+
+
+def _score(
+    snapshot: Snapshot,
+    batch: HistoryBatch,
+    profiles: Profiles,
+    excluded: npt.NDArray[np.bool_],
+    config: RecommendConfig,
+    moment: npt.NDArray[np.int64],
+) -> Scored:
+    """Candidates of a few users, and their signals."""
+    vectors = snapshot.item_vectors
+    ranker, device = snapshot.ranker, vectors.device
+    longest = max(int(batch.lengths.max(initial=0)), 1)
+    items, gaps, events = (
+        torch.from_numpy(grid[:, :longest]).to(device) for grid in (batch.items, batch.gaps, batch.events)
+    )
+    tokens = ranker.history_tokens(vectors, items, gaps, events)
+    history = ranker.read(tokens, torch.from_numpy(batch.lengths).to(device))
+    users = history.users.float()
+    retrieved = retrieve(
+        users,
+        snapshot.retrievable_vectors,
+        Excluded.of(*np.nonzero(excluded[:, snapshot.retrievable])),
+        config.candidates,
+    )
+    found = np.where(
+        torch.isfinite(retrieved.logits).cpu().numpy(), snapshot.retrievable[retrieved.items.cpu().numpy()], -1
+    )
+    follow = Follow.of(profiles, snapshot.beside.transitions, snapshot.beside.linear)
+    repeats = None if config.exclude_seen else profiles.repeats.toarray()
+    candidates = union_of_candidates(found, follow, repeats, snapshot.beside, moment, excluded)
+    chosen = torch.from_numpy(candidates).to(device)
+    logits = inner_products(users, vectors, chosen.clamp(min=0))
+    isolated = None
+    if snapshot.isolated:
+        padded = chosen.masked_fill(chosen < 0, len(vectors))
+        isolated = _of_candidates(ranker.score_candidates(vectors, history, padded) - logits, chosen)
+    retrieval = _of_candidates(logits, chosen)
+    signals = measure_signals(candidates, retrieval, isolated, profiles, follow, repeats, snapshot.beside, moment)
+    return Scored(items=candidates, signals=signals, profiles=profiles)
+
+
+def _of_candidates(values: Tensor, candidates: Tensor) -> npt.NDArray[np.float32]:
+    return np.asarray(values.masked_fill(candidates < 0, 0).cpu().numpy())
+
+
+def user_weights(scored: Scored, fusion: Fusion) -> npt.NDArray[np.float32]:
+    """[B, S] weights of the signals for each user.
+
+    Where nothing is known of a user but popularity speaks, and P is the share of what everybody takes.
+    """
+    popularity = Fusion(weights={"popularity": 1.0}).vector(SIGNALS)
+    return np.where(scored.profiles.known[:, None], fusion.vector(SIGNALS), popularity)
+
+
+def fused_scores(scored: Scored, fusion: Fusion) -> npt.NDArray[np.float32]:
+    """[B, C] log P(item | user): log-softmax of Σ weight · signal over a user's candidates, −inf for none."""
+    sums = (scored.signals @ user_weights(scored, fusion)[:, :, None])[:, :, 0]
+    logits = np.where(scored.items >= 0, sums, -np.inf).astype(np.float64)
+    peak = np.max(logits, axis=1, keepdims=True, initial=-np.inf)
+    peak = np.where(np.isfinite(peak), peak, 0)
+    total = np.maximum(np.exp(logits - peak).sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    return np.asarray(logits - peak - np.log(total), dtype=np.float32)
+
+
+def _list_of(
+    snapshot: Snapshot, user_ids: pa.ChunkedArray, scored: Scored, top_k: int
+) -> tuple[npt.NDArray[np.int64], Recommended]:
+    """The user of each row, and the lists of a block of users."""
+    reranked = snapshot.reranker.rerank(user_ids, scored.items, fused_scores(scored, snapshot.fusion), top_k)
+    users, places = np.nonzero(reranked.items >= 0)
+    weights = user_weights(scored, snapshot.fusion)
+    lifts = contributions(scored.signals, scored.items >= 0, _columns_of(scored.items, reranked.items), weights)
+    explained = explain(lifts, reranked.items, snapshot.fusion, scored.profiles, snapshot.beside)
+    explained.sources[reranked.explored] = NAMES.index(EXPLORATION)
+    explained.because[reranked.explored] = -1
+    source, reason = reasons(explained, snapshot.titles, users, places)
+    lists = as_recommendations(
+        user_ids, snapshot.item_ids, reranked.items, reranked.scores, source=source, reason=reason
+    )
+    return users, Recommended(lists=lists, contributions=lifts[users, places], counts=reranked.counts)
+
+
+def _columns_of(candidates: npt.NDArray[np.int64], items: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """[B, K] column of each listed item among the candidates [B, C], which ascend; any column for none."""
+    width = candidates.max(initial=0) + 2
+    rows = np.arange(len(candidates))[:, None] * width
+    flat = (candidates + 1 + rows).ravel()
+    places = np.searchsorted(flat, (items + 1 + rows).ravel()).reshape(items.shape)
+    columns: npt.NDArray[np.int64] = places - np.arange(len(candidates))[:, None] * candidates.shape[1]
+    return np.clip(columns, 0, candidates.shape[1] - 1)
+
+
+def seen_pairs(histories: pa.Table, item_ids: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Every (user, item) of ``seen_item_ids``, as rows of the batch and of the catalog; unknown items are left out.
 
     Args:
         histories: HISTORIES table of B users.
         item_ids: [I] sorted ids of the catalog.
-        row_of: [I] row of each item in the matrix, −1 where it has none.
     """
     lists = histories["seen_item_ids"].combine_chunks()
     users = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False).astype(np.int64)
     items = index_items(lists.flatten(), item_ids)
-    return Excluded.of(users[items >= 0], row_of[items[items >= 0]])
+    return users[items >= 0], items[items >= 0]
 
 
 def as_recommendations(
@@ -133,38 +330,34 @@ def as_recommendations(
     item_ids: pa.Array,
     items: npt.NDArray[np.int64],
     scores: npt.NDArray[np.float32],
-    top_k: int,
-    source: str,
-    reason: str,
+    source: str | pa.Array,
+    reason: str | pa.Array,
 ) -> pa.Table:
-    """Scored candidates as ranked lists; a candidate with the score −inf is none.
+    """Ranked lists as RECOMMENDATIONS.
 
     Args:
         user_ids: [B].
         item_ids: [I] sorted, so that a tie that breaks by index breaks by id.
-        items: [B, C] indices of candidates.
-        scores: [B, C] float32, the very numbers that are written: they decide the order.
-        top_k: Most items a user.
-        source: What found them.
-        reason: Why they are shown.
+        items: [B, K] catalog indices, best first, −1 where a list is shorter.
+        scores: [B, K] float32.
+        source: What found the items: one text, or one for each row of the result.
+        reason: Why they are shown, alike.
     """
-    order = np.lexsort((items, -scores), axis=1)[:, :top_k]
-    scores, items = np.take_along_axis(scores, order, 1), np.take_along_axis(items, order, 1)
-    users, places = np.nonzero(np.isfinite(scores))
-    zeros = pa.array(np.zeros(len(users), dtype=np.int8))
+    users, places = np.nonzero(items >= 0)
     return pa.Table.from_arrays(
         [
             user_ids.combine_chunks().take(pa.array(users)),
             pa.array((places + 1).astype(np.int16)),
             item_ids.take(pa.array(items[users, places])),
             pa.array(scores[users, places]),
-            _constant(source, zeros),
-            _constant(reason, zeros),
-            _constant("default", zeros),
+            *(pa.repeat(text, len(users)) if isinstance(text, str) else text for text in (source, reason)),
+            pa.repeat("default", len(users)),
         ],
         schema=RECOMMENDATIONS,
     )
 
 
-def _constant(text: str, zeros: pa.Array) -> pa.Array:
-    return pa.DictionaryArray.from_arrays(zeros, pa.array([text])).cast(pa.string())
+def _rows(batch: HistoryBatch, users: npt.NDArray[np.int64]) -> HistoryBatch:
+    return HistoryBatch(
+        items=batch.items[users], gaps=batch.gaps[users], events=batch.events[users], lengths=batch.lengths[users]
+    )

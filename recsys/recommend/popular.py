@@ -1,26 +1,12 @@
-"""Popularity: the prior in every score, and lists as the gate's baseline; it knows counts, no models."""
+"""What is popular as lists, the gate's baseline; it knows no models."""
 
 import numpy as np
 import pyarrow as pa
 import torch
 
 from recsys.model.features import index_items
-from recsys.recommend.pipeline import as_recommendations, seen_items
+from recsys.recommend.pipeline import as_recommendations, seen_pairs
 from recsys.recommend.retrieve import Excluded, retrieve
-
-
-def popularity_prior(counts: pa.Table, item_ids: pa.Array, weight: float) -> torch.Tensor:
-    """[I] float32 logits weight · log(1 + n) of items with n recent interactions.
-
-    Args:
-        counts: ITEM_COUNTS of the days before the moment of scoring.
-        item_ids: [I] sorted ids of the catalog.
-        weight: 0 for none; 1 makes an item's probability grow in proportion to its count.
-    """
-    prior = np.zeros(len(item_ids), dtype=np.float32)
-    rows = index_items(counts["item_id"], item_ids)
-    prior[rows[rows >= 0]] = np.log1p(counts["num"].to_numpy()[rows >= 0])
-    return torch.from_numpy(weight * prior)
 
 
 def popular_batch(
@@ -42,15 +28,10 @@ def popular_batch(
     known = index_items(popularity, item_ids)
     places[known[known >= 0]] = np.arange((known >= 0).sum())
     users = torch.ones(len(histories), 1)
-    rows = np.arange(len(item_ids))
-    excluded = seen_items(histories, item_ids, rows) if exclude_seen else Excluded.none()
+    excluded = Excluded.of(*seen_pairs(histories, item_ids)) if exclude_seen else Excluded.none()
     retrieved = retrieve(users, -torch.from_numpy(places)[:, None], excluded, top_k)
+    scores = retrieved.logits.numpy()
+    items = np.where(np.isfinite(scores), retrieved.items.numpy(), -1)
     return as_recommendations(
-        histories["user_id"],
-        item_ids,
-        retrieved.items.numpy(),
-        retrieved.logits.numpy(),
-        top_k,
-        source="popularity",
-        reason="popular this week",
+        histories["user_id"], item_ids, items, scores, source="popularity", reason="popular this week"
     )

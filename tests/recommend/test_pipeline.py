@@ -1,11 +1,10 @@
 """Lists: what every table of recommendations holds to, whoever the users are.
 
-Shapes: I items, K list length.
+Shapes: B users, I items, K list length, S signals.
 """
 
 import dataclasses
 import datetime as dt
-import math
 from collections import defaultdict
 from typing import Any
 
@@ -17,24 +16,40 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from recsys.config import RankerConfig, RecommendConfig
-from recsys.model.ranker import Ranker, RankerSpec, decoder_config
-from recsys.recommend.pipeline import Snapshot, as_recommendations, recommend_batch
+from recsys.config import RankerConfig, RecommendConfig, RerankConfig
+from recsys.model.decoder import decoder_config
+from recsys.model.ranker import Ranker, RankerSpec
+from recsys.recommend import pipeline
+from recsys.recommend.fusion import Fusion
+from recsys.recommend.neighbours import Neighbours
+from recsys.recommend.pipeline import Snapshot, as_recommendations, fused_scores, recommend_batch, scored_blocks
+from recsys.recommend.popularity import log_popularity
+from recsys.recommend.rerank import Reranker
+from recsys.recommend.signals import SIGNALS, Beside
+from recsys.recommend.transitions import count_transitions, strongest_transitions, total_transitions
 from recsys.schema import HISTORIES, RECOMMENDATIONS
 
 IDS = [f"i{number:02}" for number in range(12)]
+TITLES = [f"Title {number}" for number in range(12)]
 UNAVAILABLE = {"i03", "i10"}
 AVAILABLE = [item for item in IDS if item not in UNAVAILABLE]
 EPOCH = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+DATE = dt.date(2026, 1, 9)
 SIZES = RankerConfig(hidden_size=8, layers=1, heads=2, dropout=0.3, id_dropout=0.3)
+#: Interactions of the last week and of all time; two items are equals.
+WEEK = np.array([0, 5, 2, 9, 0, 1, 3, 3, 0, 8, 7, 1])
+EVER = 10 * WEEK + np.arange(12)[::-1]
+EVERY_SIGNAL = Fusion(weights={name: 0.2 + 0.1 * place for place, name in enumerate(SIGNALS)})
+ONLY_RANKER = Fusion(weights={"retrieval": 1.0})
 
+Rows = list[tuple[list[str], list[str]]]
 Lists = dict[str, list[dict[str, Any]]]
 
 
-def make_snapshot(available: list[bool] | None = None, prior: torch.Tensor | None = None) -> Snapshot:
-    texts = torch.randn(len(IDS), 5, generator=torch.Generator().manual_seed(0))
+def make_ranker(num_items: int) -> Ranker:
+    texts = torch.randn(num_items, 5, generator=torch.Generator().manual_seed(0))
     spec = RankerSpec(
-        num_items=len(IDS),
+        num_items=num_items,
         text_dim=5,
         item_dim=8,
         num_event_kinds=1,
@@ -44,10 +59,50 @@ def make_snapshot(available: list[bool] | None = None, prior: torch.Tensor | Non
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        ranker = Ranker(spec, texts, torch.ones(len(IDS), dtype=torch.bool)).eval()
+        ranker = Ranker(spec, texts, torch.ones(num_items, dtype=torch.bool)).eval()
         torch.nn.init.normal_(ranker.id_embedding.weight)
-    open_items = pa.array(available if available is not None else [item not in UNAVAILABLE for item in IDS])
-    return Snapshot.build(ranker, pa.array(IDS), open_items, ["view"], max_length=4, prior=prior)
+        torch.nn.init.normal_(ranker.candidate_head.weight)
+    return ranker
+
+
+RANKER = make_ranker(len(IDS))
+
+
+def make_transitions(seed: int) -> Neighbours:
+    random = np.random.default_rng(seed)
+    users, items = np.repeat(np.arange(8), 5), random.integers(0, len(IDS), 40)
+    counts = count_transitions(users, items, random.uniform(0, 50, 40), len(IDS), 2, 14.0)
+    return Neighbours.from_table(strongest_transitions(counts, total_transitions(counts, len(IDS)), 4), len(IDS))
+
+
+def make_snapshot(
+    recommendable: list[bool] | None = None,
+    fusion: Fusion = EVERY_SIGNAL,
+    isolated: bool = True,
+    **rerank: Any,
+) -> Snapshot:
+    open_items = recommendable if recommendable is not None else [item not in UNAVAILABLE for item in IDS]
+    texts = RANKER.text_vectors.numpy()
+    dials = RerankConfig.model_validate(rerank)
+    return Snapshot.build(
+        ranker=RANKER,
+        item_ids=pa.array(IDS),
+        titles=pa.array(TITLES),
+        event_kinds=["view"],
+        max_length=4,
+        isolated=isolated,
+        beside=Beside(
+            transitions=make_transitions(0),
+            linear=make_transitions(1),
+            text_vectors=texts / np.linalg.norm(texts, axis=1, keepdims=True),
+            popularity=log_popularity(WEEK, EVER, 4.0)[None],
+            recommendable=np.array(open_items),
+            borrows=np.zeros(len(IDS), dtype=bool),
+        ),
+        fusion=fusion,
+        reranker=Reranker.build(dials, EVER, RANKER.item_vectors().detach().numpy(), 0, DATE),
+        now=(EPOCH + dt.timedelta(days=8)).timestamp() * 1e6,
+    )
 
 
 SNAPSHOT = make_snapshot()
@@ -58,7 +113,7 @@ users = st.tuples(
 )
 
 
-def as_histories(rows: list[tuple[list[str], list[str]]]) -> pa.Table:
+def as_histories(rows: Rows) -> pa.Table:
     """Users with these histories, who saw these items too."""
     return pa.Table.from_pylist(
         [
@@ -76,146 +131,307 @@ def as_histories(rows: list[tuple[list[str], list[str]]]) -> pa.Table:
     )
 
 
-def by_user(table: pa.Table) -> Lists:
-    lists: Lists = defaultdict(list)
-    for row in table.to_pylist():
-        lists[row["user_id"]].append(row)
-    return lists
-
-
 def config(top_k: int = 5, candidates: int = 20, exclude_seen: bool = True) -> RecommendConfig:
     return RecommendConfig(top_k=top_k, candidates=candidates, exclude_seen=exclude_seen)
 
 
-@given(st.lists(users, max_size=4), st.integers(1, 14), st.integers(0, 10), st.booleans())
-def test_every_list_holds_to_the_contract(
-    rows: list[tuple[list[str], list[str]]], top_k: int, spare: int, exclude_seen: bool
-) -> None:
-    histories = as_histories(rows)
-    table = recommend_batch(SNAPSHOT, histories, config(top_k, top_k + spare, exclude_seen))
+def recommended(rows: Rows | pa.Table, settings: RecommendConfig, snapshot: Snapshot = SNAPSHOT) -> Lists:
+    histories = rows if isinstance(rows, pa.Table) else as_histories(rows)
+    lists: Lists = defaultdict(list)
+    for row in recommend_batch(snapshot, histories, settings).lists.to_pylist():
+        lists[row["user_id"]].append(row)
+    return lists
+
+
+def names(found: list[dict[str, Any]]) -> list[str]:
+    return [row["item_id"] for row in found]
+
+
+def is_contract_of_lists(rows: Rows, table: pa.Table, top_k: int, exclude_seen: bool) -> None:
     assert table.schema.equals(RECOMMENDATIONS, check_metadata=True)
     table.validate(full=True)
     order = list(dict.fromkeys(table["user_id"].to_pylist()))
-    assert order == [user for user in histories["user_id"].to_pylist() if user in order]
+    assert order == [f"u{number}" for number in range(len(rows)) if f"u{number}" in order]
+    by_user: Lists = defaultdict(list)
+    for row in table.to_pylist():
+        by_user[row["user_id"]].append(row)
     for number, (items, seen) in enumerate(rows):
-        found = by_user(table)[f"u{number}"]
-        left_out = {*items, *seen} if exclude_seen else set()
+        found, left_out = by_user[f"u{number}"], {*items, *seen} if exclude_seen else set()
         assert [row["rank"] for row in found] == list(range(1, len(found) + 1))
         assert len(found) == min(top_k, len([item for item in AVAILABLE if item not in left_out]))
-        names = [row["item_id"] for row in found]
-        assert len(set(names)) == len(names)
-        assert not {*names} & (left_out | UNAVAILABLE)
+        assert len({*names(found)}) == len(found)
+        assert not {*names(found)} & (left_out | UNAVAILABLE)
         keys = [(-row["score"], row["item_id"]) for row in found]
         assert keys == sorted(keys)
         assert all(row["score"] <= 0 for row in found)
-        assert {(row["source"], row["variant"]) for row in found} <= {("ranker", "default")}
-        assert all(row["reason"] for row in found)
+        assert {row["variant"] for row in found} <= {"default"}
+
+
+@given(st.lists(users, max_size=4), st.integers(1, 14), st.integers(0, 10), st.booleans(), st.booleans())
+def test_every_list_holds_to_the_contract(
+    rows: Rows, top_k: int, spare: int, exclude_seen: bool, isolated: bool
+) -> None:
+    snapshot = dataclasses.replace(SNAPSHOT, isolated=isolated)
+    found = recommend_batch(snapshot, as_histories(rows), config(top_k, top_k + spare, exclude_seen))
+    is_contract_of_lists(rows, found.lists, top_k, exclude_seen)
+    assert (found.counts.users, found.counts.listed) == (len(rows), len(found.lists))
+    assert found.counts.duplicates == 0
+
+
+DIALS = make_snapshot(tail=0.5, diversity=0.4, exploration=0.5)
+
+
+@hypothesis_settings(max_examples=40)
+@given(st.lists(users, max_size=4), st.integers(2, 14), st.booleans())
+def test_whatever_the_dials_it_is_a_list(rows: Rows, top_k: int, exclude_seen: bool) -> None:
+    table = recommend_batch(DIALS, as_histories(rows), config(top_k, 20, exclude_seen)).lists
+    is_contract_of_lists(rows, table, top_k, exclude_seen)
+
+
+@given(st.lists(users, min_size=1, max_size=4), st.booleans())
+def test_a_reason_is_true(rows: Rows, exclude_seen: bool) -> None:
+    """What it names is in the user's history; who never had an item is not told so; nobody's history is nothing."""
+    for number, (items, _) in enumerate(rows):
+        for row in recommended(rows, config(6, 12, exclude_seen))[f"u{number}"]:
+            had = {TITLES[IDS.index(item)] for item in items if item in IDS}
+            match row["source"]:
+                case "ranker":
+                    assert row["reason"] == "in line with your history"
+                    assert had
+                case "transitions":
+                    assert row["reason"].removeprefix("often chosen with ") in had
+                case "linear":
+                    assert row["reason"].removeprefix("chosen by people who chose ") in had
+                case "text":
+                    assert row["reason"].removeprefix("similar to ") in had - {TITLES[IDS.index(row["item_id"])]}
+                case "popularity":
+                    assert row["reason"] == "popular this week"
+                case "repeat":
+                    assert row["reason"] == "you chose it before"
+                    assert row["item_id"] in items
+                    assert not exclude_seen
+                case other:
+                    pytest.fail(f"source {other}")
+
+
+def test_every_source_is_met() -> None:
+    """So that the test above tells something: with another weight, another source comes first."""
+    rows: Rows = [(["i00", "i01", "i05"], [])]
+    for name, source in (
+        ("isolated", "ranker"),
+        ("whole_lasting", "transitions"),
+        ("linear_recent", "linear"),
+        ("text", "text"),
+        ("seen", "repeat"),
+    ):
+        snapshot = make_snapshot(fusion=Fusion(weights=EVERY_SIGNAL.weights | {name: 50.0}))
+        assert recommended(rows, config(1, exclude_seen=False), snapshot)["u0"][0]["source"] == source
+
+
+def test_drawn_items_say_so() -> None:
+    found = recommended([(["i00", "i04"], []), ([], [])], config(4), make_snapshot(exploration=0.5))
+    for rows in found.values():
+        assert [row["source"] == "exploration" for row in rows] == [False, False, True, True]
+        assert {row["reason"] for row in rows[2:]} == {"something new to try"}
+    counts = recommend_batch(make_snapshot(exploration=0.5), as_histories([(["i00"], [])]), config(4)).counts
+    assert counts.explored == 2
 
 
 @given(st.lists(users, min_size=1, max_size=4))
-def test_scores_are_log_probabilities(rows: list[tuple[list[str], list[str]]]) -> None:
-    """Over what may be recommended: left out or not, an item has the same P, and all of them are 1."""
-    histories = as_histories(rows)
-    whole = by_user(recommend_batch(SNAPSHOT, histories, config(12, 12, exclude_seen=False)))
-    part = by_user(recommend_batch(SNAPSHOT, histories, config(3, 4, exclude_seen=True)))
-    for user, found in whole.items():
+def test_scores_are_log_probabilities_among_the_candidates(rows: Rows) -> None:
+    """Where everything is a candidate they are 1 together, and what is left out takes nothing from the others' odds."""
+    whole = recommended(rows, config(12, 12, exclude_seen=False))
+    for found in whole.values():
         assert sum(np.exp(row["score"]) for row in found) == pytest.approx(1, abs=1e-5)
-        score = {row["item_id"]: row["score"] for row in found}
-        assert [row["score"] for row in part[user]] == pytest.approx([score[row["item_id"]] for row in part[user]])
+    shorter = recommended(rows, config(3, 12, exclude_seen=False))
+    for user, found in shorter.items():
+        assert found == whole[user][:3]
 
 
-def test_scores_are_those_of_the_ranker() -> None:
-    histories = as_histories([(["i00", "i04"], [])])
-    table = recommend_batch(SNAPSHOT, histories, config(12, 12, exclude_seen=False))
+def test_with_the_retriever_alone_scores_are_its_own() -> None:
+    snapshot = make_snapshot(fusion=ONLY_RANKER)
+    found = recommended([(["i00", "i04"], [])], config(12, 12, exclude_seen=False), snapshot)["u0"]
     items, gaps, events = torch.tensor([[0, 4]]), torch.tensor([[0, 12]]), torch.tensor([[1, 1]])
     with torch.no_grad():
-        user, vectors = SNAPSHOT.ranker(items, gaps, events)
+        user, vectors = RANKER(items, gaps, events)
     rows = [IDS.index(item) for item in AVAILABLE]
     expected = dict(zip(AVAILABLE, (vectors[rows] @ user[0]).log_softmax(dim=0).tolist(), strict=True))
-    found = {row["item_id"]: row["score"] for row in table.to_pylist()}
-    assert found == pytest.approx(expected, abs=1e-5)
+    assert {row["item_id"]: row["score"] for row in found} == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("isolated", [True, False])
+def test_the_isolated_pass_adds_what_it_sees_beyond_retrieval(isolated: bool) -> None:
+    """Retrieval and it together are the ranker's candidate logits, but for a constant of the user."""
+    snapshot = make_snapshot(fusion=Fusion(weights={"retrieval": 1.0, "isolated": 1.0}), isolated=isolated)
+    found = recommended([(["i00", "i04"], [])], config(12, 12, exclude_seen=False), snapshot)["u0"]
+    items, gaps, events = torch.tensor([[0, 4]]), torch.tensor([[0, 12]]), torch.tensor([[1, 1]])
+    rows = torch.tensor([[IDS.index(item) for item in AVAILABLE]])
+    with torch.no_grad():
+        user, vectors = RANKER(items, gaps, events)
+        beyond = RANKER(items, gaps, events, rows)[0]
+        plain = vectors[rows[0]] @ user[0]
+    logits = beyond if isolated else plain
+    expected = dict(zip(AVAILABLE, logits.log_softmax(dim=0).tolist(), strict=True))
+    assert {row["item_id"]: row["score"] for row in found} == pytest.approx(expected, abs=1e-5)
+    assert (beyond - plain).std() > 0.05, "the pass says something"
+
+
+def test_fused_scores_are_a_log_softmax_of_the_weighted_sum() -> None:
+    histories = as_histories([(["i00", "i04"], ["i07"]), (["i05"], IDS), ([], [])])
+    now, moment = np.full(3, SNAPSHOT.now), np.zeros(3, dtype=np.int64)
+    ((owners, scored),) = scored_blocks(SNAPSHOT, histories, config(), now, moment)
+    assert owners.tolist() == [2, 1, 0], "by the length of the history"
+    scores = fused_scores(scored, EVERY_SIGNAL)
+    assert (scores.dtype, scores.shape) == (np.float32, scored.items.shape)
+    weights = np.array(list(EVERY_SIGNAL.weights.values()))
+    for row, (user, items, signals) in enumerate(zip(owners, scored.items, scored.signals, strict=True)):
+        there = items >= 0
+        sums = signals[there] @ weights if user < 2 else signals[there][:, SIGNALS.index("popularity")]
+        expected = np.log(np.exp(sums) / np.exp(sums).sum())
+        np.testing.assert_allclose(scores[row, there], expected, atol=1e-5)
+        assert (scores[row, ~there] == -np.inf).all()
+        assert there.any() == (user != 1), "who saw everything has no candidate"
 
 
 @hypothesis_settings(max_examples=30)
-@given(st.lists(users, min_size=2, max_size=5), st.booleans())
-def test_a_batch_equals_its_users_one_at_a_time(rows: list[tuple[list[str], list[str]]], exclude_seen: bool) -> None:
-    histories = as_histories(rows)
-    settings = config(4, 6, exclude_seen)
-    together = by_user(recommend_batch(SNAPSHOT, histories, settings))
-    reversed_order = by_user(recommend_batch(SNAPSHOT, histories.take(list(range(len(rows)))[::-1]), settings))
+@given(st.lists(users, min_size=2, max_size=5), st.booleans(), st.integers(1, 3))
+def test_a_batch_equals_its_users_one_at_a_time(rows: Rows, exclude_seen: bool, block: int) -> None:
+    """Whoever else is in the batch, in whatever order, and however many users are dense at a time."""
+    histories, settings = as_histories(rows), config(4, 6, exclude_seen)
+    together = [recommended(histories, settings), recommended(histories.take(list(range(len(rows)))[::-1]), settings)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "DENSE_CELLS", block * len(IDS))
+        together.append(recommended(histories, settings))
     for number in range(len(rows)):
-        alone = by_user(recommend_batch(SNAPSHOT, histories.slice(number, 1), settings))[f"u{number}"]
-        for other in (together[f"u{number}"], reversed_order[f"u{number}"]):
-            assert [row["item_id"] for row in other] == [row["item_id"] for row in alone]
-            assert [row["score"] for row in other] == pytest.approx([row["score"] for row in alone], abs=1e-5)
+        alone = recommended(histories.slice(number, 1), settings)[f"u{number}"]
+        for other in together:
+            found = other[f"u{number}"]
+            assert [(row["item_id"], row["reason"]) for row in found] == [
+                (row["item_id"], row["reason"]) for row in alone
+            ]
+            assert [row["score"] for row in found] == pytest.approx([row["score"] for row in alone], abs=1e-5)
+
+
+@pytest.mark.parametrize("exclude_seen", [True, False])
+def test_signals_do_not_hang_on_the_blocks(exclude_seen: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    histories = as_histories([(["i00", "i04"], ["i07"]), ([], []), (["i02"], []), (["i01", "gone"], []), (["i09"], [])])
+    now, moment = np.full(5, SNAPSHOT.now), np.zeros(5, dtype=np.int64)
+
+    def by_user() -> dict[int, dict[int, list[float]]]:
+        blocks = scored_blocks(SNAPSHOT, histories, config(exclude_seen=exclude_seen), now, moment)
+        return {
+            int(user): {int(item): row.tolist() for item, row in zip(items, signals, strict=True) if item >= 0}
+            for owners, scored in blocks
+            for user, items, signals in zip(owners, scored.items, scored.signals, strict=True)
+        }
+
+    whole = by_user()
+    monkeypatch.setattr(pipeline, "DENSE_CELLS", 2 * len(IDS))
+    parts = by_user()
+    assert sorted(parts) == sorted(whole) == list(range(5))
+    for user, signals in whole.items():
+        assert list(parts[user]) == list(signals)
+        for item, row in signals.items():
+            assert parts[user][item] == pytest.approx(row, abs=1e-5)
 
 
 @pytest.mark.parametrize("candidates", [2, 3, 20])
 def test_equals_come_by_item_id(candidates: int) -> None:
     """Also where they meet the cut between what is retrieved and what is not."""
-    equal = dataclasses.replace(SNAPSHOT, candidate_vectors=torch.zeros_like(SNAPSHOT.candidate_vectors))
-    lists = by_user(recommend_batch(equal, as_histories([(["i00"], ["i04"]), ([], [])]), config(2, candidates)))
-    assert [row["item_id"] for row in lists["u0"]] == ["i01", "i02"]
-    assert [row["item_id"] for row in lists["u1"]] == ["i00", "i01"]
-    assert {row["score"] for row in lists["u0"]} == {np.float32(-np.log(len(AVAILABLE))).item()}
+    equal = dataclasses.replace(
+        make_snapshot(fusion=ONLY_RANKER, isolated=False),
+        item_vectors=torch.zeros_like(SNAPSHOT.item_vectors),
+        retrievable_vectors=torch.zeros_like(SNAPSHOT.retrievable_vectors),
+    )
+    found = recommended([(["i00"], ["i04"])], config(2, candidates), equal)["u0"]
+    assert names(found) == ["i01", "i02"]
+    assert len({row["score"] for row in found}) == 1
 
 
 def test_nobody_and_nothing() -> None:
     nobody = recommend_batch(SNAPSHOT, HISTORIES.empty_table(), config())
-    assert nobody.schema.equals(RECOMMENDATIONS)
-    assert len(nobody) == 0
-    closed = recommend_batch(make_snapshot([False] * len(IDS)), as_histories([(["i00"], [])]), config())
-    assert closed.schema.equals(RECOMMENDATIONS)
-    assert len(closed) == 0
+    assert nobody.lists.schema.equals(RECOMMENDATIONS, check_metadata=True)
+    assert (len(nobody.lists), nobody.counts.users) == (0, 0)
+    closed = make_snapshot([False] * len(IDS))
+    for exclude_seen in (True, False):
+        nothing = recommend_batch(closed, as_histories([(["i00"], []), ([], [])]), config(exclude_seen=exclude_seen))
+        assert nothing.lists.equals(RECOMMENDATIONS.empty_table())
+        assert (nothing.counts.users, nothing.counts.candidates) == (2, 0)
 
 
 def test_who_saw_everything_gets_no_rows_and_shifts_nobody() -> None:
-    rows = [(["i00"], []), (["i01"], IDS), (["i02"], [])]
-    table = recommend_batch(SNAPSHOT, as_histories(rows), config(3))
+    rows: Rows = [(["i00"], []), (["i01"], IDS), (["i02"], [])]
+    table = recommend_batch(SNAPSHOT, as_histories(rows), config(3)).lists
     assert table["user_id"].to_pylist() == ["u0"] * 3 + ["u2"] * 3
-    everyone = recommend_batch(SNAPSHOT, as_histories(rows), config(3, exclude_seen=False))
+    everyone = recommend_batch(SNAPSHOT, as_histories(rows), config(3, exclude_seen=False)).lists
     assert everyone["user_id"].to_pylist() == ["u0"] * 3 + ["u1"] * 3 + ["u2"] * 3
+    assert len(recommend_batch(SNAPSHOT, as_histories(rows[1:2]), config(3)).lists) == 0
 
 
-def test_whose_items_are_all_unknown_gets_what_a_new_user_gets() -> None:
-    table = by_user(recommend_batch(SNAPSHOT, as_histories([(["gone", "lost"], []), ([], [])]), config(8)))
-    assert [row["item_id"] for row in table["u0"]] == [row["item_id"] for row in table["u1"]]
-    assert len(table["u0"]) == 8
+@pytest.mark.parametrize("fusion", [EVERY_SIGNAL, ONLY_RANKER], ids=["all", "without popularity"])
+def test_of_whom_nothing_is_known_gets_what_is_popular(fusion: Fusion) -> None:
+    """By the week, then by all time, whatever popularity weighs for the others; P is the share of 1 + count."""
+    found = recommended([(["gone", "lost"], []), ([], []), ([], ["i09"])], config(6), make_snapshot(fusion=fusion))
+    order = sorted((item for item in AVAILABLE), key=lambda item: (-WEEK[IDS.index(item)], -EVER[IDS.index(item)]))
+    assert names(found["u0"]) == names(found["u1"]) == order[:6] == ["i09", "i01", "i06", "i07", "i02", "i05"]
+    assert names(found["u2"]) == order[1:7], "what was seen is left out"
+    for rows in found.values():
+        assert {(row["source"], row["reason"]) for row in rows} == {("popularity", "popular this week")}
+    odds = np.exp(found["u1"][0]["score"] - found["u1"][1]["score"])
+    count = {item: 1 + WEEK[IDS.index(item)] + 0.1 * EVER[IDS.index(item)] / 4 for item in ("i09", "i01")}
+    assert odds == pytest.approx(count["i09"] / count["i01"], rel=1e-5)
+
+
+def test_what_was_had_before_comes_back_where_it_may() -> None:
+    """By how often and how lately; and no candidate for repeats alone where seen items are left out."""
+    again = make_snapshot(fusion=Fusion(weights={"repeat": 1.0}))
+    rows: Rows = [(["i07", "i04", "i07", "i08"], [])]
+    found = recommended(rows, config(3, 6, exclude_seen=False), again)["u0"]
+    assert names(found) == ["i07", "i08", "i04"]
+    assert {row["reason"] for row in found} == {"you chose it before"}
+    assert not {*names(recommended(rows, config(3, 6), again)["u0"])} & {"i07", "i08", "i04"}
 
 
 def test_tables_in_slices_and_chunks_are_no_different() -> None:
     histories = as_histories([(["i00"], ["i01"]), (["i02", "i04"], ["i06"]), ([], []), (["i07"], ["i00", "i09"])])
-    whole = by_user(recommend_batch(SNAPSHOT, histories, config()))
-    chunked = pa.concat_tables([histories.slice(1, 2), histories.slice(3), histories.slice(0, 1)])
-    parts = by_user(recommend_batch(SNAPSHOT, chunked, config()))
+    whole = recommended(histories, config())
+    parts = recommended(pa.concat_tables([histories.slice(1, 2), histories.slice(3), histories.slice(0, 1)]), config())
     assert list(parts) == ["u1", "u2", "u3", "u0"]
     for user, found in whole.items():
-        assert [row["item_id"] for row in parts[user]] == [row["item_id"] for row in found]
+        assert [(row["item_id"], row["reason"]) for row in parts[user]] == [
+            (row["item_id"], row["reason"]) for row in found
+        ]
+
+
+def test_popularity_of_several_moments_is_each_users_own() -> None:
+    """As validation looks from the day of each user's last moment."""
+    days = np.stack([SNAPSHOT.beside.popularity[0], SNAPSHOT.beside.popularity[0][::-1]])
+    snapshot = SNAPSHOT.at_moments(days)
+    histories = as_histories([([], []), ([], [])])
+    ((owners, scored),) = scored_blocks(snapshot, histories, config(), np.full(2, SNAPSHOT.now), np.array([1, 0]))
+    column = SIGNALS.index("popularity")
+    assert owners.tolist() == [0, 1]
+    for user, day in ((0, 1), (1, 0)):
+        there = scored.items[user] >= 0
+        np.testing.assert_array_equal(scored.signals[user, there, column], days[day, scored.items[user, there]])
 
 
 @given(st.integers(1, 9), st.data())
-def test_candidates_become_ranked_lists(top_k: int, data: st.DataObject) -> None:
-    """Scores as they come, with equals and with −inf for none, in any order of the candidates."""
-    row = st.lists(st.sampled_from([-np.inf, -3.0, -1.5, 0.0]), min_size=6, max_size=6)
-    scores = np.array(data.draw(st.lists(row, min_size=1, max_size=3)), dtype=np.float32)
-    items = np.array([data.draw(st.permutations(range(6))) for _ in scores], dtype=np.int64)
-    names = pa.chunked_array([[f"u{number}"] for number in range(len(scores))])
-    table = as_recommendations(names, pa.array(IDS), items, scores, top_k, source="s", reason="r")
-    for number, (own, values) in enumerate(zip(items, scores, strict=True)):
-        real = [(-float(value), IDS[item]) for item, value in zip(own, values, strict=True) if np.isfinite(value)]
-        found = [(-row["score"], row["item_id"]) for row in by_user(table)[f"u{number}"]]
-        assert found == sorted(real)[:top_k]
-
-
-def test_a_prior_multiplies_the_probabilities() -> None:
-    """P ∝ exp(logit) · exp(prior), over the items that may be recommended."""
-    config = RecommendConfig(top_k=len(IDS), candidates=len(IDS), exclude_seen=False)
-    prior = torch.linspace(0, 2, len(IDS))
-    histories = as_histories([(["i01", "i02"], [])])
-    plain, shifted = (
-        {row["item_id"]: row["score"] for row in recommend_batch(snapshot, histories, config).to_pylist()}
-        for snapshot in (SNAPSHOT, make_snapshot(prior=prior))
-    )
-    weights = {item: math.exp(plain[item] + float(prior[IDS.index(item)])) for item in plain}
-    total = sum(weights.values())
-    assert shifted == pytest.approx({item: math.log(weight / total) for item, weight in weights.items()}, abs=1e-5)
+def test_ranked_items_become_a_table(top_k: int, data: st.DataObject) -> None:
+    """Lists of any length, −1 at their ends, with a text for all or one for each."""
+    lengths = data.draw(st.lists(st.integers(0, top_k), min_size=1, max_size=3))
+    items = np.full((len(lengths), top_k), -1, dtype=np.int64)
+    for row, length in zip(items, lengths, strict=True):
+        row[:length] = data.draw(st.permutations(range(len(IDS))))[:length]
+    scores = -np.arange(items.size, dtype=np.float32).reshape(items.shape)
+    texts = pa.array([f"because {number}" for number in range(sum(lengths))], pa.string())
+    people = pa.chunked_array([[f"u{number}"] for number in range(len(lengths))])
+    table = as_recommendations(people, pa.array(IDS), items, scores, source="s", reason=texts)
+    expected = [
+        {"user_id": f"u{user}", "rank": place + 1, "item_id": IDS[items[user, place]], "score": scores[user, place]}
+        for user, length in enumerate(lengths)
+        for place in range(length)
+    ]
+    shared = {"source": "s", "variant": "default"}
+    assert table.schema.equals(RECOMMENDATIONS, check_metadata=True)
+    assert table.to_pylist() == [row | shared | {"reason": f"because {number}"} for number, row in enumerate(expected)]

@@ -1,4 +1,4 @@
-"""Popularity as lists: its order, and what is left out."""
+"""Popularity as lists: its order, and what is left out; and as a signal, of any day."""
 
 import numpy as np
 import pyarrow as pa
@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.recommend.popular import popular_batch, popularity_prior
+from recsys.recommend.popular import popular_batch
+from recsys.recommend.popularity import daily_log_popularity, log_popularity
 from recsys.schema import HISTORIES, RECOMMENDATIONS
 
 IDS = [f"i{number}" for number in range(9)]
@@ -55,10 +56,25 @@ def test_who_saw_everything_gets_no_rows(top_k: int) -> None:
     assert len(popular_batch(pa.array(["i4"]), pa.array(IDS), as_histories([]), top_k, exclude_seen=True)) == 0
 
 
-def test_the_prior_is_the_weighted_logarithm_of_the_counts() -> None:
-    counts = pa.table({"item_id": ["i2", "gone", "i0"], "num": [9, 5, 1]})
-    prior = popularity_prior(counts, pa.array(IDS), 0.5)
-    expected = np.zeros(len(IDS))
-    expected[[2, 0]] = 0.5 * np.log([10, 2])
-    np.testing.assert_allclose(prior.numpy(), expected, rtol=1e-6)
-    assert not popularity_prior(counts, pa.array(IDS), 0.0).any()
+counts = st.lists(st.lists(st.integers(0, 9), min_size=4, max_size=4), min_size=1, max_size=12)
+
+
+def test_log_popularity_is_of_the_week_and_a_little_of_a_usual_one() -> None:
+    found = log_popularity(np.array([3, 0, 0]), np.array([40, 40, 0]), 8.0)
+    assert found.dtype == np.float32
+    assert found.tolist() == pytest.approx(np.log([4.5, 1.5, 1.0]).tolist())
+    in_days = log_popularity(np.array([3]), np.array([40]), 0.2)
+    assert in_days.tolist() == pytest.approx([np.log(8)]), "less than a week counts as one"
+
+
+@given(counts, st.integers(1, 12), st.floats(0.1, 50))
+def test_popularity_before_each_day_is_that_of_the_days_before_it(
+    rows: list[list[int]], days: int, num_weeks: float
+) -> None:
+    by_day, ever = np.array(rows), np.array([90, 0, 7, 1])
+    days = min(days, len(rows))
+    found = daily_log_popularity(by_day, ever, num_weeks, days)
+    assert found.shape == (len(rows) - days + 1, 4)
+    for place, row in enumerate(found):
+        before = by_day[place : place + days].sum(axis=0)
+        np.testing.assert_allclose(row, np.log1p(before + 0.1 * ever / max(num_weeks, 1)), rtol=1e-6)

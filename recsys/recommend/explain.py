@@ -1,0 +1,206 @@
+"""Why an item is in a list: the signal that speaks most for it, in words; it knows signals and titles, no models.
+
+A reason is true by construction: it names the source whose signals, times their weights, lift the item most above the
+user's other candidates. Shapes: B users, C candidates, K list length, S signals, I items.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys.recommend.fusion import Fusion
+from recsys.recommend.neighbours import Neighbours
+from recsys.recommend.profiles import Profiles
+from recsys.recommend.signals import SIGNALS, SOURCES, Beside
+
+RANKER, TRANSITIONS, LINEAR = "ranker", "transitions", "linear"
+TEXT, POPULARITY, REPEAT = "text", "popularity", "repeat"
+EXPLORATION = "exploration"
+#: Words of each source; `{}` stands for the title of an item of the user's history.
+WORDS = {
+    RANKER: "in line with your history",
+    TRANSITIONS: "often chosen with {}",
+    LINEAR: "chosen by people who chose {}",
+    TEXT: "similar to {}",
+    POPULARITY: "popular this week",
+    REPEAT: "you chose it before",
+    EXPLORATION: "something new to try",
+}
+#: Sources in the order of their codes.
+NAMES = tuple(WORDS)
+#: Items of the history that are looked through for the one to name, the weightiest first.
+_NAMED_FROM = 20
+#: List places whose reasons are named together.
+_PAIRS = 4096
+#: The same by texts, which hold a vector for each item.
+_TEXT_PAIRS = 512
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
+    """Sources and reasons of B lists."""
+
+    sources: npt.NDArray[np.int8]
+    """[B, K] places in `NAMES`."""
+    because: Ints
+    """[B, K] catalog index of the history item that a reason names, −1 where it names none."""
+
+
+def contributions(signals: Floats, valid: npt.NDArray[np.bool_], columns: Ints, weights: Floats) -> Floats:
+    """[B, K, S] wᵢ · (sᵢ − its mean over the user's candidates): what each signal lifts an item above the others.
+
+    Args:
+        signals: [B, C, S].
+        valid: [B, C] which candidates there are.
+        columns: [B, K] whose lifts are wanted.
+        weights: [B, S].
+    """
+    # summed in float64, where a signal that is the same for all lifts nobody, not even by its last bit
+    sums = np.einsum("bcs,bc->bs", signals, valid, dtype=np.float64)
+    means = sums / np.maximum(valid.sum(axis=1), 1)[:, None]
+    listed = np.take_along_axis(signals, columns[:, :, None], axis=1)
+    return np.asarray((listed - means[:, None]) * weights[:, None], dtype=np.float32)
+
+
+def explain(lifts: Floats, items: Ints, fusion: Fusion, profiles: Profiles, beside: Beside) -> Explained:
+    """The source that lifts each listed item most, and the item of the history behind it.
+
+    What no source lifts, or a source that finds no item to name, counts for the ranker, or for popularity where the
+    ranker says nothing: without a weight, or of a user of whom nothing is known. A new item is nowhere for what others
+    did, but for its text, through which it has their weights; where that names nothing, it is something new to try.
+
+    Args:
+        lifts: [B, K, S] of `contributions`, of the listed items.
+        items: [B, K] catalog indices, −1 for none.
+        fusion: Weights of the signals.
+        profiles: Of B users.
+        beside: Of I items.
+    """
+    groups = list(dict.fromkeys(SOURCES.values()))
+    by_source = np.stack(
+        [lifts[:, :, [SOURCES[name] == group for name in SIGNALS]].sum(axis=2) for group in groups], axis=2
+    )
+    borrowed = beside.borrows[np.maximum(items, 0)] & (items >= 0)
+    by_source = _as_text(by_source, groups, borrowed)
+    weights = fusion.vector(SIGNALS)
+    ranker_speaks = profiles.known & any(
+        weights[SIGNALS.index(name)] > 0 for name in SIGNALS if SOURCES[name] == RANKER
+    )
+    unknown = np.where(borrowed, NAMES.index(EXPLORATION), NAMES.index(POPULARITY))
+    otherwise = np.where(ranker_speaks[:, None], NAMES.index(RANKER), unknown).astype(np.int8)
+    best = np.array([NAMES.index(group) for group in groups], dtype=np.int8)[by_source.argmax(axis=2)]
+    sources = np.where(by_source.max(axis=2) > 0, best, otherwise)
+    because = np.full(items.shape, -1, dtype=np.int64)
+    named = {TRANSITIONS: (_by_transition, _PAIRS), LINEAR: (_by_linear, _PAIRS), TEXT: (_by_text, _TEXT_PAIRS)}
+    for name, (name_them, size) in named.items():
+        users, places = np.nonzero((sources == NAMES.index(name)) & (items >= 0))
+        for start in range(0, len(users), size):
+            few = slice(start, start + size)
+            because[users[few], places[few]] = name_them(
+                users[few], items[users[few], places[few]], weights, profiles, beside
+            )
+    nameless = (because < 0) & np.isin(sources, [NAMES.index(name) for name in named])
+    return Explained(sources=np.where(nameless, otherwise, sources), because=because)
+
+
+def _as_text(by_source: Floats, groups: Sequence[str], borrowed: npt.NDArray[np.bool_]) -> Floats:
+    """[B, K, groups] in which what new items borrowed, all but repeats and the ranker's, stands with their text."""
+    lent = [groups.index(name) for name in (TRANSITIONS, LINEAR, POPULARITY)]
+    found = by_source.copy()
+    found[..., groups.index(TEXT)] += np.where(borrowed, by_source[..., lent].sum(axis=2), 0)
+    for group in lent:
+        found[..., group] = np.where(borrowed, -np.inf, by_source[..., group])
+    return found
+
+
+def reasons(explained: Explained, titles: pa.Array, users: Ints, places: Ints) -> tuple[pa.Array, pa.Array]:
+    """Source and reason, as text, of the list places (user, place) [N].
+
+    Args:
+        explained: Of B lists.
+        titles: [I] what people call the items.
+        users: [N].
+        places: [N].
+    """
+    sources = pa.array(explained.sources[users, places].astype(np.int32))
+    named = explained.because[users, places]
+    words = pa.array(list(WORDS.values())).take(sources)
+    title = titles.take(pa.array(np.maximum(named, 0)))
+    head, tail = (pc.list_element(pc.split_pattern(words, "{}", max_splits=1), 0), named >= 0)
+    reason = pc.if_else(pa.array(tail), pc.binary_join_element_wise(head, title, ""), words)
+    return pa.array(NAMES).take(sources), reason
+
+
+def _by_transition(users: Ints, items: Ints, weights: Floats, profiles: Profiles, beside: Beside) -> Ints:
+    """[N] item of each user's history from which most comes to the item; −1 where nothing does."""
+    weight = dict(zip(SIGNALS, weights.tolist(), strict=True))
+    history, newest, whole = _history_of(users, profiles)
+    lasting, recent = _weights_to(items, history, beside.transitions)
+    share = newest * (weight["newest_lasting"] * lasting + weight["newest_recent"] * recent)
+    share += whole * (weight["whole_lasting"] * lasting + weight["whole_recent"] * recent)
+    return _best_of(history, share)
+
+
+def _by_linear(users: Ints, items: Ints, weights: Floats, profiles: Profiles, beside: Beside) -> Ints:
+    """[N] item of each user's history that the linear model takes most from; −1 where it takes nothing.
+
+    Each time scale is a sum in a logarithm of its own, so that an item's part of it counts as a share of the sum.
+    """
+    weight = dict(zip(SIGNALS, weights.tolist(), strict=True))
+    history, newest, whole = _history_of(users, profiles)
+    lasting, recent = _weights_to(items, history, beside.linear)
+    share = weight["linear_lasting"] * _shares(newest * lasting) + weight["linear_recent"] * _shares(whole * recent)
+    return _best_of(history, share)
+
+
+def _weights_to(items: Ints, history: Ints, neighbours: Neighbours) -> tuple[Floats, Floats]:
+    """[N, L] weights from each item of a history to an item, on both time scales."""
+    pairs = np.maximum(history, 0).ravel(), np.repeat(items, history.shape[1])
+    weights = np.asarray(neighbours.weights[pairs]).reshape(history.shape)
+    return weights.real, weights.imag
+
+
+def _shares(parts: Floats) -> Floats:
+    return np.asarray(parts / np.maximum(parts.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny))
+
+
+def _by_text(users: Ints, items: Ints, weights: Floats, profiles: Profiles, beside: Beside) -> Ints:  # noqa: ARG001
+    """[N] item of each user's history whose text is nearest, where any is near at all."""
+    history, _, whole = _history_of(users, profiles)
+    vectors = beside.text_vectors
+    similarity = np.einsum("nlt,nt->nl", vectors[np.maximum(history, 0)], vectors[items])
+    another = (whole > 0) & (history != items[:, None])  # that it is similar to itself is no news
+    return _best_of(history, np.where(another, similarity, 0.0))
+
+
+def _history_of(users: Ints, profiles: Profiles) -> tuple[Ints, Floats, Floats]:
+    """Weightiest items [N, L] of each user's history, −1 for none, and their weights in both profiles."""
+    distinct, place = np.unique(users, return_inverse=True)
+    newest, whole = (matrix[distinct] for matrix in (profiles.newest, profiles.whole))
+    lengths = np.diff(newest.indptr)
+    row = np.repeat(np.arange(len(distinct)), lengths)
+    order = np.lexsort((newest.indices, -newest.data, row))
+    slot = np.arange(len(order)) - newest.indptr[row]
+    kept = slot < _NAMED_FROM
+    history = np.full((len(distinct), max(min(int(lengths.max(initial=0)), _NAMED_FROM), 1)), -1, dtype=np.int64)
+    history[row[kept], slot[kept]] = newest.indices[order][kept]
+    rows = np.repeat(np.arange(len(distinct)), history.shape[1])
+    columns = np.maximum(history, 0).ravel()
+    weights = [
+        np.where(history >= 0, np.asarray(matrix[rows, columns]).reshape(history.shape), 0)
+        for matrix in (newest, whole)
+    ]
+    return history[place], weights[0][place], weights[1][place]
+
+
+def _best_of(history: Ints, share: npt.NDArray[np.floating]) -> Ints:
+    best = share.argmax(axis=1)
+    rows = np.arange(len(history))
+    return np.where(share[rows, best] > 0, history[rows, best], -1)

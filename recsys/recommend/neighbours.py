@@ -1,0 +1,42 @@
+"""Sparse weights from item to item on two time scales: what `transitions` and `linear` leave of the past."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+import scipy.sparse as sp
+
+from recsys.schema import TRANSITIONS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Neighbours:
+    """How strongly each of I items speaks for each other one."""
+
+    weights: sp.csr_array
+    """[I, I] complex64, `lasting` the real part and `recent` the imaginary one: a product with a complex matrix costs
+    half of two with real ones. Row = item that was taken, column = item that it speaks for."""
+
+    @classmethod
+    def from_table(cls, table: pa.Table, num_items: int) -> "Neighbours":
+        """From TRANSITIONS sorted by (item, next)."""
+        item, following = table["item"].to_numpy(), table["next"].to_numpy()
+        indptr = np.concatenate([[0], np.cumsum(np.bincount(item, minlength=num_items))])
+        both = table["lasting"].to_numpy() + np.complex64(1j) * table["recent"].to_numpy()
+        return cls(weights=sp.csr_array((both, following, indptr), shape=(num_items, num_items)))
+
+    @classmethod
+    def none(cls, num_items: int) -> "Neighbours":
+        """Nothing speaks for anything."""
+        return cls.from_table(TRANSITIONS.empty_table(), num_items)
+
+    @cached_property
+    def lasting(self) -> sp.csr_array:
+        """[I, I] float32."""
+        return self.weights.real
+
+    @cached_property
+    def recent(self) -> sp.csr_array:
+        """[I, I] float32."""
+        return self.weights.imag

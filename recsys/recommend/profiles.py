@@ -1,0 +1,100 @@
+"""Histories as sparse rows over the catalog: what a user took lately, took overall, and takes again.
+
+It knows Arrow tables and catalog indices, no models. Shapes: B users, I items, N events.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import scipy.sparse as sp
+
+from recsys.model.features import index_items
+
+#: An event that lies this many days before the user's last one counts half for the whole profile.
+WHOLE_HALF_LIFE_DAYS = 90.0
+#: A purchase that lies so far back counts half for buying again.
+REPEAT_HALF_LIFE_DAYS = 120.0
+#: Newest events of a user that the profiles read; older ones would hardly weigh, and cost as much.
+PROFILE_EVENTS = 100
+
+_MICROS_PER_DAY = 86_400e6
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profiles:
+    """Sparse rows of B users over I items."""
+
+    newest: sp.csr_array
+    """[B, I] weight 1 / (1 + k) of the k-th event from the end, rows sum to 1 (0 for an empty history)."""
+    whole: sp.csr_array
+    """[B, I] weights that halve each `WHOLE_HALF_LIFE_DAYS` before the user's last event, rows sum to 1."""
+    repeats: sp.csr_array
+    """[B, I] number of moments at which the user took the item, each halving with its age."""
+
+    @classmethod
+    def build(cls, histories: pa.Table, item_ids: pa.Array, now: Floats) -> "Profiles":
+        """Profiles of B users.
+
+        Args:
+            histories: HISTORIES table; events whose item is not in ``item_ids`` leave no trace.
+            item_ids: [I] sorted.
+            now: [B] microseconds since 1970 from which ages are measured.
+        """
+        lists = histories["item_ids"].combine_chunks()
+        user, item = _numpy(pc.list_parent_indices(lists)), index_items(_flat(lists), item_ids)
+        moment = _numpy(_flat(histories["timestamps"].combine_chunks()).cast(pa.int64()))
+        user, item, moment = (column[item >= 0] for column in (user, item, moment))
+        shape = (len(histories), len(item_ids))
+
+        ends = np.cumsum(np.bincount(user, minlength=len(histories)))
+        from_end = ends[user] - 1 - np.arange(len(user))
+        before_last = (moment[ends[user] - 1] - moment) / _MICROS_PER_DAY
+        read = from_end < PROFILE_EVENTS
+        newest, whole = (
+            _unit_rows(sp.csr_array((weight[read], (user[read], item[read])), shape=shape))
+            for weight in (1 / (1.0 + from_end), np.exp2(-before_last / WHOLE_HALF_LIFE_DAYS))
+        )
+        again = _first_of_moment(user, item, moment)
+        age = np.maximum(now[user[again]] - moment[again], 0) / _MICROS_PER_DAY
+        counts = (np.exp2(-age / REPEAT_HALF_LIFE_DAYS), (user[again], item[again]))
+        return cls(newest=newest, whole=whole, repeats=sp.csr_array(counts, shape=shape).astype(np.float32))
+
+    @property
+    def known(self) -> npt.NDArray[np.bool_]:
+        """[B] who has a history of which the catalog knows anything."""
+        known: npt.NDArray[np.bool_] = np.diff(self.newest.indptr) > 0
+        return known
+
+    def rows(self, users: npt.NDArray[np.int64]) -> "Profiles":
+        """Some of the users, in this order."""
+        return Profiles(newest=self.newest[users], whole=self.whole[users], repeats=self.repeats[users])
+
+
+def _first_of_moment(user: Ints, item: Ints, moment: Ints) -> Ints:
+    """One event of those of the same user, item and moment: two lines of one invoice are one purchase."""
+    order = np.lexsort((moment, item, user))
+    different = np.ones(len(order), dtype=bool)
+    different[1:] = np.any([np.diff(column[order]) != 0 for column in (user, item, moment)], axis=0)
+    return order[different]
+
+
+def _unit_rows(matrix: sp.csr_array) -> sp.csr_array:
+    matrix.sum_duplicates()
+    sums = np.asarray(matrix.sum(axis=1)).ravel()
+    matrix.data = matrix.data / np.repeat(np.maximum(sums, np.finfo(np.float64).tiny), np.diff(matrix.indptr))
+    return matrix.astype(np.float32)
+
+
+def _flat(lists: Any) -> Any:
+    return lists.flatten()
+
+
+def _numpy(column: Any) -> Ints:
+    return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.int64)

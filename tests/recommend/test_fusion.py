@@ -1,0 +1,148 @@
+"""Weights of signals: those that made the choices are found again, and the fused score is worth its best part at least.
+
+Shapes: B users, C candidates, S signals.
+"""
+
+import json
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recsys.recommend.fusion import PLAIN, Fusion, Signals, fit_fusion
+from recsys.recommend.signals import SIGNALS
+
+NAMES = ("strong", "weak", "misleading", "constant")
+WEIGHTS = (1.5, 0.5, -1.0, 0.0)
+
+
+class Choices(NamedTuple):
+    """What B users took of their candidates, drawn from a conditional logit."""
+
+    signals: Signals
+    valid: npt.NDArray[np.bool_]
+    taken: npt.NDArray[np.bool_]
+
+
+def simulate(seed: int, num_users: int, num_candidates: int = 12, weights: tuple[float, ...] = WEIGHTS) -> Choices:
+    random = np.random.default_rng(seed)
+    signals = random.normal(size=(num_users, num_candidates, len(NAMES)))
+    signals[:, :, 3] = -7.25
+    valid = random.random(signals.shape[:2]) < 0.9
+    valid[:, -1] = True
+    gumbel = random.gumbel(size=signals.shape[:2])  # the largest of logit + Gumbel noise is a draw from the softmax
+    chosen = np.where(valid, signals @ np.array(weights) + gumbel, -np.inf).argmax(axis=1)
+    taken = np.zeros(valid.shape, dtype=bool)
+    taken[np.arange(num_users), chosen] = True
+    signals[~valid] = random.normal(scale=100, size=(int((~valid).sum()), len(NAMES)))  # what is none may be anything
+    return Choices(signals.astype(np.float32), valid, taken)
+
+
+def ndcg(scores: npt.NDArray[np.floating[Any]], choices: Choices) -> float:
+    """NDCG@10 one user at a time, equals by column; of users who took something."""
+    values = []
+    for row, valid, taken in zip(scores, choices.valid, choices.taken, strict=True):
+        order = sorted(np.flatnonzero(valid), key=lambda column: (-row[column], column))[:10]
+        gain = sum(taken[column] / math.log2(place + 2) for place, column in enumerate(order))
+        best = sum(1 / math.log2(place + 2) for place in range(min(int(taken.sum()), 10)))
+        if best:
+            values.append(gain / best)
+    return float(np.mean(values))
+
+
+def test_known_weights_are_found_again() -> None:
+    fusion = fit_fusion(*simulate(0, 4000, weights=(1.5, 0.5, 0.0, 0.0)), NAMES)
+    assert fusion.weights["strong"] == pytest.approx(1.5, rel=0.05)
+    assert fusion.weights["weak"] == pytest.approx(0.5, rel=0.1)
+    assert fusion.weights["misleading"] < 0.05
+    assert fusion.weights["constant"] == 0
+    assert fusion.users == 4000
+
+
+def test_what_speaks_against_an_item_has_no_say() -> None:
+    weights = fit_fusion(*simulate(0, 1000), NAMES).weights
+    assert weights["misleading"] == weights["constant"] == 0
+    assert weights["strong"] > weights["weak"] > 0
+
+
+def test_another_unit_of_a_signal_is_another_weight() -> None:
+    choices = simulate(1, 500)
+    plain = fit_fusion(*choices, NAMES)
+    scaled = fit_fusion(choices.signals * np.array([100, 0.01, 1, 1], np.float32), *choices[1:], NAMES)
+    assert scaled.weights["strong"] == pytest.approx(plain.weights["strong"] / 100, rel=0.01)
+    assert scaled.weights["weak"] == pytest.approx(plain.weights["weak"] * 100, rel=0.01)
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 9999), st.integers(1, 40), st.integers(1, 15), st.sampled_from([0.0, 1.0, -1.0]))
+def test_no_weight_is_negative_and_no_part_is_better(seed: int, users: int, candidates: int, sign: float) -> None:
+    """Also where the choices are noise, or the signals point the wrong way."""
+    choices = simulate(seed, users, candidates, tuple(sign * weight for weight in WEIGHTS))
+    fusion = fit_fusion(*choices, NAMES)
+    assert tuple(fusion.weights) == NAMES or fusion.weights == PLAIN.weights
+    assert all(weight >= 0 and math.isfinite(weight) for weight in fusion.weights.values())
+    if fusion.parts is None:
+        assert candidates == 1, "one candidate each: nothing tells"
+        return
+    assert "constant" not in fusion.parts
+    assert fusion.ndcg >= max(fusion.parts.values())
+    weights = np.array([fusion.weights[name] for name in NAMES])
+    assert fusion.ndcg == pytest.approx(ndcg(choices.signals @ weights, choices), abs=1e-9)
+    for name, value in fusion.parts.items():
+        assert value == pytest.approx(ndcg(choices.signals[:, :, NAMES.index(name)], choices), abs=1e-9)
+    assert fit_fusion(*choices, NAMES) == fusion, "the same twice"
+
+
+def test_users_who_took_nothing_of_theirs_change_nothing() -> None:
+    choices = simulate(2, 60)
+    nothing = simulate(3, 40)
+    nothing.taken[:] = False
+    both = Choices(*(np.concatenate([one, other]) for one, other in zip(choices, nothing, strict=True)))
+    assert fit_fusion(*both, NAMES) == fit_fusion(*choices, NAMES)
+
+
+def test_who_took_much_counts_as_much_as_who_took_little() -> None:
+    """One user takes one item as `strong` says, the other one or five as `weak` says: `strong` weighs the same."""
+    signals = np.zeros((2, 6, 2), dtype=np.float32)
+    taken = np.zeros((2, 6), dtype=bool)
+    signals[0, 0, 0], taken[0, 0] = 1, True
+    weights = []
+    for num in (1, 5):
+        signals[1, :num, 1], taken[1, :num] = 1, True
+        weights.append(fit_fusion(signals, np.ones_like(taken), taken, NAMES[:2]).weights["strong"])
+    assert weights[0] == pytest.approx(weights[1], rel=0.01)
+    assert weights[0] > 0.1
+
+
+def test_only_allowed_signals_weigh() -> None:
+    choices = simulate(4, 300)
+    fusion = fit_fusion(*choices, NAMES, ["weak", "constant"])
+    assert set(fusion.parts or {}) == {"weak"}
+    assert [name for name, weight in fusion.weights.items() if weight] == ["weak"]
+    nothing = fit_fusion(*choices, NAMES, ["constant"])
+    assert (nothing.weights, nothing.users) == ({"constant": 1.0}, 300)
+
+
+def test_the_usual_weights_are_of_signals_that_there_are() -> None:
+    assert set(PLAIN.weights) <= set(SIGNALS)
+    assert PLAIN.only(None) is PLAIN
+    assert PLAIN.only(["retrieval", "text"]).weights == {"retrieval": 1.0}
+    assert PLAIN.only(["text", "seen"]).weights == {"text": 1.0, "seen": 1.0}
+
+
+def test_weights_travel_as_json() -> None:
+    fusion = fit_fusion(*simulate(5, 50), NAMES)
+    assert Fusion(**json.loads(json.dumps(fusion.as_dict()))) == fusion
+    assert Fusion(weights={"weak": 2.0}).vector(NAMES).tolist() == [0, 2, 0, 0]
+
+
+def test_nobody_to_learn_from_is_a_defect() -> None:
+    choices = simulate(6, 3)
+    with pytest.raises(AssertionError, match="no user took any candidate"):
+        fit_fusion(choices.signals, choices.valid, np.zeros_like(choices.taken), NAMES)
+    with pytest.raises(AssertionError, match="what is no candidate cannot be taken"):
+        fit_fusion(choices.signals, np.zeros_like(choices.valid), choices.taken, NAMES)

@@ -1,0 +1,125 @@
+"""Profiles equal the sums one would write by hand, and rows sum to 1 wherever there is a history.
+
+Shapes: B users, I items.
+"""
+
+import datetime as dt
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recsys.recommend import profiles as module
+from recsys.recommend.profiles import PROFILE_EVENTS, REPEAT_HALF_LIFE_DAYS, WHOLE_HALF_LIFE_DAYS, Profiles
+from recsys.schema import HISTORIES
+
+IDS = [f"i{number}" for number in range(5)]
+NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+
+#: (item, days before `NOW`), oldest first.
+Events = list[tuple[str, float]]
+
+events = st.lists(st.tuples(st.sampled_from([*IDS, "gone"]), st.integers(-3, 400)), max_size=12).map(
+    lambda rows: sorted(((item, float(days)) for item, days in rows), key=lambda row: -row[1])
+)
+
+
+def as_histories(users: list[Events]) -> pa.Table:
+    return pa.Table.from_pylist(
+        [
+            {
+                "user_id": f"u{number}",
+                "item_ids": [item for item, _ in rows],
+                "timestamps": [NOW - dt.timedelta(days=days) for _, days in rows],
+                "events": ["view"] * len(rows),
+                "weights": [1.0] * len(rows),
+                "seen_item_ids": sorted({item for item, _ in rows}),
+            }
+            for number, rows in enumerate(users)
+        ],
+        schema=HISTORIES,
+    )
+
+
+def build(users: list[Events]) -> Profiles:
+    return Profiles.build(as_histories(users), pa.array(IDS), np.full(len(users), NOW.timestamp() * 1e6))
+
+
+def by_hand(rows: Events) -> dict[str, npt.NDArray[np.float64]]:
+    """The three rows of one user, one event at a time."""
+    known = [(IDS.index(item), days) for item, days in rows if item in IDS]
+    newest, whole, repeats = np.zeros(len(IDS)), np.zeros(len(IDS)), np.zeros(len(IDS))
+    for place, (item, days) in enumerate(reversed(known[-PROFILE_EVENTS:])):
+        newest[item] += 1 / (1 + place)
+        whole[item] += 0.5 ** ((days - known[-1][1]) / WHOLE_HALF_LIFE_DAYS)
+    for item, days in set(known):
+        repeats[item] += 0.5 ** (max(days, 0.0) / REPEAT_HALF_LIFE_DAYS)
+    if known:
+        newest, whole = newest / newest.sum(), whole / whole.sum()
+    return {"newest": newest, "whole": whole, "repeats": repeats}
+
+
+@given(st.lists(events, max_size=5))
+def test_profiles_equal_those_made_by_hand(users: list[Events]) -> None:
+    profiles = build(users)
+    for name in ("newest", "whole", "repeats"):
+        matrix = getattr(profiles, name)
+        assert matrix.shape == (len(users), len(IDS))
+        assert matrix.dtype == np.float32
+        expected = np.array([by_hand(rows)[name] for rows in users]).reshape(len(users), len(IDS))
+        np.testing.assert_allclose(matrix.toarray(), expected, rtol=1e-5, atol=1e-7)
+
+
+@given(st.lists(events, min_size=1, max_size=5))
+def test_rows_sum_to_one_and_those_of_an_empty_history_to_nothing(users: list[Events]) -> None:
+    profiles = build(users)
+    known = np.array([any(item in IDS for item, _ in rows) for rows in users])
+    for matrix in (profiles.newest, profiles.whole):
+        np.testing.assert_allclose(matrix.toarray().sum(axis=1), known.astype(float), rtol=1e-5)
+        np.testing.assert_array_equal(np.diff(matrix.indptr) > 0, known)
+
+
+def test_a_moment_counts_an_item_once() -> None:
+    """Two lines of one invoice are one purchase; the next day is another one."""
+    now = build([[("i1", 0.0), ("i1", 0.0), ("i2", 0.0)], [("i1", REPEAT_HALF_LIFE_DAYS), ("i1", 0.0)]])
+    assert now.repeats.toarray().tolist() == [[0, 1, 1, 0, 0], [0, 1.5, 0, 0, 0]]
+
+
+def test_each_user_has_a_moment_to_look_from() -> None:
+    users: list[Events] = [[("i1", 240.0)], [("i1", 240.0)]]
+    now = np.array([NOW.timestamp(), (NOW - dt.timedelta(days=120)).timestamp()]) * 1e6
+    found = Profiles.build(as_histories(users), pa.array(IDS), now)
+    assert found.repeats[:, [1]].toarray().ravel().tolist() == pytest.approx([0.25, 0.5])
+
+
+def test_what_lies_too_far_back_is_read_for_repeats_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PROFILE_EVENTS", 2)
+    found = build([[("i0", 3.0), ("i1", 2.0), ("i2", 1.0)]])
+    for matrix in (found.newest, found.whole):
+        assert matrix.indices.tolist() == [1, 2]
+    assert found.newest.toarray()[0, 1:3].tolist() == pytest.approx([1 / 3, 2 / 3])
+    assert (found.repeats.toarray() > 0).tolist() == [[True, True, True, False, False]]
+
+
+@given(st.lists(events, min_size=1, max_size=5), st.data())
+def test_some_of_the_users_are_rows_of_all(users: list[Events], data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(users)))
+    stop = data.draw(st.integers(start, len(users)))
+    part, alone = build(users).rows(np.arange(start, stop)), build(users[start:stop])
+    for name in ("newest", "whole", "repeats"):
+        np.testing.assert_allclose(getattr(part, name).toarray(), getattr(alone, name).toarray(), rtol=1e-6)
+
+
+def test_tables_in_slices_and_chunks_are_no_different() -> None:
+    histories = as_histories([[("i0", 9.0)], [("i1", 8.0), ("gone", 7.0)], [], [("i3", 2.0), ("i1", 1.0)]])
+    now = np.full(4, NOW.timestamp() * 1e6)
+    whole = Profiles.build(histories, pa.array(IDS), now)
+    chunked = pa.concat_tables([histories.slice(0, 1), histories.slice(1, 2), histories.slice(3)])
+    cut = Profiles.build(histories.slice(1), pa.array(IDS), now[1:])
+    for name in ("newest", "whole", "repeats"):
+        expected = getattr(whole, name).toarray()
+        np.testing.assert_array_equal(getattr(Profiles.build(chunked, pa.array(IDS), now), name).toarray(), expected)
+        np.testing.assert_array_equal(getattr(cut, name).toarray(), expected[1:])

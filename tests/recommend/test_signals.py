@@ -1,0 +1,255 @@
+"""Candidates and their signals equal those found one pair at a time, and hang on nobody else in the batch.
+
+Shapes: B users, C candidates, I items, G moments, S signals.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import scipy.sparse as sp
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recsys.config import SignalName
+from recsys.recommend import signals as module
+from recsys.recommend.neighbours import Neighbours
+from recsys.recommend.profiles import Profiles
+from recsys.recommend.signals import (
+    SIGNALS,
+    SOURCES,
+    Beside,
+    Follow,
+    inner_products,
+    measure_signals,
+    union_of_candidates,
+)
+
+NUM_ITEMS, DIM, TEXT_DIM, MOMENTS = 12, 4, 3, 2
+
+
+@dataclass(frozen=True)
+class Case:
+    """B users before I items, drawn at random; some users have no history."""
+
+    beside: Beside
+    profiles: Profiles
+    users: torch.Tensor
+    vectors: torch.Tensor
+    retrieved: npt.NDArray[np.int64]
+    excluded: npt.NDArray[np.bool_]
+    moment: npt.NDArray[np.int64]
+
+    def rows(self, start: int, stop: int) -> "Case":
+        part = slice(start, stop)
+        return Case(
+            self.beside,
+            self.profiles.rows(np.arange(start, stop)),
+            self.users[part],
+            self.vectors,
+            self.retrieved[part],
+            self.excluded[part],
+            self.moment[part],
+        )
+
+    def repeats(self, keep: bool) -> npt.NDArray[np.float32] | None:
+        return self.profiles.repeats.toarray() if keep else None
+
+    def follow(self) -> Follow:
+        return Follow.of(self.profiles, self.beside.transitions, self.beside.linear)
+
+    def candidates(self, keep_seen: bool) -> npt.NDArray[np.int64]:
+        return union_of_candidates(
+            self.retrieved, self.follow(), self.repeats(keep_seen), self.beside, self.moment, self.excluded
+        )
+
+    def signals(self, candidates: npt.NDArray[np.int64], keep_seen: bool, isolated: Any = None) -> Any:
+        log_probability = (self.users @ self.vectors.T).log_softmax(dim=1).numpy()
+        return measure_signals(
+            candidates,
+            np.take_along_axis(log_probability, np.maximum(candidates, 0), axis=1),
+            isolated,
+            self.profiles,
+            self.follow(),
+            self.repeats(keep_seen),
+            self.beside,
+            self.moment,
+        )
+
+
+def draw_case(seed: int, num_users: int, num_retrieved: int) -> Case:
+    random = np.random.default_rng(seed)
+
+    def sparse(shape: tuple[int, int], share: float, unit: bool = False) -> sp.csr_array:
+        dense = random.integers(1, 4, shape) * (random.random(shape) < share)  # small integers: many are equal
+        dense = np.where(empty[: shape[0], None], 0, dense) if shape[0] == num_users else dense
+        scale = np.maximum(dense.sum(axis=1, keepdims=True), 1) if unit else 4
+        return sp.csr_array((dense / scale).astype(np.float32))
+
+    empty = random.random(num_users) < 0.2
+
+    def neighbours() -> Neighbours:
+        shape = (2, NUM_ITEMS, NUM_ITEMS)
+        lasting, recent = np.triu(random.integers(0, 4, shape) / 4, 1) * (random.random(shape) < 0.4)
+        return Neighbours(weights=sp.csr_array((lasting + 1j * recent).astype(np.complex64)))
+
+    profiles = Profiles(
+        newest=sparse((num_users, NUM_ITEMS), 0.4, unit=True),
+        whole=sparse((num_users, NUM_ITEMS), 0.4, unit=True),
+        repeats=sparse((num_users, NUM_ITEMS), 0.3),
+    )
+    texts = random.normal(size=(NUM_ITEMS, TEXT_DIM))
+    beside = Beside(
+        transitions=neighbours(),
+        linear=neighbours(),
+        text_vectors=(texts / np.linalg.norm(texts, axis=1, keepdims=True)).astype(np.float32),
+        popularity=np.log1p(random.integers(0, 4, (MOMENTS, NUM_ITEMS))).astype(np.float32),
+        recommendable=random.random(NUM_ITEMS) < 0.8,
+        borrows=np.zeros(NUM_ITEMS, dtype=bool),
+    )
+    retrieved = random.permuted(np.tile(np.arange(NUM_ITEMS), (num_users, 1)), axis=1)[:, :num_retrieved]
+    retrieved[random.random(retrieved.shape) < 0.1] = -1
+    return Case(
+        beside,
+        profiles,
+        torch.from_numpy(random.normal(size=(num_users, DIM)).astype(np.float32)),
+        torch.from_numpy(random.normal(size=(NUM_ITEMS, DIM)).astype(np.float32)),
+        retrieved,
+        random.random((num_users, NUM_ITEMS)) < 0.2,
+        random.integers(0, MOMENTS, num_users),
+    )
+
+
+cases = st.builds(draw_case, st.integers(0, 9999), st.integers(1, 5), st.integers(1, 8))
+
+
+def best(scores: npt.NDArray[np.floating[Any]], num: int) -> set[int]:
+    """Items of the largest positive scores, equals by index."""
+    order = sorted(range(len(scores)), key=lambda item: (-scores[item], item))
+    return {item for item in order[:num] if scores[item] > 0}
+
+
+@given(cases, st.booleans())
+def test_candidates_are_the_union_of_what_may_be_recommended(case: Case, keep_seen: bool) -> None:
+    found, follow, repeats = case.candidates(keep_seen), case.follow(), case.repeats(keep_seen)
+    num = max(case.retrieved.shape[1] // 2, 1)
+    lengths = []
+    for user, row in enumerate(found):
+        popularity = np.where(case.beside.recommendable, case.beside.popularity[case.moment[user]], 0)
+        expected = {int(item) for item in case.retrieved[user] if item >= 0}
+        expected |= best(follow.newest_lasting[user] + follow.whole_recent[user], num) | best(popularity, 2 * num)
+        expected |= best(follow.linear_lasting[user], max(num // 2, 1))
+        expected |= best(follow.linear_recent[user], max(num // 2, 1))
+        expected |= best(repeats[user], num) if repeats is not None else set()
+        allowed = case.beside.recommendable & ~case.excluded[user]
+        own = [int(item) for item in row if item >= 0]
+        assert own == sorted(item for item in expected if allowed[item]), "ascending, none twice, none that is barred"
+        assert (row[: len(row) - len(own)] == -1).all()
+        lengths.append(len(own))
+    assert found.shape[1] == max(lengths), "no wider than the longest"
+
+
+def multiplied(case: Case, name: str) -> tuple[Any, Any, float]:
+    """Profile and weights whose product a signal is, and what it is where there is nothing."""
+    profiles, transitions, linear = case.profiles, case.beside.transitions, case.beside.linear
+    return {
+        "newest_lasting": (profiles.newest, transitions.lasting, 3e-5),
+        "newest_recent": (profiles.newest, transitions.recent, 3e-5),
+        "whole_lasting": (profiles.whole, transitions.lasting, 3e-5),
+        "whole_recent": (profiles.whole, transitions.recent, 3e-5),
+        "linear_lasting": (profiles.newest, linear.lasting, 1e-4),
+        "linear_recent": (profiles.whole, linear.recent, 1e-4),
+    }[name]
+
+
+def naive_signal(case: Case, name: str, user: int, item: int, keep_seen: bool, isolated: float | None) -> float:
+    """One signal of one user for one item, by its definition."""
+    profiles = case.profiles
+    known = profiles.newest[[user]].nnz > 0
+    if name == "retrieval":
+        logits = [float(case.users[user] @ vector) for vector in case.vectors]
+        return logits[item] - math.log(sum(map(math.exp, logits))) if known else 0.0
+    if name == "isolated":
+        return isolated if known and isolated is not None else 0.0
+    if name == "text":
+        mean = sum(
+            (profiles.whole[user, other] * case.beside.text_vectors[other] for other in range(NUM_ITEMS)),
+            start=np.zeros(TEXT_DIM),
+        )
+        length = float(np.linalg.norm(mean))
+        return float(mean @ case.beside.text_vectors[item]) / length if length else 0.0
+    if name == "popularity":
+        return float(case.beside.popularity[case.moment[user], item])
+    had = float(profiles.repeats[user, item]) if keep_seen else 0.0
+    if name == "repeat":
+        return math.log(0.02 + had) if keep_seen else 0.0
+    if name == "seen":
+        return float(had > 0)
+    row, weights, unseen = multiplied(case, name)
+    return math.log(unseen + sum(float(row[user, other]) * float(weights[other, item]) for other in range(NUM_ITEMS)))
+
+
+@given(cases, st.booleans(), st.booleans())
+def test_signals_equal_those_of_each_pair_by_itself(case: Case, keep_seen: bool, with_isolated: bool) -> None:
+    candidates = case.candidates(keep_seen)
+    isolated = np.linspace(-1, 1, candidates.size, dtype=np.float32).reshape(candidates.shape)
+    signals = case.signals(candidates, keep_seen, isolated if with_isolated else None)
+    assert signals.shape == (*candidates.shape, len(SIGNALS))
+    assert signals.dtype == np.float32
+    assert np.isfinite(signals).all(), "also of what is no candidate"
+    for user, place in zip(*np.nonzero(candidates >= 0), strict=True):
+        own = float(isolated[user, place]) if with_isolated else None
+        expected = [naive_signal(case, name, user, candidates[user, place], keep_seen, own) for name in SIGNALS]
+        assert signals[user, place].tolist() == pytest.approx(expected, rel=1e-4, abs=1e-4)
+
+
+@given(cases, st.booleans(), st.data())
+def test_nobody_elses_history_matters(case: Case, keep_seen: bool, data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(case.users) - 1))
+    stop = data.draw(st.integers(start + 1, len(case.users)))
+    whole, part = case.candidates(keep_seen), case.rows(start, stop).candidates(keep_seen)
+    of_whole, of_part = case.signals(whole, keep_seen), case.rows(start, stop).signals(part, keep_seen)
+    for user in range(start, stop):
+        own, alone = whole[user] >= 0, part[user - start] >= 0
+        np.testing.assert_array_equal(whole[user][own], part[user - start][alone])
+        np.testing.assert_allclose(of_whole[user][own], of_part[user - start][alone], atol=1e-5)
+
+
+@given(cases)
+def test_following_is_the_product_of_profiles_and_neighbours(case: Case) -> None:
+    follow = case.follow()
+    for name in SIGNALS[2:8]:
+        column = getattr(follow, name)
+        row, weights, _ = multiplied(case, name)
+        expected = row.toarray() @ weights.toarray()
+        assert column.dtype == np.float32
+        np.testing.assert_allclose(column, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_every_signal_has_a_source_and_may_be_named_in_the_config() -> None:
+    assert tuple(SOURCES) == SIGNALS == get_args(SignalName)
+
+
+@given(st.integers(0, 99), st.integers(1, 7), st.integers(1, 9), st.sampled_from([(0, 1), (0, 40), (12, 1)]))
+def test_inner_products_are_the_same_whole_and_gathered(
+    seed: int, users: int, width: int, sizes: tuple[int, int]
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    rows, vectors = torch.randn(users, DIM, generator=generator), torch.randn(NUM_ITEMS, DIM, generator=generator)
+    items = torch.randint(0, NUM_ITEMS, (users, width), generator=generator)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_WHOLE_ITEMS", sizes[0])
+        patch.setattr(module, "_GATHERED_CELLS", sizes[1])
+        found = inner_products(rows, vectors, items)
+    expected = [[float(rows[user] @ vectors[item]) for item in items[user]] for user in range(users)]
+    torch.testing.assert_close(found, torch.tensor(expected), atol=1e-5, rtol=1e-5)
+
+
+def test_without_anything_to_recommend_there_are_holes() -> None:
+    case = draw_case(0, 3, 4)
+    case.excluded[:] = True
+    assert case.candidates(keep_seen=True).tolist() == [[-1]] * 3
