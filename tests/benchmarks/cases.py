@@ -1,0 +1,203 @@
+"""Cases of the quality benchmark out of the raw data folder: what may be learned from, and what is withheld.
+
+A split is one set of events to learn from; a case is a split with a truth and a rule about items that were bought
+before. Splits follow the protocols of the papers and shops that publish on these files:
+
+ml100k       MovieLens 100K, users and items with ≥ 5 ratings, each user's last item withheld (leave-one-out)
+retail       Online Retail, everything up to 2011-11-25; the fortnight after it is withheld
+cold-users   the same, plus the first 3 items of the customers who came after that day, as if bought on its eve
+cold-items   the same, without a tenth of the items, which the withheld fortnight asks for
+
+It knows no model and no metric. The folder of a split holds events.parquet, items.parquet, split.json and for each
+case CASE/truth.parquet and CASE/case.json.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+#: Everything before is known, everything from here on is withheld.
+CUT = pd.Timestamp("2011-11-25", tz="UTC")
+MIN_COUNT = 5
+ITEMS_GIVEN = 3
+COLD_ITEM_SHARE = 0.1
+COLD_ITEM_SEED = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """What is asked of a split."""
+
+    truth: pd.DataFrame
+    """user_id, item_id: what the lists should have held; every pair once."""
+    exclude_seen: bool
+    """Whether lists leave out what a user had before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """What may be learned from, and the cases on it."""
+
+    events: pd.DataFrame
+    """user_id, item_id, timestamp (UTC)."""
+    items: pd.DataFrame
+    """item_id, title."""
+    protocol: str
+    """`leave-one-out` or `time`: how the baselines that are tuned hold out their validation."""
+    popularity_days: int | None
+    """Days that popularity is counted over; None: all."""
+    cases: dict[str, Case]
+
+    @property
+    def date(self) -> str:
+        """The night's data date."""
+        return str(self.events.timestamp.max().date())
+
+
+def movielens(data: Path) -> dict[str, Split]:
+    """MovieLens 100K, leave-one-out with its real timestamps.
+
+    Args:
+        data: Holds `ml-100k/ml-100k.inter` and `ml-100k/ml-100k.item`.
+    """
+    ratings, films = (_atomic(data / f"ml-100k/ml-100k.{name}") for name in ("inter", "item"))
+    ratings["seconds"] = ratings.timestamp.astype(float)
+    ratings = ratings.sort_values(["user_id", "seconds"], kind="stable")
+    ratings = frequent(ratings)
+    # ratings of the same second keep the file's order
+    place = ratings.groupby("user_id").cumcount()
+    ratings["timestamp"] = pd.to_datetime(ratings.seconds, unit="s", utc=True) + pd.to_timedelta(place, unit="us")
+    last = ratings.groupby("user_id").cumcount(ascending=False) == 0
+    titles = films.movie_title + " (" + films.release_year + ") " + films["class"]
+    items = pd.DataFrame({"item_id": films.item_id, "title": titles.fillna("unknown")})
+    items = items[items.item_id.isin(set(ratings.item_id))].sort_values("item_id")
+    case = Case(truth=_pairs(ratings[last]), exclude_seen=True)
+    events = ratings.loc[~last, ["user_id", "item_id", "timestamp"]]
+    split = Split(
+        events=events,
+        items=items,
+        protocol="leave-one-out",
+        popularity_days=None,
+        cases={"ml100k": case},
+    )
+    return {"ml100k": split}
+
+
+def frequent(events: pd.DataFrame) -> pd.DataFrame:
+    """Rows of users and items that all have at least `MIN_COUNT` of them (the k-core of the papers)."""
+    while True:
+        items = events.groupby("item_id").item_id.transform("size")
+        kept = events[items >= MIN_COUNT]
+        kept = kept[kept.groupby("user_id").user_id.transform("size") >= MIN_COUNT]
+        if len(kept) == len(events):
+            return events
+        events = kept
+
+
+def online_retail(data: Path) -> dict[str, Split]:
+    """Online Retail's three splits.
+
+    Args:
+        data: Holds `online-retail/*.csv`.
+    """
+    lines = _retail_lines(data)
+    named = lines[lines.Description.notna()].sort_values("timestamp", kind="stable")
+    titles = named.groupby("item_id").Description.last().str.strip()
+    items = titles.rename("title").reset_index()
+    events = lines[["user_id", "item_id", "timestamp"]]
+    past, future = events[events.timestamp < CUT], events[events.timestamp >= CUT]
+    return {
+        "retail": _retail(past, future, items),
+        "cold-users": cold_users(past, future, items),
+        "cold-items": cold_items(past, future, items),
+    }
+
+
+def _retail(past: pd.DataFrame, future: pd.DataFrame, items: pd.DataFrame) -> Split:
+    truth = _pairs(future[future.user_id.isin(set(past.user_id))])
+    cases = {
+        "retail-new": Case(truth=without(truth, past), exclude_seen=True),
+        "retail-all": Case(truth=truth, exclude_seen=False),
+    }
+    return _fortnight(past, items, cases)
+
+
+def cold_users(past: pd.DataFrame, future: pd.DataFrame, items: pd.DataFrame) -> Split:
+    """Customers first seen after the cut: their first `ITEMS_GIVEN` items are known, the rest is asked for.
+
+    Those items get the last microseconds before the cut, so that for the others the night stays that of its eve.
+    """
+    first = future[~future.user_id.isin(set(past.user_id))].sort_values("timestamp", kind="stable")
+    first = first.drop_duplicates(["user_id", "item_id"])
+    place = first.groupby("user_id").cumcount()
+    given, rest = first[place < ITEMS_GIVEN], first[place >= ITEMS_GIVEN]
+    given = given[given.user_id.isin(set(rest.user_id))]
+    moments = CUT - pd.to_timedelta(ITEMS_GIVEN - place[given.index], unit="us")
+    events = pd.concat([past, given.assign(timestamp=moments)], ignore_index=True)
+    case = Case(truth=_pairs(rest), exclude_seen=True)
+    return _fortnight(events, items, {"cold-users": case})
+
+
+def cold_items(past: pd.DataFrame, future: pd.DataFrame, items: pd.DataFrame) -> Split:
+    """A tenth of the items lose all their events; the targets are those of `retail-new` among them."""
+    ids = np.sort(items.item_id.to_numpy(dtype=object))
+    number = round(COLD_ITEM_SHARE * len(ids))
+    withheld = set(np.random.default_rng(COLD_ITEM_SEED).choice(ids, size=number, replace=False))
+    truth = _pairs(future[future.user_id.isin(set(past.user_id)) & future.item_id.isin(withheld)])
+    events = past[~past.item_id.isin(withheld)]
+    truth = without(truth, past)
+    truth = truth[truth.user_id.isin(set(events.user_id))]
+    case = Case(truth=truth, exclude_seen=True)
+    return _fortnight(events, items, {"cold-items": case})
+
+
+def _fortnight(events: pd.DataFrame, items: pd.DataFrame, cases: dict[str, Case]) -> Split:
+    return Split(events=events, items=items, protocol="time", popularity_days=7, cases=cases)
+
+
+def without(pairs: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
+    """Those pairs (user_id, item_id) that are not among the others."""
+    known = pd.MultiIndex.from_frame(others[["user_id", "item_id"]])
+    return pairs[~pd.MultiIndex.from_frame(pairs[["user_id", "item_id"]]).isin(known)]
+
+
+def write_split(split: Split, folder: Path) -> None:
+    """Write a split and its cases, `split.json` last: a folder that has it is whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    split.events.to_parquet(folder / "events.parquet", index=False)
+    split.items.to_parquet(folder / "items.parquet", index=False)
+    for name, case in split.cases.items():
+        (folder / name).mkdir(exist_ok=True)
+        case.truth.to_parquet(folder / name / "truth.parquet", index=False)
+        (folder / name / "case.json").write_text(json.dumps({"exclude_seen": case.exclude_seen}))
+    facts = {
+        "date": split.date,
+        "protocol": split.protocol,
+        "popularity_days": split.popularity_days,
+        "cases": list(split.cases),
+    }
+    (folder / "split.json").write_text(json.dumps(facts))
+
+
+def _pairs(events: pd.DataFrame) -> pd.DataFrame:
+    return events[["user_id", "item_id"]].drop_duplicates()
+
+
+def _atomic(path: Path) -> pd.DataFrame:
+    """A file of RecBole's: tab-separated, `name:type` in its header."""
+    table = pd.read_csv(path, sep="\t", dtype=str)
+    return table.rename(columns=lambda name: name.partition(":")[0])
+
+
+def _retail_lines(data: Path) -> pd.DataFrame:
+    """Sales to known customers, in the order of the files; cancellations, returns and gifts are left out."""
+    texts = {"InvoiceNo": str, "StockCode": str, "CustomerID": str}
+    lines = pd.concat([pd.read_csv(path, dtype=texts) for path in sorted((data / "online-retail").glob("*.csv"))])
+    sold = (
+        lines.CustomerID.notna() & (lines.Quantity > 0) & (lines.UnitPrice > 0) & ~lines.InvoiceNo.str.startswith("C")
+    )
+    lines = lines[sold].rename(columns={"CustomerID": "user_id", "StockCode": "item_id"})
+    return lines.assign(timestamp=pd.to_datetime(lines.InvoiceDate, utc=True)).reset_index(drop=True)

@@ -1,0 +1,43 @@
+"""Lists for everybody by the published model of a whole night: Arrow histories in, ranked lists out."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from stopwatch import THREADS, Work, compete
+
+from recsys.config import load_config
+from recsys.distributed.night import open_night
+from recsys.distributed.score import load_snapshot
+from recsys.recommend.pipeline import recommend_batch
+from recsys.storage.publish import read_latest
+from recsys.storage.runs import Run
+from recsys.storage.tables import read_table
+
+
+def prepare(folder: Path) -> tuple[Work, dict[str, Any]]:
+    facts = json.loads((folder / "facts.json").read_text())
+    night = open_night(load_config(str(folder / "config.yaml"), facts["changes"]))
+    latest = read_latest(night.storage)
+    assert latest is not None, "the night of this benchmark was not published"
+    night = replace(night, run=Run(night.storage, latest.run_id))
+    config = night.config.recommend.model_copy(update={"cpus_per_worker": THREADS})
+    snapshot = load_snapshot(night, night.published_id, config, "night")
+    shards = night.record("histories")["shards"]
+    histories = pa.concat_tables(
+        read_table(night.storage, f"{night.run.histories_dir}/{shard}.parquet") for shard in shards
+    ).combine_chunks()
+
+    def work(number: int) -> int:
+        for start in range(0, len(histories), config.batch_size):
+            lists = recommend_batch(snapshot, histories.slice(start, config.batch_size), config).lists
+            assert len(lists), "no lists"
+        return len(histories)
+
+    return work, {"users": len(histories), "isolated": snapshot.isolated}
+
+
+if __name__ == "__main__":
+    compete(prepare)

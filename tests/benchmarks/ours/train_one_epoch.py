@@ -1,0 +1,103 @@
+"""One epoch of full softmax over the newest 50 targets of every user, by DeepSpeed in one process."""
+
+import json
+import os
+import socket
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import torch
+from stopwatch import THREADS, Work, compete
+from torch.optim.lr_scheduler import LambdaLR
+
+from recsys.config import RankerConfig, TrainConfig
+from recsys.data.histories import sort_interactions
+from recsys.model.decoder import decoder_config
+from recsys.model.features import index_items
+from recsys.model.objective import Objective, TrainableRanker
+from recsys.model.ranker import RankerSpec
+from recsys.schema import INTERACTIONS
+from recsys.training.deepspeed import deepspeed_config
+from recsys.training.examples import build_windows
+from recsys.training.loop import WindowBatch, train_epoch
+from recsys.training.plan import plan_training
+
+TEXT_DIM = 384
+
+
+def prepare(folder: Path) -> tuple[Work, dict[str, Any]]:
+    torch.set_num_threads(THREADS)
+    torch.manual_seed(0)
+    facts = json.loads((folder / "facts.json").read_text())
+    item_ids = pa.array(pd.read_parquet(folder / "items.parquet").item_id.tolist(), pa.string())
+    events = pd.read_parquet(folder / "events.parquet").assign(event="interaction", weight=1.0)
+    table = pa.Table.from_pandas(events, preserve_index=False).select(INTERACTIONS.names).cast(INTERACTIONS)
+    interactions, _ = sort_interactions(table)
+    length = facts["length"]
+    windows = build_windows(interactions, item_ids, pa.array(["interaction"]), length, length + 1)
+    counts = np.bincount(index_items(interactions["item_id"], item_ids), minlength=len(item_ids))
+    engine = engine_of(ranker_of(torch.from_numpy(counts), facts), facts, len(windows))
+    random = np.random.default_rng(0)
+
+    def batches(order: np.ndarray) -> Iterator[WindowBatch]:
+        for start in range(0, len(order), facts["batch_size"]):
+            rows = windows.take(pa.array(order[start : start + facts["batch_size"]]))
+            yield WindowBatch.of(rows, len(item_ids), engine.device)
+
+    def work(number: int) -> tuple[int, float]:
+        order = random.permutation(len(windows))
+        start = time.perf_counter()
+        train_epoch(engine, batches(order), f"epoch {number}")
+        return len(windows), time.perf_counter() - start
+
+    return work, {"windows": len(windows), "parameters": sum(p.numel() for p in engine.module.parameters())}
+
+
+def ranker_of(counts: torch.Tensor, facts: dict[str, Any]) -> TrainableRanker:
+    """With the product's objective and sizes, over random text vectors."""
+    config = RankerConfig(hidden_size=facts["hidden_size"], layers=facts["layers"], heads=facts["heads"])
+    spec = RankerSpec(
+        num_items=len(counts),
+        text_dim=TEXT_DIM,
+        item_dim=config.hidden_size,
+        num_event_kinds=1,
+        decoder=decoder_config(config, facts["length"]),
+        dropout=config.dropout,
+        id_dropout=config.id_dropout,
+    )
+    texts = torch.randn(len(counts), TEXT_DIM)
+    return TrainableRanker(spec, texts, counts, Objective.of(TrainConfig(), exclude_seen=True))
+
+
+def engine_of(ranker: TrainableRanker, facts: dict[str, Any], num_windows: int) -> Any:
+    """DeepSpeed's engine with the product's settings."""
+    os.environ["DS_ACCELERATOR"] = "cpu"
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # ninja
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
+    import deepspeed  # not at the top: it chooses its accelerator when it is imported
+
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
+    train = TrainConfig(batch_size=facts["batch_size"])
+    deepspeed.init_distributed(dist_backend="gloo", auto_mpi_discovery=False)
+    engine, *_ = deepspeed.initialize(
+        model=ranker,
+        model_parameters=list(ranker.parameters()),
+        config=deepspeed_config(train),
+        lr_scheduler=partial(LambdaLR, lr_lambda=plan_training(train, num_windows, 0).rate),
+    )
+    return engine
+
+
+if __name__ == "__main__":
+    compete(prepare)

@@ -1,0 +1,316 @@
+"""Ours and the field's lists on the same splits, judged alike: `make bench-quality`.
+
+    python tests/benchmarks/quality.py [--cases ml100k,retail-new,retail-all,cold-users,cold-items] [--seeds 0,1,2]
+        [--systems recsys,sasrec,…] [--ours-only | --peers-only] [--encoder null] [--set KEY=VALUE …] [--quick]
+
+Prints a Markdown table a case and writes bench/quality.json. What is finished is kept below bench/ under a digest of
+everything it depends on, so that a run that was cut off goes on, and a changed ranker is judged anew.
+"""
+
+import argparse
+import datetime as dt
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from cases import movielens, online_retail, write_split
+from judge import Judged, Question
+from machine import describe
+
+from recsys.evaluation.metrics import paired_bootstrap
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+PEERS = ROOT / ".venv-peers"
+#: Case → the split it is on.
+CASES = {
+    "ml100k": "ml100k",
+    "retail-new": "retail",
+    "retail-all": "retail",
+    "cold-users": "cold-users",
+    "cold-items": "cold-items",
+}
+OURS = "recsys"
+CONFIG = """storage: {out}/warehouse
+date: {date}
+seed: {seed}
+inputs:
+  events:
+    path: {split}/events.parquet
+    format: parquet
+    columns: {{user_id: user_id, item_id: item_id, timestamp: timestamp}}
+  items:
+    path: {split}/items.parquet
+    format: parquet
+    columns: {{item_id: item_id}}
+    text: "{{title}}"
+encoder: {{model: {encoder}, train: frozen}}
+recommend: {{top_k: 10, exclude_seen: {exclude_seen}}}
+"""
+#: For --quick: the way through with hardly any training; the gate is told so.
+QUICK = [
+    "train.epochs=1",
+    "train.min_steps=0",
+    "train.recent_epochs=1",
+    "encoder.scratch.pretrain_steps=5",
+    "gate.min_users=1000000",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peer:
+    """A model of a library."""
+
+    venv: str
+    script: str
+    model: str
+    seeded: bool = False
+    """Whether its lists depend on the seed."""
+    repeats_only: bool = False
+    """Whether it says nothing where seen items are left out."""
+
+
+PEER_SYSTEMS = {
+    "popularity (RecTools)": Peer(venv="rectools", script="rectools_models", model="popularity"),
+    "item kNN, BM25 (implicit)": Peer(venv="field", script="implicit_models", model="item-knn"),
+    "user kNN (LensKit)": Peer(venv="field", script="lenskit_models", model="user-knn"),
+    "ALS (implicit)": Peer(venv="field", script="implicit_models", model="als", seeded=True),
+    "BPR (implicit)": Peer(venv="field", script="implicit_models", model="bpr", seeded=True),
+    "EASE (RecTools)": Peer(venv="rectools", script="recency_models", model="ease"),
+    "SASRec (RecTools)": Peer(venv="rectools", script="rectools_models", model="sasrec", seeded=True),
+    "EASE, recency": Peer(venv="rectools", script="recency_models", model="ease-recency"),
+    "EASE, recency + popularity": Peer(venv="rectools", script="recency_models", model="ease-recency-popularity"),
+    "repeat purchase": Peer(venv="rectools", script="recency_models", model="repeat", repeats_only=True),
+    "EASE, recency + repeat purchase": Peer(
+        venv="rectools", script="recency_models", model="ease-recency-repeat", repeats_only=True
+    ),
+    "all of these, tuned on validation": Peer(venv="rectools", script="recency_models", model="tuned"),
+}
+
+
+class Bench:
+    """A run of the benchmark: where its parts lie, and what they are made with."""
+
+    def __init__(self, options: argparse.Namespace):
+        self.options = options
+        self.out: Path = options.out.resolve()
+        self.failed: list[str] = []
+        self.code = digest(path for top in ("recsys", "jobs") for path in sorted((ROOT / top).rglob("*.py")))
+
+    def split(self, case: str) -> Path:
+        """The folder of a case's split, made from the raw data where it is not there."""
+        folder = self.out / "cases" / CASES[case]
+        if not (folder / "split.json").exists():
+            data = Path(os.environ.get("RECSYS_DATA") or ROOT.parent / "shared" / "data")
+            if not data.is_dir():
+                raise SystemExit(f"the data folder {data} is absent; RECSYS_DATA names it")
+            for name, split in (movielens if CASES[case] == "ml100k" else online_retail)(data).items():
+                write_split(split, self.out / "cases" / name)
+        return folder
+
+    def lists(self, case: str, system: str, seed: int) -> pd.DataFrame | None:
+        """The lists of a system; None where making them failed, which is said at the end."""
+        split, seen = self.split(case), self.exclude_seen(case)
+        data = digest([split / "events.parquet", split / "items.parquet"])
+        try:
+            if system == OURS:
+                part = self._ours(split, case, seed, data)
+            else:
+                part = self._peer(split, PEER_SYSTEMS[system], seed, data) / ("new" if seen else "all")
+        except subprocess.CalledProcessError as error:
+            self.failed.append(f"{case}, {system}, seed {seed}: {error}")
+            say(self.failed[-1])
+            return None
+        return pd.read_parquet(part.with_suffix(".parquet"), columns=["user_id", "rank", "item_id"])
+
+    def seconds(self, case: str, seed: int, stages: Sequence[str]) -> float:
+        """What some stages of our night took."""
+        split = self.split(case)
+        data = digest([split / "events.parquet", split / "items.parquet"])
+        done = json.loads((self._ours(split, case, seed, data).parent / "metrics.json").read_text())["stages"]
+        return float(sum(done[stage]["seconds"] for stage in stages if stage in done))
+
+    def exclude_seen(self, case: str) -> bool:
+        """Whether the lists of a case leave out what users had."""
+        return bool(json.loads((self.split(case) / case / "case.json").read_text())["exclude_seen"])
+
+    def _ours(self, split: Path, case: str, seed: int, data: str) -> Path:
+        facts = json.loads((split / "split.json").read_text())
+        changes = (QUICK if self.options.quick else []) + self.options.set
+        key = short(data, self.code, self.options.encoder, str(self.exclude_seen(case)), *changes)
+        out = self.out / "quality" / CASES[case] / OURS / f"{key}-{seed}"
+        done = out / "lists.parquet"
+        if not done.exists():
+            shutil.rmtree(out, ignore_errors=True)
+            out.mkdir(parents=True)
+            settings = {"seed": seed, "encoder": self.options.encoder, "date": facts["date"], "split": split}
+            config = CONFIG.format(out=out, exclude_seen=str(self.exclude_seen(case)).lower(), **settings)
+            (out / "config.yaml").write_text(config)
+            words = [word for change in changes for word in ("--set", change)]
+            say(f"{case}: {OURS}, seed {seed} …")
+            run([sys.executable, "jobs/nightly.py", "--config", str(out / "config.yaml"), *words], out / "log.txt")
+            latest = json.loads((out / "warehouse/recommendations/LATEST.json").read_text())
+            lists = pd.read_parquet(out / "warehouse" / latest["path"])
+            shutil.copy(out / "warehouse" / "runs" / latest["run_id"] / "metrics.json", out / "metrics.json")
+            shutil.rmtree(out / "warehouse")
+            lists.to_parquet(done)
+        return out / "lists"
+
+    def _peer(self, split: Path, peer: Peer, seed: int, data: str) -> Path:
+        sources = [HERE / "peers" / f"{peer.script}.py", HERE / "case_files.py", ROOT / "configs/constraints-peers.txt"]
+        key = short(data, digest(sources), str(self.options.quick), (split / "split.json").read_text())
+        out = self.out / "quality" / split.name / f"{peer.script}-{peer.model}" / f"{key}-{seed}"
+        if not (out / "seconds.json").exists():
+            out.mkdir(parents=True, exist_ok=True)
+            python = PEERS / peer.venv / "bin" / "python"
+            command = [str(python), "-W", "ignore", str(sources[0]), str(split), str(out)]
+            command += ["--model", peer.model, "--seed", str(seed), *(["--quick"] if self.options.quick else [])]
+            say(f"{split.name}: {peer.script} {peer.model}, seed {seed} …")
+            run(command, out / "log.txt", PYTHONPATH=str(HERE))
+        return out
+
+
+def run(command: list[str], log: Path, **more: str) -> None:
+    """Run a command of ours or of a peer from the repository's root; its output goes to a file."""
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "RAY_USAGE_STATS_ENABLED": "0"} | more
+    with log.open("w") as file:
+        subprocess.run(command, cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT, check=True)
+
+
+def digest(paths: Iterable[Path]) -> str:
+    """Of the files' contents."""
+    whole = hashlib.sha256()
+    for path in paths:
+        whole.update(path.read_bytes())
+    return whole.hexdigest()
+
+
+def short(*parts: str) -> str:
+    """A name for everything that a part depends on."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
+
+
+def say(text: str) -> None:
+    """Progress, on stderr."""
+    sys.stderr.write(f"{dt.datetime.now(dt.UTC):%H:%M:%S} {text}\n")
+    sys.stderr.flush()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A system on a case: one judgement a seed."""
+
+    judged: list[Judged]
+    warm_ndcg: list[float]
+    """Only for cold items: the same targets in lists of a model that learned from those items too."""
+
+    def figures(self) -> dict[str, dict[str, float]]:
+        """Mean and standard deviation over seeds of each metric."""
+        rows = [judged.means() for judged in self.judged]
+        table = {name: [row[name] for row in rows] for name in rows[0]}
+        if self.warm_ndcg:
+            table["warm_ndcg@10"] = self.warm_ndcg
+        return {
+            name: {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1)) if len(values) > 1 else 0.0}
+            for name, values in table.items()
+        }
+
+    @property
+    def ndcg(self) -> float:
+        return float(np.mean([judged.ndcg.mean() for judged in self.judged]))
+
+
+def results_of(bench: Bench, case: str, systems: list[str], seeds: list[int]) -> Iterator[tuple[str, Result]]:
+    """Judge every system on a case."""
+    question = Question.of(bench.split(case), case)
+    for system in systems:
+        peer = PEER_SYSTEMS.get(system)
+        if peer is not None and peer.repeats_only and bench.exclude_seen(case):
+            continue
+        judged, warm = [], []
+        for seed in seeds if peer is None or peer.seeded else [0]:
+            lists = bench.lists(case, system, seed)
+            if lists is None:
+                continue
+            judged.append(question.judge(lists))
+            if case == "cold-items" and (lists := bench.lists("retail-new", system, seed)) is not None:
+                warm.append(float(question.judge(lists).ndcg.mean()))
+        if judged:
+            yield system, Result(judged=judged, warm_ndcg=warm)
+
+
+def report(case: str, results: dict[str, Result], question: Question) -> tuple[str, dict[str, Any]]:
+    """A Markdown table and its numbers."""
+    names = ["ndcg@10", "hitrate@10", "tail_ndcg@10", "coverage@10"] + ["warm_ndcg@10"] * (case == "cold-items")
+    users = f"{len(question.user_ids)} users, {len(question.truth)} targets, {question.in_tail.size} items"
+    lines = [f"### {case}", "", f"{users}; lists at random: NDCG@10 {question.random_ndcg():.4f}.", ""]
+    lines += ["| | " + " | ".join(names) + " |", "| --- |" + " ---: |" * len(names)]
+    figures = {system: result.figures() for system, result in results.items()}
+    for system in sorted(results, key=lambda system: results[system].ndcg):
+        cells = []
+        for name in names:
+            value = figures[system].get(name, {"mean": float("nan"), "sd": 0.0})
+            spread = f" ± {value['sd']:.4f}" if len(results[system].judged) > 1 else ""
+            cells.append(f"{value['mean']:.4f}{spread}")
+        bold = "**" if system == OURS else ""
+        lines.append(f"| {bold}{system}{bold} | " + " | ".join(cells) + " |")
+    numbers: dict[str, Any] = {"random_ndcg@10": question.random_ndcg(), "systems": figures}
+    peers = [system for system in results if system != OURS]
+    if OURS in results and peers:
+        numbers["differences"] = {}
+        for label, field in (("NDCG@10", "ndcg"), ("tail NDCG@10", "tail_ndcg")):
+            best = max(peers, key=lambda system: per_user(results[system], field).mean())
+            gap = paired_bootstrap(per_user(results[OURS], field) - per_user(results[best], field))
+            numbers["differences"][label] = {"best": best, "mean": gap.mean, "low": gap.low, "high": gap.high}
+            lines += ["", f"{label}: {gap.mean:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}] over the best, {best}"]
+    return "\n".join(lines) + "\n", numbers
+
+
+def per_user(result: Result, field: str) -> np.ndarray:
+    """[U] mean over seeds."""
+    return np.mean([getattr(judged, field) for judged in result.judged], axis=0)
+
+
+def main() -> int:
+    """Make what is missing, judge everything, print and write."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--cases", type=lambda text: text.split(","), default=list(CASES))
+    options.add_argument("--seeds", type=lambda text: [int(seed) for seed in text.split(",")], default=[0, 1, 2])
+    options.add_argument("--systems", type=lambda text: text.split(","), help="parts of their names; default: all")
+    options.add_argument("--ours-only", action="store_true")
+    options.add_argument("--peers-only", action="store_true")
+    options.add_argument("--encoder", default="null", help="as encoder.model in a config")
+    options.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for our night")
+    options.add_argument("--quick", action="store_true", help="hardly train: a check of the way through")
+    options.add_argument("--out", type=Path, default=ROOT / "bench")
+    arguments = options.parse_args()
+    if unknown := set(arguments.cases) - set(CASES):
+        options.error(f"no case {', '.join(sorted(unknown))}; known: {', '.join(CASES)}")
+    systems = [OURS] * (not arguments.peers_only) + list(PEER_SYSTEMS) * (not arguments.ours_only)
+    if arguments.systems:
+        systems = [name for name in systems if any(part.lower() in name.lower() for part in arguments.systems)]
+    bench = Bench(arguments)
+    written: dict[str, Any] = {"machine": describe(), "quick": arguments.quick, "encoder": arguments.encoder}
+    written |= {"seeds": arguments.seeds, "cases": {}}
+    for case in arguments.cases:
+        results = dict(results_of(bench, case, systems, arguments.seeds))
+        table, written["cases"][case] = report(case, results, Question.of(bench.split(case), case))
+        sys.stdout.write(table + "\n")
+        sys.stdout.flush()
+    (bench.out / "quality.json").write_text(json.dumps(written, indent=2) + "\n")
+    for failure in bench.failed:
+        sys.stderr.write(f"failed: {failure}\n")
+    return 1 if bench.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

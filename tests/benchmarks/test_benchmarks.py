@@ -1,0 +1,166 @@
+"""The benchmark's pure pieces: what is withheld, and how lists are judged. Nothing is timed or trained here."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+import pytest
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch):
+    """Import a script of the benchmarks as they import each other."""
+    monkeypatch.syspath_prepend(str(HERE))
+
+    def named(name: str) -> ModuleType:
+        return importlib.import_module(name)
+
+    return named
+
+
+@pytest.fixture
+def shop() -> dict[str, pd.DataFrame]:
+    """Two customers from before the cut, `new` from after it, who buys six different items."""
+    rows = [
+        ("old", "a", "2011-11-01"),
+        ("old", "b", "2011-11-02"),
+        ("older", "b", "2011-10-01"),
+        ("old", "a", "2011-11-26"),
+        ("old", "c", "2011-11-27"),
+        ("new", "f", "2011-11-28"),
+        ("new", "a", "2011-11-25"),
+        ("new", "a", "2011-11-25"),
+        ("new", "b", "2011-11-25"),
+        ("new", "c", "2011-11-26"),
+        ("new", "d", "2011-11-26"),
+    ]
+    events = pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"])
+    events["timestamp"] = pd.to_datetime(events.timestamp, utc=True)
+    cut = pd.Timestamp("2011-11-25", tz="UTC")
+    items = pd.DataFrame({"item_id": list("abcdef"), "title": list("ABCDEF")})
+    return {"past": events[events.timestamp < cut], "future": events[events.timestamp >= cut], "items": items}
+
+
+def pairs(frame: pd.DataFrame) -> set[tuple[str, str]]:
+    return set(zip(frame.user_id, frame.item_id, strict=True))
+
+
+def test_what_was_known_is_never_asked_for_again(load, shop):
+    cases = load("cases")
+    split = cases._retail(shop["past"], shop["future"], shop["items"])
+    assert pairs(split.cases["retail-new"].truth) == {("old", "c")}
+    assert pairs(split.cases["retail-all"].truth) == {("old", "a"), ("old", "c")}
+    assert split.events.timestamp.max() < cases.CUT
+
+
+def test_cold_customers_are_given_their_first_items_and_asked_for_the_rest(load, shop):
+    cases = load("cases")
+    split = cases.cold_users(shop["past"], shop["future"], shop["items"])
+    given = split.events[split.events.user_id == "new"].sort_values("timestamp")
+    assert given.item_id.tolist() == ["a", "b", "c"]
+    assert split.events.timestamp.max() < cases.CUT
+    assert split.date == "2011-11-24"
+    assert pairs(split.cases["cold-users"].truth) == {("new", "d"), ("new", "f")}
+
+
+def test_cold_items_leave_no_event_behind_and_are_what_is_asked_for(load, shop, monkeypatch):
+    cases = load("cases")
+    monkeypatch.setattr(cases, "COLD_ITEM_SHARE", 0.5)
+    asked = set()
+    for seed in range(20):
+        monkeypatch.setattr(cases, "COLD_ITEM_SEED", seed)
+        split = cases.cold_items(shop["past"], shop["future"], shop["items"])
+        truth = split.cases["cold-items"].truth
+        assert not set(truth.item_id) & set(split.events.item_id)
+        assert set(truth.user_id) <= set(split.events.user_id)
+        assert len(split.items) == 6
+        asked |= pairs(truth)
+    assert asked == {("old", "c")}  # the only new purchase of a known customer
+
+
+def test_the_core_is_what_stays_when_nothing_more_falls(load):
+    cases = load("cases")
+    dense = [(f"u{user}", f"i{item}") for user in range(5) for item in range(5)]
+    # i9 has five ratings until its user with four leaves
+    loose = [(f"u{user}", "i9") for user in range(4)] + [("lone", "i9"), ("lone", "i0"), ("lone", "i1"), ("lone", "i2")]
+    events = pd.DataFrame(dense + loose, columns=["user_id", "item_id"])
+    assert pairs(cases.frequent(events)) == set(dense)
+
+
+def test_a_split_is_read_by_peers_as_it_was_written(load, shop, tmp_path):
+    cases, case_files = load("cases"), load("case_files")
+    split = cases._retail(shop["past"], shop["future"], shop["items"])
+    cases.write_split(split, tmp_path)
+    task = case_files.read_task(tmp_path, seed=0, top_k=2, quick=False)
+    assert task.user_ids[task.users].tolist() == ["older", "old", "old"]
+    assert task.item_ids[task.items].tolist() == ["b", "a", "b"]
+    assert task.days.tolist() == [33.0, 2.0, 1.0]  # before the end of the night's date, 2011-11-02
+    case_files.write_lists(tmp_path / "lists.parquet", task, np.array([[1, 0], [2, -1]]))
+    lists = pd.read_parquet(tmp_path / "lists.parquet")
+    assert lists.to_numpy().tolist() == [["old", 1, "b"], ["old", 2, "a"], ["older", 1, "c"]]
+    assert json.loads((tmp_path / "retail-new" / "case.json").read_text()) == {"exclude_seen": True}
+
+
+def test_lists_are_judged_over_all_users_of_the_truth(load, shop):
+    judge = load("judge")
+    truth = pd.DataFrame({"user_id": ["old", "old", "nobody"], "item_id": ["a", "c", "d"]})
+    question = judge.Question(shop["past"], shop["items"], truth, exclude_seen=False)
+    assert question.item_ids[~question.in_tail].tolist() == ["a", "b"]  # of six items, a fifth rounded up
+    lists = pd.DataFrame({"user_id": "old", "rank": [1, 2], "item_id": ["b", "c"]})
+    judged = question.judge(lists)
+    best = 1 + 1 / np.log2(3)
+    assert judged.ndcg == pytest.approx([0, (1 / np.log2(3)) / best])
+    assert judged.hitrate.tolist() == [0, 1]
+    assert judged.coverage == pytest.approx(2 / 6)
+
+
+def test_lists_at_random_are_worth_what_is_said(load, shop):
+    judge = load("judge")
+    items = pd.DataFrame({"item_id": [f"i{number:02d}" for number in range(40)]})
+    truth = pd.DataFrame({"user_id": "u", "item_id": ["i03", "i20", "i21"]})
+    seen = pd.DataFrame({"user_id": "u", "item_id": ["i00", "i01"]})
+    question = judge.Question(seen, items, truth, exclude_seen=True)
+    random = np.random.default_rng(0)
+    values = []
+    for _ in range(3000):
+        drawn = random.permutation(items.item_id[2:])[:10]
+        lists = pd.DataFrame({"user_id": "u", "rank": np.arange(1, 11), "item_id": drawn})
+        values.append(question.judge(lists).ndcg[0])
+    assert np.mean(values) == pytest.approx(question.random_ndcg(), abs=4 * np.std(values) / 3000**0.5)
+
+
+@pytest.mark.parametrize("broken", ["rank", "item_id"])
+def test_a_list_that_says_a_thing_twice_is_no_list(load, shop, broken):
+    judge = load("judge")
+    question = judge.Question(shop["past"], shop["items"], shop["future"][["user_id", "item_id"]].iloc[:1], True)
+    rows = {"user_id": ["old", "old"], "rank": [1, 2], "item_id": ["c", "d"]} | {
+        broken: [1, 1] if broken == "rank" else ["c", "c"]
+    }
+    with pytest.raises(AssertionError, match="twice"):
+        question.judge(pd.DataFrame(rows))
+
+
+def test_a_contestant_works_when_told_and_says_how_long_it_took(load, tmp_path):
+    speed = load("speed")
+    script = tmp_path / "contestant.py"
+    script.write_text(
+        "import time\nfrom stopwatch import compete\n"
+        "def prepare(folder):\n"
+        "    print('a library talks')\n"
+        "    return (lambda number: time.sleep(0.01) or 3), {'folder': folder.name}\n"
+        "compete(prepare)\n"
+    )
+    with speed.contestant(Path(sys.executable), script, tmp_path, threads=1) as one:
+        one.turn()
+        one.turn()
+    assert one.facts == {"folder": tmp_path.name}
+    assert len(one.rates) == 2
+    assert 0 < max(one.rates) <= 300
+    assert one.memory_mb > 1
+    assert one.process.returncode == 0
