@@ -9,9 +9,13 @@ from argparse import Namespace
 from jobs import command
 from recsys.config import Config
 from recsys.distributed.cluster import cluster
+from recsys.distributed.cold import match_new_items
 from recsys.distributed.encode import encode_items
+from recsys.distributed.fuse import fuse
 from recsys.distributed.ingest import ingest_catalog, ingest_events, shuffle_histories
+from recsys.distributed.linear import learn_linear
 from recsys.distributed.night import Night, open_night, run_stage
+from recsys.distributed.priors import count_priors
 from recsys.distributed.publish import stage_metrics, tidy
 from recsys.distributed.train import finetune
 from recsys.storage.lease import lock
@@ -24,6 +28,10 @@ def learn(night: Night) -> None:
     run_stage(night, "histories", shuffle_histories)
     run_stage(night, "encode", encode_items)
     run_stage(night, "finetune", finetune)
+    run_stage(night, "priors", count_priors)
+    run_stage(night, "linear", learn_linear)
+    run_stage(night, "cold", match_new_items)
+    run_stage(night, "fuse", fuse)
 
 
 def train(config: Config, options: Namespace) -> command.Answer:

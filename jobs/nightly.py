@@ -12,14 +12,18 @@ from jobs import command
 from jobs.plan import print_plan
 from recsys.config import Config
 from recsys.distributed.cluster import cluster
+from recsys.distributed.cold import match_new_items
 from recsys.distributed.encode import encode_items
 from recsys.distributed.evaluate import examine
+from recsys.distributed.fuse import fuse
 from recsys.distributed.ingest import ingest_catalog, ingest_events, shuffle_histories
+from recsys.distributed.linear import learn_linear
 from recsys.distributed.night import Night, open_night, run_stage
+from recsys.distributed.priors import count_priors
 from recsys.distributed.publish import publish_night, stage_metrics, tidy
 from recsys.distributed.report import write_report
 from recsys.distributed.score import recommend
-from recsys.distributed.train import finetune
+from recsys.distributed.train import finetune, refit
 from recsys.errors import GateError, InputError
 from recsys.storage.lease import Lease, lock
 from recsys.storage.publish import published, unpublished_run
@@ -32,9 +36,15 @@ def stages(night: Night, lease: Lease) -> None:
     run_stage(night, "histories", shuffle_histories)
     run_stage(night, "encode", encode_items)
     run_stage(night, "finetune", finetune)
+    run_stage(night, "priors", count_priors)
+    run_stage(night, "linear", learn_linear)
+    run_stage(night, "cold", match_new_items)
+    run_stage(night, "fuse", fuse)
     gate = run_stage(night, "gate", examine)
     if gate["verdict"] == "refused":
         raise GateError(f"the gate refused {night.model_id}: {gate['reason']}; nothing was published")
+    if night.config.train.refit:
+        run_stage(night, "refit", refit)
     run_stage(night, "recommend", recommend)
     run_stage(night, "publish", partial(publish_night, lease=lease))
 
@@ -74,7 +84,7 @@ def nightly(config: Config, options: Namespace) -> command.Answer:
         "path": night.storage.url(done["path"]),
         "latest": done["latest"],
         "users": night.record("recommend")["users"],
-        "model_id": night.model_id,
+        "model_id": night.published_id,
         "metrics": night.storage.url(night.run.metrics_path),
         "report": night.storage.url(night.run.report_path),
     }

@@ -6,6 +6,8 @@ from jobs.command import console
 from recsys.config import TableInput
 from recsys.data.estimates import estimate_rows
 from recsys.distributed.night import Night, input_files
+from recsys.distributed.score import fusion_path
+from recsys.recommend.signals import SIGNALS
 from recsys.storage.filesystem import open_input
 from recsys.storage.publish import night_folder
 
@@ -38,6 +40,8 @@ def _stage_table(night: Night, rows: dict[str, int]) -> Table:
     url = night.storage.url
     encoder = config.encoder.model or "a small encoder from scratch"
     decoder = config.ranker.model or f"{config.ranker.layers} layers × {config.ranker.hidden_size}"
+    training = _workers(config.train.num_workers, config.train.use_gpu)
+    refit = [("refit", training, "the held-out days too", url(night.model_path(night.refit_id)))]
     plan = [
         ("catalog", "all CPUs", f"{rows['items']:,} rows", url(night.catalog_path)),
         ("ingest", "all CPUs", f"{rows['events']:,} rows", url(night.run.quarantine_dir)),
@@ -45,11 +49,21 @@ def _stage_table(night: Night, rows: dict[str, int]) -> Table:
         ("encode", _workers(config.encoder.num_workers, config.encoder.use_gpu), encoder, url("items")),
         (
             "finetune",
-            _workers(config.train.num_workers, config.train.use_gpu),
+            training,
             f"{decoder}, {config.train.epochs} epochs, ZeRO-{config.train.zero_stage}, {config.train.precision}",
             url(night.model_path()),
         ),
+        ("priors", "all CPUs", "what follows what, daily popularity", url(night.transitions_dir("night"))),
+        ("linear", "3 × CPU", f"EASE of {config.linear.items:,} items at most", url(night.linear_path("night"))),
+        ("cold", "2 × CPU", "who lends to new items", url(night.lenders_path("ever"))),
+        (
+            "fuse",
+            _workers(config.recommend.num_workers, config.recommend.use_gpu),
+            f"weights of {len(config.recommend.signals or SIGNALS)} signals",
+            url(fusion_path(night, night.model_id)),
+        ),
         ("gate", _workers(config.recommend.num_workers, config.recommend.use_gpu), config.gate.metric, "—"),
+        *(refit if config.train.refit else []),
         (
             "recommend",
             _workers(config.recommend.num_workers, config.recommend.use_gpu),

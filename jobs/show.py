@@ -19,7 +19,7 @@ from recsys.data.histories import shard_of
 from recsys.errors import InputError, RecsysError
 from recsys.schema import RECOMMENDATIONS
 from recsys.storage.filesystem import Storage
-from recsys.storage.publish import MANIFEST, Latest, read_latest, read_manifest
+from recsys.storage.publish import MANIFEST, Latest, read_manifest, require_latest
 from recsys.storage.runs import Run
 from recsys.storage.tables import iter_batches
 
@@ -91,9 +91,7 @@ def find_titles(storage: Storage, latest: Latest, item_ids: pa.ChunkedArray) -> 
 
 
 def _published(storage: Storage) -> tuple[Latest, dict[str, Any]]:
-    latest = read_latest(storage)
-    if latest is None:
-        raise InputError(f"{storage.root}: nothing is published there yet; run jobs/nightly.py with the same config")
+    latest = require_latest(storage)
     return latest, read_manifest(storage, latest)
 
 
@@ -106,14 +104,15 @@ def _print(
     titles: dict[str, str],
 ) -> None:
     for user_id in pc.unique(lists["user_id"]).to_pylist():
-        table = Table("rank", "item", "title", "score", "source", title=Text(f"user {user_id}"), title_justify="left")
+        table = Table(
+            "rank", "item", "title", "score", "source", "reason", title=Text(f"user {user_id}"), title_justify="left"
+        )
         rows = lists.filter(pc.equal(lists["user_id"], user_id)).sort_by("rank")
         for row in rows.to_pylist():
             title = titles.get(row["item_id"], "")
             # Text, so that a title with [brackets] is shown and not taken for a colour.
-            table.add_row(
-                str(row["rank"]), Text(row["item_id"]), Text(title), f"{row['score']:.3f}", Text(row["source"])
-            )
+            texts = (Text(row["item_id"]), Text(title), f"{row['score']:.3f}", Text(row["source"]), Text(row["reason"]))
+            table.add_row(str(row["rank"]), *texts)
         console.print(table)
     run = Run(storage, latest.run_id)
     places = {

@@ -1,3 +1,3 @@
 """Nightly recommendations from a language-model ranker, precomputed on Ray."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"

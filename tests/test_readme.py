@@ -50,7 +50,7 @@ def job_help(script: str) -> str:
 
 
 def check_make(words: list[str]) -> None:
-    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert words, "make alone"
     assert set(words) <= set(targets), words
 

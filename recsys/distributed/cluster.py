@@ -4,9 +4,11 @@ import json
 import logging
 import os
 import time
+import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -65,35 +67,37 @@ def _connect(min_cpus: int) -> None:
 
 #: Ray Data restarts a map actor for ever by default; 2.60 has no other place for this bound than the arguments that it
 #: announces to drop.
-_BOUNDED: dict[str, Any] = {"max_restarts": MAX_RETRIES, "max_task_retries": MAX_RETRIES}
+_BOUNDED_ACTORS: dict[str, Any] = {"max_restarts": MAX_RETRIES, "max_task_retries": MAX_RETRIES}
+_BOUNDED_TASKS: dict[str, Any] = {"max_retries": MAX_RETRIES}
 warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated", RayDeprecationWarning)
 
-#: Makes the function that does a part; called once in each actor, where it loads what all parts share.
-Build = Callable[[], Callable[[str], dict[str, Any]]]
+#: The work on one part.
+Work = Callable[[str], dict[str, Any]]
+#: Makes the work; called once in each worker, where it loads what all parts share.
+Build = Callable[[], Work]
+
+#: What this process works on: a name of the whole work, and its function. It is kept from part to part.
+_ready: tuple[str, Work] | None = None
 
 
-class _Parts:
-    """Does parts one by one; errors of ours travel as rows, not as crashes that Ray would retry."""
+def _work_on(batch: pa.Table, name: str, build: Build) -> pa.Table:
+    """One row in, one record out; errors of ours travel as rows, not as crashes that Ray would retry."""
+    return pa.table(
+        {"record": pa.array([json.dumps(_record(part, name, build)) for part in batch["part"].to_pylist()])}
+    )
 
-    build: Build
 
-    def __init__(self) -> None:
-        self._work: Callable[[str], dict[str, Any]] | None = None
-
-    def __call__(self, batch: pa.Table) -> pa.Table:
-        """One row in, one record out."""
-        records = [self._record(part) for part in batch["part"].to_pylist()]
-        return pa.table({"record": pa.array([json.dumps(record) for record in records], pa.string())})
-
-    def _record(self, part: str) -> dict[str, Any]:
-        reset_peak_memory()
-        try:
-            if self._work is None:
-                self._work = type(self).build()
-            record = self._work(part)
-        except errors.RecsysError as error:
-            return {"error": type(error).__name__, "message": str(error)}
-        return record | {"peak_memory_mb": peak_memory_mb()}
+def _record(part: str, name: str, build: Build) -> dict[str, Any]:
+    global _ready
+    reset_peak_memory()
+    try:
+        if _ready is None or _ready[0] != name:
+            _ready = None  # what the process loaded for other work makes room first
+            _ready = name, build()
+        record = _ready[1](part)
+    except errors.RecsysError as error:
+        return {"error": type(error).__name__, "message": str(error)}
+    return record | {"peak_memory_mb": peak_memory_mb()}
 
 
 def for_each_part(
@@ -105,35 +109,42 @@ def for_each_part(
     cpus_per_worker: int = 1,
     gpus_per_worker: int = 0,
 ) -> list[dict[str, Any]]:
-    """Run a function for each part in a pool of actors, and answer the records in the order of the parts.
+    """Run a function for each part in a pool of workers, and answer the records in the order of the parts.
+
+    On CPUs the parts are tasks: their processes live on from stage to stage with the libraries that they imported,
+    which costs seconds. On GPUs actors do them, since Ray ends the process of a GPU's task with the task.
 
     Args:
         parts: Names of the parts.
-        build: Makes the function, once in each actor: it loads what all parts share.
+        build: Makes the function, once in each worker: it loads what all parts share.
         label: For the progress lines.
-        num_workers: Most actors at a time; None: as many as the cluster has, or can start, CPUs for.
-        cpus_per_worker: CPUs of an actor.
-        gpus_per_worker: GPUs of an actor.
+        num_workers: Most workers at a time; None: as many as the cluster has, or can start, CPUs for.
+        cpus_per_worker: CPUs of a worker.
+        gpus_per_worker: GPUs of a worker.
 
     Raises:
         RecsysError: the first that a part raised.
     """
     if not parts:
         return []
+    work = partial(_work_on, name=f"{label} {uuid.uuid4().hex}", build=build)
+    most = min(num_workers or len(parts), len(parts))
+    dataset = ray.data.from_items([{"part": part} for part in parts], override_num_blocks=len(parts))
+    pool = ray.data.ActorPoolStrategy(min_size=1, max_size=most) if gpus_per_worker else ray.data.TaskPoolStrategy(most)
     # the settings travel in the class: constructor arguments would be lost to an actor that restarts after its owner
-    worker = type("Parts", (_Parts,), {"build": staticmethod(build)})
-    dataset = ray.data.from_items([{"part": part} for part in parts], override_num_blocks=len(parts)).map_batches(
+    worker: Any = type("Parts", (), {"__call__": staticmethod(work)}) if gpus_per_worker else work
+    done = dataset.map_batches(
         worker,
         batch_size=1,
         batch_format="pyarrow",
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(num_workers or len(parts), len(parts))),
+        compute=pool,
         num_cpus=cpus_per_worker,
         num_gpus=gpus_per_worker or None,
-        **_BOUNDED,
+        **(_BOUNDED_ACTORS if gpus_per_worker else _BOUNDED_TASKS),
     )
     records: list[dict[str, Any]] = []
     reported = time.monotonic()
-    for row in dataset.iter_rows():
+    for row in done.iter_rows():
         record = json.loads(row["record"])
         if "error" in record:
             raise getattr(errors, record["error"])(record["message"])

@@ -1,4 +1,4 @@
-"""Item texts to vectors by a pool of encoder actors; only texts without a stored vector are read by the model."""
+"""Item texts to vectors by a pool of workers; only texts without a stored vector are read by the model."""
 
 import logging
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from recsys.training.pretrain import pretrain_encoder
 
 logger = logging.getLogger(__name__)
 
-#: Texts an actor takes at a time; fixed, so that a text is always encoded beside the same others.
+#: Texts a worker takes at a time; fixed, so that a text is always encoded beside the same others.
 TEXTS_PER_PART = 4096
 
 

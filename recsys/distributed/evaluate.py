@@ -1,49 +1,45 @@
 """Measuring models on the holdout, over the shards, and the gate; the metrics themselves are in `recsys.evaluation`."""
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial, reduce
+from operator import getitem
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from recsys.data.histories import build_histories
-from recsys.data.popularity import recent_popularity
-from recsys.data.splits import targets, validation_users
 from recsys.distributed.cluster import for_each_part, peak_of
-from recsys.distributed.night import CountsOf, Night, Record
+from recsys.distributed.holdout import POPULARITY, SLICE_METRIC, TAILS, list_length, shard_measurer
+from recsys.distributed.item_users import count_item_users
+from recsys.distributed.night import Night, Record
 from recsys.distributed.published import published_model
-from recsys.distributed.score import load_snapshot
+from recsys.evaluation.beyond_accuracy import coverage, gini
 from recsys.evaluation.gate import judge
-from recsys.evaluation.metrics import Floats, measure
-from recsys.model.features import index_items
-from recsys.recommend.pipeline import recommend_batch
-from recsys.recommend.popular import popular_batch
-from recsys.storage.tables import read_table
+from recsys.evaluation.metrics import Floats, Ints
+from recsys.evaluation.slices import LONGTAIL_ITEMS, SLICES
 
 logger = logging.getLogger(__name__)
-
-POPULARITY = "popularity"
-_POPULARITY_COUNTS: tuple[CountsOf, CountsOf] = ("week", "all")
-BATCH_USERS = 512
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What lists were worth, user by user."""
+    """What lists were worth, user by user, for each ranker: a model or `popularity`."""
 
     values: dict[str, dict[str, Floats]]
-    """Ranker or `popularity` → metric → [U]."""
-    coverage: dict[str, float]
-    """Share of the catalog that stands in any list."""
+    """Ranker → metric → [U]; in depth, also of what a single list is like."""
+    slices: dict[str, dict[str, Floats]]
+    """Slice → ranker → `SLICE_METRIC` of its users; in depth only."""
+    catalog: dict[str, dict[str, float]]
+    """Ranker → coverage and Gini of all lists together; in depth only."""
+    frontier: dict[float, dict[str, float]]
+    """Value of the long-tail dial → what the first model's lists would be like at it; in depth only."""
     num_users: int
     peak_memory_mb: float
 
 
-def measure_holdout(night: Night, models: Sequence[str], metrics: Sequence[str], max_users: int) -> Measured:
+def measure_holdout(
+    night: Night, models: Sequence[str], metrics: Sequence[str], max_users: int, in_depth: bool = False
+) -> Measured:
     """Rank the full catalog for the users of the holdout, by each model and by popularity.
 
     Args:
@@ -51,88 +47,74 @@ def measure_holdout(night: Night, models: Sequence[str], metrics: Sequence[str],
         models: Ids of models that saw nothing of the holdout.
         metrics: Names like `ndcg@10`.
         max_users: Users measured at most, chosen by hash.
+        in_depth: Also measure slices, cold users among them, and what the lists are like.
     """
     recommend = night.config.recommend
-    num_users = night.record("histories")["users"]
+    share = min(1.0, max_users / max(night.record("histories")["users"], 1))
+    num_train_users = count_item_users(night) if in_depth else None
     records = for_each_part(
         night.record("histories")["shards"],
-        partial(_measurer, night, tuple(models), tuple(metrics), min(1.0, max_users / max(num_users, 1))),
+        partial(shard_measurer, night, tuple(models), tuple(metrics), share, num_train_users),
         label="measure",
         num_workers=recommend.num_workers,
         cpus_per_worker=recommend.cpus_per_worker,
         gpus_per_worker=int(recommend.use_gpu),
     )
     rankers = [*models, POPULARITY]
-    num_items = night.record("catalog")["items"]
-    return Measured(
+    measured = Measured(
         values={
-            ranker: {
-                metric: np.array(
-                    [value for record in records for value in record["values"][ranker][metric]], np.float64
-                )
-                for metric in metrics
-            }
+            ranker: {metric: _gather(records, "values", ranker, metric) for metric in records[0]["values"][ranker]}
             for ranker in rankers
         },
-        coverage={
-            ranker: len({item for record in records for item in record["items"][ranker]}) / num_items
-            for ranker in rankers
-        },
+        slices={},
+        catalog={},
+        frontier={},
         num_users=sum(record["users"] for record in records),
         peak_memory_mb=peak_of(records),
     )
+    if not in_depth:
+        return measured
+    k = list_length([*metrics, SLICE_METRIC])
+    shown = {ranker: _exposure_of(records, night.record("catalog")["items"], "exposure", ranker) for ranker in rankers}
+    return replace(
+        measured,
+        slices={
+            part: {ranker: _gather(records, "slices", ranker, part, SLICE_METRIC) for ranker in rankers}
+            for part in SLICES
+        },
+        catalog={
+            ranker: {f"coverage@{k}": coverage(shown[ranker]), f"gini@{k}": gini(shown[ranker])} for ranker in rankers
+        },
+        frontier={tail: _frontier_at(records, f"{tail:g}", k, night.record("catalog")["items"]) for tail in TAILS},
+    )
 
 
-def _measurer(night: Night, models: tuple[str, ...], metrics: tuple[str, ...], share: float) -> Callable[[str], Record]:
-    k = max(int(metric.partition("@")[2]) for metric in metrics)
-    config = night.config.recommend
-    config = config.model_copy(update={"top_k": k, "candidates": max(config.candidates, k)})
-    snapshots = {model: load_snapshot(night, model, config, "week") for model in models}
-    catalog = read_table(night.storage, night.catalog_path, ["item_id", "available"])
-    item_ids = catalog["item_id"].combine_chunks()
-    available_ids = catalog.filter(catalog["available"])["item_id"].combine_chunks()
-    week, ever = (read_table(night.storage, night.item_counts_path(kind)) for kind in _POPULARITY_COUNTS)
-    popularity = recent_popularity(week, ever)
-    rankers: dict[str, Callable[[pa.Table], pa.Table]] = {
-        model: partial(recommend_batch, snapshot, config=config) for model, snapshot in snapshots.items()
+def _frontier_at(records: Sequence[Record], tail: str, k: int, num_items: int) -> dict[str, float]:
+    """Means over the users at one value of the dial."""
+    values = {
+        SLICE_METRIC: _gather(records, "frontier", tail, "all", SLICE_METRIC),
+        f"{SLICE_METRIC} of {LONGTAIL_ITEMS}": _gather(records, "frontier", tail, "tail", SLICE_METRIC),
+        f"longtail_share@{k}": _gather(records, "frontier", tail, "longtail_share"),
+        f"average_popularity@{k}": _gather(records, "frontier", tail, "average_popularity"),
     }
-    rankers[POPULARITY] = lambda histories: popular_batch(popularity, available_ids, histories, k, config.exclude_seen)
-
-    def measure_shard(shard: str) -> Record:
-        interactions = read_table(night.storage, f"{night.interactions_dir}/{shard}.parquet")
-        interactions = interactions.filter(
-            pa.array(validation_users(interactions["user_id"], share, night.config.seed))
-        )
-        split = night.split(interactions)
-        wanted = targets(split.holdout, split.train, config.exclude_seen)
-        past = split.train.filter(pc.is_in(split.train["user_id"], value_set=wanted["user_id"].combine_chunks()))
-        histories = build_histories(past, night.config.histories.max_length)
-        assert histories["user_id"].equals(wanted["user_id"]), "histories and targets are of other users"
-        lists = wanted["item_ids"].combine_chunks()
-        indptr = np.concatenate([[0], np.cumsum(pc.list_value_length(lists).to_numpy(zero_copy_only=False))])
-        relevant = index_items(lists.flatten(), item_ids)
-        record: Record = {"users": len(histories), "values": {}, "items": {}}
-        for name, rank in rankers.items():
-            recommended = _rank_all(rank, histories, item_ids, k)
-            measured = measure(recommended, indptr, relevant, metrics)
-            record["values"][name] = {metric: values.tolist() for metric, values in measured.items()}
-            record["items"][name] = np.unique(recommended[recommended >= 0]).tolist()
-        return record
-
-    return measure_shard
+    shown = _exposure_of(records, num_items, "frontier", tail, "exposure")
+    means = {name: float(value.mean()) if len(value) else 0.0 for name, value in values.items()}
+    return means | {f"coverage@{k}": coverage(shown)}
 
 
-def _rank_all(
-    rank: Callable[[pa.Table], pa.Table], histories: pa.Table, item_ids: pa.Array, k: int
-) -> npt.NDArray[np.int64]:
-    """Lists of all users as item indices [U, K], −1 where a list is shorter."""
-    recommended = np.full((len(histories), k), -1, dtype=np.int64)
-    for start in range(0, len(histories), BATCH_USERS):
-        batch = histories.slice(start, BATCH_USERS)
-        lists = rank(batch)
-        users = start + index_items(lists["user_id"], batch["user_id"].combine_chunks())
-        recommended[users, lists["rank"].to_numpy() - 1] = index_items(lists["item_id"], item_ids)
-    return recommended
+def _gather(records: Sequence[Record], *keys: str) -> Floats:
+    """Per-user values of all shards, in their order."""
+    return np.array([value for record in records for value in reduce(getitem, keys, record)], np.float64)
+
+
+def _exposure_of(records: Sequence[Record], num_items: int, *keys: str) -> Ints:
+    """In how many lists each item stands [I], over all shards."""
+    shown = np.zeros(num_items, dtype=np.int64)
+    for record in records:
+        counted = reduce(getitem, keys, record)
+        items, counts = (np.array(counted[key], np.int64) for key in ("items", "counts"))
+        shown[items] += counts
+    return shown
 
 
 def examine(night: Night) -> Record:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import get_args
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray
@@ -20,11 +21,13 @@ from recsys.data.files import Split, plan_splits
 from recsys.data.histories import build_histories, shard_of, sort_interactions
 from recsys.data.popularity import RECENT_DAYS, count_items, merge_counts
 from recsys.data.readers import read_chunks
+from recsys.data.splits import last_moments
 from recsys.distributed.cluster import for_each_part, peak_of
+from recsys.distributed.item_rules import recommendable
 from recsys.distributed.memory import peak_memory_mb, reset_peak_memory
 from recsys.distributed.night import CountsOf, Night, Record, input_files
 from recsys.errors import InputError
-from recsys.schema import CATALOG, HISTORIES, INTERACTIONS, QUARANTINE, TIMESTAMP
+from recsys.schema import CATALOG, HISTORIES, INTERACTIONS, QUARANTINE
 from recsys.storage.filesystem import Storage, open_input
 from recsys.storage.tables import read_table, write_table
 
@@ -36,12 +39,14 @@ STALE_DAYS = 2
 QUARANTINE_ROWS = 50_000
 #: Histories are read a row group at a time: this bounds the memory of scoring, whatever the number of users.
 USERS_PER_ROW_GROUP = 2048
+#: Spans before the cutoff, in days, from whose users the validation users are drawn: the shortest that holds enough.
+_VALIDATION_DAYS = tuple(7 * 2**doubled for doubled in range(11))
 #: An order key for rows: no file has more.
 ROWS_PER_SPLIT = 1 << 40
 
 
 def ingest_catalog(night: Night) -> Record:
-    """Read every version of every item, keep the latest, write the catalog."""
+    """Read every version of every item, keep the latest, write the catalog; a rule that leaves nothing stops here."""
     splits = _plan(night.config.inputs.items)
     records = for_each_part(list(splits), partial(_catalog_reader, night, splits), label="catalog")
     totals = _totals(records)
@@ -49,6 +54,7 @@ def ingest_catalog(night: Night) -> Record:
     _refuse_bad_input(night, totals, sum(len(table) for table in versions), "items")
     catalog = build_catalog(merge_versions(versions), night.config.inputs.items)
     write_table(night.storage, night.catalog_path, catalog, CATALOG)
+    recommendable(night, catalog)
     return totals | {
         "items": len(catalog),
         "available": pc.sum(catalog["available"]).as_py() or 0,
@@ -157,10 +163,13 @@ def shuffle_histories(night: Night) -> Record:
     )
     records = sorted((json.loads(row["record"]) for row in rows), key=lambda record: str(record["shard"]))
     _merge_counts(night, [record["shard"] for record in records])
+    active = np.sum([record["active"] for record in records], axis=0)
     return {
         "rows": ingested["accepted"],
         "users": sum(record["users"] for record in records),
         "duplicates": sum(record["duplicates"] for record in records),
+        "validation": _choose_validation(night, active.tolist()),
+        "oldest": min(record["oldest"] for record in records),
         "shards": [record["shard"] for record in records],
         "path": night.run.histories_dir,
         "peak_memory_mb": peak_of(records),
@@ -176,7 +185,7 @@ def _write_shard(night: Night, group: pa.Table) -> pa.Table:
     reset_peak_memory()
     name = f"shard-{group['shard'][0].as_py():05d}"
     interactions, duplicates = sort_interactions(group.select(INTERACTIONS.names).cast(INTERACTIONS))
-    histories = build_histories(interactions, night.config.histories.max_length)
+    histories = build_histories(interactions, night.config.histories.kept_events)
     write_table(night.storage, f"{night.interactions_dir}/{name}.parquet", interactions, INTERACTIONS)
     path = f"{night.run.histories_dir}/{name}.parquet"
     write_table(night.storage, path, histories, HISTORIES, row_group_size=USERS_PER_ROW_GROUP)
@@ -187,6 +196,8 @@ def _write_shard(night: Night, group: pa.Table) -> pa.Table:
         "users": len(histories),
         "rows": len(interactions),
         "duplicates": duplicates,
+        "active": _active_users(night, interactions),
+        "oldest": pc.min(interactions["timestamp"]).as_py().astimezone(dt.UTC).isoformat(),
         "peak_memory_mb": peak_memory_mb(),
     }
     return pa.table({"record": pa.array([json.dumps(record)], pa.string())})
@@ -196,13 +207,27 @@ def _item_counts(night: Night, interactions: pa.Table) -> dict[CountsOf, pa.Tabl
     """Interactions with each item of one shard, by the days that are counted."""
     week = dt.timedelta(days=RECENT_DAYS)
     train = night.split(interactions).train
-    earlier = train.filter(pc.less(train["timestamp"], pa.scalar(night.cutoff - week, TIMESTAMP)))
     return {
         "all": count_items(train),
         "week": count_items(train, night.cutoff - week),
-        "before": count_items(earlier, night.cutoff - 2 * week),
+        "ever": count_items(interactions),
         "newest": count_items(interactions, night.end - week),
     }
+
+
+def _active_users(night: Night, interactions: pa.Table) -> list[int]:
+    """Users of one shard who could be validated, by how many weeks, doubled each time, hold their last moment."""
+    moments = last_moments(night.split(interactions).train)
+    age_days = (night.cutoff.timestamp() - moments / 1e6) / 86_400
+    return [int((age_days <= days).sum()) for days in _VALIDATION_DAYS]
+
+
+def _choose_validation(night: Night, active: list[int]) -> dict[str, float]:
+    """The shortest time before the cutoff that holds `train.validation_users`, and the share of its users to draw."""
+    wanted = night.config.train.validation_users
+    enough = [place for place, num in enumerate(active) if num >= wanted]
+    place = enough[0] if enough else len(active) - 1
+    return {"days": _VALIDATION_DAYS[place], "share": min(1.0, wanted / max(active[place], 1))}
 
 
 def _counts_path(night: Night, kind: CountsOf, shard: str) -> str:

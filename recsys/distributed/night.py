@@ -11,17 +11,36 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from recsys import __version__
-from recsys.config import Config, TableInput
+from recsys.config import Config, RerankConfig, TableInput, load_config
 from recsys.data.files import FileInfo, list_files
-from recsys.data.splits import Split, cutoff_for, split_by_time, split_last_event
+from recsys.data.splits import (
+    Split,
+    active_since,
+    cutoff_for,
+    hold_out_last_moment,
+    split_by_time,
+    split_last_event,
+    validation_users,
+)
 from recsys.distributed.memory import peak_memory_mb, reset_peak_memory
+from recsys.errors import InputError
 from recsys.storage.filesystem import Storage, open_input
 from recsys.storage.runs import Run, run_id
 
-#: Which days' interactions are counted: the training's `all`, the `week` before the cutoff, the week `before` that
-#: one, or the `newest` week of the night, holdout included.
-CountsOf = Literal["all", "week", "before", "newest"]
+#: Which days' interactions are counted: the training's `all` and its last `week`; or, holdout included, the night's
+#: `ever` and its `newest` week.
+CountsOf = Literal["all", "week", "ever", "newest"]
+#: From where the past is looked at: `validation`, by what training saw; `gate`, by all before the cutoff; or `night`,
+#: by everything.
+AsOf = Literal["validation", "gate", "night"]
 Protocol = Literal["time", "leave-one-out"]
+
+#: The counts of the last week, and of all that is known.
+COUNTS: dict[AsOf, tuple[CountsOf, CountsOf]] = {
+    "validation": ("week", "all"),
+    "gate": ("week", "all"),
+    "night": ("newest", "ever"),
+}
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +79,27 @@ class Night:
             return split_last_event(interactions)
         return split_by_time(interactions, self.cutoff)
 
+    def validation_split(self, interactions: pa.Table) -> Split:
+        """What training learns of sorted interactions, and the last moment of the validation users.
+
+        They are drawn from the users who were active lately, as those are for whom lists are made.
+        """
+        past = self.split(interactions).train
+        chosen = self.record("histories")["validation"]
+        recent = active_since(past, self.cutoff - dt.timedelta(days=chosen["days"]))
+        drawn = validation_users(past["user_id"], chosen["share"], self.config.seed)
+        return hold_out_last_moment(past, recent & drawn)
+
+    def seen_from(self, interactions: pa.Table, as_of: AsOf) -> tuple[pa.Table, dt.datetime]:
+        """The part of sorted interactions that may be learned from there, and the moment that is looked from."""
+        match as_of:
+            case "validation":
+                return self.validation_split(interactions).train, self.cutoff
+            case "gate":
+                return self.split(interactions).train, self.cutoff
+            case "night":
+                return interactions, self.end
+
     @property
     def catalog_path(self) -> str:
         """CATALOG of the night."""
@@ -79,10 +119,41 @@ class Night:
         """ITEM_COUNTS of some days, see `CountsOf`."""
         return f"{self.run.dir}/item_counts_{kind}.parquet"
 
+    def transitions_dir(self, as_of: AsOf) -> str:
+        """TRANSITIONS of the past as it is seen from there, in parts by item."""
+        return f"{self.run.dir}/transitions_{as_of}"
+
+    def transition_totals_path(self, as_of: AsOf) -> str:
+        """TRANSITION_TOTALS of all items' transitions, the weak ones too."""
+        return f"{self.run.dir}/transition_totals_{as_of}.parquet"
+
+    @property
+    def day_counts_path(self) -> str:
+        """DAY_COUNTS of the days of validation and the week before them."""
+        return f"{self.run.dir}/day_counts.parquet"
+
+    def linear_path(self, as_of: AsOf) -> str:
+        """TRANSITIONS of the linear item model that was learned from the past as it is seen from there."""
+        return f"{self.run.dir}/linear_{as_of}.parquet"
+
+    def lenders_path(self, kind: CountsOf) -> str:
+        """LENDERS of the items that these counts do not know."""
+        return f"{self.run.dir}/lenders_{kind}.parquet"
+
     @property
     def model_id(self) -> str:
         """Name of the model that this night trains."""
         return f"ranker-{self.run.run_id}"
+
+    @property
+    def refit_id(self) -> str:
+        """Name of its continuation over all days, which no gate can examine."""
+        return f"{self.model_id}-refit"
+
+    @property
+    def published_id(self) -> str:
+        """Name of the model that makes the lists."""
+        return self.refit_id if self.config.train.refit else self.model_id
 
     def model_path(self, model_id: str | None = None) -> str:
         """Folder of a model, by default of this night's."""
@@ -90,7 +161,7 @@ class Night:
 
     @property
     def train_dir(self) -> str:
-        """Checkpoints of the running training, private to the run."""
+        """Checkpoints of the running trainings, private to the run."""
         return f"{self.run.dir}/train"
 
     @property
@@ -113,6 +184,22 @@ def input_files(source: TableInput) -> list[FileInfo]:
     return list_files(fs, path, source.format)
 
 
+def id_files(rules: RerankConfig) -> list[FileInfo]:
+    """The block and the allow list, where they are files.
+
+    Raises:
+        InputError: one is missing.
+    """
+    found = []
+    for key, path in (("block_file", rules.block_file), ("allow_file", rules.allow_file)):
+        if path is not None:
+            fs, location = open_input(path)
+            if not fs.isfile(location):
+                raise InputError(f"rerank.{key}: {path} is no file; name a text file with one item id a line, or null")
+            found += list_files(fs, location, "csv")
+    return found
+
+
 def open_night(config: Config, protocol: Protocol = "time") -> Night:
     """Name the night by its date, config, inputs and code, so that starting it again finds it.
 
@@ -121,17 +208,21 @@ def open_night(config: Config, protocol: Protocol = "time") -> Night:
         protocol: What is held out; a backtest by time shares the night's own run.
 
     Raises:
-        InputError: an input is missing.
+        InputError: an input or an id file is missing.
     """
     date = config.date or dt.datetime.now(dt.UTC).date()
-    files = [
-        (file.path, file.size, file.version)
-        for source in (config.inputs.events, config.inputs.items)
-        for file in input_files(source)
-    ]
+    inputs = [*input_files(config.inputs.events), *input_files(config.inputs.items), *id_files(config.rerank)]
+    files = [(file.path, file.size, file.version) for file in inputs]
     digest = config.digest() if protocol == "time" else f"{config.digest()} {protocol}"
     name = run_id(date, digest, files, __version__)
     return Night(config=config, date=date, run=Run(Storage(config.storage), name), protocol=protocol)
+
+
+def night_of(run: Run) -> Night:
+    """The night of a run, with the settings that it ran with."""
+    with run.storage.local_file(run.config_path) as path:
+        own = load_config(path)
+    return Night(config=own, date=run.date, run=run)
 
 
 def run_stage(night: Night, name: str, stage: Callable[[Night], Record]) -> Record:

@@ -22,14 +22,14 @@ def publish_night(night: Night, lease: Lease) -> Record:
         for record in parts.values()
     ]
     details: dict[str, Any] = {
-        "model_id": night.model_id,
+        "model_id": night.published_id,
         "metrics": stage_metrics(night),
         "gate": night.record("gate")["details"],
         "config": night.config.model_dump(mode="json"),
     }
     lease.check()
     manifest = write_manifest(night.run, night.date, shards, details)
-    is_latest = publish(night.run, manifest, night.model_id)
+    is_latest = publish(night.run, manifest, night.published_id)
     if not is_latest:
         logger.warning("a later night is published already: LATEST stays there, this one is in the history of nights")
     return {
@@ -42,7 +42,7 @@ def publish_night(night: Night, lease: Lease) -> Record:
 
 def tidy(night: Night) -> None:
     """Drop what a finished night needs no more: parts of the ingest, texts in flight, training checkpoints."""
-    for folder in ("events", "item_versions", "item_counts", "texts", "train"):
+    for folder in ("events", "item_versions", "item_counts", "texts", "train", "transition_counts", "fusion"):
         night.storage.delete_folder(f"{night.run.dir}/{folder}")
 
 

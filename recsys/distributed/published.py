@@ -3,7 +3,7 @@
 import logging
 
 from recsys.distributed.night import Night
-from recsys.model.checkpoint import read_card
+from recsys.model.checkpoint import ModelCard, read_card
 from recsys.model.ranker import ARCHITECTURE
 from recsys.storage.publish import read_latest
 
@@ -13,10 +13,11 @@ logger = logging.getLogger(__name__)
 def published_model(night: Night) -> str | None:
     """Id of the published model, where it reads the same text vectors and saw nothing of this night's holdout."""
     latest = read_latest(night.storage)
-    if latest is None or latest.model_id == night.model_id:
+    if latest is None or latest.model_id in (night.model_id, night.refit_id):
         return None
-    with night.storage.local_folder(night.model_path(latest.model_id)) as folder:
-        card = read_card(folder)
+    card = _card(night, latest.model_id)
+    if card.base is not None:
+        card = _card(night, card.base)  # the continuation saw every day of its night, also of this one's holdout
     if card.architecture != ARCHITECTURE:
         logger.info("%s is of another version of the network: no warm start, no comparison with it", card.model_id)
         return None
@@ -27,3 +28,8 @@ def published_model(night: Night) -> str | None:
         logger.info("%s saw days of this night's holdout: no warm start from it, no comparison with it", card.model_id)
         return None
     return card.model_id
+
+
+def _card(night: Night, model_id: str) -> ModelCard:
+    with night.storage.local_folder(night.model_path(model_id)) as folder:
+        return read_card(folder)

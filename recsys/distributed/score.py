@@ -1,4 +1,4 @@
-"""Lists for every user, shard by shard over a pool of actors; the ranking itself is in `recsys.recommend`."""
+"""Lists for every user, shard by shard over a pool of workers; the ranking itself is in `recsys.recommend`."""
 
 import logging
 import time
@@ -11,12 +11,19 @@ import torch
 
 from recsys.config import RecommendConfig
 from recsys.distributed.cluster import for_each_part
+from recsys.distributed.cold import load_lending
 from recsys.distributed.encode import read_text_vectors
+from recsys.distributed.item_rules import count_filtered, recommendable
+from recsys.distributed.linear import load_linear
 from recsys.distributed.memory import peak_memory_mb
-from recsys.distributed.night import CountsOf, Night, Record
-from recsys.model.checkpoint import load_ranker
+from recsys.distributed.night import COUNTS, AsOf, Night, Record
+from recsys.distributed.priors import load_popularity, load_transitions
+from recsys.model.checkpoint import FUSION_FILE, load_ranker
+from recsys.recommend.fusion import Fusion
 from recsys.recommend.pipeline import Snapshot, recommend_batch
-from recsys.recommend.popular import popularity_prior
+from recsys.recommend.rerank import RerankCounts, Reranker
+from recsys.recommend.signals import Beside, unit_rows
+from recsys.recommend.tail import item_popularity
 from recsys.schema import RECOMMENDATIONS
 from recsys.storage.publish import night_folder
 from recsys.storage.tables import iter_batches, read_table, write_table
@@ -31,6 +38,7 @@ def recommend(night: Night) -> Record:
     missing = [shard for shard in shards if shard not in done]
     if done:
         logger.info("recommend: %d of %d shards were written before", len(shards) - len(missing), len(shards))
+    filtered = count_filtered(night)
     config = night.config.recommend
     for_each_part(
         missing,
@@ -47,6 +55,8 @@ def recommend(night: Night) -> Record:
         "users": sum(record["users"] for record in records.values()),
         "users_without_list": sum(record["users_without_list"] for record in records.values()),
         "recommendations": sum(record["rows"] for record in records.values()),
+        "filtered": filtered,
+        "reranked": RerankCounts.sum(RerankCounts(**record["reranked"]) for record in records.values()).as_dict(),
         "shards": len(records),
         "resumed_shards": len(shards) - len(missing),
         "path": night_folder(night.run),
@@ -56,20 +66,22 @@ def recommend(night: Night) -> Record:
 
 def _list_writer(night: Night) -> Callable[[str], Record]:
     config = night.config.recommend
-    snapshot = load_snapshot(night, night.model_id, config, "newest")
+    snapshot = load_snapshot(night, night.published_id, config, "night")
 
     def write(shard: str) -> Record:
         start = time.monotonic()
         users = with_list = 0
+        reranked = RerankCounts()
 
         def lists() -> Iterator[pa.Table]:
-            nonlocal users, with_list
+            nonlocal users, with_list, reranked
             path = f"{night.run.histories_dir}/{shard}.parquet"
             for histories in iter_batches(night.storage, path, config.batch_size):
-                table = recommend_batch(snapshot, histories, config)
+                recommended = recommend_batch(snapshot, histories, config)
                 users += len(histories)
-                with_list += pc.count_distinct(table["user_id"]).as_py()
-                yield table
+                with_list += pc.count_distinct(recommended.lists["user_id"]).as_py()
+                reranked += recommended.counts
+                yield recommended.lists
 
         name = f"{shard}.parquet"
         stats = write_table(night.storage, f"{night_folder(night.run)}/{name}", lists(), RECOMMENDATIONS)
@@ -80,6 +92,7 @@ def _list_writer(night: Night) -> Callable[[str], Record]:
             "bytes": stats.bytes,
             "sha256": stats.sha256,
             "users_without_list": users - with_list,
+            "reranked": reranked.as_dict(),
             "seconds": round(time.monotonic() - start, 3),
             "peak_memory_mb": peak_memory_mb(),
         }
@@ -89,15 +102,70 @@ def _list_writer(night: Night) -> Callable[[str], Record]:
     return write
 
 
-def load_snapshot(night: Night, model_id: str, config: RecommendConfig, counts: CountsOf) -> Snapshot:
-    """A model of the warehouse over this night's catalog, with the popularity of the days that `counts` names."""
+def load_snapshot(
+    night: Night, model_id: str, config: RecommendConfig, as_of: AsOf, fusion: Fusion | None = None
+) -> Snapshot:
+    """A model of the warehouse over this night's catalog.
+
+    Args:
+        night: Whose catalog, transitions and popularity are taken.
+        model_id: Its weights and, unless given, its fusion.
+        config: Device and threads.
+        as_of: From where the past is looked at.
+        fusion: Weights of the signals; None: those that were fitted for the model.
+    """
     device = "cuda" if config.use_gpu else "cpu"
     if not config.use_gpu:
-        torch.set_num_threads(config.cpus_per_worker)  # sums differ in the last bit with the number of threads
+        # a thread for each block of users, `cpus_per_worker` at a time: so scores do not hang on the number of threads
+        torch.set_num_threads(1)
     item_ids, text_vectors = read_text_vectors(night)
     with night.storage.local_folder(night.model_path(model_id)) as folder:
         ranker, card = load_ranker(folder, item_ids, torch.from_numpy(text_vectors.copy()))
-    available = read_table(night.storage, night.catalog_path, ["available"])["available"].combine_chunks()
-    popularity = read_table(night.storage, night.item_counts_path(counts))
-    prior = popularity_prior(popularity, item_ids, card.popularity_weight)
-    return Snapshot.build(ranker.to(device), item_ids, available, card.event_kinds, card.max_length, prior)
+    catalog = read_table(night.storage, night.catalog_path, ["item_id", "available", "attributes"])
+    counts = read_table(night.storage, night.item_counts_path(COUNTS[as_of][1]))
+    rerank = night.config.rerank
+    if as_of != "night":
+        rerank = rerank.model_copy(update={"exploration": 0.0})  # the gate judges what is meant, not what is tried
+    lending = load_lending(night, as_of)
+    ranker = ranker.to(device)
+    with torch.inference_mode():
+        directions = ranker.item_vectors().float().cpu().numpy()
+    return Snapshot.build(
+        ranker=ranker,
+        item_ids=item_ids,
+        titles=_titles(catalog),
+        event_kinds=card.event_kinds,
+        max_length=card.max_length,
+        isolated=card.isolated,
+        beside=Beside(
+            transitions=lending.neighbours(load_transitions(night, as_of)),
+            linear=lending.neighbours(load_linear(night, as_of)),
+            text_vectors=unit_rows(text_vectors),
+            popularity=lending.popularity(load_popularity(night, as_of, item_ids)),
+            recommendable=recommendable(night, catalog).mask,
+            borrows=lending.borrows,
+        ),
+        fusion=fusion or read_fusion(night, model_id),
+        reranker=Reranker.build(rerank, item_popularity(counts, item_ids), directions, night.config.seed, night.date),
+        now=(night.end if as_of == "night" else night.cutoff).timestamp() * 1e6,
+    )
+
+
+def read_fusion(night: Night, model_id: str) -> Fusion:
+    """The weights of the signals that were fitted for a model."""
+    path = fusion_path(night, model_id)
+    assert night.storage.exists(path), f"{model_id} has no weights of the signals: the fuse stage has not run"
+    return Fusion(**night.storage.read_json(path))
+
+
+def fusion_path(night: Night, model_id: str) -> str:
+    """Where the weights of the signals lie, beside the model's own."""
+    return f"{night.model_path(model_id)}/{FUSION_FILE}"
+
+
+def _titles(catalog: pa.Table) -> pa.Array:
+    """[I] title of each item, its id where it has none."""
+    titles = pa.chunked_array(
+        [pc.map_lookup(chunk, pa.scalar("title"), "first") for chunk in catalog["attributes"].chunks], pa.string()
+    )
+    return pc.coalesce(titles, catalog["item_id"]).combine_chunks()

@@ -7,84 +7,67 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import ray.train
 import torch
-from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
 
 from recsys.distributed.cluster import quiet_ray
 from recsys.distributed.encode import read_text_vectors
 from recsys.distributed.memory import peak_memory_mb, reset_peak_memory
 from recsys.distributed.night import Night
-from recsys.model.checkpoint import ModelCard, load_weights, save_ranker
+from recsys.model.checkpoint import ModelCard, load_weights, read_card, save_ranker
+from recsys.model.decoder import build_decoder, decoder_config
 from recsys.model.features import index_items
-from recsys.model.ranker import Ranker, RankerSpec, build_decoder, decoder_config
-from recsys.recommend.popular import popularity_prior
+from recsys.model.objective import Objective, TrainableRanker
+from recsys.model.ranker import Ranker, RankerSpec
 from recsys.storage.tables import read_table
-from recsys.training.deepspeed import deepspeed_config, micro_batch_size, num_optimizer_steps
-from recsys.training.loop import WindowBatch, fit_prior_weight, train_epoch, validate
+from recsys.training.augment import augment
+from recsys.training.deepspeed import deepspeed_config, micro_batch_size
+from recsys.training.loop import WindowBatch, train_epoch
+from recsys.training.plan import Phase, Plan
+from recsys.training.progress import ISOLATED, RETRIEVAL, Progress, isolated_is_better, score
+from recsys.training.validation import validate, validate_isolated
 
 logger = logging.getLogger(__name__)
 
 #: Windows from which the next batch is drawn at random.
 SHUFFLE_WINDOWS = 50_000
 VALIDATION_BATCH = 256
-#: Weights that are tried for popularity, and the fewest users of the last week that can choose among them.
-POPULARITY_WEIGHTS = tuple(step / 10 for step in range(16))
-MIN_RECENT_USERS = 30
-
-
-@dataclass
-class Progress:
-    """What a training that was cut off needs to go on, beside DeepSpeed's own state."""
-
-    history: list[dict[str, float]] = field(default_factory=list)
-    """Figures of each finished epoch."""
-    best: float = -1.0
-    best_epoch: int = 0
-
-    def add(self, epoch: dict[str, float]) -> None:
-        """Take in the figures of an epoch."""
-        self.history.append(epoch)
-        if epoch["validation_ndcg@10"] > self.best:
-            self.best, self.best_epoch = epoch["validation_ndcg@10"], len(self.history)
-
-    @property
-    def epochs_without_gain(self) -> int:
-        """Epochs since the best one."""
-        return len(self.history) - self.best_epoch
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """What is trained: the ranker and the catalog it stands on."""
 
-    ranker: Ranker
+    ranker: TrainableRanker
     item_ids: pa.Array
-    known: Tensor
     card: ModelCard
 
 
-def train_worker(settings: dict[str, Any]) -> None:
+def train(settings: dict[str, Any]) -> None:
     """Entry point of a Ray Train worker.
 
     Args:
-        settings: `night`, `num_windows` of the whole training set, `num_recent` validation users of the last week,
-            and `warm_model`, the id of a model or None.
+        settings: `night`; the `plan`; `warm_model`, the id of the model to begin from, or None; and the `model_id`
+            of the one to make.
     """
     reset_peak_memory()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     quiet_ray()
     night: Night = settings["night"]
-    train, rank = night.config.train, ray.train.get_context().get_world_rank()
-    if not train.use_gpu:
+    dials, rank = night.config.train, ray.train.get_context().get_world_rank()
+    if not dials.use_gpu:
         os.environ["DS_ACCELERATOR"] = "cpu"
-        torch.set_num_threads(train.cpus_per_worker)
+        torch.set_num_threads(dials.cpus_per_worker)
     # DeepSpeed compiles at run time with ninja, which lies beside a Python that was not "activated"
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     import deepspeed  # not at the top: it chooses its accelerator when it is imported
@@ -92,34 +75,62 @@ def train_worker(settings: dict[str, Any]) -> None:
     # DeepSpeed still calls collectives by names that torch announces to drop, once a step
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
     torch.manual_seed(night.config.seed)
-    task = build_task(night, settings["warm_model"])
-    num_items = len(task.item_ids)
+    plan: Plan = settings["plan"]
+    task = build_task(night, settings["model_id"], settings["warm_model"])
     engine, *_ = deepspeed.initialize(
         model=task.ranker,
         model_parameters=[parameter for parameter in task.ranker.parameters() if parameter.requires_grad],
-        config=deepspeed_config(train, num_optimizer_steps(train, settings["num_windows"])),
+        config=deepspeed_config(dials),
+        lr_scheduler=partial(LambdaLR, lr_lambda=plan.rate),
         dist_init_required=False,
     )
-    exclude_seen = night.config.recommend.exclude_seen
     progress = _resume(engine)
-    while len(progress.history) < train.epochs and progress.epochs_without_gain < train.patience:
-        epoch = len(progress.history) + 1
-        torch.manual_seed(night.config.seed + 1000 * epoch + rank)
-        figures = train_epoch(engine, _batches(night, "train", engine, num_items, epoch), f"epoch {epoch}")
-        score = validate(engine, _batches(night, "validation", engine, num_items, epoch), num_items, exclude_seen)
-        progress.add(figures | {"validation_ndcg@10": score})
+    while phase := progress.next_phase(plan, dials.patience):
+        if progress.begins(phase):
+            _return_to_best(engine, plan, phase)
+        torch.manual_seed(night.config.seed + 1000 * (len(progress.history) + 1) + rank)
+        progress.history.append(_epoch(night, engine, task, plan, len(progress.history) + 1, phase))
+        progress.phases.append(phase)
         if rank == 0:
-            logger.info(
-                "finetune: epoch %d of %d, loss %.4f, validation ndcg@10 %.4f, %.0f windows/s",
-                *(epoch, train.epochs, figures["loss"], score, figures["windows_per_s"]),
-            )
-        weight = _fit_popularity(night, engine, task) if settings["num_recent"] >= MIN_RECENT_USERS else 0.0
-        card = replace(task.card, popularity_weight=weight)
-        _report(engine, progress, replace(task, card=card), rank)
+            _tell(progress, plan)
+        if phase != "refit":
+            task = replace(task, card=replace(task.card, isolated=isolated_is_better(progress.history[-1])))
+        _report(engine, progress, task, rank)
 
 
-def build_task(night: Night, warm_model: str | None) -> Task:
+def _epoch(night: Night, engine: Any, task: Task, plan: Plan, number: int, phase: Phase) -> dict[str, float]:
+    """Train and validate once; the figures."""
+    recommend, num_items = night.config.recommend, len(task.item_ids)
+    windows = "recent" if phase in ("recent", "refit") else "train"
+    passes = plan.phase(phase).passes
+    batches = chain.from_iterable(
+        _batches(night, windows, engine, num_items, number * passes + turn) for turn in range(passes)
+    )
+    listwise = phase == "listwise" or (phase == "refit" and task.card.isolated)
+    adversarial = night.config.train.adversarial > 0
+    figures = train_epoch(engine, batches, f"epoch {number}", listwise=listwise, adversarial=adversarial)
+    if phase == "refit":
+        return figures | {RETRIEVAL: float(number)}  # nothing is held out to measure by: the last epoch counts
+    kept = _batches(night, "validation", engine, num_items, 0)
+    if phase != "listwise":
+        return figures | {RETRIEVAL: validate(engine, kept, num_items, recommend.exclude_seen)}
+    found = validate_isolated(engine, kept, num_items, recommend.exclude_seen, recommend.candidates)
+    return figures | {RETRIEVAL: found[0], ISOLATED: found[1]}
+
+
+def _tell(progress: Progress, plan: Plan) -> None:
+    epoch = progress.history[-1]
+    isolated = f", isolated {epoch[ISOLATED]:.4f}" if ISOLATED in epoch else ""
+    found = "" if progress.phases[-1] == "refit" else f", validation ndcg@10 {epoch[RETRIEVAL]:.4f}{isolated}"
+    logger.info(
+        "finetune: epoch %d of at most %d (%s), loss %.4f%s, %.0f windows/s",
+        *(len(progress.history), plan.epochs, progress.phases[-1], epoch["loss"], found, epoch["windows_per_s"]),
+    )
+
+
+def build_task(night: Night, model_id: str, warm_model: str | None) -> Task:
     """The ranker of the configured sizes over the night's catalog, warm-started where there is a model for it."""
+    is_refit = model_id == night.refit_id
     config = night.config
     item_ids, text_vectors = read_text_vectors(night)
     kinds: list[str] = night.record("ingest")["kinds"]
@@ -131,54 +142,60 @@ def build_task(night: Night, warm_model: str | None) -> Task:
         decoder=decoder_config(config.ranker, config.histories.max_length),
         dropout=config.ranker.dropout,
         id_dropout=config.ranker.id_dropout,
+        parts=config.ranker.parts,
     )
-    counted = read_table(night.storage, night.item_counts_path("all"))["item_id"]
-    known = torch.zeros(len(item_ids), dtype=torch.bool)
-    known[torch.from_numpy(index_items(counted, item_ids))] = True
-    ranker = Ranker(spec, torch.from_numpy(text_vectors.copy()), known, build_decoder(config.ranker))
+    counted = read_table(night.storage, night.item_counts_path("ever" if is_refit else "all"))
+    counts = np.zeros(len(item_ids), dtype=np.int64)
+    counts[index_items(counted["item_id"], item_ids)] = counted["num"].to_numpy()
+    ranker = TrainableRanker(
+        spec,
+        torch.from_numpy(text_vectors.copy()),
+        torch.from_numpy(counts),
+        Objective.of(config.train, config.recommend.exclude_seen),
+        build_decoder(config.ranker),
+    )
+    isolated = False
     if warm_model is not None:
         with night.storage.local_folder(night.model_path(warm_model)) as folder:
             weights, _ = load_weights(folder, item_ids)
+            isolated = is_refit and read_card(folder).isolated
         skipped = ranker.load_fitting(weights)
         if skipped:
             logger.info("finetune: %d tensors of %s do not fit and start anew: %s", len(skipped), warm_model, skipped)
     if config.ranker.train == "lora":
         ranker.add_lora(config.ranker.lora_rank)
     card = ModelCard(
-        model_id=night.model_id,
+        model_id=model_id,
+        base=night.model_id if is_refit else None,
         encoder_id=night.record("encode")["encoder_id"],
-        trained_until=night.cutoff.isoformat(),
+        trained_until=(night.end if is_refit else night.cutoff).isoformat(),
+        isolated=isolated,
         max_length=config.histories.max_length,
         event_kinds=kinds,
         spec=spec,
     )
-    return Task(ranker=ranker, item_ids=item_ids, known=known, card=card)
+    return Task(ranker=ranker, item_ids=item_ids, card=card)
 
 
-def _fit_popularity(night: Night, engine: Any, task: Task) -> float:
-    """The weight of popularity under which the targets of the week before the cutoff are likeliest.
-
-    Popularity is that of the week before, so that no target counts itself.
-    """
-    counts = read_table(night.storage, night.item_counts_path("before"))
-    prior = popularity_prior(counts, task.item_ids, 1.0).to(engine.device)
-    num_items = len(task.item_ids)
-    batches = _batches(night, "recent", engine, num_items, 0)
-    return fit_prior_weight(engine, batches, num_items, night.config.recommend.exclude_seen, prior, POPULARITY_WEIGHTS)
-
-
-def _batches(night: Night, name: str, engine: Any, num_items: int, epoch: int) -> Iterator[WindowBatch]:
-    """This worker's windows: shuffled anew each epoch for training, all of them in order for validation."""
+def _batches(night: Night, name: str, engine: Any, num_items: int, turn: int) -> Iterator[WindowBatch]:
+    """This worker's windows: shuffled and changed anew each turn for training, all of them in order for validation."""
     train = night.config.train
+    learned = name != "validation"
     settings: dict[str, Any] = {"batch_size": VALIDATION_BATCH}
-    if name == "train":
+    if learned:
         settings = {
             "batch_size": micro_batch_size(train),
             "local_shuffle_buffer_size": SHUFFLE_WINDOWS,
-            "local_shuffle_seed": night.config.seed + epoch,
+            "local_shuffle_seed": night.config.seed + turn,
         }
+    rank = ray.train.get_context().get_world_rank()
+    generator = torch.Generator().manual_seed(night.config.seed + 1000 * turn + rank)
     for table in ray.train.get_dataset_shard(name).iter_batches(batch_format="pyarrow", **settings):
-        yield WindowBatch.of(table, num_items, engine.device)
+        batch = WindowBatch.of(table, num_items, engine.device)
+        if learned and train.augment:
+            share, probability = train.augment_share, train.augment_probability
+            batch = augment(batch, num_items, train.augment, probability, share, generator)
+        yield batch
 
 
 def _resume(engine: Any) -> Progress:
@@ -194,6 +211,16 @@ def _resume(engine: Any) -> Progress:
     return progress
 
 
+def _return_to_best(engine: Any, plan: Plan, phase: Phase) -> None:
+    """Begin a phase with the weights of the best epoch; the last ones brought no gain."""
+    best = max(ray.train.get_all_reported_checkpoints(), key=lambda reported: reported.metrics["score"])
+    with best.checkpoint.as_directory() as folder:
+        engine.load_checkpoint(folder, tag="deepspeed", load_lr_scheduler_states=False)
+    engine.lr_scheduler.last_epoch = plan.phase(phase).first_step - 1
+    engine.lr_scheduler.step()
+    logger.info("finetune: the %s phase begins from epoch %d", phase, best.metrics["epoch"])
+
+
 def _report(engine: Any, progress: Progress, task: Task, rank: int) -> None:
     """Checkpoint: DeepSpeed's state of every rank, and from rank 0 the whole model for everything downstream."""
     with TemporaryDirectory() as folder:
@@ -201,14 +228,15 @@ def _report(engine: Any, progress: Progress, task: Task, rank: int) -> None:
         with _gathered(task.ranker):
             weights = task.ranker.whole_weights() if rank == 0 else {}
         if rank == 0:
-            save_ranker(Path(folder), weights, task.known, task.item_ids, task.card)
+            save_ranker(Path(folder), weights, task.ranker.known, task.item_ids, task.card)
             (Path(folder) / "progress.json").write_text(json.dumps(asdict(progress)))
         ray.train.report(
             {
-                "score": progress.history[-1]["validation_ndcg@10"],
+                "score": score(progress.history[-1]),
                 "epoch": len(progress.history),
-                "popularity_weight": task.card.popularity_weight,
+                "isolated": task.card.isolated,
                 "history": progress.history,
+                "phases": progress.phases,
                 "peak_memory_mb": peak_memory_mb(),
             },
             checkpoint=ray.train.Checkpoint.from_directory(folder),

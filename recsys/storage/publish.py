@@ -138,6 +138,18 @@ def read_latest(storage: Storage) -> Latest | None:
     return _read_pointer(storage, LATEST)
 
 
+def require_latest(storage: Storage) -> Latest:
+    """`read_latest`, for who cannot go on without it.
+
+    Raises:
+        InputError: nothing is published, or the pointer is damaged.
+    """
+    latest = read_latest(storage)
+    if latest is None:
+        raise InputError(f"{storage.root}: nothing is published there yet; run jobs/nightly.py with the same config")
+    return latest
+
+
 def read_manifest(storage: Storage, latest: Latest) -> dict[str, Any]:
     """The manifest that a pointer names.
 

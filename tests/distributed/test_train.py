@@ -19,15 +19,33 @@ from recsys.distributed.encode import encode_items, read_text_vectors
 from recsys.distributed.ingest import ingest_catalog, ingest_events, shuffle_histories
 from recsys.distributed.night import Night, Record, open_night, run_stage
 from recsys.distributed.train import finetune
-from recsys.model.checkpoint import load_ranker
+from recsys.model.checkpoint import load_ranker, read_card
 from recsys.storage.runs import Run
+from recsys.training.progress import ISOLATED, RETRIEVAL, score
 
 BASE = {
     "date": "2026-11-22",
     "histories": {"max_length": 10, "shards": 2},
     "encoder": {"scratch": {"hidden_size": 16, "layers": 1, "heads": 2, "vocab_size": 400, "pretrain_steps": 0}},
     "ranker": {"hidden_size": 16, "layers": 1, "heads": 2, "dropout": 0.0, "id_dropout": 0.0},
-    "train": {"epochs": 2, "batch_size": 64, "learning_rate": 0.01},
+    "train": {
+        "epochs": 2,
+        "min_steps": 0,
+        "recent_epochs": 0,
+        "listwise_epochs": 0,
+        "batch_size": 64,
+        "learning_rate": 0.01,
+    },
+}
+#: Every dial of training that is off by default.
+ALL_DIALS: dict[str, object] = {
+    "full_softmax_items": 40,
+    "negatives": 30,
+    "label_smoothing": 0.1,
+    "event_weights": {"purchase": 2.0},
+    "recency_half_life_days": 30.0,
+    "augment": ["crop", "mask", "reorder"],
+    "adversarial": 0.5,
 }
 
 Variant = Callable[..., Night]
@@ -110,8 +128,17 @@ def test_every_zero_stage_learns_the_same(variant: Variant, trained, stage: int,
         torch.testing.assert_close(own, other, rtol=0.01, atol=0.01)
 
 
+def listwise_begun(folder: Path) -> bool:
+    """Whether a checkpoint of the listwise phase lies below the folder."""
+    try:
+        return any(ISOLATED in path.read_text() for path in folder.rglob("progress.json"))
+    except FileNotFoundError:  # Ray deleted an older one in the meantime
+        return False
+
+
 def test_training_goes_on_after_a_worker_dies(variant: Variant, encoded_night: Night) -> None:
-    night = variant("killed", epochs=4, patience=10)
+    """It dies in the listwise phase, and goes on there."""
+    night = variant("killed", epochs=2, listwise_epochs=3, patience=10)
     folder = Path(night.storage.path(night.train_dir))
     outcome: list[Record | BaseException] = []
 
@@ -124,7 +151,7 @@ def test_training_goes_on_after_a_worker_dies(variant: Variant, encoded_night: N
     thread = threading.Thread(target=train)
     thread.start()
     tick = threading.Event()
-    while thread.is_alive() and len(list(folder.rglob("progress.json"))) < 1:
+    while thread.is_alive() and not listwise_begun(folder):
         tick.wait(0.05)
     ours = psutil.Process().children(recursive=True)
     workers = [process for process in ours if "RayTrainWorker" in " ".join(process.cmdline())]
@@ -133,7 +160,7 @@ def test_training_goes_on_after_a_worker_dies(variant: Variant, encoded_night: N
     thread.join()
     (record,) = outcome
     assert isinstance(record, dict), record
-    assert record["epochs"] == 4
+    assert [ISOLATED in epoch for epoch in record["history"]] == [False, False, True, True, True]
     assert np.isfinite([epoch["loss"] for epoch in record["history"]]).all()
     user_and_item_vectors(night)
 
@@ -145,6 +172,23 @@ def test_early_stopping_keeps_the_best_epoch(variant: Variant) -> None:
     scores = [epoch["validation_ndcg@10"] for epoch in record["history"]]
     assert record["best_epoch"] == 1 + int(np.argmax(scores))
     assert record["epochs"] == record["best_epoch"] + 2
+
+
+def test_the_listwise_phase_goes_on_from_the_best_epoch(variant: Variant, capfd: pytest.CaptureFixture[str]) -> None:
+    """Over two workers that share the weights (ZeRO-3), under every dial there is; the card is as validation says."""
+    settings = {"epochs": 30, "patience": 1, "learning_rate": 0.1, "listwise_epochs": 2}
+    night = variant("listwise", zero_stage=3, num_workers=2, **settings, **ALL_DIALS)
+    record = finetune(night)
+    history, softmax = record["history"], record["epochs"] - 2
+    assert [ISOLATED in epoch for epoch in history] == [False] * softmax + [True] * 2
+    best = 1 + int(np.argmax([epoch[RETRIEVAL] for epoch in history[:softmax]]))
+    assert best == softmax - 1, "patience ends the first phase an epoch after its best"
+    assert f"the listwise phase begins from epoch {best}" in capfd.readouterr().err
+    assert record["best_epoch"] == 1 + int(np.argmax([score(epoch) for epoch in history]))
+    chosen = history[record["best_epoch"] - 1]
+    assert record["isolated"] == (chosen.get(ISOLATED, 0.0) > chosen[RETRIEVAL])
+    card = read_card(Path(night.storage.path(night.model_path())))
+    assert card.isolated == record["isolated"]
 
 
 def test_accumulation_and_bf16(variant: Variant) -> None:

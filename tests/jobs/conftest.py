@@ -35,7 +35,14 @@ def tiny_config(shop: Path, storage: str | Path, **sections: Any) -> dict[str, A
         "histories": {"max_length": 20, "shards": 3},
         "encoder": {"scratch": {"hidden_size": 16, "layers": 1, "heads": 2, "vocab_size": 400, "pretrain_steps": 5}},
         "ranker": {"hidden_size": 16, "layers": 1, "heads": 2},
-        "train": {"epochs": 4, "batch_size": 32, "learning_rate": 0.01},
+        "train": {
+            "epochs": 4,
+            "min_steps": 0,
+            "recent_epochs": 1,
+            "refit": False,
+            "batch_size": 32,
+            "learning_rate": 0.01,
+        },
         "recommend": {"top_k": 5, "candidates": 20, "num_workers": 2},
     }
     for name, values in sections.items():

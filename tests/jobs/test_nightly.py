@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
@@ -17,7 +19,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from recsys.config import load_config
+from recsys.distributed.fuse import MIN_USERS
 from recsys.distributed.night import open_night
+from recsys.model.checkpoint import FUSION_FILE
+from recsys.recommend.fusion import PLAIN
+from recsys.recommend.signals import SIGNALS
 from recsys.schema import HISTORIES, QUARANTINE, RECOMMENDATIONS
 from recsys.storage.filesystem import Storage
 from recsys.storage.lease import lock
@@ -25,7 +31,20 @@ from recsys.storage.publish import published as published_before
 from recsys.storage.publish import read_latest, read_manifest, verify
 from recsys.storage.runs import Run
 
-STAGES = ["catalog", "ingest", "histories", "encode", "finetune", "gate", "recommend", "publish"]
+STAGES = [
+    "catalog",
+    "ingest",
+    "histories",
+    "encode",
+    "finetune",
+    "priors",
+    "linear",
+    "cold",
+    "fuse",
+    "gate",
+    "recommend",
+    "publish",
+]
 
 
 def published_lists(storage: Storage) -> pa.Table:
@@ -70,6 +89,13 @@ def test_a_night_writes_every_users_list_and_says_what_it_did(write_config, run_
     assert all(metrics[stage][key] >= 0 for stage in STAGES for key in ("seconds", "rows", "rows_per_s"))
     assert all(metrics[stage]["peak_memory_mb"] > 50 for stage in STAGES)
     assert metrics["histories"]["duplicates"] > 0
+    assert metrics["priors"]["pairs"] > 0
+    check_fusion(metrics["fuse"])
+    check_reasons(frame, histories, title_of(storage, run))
+    reranked, filtered = metrics["recommend"]["reranked"], metrics["recommend"]["filtered"]
+    assert (reranked["users"], reranked["listed"]) == (len(histories), len(frame))
+    assert reranked["candidates"] == reranked["listed"] + reranked["left_out"]
+    assert filtered["recommendable"] == filtered["items"] - filtered["unavailable"]
     bad = ds.dataset(storage.path(run.quarantine_dir)).to_table()
     assert bad.schema.remove_metadata() == QUARANTINE
     counted = {row["values"]: row["counts"] for row in pc.value_counts(bad["reason"]).to_pylist()}
@@ -101,10 +127,77 @@ def test_a_night_writes_every_users_list_and_says_what_it_did(write_config, run_
     ).fetchall()
     assert [row[0] for row in rows] == [dt.date(2026, 11, 22), dt.date(2026, 11, 23)]
 
-    # evaluation of a published run reads its model and its holdout
-    code, figures = run_job("evaluate", "--config", config, "--run", answer["run_id"])
-    assert (code, figures["status"]) == (0, "evaluated")
-    assert figures["ranker"]["ndcg@10"] > figures["popularity"]["ndcg@10"] > 0
+
+def title_of(storage: Storage, run: Run) -> dict[str, str]:
+    catalog = pq.read_table(storage.path(f"{run.dir}/catalog.parquet"))
+    columns = (catalog[name].to_pylist() for name in ("item_id", "attributes"))
+    return {item: dict(attributes)["title"] for item, attributes in zip(*columns, strict=True)}
+
+
+def check_fusion(record: dict[str, Any]) -> None:
+    """Weights were fitted on enough users, and the fused score is no worse than any signal alone."""
+    assert record["rows"] >= record["users"] >= MIN_USERS
+    assert set(record["weights"]) == set(SIGNALS)
+    assert all(weight >= 0 for weight in record["weights"].values())
+    assert record["weights"]["repeat"] == record["weights"]["seen"] == 0, "what was seen is left out"
+    assert any(record["weights"].values())
+    assert record["validation_ndcg@10"] >= max(record["validation_alone"].values()) > 0
+
+
+def check_reasons(lists: pd.DataFrame, histories: pa.Table, titles: dict[str, str]) -> None:
+    """Every row says why; what it names was in the user's own history."""
+    columns = (histories[name].to_pylist() for name in ("user_id", "item_ids"))
+    had = {user: {titles[item] for item in items} for user, items in zip(*columns, strict=True)}
+    assert set(lists.source) <= {"ranker", "transitions", "text", "popularity"}
+    assert "transitions" in set(lists.source)
+    for row in lists.itertuples():
+        named = row.reason.removeprefix("often chosen with ").removeprefix("similar to ")
+        assert (row.source in ("transitions", "text")) == (named != row.reason) == (named in had[row.user_id])
+
+
+def test_rules_of_items_and_too_few_users_to_weigh_signals(write_config, run_job, capsys, tmp_path):
+    """One night with both: a blocked item is in no list, and the usual weights are taken, of which a warning tells."""
+    blocked = tmp_path / "blocked.txt"
+    blocked.write_text("i0001\nnever-heard-of\n")
+    config = write_config(
+        rerank={"block": ["i0000"], "block_file": str(blocked), "where": "category is not null", "exploration": 0.2},
+        train={"validation_users": 5, "epochs": 2},
+    )
+    code, answer = run_job("nightly", "--config", config)
+    assert (code, answer["status"]) == (0, "published")
+    log = " ".join(capsys.readouterr().err.split())
+    storage = Storage(str(tmp_path / "warehouse"))
+    run = Run(storage, answer["run_id"])
+    lists = published_lists(storage).to_pandas()
+    assert not {"i0000", "i0001"} & set(lists.item_id)
+    assert {"i0000", "i0001"} <= set(title_of(storage, run))
+    assert run.done("recommend")["filtered"]["blocked"] == 2
+    assert run.done("recommend")["filtered"]["unknown_block"] == 1
+    assert "1 of the 3 ids to block are not in the catalog: never-heard-of" in log
+    assert (lists.source[lists["rank"] == 5] == "exploration").all()
+    assert run.done("recommend")["reranked"]["explored"] == len(lists[lists["rank"] == 5])
+
+    fused = run.done("fuse")
+    assert fused["users"] < MIN_USERS
+    assert fused["weights"] == PLAIN.weights
+    assert f"and {MIN_USERS} are needed to weigh the signals: the usual weights are taken" in log
+
+    # another content of the list is another night; without the list there is none
+    blocked.write_text("i0001\ni0002\n")
+    assert open_night(load_config(config)).run.run_id != answer["run_id"]
+    blocked.unlink()
+    code, answer = run_job("nightly", "--config", config)
+    assert code == 3
+    assert answer["error"].startswith(f"rerank.block_file: {blocked} is no file")
+
+
+def test_rules_that_leave_nothing_stop_the_night_before_training(write_config, run_job, tmp_path):
+    config = write_config(rerank={"where": "category == 'nothing like it'"})
+    code, answer = run_job("nightly", "--config", config)
+    assert code == 2
+    assert "none of the" in answer["error"]
+    assert open_night(load_config(config)).run.done("catalog") is None
+    assert not (tmp_path / "warehouse" / "models").exists()
 
 
 def test_one_and_two_workers_write_the_same_bytes(write_config, run_job, night_before, tmp_path):
@@ -189,13 +282,22 @@ def test_force_runs_a_published_night_anew_beside_the_old_one(write_config, run_
 
 
 def test_a_model_worse_than_popularity_is_not_published(write_config, run_job, tmp_path):
-    config = write_config(train={"epochs": 1, "learning_rate": 1e-9})
+    untrained = {"epochs": 1, "learning_rate": 1e-9}
+    config = write_config(train=untrained, recommend={"signals": ["retrieval"]})  # the others would make up for it
     code, answer = run_job("nightly", "--config", config)
     assert (code, answer["status"]) == (4, "refused")
     assert "significantly below popularity" in answer["error"]
     assert read_latest(Storage(str(tmp_path / "warehouse"))) is None
     code, _ = run_job("nightly", "--config", config)
     assert code == 4
+
+    # --force trains anew: no epoch of the refused training is taken up from its checkpoint
+    run = open_night(load_config(config)).run
+    refused = run.done("finetune")
+    code, again = run_job("nightly", "--config", config, "--force")
+    assert (code, again["status"]) == (4, "refused")
+    assert run.done("finetune")["finished_at"] > refused["finished_at"]
+    assert run.done("finetune")["history"] != refused["history"]  # its speed is among it, which no training repeats
 
 
 def test_too_much_bad_input_stops_the_night(write_config, run_job, shop, tmp_path):
@@ -265,31 +367,22 @@ def test_a_second_run_of_the_same_night_is_kept_out(write_config, run_job):
     assert str(os.getpid()) in answer["error"]
 
 
-def test_a_dry_run_prints_the_plan_and_touches_nothing(write_config, run_job, tmp_path):
+def test_a_dry_run_prints_the_plan_and_touches_nothing(write_config, run_job, capsys, tmp_path):
     code, answer = run_job("nightly", "--config", write_config(), "--dry-run")
     assert (code, answer["status"]) == (0, "planned")
+    planned = re.findall(r"^│ (\w+) +│", capsys.readouterr().err.split("stages")[1], re.MULTILINE)
+    assert planned == STAGES
     assert not (tmp_path / "warehouse").exists()
 
 
 def test_finetune_alone_is_taken_up_by_the_night(write_config, run_job, night_before, tmp_path):
     storage = Storage(str(tmp_path / "warehouse"))
     run = Run(storage, night_before["run_id"])
-    for stage in ("finetune", "gate", "recommend", "publish"):
+    for stage in ("finetune", "fuse", "gate", "recommend", "publish"):
         storage.delete(run.stage_path(stage))
     storage.delete_folder(f"models/{night_before['model_id']}")
     code, trained = run_job("finetune", "--config", write_config())
     assert (code, trained["status"], trained["model_id"]) == (0, "trained", night_before["model_id"])
-    assert storage.exists(f"models/{trained['model_id']}/ranker.safetensors")
+    for name in ("ranker.safetensors", FUSION_FILE):
+        assert storage.exists(f"models/{trained['model_id']}/{name}")
     assert run.done("gate") is None
-
-
-def test_leave_one_out_is_a_backtest_of_its_own(write_config, run_job, tmp_path):
-    config = write_config()
-    code, figures = run_job("evaluate", "--config", config, "--protocol", "leave-one-out")
-    assert (code, figures["protocol"]) == (0, "leave-one-out")
-    assert figures["users"] > 100
-    assert figures["ranker"]["ndcg@10"] > figures["popularity"]["ndcg@10"]
-    assert read_latest(Storage(str(tmp_path / "warehouse"))) is None
-    code, refused = run_job("evaluate", "--config", config, "--protocol", "leave-one-out", "--run", figures["run_id"])
-    assert code == 2
-    assert "--run" in refused["error"]

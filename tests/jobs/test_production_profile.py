@@ -119,6 +119,7 @@ def test_the_profile_runs_with_tiny_weights_of_its_architectures(run_job, inputs
         "ranker.hidden_size": 16,
         "ranker.lora_rank": 2,
         "train.epochs": 2,
+        "train.min_steps": 0,
         "train.batch_size": 64,
         "train.num_workers": 2,
         "train.use_gpu": "false",

@@ -30,6 +30,7 @@ SMALL = {
     "ranker.hidden_size": 32,
     "ranker.layers": 1,
     "train.epochs": 1,
+    "train.min_steps": 0,
     "train.max_events_per_user": 50,
     "gate.min_users": 1_000_000,
 }

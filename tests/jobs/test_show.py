@@ -32,6 +32,7 @@ def test_named_users_are_shown_with_titles_and_places(
     assert shown.count("user u0000") == 2
     assert "Oak [Desk] Lamp" in shown, "brackets in a title are text"
     assert "Copper Vase" in shown
+    assert shown.count("in line with your history") == 4
     assert f"{warehouse}/recommendations/run_date=2026-11-22/run_id=2026-11-22-0123456789ab/shard-*.parquet" in shown
     assert f"{warehouse}/runs/2026-11-22-0123456789ab/metrics.json" in shown
     assert "20 users, 40 rows in 3 files" in shown

@@ -58,8 +58,14 @@ def test_the_lease_is_released_when_the_work_fails(run: Run) -> None:
 
 
 def test_two_runs_do_not_block_each_other(run: Run) -> None:
-    with lock(run), lock(Run(run.storage, "2026-11-23-0123456789ab")):
-        pass
+    other = Run(run.storage, "2026-11-23-0123456789ab")
+    with lock(run) as lease, lock(other) as lease_of_other:
+        lease.check()
+        lease_of_other.check()
+        assert (lease.generation, lease_of_other.generation) == (1, 1)
+        for held in (run, other):
+            with pytest.raises(LockedError, match=held.run_id), lock(held):
+                pass
 
 
 @pytest.mark.parametrize("dead", [None, {"heartbeat_at": "old"}, {"released_at": "now"}, {"pid": "gone"}])

@@ -1,0 +1,194 @@
+"""What follows what, and what is popular, counted over the shards; the counting itself is in `recsys.recommend`.
+
+Counted from three points of view, see `night.AsOf`: the weights of the signals are fitted without the moments that they
+are fitted on, the gate judges without the holdout, and the lists know everything.
+"""
+
+import datetime as dt
+from collections.abc import Callable
+from functools import partial
+from typing import cast, get_args
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from recsys.data.histories import newest_events, rank_ids
+from recsys.data.popularity import RECENT_DAYS
+from recsys.distributed.cluster import for_each_part, peak_of
+from recsys.distributed.night import COUNTS, AsOf, Night, Record
+from recsys.model.features import index_items
+from recsys.recommend.neighbours import Neighbours
+from recsys.recommend.popularity import daily_log_popularity, log_popularity
+from recsys.recommend.tail import item_popularity
+from recsys.recommend.transitions import (
+    count_transitions,
+    merge_totals,
+    merge_transitions,
+    strongest_transitions,
+    total_transitions,
+)
+from recsys.schema import DAY_COUNTS, TRANSITION_TOTALS, TRANSITIONS
+from recsys.storage.tables import read_table, write_table
+
+#: Items whose transitions are merged together.
+ITEMS_PER_RANGE = 50_000
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+_MICROS_PER_DAY = 86_400_000_000
+
+
+def count_priors(night: Night) -> Record:
+    """Count transitions and daily popularity: by shard, then by range of items."""
+    shards: list[str] = night.record("histories")["shards"]
+    counted = for_each_part(shards, partial(_shard_counter, night), label="transitions")
+    for as_of in get_args(AsOf):
+        totals = merge_totals([read_table(night.storage, _totals_path(night, as_of, shard)) for shard in shards])
+        write_table(night.storage, night.transition_totals_path(as_of), totals, TRANSITION_TOTALS)
+    days = pa.concat_tables([read_table(night.storage, _days_path(night, shard)) for shard in shards])
+    write_table(night.storage, night.day_counts_path, _sum_days(days), DAY_COUNTS)
+    parts = [f"{as_of}/{number}" for as_of in get_args(AsOf) for number in range(_num_ranges(night))]
+    merged = for_each_part(parts, partial(_range_merger, night, tuple(shards)), label="transitions")
+    return {
+        "rows": sum(record["rows"] for record in counted),
+        "pairs": sum(record["pairs"] for part, record in zip(parts, merged, strict=True) if part.startswith("night")),
+        "peak_memory_mb": max(peak_of(counted), peak_of(merged)),
+    }
+
+
+def load_transitions(night: Night, as_of: AsOf) -> Neighbours:
+    """The sparse matrices of a finished `count_priors`."""
+    folder = night.transitions_dir(as_of)
+    parts = [read_table(night.storage, f"{folder}/{number:05d}.parquet") for number in range(_num_ranges(night))]
+    return Neighbours.from_table(pa.concat_tables(parts), night.record("catalog")["items"])
+
+
+def load_popularity(night: Night, as_of: AsOf, item_ids: pa.Array) -> npt.NDArray[np.float32]:
+    """[1, I] log-popularity of the week before."""
+    week, ever = (
+        item_popularity(read_table(night.storage, night.item_counts_path(kind)), item_ids) for kind in COUNTS[as_of]
+    )
+    return log_popularity(week, ever, _num_weeks(night))[None]
+
+
+def load_daily_popularity(night: Night, item_ids: pa.Array) -> tuple[npt.NDArray[np.float32], int]:
+    """[G, I] log-popularity of the week before each day of validation, and the first of the days since 1970."""
+    table = read_table(night.storage, night.day_counts_path)
+    ever = item_popularity(read_table(night.storage, night.item_counts_path("all")), item_ids)
+    first = _first_day(night)
+    num_days = _day_of(night.cutoff) - first
+    counts = np.zeros((num_days, len(item_ids)), dtype=np.int32)
+    counts[table["day"].to_numpy() - first, table["item"].to_numpy()] = table["num"].to_numpy()
+    return daily_log_popularity(counts, ever, _num_weeks(night), RECENT_DAYS), first + RECENT_DAYS
+
+
+def newest_seen(night: Night, interactions: pa.Table, as_of: AsOf, item_ids: pa.Array) -> tuple[Ints, Ints, Floats]:
+    """User from 0, catalog index and age in days of each user's newest events [N] of what may be learned from there.
+
+    Args:
+        night: Whose.
+        interactions: Sorted, of whole users.
+        as_of: From where the past is looked at.
+        item_ids: [I] sorted.
+    """
+    events, now = night.seen_from(interactions, as_of)
+    users, items = rank_ids(events["user_id"])[1], index_items(events["item_id"], item_ids)
+    age = (now.timestamp() * 1e6 - np.asarray(events["timestamp"].cast(pa.int64()))) / _MICROS_PER_DAY
+    newest = newest_events(users, night.config.train.max_events_per_user)
+    return users[newest], items[newest], age[newest]
+
+
+def _shard_counter(night: Night) -> Callable[[str], Record]:
+    item_ids = read_table(night.storage, night.catalog_path, ["item_id"])["item_id"].combine_chunks()
+    config, num_items = night.config.transitions, len(item_ids)
+
+    def count(shard: str) -> Record:
+        interactions = read_table(night.storage, f"{night.interactions_dir}/{shard}.parquet")
+        past = night.split(interactions).train
+        pairs = 0
+        for as_of in get_args(AsOf):
+            users, items, age = newest_seen(night, interactions, as_of, item_ids)
+            counts = count_transitions(users, items, age, num_items, config.window, config.half_life_days)
+            pairs += len(counts)
+            totals = total_transitions(counts, num_items)
+            write_table(night.storage, _totals_path(night, as_of, shard), totals, TRANSITION_TOTALS)
+            for number in range(_num_ranges(night)):
+                part = _of_range(counts, number)
+                write_table(night.storage, _range_path(night, as_of, number, shard), part, TRANSITIONS)
+        write_table(night.storage, _days_path(night, shard), _daily_counts(night, past, item_ids), DAY_COUNTS)
+        return {"rows": len(interactions), "pairs": pairs}
+
+    return count
+
+
+def _range_merger(night: Night, shards: tuple[str, ...]) -> Callable[[str], Record]:
+    num_items = night.record("catalog")["items"]
+
+    def merge(part: str) -> Record:
+        view, _, number = part.partition("/")
+        as_of = cast(AsOf, view)
+        paths = [_range_path(night, as_of, int(number), shard) for shard in shards]
+        counts = merge_transitions([read_table(night.storage, path) for path in paths], num_items)
+        totals = read_table(night.storage, night.transition_totals_path(as_of))
+        kept = strongest_transitions(counts, totals, night.config.transitions.neighbours)
+        path = f"{night.transitions_dir(as_of)}/{int(number):05d}.parquet"
+        write_table(night.storage, path, kept, TRANSITIONS)
+        return {"pairs": len(kept)}
+
+    return merge
+
+
+def _daily_counts(night: Night, past: pa.Table, item_ids: pa.Array) -> pa.Table:
+    """DAY_COUNTS of one shard, from a week before the first day of validation to the cutoff."""
+    day = np.asarray(past["timestamp"].cast(pa.int64())) // _MICROS_PER_DAY
+    recent = day >= _first_day(night)
+    rows = {
+        "day": day[recent].astype(np.int32),
+        "item": index_items(past["item_id"], item_ids)[recent].astype(np.int32),
+    }
+    return _sum_days(pa.table(rows | {"num": np.ones(int(recent.sum()), dtype=np.int64)}))
+
+
+def _sum_days(days: pa.Table) -> pa.Table:
+    summed = days.group_by(["day", "item"]).aggregate([("num", "sum")]).rename_columns({"num_sum": "num"})
+    return summed.sort_by([("day", "ascending"), ("item", "ascending")]).cast(DAY_COUNTS)
+
+
+def _first_day(night: Night) -> int:
+    """Days since 1970 of the oldest day whose counts validation needs."""
+    span: int = night.record("histories")["validation"]["days"] + RECENT_DAYS
+    oldest = dt.datetime.fromisoformat(night.record("histories")["oldest"])
+    return max(_day_of(night.cutoff) - span, _day_of(oldest) - RECENT_DAYS)
+
+
+def _day_of(moment: dt.datetime) -> int:
+    return int(moment.timestamp() // 86_400)
+
+
+def _num_weeks(night: Night) -> float:
+    oldest = dt.datetime.fromisoformat(night.record("histories")["oldest"])
+    return max((night.cutoff - oldest).total_seconds() / 86_400 / 7, 1.0)
+
+
+def _num_ranges(night: Night) -> int:
+    return max(1, -(-int(night.record("catalog")["items"]) // ITEMS_PER_RANGE))
+
+
+def _of_range(counts: pa.Table, number: int) -> pa.Table:
+    item = counts["item"].to_numpy()
+    low, high = np.searchsorted(item, [number * ITEMS_PER_RANGE, (number + 1) * ITEMS_PER_RANGE])
+    return counts.slice(low, high - low)
+
+
+def _range_path(night: Night, as_of: AsOf, number: int, shard: str) -> str:
+    return f"{night.run.dir}/transition_counts/{as_of}/{number:05d}-{shard}.parquet"
+
+
+def _totals_path(night: Night, as_of: AsOf, shard: str) -> str:
+    return f"{night.run.dir}/transition_counts/{as_of}/totals-{shard}.parquet"
+
+
+def _days_path(night: Night, shard: str) -> str:
+    return f"{night.run.dir}/transition_counts/days-{shard}.parquet"

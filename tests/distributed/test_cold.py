@@ -1,0 +1,53 @@
+"""Who is new to training and who to the night, and that only what may be known lends."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys.distributed.cold import load_lending, match_new_items
+from recsys.distributed.night import Night
+from recsys.distributed.priors import count_priors, load_popularity, load_transitions
+from recsys.schema import item_vectors
+from recsys.storage.tables import write_table
+
+IDS = [f"i{number:02}" for number in range(12)]
+#: Item i11 is new to everybody, i10 is first taken in the holdout; their texts are those of i00 and i01.
+NEW, NEW_TO_TRAINING = 11, 10
+
+
+def test_items_are_new_as_of_what_may_be_known(
+    make_night: Callable[..., Night], draw_events: Callable[..., pa.Table]
+) -> None:
+    events = draw_events(600, days=40)
+    night = make_night(events)
+    held_out = pc.greater_equal(events["timestamp"], pa.scalar(night.cutoff))
+    known = pc.and_(pc.not_equal(events["item_id"], IDS[NEW]), pc.or_(pc.not_equal(events["item_id"], "i10"), held_out))
+    night = make_night(events.filter(known))
+    vectors = np.eye(12, dtype=np.float32)
+    vectors[NEW], vectors[NEW_TO_TRAINING] = vectors[0], vectors[1]
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), 12)
+    table = pa.Table.from_arrays([pa.array(IDS), lists], schema=item_vectors(12))
+    write_table(night.storage, night.text_vectors_path, table, table.schema)
+    count_priors(night)
+    record = match_new_items(night)
+    assert (record["new_items"], record["new_to_training"]) == (1, 2)
+    for as_of, new in (
+        ("validation", {NEW: 0, NEW_TO_TRAINING: 1}),
+        ("gate", {NEW: 0, NEW_TO_TRAINING: 1}),
+        ("night", {NEW: 0}),
+    ):
+        lending = load_lending(night, as_of)
+        assert np.flatnonzero(lending.borrows).tolist() == sorted(new)
+        plain = load_transitions(night, as_of).weights.toarray()
+        richer = lending.neighbours(load_transitions(night, as_of)).weights.toarray()
+        popularity = load_popularity(night, as_of, pa.array(IDS))
+        popular = lending.popularity(popularity)
+        for item in range(len(IDS)):
+            expected = plain[:, new[item]] * 0.9 if item in new else plain[:, item]
+            np.testing.assert_allclose(richer[:, item], expected, rtol=1e-5)
+            if item in new:
+                np.testing.assert_allclose(
+                    np.expm1(popular[0, item]), np.expm1(popularity[0, new[item]]) * 0.9, rtol=1e-4
+                )

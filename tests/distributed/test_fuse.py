@@ -1,0 +1,78 @@
+"""What validation users' candidates say, over the shards and back: nothing is lost, and what was taken is found."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from recsys.config import decode_config
+from recsys.distributed.fuse import _CANDIDATES, _as_rows, _gathered, _path
+from recsys.distributed.night import Night
+from recsys.recommend.pipeline import Scored
+from recsys.recommend.profiles import Profiles
+from recsys.recommend.signals import SIGNALS
+from recsys.storage.filesystem import Storage
+from recsys.storage.runs import Run
+from recsys.storage.tables import write_table
+
+RANDOM = np.random.default_rng(0)
+
+
+@pytest.fixture
+def night(tmp_path: Path) -> Night:
+    inputs = {"events": {"path": "x"}, "items": {"path": "y", "text": "{title}"}}
+    run = Run(Storage(str(tmp_path)), "2026-11-22-0123456789ab")
+    return Night(config=decode_config({"inputs": inputs}), date=run.date, run=run)
+
+
+def scored(items: Sequence[Sequence[int]]) -> Scored:
+    table = np.array(items, dtype=np.int64).reshape(len(items), -1)
+    signals = RANDOM.normal(size=(*table.shape, len(SIGNALS))).astype(np.float32)
+    nobody: Profiles = None  # type: ignore[assignment]  # a fit asks nothing of the histories
+    return Scored(items=table, signals=signals, profiles=nobody)
+
+
+def pairs(*taken: tuple[int, int]) -> npt.NDArray[np.int64]:
+    """(user, item) columns."""
+    return np.array(taken, dtype=np.int64).reshape(-1, 2).T
+
+
+def test_what_was_taken_is_marked_for_its_own_user() -> None:
+    """Item 5 of user 10 is none of user 11's; what is no candidate is not taken; a block names its users."""
+    block = scored([[-1, 2, 5], [-1, -1, 3], [0, 5, 9]])
+    rows = _as_rows(block, pairs((10, 5), (10, 7), (11, 5), (12, 0), (12, 9)), np.array([10, 11, 12]))
+    assert rows["taken"].to_pylist() == [[False, False, True], [False, False, False], [True, False, True]]
+    assert rows["valid"].to_pylist() == [[False, True, True], [False, False, True], [True, True, True]]
+
+
+def test_shards_and_blocks_of_other_widths_come_together(night: Night) -> None:
+    blocks = {
+        "shard-00000": [scored([[1, 2], [-1, 4]]), scored([[3, 5, 8, 9]])],
+        "shard-00001": [],
+        "shard-00002": [scored([[7]])],
+    }
+    taken = pairs((0, 2), (2, 8))
+    for shard, parts in blocks.items():
+        starts = np.cumsum([0, *(len(block.items) for block in parts)])
+        own = [np.arange(start, start + len(block.items)) for block, start in zip(parts, starts, strict=False)]
+        rows = [_as_rows(block, taken, users) for block, users in zip(parts, own, strict=True)]
+        write_table(night.storage, _path(night, shard), rows, _CANDIDATES)
+    night.run.finish("histories", {"shards": list(blocks)})
+    signals, valid, found = _gathered(night)
+    assert (signals.dtype, signals.shape) == (np.float32, (4, 4, len(SIGNALS)))
+    assert valid.astype(int).tolist() == [[1, 1, 0, 0], [0, 1, 0, 0], [1, 1, 1, 1], [1, 0, 0, 0]]
+    assert [tuple(place) for place in np.argwhere(found)] == [(0, 1), (2, 2)]
+    first, second, last = (block.signals for parts in blocks.values() for block in parts)
+    np.testing.assert_array_equal(signals[:2, :2], first)
+    np.testing.assert_array_equal(signals[2], second[0])
+    np.testing.assert_array_equal(signals[3, :1], last[0])
+
+
+def test_nobody_to_validate_is_an_empty_problem(night: Night) -> None:
+    write_table(night.storage, _path(night, "shard-00000"), _CANDIDATES.empty_table(), _CANDIDATES)
+    night.run.finish("histories", {"shards": ["shard-00000"]})
+    signals, valid, taken = _gathered(night)
+    assert signals.shape == (0, 0, len(SIGNALS))
+    assert valid.shape == taken.shape == (0, 0)

@@ -1,0 +1,144 @@
+"""Transitions and daily popularity of a night equal those counted at once over all its events.
+
+The parts run here one by one in this process; the job's tests run them on Ray.
+"""
+
+import datetime as dt
+from collections.abc import Callable
+from typing import get_args
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from recsys.data.histories import rank_ids, sort_interactions
+from recsys.distributed.night import AsOf, Night, Protocol
+from recsys.distributed.priors import count_priors, load_daily_popularity, load_popularity, load_transitions
+from recsys.model.features import index_items
+from recsys.recommend.neighbours import Neighbours
+from recsys.recommend.popularity import log_popularity
+from recsys.recommend.transitions import count_transitions, strongest_transitions, total_transitions
+from recsys.schema import INTERACTIONS
+
+IDS = [f"i{number:02}" for number in range(12)]
+MAX_EVENTS = 6  # of the conftest's nights, as are the items
+DAY = dt.timedelta(days=1)
+Night_ = Callable[..., Night]
+Draw = Callable[..., pa.Table]
+
+
+def seen_from(night: Night, events: pa.Table, as_of: AsOf) -> tuple[pa.Table, dt.datetime]:
+    match as_of:
+        case "validation":
+            return night.validation_split(events).train, night.cutoff
+        case "gate":
+            return night.split(events).train, night.cutoff
+        case "night":
+            return events, night.end
+
+
+def at_once(night: Night, events: pa.Table, now: dt.datetime) -> Neighbours:
+    """The transitions of all users' newest events, without shards and ranges."""
+    frame = events.to_pandas()
+    newest = pa.array(frame.groupby("user_id").cumcount(ascending=False).to_numpy() < MAX_EVENTS)
+    events, config = events.filter(newest), night.config.transitions
+    age = np.array([(now - moment) / DAY for moment in events["timestamp"].to_pylist()])
+    users, items = rank_ids(events["user_id"])[1], index_items(events["item_id"], pa.array(IDS))
+    counts = count_transitions(users, items, age, len(IDS), config.window, config.half_life_days)
+    kept = strongest_transitions(counts, total_transitions(counts, len(IDS)), config.neighbours)
+    return Neighbours.from_table(kept, len(IDS))
+
+
+@pytest.mark.parametrize("protocol", get_args(Protocol))
+def test_transitions_equal_those_counted_at_once(make_night: Night_, draw_events: Draw, protocol: Protocol) -> None:
+    events = draw_events(600, days=90)
+    night = make_night(events, protocol)
+    record = count_priors(night)
+    assert record["rows"] == len(events)
+    for as_of in get_args(AsOf):
+        found = load_transitions(night, as_of)
+        expected = at_once(night, *seen_from(night, events, as_of))
+        for scale in ("lasting", "recent"):
+            own = getattr(found, scale).toarray()
+            np.testing.assert_allclose(own, getattr(expected, scale).toarray(), rtol=1e-4)
+            assert (np.count_nonzero(own, axis=1) <= 4).all()
+    assert record["pairs"] == load_transitions(night, "night").lasting.nnz
+
+
+def test_what_validation_is_measured_on_is_not_counted(make_night: Night_, draw_events: Draw) -> None:
+    """An item that is only in the moments kept from training leads nowhere when validation looks."""
+    events = draw_events(600, days=90).to_pandas()
+    night = make_night(pa.Table.from_pandas(events, INTERACTIONS, preserve_index=False), validation_users=1000)
+    kept = night.validation_split(pa.Table.from_pandas(events, INTERACTIONS, preserve_index=False)).holdout.to_pandas()
+    assert kept.user_id.nunique() > 20
+    mine = pd.MultiIndex.from_frame(events[["user_id", "timestamp"]])
+    last = mine.isin(pd.MultiIndex.from_frame(kept[["user_id", "timestamp"]]))
+    events.loc[events.item_id == "i11", "item_id"] = "i10"
+    events.loc[last, "item_id"] = "i11"
+    table = sort_interactions(pa.Table.from_pandas(events, INTERACTIONS, preserve_index=False))[0]
+    night = make_night(table, validation_users=1000)
+    count_priors(night)
+    unseen, seen = (load_transitions(night, as_of).lasting.toarray() for as_of in ("validation", "gate"))
+    assert not unseen[11].any()
+    assert not unseen[:, 11].any()
+    assert seen[11].any()
+
+
+@pytest.mark.parametrize("protocol", get_args(Protocol))
+def test_popularity_of_a_day_is_that_of_the_week_before_it(
+    make_night: Night_, draw_events: Draw, protocol: Protocol
+) -> None:
+    events = draw_events(600, days=60)
+    night = make_night(events, protocol)
+    count_priors(night)
+    found, first_day = load_daily_popularity(night, pa.array(IDS))
+    past = night.split(events).train.to_pandas()
+    day = (past.timestamp.astype("int64") // (86_400 * 10**6)).to_numpy()
+    ever = past.groupby("item_id").size().reindex(IDS, fill_value=0).to_numpy()
+    oldest = min(events["timestamp"].to_pylist())
+    num_weeks = (night.cutoff - oldest) / (7 * DAY)
+    last_day = int(night.cutoff.timestamp() // 86_400)
+    assert first_day + len(found) - 1 == last_day
+    assert len(found) >= night.record("histories")["validation"]["days"]
+    for place, row in enumerate(found):
+        week = past[(day >= first_day + place - 7) & (day < first_day + place)]
+        expected = week.groupby("item_id").size().reindex(IDS, fill_value=0).to_numpy()
+        np.testing.assert_allclose(row, log_popularity(expected, ever, num_weeks), rtol=1e-6)
+    if protocol == "time":  # the cutoff is a midnight, so that the last of the days is the gate's own week
+        np.testing.assert_allclose(found[-1:], load_popularity(night, "gate", pa.array(IDS)), rtol=1e-6)
+
+
+def test_popularity_is_of_what_may_be_known(make_night: Night_, draw_events: Draw) -> None:
+    events = draw_events(300, days=30)
+    night = make_night(events)
+    frame, now = events.to_pandas(), {"gate": night.cutoff, "validation": night.cutoff, "night": night.end}
+    num_weeks = max((night.cutoff - min(events["timestamp"].to_pylist())) / (7 * DAY), 1)
+    for as_of, moment in now.items():
+        known = frame[frame.timestamp < moment]
+        week, ever = (
+            part.groupby("item_id").size().reindex(IDS, fill_value=0).to_numpy()
+            for part in (known[known.timestamp >= moment - 7 * DAY], known)
+        )
+        found = load_popularity(night, as_of, pa.array(IDS))
+        np.testing.assert_allclose(found, log_popularity(week, ever, num_weeks)[None], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("wanted", "days"), [(1, 7), (30, 14), (1000, 7 * 2**10)])
+def test_validation_looks_as_far_back_as_it_must(make_night: Night_, draw_events: Draw, wanted: int, days: int) -> None:
+    """The shortest span that holds enough users; everybody there is, where there are too few."""
+    events = draw_events(300, days=60)
+    night = make_night(events, validation_users=wanted)
+    chosen = night.record("histories")["validation"]
+    past = night.split(events).train.to_pandas()
+    times = past.groupby("user_id").timestamp.agg(["min", "max"])
+    recent = times[(times["min"] < times["max"]) & (times["max"] >= night.cutoff - chosen["days"] * DAY)]
+    assert chosen["days"] == days
+    assert chosen["share"] == min(1.0, wanted / len(recent))
+    held_out = night.validation_split(events).holdout.to_pandas()
+    if chosen["share"] == 1:
+        assert set(held_out.user_id) == set(recent.index)
+    else:
+        assert set(held_out.user_id) < set(recent.index)
+    last = past.groupby("user_id").timestamp.max()
+    assert (held_out.timestamp == held_out.user_id.map(last)).all()

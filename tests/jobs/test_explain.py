@@ -1,0 +1,43 @@
+"""The contributions that are told on demand belong to the very lists that were published."""
+
+import pyarrow.dataset as ds
+import pytest
+
+from recsys.recommend.signals import SIGNALS, SOURCES
+from recsys.storage.filesystem import Storage
+from recsys.storage.publish import read_latest
+
+
+def test_contributions_are_those_of_the_published_lists(write_config, run_job, night_before, tmp_path):
+    latest = read_latest(Storage(str(tmp_path / "warehouse")))
+    lists = ds.dataset(tmp_path / "warehouse" / latest.path, format="parquet").to_table().to_pandas()
+    users = list(dict.fromkeys(lists.user_id))[:7:3]
+    code, answer = run_job("explain", "--config", write_config(), *users)
+    assert (code, answer["status"], answer["run_id"]) == (0, "explained", night_before["run_id"])
+    published = lists[lists.user_id.isin(users)].set_index(["user_id", "rank"])
+    assert [row["user_id"] for row in answer["lists"]] == sorted(
+        (row["user_id"] for row in answer["lists"]), key=users.index
+    )
+    assert len(answer["lists"]) == len(published)
+    for row in answer["lists"]:
+        own = published.loc[(row["user_id"], row["rank"])]
+        assert (row["item_id"], row["source"], row["reason"]) == (own.item_id, own.source, own.reason)
+        assert row["score"] == pytest.approx(own.score, abs=1e-5)
+        assert tuple(row["contributions"]) == SIGNALS
+        lifts = dict.fromkeys(SOURCES.values(), 0.0)
+        for name, value in row["contributions"].items():
+            lifts[SOURCES[name]] += value
+        if row["source"] not in ("ranker", "exploration"):
+            assert lifts[row["source"]] == pytest.approx(max(lifts.values()), abs=1e-3), "what lifts it most"
+
+
+def test_who_is_not_known_is_named(write_config, run_job, night_before):
+    code, answer = run_job("explain", "--config", write_config(), "nobody")
+    assert code == 3
+    assert answer["error"].startswith(f"user nobody: has no history in run {night_before['run_id']}")
+
+
+def test_where_nothing_is_published_it_says_what_to_do(write_config, run_job, tmp_path):
+    code, answer = run_job("explain", "--config", write_config(tmp_path / "empty"), "u1")
+    assert code == 3
+    assert "run jobs/nightly.py" in answer["error"]
