@@ -322,9 +322,9 @@ class TrainConfig(Section):
     recency_half_life_days: Annotated[float, Field(gt=0)] | None = None
     """A target counts half for each so many days that it lies before the holdout; null: age does not matter."""
     full_softmax_items: Annotated[int, Field(ge=0)] = 50_000
-    """Largest catalog over all of which the loss is taken; beyond it over a sample."""
+    """Most items with interactions over all of which the loss is taken; beyond them over a sample."""
     negatives: Positive = 4096
-    """Uniformly drawn items in a sample, beside the items of the batch."""
+    """Uniformly drawn items with interactions in a sample, beside the items of the batch."""
     logq_strength: Fraction = 1.0
     """How far a sampled loss makes up for unequal chances to be sampled: less lifts coverage and costs accuracy."""
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0

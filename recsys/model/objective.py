@@ -69,6 +69,7 @@ class TrainableRanker(Ranker):
         super().__init__(spec, text_vectors, counts > 0, decoder)
         self.objective = objective
         self.register_buffer("counts", counts, persistent=False)
+        self.num_known = int((counts > 0).sum())
         self._watched: Tensor | None = None
 
     def forward(
@@ -102,9 +103,12 @@ class TrainableRanker(Ranker):
         if targets is None:
             return super().forward(items, gaps, events, candidates)
         log_q: Tensor | None = None
-        if self.spec.num_items > self.objective.full_softmax_items:
-            sample = draw_sample(items, targets, self.counts, self.objective.negatives)
-            items, targets, log_q = sample.items, sample.targets, sample.log_q
+        sampled = self.num_known > self.objective.full_softmax_items
+        if sampled or self.num_known < self.spec.num_items:
+            num_negatives = self.objective.negatives if sampled else self.num_known
+            sample = draw_sample(items, targets, self.counts, num_negatives)
+            items, targets = sample.items, sample.targets
+            log_q = sample.log_q if sampled else None
             item_vectors = self.item_vectors(sample.rows)
         else:
             item_vectors = self.item_vectors()

@@ -170,8 +170,9 @@ def test_random_candidates_stand_for_all_that_are_not_the_hardest(train: dict[st
     ranker = make_ranker(listwise_candidates=5, **train)
     torch.nn.init.normal_(ranker.candidate_head.weight, std=0.1, generator=torch.Generator().manual_seed(5))
     ranker.log_scale.data.zero_()
-    ranker.counts.zero_()  # the sample is then taken to be drawn evenly, and is, but for the batch's own items
     (items, gaps, events), target, others_of_batch = draw(1, 3), 7, [5, 6]
+    # the others' shares are next to nothing: the sample is drawn evenly, but for the batch's own items
+    ranker.counts.fill_(1)[items[0, 0]] = 10**9
     targets, positions = torch.tensor([[*others_of_batch, target]]), torch.tensor([2])
     torch.manual_seed(0)
     estimates = []
@@ -296,3 +297,19 @@ def test_a_push_without_a_plain_pass_before_is_a_defect() -> None:
     items, gaps, events = draw(3, 5)
     with pytest.raises(AssertionError, match="must come after"):
         make_ranker(adversarial=0.5)(items, gaps, events, targets=TARGETS, perturbed=True)
+
+
+def test_what_nobody_took_yet_is_no_negative() -> None:
+    """An item without interactions leaves the loss and every gradient as they are without it."""
+    items, gaps, events = draw(3, 5, num_items=NUM_ITEMS - 1)
+    found = []
+    for num_items in (NUM_ITEMS, NUM_ITEMS - 1):
+        ranker = make_ranker()
+        ranker.counts.fill_(1)[num_items:] = 0
+        ranker.num_known = num_items
+        loss = ranker(items[:, :-1], gaps[:, :-1], events[:, :-1], targets=items[:, 1:])
+        loss.backward()
+        found.append((loss.detach(), ranker.id_embedding.weight.grad))
+    assert found[0][0] > found[1][0]
+    assert found[0][1][-1].any()
+    assert not found[1][1][-1].any()

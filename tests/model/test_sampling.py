@@ -39,15 +39,15 @@ def test_the_batch_is_in_the_sample_under_its_new_indices(rows: list[list[int]],
     assert (sample.log_q <= 0).all()
 
 
-def test_the_whole_catalog_is_sure() -> None:
-    items, targets = batch([[0, 1, 2]], 6, 4)
-    sample = draw_sample(items, targets, torch.tensor([5, 0, 0, 1, 1, 1]), 6)
-    assert sample.rows.tolist() == list(range(6))
+def test_all_that_is_known_is_sure_and_nothing_else_is_a_negative() -> None:
+    items, targets = batch([[0, 1, 5]], 8, 4)
+    sample = draw_sample(items, targets, torch.tensor([5, 1, 0, 0, 1, 1, 1, 0]), 5)
+    assert sample.rows.tolist() == [0, 1, 4, 5, 6]
     assert not sample.log_q.any()
 
 
 def test_an_items_probability_is_the_share_of_samples_it_is_in() -> None:
-    """Batches drawn by popularity, as the formula supposes; the rarest item comes in by the uniform draws alone."""
+    """Batches drawn by popularity, as the formula supposes; what nobody took never comes in."""
     counts = torch.tensor([40, 20, 10, 10, 5, 5, 5, 5, 0, 0])
     generator, num_samples = torch.Generator().manual_seed(0), 4000
     found, expected = torch.zeros(10), torch.zeros(10)
@@ -59,4 +59,5 @@ def test_an_items_probability_is_the_share_of_samples_it_is_in() -> None:
             found[sample.rows] += 1 / num_samples
             expected[sample.rows] = sample.log_q.exp()
     torch.testing.assert_close(found, expected, atol=0.03, rtol=0)
-    assert 0.2 < expected[9] < 0.3 < 0.9 < expected[0]
+    assert 0.5 < expected[7] < 0.6 < 0.9 < expected[0]
+    assert not found[8:].any()
