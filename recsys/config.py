@@ -170,9 +170,9 @@ class ScratchEncoderConfig(Section):
     vocab_size: Annotated[int, Field(ge=300)] = 8192
     """Tokens of the byte-level tokenizer trained on the catalog."""
     pretrain_steps: Annotated[int, Field(ge=0)] = 300
-    """Steps of masked-language-model pretraining on the catalog's text."""
-    pretrain_batch_size: Positive = 64
-    """Texts a pretraining step."""
+    """Steps of pretraining on the catalog's text, by telling parts of one text from parts of others."""
+    pretrain_batch_size: Positive = 128
+    """Texts a pretraining step; each is told from all others of the step."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     """Peak learning rate of pretraining."""
 
