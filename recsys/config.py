@@ -350,8 +350,6 @@ class RecommendConfig(Section):
     """Signals that may weigh in the score, e.g. `[retrieval]`, the ranker alone; null: all, as validation weighs."""
     exclude_seen: bool = True
     """Leave out what the user already touched."""
-    new_items: Annotated[float, Field(ge=0, le=1)] = 0.9
-    """Share of the counts of its nearest item by text that an item without interactions is given; 0: none."""
     num_workers: Positive = 1
     """Scoring workers."""
     cpus_per_worker: Positive = 1
@@ -379,6 +377,8 @@ class RerankConfig(Section):
     """Text file of item ids, one a line; nothing else is recommended. Local or `s3://`."""
     where: str | None = None
     """Filter over the items' attributes that a recommended item passes, e.g. `category != 'Gift cards'`."""
+    new_items: Fraction = 0.1
+    """Share of a list for the user's best items without interactions, at most their share of the catalog; 0: none."""
     tail: Annotated[float, Field(ge=0.0)] = 0.0
     """Long-tail dial: score − tail · log(1 + interactions); at 1 an item's own popularity no longer helps it."""
     diversity: Fraction = 0.0

@@ -94,11 +94,12 @@ TRANSITION_TOTALS = pa.schema(
     [pa.field(f"{scale}_{end}", pa.float64(), nullable=False) for scale in TIME_SCALES for end in ("item", "next")]
 )
 
-#: Rows of the catalog that lend to a row without interactions; see `recsys.recommend.cold`.
+#: Rows of the catalog that lend to a row without interactions, and what share of theirs; see `recsys.recommend.cold`.
 LENDERS = pa.schema(
     [
         pa.field("lender", pa.int32(), nullable=False),
         pa.field("item", pa.int32(), nullable=False),
+        pa.field("share", pa.float32(), nullable=False),
     ]
 )
 

@@ -29,7 +29,7 @@ def match_new_items(night: Night) -> Record:
 def load_lending(night: Night, as_of: AsOf) -> Lending:
     """Of a finished `match_new_items`."""
     lenders = read_table(night.storage, night.lenders_path(COUNTS[as_of][1]))
-    return Lending(lenders, night.record("catalog")["items"], night.config.recommend.new_items)
+    return Lending(lenders, night.record("catalog")["items"])
 
 
 def _matcher(night: Night) -> Callable[[str], Record]:

@@ -127,9 +127,12 @@ def load_snapshot(
     if as_of != "night":
         rerank = rerank.model_copy(update={"exploration": 0.0})  # the gate judges what is meant, not what is tried
     lending = load_lending(night, as_of)
+    lending.id_embeddings(ranker)
     ranker = ranker.to(device)
     with torch.inference_mode():
         directions = ranker.item_vectors().float().cpu().numpy()
+    rules = recommendable(night, catalog)
+    popularity = item_popularity(counts, item_ids)
     return Snapshot.build(
         ranker=ranker,
         item_ids=item_ids,
@@ -142,11 +145,11 @@ def load_snapshot(
             linear=lending.neighbours(load_linear(night, as_of)),
             text_vectors=unit_rows(text_vectors),
             popularity=lending.popularity(load_popularity(night, as_of, item_ids)),
-            recommendable=recommendable(night, catalog).mask,
+            recommendable=rules.mask,
             borrows=lending.borrows,
         ),
         fusion=fusion or read_fusion(night, model_id),
-        reranker=Reranker.build(rerank, item_popularity(counts, item_ids), directions, night.config.seed, night.date),
+        reranker=Reranker.build(rerank, popularity, rules.mask, directions, night.config.seed, night.date),
         now=(night.end if as_of == "night" else night.cutoff).timestamp() * 1e6,
     )
 

@@ -1,9 +1,11 @@
-"""What new items borrow from the item of nearest text, until somebody takes them; it knows vectors and sparse weights.
+"""What new items borrow from items of like text, until somebody takes them; it knows vectors and sparse weights.
 
-To all that is counted, an item without any interaction is the least likely of all, however well its text fits: beside
-the ranker, which reads texts, every other witness would speak against it. So it gets a part of what its nearest item by
-text has, as attribute-to-feature mappings do for factor models (Gantner et al., "Learning Attribute-to-Feature Mappings
-for Cold-Start Recommendations", ICDM 2010). From a single one, since the mean of several speaks strongly for nobody.
+To all that is counted, an item without any interaction is the least likely of all, however well its text fits. So it
+gets the mean of what its nearest items by text have, as attribute-to-feature mappings do for factor models (Gantner et
+al., "Learning Attribute-to-Feature Mappings for Cold-Start Recommendations", ICDM 2010): their transitions, their
+weights in the linear model, their counts and their id embeddings. Such means tell well which of the new items suits
+whom, and speak more weakly for it than its own counts do for a known item: that new items are seen at all is the task
+of `newcomers`.
 
 Shapes: I items, T text dimensions, G moments.
 """
@@ -14,51 +16,69 @@ import pyarrow as pa
 import scipy.sparse as sp
 import torch
 
+from recsys.model.ranker import Ranker
 from recsys.recommend.neighbours import Neighbours
 from recsys.recommend.retrieve import Excluded, retrieve
 from recsys.schema import LENDERS
+
+#: Most lenders of an item.
+NUM_LENDERS = 20
+#: A lender counts with this power of its cosine: the nearest tell nearly all, and of many near ones none alone.
+SHARPNESS = 8
 
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 
 
 def find_lenders(text_vectors: Floats, cold: Bools) -> pa.Table:
-    """LENDERS: for each cold item the nearest other one by the cosine of the texts, where that is above 0.
+    """LENDERS: for each cold item the nearest others by the cosine of the texts, where that is above 0.
 
     Args:
         text_vectors: [I, T] of length 1 (or 0).
         cold: [I] items without any interaction.
+
+    Returns:
+        By (lender, item); the shares of an item sum to 1.
     """
     borrowers, others = np.flatnonzero(cold), np.flatnonzero(~cold)
     vectors = torch.from_numpy(text_vectors)
-    found = retrieve(vectors[borrowers], vectors[others], Excluded.none(), 1)
-    rows, places = np.nonzero(found.logits.numpy() > 0)
+    found = retrieve(vectors[borrowers], vectors[others], Excluded.none(), NUM_LENDERS)
+    weights = np.maximum(found.logits.numpy().astype(np.float64), 0) ** SHARPNESS
+    shares = weights / np.maximum(weights.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    rows, places = np.nonzero(shares > 0)
     lenders = others[found.items.numpy()[rows, places]]
     order = np.lexsort((borrowers[rows], lenders))
-    columns = [lenders[order], borrowers[rows][order]]
-    return pa.Table.from_arrays([pa.array(column.astype(np.int32)) for column in columns], schema=LENDERS)
+    columns = (lenders[order], borrowers[rows][order], shares[rows, places][order])
+    return pa.Table.from_arrays(
+        [pa.array(column).cast(field.type) for column, field in zip(columns, LENDERS, strict=True)], schema=LENDERS
+    )
 
 
 class Lending:
-    """A matrix that gives new items a share of what their lenders have."""
+    """A matrix that gives new items the mean of what their lenders have."""
 
-    def __init__(self, lenders: pa.Table, num_items: int, share: float):
-        """From LENDERS; a share of 0 lends nothing."""
-        lender, item = (lenders[name].to_numpy() for name in LENDERS.names)
-        if not share:
-            lender, item = lender[:0], item[:0]
+    def __init__(self, lenders: pa.Table, num_items: int):
+        """From LENDERS."""
+        lender, item, share = (lenders[name].to_numpy() for name in LENDERS.names)
         self.borrows = np.zeros(num_items, dtype=bool)
         """[I] which items are new."""
         self.borrows[item] = True
-        self._matrix = sp.csr_array(
-            (np.full(len(item), share, np.float32), (lender, item)), shape=(num_items, num_items)
-        )
+        self._matrix = sp.csr_array((share, (lender, item)), shape=(num_items, num_items))
 
     def neighbours(self, neighbours: Neighbours) -> Neighbours:
         """What speaks for the lenders speaks for the new items, too."""
         return Neighbours(weights=(neighbours.weights + neighbours.weights @ self._matrix).astype(np.complex64))
 
     def popularity(self, popularity: Floats) -> Floats:
-        """[G, I] log-counts, in which the new items have a share of their lenders' counts."""
+        """[G, I] log-counts, in which the new items have the mean of their lenders' counts."""
         counts = np.expm1(popularity)
         return np.asarray(np.log1p(counts + counts @ self._matrix), dtype=np.float32)
+
+    def id_embeddings(self, ranker: Ranker) -> None:
+        """Give the new items of a loaded ranker the mean of their lenders' id embeddings, in place."""
+        new = torch.from_numpy(np.flatnonzero(self.borrows))
+        embedding = ranker.id_embedding.weight
+        with torch.no_grad():
+            own = (embedding * ranker.known[:, None]).cpu().numpy()
+            embedding[new] = torch.from_numpy(self._matrix.T[new.numpy()] @ own).to(embedding.dtype)
+            ranker.known[new] = True

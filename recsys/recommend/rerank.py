@@ -1,4 +1,4 @@
-"""From scored candidates to lists: the long-tail dial, then diversity, then exploration; the dials are next door.
+"""From scored candidates to lists: the tail dial, new items, diversity, exploration; each is next door.
 
 It knows catalog indices and hashes of users, no models and no files. Shapes: B users, C candidates, I items, D
 dimensions, K list length.
@@ -15,6 +15,7 @@ import pyarrow as pa
 from recsys.config import RerankConfig
 from recsys.recommend.diversity import Directions, directions, select_diverse
 from recsys.recommend.exploration import draw, num_places, user_keys
+from recsys.recommend.newcomers import lift_new, new_share
 from recsys.recommend.order import NO_ITEM, Bools, Floats, Ints, best_first, distinct_candidates, falling
 from recsys.recommend.tail import discounted, log_popularity
 
@@ -34,6 +35,8 @@ class RerankCounts:
     """Distinct candidates that are in no list."""
     moved_by_tail: int = 0
     """Items among a user's best K after the long-tail dial that were not among them before."""
+    lifted_new: int = 0
+    """Items without interactions among a user's best K that their score alone would not have brought there."""
     moved_by_diversity: int = 0
     """Items chosen for diversity that would not have been among as many by score."""
     explored: int = 0
@@ -74,6 +77,10 @@ class Reranker:
     config: RerankConfig
     log_popularity: Floats | None
     """[I], where the long-tail dial is on."""
+    is_new: Bools
+    """[I] items without interactions."""
+    new_share: float
+    """Share of a list that is theirs."""
     directions: Directions | None
     """[I, D], where diversity is on."""
     seed: int
@@ -84,6 +91,7 @@ class Reranker:
         cls,
         config: RerankConfig,
         popularity: npt.NDArray[np.integer],
+        recommendable: Bools,
         vectors: npt.NDArray[np.floating],
         seed: int,
         date: dt.date,
@@ -93,6 +101,7 @@ class Reranker:
         Args:
             config: The dials.
             popularity: [I] interactions of each item, as `recsys.recommend.tail.item_popularity` gives.
+            recommendable: [I] what may be in a list.
             vectors: [I, D] item vectors; only their directions count.
             seed: The config's.
             date: The night's; exploration draws anew every night.
@@ -101,6 +110,8 @@ class Reranker:
         return cls(
             config=config,
             log_popularity=log_popularity(popularity) if config.tail else None,
+            is_new=popularity == 0,
+            new_share=new_share(popularity == 0, recommendable, config.new_items),
             directions=directions(vectors) if config.diversity else None,
             seed=seed,
             date=date,
@@ -110,9 +121,10 @@ class Reranker:
         """The lists of B users, each a function of its own candidates and, where it explores, of its user's id.
 
         The written score is log P(item | user) less the long-tail penalty; under diversity it is the value that chose
-        the item, on the same scale. Drawn items take the last places, best first: so the head of a list is the
-        ranker's own, and a drawn item, which scores below what it could not oust, keeps its own score. Only where
-        diversity has pressed the scores above it lower still, it takes the one above it, see `order.falling`.
+        the item, on the same scale. A new item that was lifted takes the score of the one above it. Drawn items take
+        the last places, best first: so the head of a list is the ranker's own, and a drawn item, which scores below
+        what it could not oust, keeps its own score. Only where diversity has pressed the scores above it lower still,
+        it takes the one above it, see `order.falling`.
 
         Args:
             user_ids: [B].
@@ -125,6 +137,9 @@ class Reranker:
         num_candidates = duplicates + int(np.count_nonzero(items >= 0))
         items, scores = best_first(items, scores)
         items, scores, moved_by_tail = self._favour_tail(items, scores, top_k)
+        num_new, lifted_new = num_places(self.new_share, top_k), 0
+        if num_new:
+            items, scores, lifted_new = lift_new(items, scores, self.is_new, num_new, top_k)
 
         num_drawn = num_places(self.config.exploration, top_k)
         columns, values, moved_by_diversity = self._choose(items, scores, top_k - num_drawn)
@@ -136,7 +151,7 @@ class Reranker:
             values = np.concatenate([values, lots], axis=1)
             explored[:, top_k - num_drawn :] = drawn >= 0
         listed = np.where(values > -np.inf, np.take_along_axis(items, columns, 1), NO_ITEM)
-        if num_drawn or self.directions is not None:
+        if num_drawn or num_new or self.directions is not None:
             values = falling(listed, values)
         num_listed = int((listed >= 0).sum())
         counts = RerankCounts(
@@ -146,6 +161,7 @@ class Reranker:
             listed=num_listed,
             left_out=num_candidates - duplicates - num_listed,
             moved_by_tail=moved_by_tail,
+            lifted_new=lifted_new,
             moved_by_diversity=moved_by_diversity,
             explored=int(explored.sum()),
         )

@@ -105,11 +105,11 @@ def union_of_candidates(
     moment: Ints,
     excluded: npt.NDArray[np.bool_],
 ) -> Ints:
-    """Each user's candidates: the retriever's, what follows the history, what is popular, and what was had before.
+    """Each user's candidates: the retriever's, what follows the history, what is popular, was had before, or is new.
 
     Args:
         retrieved: [B, C₀] catalog indices, −1 for none; what is popular adds up to C₀, transitions and what was had
-            before C₀ / 2, the linear model C₀ / 4 on each time scale.
+            before C₀ / 2, the linear model on each time scale and new items C₀ / 4.
         follow: Of the same users.
         repeats: [B, I] as `Profiles.repeats`; None: what was had before is no candidate for that.
         beside: Of I items.
@@ -131,6 +131,10 @@ def union_of_candidates(
     ]
     if repeats is not None:
         found.append(_best(repeats, num))
+    new = np.flatnonzero(beside.borrows & beside.recommendable)
+    if len(new):
+        best = _best(follow.whole_lasting[:, new] + follow.linear_recent[:, new], few)
+        found.append(np.where(best >= 0, new[best], NO_ITEM))
     candidates = np.sort(np.concatenate(found, axis=1), axis=1)
     again = np.zeros(candidates.shape, dtype=bool)
     again[:, 1:] = candidates[:, 1:] == candidates[:, :-1]

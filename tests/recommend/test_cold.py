@@ -2,15 +2,42 @@
 
 import numpy as np
 import pyarrow as pa
+import pytest
 import scipy.sparse as sp
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.recommend.cold import Lending, find_lenders
+from recsys.config import RankerConfig
+from recsys.model.decoder import decoder_config
+from recsys.model.ranker import Ranker, RankerSpec
+from recsys.recommend import cold
+from recsys.recommend.cold import SHARPNESS, Lending, find_lenders
 from recsys.recommend.neighbours import Neighbours
 from recsys.schema import LENDERS
 
-NUM_ITEMS, SHARE = 14, 0.75
+NUM_ITEMS, MOST = 14, 3
+
+
+@pytest.fixture(autouse=True)
+def _few_lenders(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cold, "NUM_LENDERS", MOST)
+
+
+@pytest.fixture
+def ranker() -> Ranker:
+    """Untrained, of six items that all are known."""
+    config = RankerConfig(hidden_size=8, layers=1, heads=2)
+    spec = RankerSpec(
+        num_items=6,
+        text_dim=3,
+        item_dim=8,
+        num_event_kinds=1,
+        decoder=decoder_config(config, 4),
+        dropout=0.0,
+        id_dropout=0.0,
+    )
+    return Ranker(spec, torch.ones(6, 3), torch.ones(6, dtype=torch.bool)).eval()
 
 
 def problem(seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -21,57 +48,67 @@ def problem(seed: int) -> tuple[np.ndarray, np.ndarray]:
     return (vectors / norms).astype(np.float32), random.random(NUM_ITEMS) < 0.4
 
 
-def lenders_of(table: pa.Table) -> dict[int, set[int]]:
-    found: dict[int, set[int]] = {}
+def shares_of(table: pa.Table) -> dict[int, dict[int, float]]:
+    found: dict[int, dict[int, float]] = {}
     for row in table.to_pylist():
-        found.setdefault(row["item"], set()).add(row["lender"])
+        found.setdefault(row["item"], {})[row["lender"]] = row["share"]
     return found
 
 
 @given(st.integers(0, 999))
-def test_the_lender_is_the_nearest_that_somebody_took(seed: int) -> None:
-    vectors, cold = problem(seed)
-    table = find_lenders(vectors, cold)
+def test_lenders_are_the_nearest_that_somebody_took(seed: int) -> None:
+    vectors, new = problem(seed)
+    table = find_lenders(vectors, new)
     assert table.schema.equals(LENDERS)
-    found = lenders_of(table)
+    found = shares_of(table)
     for item in range(NUM_ITEMS):
-        near = sorted(
-            (other for other in range(NUM_ITEMS) if not cold[other]), key=lambda i: -vectors[i] @ vectors[item]
-        )
-        expected = {other for other in near[:1] if vectors[other] @ vectors[item] > 0} if cold[item] else set()
-        assert found.get(item, set()) == expected
+        near = {other: float(vectors[other] @ vectors[item]) for other in range(NUM_ITEMS) if not new[other]}
+        best = sorted(near, key=lambda other: -near[other])[:MOST] if new[item] else []
+        weights = {other: near[other] ** SHARPNESS for other in best if near[other] > 0.05}
+        shares = found.get(item, {})
+        assert set(weights) <= set(shares) <= {other for other in best if near[other] > 0}
+        for other in weights:
+            assert shares[other] == pytest.approx(weights[other] / sum(weights.values()), rel=1e-3, abs=1e-6)
 
 
 @given(st.integers(0, 999))
-def test_a_new_item_has_a_share_of_what_its_lender_has(seed: int) -> None:
-    vectors, cold = problem(seed)
-    table = find_lenders(vectors, cold)
-    lending, found = Lending(table, NUM_ITEMS, SHARE), lenders_of(table)
+def test_a_new_item_has_the_mean_of_what_its_lenders_have(seed: int) -> None:
+    vectors, new = problem(seed)
+    table = find_lenders(vectors, new)
+    lending, found = Lending(table, NUM_ITEMS), shares_of(table)
     random = np.random.default_rng(seed)
     weights = random.random((NUM_ITEMS, NUM_ITEMS)) + 1j * random.random((NUM_ITEMS, NUM_ITEMS))
-    weights[:, cold] = 0  # nobody took them
-    counts = random.integers(0, 50, (2, NUM_ITEMS)) * ~cold
+    weights[:, new] = 0  # nobody took them
+    counts = random.integers(0, 50, (2, NUM_ITEMS)) * ~new
     richer = lending.neighbours(Neighbours(weights=sp.csr_array(weights.astype(np.complex64))))
     popular = np.expm1(lending.popularity(np.log1p(counts).astype(np.float32)))
     assert richer.weights.dtype == np.complex64
     for item in range(NUM_ITEMS):
-        own = sorted(found.get(item, set()))
-        expected = SHARE * weights[:, own].mean(axis=1) if own else weights[:, item]
-        np.testing.assert_allclose(richer.weights.toarray()[:, item], expected, rtol=1e-5)
-        np.testing.assert_allclose(
-            popular[:, item], SHARE * counts[:, own].mean(axis=1) if own else counts[:, item], rtol=1e-4
-        )
-        assert lending.borrows[item] == bool(own)
+        own = np.zeros(NUM_ITEMS)
+        own[list(found.get(item, {}))] = list(found.get(item, {}).values())
+        if item not in found:
+            own[item] = 1
+        np.testing.assert_allclose(richer.weights.toarray()[:, item], weights @ own, rtol=1e-4)
+        np.testing.assert_allclose(popular[:, item], counts @ own, rtol=1e-3, atol=1e-3)
+        assert lending.borrows[item] == (item in found)
 
 
-def test_a_share_of_0_lends_nothing() -> None:
-    lending = Lending(find_lenders(*problem(0)), NUM_ITEMS, 0.0)
-    weights = Neighbours(weights=sp.csr_array(np.ones((NUM_ITEMS, NUM_ITEMS), dtype=np.complex64)))
-    assert (lending.neighbours(weights).weights != weights.weights).nnz == 0
-    assert not lending.borrows.any()
+def test_a_new_items_id_is_the_mean_of_its_lenders_ids(ranker: Ranker) -> None:
+    num_items = ranker.spec.num_items
+    ranker.known[0] = ranker.known[1] = False
+    lenders = pa.Table.from_pylist(
+        [{"lender": lender, "item": 0, "share": share} for lender, share in ((1, 0.5), (2, 0.25), (3, 0.25))], LENDERS
+    )
+    before = ranker.id_embedding.weight.detach().clone()
+    Lending(lenders, num_items).id_embeddings(ranker)
+    embedding = ranker.id_embedding.weight
+    torch.testing.assert_close(embedding[0], (before[2] + before[3]) / 4, msg="item 1 has no id that anybody learned")
+    assert torch.equal(embedding[1:], before[1:])
+    assert ranker.known[0]
+    assert not ranker.known[1]
 
 
 def test_where_nothing_is_new_or_all_is_nothing_is_lent() -> None:
     vectors, _ = problem(0)
-    for cold in (np.zeros(NUM_ITEMS, dtype=bool), np.ones(NUM_ITEMS, dtype=bool)):
-        assert len(find_lenders(vectors, cold)) == 0
+    for new in (np.zeros(NUM_ITEMS, dtype=bool), np.ones(NUM_ITEMS, dtype=bool)):
+        assert len(find_lenders(vectors, new)) == 0

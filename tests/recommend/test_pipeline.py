@@ -100,7 +100,7 @@ def make_snapshot(
             borrows=np.zeros(len(IDS), dtype=bool),
         ),
         fusion=fusion,
-        reranker=Reranker.build(dials, EVER, RANKER.item_vectors().detach().numpy(), 0, DATE),
+        reranker=Reranker.build(dials, EVER, np.array(open_items), RANKER.item_vectors().detach().numpy(), 0, DATE),
         now=(EPOCH + dt.timedelta(days=8)).timestamp() * 1e6,
     )
 

@@ -17,6 +17,7 @@ DATE = dt.date(2026, 11, 22)
 NUM_ITEMS = 40
 RANDOM = np.random.default_rng(0)
 POPULARITY = RANDOM.zipf(1.3, NUM_ITEMS).clip(0, 10_000) - 1
+RECOMMENDABLE = np.ones(NUM_ITEMS, dtype=bool)
 VECTORS = RANDOM.normal(size=(6, 17))[RANDOM.integers(0, 6, NUM_ITEMS)] + 0.4 * RANDOM.normal(size=(NUM_ITEMS, 17))
 
 dials = st.fixed_dictionaries(
@@ -25,13 +26,14 @@ dials = st.fixed_dictionaries(
         "diversity": st.sampled_from([0.0, 0.3, 1.0]),
         "pool": st.sampled_from([1, 8, 100]),
         "exploration": st.sampled_from([0.0, 0.2, 0.5]),
+        "new_items": st.sampled_from([0.0, 0.3]),
     }
 )
 
 
 def reranker(seed: int = 0, date: dt.date = DATE, **dial: float) -> Reranker:
     config = RerankConfig.model_validate(dial)
-    return Reranker.build(config, POPULARITY, VECTORS.astype(np.float32), seed, date)
+    return Reranker.build(config, POPULARITY, RECOMMENDABLE, VECTORS.astype(np.float32), seed, date)
 
 
 def users(num: int) -> pa.Array:
@@ -181,7 +183,7 @@ def test_what_each_dial_moves_is_counted() -> None:
     items, scores = np.array([[0, 1, 2, 3]]), np.array([[-1, -2, -3, -4]], dtype=np.float32)
 
     def build(**dial: float) -> Reranker:
-        return Reranker.build(RerankConfig.model_validate(dial), popularity, vectors, 0, DATE)
+        return Reranker.build(RerankConfig.model_validate(dial), popularity, popularity >= 0, vectors, 0, DATE)
 
     got = build(tail=1.0).rerank(users(1), items, scores, 3)
     assert got.items.tolist() == [[2, 3, 0]]
@@ -200,7 +202,7 @@ def test_what_each_dial_moves_is_counted() -> None:
 
 def test_facts_of_other_catalogs_are_a_defect() -> None:
     with pytest.raises(AssertionError, match="40 counts, 39 vectors"):
-        Reranker.build(RerankConfig(), POPULARITY, VECTORS[1:], 0, DATE)
+        Reranker.build(RerankConfig(), POPULARITY, RECOMMENDABLE, VECTORS[1:], 0, DATE)
     with pytest.raises(AssertionError, match="1 users, candidates of 2"):
         reranker().rerank(users(1), np.zeros((2, 1), np.int64), np.zeros((2, 1), np.float32), 1)
 
