@@ -16,9 +16,9 @@ Floats = npt.NDArray[np.float64]
 Signals = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 
-#: Pull of every standardised weight towards 0, in nats a user.
-RIDGE = 0.003
-_START = 0.3
+#: Pull of every standardised weight towards 0, in nats of all users together: a normal prior that evidence overcomes.
+RIDGE = 1.0
+_START = 0.1
 _CUT = 10
 _DIGITS = 6
 
@@ -58,9 +58,10 @@ PLAIN = Fusion(weights={"retrieval": 1.0, "isolated": 1.0, "newest_lasting": 0.5
 def fit_fusion(
     signals: Signals, valid: Bools, taken: Bools, names: Sequence[str], allowed: Collection[str] | None = None
 ) -> Fusion:
-    """The non-negative weights under which the taken candidates are likeliest; never worse than the best signal alone.
+    """The weights under which the taken candidates are likeliest; never worse than the best signal alone.
 
-    Where no signal that may weigh tells candidates apart, they are the usual ones.
+    A weight may be negative: what goes together all year, beside what does now, tells what is out of season. Where no
+    signal that may weigh tells candidates apart, they are the usual ones.
 
     Args:
         signals: [B, C, S].
@@ -80,6 +81,7 @@ def fit_fusion(
         return replace(PLAIN.only(allowed), users=len(signals))
     scaled = (signals / spread).astype(np.float32)
     truth = taken / taken.sum(axis=1, keepdims=True)
+    ridge = RIDGE / len(signals)
 
     def objective(weights: Floats) -> tuple[float, Floats]:
         logits = np.where(valid, scaled @ weights.astype(np.float32), -np.inf)
@@ -87,12 +89,12 @@ def fit_fusion(
         probability = np.exp(logits)
         total = probability.sum(axis=1, keepdims=True)
         log_probability = np.where(taken, logits - np.log(total), 0.0)
-        loss = -(truth * log_probability).sum() / len(scaled) + RIDGE * float(weights @ weights)
+        loss = -(truth * log_probability).sum() / len(scaled) + ridge * float(weights @ weights)
         error = (probability / total - truth) / len(scaled)
-        gradient = np.einsum("bc,bcs->s", error, scaled, dtype=np.float64) + 2 * RIDGE * weights
+        gradient = np.einsum("bc,bcs->s", error, scaled, dtype=np.float64) + 2 * ridge * weights
         return float(loss), gradient
 
-    bounds = [(0.0, None if free else 0.0) for free in usable]
+    bounds = [(None, None) if free else (0.0, 0.0) for free in usable]
     found = minimize(objective, np.where(usable, _START, 0.0), jac=True, method="L-BFGS-B", bounds=bounds)
     weights = np.round(found.x / spread, _DIGITS)
     fused = _ndcg(np.where(valid, signals @ weights, -np.inf), taken)

@@ -55,18 +55,18 @@ def ndcg(scores: npt.NDArray[np.floating[Any]], choices: Choices) -> float:
 
 
 def test_known_weights_are_found_again() -> None:
-    fusion = fit_fusion(*simulate(0, 4000, weights=(1.5, 0.5, 0.0, 0.0)), NAMES)
+    fusion = fit_fusion(*simulate(0, 4000), NAMES)
     assert fusion.weights["strong"] == pytest.approx(1.5, rel=0.05)
     assert fusion.weights["weak"] == pytest.approx(0.5, rel=0.1)
-    assert fusion.weights["misleading"] < 0.05
+    assert fusion.weights["misleading"] == pytest.approx(-1.0, rel=0.05)
     assert fusion.weights["constant"] == 0
     assert fusion.users == 4000
 
 
-def test_what_speaks_against_an_item_has_no_say() -> None:
-    weights = fit_fusion(*simulate(0, 1000), NAMES).weights
-    assert weights["misleading"] == weights["constant"] == 0
-    assert weights["strong"] > weights["weak"] > 0
+def test_a_few_users_move_the_weights_less_than_many() -> None:
+    few, many = (fit_fusion(*simulate(0, number), NAMES).weights for number in (3, 1000))
+    assert 0 < few["strong"] < many["strong"]
+    assert many["misleading"] < few["misleading"] < 0
 
 
 def test_another_unit_of_a_signal_is_another_weight() -> None:
@@ -79,12 +79,12 @@ def test_another_unit_of_a_signal_is_another_weight() -> None:
 
 @settings(max_examples=40)
 @given(st.integers(0, 9999), st.integers(1, 40), st.integers(1, 15), st.sampled_from([0.0, 1.0, -1.0]))
-def test_no_weight_is_negative_and_no_part_is_better(seed: int, users: int, candidates: int, sign: float) -> None:
+def test_weights_are_finite_and_no_part_is_better(seed: int, users: int, candidates: int, sign: float) -> None:
     """Also where the choices are noise, or the signals point the wrong way."""
     choices = simulate(seed, users, candidates, tuple(sign * weight for weight in WEIGHTS))
     fusion = fit_fusion(*choices, NAMES)
     assert tuple(fusion.weights) == NAMES or fusion.weights == PLAIN.weights
-    assert all(weight >= 0 and math.isfinite(weight) for weight in fusion.weights.values())
+    assert all(math.isfinite(weight) for weight in fusion.weights.values())
     if fusion.parts is None:
         assert candidates == 1, "one candidate each: nothing tells"
         return
