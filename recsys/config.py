@@ -36,6 +36,9 @@ SignalName = Literal[
     "linear_recent",
     "text",
     "popularity",
+    "popularity_month",
+    "popularity_quarter",
+    "popularity_ever",
     "repeat",
     "seen",
 ]

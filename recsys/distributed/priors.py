@@ -12,14 +12,14 @@ from typing import cast, get_args
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from recsys.data.histories import newest_events, rank_ids
-from recsys.data.popularity import RECENT_DAYS
 from recsys.distributed.cluster import for_each_part, peak_of
-from recsys.distributed.night import COUNTS, AsOf, Night, Record
+from recsys.distributed.night import AsOf, Night, Record
 from recsys.model.features import index_items
 from recsys.recommend.neighbours import Neighbours
-from recsys.recommend.popularity import daily_log_popularity, log_popularity
+from recsys.recommend.popularity import LONGEST_DAYS, log_popularity
 from recsys.recommend.tail import item_popularity
 from recsys.recommend.transitions import (
     count_transitions,
@@ -28,7 +28,7 @@ from recsys.recommend.transitions import (
     strongest_transitions,
     total_transitions,
 )
-from recsys.schema import DAY_COUNTS, TRANSITION_TOTALS, TRANSITIONS
+from recsys.schema import DAY_COUNTS, TIMESTAMP, TRANSITION_TOTALS, TRANSITIONS
 from recsys.storage.tables import read_table, write_table
 
 #: Items whose transitions are merged together.
@@ -66,22 +66,23 @@ def load_transitions(night: Night, as_of: AsOf) -> Neighbours:
 
 
 def load_popularity(night: Night, as_of: AsOf, item_ids: pa.Array) -> npt.NDArray[np.float32]:
-    """[1, I] log-popularity of the week before."""
-    week, ever = (
-        item_popularity(read_table(night.storage, night.item_counts_path(kind)), item_ids) for kind in COUNTS[as_of]
-    )
-    return log_popularity(week, ever, _num_weeks(night))[None]
+    """[1, H, I] log-popularity over all horizons when the view begins."""
+    return _popularity_at(night, item_ids, [_day_of(night.end if as_of == "night" else night.cutoff)])
 
 
 def load_daily_popularity(night: Night, item_ids: pa.Array) -> tuple[npt.NDArray[np.float32], int]:
-    """[G, I] log-popularity of the week before each day of validation, and the first of the days since 1970."""
+    """[G, H, I] log-popularity as each day from validation to the cutoff begins, and the first of them since 1970."""
+    first = _first_moment(night)
+    return _popularity_at(night, item_ids, list(range(first, _day_of(night.cutoff) + 1))), first
+
+
+def _popularity_at(night: Night, item_ids: pa.Array, moments: list[int]) -> npt.NDArray[np.float32]:
     table = read_table(night.storage, night.day_counts_path)
-    ever = item_popularity(read_table(night.storage, night.item_counts_path("all")), item_ids)
-    first = _first_day(night)
-    num_days = _day_of(night.cutoff) - first
-    counts = np.zeros((num_days, len(item_ids)), dtype=np.int32)
-    counts[table["day"].to_numpy() - first, table["item"].to_numpy()] = table["num"].to_numpy()
-    return daily_log_popularity(counts, ever, _num_weeks(night), RECENT_DAYS), first + RECENT_DAYS
+    days, items, numbers = (table[name].to_numpy().astype(np.int64) for name in DAY_COUNTS.names)
+    learned = days < _day_of(night.cutoff)
+    counted = np.bincount(items[learned], numbers[learned], minlength=len(item_ids)).astype(np.int64)
+    all_learned = item_popularity(read_table(night.storage, night.item_counts_path("all")), item_ids)
+    return log_popularity(days, items, numbers, all_learned - counted, np.array(moments), _oldest_day(night))
 
 
 def newest_seen(night: Night, interactions: pa.Table, as_of: AsOf, item_ids: pa.Array) -> tuple[Ints, Ints, Floats]:
@@ -106,7 +107,6 @@ def _shard_counter(night: Night) -> Callable[[str], Record]:
 
     def count(shard: str) -> Record:
         interactions = read_table(night.storage, f"{night.interactions_dir}/{shard}.parquet")
-        past = night.split(interactions).train
         pairs = 0
         for as_of in get_args(AsOf):
             users, items, age = newest_seen(night, interactions, as_of, item_ids)
@@ -117,7 +117,7 @@ def _shard_counter(night: Night) -> Callable[[str], Record]:
             for number in range(_num_ranges(night)):
                 part = _of_range(counts, number)
                 write_table(night.storage, _range_path(night, as_of, number, shard), part, TRANSITIONS)
-        write_table(night.storage, _days_path(night, shard), _daily_counts(night, past, item_ids), DAY_COUNTS)
+        write_table(night.storage, _days_path(night, shard), _daily_counts(night, interactions, item_ids), DAY_COUNTS)
         return {"rows": len(interactions), "pairs": pairs}
 
     return count
@@ -140,13 +140,15 @@ def _range_merger(night: Night, shards: tuple[str, ...]) -> Callable[[str], Reco
     return merge
 
 
-def _daily_counts(night: Night, past: pa.Table, item_ids: pa.Array) -> pa.Table:
-    """DAY_COUNTS of one shard, from a week before the first day of validation to the cutoff."""
-    day = np.asarray(past["timestamp"].cast(pa.int64())) // _MICROS_PER_DAY
-    recent = day >= _first_day(night)
+def _daily_counts(night: Night, interactions: pa.Table, item_ids: pa.Array) -> pa.Table:
+    """DAY_COUNTS of one shard: of what is learned, as far back as validation looks, and of all after the cutoff."""
+    held_out = pc.greater_equal(interactions["timestamp"], pa.scalar(night.cutoff, TIMESTAMP))
+    counted = pa.concat_tables([night.split(interactions).train, interactions.filter(held_out)])
+    day = np.asarray(counted["timestamp"].cast(pa.int64())) // _MICROS_PER_DAY
+    recent = day >= _first_moment(night) - LONGEST_DAYS
     rows = {
         "day": day[recent].astype(np.int32),
-        "item": index_items(past["item_id"], item_ids)[recent].astype(np.int32),
+        "item": index_items(counted["item_id"], item_ids)[recent].astype(np.int32),
     }
     return _sum_days(pa.table(rows | {"num": np.ones(int(recent.sum()), dtype=np.int64)}))
 
@@ -156,20 +158,18 @@ def _sum_days(days: pa.Table) -> pa.Table:
     return summed.sort_by([("day", "ascending"), ("item", "ascending")]).cast(DAY_COUNTS)
 
 
-def _first_day(night: Night) -> int:
-    """Days since 1970 of the oldest day whose counts validation needs."""
-    span: int = night.record("histories")["validation"]["days"] + RECENT_DAYS
-    oldest = dt.datetime.fromisoformat(night.record("histories")["oldest"])
-    return max(_day_of(night.cutoff) - span, _day_of(oldest) - RECENT_DAYS)
+def _first_moment(night: Night) -> int:
+    """Days since 1970 of the oldest day of validation."""
+    days: int = night.record("histories")["validation"]["days"]
+    return max(_day_of(night.cutoff) - days, _oldest_day(night))
+
+
+def _oldest_day(night: Night) -> int:
+    return _day_of(dt.datetime.fromisoformat(night.record("histories")["oldest"]))
 
 
 def _day_of(moment: dt.datetime) -> int:
     return int(moment.timestamp() // 86_400)
-
-
-def _num_weeks(night: Night) -> float:
-    oldest = dt.datetime.fromisoformat(night.record("histories")["oldest"])
-    return max((night.cutoff - oldest).total_seconds() / 86_400 / 7, 1.0)
 
 
 def _num_ranges(night: Night) -> int:

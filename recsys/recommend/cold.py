@@ -7,7 +7,7 @@ weights in the linear model, their counts and their id embeddings. Such means te
 whom, and speak more weakly for it than its own counts do for a known item: that new items are seen at all is the task
 of `newcomers`.
 
-Shapes: I items, T text dimensions, G moments.
+Shapes: I items, T text dimensions, G moments, H horizons.
 """
 
 import numpy as np
@@ -70,9 +70,9 @@ class Lending:
         return Neighbours(weights=(neighbours.weights + neighbours.weights @ self._matrix).astype(np.complex64))
 
     def popularity(self, popularity: Floats) -> Floats:
-        """[G, I] log-counts, in which the new items have the mean of their lenders' counts."""
-        counts = np.expm1(popularity)
-        return np.asarray(np.log1p(counts + counts @ self._matrix), dtype=np.float32)
+        """[G, H, I] log-counts, in which the new items have the mean of their lenders' counts."""
+        counts = np.expm1(popularity).reshape(-1, popularity.shape[-1])
+        return np.asarray(np.log1p(counts + counts @ self._matrix), dtype=np.float32).reshape(popularity.shape)
 
     def id_embeddings(self, ranker: Ranker) -> None:
         """Give the new items of a loaded ranker the mean of their lenders' id embeddings, in place."""

@@ -26,7 +26,7 @@ WORDS = {
     TRANSITIONS: "often chosen with {}",
     LINEAR: "chosen by people who chose {}",
     TEXT: "similar to {}",
-    POPULARITY: "popular this week",
+    POPULARITY: "popular now",
     REPEAT: "you chose it before",
     EXPLORATION: "something new to try",
 }

@@ -98,7 +98,7 @@ class Snapshot:
         )
 
     def at_moments(self, popularity: npt.NDArray[np.float32]) -> "Snapshot":
-        """The same with the popularity [G, I] of several moments."""
+        """The same with the popularity [G, H, I] of several moments."""
         return replace(self, beside=replace(self.beside, popularity=popularity))
 
 

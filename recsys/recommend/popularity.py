@@ -1,35 +1,55 @@
-"""Popularity as a signal of every score; it knows counts and no models."""
+"""Popularity as signals of every score, over several horizons; it knows counts by day and no models.
+
+Horizons side by side, weighed together, tell what is on its way up from what has had its time.
+
+Shapes: G moments, H horizons, I items, N counts.
+"""
 
 import numpy as np
 import numpy.typing as npt
 
+#: Signal → days before a moment that it looks back to; None: all of them.
+HORIZONS: dict[str, int | None] = {
+    "popularity": 7,
+    "popularity_month": 28,
+    "popularity_quarter": 91,
+    "popularity_ever": None,
+}
+#: Days that the longest horizon but the last looks back.
+LONGEST_DAYS = max(days for days in HORIZONS.values() if days is not None)
 #: What a usual week of an item counts beside its last one: it orders what nobody took lately.
 USUAL_WEEK = 0.1
 
-
-def log_popularity(
-    week: npt.NDArray[np.integer], ever: npt.NDArray[np.integer], num_weeks: float
-) -> npt.NDArray[np.float32]:
-    """log(1 + n): n interactions of the last week and, a little, of a usual one; float32 of the broadcast shape.
-
-    Args:
-        week: [I] or [G, I] interactions of the last week.
-        ever: [I] interactions of all time.
-        num_weeks: Weeks that `ever` spans.
-    """
-    return np.log1p(week + USUAL_WEEK * ever / max(num_weeks, 1.0)).astype(np.float32)
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
 
 
-def daily_log_popularity(
-    counts: npt.NDArray[np.integer], ever: npt.NDArray[np.integer], num_weeks: float, days: int
-) -> npt.NDArray[np.float32]:
-    """`log_popularity` before each day: [G - days + 1, I], row g of the `days` days before day `g + days`.
+def log_popularity(days: Ints, items: Ints, numbers: Ints, before: Ints, moments: Ints, oldest: int) -> Floats:
+    """[G, H, I] log(1 + interactions a week) over each of the `HORIZONS`, as they stand when a day begins.
+
+    A horizon that is longer than what is known is as long as that, and at least a week. To the last week a little of a
+    usual one is added.
 
     Args:
-        counts: [G, I] interactions of G days in a row.
-        ever: [I] interactions of all time.
-        num_weeks: Weeks that `ever` spans.
-        days: Length of a week.
+        days: [N] rising days since 1970, of which all interactions from the first on are counted.
+        items: [N] items that were taken on these days.
+        numbers: [N] how often.
+        before: [I] interactions before the first of the days.
+        moments: [G] rising days.
+        oldest: Day of the oldest interaction.
     """
-    sums = np.concatenate([np.zeros((1, counts.shape[1]), dtype=np.int64), np.cumsum(counts, axis=0)])
-    return log_popularity(sums[days:] - sums[:-days], ever, num_weeks)
+    found = np.empty((len(moments), len(HORIZONS), len(before)), dtype=np.float32)
+    for place, length in enumerate(HORIZONS.values()):
+        counts = np.zeros(len(before)) if length is not None else before.astype(np.float64)
+        begun = ended = 0
+        for row, moment in enumerate(moments):
+            known = max(int(moment) - oldest, 7)
+            reach = known if length is None else min(length, known)
+            first = 0 if length is None else int(np.searchsorted(days, moment - reach))
+            last = int(np.searchsorted(days, moment))
+            counts += np.bincount(items[ended:last], numbers[ended:last], minlength=len(before))
+            counts -= np.bincount(items[begun:first], numbers[begun:first], minlength=len(before))
+            begun, ended = first, last
+            found[row, place] = counts * 7 / reach
+    found[:, 0] += USUAL_WEEK * found[:, -1]
+    return np.log1p(found, out=found)

@@ -1,7 +1,7 @@
 """What speaks for a candidate: one number for each signal, and which items become candidates at all.
 
 It knows vectors, sparse matrices and catalog indices; the weights of the signals are in `fusion`. Shapes: B users, C
-candidates, I items, D and T dimensions, G moments, S signals.
+candidates, I items, D and T dimensions, G moments, H horizons, S signals.
 """
 
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from recsys.recommend.neighbours import Neighbours
 from recsys.recommend.order import NO_ITEM
+from recsys.recommend.popularity import HORIZONS
 from recsys.recommend.profiles import Profiles
 from recsys.recommend.retrieve import largest
 
@@ -30,7 +31,7 @@ SOURCES = {
     "linear_lasting": "linear",
     "linear_recent": "linear",
     "text": "text",
-    "popularity": "popularity",
+    **dict.fromkeys(HORIZONS, "popularity"),
     "repeat": "repeat",
     "seen": "repeat",
 }
@@ -61,7 +62,7 @@ class Beside:
     text_vectors: Floats
     """[I, T] of length 1 (or 0)."""
     popularity: Floats
-    """[G, I] log-counts at G moments, see `popularity.log_popularity`."""
+    """[G, H, I] log-counts at G moments, see `popularity.log_popularity`."""
     recommendable: npt.NDArray[np.bool_]
     """[I]."""
     borrows: npt.NDArray[np.bool_]
@@ -120,7 +121,7 @@ def union_of_candidates(
         [B, C] catalog indices, ascending, −1 for none; no item twice. C ≥ 1 is as many as some user has.
     """
     num = max(retrieved.shape[1] // 2, 1)
-    popular = _best(np.where(beside.recommendable, beside.popularity, np.float32(0)), 2 * num)[moment]
+    popular = _best(np.where(beside.recommendable, beside.popularity[:, 0], np.float32(0)), 2 * num)[moment]
     few = max(num // 2, 1)
     found = [
         retrieved,
@@ -158,8 +159,8 @@ def measure_signals(
     """[B, C, S] signals of each candidate; what is no candidate has any number.
 
     The transitions and the linear model are log(ε + Σ share of the history · weight), `text` is the cosine of the
-    text vector with the whole profile's mean, `popularity` a log-count, `repeat` log(ε + decayed moments), `seen` 0 or
-    1. Where the history is empty, the ranker, which never learned from that, says nothing.
+    text vector with the whole profile's mean, each popularity a log-count, `repeat` log(ε + decayed moments), `seen` 0
+    or 1. Where the history is empty, the ranker, which never learned from that, says nothing.
 
     Args:
         candidates: [B, C] catalog indices, −1 for none.
@@ -181,7 +182,7 @@ def measure_signals(
         nothing if isolated is None else np.where(known, isolated, nothing),
         *(np.log(unseen + getattr(follow, name)[rows, items]) for name, unseen in _UNSEEN.items()),
         _text_similarity(profiles, beside.text_vectors, items),
-        beside.popularity[moment[:, None], items],
+        *np.moveaxis(beside.popularity[moment[:, None], :, items], -1, 0),
         nothing if repeats is None else np.log(_UNSEEN_REPEAT + had),
         (had > 0).astype(np.float32),
     ]

@@ -17,7 +17,7 @@ from recsys.distributed.night import AsOf, Night, Protocol
 from recsys.distributed.priors import count_priors, load_daily_popularity, load_popularity, load_transitions
 from recsys.model.features import index_items
 from recsys.recommend.neighbours import Neighbours
-from recsys.recommend.popularity import log_popularity
+from recsys.recommend.popularity import HORIZONS, USUAL_WEEK
 from recsys.recommend.transitions import count_transitions, strongest_transitions, total_transitions
 from recsys.schema import INTERACTIONS
 
@@ -85,43 +85,47 @@ def test_what_validation_is_measured_on_is_not_counted(make_night: Night_, draw_
     assert seen[11].any()
 
 
+def rates(known: pd.DataFrame, day: int, oldest: int) -> np.ndarray:
+    """[H, I] log-popularity as a day begins, one horizon at a time."""
+    days = (known.timestamp.astype("int64") // (86_400 * 10**6)).to_numpy()
+    found = []
+    for length in HORIZONS.values():
+        reach = min(length or 10**6, max(day - oldest, 7))
+        there = known[(days < day) & (days >= day - reach)]
+        found.append(there.groupby("item_id").size().reindex(IDS, fill_value=0).to_numpy() * 7 / reach)
+    found[0] = found[0] + USUAL_WEEK * found[-1]
+    return np.log1p(found)
+
+
+def oldest_day(events: pa.Table) -> int:
+    return int(min(events["timestamp"].to_pylist()).timestamp() // 86_400)
+
+
 @pytest.mark.parametrize("protocol", get_args(Protocol))
-def test_popularity_of_a_day_is_that_of_the_week_before_it(
+def test_popularity_of_a_day_is_that_of_the_days_before_it(
     make_night: Night_, draw_events: Draw, protocol: Protocol
 ) -> None:
-    events = draw_events(600, days=60)
+    events = draw_events(600, days=150)
     night = make_night(events, protocol)
     count_priors(night)
     found, first_day = load_daily_popularity(night, pa.array(IDS))
     past = night.split(events).train.to_pandas()
-    day = (past.timestamp.astype("int64") // (86_400 * 10**6)).to_numpy()
-    ever = past.groupby("item_id").size().reindex(IDS, fill_value=0).to_numpy()
-    oldest = min(events["timestamp"].to_pylist())
-    num_weeks = (night.cutoff - oldest) / (7 * DAY)
-    last_day = int(night.cutoff.timestamp() // 86_400)
-    assert first_day + len(found) - 1 == last_day
-    assert len(found) >= night.record("histories")["validation"]["days"]
+    assert first_day + len(found) - 1 == int(night.cutoff.timestamp() // 86_400)
+    assert len(found) == night.record("histories")["validation"]["days"] + 1
     for place, row in enumerate(found):
-        week = past[(day >= first_day + place - 7) & (day < first_day + place)]
-        expected = week.groupby("item_id").size().reindex(IDS, fill_value=0).to_numpy()
-        np.testing.assert_allclose(row, log_popularity(expected, ever, num_weeks), rtol=1e-6)
-    if protocol == "time":  # the cutoff is a midnight, so that the last of the days is the gate's own week
-        np.testing.assert_allclose(found[-1:], load_popularity(night, "gate", pa.array(IDS)), rtol=1e-6)
+        np.testing.assert_allclose(row, rates(past, first_day + place, oldest_day(events)), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(found[-1:], load_popularity(night, "gate", pa.array(IDS)))
 
 
 def test_popularity_is_of_what_may_be_known(make_night: Night_, draw_events: Draw) -> None:
     events = draw_events(300, days=30)
     night = make_night(events)
+    count_priors(night)
     frame, now = events.to_pandas(), {"gate": night.cutoff, "validation": night.cutoff, "night": night.end}
-    num_weeks = max((night.cutoff - min(events["timestamp"].to_pylist())) / (7 * DAY), 1)
     for as_of, moment in now.items():
-        known = frame[frame.timestamp < moment]
-        week, ever = (
-            part.groupby("item_id").size().reindex(IDS, fill_value=0).to_numpy()
-            for part in (known[known.timestamp >= moment - 7 * DAY], known)
-        )
+        expected = rates(frame[frame.timestamp < moment], int(moment.timestamp() // 86_400), oldest_day(events))
         found = load_popularity(night, as_of, pa.array(IDS))
-        np.testing.assert_allclose(found, log_popularity(week, ever, num_weeks)[None], rtol=1e-6)
+        np.testing.assert_allclose(found, expected[None], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(("wanted", "days"), [(1, 7), (30, 14), (1000, 7 * 2**10)])

@@ -23,7 +23,7 @@ from recsys.recommend import pipeline
 from recsys.recommend.fusion import Fusion
 from recsys.recommend.neighbours import Neighbours
 from recsys.recommend.pipeline import Snapshot, as_recommendations, fused_scores, recommend_batch, scored_blocks
-from recsys.recommend.popularity import log_popularity
+from recsys.recommend.popularity import HORIZONS
 from recsys.recommend.rerank import Reranker
 from recsys.recommend.signals import SIGNALS, Beside
 from recsys.recommend.transitions import count_transitions, strongest_transitions, total_transitions
@@ -66,6 +66,7 @@ def make_ranker(num_items: int) -> Ranker:
 
 
 RANKER = make_ranker(len(IDS))
+POPULARITY = np.log1p(np.stack([WEEK + 0.1 * EVER / 4, *[EVER] * (len(HORIZONS) - 1)])).astype(np.float32)
 
 
 def make_transitions(seed: int) -> Neighbours:
@@ -95,7 +96,9 @@ def make_snapshot(
             transitions=make_transitions(0),
             linear=make_transitions(1),
             text_vectors=texts / np.linalg.norm(texts, axis=1, keepdims=True),
-            popularity=log_popularity(WEEK, EVER, 4.0)[None],
+            popularity=np.log1p(np.stack([WEEK + 0.1 * EVER / 4, *[EVER] * (len(HORIZONS) - 1)])).astype(np.float32)[
+                None
+            ],
             recommendable=np.array(open_items),
             borrows=np.zeros(len(IDS), dtype=bool),
         ),
@@ -205,7 +208,7 @@ def test_a_reason_is_true(rows: Rows, exclude_seen: bool) -> None:
                 case "text":
                     assert row["reason"].removeprefix("similar to ") in had - {TITLES[IDS.index(row["item_id"])]}
                 case "popularity":
-                    assert row["reason"] == "popular this week"
+                    assert row["reason"] == "popular now"
                 case "repeat":
                     assert row["reason"] == "you chose it before"
                     assert row["item_id"] in items
@@ -376,7 +379,7 @@ def test_of_whom_nothing_is_known_gets_what_is_popular(fusion: Fusion) -> None:
     assert names(found["u0"]) == names(found["u1"]) == order[:6] == ["i09", "i01", "i06", "i07", "i02", "i05"]
     assert names(found["u2"]) == order[1:7], "what was seen is left out"
     for rows in found.values():
-        assert {(row["source"], row["reason"]) for row in rows} == {("popularity", "popular this week")}
+        assert {(row["source"], row["reason"]) for row in rows} == {("popularity", "popular now")}
     odds = np.exp(found["u1"][0]["score"] - found["u1"][1]["score"])
     count = {item: 1 + WEEK[IDS.index(item)] + 0.1 * EVER[IDS.index(item)] / 4 for item in ("i09", "i01")}
     assert odds == pytest.approx(count["i09"] / count["i01"], rel=1e-5)
@@ -405,7 +408,7 @@ def test_tables_in_slices_and_chunks_are_no_different() -> None:
 
 def test_popularity_of_several_moments_is_each_users_own() -> None:
     """As validation looks from the day of each user's last moment."""
-    days = np.stack([SNAPSHOT.beside.popularity[0], SNAPSHOT.beside.popularity[0][::-1]])
+    days = np.stack([SNAPSHOT.beside.popularity[0], SNAPSHOT.beside.popularity[0][:, ::-1]])
     snapshot = SNAPSHOT.at_moments(days)
     histories = as_histories([([], []), ([], [])])
     ((owners, scored),) = scored_blocks(snapshot, histories, config(), np.full(2, SNAPSHOT.now), np.array([1, 0]))
@@ -413,7 +416,8 @@ def test_popularity_of_several_moments_is_each_users_own() -> None:
     assert owners.tolist() == [0, 1]
     for user, day in ((0, 1), (1, 0)):
         there = scored.items[user] >= 0
-        np.testing.assert_array_equal(scored.signals[user, there, column], days[day, scored.items[user, there]])
+        expected = days[day][:, scored.items[user, there]]
+        np.testing.assert_array_equal(scored.signals[user, there, column : column + len(HORIZONS)].T, expected)
 
 
 @given(st.integers(1, 9), st.data())

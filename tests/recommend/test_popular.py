@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.recommend.popular import popular_batch
-from recsys.recommend.popularity import daily_log_popularity, log_popularity
+from recsys.recommend.popularity import HORIZONS, USUAL_WEEK, log_popularity
 from recsys.schema import HISTORIES, RECOMMENDATIONS
 
 IDS = [f"i{number}" for number in range(9)]
@@ -56,25 +56,29 @@ def test_who_saw_everything_gets_no_rows(top_k: int) -> None:
     assert len(popular_batch(pa.array(["i4"]), pa.array(IDS), as_histories([]), top_k, exclude_seen=True)) == 0
 
 
-counts = st.lists(st.lists(st.integers(0, 9), min_size=4, max_size=4), min_size=1, max_size=12)
+NUM_ITEMS, FIRST = 4, 20_000
 
 
-def test_log_popularity_is_of_the_week_and_a_little_of_a_usual_one() -> None:
-    found = log_popularity(np.array([3, 0, 0]), np.array([40, 40, 0]), 8.0)
-    assert found.dtype == np.float32
-    assert found.tolist() == pytest.approx(np.log([4.5, 1.5, 1.0]).tolist())
-    in_days = log_popularity(np.array([3]), np.array([40]), 0.2)
-    assert in_days.tolist() == pytest.approx([np.log(8)]), "less than a week counts as one"
-
-
-@given(counts, st.integers(1, 12), st.floats(0.1, 50))
-def test_popularity_before_each_day_is_that_of_the_days_before_it(
-    rows: list[list[int]], days: int, num_weeks: float
+@given(
+    st.lists(st.tuples(st.integers(0, 120), st.integers(0, NUM_ITEMS - 1), st.integers(1, 9)), max_size=60),
+    st.lists(st.integers(0, 130), min_size=1, max_size=5, unique=True).map(sorted),
+    st.sampled_from([0, 3, 400]),
+)
+def test_popularity_is_the_rate_of_the_days_before_a_moment(
+    rows: list[tuple[int, int, int]], moments: list[int], earlier: int
 ) -> None:
-    by_day, ever = np.array(rows), np.array([90, 0, 7, 1])
-    days = min(days, len(rows))
-    found = daily_log_popularity(by_day, ever, num_weeks, days)
-    assert found.shape == (len(rows) - days + 1, 4)
-    for place, row in enumerate(found):
-        before = by_day[place : place + days].sum(axis=0)
-        np.testing.assert_allclose(row, np.log1p(before + 0.1 * ever / max(num_weeks, 1)), rtol=1e-6)
+    """Nothing of the day itself or later counts; what is shorter than a horizon is divided by its own length."""
+    day, item, number = (np.array([row[place] for row in sorted(rows)], dtype=np.int64) for place in range(3))
+    before = np.array([7, 0, 50, 1]) * bool(earlier)
+    found = log_popularity(day + FIRST, item, number, before, np.array(moments) + FIRST, FIRST - earlier)
+    assert (found.dtype, found.shape) == (np.float32, (len(moments), len(HORIZONS), NUM_ITEMS))
+    for row, moment in zip(found, moments, strict=True):
+        known = max(moment + earlier, 7)
+        rates = []
+        for length in HORIZONS.values():
+            reach = known if length is None else min(length, known)
+            there = (day < moment) & ((day >= moment - reach) | (length is None))
+            counts = np.bincount(item[there], number[there], minlength=NUM_ITEMS) + (length is None) * before
+            rates.append(counts * 7 / reach)
+        rates[0] = rates[0] + USUAL_WEEK * rates[-1]
+        np.testing.assert_allclose(row, np.log1p(rates), rtol=1e-5, atol=1e-6)
