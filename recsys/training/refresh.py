@@ -29,7 +29,6 @@ def refresh_text_vectors(engine: Engine, ranker: TrainableRanker) -> None:
     engine.eval()
     with torch.no_grad():
         vectors = torch.cat([engine(rows=rows) for rows in own.tensor_split(tuple(range(step, share, step)))])  # [S, T]
-    gathered = vectors.new_empty(num_workers * share, vectors.shape[1])
-    dist.all_gather_into_tensor(gathered, vectors)
-    in_order = gathered.view(num_workers, share, -1).transpose(0, 1).reshape(num_workers * share, -1)[:num_items]
-    ranker.text_vectors[order] = in_order.to(ranker.text_vectors.dtype)
+    shares = [torch.empty_like(vectors) for _ in range(num_workers)]
+    dist.all_gather(shares, vectors)
+    ranker.text_vectors[order] = torch.stack(shares, dim=1).flatten(0, 1)[:num_items].to(ranker.text_vectors.dtype)
