@@ -138,10 +138,9 @@ def _stored(storage: Storage, encoder_id: str) -> list[str]:
 
 def _encode(night: Night, encoder_id: str, encoder_model: str | None, missing: pa.Table) -> list[Record]:
     spec = night.config.encoder
-    parts = {
-        f"{start // TEXTS_PER_PART:05d}": missing.slice(start, TEXTS_PER_PART).select(["text", "text_hash"])
-        for start in range(0, len(missing), TEXTS_PER_PART)
-    }
+    tables = [missing.slice(start, TEXTS_PER_PART) for start in range(0, len(missing), TEXTS_PER_PART)]
+    # named by content: numbers would mean other texts after an interruption, and take the place of what is stored
+    parts = {table["text_hash"][0].as_py(): table.select(["text", "text_hash"]) for table in tables}
     folder = f"{night.run.dir}/texts"
     for part, table in parts.items():
         write_table(night.storage, f"{folder}/{part}.parquet", table, table.schema)
