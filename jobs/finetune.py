@@ -10,7 +10,7 @@ from jobs import command
 from recsys.config import Config
 from recsys.distributed.cluster import cluster
 from recsys.distributed.cold import match_new_items
-from recsys.distributed.encode import encode_items
+from recsys.distributed.encode import encode_items, encode_tuned
 from recsys.distributed.fuse import fuse
 from recsys.distributed.ingest import ingest_catalog, ingest_events, shuffle_histories
 from recsys.distributed.linear import learn_linear
@@ -28,6 +28,8 @@ def learn(night: Night) -> None:
     run_stage(night, "histories", shuffle_histories)
     run_stage(night, "encode", encode_items)
     run_stage(night, "finetune", finetune)
+    if night.config.encoder.learns:
+        run_stage(night, "reencode", encode_tuned)
     run_stage(night, "priors", count_priors)
     run_stage(night, "linear", learn_linear)
     run_stage(night, "cold", match_new_items)

@@ -13,7 +13,7 @@ from jobs.plan import print_plan
 from recsys.config import Config
 from recsys.distributed.cluster import cluster
 from recsys.distributed.cold import match_new_items
-from recsys.distributed.encode import encode_items
+from recsys.distributed.encode import encode_items, encode_tuned
 from recsys.distributed.evaluate import examine
 from recsys.distributed.fuse import fuse
 from recsys.distributed.ingest import ingest_catalog, ingest_events, shuffle_histories
@@ -36,6 +36,8 @@ def stages(night: Night, lease: Lease) -> None:
     run_stage(night, "histories", shuffle_histories)
     run_stage(night, "encode", encode_items)
     run_stage(night, "finetune", finetune)
+    if night.config.encoder.learns:
+        run_stage(night, "reencode", encode_tuned)
     run_stage(night, "priors", count_priors)
     run_stage(night, "linear", learn_linear)
     run_stage(night, "cold", match_new_items)

@@ -42,17 +42,20 @@ def _stage_table(night: Night, rows: dict[str, int]) -> Table:
     decoder = config.ranker.model or f"{config.ranker.layers} layers × {config.ranker.hidden_size}"
     training = _workers(config.train.num_workers, config.train.use_gpu)
     refit = [("refit", training, "the held-out days too", url(night.model_path(night.refit_id)))]
+    encoding = _workers(config.encoder.num_workers, config.encoder.use_gpu)
+    reencode = [("reencode", encoding, f"the encoder as it was trained ({config.encoder.train})", url("items"))]
     plan = [
         ("catalog", "all CPUs", f"{rows['items']:,} rows", url(night.catalog_path)),
         ("ingest", "all CPUs", f"{rows['events']:,} rows", url(night.run.quarantine_dir)),
         ("histories", "all CPUs", f"{config.histories.shards} shards", url(night.run.histories_dir)),
-        ("encode", _workers(config.encoder.num_workers, config.encoder.use_gpu), encoder, url("items")),
+        ("encode", encoding, encoder, url("items")),
         (
             "finetune",
             training,
             f"{decoder}, {config.train.epochs} epochs, ZeRO-{config.train.zero_stage}, {config.train.precision}",
             url(night.model_path()),
         ),
+        *(reencode if config.encoder.learns else []),
         ("priors", "all CPUs", "what follows what, daily popularity", url(night.transitions_dir("night"))),
         ("linear", "3 × CPU", f"EASE of {config.linear.items:,} items at most", url(night.linear_path("night"))),
         ("cold", "2 × CPU", "who lends to new items", url(night.lenders_path("ever"))),

@@ -220,8 +220,12 @@ class EncoderConfig(Section):
     """Hub id, local folder, `package://name/folder` (weights in an installed package), or null: one from scratch."""
     revision: str | None = None
     """Commit of the hub model; null: its default branch."""
-    train: Literal["frozen"] = "frozen"
-    """Whether the night changes the encoder's weights."""
+    train: Literal["frozen", "lora", "full"] = "frozen"
+    """Whether it learns from interactions, with the ranker: not, by low-rank adapters, or with all of its weights."""
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    """Its peak learning rate in training; null: 2e-5 where `train` is full, 2e-4 where it is lora."""
+    lora_rank: Positive = 16
+    """Rank of the adapters where `train` is lora."""
     pooling: Literal["auto", "mean", "cls", "last"] = "auto"
     """How token vectors become one; auto: as the model's folder declares, else `last` for decoders, else `mean`."""
     max_tokens: Annotated[int, Field(ge=4)] = 64
@@ -236,6 +240,16 @@ class EncoderConfig(Section):
     """One GPU for each encoder worker."""
     scratch: ScratchEncoderConfig = ScratchEncoderConfig()
     """The small encoder, where `model` is null."""
+
+    @property
+    def learns(self) -> bool:
+        """Whether each night makes an encoder of its own."""
+        return self.train != "frozen"
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """In training. Adapters begin as nothing and are few: they want ten times as much as weights that know much."""
+        return self.learning_rate or {"lora": 2e-4}.get(self.train, 2e-5)
 
 
 class RankerConfig(Section):
@@ -473,6 +487,15 @@ class Config(Section):
             raise ValueError(
                 f"train.batch_size={self.train.batch_size} must be a multiple of train.num_workers × "
                 f"train.accumulation_steps = {parts}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _encoder_is_read(self) -> "Config":
+        if self.encoder.learns and self.ranker.parts == "ids":
+            raise ValueError(
+                f"encoder.train={self.encoder.train} has nothing to learn from where ranker.parts=ids reads no text: "
+                f"take parts both or text, or a frozen encoder"
             )
         return self
 

@@ -103,11 +103,28 @@ def test_every_fault_is_named_at_once() -> None:
         ({"ranker": {"hidden_size": 100, "heads": 3}}, "ranker: hidden_size=100 must be a multiple of 2 × heads=3"),
         ({"encoder": {"scratch": {"hidden_size": 10, "heads": 3}}}, "encoder.scratch: heads=3 must divide"),
         ({"train": {"batch_size": 10, "num_workers": 3}}, "train.batch_size=10 must be a multiple of"),
+        ({"encoder": {"train": "full"}, "ranker": {"parts": "ids"}}, "encoder.train=full has nothing to learn from"),
         ({"serve": {"host": "0.0.0.0"}}, "serve: host=0.0.0.0 is reachable from outside: set keys_file"),  # noqa: S104
     ],
 )
 def test_settings_that_contradict_each_other(sections: dict[str, Any], message: str) -> None:
     assert fault(**sections).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "learns", "rate"),
+    [
+        ({}, False, 2e-5),
+        ({"train": "full"}, True, 2e-5),
+        ({"train": "lora"}, True, 2e-4),
+        ({"train": "lora", "learning_rate": 3e-5}, True, 3e-5),
+    ],
+)
+def test_the_encoders_learning_rate_is_the_given_one_or_that_of_its_way(
+    encoder: dict[str, Any], learns: bool, rate: float
+) -> None:
+    config = make(encoder=encoder).encoder
+    assert (config.learns, config.peak_learning_rate) == (learns, rate)
 
 
 def test_a_public_host_is_fine_with_keys() -> None:

@@ -33,7 +33,7 @@ def load_lending(night: Night, as_of: AsOf) -> Lending:
 
 
 def _matcher(night: Night) -> Callable[[str], Record]:
-    item_ids, text_vectors = read_text_vectors(night)
+    item_ids, text_vectors = read_text_vectors(night, night.encoder_id)
     vectors = unit_rows(text_vectors)
 
     def match(part: str) -> Record:

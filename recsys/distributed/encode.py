@@ -13,6 +13,8 @@ import ray
 from recsys.config import Config
 from recsys.distributed.cluster import for_each_part, peak_of
 from recsys.distributed.night import Night, Record
+from recsys.distributed.published import model_card
+from recsys.model.checkpoint import ENCODER_FOLDER, ModelCard
 from recsys.model.encoder_files import encoder_digest
 from recsys.model.text_encoder import TextEncoder
 from recsys.schema import item_vectors, text_vectors
@@ -27,29 +29,56 @@ TEXTS_PER_PART = 4096
 
 
 def encode_items(night: Night) -> Record:
-    """Encode what is new, then lay out the catalog's vectors in its order."""
+    """Encode with the configured encoder what is new, then lay out the catalog's vectors in its order."""
     scratch = night.config.encoder.model is None
-    encoder_id = _scratch_encoder(night) if scratch else _digest(night.config)
+    return _encode_catalog(night, _scratch_encoder(night) if scratch else _digest(night.config), None)
+
+
+def encode_tuned(night: Night) -> Record:
+    """The same with the encoder that was trained with this night's model, to which every text is new."""
+    card = model_card(night, night.model_id)
+    return _encode_catalog(night, card.encoder_id, card.encoder_model)
+
+
+def encode_for(night: Night, card: ModelCard) -> None:
+    """The same with the encoder of any model of the warehouse, unless it was done before."""
+    if not night.storage.exists(night.text_vectors_path(card.encoder_id)):
+        _encode_catalog(night, card.encoder_id, card.encoder_model)
+
+
+def _encode_catalog(night: Night, encoder_id: str, encoder_model: str | None) -> Record:
     catalog = read_table(night.storage, night.catalog_path, ["item_id", "text", "text_hash"])
     missing = _missing_texts(night.storage, encoder_id, catalog)
-    records = _encode(night, encoder_id, missing)
+    records = _encode(night, encoder_id, encoder_model, missing)
     dim = _assemble(night, encoder_id, catalog)
     return {
         "rows": len(catalog),
         "encoded": len(missing),
         "encoder_id": encoder_id,
         "dim": dim,
-        "path": night.text_vectors_path,
+        "path": night.text_vectors_path(encoder_id),
         "peak_memory_mb": peak_of(records),
     }
 
 
-def load_encoder(storage: Storage, config: Config, encoder_id: str, device: str = "cpu") -> TextEncoder:
-    """The encoder of a night: the configured model, or the one from scratch that the warehouse keeps."""
+def load_encoder(
+    storage: Storage, config: Config, encoder_id: str, encoder_model: str | None, device: str = "cpu"
+) -> TextEncoder:
+    """The encoder of this digest.
+
+    Args:
+        storage: The warehouse.
+        config: Settings with which it reads.
+        encoder_id: Its digest.
+        encoder_model: See `ModelCard.encoder_model`; None: the configured model, or the one from scratch that the
+            warehouse keeps.
+        device: Where it works.
+    """
     spec = config.encoder
-    if spec.model is not None:
+    if encoder_model is None and spec.model is not None:
         return TextEncoder.load(spec.model, spec.revision, spec.pooling, spec.max_tokens, spec.precision, device)
-    with storage.local_folder(_scratch_folder(encoder_id)) as folder:
+    kept = _scratch_folder(encoder_id) if encoder_model is None else f"models/{encoder_model}/{ENCODER_FOLDER}"
+    with storage.local_folder(kept) as folder:
         return TextEncoder.load(str(folder), None, "auto", spec.max_tokens, spec.precision, device)
 
 
@@ -107,27 +136,26 @@ def _stored(storage: Storage, encoder_id: str) -> list[str]:
     return [f"{folder}/{name}" for name in storage.list(folder) if name.endswith(".parquet")]
 
 
-def _encode(night: Night, encoder_id: str, missing: pa.Table) -> list[Record]:
+def _encode(night: Night, encoder_id: str, encoder_model: str | None, missing: pa.Table) -> list[Record]:
     spec = night.config.encoder
-    parts = {
-        f"{start // TEXTS_PER_PART:05d}": missing.slice(start, TEXTS_PER_PART).select(["text", "text_hash"])
-        for start in range(0, len(missing), TEXTS_PER_PART)
-    }
+    tables = [missing.slice(start, TEXTS_PER_PART) for start in range(0, len(missing), TEXTS_PER_PART)]
+    # named by content: numbers would mean other texts after an interruption, and take the place of what is stored
+    parts = {table["text_hash"][0].as_py(): table.select(["text", "text_hash"]) for table in tables}
     folder = f"{night.run.dir}/texts"
     for part, table in parts.items():
         write_table(night.storage, f"{folder}/{part}.parquet", table, table.schema)
     return for_each_part(
         list(parts),
-        partial(_encoder, night, encoder_id, folder),
+        partial(_encoder, night, encoder_id, encoder_model, folder),
         label="encode",
         num_workers=spec.num_workers,
         gpus_per_worker=int(spec.use_gpu),
     )
 
 
-def _encoder(night: Night, encoder_id: str, folder: str) -> Callable[[str], Record]:
+def _encoder(night: Night, encoder_id: str, encoder_model: str | None, folder: str) -> Callable[[str], Record]:
     spec = night.config.encoder
-    encoder = load_encoder(night.storage, night.config, encoder_id, "cuda" if spec.use_gpu else "cpu")
+    encoder = load_encoder(night.storage, night.config, encoder_id, encoder_model, "cuda" if spec.use_gpu else "cpu")
 
     def encode(part: str) -> Record:
         texts = read_table(night.storage, f"{folder}/{part}.parquet")
@@ -150,13 +178,15 @@ def _assemble(night: Night, encoder_id: str, catalog: pa.Table) -> int:
     assert not rows.null_count, "an item's text was not encoded"
     schema = item_vectors(dim)
     table = pa.Table.from_arrays([catalog["item_id"], stored["vector"].take(rows)], schema=schema)
-    write_table(night.storage, night.text_vectors_path, table, schema)
+    write_table(night.storage, night.text_vectors_path(encoder_id), table, schema)
     return dim
 
 
-def read_text_vectors(night: Night) -> tuple[pa.Array, np.ndarray[tuple[int, int], np.dtype[np.float32]]]:
-    """Ids of the catalog [I] and their text vectors float32 [I, T], in its order."""
-    table = read_table(night.storage, night.text_vectors_path)
+def read_text_vectors(
+    night: Night, encoder_id: str
+) -> tuple[pa.Array, np.ndarray[tuple[int, int], np.dtype[np.float32]]]:
+    """Ids of the catalog [I] and the text vectors float32 [I, T] that an encoder gave them, in its order."""
+    table = read_table(night.storage, night.text_vectors_path(encoder_id))
     vectors = table["vector"].combine_chunks()
     flat = vectors.flatten().to_numpy(zero_copy_only=False)
     return table["item_id"].combine_chunks(), flat.reshape(len(table), -1)

@@ -9,6 +9,7 @@ from operator import getitem
 import numpy as np
 
 from recsys.distributed.cluster import for_each_part, peak_of
+from recsys.distributed.encode import encode_for
 from recsys.distributed.holdout import POPULARITY, SLICE_METRIC, TAILS, list_length, shard_measurer
 from recsys.distributed.item_users import count_item_users
 from recsys.distributed.night import Night, Record
@@ -121,14 +122,17 @@ def examine(night: Night) -> Record:
     """The gate: the new model beside popularity and the published model, on the held-out days."""
     gate = night.config.gate
     rival = published_model(night)
-    models = [night.model_id, *([rival] if rival else [])]
+    models = [night.model_id]
+    if rival is not None:
+        encode_for(night, rival)
+        models.append(rival.model_id)
     measured = measure_holdout(night, models, [gate.metric], gate.max_users)
     values = {name: by_metric[gate.metric] for name, by_metric in measured.values.items()}
     verdict = judge(
         gate.metric,
         values[night.model_id],
         values[POPULARITY],
-        values[rival] if rival else None,
+        values[rival.model_id] if rival else None,
         gate.min_users,
         night.config.seed,
     )
@@ -138,7 +142,7 @@ def examine(night: Night) -> Record:
         "rows": measured.num_users,
         "verdict": "passed" if verdict.passed else "refused",
         "reason": verdict.reason,
-        "compared_with": rival or "none",
+        "compared_with": rival.model_id if rival else "none",
         "details": verdict.as_dict(),
         "peak_memory_mb": measured.peak_memory_mb,
     }

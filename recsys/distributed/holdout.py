@@ -155,7 +155,7 @@ def _load_facts(night: Night, item_ids: pa.Array, num_train_users: int) -> ItemF
         num_interactions=per_item(night.item_counts_path("all")),
         num_users=per_item(item_users_path(night)),
         total_users=num_train_users,
-        vectors=read_text_vectors(night)[1],
+        vectors=read_text_vectors(night, night.encoder_id)[1],
     )
 
 

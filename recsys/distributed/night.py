@@ -106,9 +106,14 @@ class Night:
         return f"{self.run.dir}/catalog.parquet"
 
     @property
-    def text_vectors_path(self) -> str:
-        """Text vectors in the order of the catalog."""
-        return f"{self.run.dir}/text_vectors.parquet"
+    def encoder_id(self) -> str:
+        """Digest of the text encoder that this night's model reads."""
+        encoder_id: str = self.record("reencode" if self.config.encoder.learns else "encode")["encoder_id"]
+        return encoder_id
+
+    def text_vectors_path(self, encoder_id: str) -> str:
+        """An encoder's text vectors in the order of the catalog."""
+        return f"{self.run.dir}/text_vectors/{encoder_id}.parquet"
 
     @property
     def interactions_dir(self) -> str:

@@ -10,26 +10,40 @@ from recsys.storage.publish import read_latest
 logger = logging.getLogger(__name__)
 
 
-def published_model(night: Night) -> str | None:
-    """Id of the published model, where it reads the same text vectors and saw nothing of this night's holdout."""
+def published_model(night: Night) -> ModelCard | None:
+    """The published model, unless it saw days of this night's holdout or reads an encoder of another origin."""
     latest = read_latest(night.storage)
     if latest is None or latest.model_id in (night.model_id, night.refit_id):
         return None
-    card = _card(night, latest.model_id)
+    card = model_card(night, latest.model_id)
     if card.base is not None:
-        card = _card(night, card.base)  # the continuation saw every day of its night, also of this one's holdout
+        card = model_card(night, card.base)  # the continuation saw every day of its night, also of this one's holdout
     if card.architecture != ARCHITECTURE:
         logger.info("%s is of another version of the network: no warm start, no comparison with it", card.model_id)
         return None
-    if card.encoder_id != night.record("encode")["encoder_id"]:
+    if night.record("encode")["encoder_id"] not in (card.encoder_id, card.base_encoder_id):
         logger.info("%s reads another text encoder: no warm start from it, no comparison with it", card.model_id)
         return None
     if card.trained_until > night.cutoff.isoformat():
         logger.info("%s saw days of this night's holdout: no warm start from it, no comparison with it", card.model_id)
         return None
-    return card.model_id
+    return card
 
 
-def _card(night: Night, model_id: str) -> ModelCard:
-    with night.storage.local_folder(night.model_path(model_id)) as folder:
+def model_to_continue(night: Night) -> ModelCard | None:
+    """The published model where training may start from it: a frozen encoder stays the configured one."""
+    card = published_model(night)
+    if card is None or night.config.encoder.learns:
+        return card
+    if card.encoder_id != night.record("encode")["encoder_id"]:
+        logger.info(
+            "%s reads an encoder that was trained with it, this night's is frozen: no warm start", card.model_id
+        )
+        return None
+    return card
+
+
+def model_card(night: Night, model_id: str) -> ModelCard:
+    """The card of a model of the warehouse."""
+    with night.storage.local_folder(night.model_path(model_id), recursive=False) as folder:
         return read_card(folder)

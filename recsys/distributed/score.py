@@ -18,7 +18,7 @@ from recsys.distributed.linear import load_linear
 from recsys.distributed.memory import peak_memory_mb
 from recsys.distributed.night import COUNTS, AsOf, Night, Record
 from recsys.distributed.priors import load_popularity, load_transitions
-from recsys.model.checkpoint import FUSION_FILE, load_ranker
+from recsys.model.checkpoint import FUSION_FILE, load_ranker, read_card
 from recsys.recommend.fusion import Fusion
 from recsys.recommend.pipeline import Snapshot, recommend_batch
 from recsys.recommend.rerank import RerankCounts, Reranker
@@ -118,8 +118,8 @@ def load_snapshot(
     if not config.use_gpu:
         # a thread for each block of users, `cpus_per_worker` at a time: so scores do not hang on the number of threads
         torch.set_num_threads(1)
-    item_ids, text_vectors = read_text_vectors(night)
-    with night.storage.local_folder(night.model_path(model_id)) as folder:
+    with night.storage.local_folder(night.model_path(model_id), recursive=False) as folder:
+        item_ids, text_vectors = read_text_vectors(night, read_card(folder).encoder_id)
         ranker, card = load_ranker(folder, item_ids, torch.from_numpy(text_vectors.copy()))
     catalog = read_table(night.storage, night.catalog_path, ["item_id", "available", "attributes"])
     counts = read_table(night.storage, night.item_counts_path(COUNTS[as_of][1]))

@@ -11,12 +11,13 @@ import ray.data
 import ray.train
 from ray.train.torch import TorchTrainer
 
+from recsys.distributed.encode import encode_for
 from recsys.distributed.night import Night, Record
-from recsys.distributed.published import published_model
+from recsys.distributed.published import model_to_continue
 from recsys.distributed.train_entry import train_worker
 from recsys.distributed.windows import Kind, windows_of
 from recsys.errors import InputError
-from recsys.model.checkpoint import FUSION_FILE, MODEL_FILES
+from recsys.model.checkpoint import ENCODER_FOLDER, FUSION_FILE, MODEL_FILES
 from recsys.training.plan import Plan, plan_refit, plan_training
 from recsys.training.progress import recent_helped
 
@@ -24,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 def finetune(night: Night) -> Record:
-    """Train the ranker on everything before the cutoff, and keep its best epoch as a model."""
+    """Train the ranker, and the encoder where it learns, on all before the cutoff; the best epoch is the model."""
     config = night.config
     kinds: tuple[Kind, ...] = ("train", "recent", "validation")
     datasets = {kind: windows_of(night, kind) for kind in kinds}
@@ -34,9 +35,11 @@ def finetune(night: Night) -> Record:
             f"train: no user has two events before {night.cutoff:%Y-%m-%d}; give older events, or lower "
             f"gate.holdout_days={config.gate.holdout_days}"
         )
-    warm = published_model(night) if config.train.warm_start else None
+    warm = model_to_continue(night) if config.train.warm_start else None
+    if warm is not None:
+        encode_for(night, warm)
     plan = plan_training(config.train, counts["train"], counts["recent"])
-    best, figures = _fit(night, datasets, plan, night.model_id, warm)
+    best, figures = _fit(night, datasets, plan, night.model_id, warm.model_id if warm else None)
     _keep(night, best.checkpoint, night.model_id)
     epochs, chosen = figures["history"], best.metrics
     return {
@@ -51,7 +54,7 @@ def finetune(night: Night) -> Record:
         "validation_ndcg@10": chosen["score"],
         "isolated": chosen["isolated"],
         "model_id": night.model_id,
-        "warm_start": warm or "none",
+        "warm_start": warm.model_id if warm else "none",
         "history": epochs,
         "phases": figures["phases"],
         "peak_memory_mb": figures["peak_memory_mb"],
@@ -63,7 +66,7 @@ def refit(night: Night) -> Record:
 
     Over the newest targets where validation gained by them, else over everything: where nothing moves, a second look at
     the newest days alone would only forget. What the model is worth was measured before: the gate's figures are those
-    of the model that this one continues.
+    of the model that this one continues. The encoder stays as it was fine-tuned.
     """
     windows = windows_of(night, "newest" if night.record("finetune")["recent_helped"] else "everything")
     num_windows = windows.count()
@@ -74,6 +77,9 @@ def refit(night: Night) -> Record:
         f"{night.model_path(night.refit_id)}/{FUSION_FILE}",
         night.storage.read_bytes(f"{night.model_path()}/{FUSION_FILE}"),
     )
+    if night.config.encoder.learns:
+        with night.storage.local_folder(f"{night.model_path()}/{ENCODER_FOLDER}") as encoder:
+            night.storage.upload_folder(encoder, f"{night.model_path(night.refit_id)}/{ENCODER_FOLDER}")
     return {
         "rows": int(sum(epoch["windows"] for epoch in figures["history"])),
         "windows": num_windows,
@@ -126,6 +132,8 @@ def _keep(night: Night, checkpoint: ray.train.Checkpoint, model_id: str) -> None
     with checkpoint.as_directory() as folder, TemporaryDirectory() as kept:
         for name in MODEL_FILES:
             shutil.copy2(Path(folder) / name, kept)
+        if (encoder := Path(folder) / ENCODER_FOLDER).exists():
+            shutil.copytree(encoder, Path(kept) / ENCODER_FOLDER)
         night.storage.upload_folder(kept, night.model_path(model_id))
 
 

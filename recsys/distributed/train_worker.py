@@ -20,21 +20,26 @@ import ray.train
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
+from recsys.config import Precision
 from recsys.distributed.cluster import quiet_ray
-from recsys.distributed.encode import read_text_vectors
+from recsys.distributed.encode import load_encoder, read_text_vectors
 from recsys.distributed.memory import peak_memory_mb, reset_peak_memory
 from recsys.distributed.night import Night
-from recsys.model.checkpoint import ModelCard, load_weights, read_card, save_ranker
+from recsys.distributed.published import model_card
+from recsys.model.catalog_encoder import CatalogEncoder
+from recsys.model.checkpoint import ENCODER_FOLDER, ModelCard, load_weights, save_ranker
 from recsys.model.decoder import build_decoder, decoder_config
+from recsys.model.encoder_files import folder_digest
 from recsys.model.features import index_items
 from recsys.model.objective import Objective, TrainableRanker
 from recsys.model.ranker import Ranker, RankerSpec
 from recsys.storage.tables import read_table
 from recsys.training.augment import augment
-from recsys.training.deepspeed import deepspeed_config, micro_batch_size
+from recsys.training.deepspeed import deepspeed_config, micro_batch_size, parameter_groups
 from recsys.training.loop import WindowBatch, train_epoch
 from recsys.training.plan import Phase, Plan
 from recsys.training.progress import ISOLATED, RETRIEVAL, Progress, isolated_is_better, score
+from recsys.training.refresh import refresh_text_vectors
 from recsys.training.validation import validate, validate_isolated
 
 logger = logging.getLogger(__name__)
@@ -79,15 +84,15 @@ def train(settings: dict[str, Any]) -> None:
     task = build_task(night, settings["model_id"], settings["warm_model"])
     engine, *_ = deepspeed.initialize(
         model=task.ranker,
-        model_parameters=[parameter for parameter in task.ranker.parameters() if parameter.requires_grad],
+        model_parameters=parameter_groups(task.ranker, night.config.encoder.peak_learning_rate),
         config=deepspeed_config(dials),
         lr_scheduler=partial(LambdaLR, lr_lambda=plan.rate),
         dist_init_required=False,
     )
-    progress = _resume(engine)
+    progress = _resume(engine, task)
     while phase := progress.next_phase(plan, dials.patience):
         if progress.begins(phase):
-            _return_to_best(engine, plan, phase)
+            _return_to_best(engine, task, plan, phase)
         torch.manual_seed(night.config.seed + 1000 * (len(progress.history) + 1) + rank)
         progress.history.append(_epoch(night, engine, task, plan, len(progress.history) + 1, phase))
         progress.phases.append(phase)
@@ -95,7 +100,7 @@ def train(settings: dict[str, Any]) -> None:
             _tell(progress, plan)
         if phase != "refit":
             task = replace(task, card=replace(task.card, isolated=isolated_is_better(progress.history[-1])))
-        _report(engine, progress, task, rank)
+        _report(engine, progress, task, night, rank)
 
 
 def _epoch(night: Night, engine: Any, task: Task, plan: Plan, number: int, phase: Phase) -> dict[str, float]:
@@ -109,6 +114,7 @@ def _epoch(night: Night, engine: Any, task: Task, plan: Plan, number: int, phase
     listwise = phase == "listwise" or (phase == "refit" and task.card.isolated)
     adversarial = night.config.train.adversarial > 0
     figures = train_epoch(engine, batches, f"epoch {number}", listwise=listwise, adversarial=adversarial)
+    refresh_text_vectors(engine, task.ranker)
     if phase == "refit":
         return figures | {RETRIEVAL: float(number)}  # nothing is held out to measure by: the last epoch counts
     kept = _batches(night, "validation", engine, num_items, 0)
@@ -132,7 +138,10 @@ def build_task(night: Night, model_id: str, warm_model: str | None) -> Task:
     """The ranker of the configured sizes over the night's catalog, warm-started where there is a model for it."""
     is_refit = model_id == night.refit_id
     config = night.config
-    item_ids, text_vectors = read_text_vectors(night)
+    warm = None if warm_model is None else model_card(night, warm_model)
+    configured: str = night.record("encode")["encoder_id"]
+    encoder_id = warm.encoder_id if warm else configured
+    item_ids, text_vectors = read_text_vectors(night, encoder_id)
     kinds: list[str] = night.record("ingest")["kinds"]
     spec = RankerSpec(
         num_items=len(item_ids),
@@ -154,27 +163,41 @@ def build_task(night: Night, model_id: str, warm_model: str | None) -> Task:
         Objective.of(config.train, config.recommend.exclude_seen),
         build_decoder(config.ranker),
     )
-    isolated = False
-    if warm_model is not None:
-        with night.storage.local_folder(night.model_path(warm_model)) as folder:
-            weights, _ = load_weights(folder, item_ids)
-            isolated = is_refit and read_card(folder).isolated
-        skipped = ranker.load_fitting(weights)
-        if skipped:
-            logger.info("finetune: %d tensors of %s do not fit and start anew: %s", len(skipped), warm_model, skipped)
+    if warm is not None:
+        _continue(ranker, night, warm.model_id, item_ids)
     if config.ranker.train == "lora":
         ranker.add_lora(config.ranker.lora_rank)
+    if config.encoder.learns and not is_refit:
+        ranker.add_encoder(_learning_encoder(night, encoder_id, warm.encoder_model if warm else None))
     card = ModelCard(
         model_id=model_id,
         base=night.model_id if is_refit else None,
-        encoder_id=night.record("encode")["encoder_id"],
+        encoder_id=encoder_id,
+        base_encoder_id=configured if config.encoder.learns else None,
         trained_until=(night.end if is_refit else night.cutoff).isoformat(),
-        isolated=isolated,
+        isolated=is_refit and warm is not None and warm.isolated,
         max_length=config.histories.max_length,
         event_kinds=kinds,
         spec=spec,
     )
     return Task(ranker=ranker, item_ids=item_ids, card=card)
+
+
+def _continue(ranker: TrainableRanker, night: Night, model_id: str, item_ids: pa.Array) -> None:
+    with night.storage.local_folder(night.model_path(model_id), recursive=False) as folder:
+        weights, _ = load_weights(folder, item_ids)
+    skipped = ranker.load_fitting(weights)
+    if skipped:
+        logger.info("finetune: %d tensors of %s do not fit and start anew: %s", len(skipped), model_id, skipped)
+
+
+def _learning_encoder(night: Night, encoder_id: str, encoder_model: str | None) -> CatalogEncoder:
+    """The encoder of this digest over the texts of the catalog; DeepSpeed chooses the arithmetic."""
+    spec = night.config.encoder
+    whole = night.config.model_copy(update={"encoder": spec.model_copy(update={"precision": "fp32"})})
+    encoder = load_encoder(night.storage, whole, encoder_id, encoder_model)
+    texts = read_table(night.storage, night.catalog_path, ["text"])["text"].to_pylist()
+    return CatalogEncoder(encoder, texts, spec.batch_size, spec.lora_rank if spec.train == "lora" else None)
 
 
 def _batches(night: Night, name: str, engine: Any, num_items: int, turn: int) -> Iterator[WindowBatch]:
@@ -198,7 +221,7 @@ def _batches(night: Night, name: str, engine: Any, num_items: int, turn: int) ->
         yield batch
 
 
-def _resume(engine: Any) -> Progress:
+def _resume(engine: Any, task: Task) -> Progress:
     """Take up the last checkpoint of this run, if there is one."""
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is None:
@@ -207,28 +230,30 @@ def _resume(engine: Any) -> Progress:
         # DeepSpeed unpickles here: the folder is this run's own, written by this function's twin below
         engine.load_checkpoint(folder, tag="deepspeed")
         progress = Progress(**json.loads((Path(folder) / "progress.json").read_text()))
+    refresh_text_vectors(engine, task.ranker)
     logger.info("finetune: going on after epoch %d", len(progress.history))
     return progress
 
 
-def _return_to_best(engine: Any, plan: Plan, phase: Phase) -> None:
+def _return_to_best(engine: Any, task: Task, plan: Plan, phase: Phase) -> None:
     """Begin a phase with the weights of the best epoch; the last ones brought no gain."""
     best = max(ray.train.get_all_reported_checkpoints(), key=lambda reported: reported.metrics["score"])
     with best.checkpoint.as_directory() as folder:
         engine.load_checkpoint(folder, tag="deepspeed", load_lr_scheduler_states=False)
+    refresh_text_vectors(engine, task.ranker)
     engine.lr_scheduler.last_epoch = plan.phase(phase).first_step - 1
     engine.lr_scheduler.step()
     logger.info("finetune: the %s phase begins from epoch %d", phase, best.metrics["epoch"])
 
 
-def _report(engine: Any, progress: Progress, task: Task, rank: int) -> None:
+def _report(engine: Any, progress: Progress, task: Task, night: Night, rank: int) -> None:
     """Checkpoint: DeepSpeed's state of every rank, and from rank 0 the whole model for everything downstream."""
     with TemporaryDirectory() as folder:
         engine.save_checkpoint(folder, tag="deepspeed", save_latest=False)
         with _gathered(task.ranker):
-            weights = task.ranker.whole_weights() if rank == 0 else {}
+            if rank == 0:
+                _save(Path(folder), task, night.config.encoder.precision)
         if rank == 0:
-            save_ranker(Path(folder), weights, task.ranker.known, task.item_ids, task.card)
             (Path(folder) / "progress.json").write_text(json.dumps(asdict(progress)))
         ray.train.report(
             {
@@ -241,6 +266,16 @@ def _report(engine: Any, progress: Progress, task: Task, rank: int) -> None:
             },
             checkpoint=ray.train.Checkpoint.from_directory(folder),
         )
+
+
+def _save(folder: Path, task: Task, precision: Precision) -> None:
+    """The ranker, and beside it the encoder where it learns, whose digest is the one of this arithmetic."""
+    ranker, card = task.ranker, task.card
+    if (encoder := ranker.encoder) is not None:
+        path = folder / ENCODER_FOLDER
+        encoder.save(path)
+        card = replace(card, encoder_id=folder_digest(path, encoder.pooling, encoder.max_tokens, precision))
+    save_ranker(folder, ranker.whole_weights(), ranker.known, task.item_ids, card)
 
 
 def _gathered(ranker: Ranker) -> AbstractContextManager[Any]:

@@ -1,6 +1,7 @@
 """A ranker on disk: weights, vocabulary and spec; what downstream reads. It knows folders, not the warehouse.
 
 ``ranker.safetensors`` holds the weights, ``vocabulary.parquet`` the item of each id embedding, ``model.json`` the rest.
+A text encoder that was trained with the ranker lies in ``encoder/``.
 """
 
 import json
@@ -23,6 +24,7 @@ from recsys.model.ranker import ARCHITECTURE, Ranker, RankerSpec
 #: Weights of the signals, which are fitted after the ranker.
 FUSION_FILE = "fusion.json"
 MODEL_FILES = ("ranker.safetensors", "vocabulary.parquet", "model.json")
+ENCODER_FOLDER = "encoder"
 ID_EMBEDDING = "id_embedding.weight"
 
 
@@ -42,8 +44,15 @@ class ModelCard:
     spec: RankerSpec
     isolated: bool = False
     """Whether the isolated pass ranked better than retrieval on validation; else it is not to be used."""
+    base_encoder_id: str | None = None
+    """Digest of the encoder that nights before began from to train this one; None: it was never trained here."""
     architecture: int = ARCHITECTURE
     """Version of the network that the weights belong to."""
+
+    @property
+    def encoder_model(self) -> str | None:
+        """The model beside which the encoder lies; None: it is the configured one."""
+        return None if self.base_encoder_id is None else self.model_id
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as for JSON."""

@@ -14,6 +14,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from recsys.config import TrainConfig
+from recsys.model.catalog_encoder import CatalogEncoder
+from recsys.model.lora import merged_weights
 from recsys.model.losses import full_softmax, listwise_softmax, sampled_softmax
 from recsys.model.ranker import History, Ranker, RankerSpec
 from recsys.model.sampling import draw_sample
@@ -50,10 +52,7 @@ class Objective:
 
 
 class TrainableRanker(Ranker):
-    """A ranker whose `forward` answers the training loss where there are targets.
-
-    The loss goes through `forward` since a sharded model (ZeRO-3) gathers its weights around it.
-    """
+    """A ranker whose `forward` answers the loss where there are targets; its text encoder may learn with it."""
 
     counts: Tensor
 
@@ -70,15 +69,25 @@ class TrainableRanker(Ranker):
         self.objective = objective
         self.register_buffer("counts", counts, persistent=False)
         self.num_known = int((counts > 0).sum())
+        self.encoder: CatalogEncoder | None = None
         self._watched: Tensor | None = None
+
+    def add_encoder(self, encoder: CatalogEncoder) -> None:
+        """Let the text encoder learn too, through the items of each batch; all others keep their stored vectors."""
+        self.encoder = encoder
+
+    def whole_weights(self) -> dict[str, Tensor]:
+        """As `Ranker.whole_weights`; the encoder's are not among them, it saves itself."""
+        return {name: tensor for name, tensor in merged_weights(self) if not name.startswith("encoder.")}
 
     def forward(
         self,
-        items: Tensor,
-        gaps: Tensor,
-        events: Tensor,
+        items: Tensor | None = None,
+        gaps: Tensor | None = None,
+        events: Tensor | None = None,
         candidates: Tensor | None = None,
         *,
+        rows: Tensor | None = None,
         targets: Tensor | None = None,
         weights: Tensor | None = None,
         positions: Tensor | None = None,
@@ -86,11 +95,14 @@ class TrainableRanker(Ranker):
     ) -> Tensor | tuple[Tensor, Tensor]:
         """The training loss, or what `Ranker.forward` answers where there are no targets.
 
+        All goes through here since a sharded model (ZeRO-3) gathers its weights around `forward`.
+
         Args:
             items: [B, L] history, padded on the right with I.
             gaps: [B, L].
             events: [B, L].
             candidates: See `Ranker.forward`.
+            rows: [R] of the catalog, in one batch; then nothing else is given.
             targets: [B, L] item that came next at each position, −1 for none.
             weights: [B, L] what each target counts for; None: all alike.
             positions: [B] the position of each window whose target is to be told from hard candidates too; None: the
@@ -98,20 +110,25 @@ class TrainableRanker(Ranker):
             perturbed: Push the tokens as the gradient of the loss before says, which must have been of the same batch.
 
         Returns:
-            Scalar loss, or see `Ranker.forward`.
+            Scalar loss, or the text vectors [R, T] of rows, or see `Ranker.forward`.
         """
+        if rows is not None:
+            assert self.encoder is not None, "a frozen encoder is not read in training"
+            return self.encoder(rows, num_batches=1)  # type: ignore[no-any-return]
+        assert items is not None, "neither rows nor a history"
+        assert gaps is not None, "a history without gaps"
+        assert events is not None, "a history without events"
         if targets is None:
             return super().forward(items, gaps, events, candidates)
         log_q: Tensor | None = None
-        sampled = self.num_known > self.objective.full_softmax_items
-        if sampled or self.num_known < self.spec.num_items:
-            num_negatives = self.objective.negatives if sampled else self.num_known
+        sampled: Tensor | None = None
+        many = self.num_known > self.objective.full_softmax_items
+        if many or self.num_known < self.spec.num_items:
+            num_negatives = self.objective.negatives if many else self.num_known
             sample = draw_sample(items, targets, self.counts, num_negatives)
-            items, targets = sample.items, sample.targets
-            log_q = sample.log_q if sampled else None
-            item_vectors = self.item_vectors(sample.rows)
-        else:
-            item_vectors = self.item_vectors()
+            items, targets, sampled = sample.items, sample.targets, sample.rows
+            log_q = sample.log_q if many else None
+        item_vectors = self.item_vectors(sampled, self._learning_texts(sampled, items, targets))
         tokens = self.history_tokens(item_vectors, items, gaps, events)
         if self.objective.adversarial:
             tokens = self._push(tokens) if perturbed else self._watch(tokens)
@@ -120,6 +137,20 @@ class TrainableRanker(Ranker):
         history = self.read(tokens, positions + 1)
         loss = self._softmax(history.states, item_vectors, targets, weights, log_q)
         return loss + self._listwise(history, item_vectors, items, targets, weights, log_q)
+
+    def _learning_texts(self, rows: Tensor | None, items: Tensor, targets: Tensor) -> Tensor | None:
+        """[R, T] text vectors of these rows (None: of all), those of the batch's items anew and with gradient.
+
+        None where the encoder is frozen: then the stored ones are all there is.
+        """
+        if self.encoder is None:
+            return None
+        stored = self.text_vectors if rows is None else self.text_vectors[rows]
+        own = torch.unique(torch.cat([items[items < len(stored)], targets[targets >= 0]]))
+        # from what is alike on all workers: no batch has more items than events
+        most = min(items.numel() + targets.numel(), self.spec.num_items)
+        vectors = self.encoder(own if rows is None else rows[own], math.ceil(most / self.encoder.batch_size))
+        return stored.index_copy(0, own, vectors.to(stored.dtype))
 
     def _watch(self, tokens: Tensor) -> Tensor:
         """The tokens, whose gradient is kept for `_push`."""

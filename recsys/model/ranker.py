@@ -8,7 +8,6 @@ H hidden size of the decoder.
 """
 
 import math
-import warnings
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -19,6 +18,7 @@ from transformers import AutoConfig, AutoModel, Cache, PreTrainedModel
 
 from recsys.model.features import NUM_GAP_BUCKETS
 from recsys.model.isolation import read_candidates, read_history
+from recsys.model.lora import add_adapters, merged_weights
 
 ItemParts = Literal["both", "text", "ids"]
 
@@ -78,7 +78,6 @@ class Ranker(nn.Module):
         super().__init__()
         assert text_vectors.shape == (spec.num_items, spec.text_dim), text_vectors.shape
         self.spec = spec
-        self.lora_rank = 0
         self.register_buffer("text_vectors", text_vectors, persistent=False)
         self.register_buffer("known", known, persistent=False)
         self.text_adapter = nn.Linear(spec.text_dim, spec.item_dim)
@@ -104,14 +103,8 @@ class Ranker(nn.Module):
         nn.init.zeros_(self.candidate_head.weight)  # untrained, candidates score as they were retrieved
 
     def add_lora(self, rank: int) -> None:
-        """Freeze the decoder but for low-rank adapters of its linear layers (Hu et al., 2021)."""
-        from peft import LoraConfig, get_peft_model  # seconds to import, and few rankers need it
-
-        self.lora_rank = rank
-        settings = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear")
-        with warnings.catch_warnings():  # peft 0.21 asks transformers by a name that is going away
-            warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
-            self.decoder = get_peft_model(self.decoder, settings)
+        """Freeze the decoder but for low-rank adapters of its linear layers."""
+        self.decoder = add_adapters(self.decoder, rank)
 
     def load_fitting(self, weights: dict[str, Tensor]) -> list[str]:
         """Copy the weights whose names and shapes fit; answers the names that start anew.
@@ -125,30 +118,20 @@ class Ranker(nn.Module):
 
     def whole_weights(self) -> dict[str, Tensor]:
         """State as `load_state_dict` of a ranker without adapters takes it: adapters are merged into their layers."""
-        adapted: dict[str, Any] = {}
-        if self.lora_rank:
-            from peft.tuners.lora import LoraLayer
+        return dict(merged_weights(self))
 
-            adapted = {name: module for name, module in self.named_modules() if isinstance(module, LoraLayer)}
-        weights: dict[str, Tensor] = {}
-        for name, tensor in self.state_dict().items():
-            if ".lora_" in name:
-                continue
-            layer = adapted.get(name.removesuffix(".base_layer.weight"))
-            whole = tensor if layer is None else tensor + layer.get_delta_weight("default").to(tensor.dtype)
-            weights[name.replace(".base_model.model.", ".").replace(".base_layer.", ".")] = whole.detach().clone()
-        return weights
+    def item_vectors(self, rows: Tensor | None = None, texts: Tensor | None = None) -> Tensor:
+        """[R, D] vectors, of length 1, of some items.
 
-    def item_vectors(self, rows: Tensor | None = None) -> Tensor:
-        """[R, D] vectors, of length 1, of these rows [R] of the catalog; None: of all of it, [I, D]."""
+        Args:
+            rows: [R] of the catalog; None: all of it, R = I.
+            texts: [R, T] their text vectors; None: those that are stored.
+        """
+        known = self.known if rows is None else self.known[rows]
+        if texts is None:
+            texts = self.text_vectors if rows is None else self.text_vectors[rows]
         if rows is None:
-            rows, texts, known = (
-                torch.arange(self.spec.num_items, device=self.known.device),
-                self.text_vectors,
-                self.known,
-            )
-        else:
-            texts, known = self.text_vectors[rows], self.known[rows]
+            rows = torch.arange(self.spec.num_items, device=self.known.device)
         text = self.text_adapter(texts.to(self.text_adapter.weight.dtype))
         if self.spec.parts == "ids":
             text = torch.zeros_like(text)

@@ -1,4 +1,4 @@
-"""A frozen language model that maps texts to unit vectors, one vector a text; it knows no items and no catalog.
+"""A language model that maps texts to unit vectors, one vector a text; it knows no items and no catalog.
 
 Legend: N texts, B batch, T tokens, D dimensions.
 """
@@ -113,7 +113,7 @@ class TextEncoder:
             ConfigError: the arithmetic overflowed.
         """
         assert batch_size > 0, batch_size
-        tokens = self._tokenize(texts)
+        tokens = self.tokenize(texts)
         order = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
         pooled = np.empty((len(tokens), self.model.config.hidden_size), dtype=np.float32)
         with torch.inference_mode():
@@ -144,17 +144,19 @@ class TextEncoder:
             dense=[path.name for path in dense_folders(self.folder)],
         )
 
-    def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Tokens of each text, special ones among them, at least one and at most `max_tokens`."""
         if not texts:
             return []
         tokens: list[list[int]] = self.tokenizer(
             list(texts), truncation=True, max_length=self.max_tokens, padding=False, return_attention_mask=False
         )["input_ids"]
         # A decoder's tokenizer makes nothing of an empty text, and a row without a token cannot be pooled.
-        return [row or [self._pad_id] for row in tokens]
+        return [row or [self.pad_id] for row in tokens]
 
     @property
-    def _pad_id(self) -> int:
+    def pad_id(self) -> int:
+        """The token that fills up a batch; it is masked."""
         candidates = (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id, 0)
         return next(token for token in candidates if token is not None)
 
@@ -162,7 +164,7 @@ class TextEncoder:
         """Pooled [B, hidden size] of one batch."""
         # Always padded on the right: a causal model's real tokens then neither see padding nor shift position.
         width = max(map(len, tokens))
-        ids = torch.tensor([row + [self._pad_id] * (width - len(row)) for row in tokens], device=self.device)
+        ids = torch.tensor([row + [self.pad_id] * (width - len(row)) for row in tokens], device=self.device)
         lengths = torch.tensor([len(row) for row in tokens], device=self.device)
         mask = (torch.arange(width, device=self.device) < lengths[:, None]).long()  # [B, T]
         hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state  # [B, T, hidden size]

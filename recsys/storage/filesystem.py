@@ -170,15 +170,18 @@ class Storage:
             yield copy
 
     @contextlib.contextmanager
-    def local_folder(self, prefix: str) -> Iterator[Path]:
-        """Give a folder as a local path: itself, or a temporary download. Read it, do not write to it."""
+    def local_folder(self, prefix: str, recursive: bool = True) -> Iterator[Path]:
+        """Give a folder as a local path: itself, or a temporary download. Read it, do not write to it.
+
+        What lies in folders below it is downloaded where ``recursive``.
+        """
         if self.is_local:
             if not (local := Path(self.path(prefix))).is_dir():
                 raise FileNotFoundError(self.url(prefix))
             yield local
             return
         with tempfile.TemporaryDirectory(prefix="recsys-") as folder:
-            self.download_folder(prefix, folder)
+            self.download_folder(prefix, folder, recursive)
             yield Path(folder)
 
     def upload_folder(self, local_dir: str | Path, prefix: str) -> None:
@@ -188,9 +191,9 @@ class Storage:
             with self.new_file(f"{prefix}/{file.relative_to(source).as_posix()}") as new:
                 shutil.copyfile(file, new.path)
 
-    def download_folder(self, prefix: str, local_dir: str | Path) -> None:
+    def download_folder(self, prefix: str, local_dir: str | Path, recursive: bool = True) -> None:
         """Copy every file of a folder to a local one; FileNotFoundError where there is none."""
-        names = self.list(prefix, recursive=True)
+        names = self.list(prefix, recursive)
         if not names:
             raise FileNotFoundError(self.url(prefix))
         for name in names:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from recsys.config import TrainConfig
+from recsys.model.objective import TrainableRanker
 
 
 def deepspeed_config(train: TrainConfig) -> dict[str, Any]:
@@ -24,6 +25,14 @@ def deepspeed_config(train: TrainConfig) -> dict[str, Any]:
         "steps_per_print": 2**31 - 1,  # the loop reports progress itself
         "wall_clock_breakdown": False,
     }
+
+
+def parameter_groups(ranker: TrainableRanker, encoder_learning_rate: float) -> list[Any]:
+    """What DeepSpeed's optimiser trains; an encoder that learns has a peak learning rate of its own."""
+    encoder = [] if ranker.encoder is None else [each for each in ranker.encoder.parameters() if each.requires_grad]
+    theirs = {id(parameter) for parameter in encoder}
+    own = [each for each in ranker.parameters() if each.requires_grad and id(each) not in theirs]
+    return [{"params": own}, {"params": encoder, "lr": encoder_learning_rate}] if encoder else own
 
 
 def micro_batch_size(train: TrainConfig) -> int:

@@ -31,9 +31,11 @@ VARIANTS: dict[str, list[str]] = {
     "no fusion": ["recommend.signals=[retrieval]"],
     "no recent phase": ["train.recent_epochs=0"],
     "no refit": ["train.refit=false"],
+    "encoder lora": ["encoder.train=lora"],
+    "encoder full": ["encoder.train=full"],
 }
 #: Stages whose seconds a variant may change.
-STAGES = ("encode", "finetune", "priors", "fuse", "refit", "recommend")
+STAGES = ("encode", "finetune", "reencode", "priors", "fuse", "refit", "recommend")
 
 
 def main() -> int:

@@ -12,7 +12,7 @@ import pytest
 from recsys.config import decode_config
 from recsys.data.histories import shard_of, sort_interactions
 from recsys.data.popularity import count_items
-from recsys.distributed import cold, linear, priors
+from recsys.distributed import cold, encode, linear, priors
 from recsys.distributed.ingest import _active_users, _choose_validation
 from recsys.distributed.night import CountsOf, Night, Protocol
 from recsys.schema import CATALOG, INTERACTIONS
@@ -98,10 +98,10 @@ def make_night(tmp_path: Path) -> Callable[..., Night]:
 
 @pytest.fixture(autouse=True)
 def _one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    def for_each_part(parts: Sequence[str], build: Callable[[], Any], *, label: str) -> list[dict[str, Any]]:
+    def for_each_part(parts: Sequence[str], build: Callable[[], Any], **_: Any) -> list[dict[str, Any]]:
         work = build()
         return [work(part) | {"peak_memory_mb": 1.0} for part in parts]
 
-    for module in (priors, linear, cold):
+    for module in (encode, priors, linear, cold):
         monkeypatch.setattr(module, "for_each_part", for_each_part)
     monkeypatch.setattr(priors, "ITEMS_PER_RANGE", 5)

@@ -29,7 +29,8 @@ def test_items_are_new_as_of_what_may_be_known(
     vectors[NEW], vectors[NEW_TO_TRAINING] = vectors[0], vectors[1]
     lists = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), 12)
     table = pa.Table.from_arrays([pa.array(IDS), lists], schema=item_vectors(12))
-    write_table(night.storage, night.text_vectors_path, table, table.schema)
+    night.run.finish("encode", {"encoder_id": "e"})
+    write_table(night.storage, night.text_vectors_path("e"), table, table.schema)
     count_priors(night)
     record = match_new_items(night)
     assert (record["new_items"], record["new_to_training"]) == (1, 2)

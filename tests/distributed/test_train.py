@@ -15,13 +15,17 @@ import torch
 
 from recsys.config import Config, decode_config
 from recsys.distributed.cluster import cluster
-from recsys.distributed.encode import encode_items, read_text_vectors
+from recsys.distributed.encode import encode_items, encode_tuned, load_encoder, read_text_vectors
 from recsys.distributed.ingest import ingest_catalog, ingest_events, shuffle_histories
 from recsys.distributed.night import Night, Record, open_night, run_stage
 from recsys.distributed.train import finetune
+from recsys.distributed.windows import windows_of
 from recsys.model.checkpoint import load_ranker, read_card
 from recsys.storage.runs import Run
+from recsys.storage.tables import read_table
+from recsys.training.loop import WindowBatch
 from recsys.training.progress import ISOLATED, RETRIEVAL, score
+from recsys.training.validation import validate
 
 BASE = {
     "date": "2026-11-22",
@@ -51,7 +55,7 @@ ALL_DIALS: dict[str, object] = {
 Variant = Callable[..., Night]
 
 
-def config_of(shop: Path, storage: Path, **train: object) -> Config:
+def config_of(shop: Path, storage: Path, encoder: dict[str, object] | None = None, **train: object) -> Config:
     return decode_config(
         {
             **BASE,
@@ -60,6 +64,7 @@ def config_of(shop: Path, storage: Path, **train: object) -> Config:
                 "events": {"path": f"{shop}/events", "format": "csv", "columns": {"event": "event"}},
                 "items": {"path": f"{shop}/items.parquet", "text": "{title}"},
             },
+            "encoder": {**BASE["encoder"], **(encoder or {})},  # type: ignore[dict-item]
             "train": {**BASE["train"], **train},  # type: ignore[dict-item]
         }
     )
@@ -82,23 +87,22 @@ def encoded_night(shop: Path, tmp_path_factory: pytest.TempPathFactory, ray_clus
 
 @pytest.fixture
 def variant(encoded_night: Night, shop: Path, request: pytest.FixtureRequest) -> Variant:
-    """The same night under another name and other training settings."""
+    """The same night under another name and other settings of the training, and of the encoder."""
 
-    def make(name: str, **train: object) -> Night:
+    def make(name: str, encoder: dict[str, object] | None = None, **train: object) -> Night:
         run = Run(encoded_night.storage, f"2026-11-22-{name}")
         root = Path(encoded_night.storage.root)
         shutil.copytree(root / encoded_night.run.dir, root / run.dir)
-        config = config_of(shop, root, **train)
+        config = config_of(shop, root, encoder, **train)
         return replace(encoded_night, config=config, run=run)
 
     return make
 
 
 def user_and_item_vectors(night: Night) -> tuple[torch.Tensor, torch.Tensor]:
-    item_ids, text_vectors = read_text_vectors(night)
-    ranker, card = load_ranker(
-        Path(night.storage.path(night.model_path())), item_ids, torch.from_numpy(text_vectors.copy())
-    )
+    folder = Path(night.storage.path(night.model_path()))
+    item_ids, text_vectors = read_text_vectors(night, read_card(folder).encoder_id)
+    ranker, card = load_ranker(folder, item_ids, torch.from_numpy(text_vectors.copy()))
     assert card.trained_until == night.cutoff.isoformat()
     items = torch.arange(10).reshape(1, 10)
     with torch.no_grad():
@@ -128,6 +132,47 @@ def test_every_zero_stage_learns_the_same(variant: Variant, trained, stage: int,
         torch.testing.assert_close(own, other, rtol=0.01, atol=0.01)
 
 
+def validation_ndcg(night: Night) -> float:
+    """Of what is saved: the ranker, over the vectors that its encoder gives as it was read from its files."""
+    folder = Path(night.storage.path(night.model_path()))
+    item_ids, text_vectors = read_text_vectors(night, read_card(folder).encoder_id)
+    ranker, _ = load_ranker(folder, item_ids, torch.from_numpy(text_vectors.copy()))
+    batches = windows_of(night, "validation").iter_batches(batch_format="pyarrow", batch_size=256)
+    windows = (WindowBatch.of(table, len(item_ids), torch.device("cpu")) for table in batches)
+    return validate(ranker, windows, len(item_ids), night.config.recommend.exclude_seen)
+
+
+@pytest.mark.parametrize(
+    ("mode", "stage", "workers"),
+    [*(("full", stage, workers) for workers in (1, 2) for stage in (1, 2, 3)), ("lora", 1, 2), ("lora", 3, 2)],
+)
+def test_the_encoder_learns_with_the_ranker(variant: Variant, trained, mode: str, stage: int, workers: int) -> None:
+    """The same under every ZeRO stage; what is saved reads as training ended."""
+    # small batches: each has fewer items than the catalog, and is encoded in several parts
+    settings = {"train": mode, "batch_size": 32, "learning_rate": 0.002, "lora_rank": 4}
+    night = variant(f"{mode}{stage}x{workers}", settings, zero_stage=stage, num_workers=workers, batch_size=32)
+    record = finetune(night)
+    run_stage(night, "reencode", encode_tuned)
+    card = read_card(Path(night.storage.path(night.model_path())))
+    configured = night.record("encode")["encoder_id"]
+    assert card.base_encoder_id == configured
+    assert card.encoder_id == night.encoder_id != configured
+    assert record["history"][1]["loss"] < record["history"][0]["loss"]
+
+    encoder = load_encoder(night.storage, night.config, card.encoder_id, card.encoder_model)
+    assert encoder.digest == card.encoder_id
+    texts = read_table(night.storage, night.catalog_path, ["text"])["text"].to_pylist()
+    before, after = (read_text_vectors(night, each)[1] for each in (configured, card.encoder_id))
+    np.testing.assert_allclose(encoder.encode(texts), after, atol=1e-5)
+    assert np.abs(after - before).max() > 0.01
+    assert validation_ndcg(night) == pytest.approx(record["validation_ndcg@10"], abs=1e-4)
+
+    first, expected = trained.setdefault((mode, workers), (record, after))
+    losses = [[epoch["loss"] for epoch in each["history"]] for each in (record, first)]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
+    np.testing.assert_allclose(after, expected, atol=0.01)
+
+
 def listwise_begun(folder: Path) -> bool:
     """Whether a checkpoint of the listwise phase lies below the folder."""
     try:
@@ -136,9 +181,11 @@ def listwise_begun(folder: Path) -> bool:
         return False
 
 
-def test_training_goes_on_after_a_worker_dies(variant: Variant, encoded_night: Night) -> None:
-    """It dies in the listwise phase, and goes on there."""
-    night = variant("killed", epochs=2, listwise_epochs=3, patience=10)
+@pytest.mark.parametrize("encoder", ["frozen", "lora"])
+def test_training_goes_on_after_a_worker_dies(variant: Variant, encoded_night: Night, encoder: str) -> None:
+    """It dies in the listwise phase, and goes on there; an encoder that learns with it does too."""
+    settings: dict[str, object] = {"train": encoder, "learning_rate": 0.002}
+    night = variant(f"killed-{encoder}", settings, epochs=2, listwise_epochs=3, patience=10)
     folder = Path(night.storage.path(night.train_dir))
     outcome: list[Record | BaseException] = []
 
@@ -162,7 +209,10 @@ def test_training_goes_on_after_a_worker_dies(variant: Variant, encoded_night: N
     assert isinstance(record, dict), record
     assert [ISOLATED in epoch for epoch in record["history"]] == [False, False, True, True, True]
     assert np.isfinite([epoch["loss"] for epoch in record["history"]]).all()
-    user_and_item_vectors(night)
+    if encoder != "frozen":
+        run_stage(night, "reencode", encode_tuned)
+    chosen = record["history"][record["best_epoch"] - 1]
+    assert validation_ndcg(night) == pytest.approx(chosen[RETRIEVAL], abs=1e-4)
 
 
 def test_early_stopping_keeps_the_best_epoch(variant: Variant) -> None:
@@ -200,5 +250,5 @@ def test_accumulation_and_bf16(variant: Variant) -> None:
 
 
 def test_item_ids_of_the_model_are_the_catalogs(variant: Variant, encoded_night: Night) -> None:
-    item_ids, _ = read_text_vectors(encoded_night)
+    item_ids, _ = read_text_vectors(encoded_night, encoded_night.encoder_id)
     assert item_ids.equals(pa.array(sorted(item_ids.to_pylist())))

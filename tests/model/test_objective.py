@@ -3,6 +3,7 @@
 Shapes: B windows, L history length, I items.
 """
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,20 +12,24 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from recsys.config import RankerConfig, TrainConfig
+from recsys.model.catalog_encoder import CatalogEncoder
 from recsys.model.decoder import decoder_config
 from recsys.model.features import NUM_GAP_BUCKETS
 from recsys.model.objective import Objective, TrainableRanker, hardest, without_repeats
 from recsys.model.ranker import RankerSpec
+from recsys.model.text_encoder import TextEncoder
 
 NUM_ITEMS, TEXT_DIM, NUM_KINDS = 12, 6, 2
 SMALL = RankerConfig(hidden_size=16, layers=2, heads=2, dropout=0.0, id_dropout=0.0)
 
 
-def make_ranker(num_items: int = NUM_ITEMS, exclude_seen: bool = True, **train: Any) -> TrainableRanker:
+def make_ranker(
+    num_items: int = NUM_ITEMS, exclude_seen: bool = True, text_dim: int = TEXT_DIM, **train: Any
+) -> TrainableRanker:
     """A ranker in evaluation mode, trained as these settings say."""
     spec = RankerSpec(
         num_items=num_items,
-        text_dim=TEXT_DIM,
+        text_dim=text_dim,
         item_dim=SMALL.hidden_size,
         num_event_kinds=NUM_KINDS,
         decoder=decoder_config(SMALL, 8),
@@ -35,7 +40,7 @@ def make_ranker(num_items: int = NUM_ITEMS, exclude_seen: bool = True, **train: 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         counts = torch.randint(1, 9, (num_items,))
-        ranker = TrainableRanker(spec, torch.randn(num_items, TEXT_DIM), counts, objective)
+        ranker = TrainableRanker(spec, torch.randn(num_items, text_dim), counts, objective)
         torch.nn.init.normal_(ranker.id_embedding.weight)
     return ranker.eval()
 
@@ -313,3 +318,74 @@ def test_what_nobody_took_yet_is_no_negative() -> None:
     assert found[0][0] > found[1][0]
     assert found[0][1][-1].any()
     assert not found[1][1][-1].any()
+
+
+# --- the text encoder learns too
+
+
+def learning_ranker(decoder: Path, **train: Any) -> tuple[TrainableRanker, list[str]]:
+    """A ranker over texts that differ from each other, whose stored vectors are those of the encoder that learns."""
+    texts = [f"kettle {'scarf ' * number}" for number in range(NUM_ITEMS)]
+    encoder = TextEncoder.load(str(decoder), max_tokens=16)
+    vectors = torch.from_numpy(encoder.encode(texts))
+    ranker = make_ranker(text_dim=vectors.shape[1], **train)
+    ranker.text_vectors.copy_(vectors)
+    ranker.add_encoder(CatalogEncoder(encoder, texts, batch_size=4, lora_rank=None))
+    return ranker, texts
+
+
+def test_a_frozen_encoder_has_no_parameters_and_no_part_in_the_loss() -> None:
+    ranker = make_ranker()
+    assert ranker.encoder is None
+    assert not [name for name, _ in ranker.named_parameters() if name.startswith("encoder")]
+
+
+@pytest.mark.parametrize("train", [{}, {"full_softmax_items": 4, "negatives": 3}], ids=["full", "sampled"])
+def test_an_encoder_that_learns_leaves_the_loss_as_it_is(decoder: Path, train: dict[str, Any]) -> None:
+    ranker, _ = learning_ranker(decoder, **train)
+    items, gaps, events = draw(5, 6, seed=3)
+    losses = []
+    for encoder in (ranker.encoder, None):
+        ranker.encoder = encoder
+        torch.manual_seed(0)
+        losses.append(ranker(items[:, :-1], gaps[:, :-1], events[:, :-1], targets=items[:, 1:]).item())
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+
+
+@pytest.mark.parametrize("train", [{}, {"full_softmax_items": 4, "negatives": 3}], ids=["full", "sampled"])
+@pytest.mark.parametrize("listwise", [False, True])
+def test_the_encoder_learns_through_the_items_of_the_batch_alone(
+    decoder: Path, train: dict[str, Any], listwise: bool
+) -> None:
+    ranker, _ = learning_ranker(decoder, **train)
+    assert ranker.encoder is not None
+    read: list[Tensor] = []
+
+    def watch(_: torch.nn.Module, arguments: tuple[Tensor, int], vectors: Tensor) -> None:
+        vectors.retain_grad()
+        read.extend((arguments[0], vectors))
+
+    ranker.encoder.register_forward_hook(watch)
+    items = torch.tensor([[5, 2, 7], [2, 2, NUM_ITEMS]])
+    targets = torch.tensor([[2, 7, 9], [2, 5, -1]])
+    positions = torch.tensor([2, 1]) if listwise else None
+    ranker(items, torch.ones_like(items), torch.ones_like(items), targets=targets, positions=positions).backward()
+    rows, vectors = read
+    assert rows.tolist() == [2, 5, 7, 9]
+    assert vectors.grad is not None
+    assert (vectors.grad.abs().sum(dim=1) > 0).all()
+    layers = dict(ranker.encoder.transformer.named_parameters())
+    assert layers["layers.0.mlp.up_proj.weight"].grad.abs().sum() > 0
+    assert not ranker.text_vectors.requires_grad
+
+
+def test_the_rankers_weights_are_saved_without_the_encoders(decoder: Path) -> None:
+    ranker, _ = learning_ranker(decoder)
+    assert set(ranker.whole_weights()) == set(make_ranker(text_dim=32).state_dict())
+
+
+def test_rows_are_encoded_as_they_are_now(decoder: Path) -> None:
+    ranker, texts = learning_ranker(decoder)
+    rows = torch.tensor([3, 0, 11])
+    expected = TextEncoder.load(str(decoder), max_tokens=16).encode([texts[row] for row in rows])
+    torch.testing.assert_close(ranker(rows=rows).detach(), torch.from_numpy(expected), atol=1e-5, rtol=0)

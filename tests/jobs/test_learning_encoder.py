@@ -1,0 +1,66 @@
+"""Nights whose text encoder learns: it goes with its model, and the next night continues it and is measured by it."""
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recsys.config import load_config
+from recsys.distributed.encode import read_text_vectors
+from recsys.distributed.night import night_of
+from recsys.model.checkpoint import ModelCard, read_card
+from recsys.model.text_encoder import TextEncoder
+from recsys.storage.filesystem import Storage
+from recsys.storage.runs import Run
+from recsys.storage.tables import read_table
+from tests.jobs.conftest import END, RunJob, WriteConfig
+
+
+def check_encoder(warehouse: Path, card: ModelCard, run_id: str, max_tokens: int) -> None:
+    """It lies beside its model, and the vectors that the night read are its own."""
+    encoder = TextEncoder.load(str(warehouse / "models" / card.model_id / "encoder"), max_tokens=max_tokens)
+    assert encoder.digest == card.encoder_id
+    night = night_of(Run(Storage(str(warehouse)), run_id))
+    assert night.encoder_id == card.encoder_id
+    texts = read_table(night.storage, night.catalog_path, ["text"])["text"].to_pylist()
+    _, vectors = read_text_vectors(night, card.encoder_id)
+    np.testing.assert_allclose(encoder.encode(texts), vectors, atol=1e-5)
+
+
+def test_a_night_continues_the_encoder_of_the_night_before(
+    write_config: WriteConfig, run_job: RunJob, tmp_path: Path
+) -> None:
+    learning = {"train": "lora", "learning_rate": 0.005, "lora_rank": 4}
+    config = write_config(encoder=learning, train={"refit": True, "epochs": 2}, histories={"shards": 2})
+    max_tokens = load_config(config).encoder.max_tokens
+    warehouse = tmp_path / "warehouse"
+    cards: list[dict[str, ModelCard]] = []
+    runs: list[Run] = []
+    for date in (END - dt.timedelta(days=1), END):
+        code, answer = run_job("nightly", "--config", config, "--date", date.isoformat())
+        assert (code, answer["status"]) == (0, "published")
+        runs.append(Run(Storage(str(warehouse)), answer["run_id"]))
+        examined = answer["model_id"].removesuffix("-refit")
+        names = {"examined": examined, "listed": answer["model_id"]}
+        cards.append({role: read_card(warehouse / "models" / name) for role, name in names.items()})
+        for card in cards[-1].values():  # the refit keeps the encoder as it was fine-tuned
+            check_encoder(warehouse, card, answer["run_id"], max_tokens)
+        assert cards[-1]["listed"].encoder_id == cards[-1]["examined"].encoder_id
+    first, second = (each["examined"] for each in cards)
+    records: list[dict[str, Any]] = [run.done(name) or {} for run in runs for name in ("encode", "finetune", "gate")]
+    encode, _, _, encode_again, finetune, gate = records
+    assert encode["encoder_id"] == encode_again["encoder_id"] == first.base_encoder_id == second.base_encoder_id
+    assert len({encode["encoder_id"], first.encoder_id, second.encoder_id}) == 3
+    assert finetune["warm_start"] == gate["compared_with"] == first.model_id
+    # the second night read the first one's texts from the store, and measured its model by its own vectors
+    assert {path.stem for path in (warehouse / runs[1].dir / "text_vectors").iterdir()} == {
+        encode["encoder_id"],
+        first.encoder_id,
+        second.encoder_id,
+    }
+    assert len(list((warehouse / "items" / first.encoder_id).iterdir())) == 1
+
+    # what comes after reads the vectors of the encoder that the card names
+    code, answer = run_job("evaluate", "--config", config, "--run", runs[1].run_id)
+    assert (code, answer["status"]) == (0, "evaluated")

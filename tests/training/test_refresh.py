@@ -1,0 +1,91 @@
+"""The stored text vectors become what the encoder makes of the texts by now, and what its saved copy will."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+
+from recsys.config import RankerConfig, ScratchEncoderConfig, TrainConfig
+from recsys.model.catalog_encoder import CatalogEncoder
+from recsys.model.decoder import decoder_config
+from recsys.model.objective import Objective, TrainableRanker
+from recsys.model.ranker import RankerSpec
+from recsys.model.text_encoder import TextEncoder
+from recsys.training.deepspeed import parameter_groups
+from recsys.training.pretrain import pretrain_encoder
+from recsys.training.refresh import refresh_text_vectors
+from tests.training.test_loop import PlainEngine
+
+TEXTS = [f"{colour} wool scarf{' with fringes' * number}" for number in range(5) for colour in ("red", "a very blue")]
+TINY = ScratchEncoderConfig(hidden_size=16, layers=1, heads=2, vocab_size=300, pretrain_steps=0)
+SMALL = RankerConfig(hidden_size=8, layers=1, heads=2, dropout=0.0, id_dropout=0.0)
+
+
+@pytest.fixture
+def one_worker(tmp_path: Path) -> Iterator[None]:
+    """A process group of this process; `tests/distributed` has larger ones."""
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/group", rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+@pytest.fixture(params=[None, 2], ids=["full", "lora"])
+def ranker(request: pytest.FixtureRequest) -> TrainableRanker:
+    """A ranker of which no text vector is stored yet."""
+    spec = RankerSpec(
+        num_items=len(TEXTS),
+        text_dim=16,
+        item_dim=8,
+        num_event_kinds=1,
+        decoder=decoder_config(SMALL, 8),
+        dropout=0.0,
+        id_dropout=0.0,
+    )
+    objective = Objective.of(TrainConfig(), exclude_seen=True)
+    made = TrainableRanker(spec, torch.zeros(len(TEXTS), 16), torch.ones(len(TEXTS), dtype=torch.int64), objective)
+    encoder = pretrain_encoder(TEXTS, TINY, 32, seed=0)
+    made.add_encoder(CatalogEncoder(encoder, TEXTS, batch_size=4, lora_rank=request.param))
+    return made
+
+
+def test_after_a_refresh_the_stored_vectors_are_those_of_the_encoder_and_of_its_saved_copy(
+    ranker: TrainableRanker, one_worker: None, tmp_path: Path
+) -> None:
+    engine = PlainEngine(ranker, learning_rate=0.01)
+    refresh_text_vectors(engine, ranker)
+    begun = ranker.text_vectors.clone()
+    items = torch.tensor([[0, 1, 2], [3, 4, 5]])
+    named = {"targets": torch.tensor([[1, 2, 3], [4, 5, 6]])}
+    engine.train()
+    for _ in range(5):
+        engine.backward(engine(items, torch.ones_like(items), torch.ones_like(items), **named))
+        engine.step()
+    assert torch.equal(ranker.text_vectors, begun), "a step stores nothing"
+    refresh_text_vectors(engine, ranker)
+    assert (ranker.text_vectors - begun).abs().max() > 1e-3
+    assert ranker.encoder is not None
+    ranker.encoder.save(tmp_path / "encoder")
+    again = TextEncoder.load(str(tmp_path / "encoder"), max_tokens=32).encode(TEXTS)
+    np.testing.assert_allclose(ranker.text_vectors.numpy(), again, atol=1e-5)
+
+
+def test_a_frozen_encoder_is_not_read(ranker: TrainableRanker) -> None:
+    ranker.encoder = None
+    refresh_text_vectors(PlainEngine(ranker), ranker)
+    assert not ranker.text_vectors.any()
+
+
+def test_the_encoder_has_a_learning_rate_of_its_own(ranker: TrainableRanker) -> None:
+    own, encoder = parameter_groups(ranker, 3e-5)
+    assert encoder["lr"] == 3e-5
+    assert "lr" not in own
+    names = {id(parameter): name for name, parameter in ranker.named_parameters() if parameter.requires_grad}
+    found = [[names.pop(id(parameter)) for parameter in group["params"]] for group in (own, encoder)]
+    assert not names, "a parameter that is not trained"
+    assert all(name.startswith("encoder.") for name in found[1])
+    assert not any(name.startswith("encoder.") for name in found[0])
+    ranker.encoder = None
+    assert [id(each) for each in parameter_groups(ranker, 3e-5)] == [id(each) for each in ranker.parameters()]
