@@ -21,7 +21,7 @@ import torch
 from torch.optim.lr_scheduler import LambdaLR
 
 from recsys.distributed.cluster import quiet_ray
-from recsys.distributed.encode import read_text_vectors
+from recsys.distributed.encode import read_text_vectors, read_user_text_vectors
 from recsys.distributed.memory import peak_memory_mb, reset_peak_memory
 from recsys.distributed.night import Night
 from recsys.model.checkpoint import ModelCard, load_weights, read_card, save_ranker
@@ -51,6 +51,8 @@ class Task:
     ranker: TrainableRanker
     item_ids: pa.Array
     card: ModelCard
+    text_vectors: torch.Tensor | None
+    """[Q, T] of what users are and said, on the training device; None where histories hold no texts."""
 
 
 def train(settings: dict[str, Any]) -> None:
@@ -84,6 +86,8 @@ def train(settings: dict[str, Any]) -> None:
         lr_scheduler=partial(LambdaLR, lr_lambda=plan.rate),
         dist_init_required=False,
     )
+    if task.text_vectors is not None:
+        task = replace(task, text_vectors=task.text_vectors.to(engine.device))
     progress = _resume(engine)
     while phase := progress.next_phase(plan, dials.patience):
         if progress.begins(phase):
@@ -104,14 +108,14 @@ def _epoch(night: Night, engine: Any, task: Task, plan: Plan, number: int, phase
     windows = "recent" if phase in ("recent", "refit") else "train"
     passes = plan.phase(phase).passes
     batches = chain.from_iterable(
-        _batches(night, windows, engine, num_items, number * passes + turn) for turn in range(passes)
+        _batches(night, windows, engine, task, number * passes + turn) for turn in range(passes)
     )
     listwise = phase == "listwise" or (phase == "refit" and task.card.isolated)
     adversarial = night.config.train.adversarial > 0
     figures = train_epoch(engine, batches, f"epoch {number}", listwise=listwise, adversarial=adversarial)
     if phase == "refit":
         return figures | {RETRIEVAL: float(number)}  # nothing is held out to measure by: the last epoch counts
-    kept = _batches(night, "validation", engine, num_items, 0)
+    kept = _batches(night, "validation", engine, task, 0)
     if phase != "listwise":
         return figures | {RETRIEVAL: validate(engine, kept, num_items, recommend.exclude_seen)}
     found = validate_isolated(engine, kept, num_items, recommend.exclude_seen, recommend.candidates)
@@ -143,6 +147,7 @@ def build_task(night: Night, model_id: str, warm_model: str | None) -> Task:
         dropout=config.ranker.dropout,
         id_dropout=config.ranker.id_dropout,
         parts=config.ranker.parts,
+        user_texts=config.inputs.has_user_texts,
     )
     counted = read_table(night.storage, night.item_counts_path("ever" if is_refit else "all"))
     counts = np.zeros(len(item_ids), dtype=np.int64)
@@ -174,12 +179,13 @@ def build_task(night: Night, model_id: str, warm_model: str | None) -> Task:
         event_kinds=kinds,
         spec=spec,
     )
-    return Task(ranker=ranker, item_ids=item_ids, card=card)
+    texts = torch.from_numpy(read_user_text_vectors(night).vectors.copy()) if spec.user_texts else None
+    return Task(ranker=ranker, item_ids=item_ids, card=card, text_vectors=texts)
 
 
-def _batches(night: Night, name: str, engine: Any, num_items: int, turn: int) -> Iterator[WindowBatch]:
+def _batches(night: Night, name: str, engine: Any, task: Task, turn: int) -> Iterator[WindowBatch]:
     """This worker's windows: shuffled and changed anew each turn for training, all of them in order for validation."""
-    train = night.config.train
+    train, num_items = night.config.train, len(task.item_ids)
     learned = name != "validation"
     settings: dict[str, Any] = {"batch_size": VALIDATION_BATCH}
     if learned:
@@ -191,7 +197,7 @@ def _batches(night: Night, name: str, engine: Any, num_items: int, turn: int) ->
     rank = ray.train.get_context().get_world_rank()
     generator = torch.Generator().manual_seed(night.config.seed + 1000 * turn + rank)
     for table in ray.train.get_dataset_shard(name).iter_batches(batch_format="pyarrow", **settings):
-        batch = WindowBatch.of(table, num_items, engine.device)
+        batch = WindowBatch.of(table, num_items, engine.device, task.text_vectors)
         if learned and train.augment:
             share, probability = train.augment_share, train.augment_probability
             batch = augment(batch, num_items, train.augment, probability, share, generator)

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from recsys.config import TrainConfig
 from recsys.model.losses import full_softmax, listwise_softmax, sampled_softmax
-from recsys.model.ranker import History, Ranker, RankerSpec
+from recsys.model.ranker import History, HistoryTexts, Ranker, RankerSpec
 from recsys.model.sampling import draw_sample
 
 #: One in so many listwise candidates is drawn at random; the others are the hardest.
@@ -77,6 +77,7 @@ class TrainableRanker(Ranker):
         gaps: Tensor,
         events: Tensor,
         candidates: Tensor | None = None,
+        texts: HistoryTexts | None = None,
         *,
         targets: Tensor | None = None,
         weights: Tensor | None = None,
@@ -90,6 +91,7 @@ class TrainableRanker(Ranker):
             gaps: [B, L].
             events: [B, L].
             candidates: See `Ranker.forward`.
+            texts: See `Ranker.forward`.
             targets: [B, L] item that came next at each position, −1 for none.
             weights: [B, L] what each target counts for; None: all alike.
             positions: [B] the position of each window whose target is to be told from hard candidates too; None: the
@@ -100,7 +102,7 @@ class TrainableRanker(Ranker):
             Scalar loss, or see `Ranker.forward`.
         """
         if targets is None:
-            return super().forward(items, gaps, events, candidates)
+            return super().forward(items, gaps, events, candidates, texts)
         log_q: Tensor | None = None
         if self.spec.num_items > self.objective.full_softmax_items:
             sample = draw_sample(items, targets, self.counts, self.objective.negatives)
@@ -108,7 +110,7 @@ class TrainableRanker(Ranker):
             item_vectors = self.item_vectors(sample.rows)
         else:
             item_vectors = self.item_vectors()
-        tokens = self.history_tokens(item_vectors, items, gaps, events)
+        tokens = self.history_tokens(item_vectors, items, gaps, events, texts)
         if self.objective.adversarial:
             tokens = self._push(tokens) if perturbed else self._watch(tokens)
         if positions is None:

@@ -9,14 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.config import ItemsInput
-from recsys.data.catalog import (
-    ItemVersions,
-    build_catalog,
-    merge_versions,
-    read_versions,
-    template_columns,
-    versions_schema,
-)
+from recsys.data.catalog import build_catalog, described_items
+from recsys.data.texts import template_columns
+from recsys.data.versions import Versions, merge_versions, read_versions, versions_schema
 from recsys.errors import ConfigError, InputError
 from recsys.schema import CATALOG, QUARANTINE
 
@@ -26,9 +21,9 @@ def spec(text: str = "{name}. {group}", **options: Any) -> ItemsInput:
     return ItemsInput(path="unused", text=text, columns=columns, **options)
 
 
-def versions(rows: list[dict[str, Any]], items: ItemsInput, order: int = 0) -> ItemVersions:
-    found = read_versions(pa.Table.from_pylist(rows), "f.csv", items, 10, order)
-    assert found.versions.schema == versions_schema(items)
+def versions(rows: list[dict[str, Any]], items: ItemsInput, order: int = 0) -> Versions:
+    found = read_versions(pa.Table.from_pylist(rows), "f.csv", described_items(items), 10, order)
+    assert found.versions.schema == versions_schema(described_items(items))
     assert found.quarantined.schema == QUARANTINE
     assert found.num_read == len(rows) == found.versions.num_rows + found.quarantined.num_rows + found.num_filtered
     return found
@@ -156,11 +151,11 @@ def test_no_items_make_an_empty_catalog() -> None:
     items = spec()
     table = pa.table({name: pa.array([], pa.string()) for name in ("sku", "name", "group")})
 
-    built = build_catalog(merge_versions([read_versions(table, "f", items, 10, 0).versions]), items)
+    built = build_catalog(merge_versions([read_versions(table, "f", described_items(items), 10, 0).versions]), items)
 
     assert built.schema == CATALOG
     assert built.num_rows == 0
-    assert read_versions(pa.table({}), "f", items, 10, 0).num_read == 0
+    assert read_versions(pa.table({}), "f", described_items(items), 10, 0).num_read == 0
 
 
 @pytest.mark.parametrize("text", ["{a.b}", "{a[0]}", "{a!r}", "{a:>5}", "{}", "{a", "a}", "no column", ""])
@@ -179,7 +174,7 @@ def test_missing_columns_are_named() -> None:
     with pytest.raises(
         InputError, match=r"inputs\.items\.text: column 'group' is not in f\.csv; its columns are sku, name"
     ):
-        read_versions(pa.table({"sku": ["a"], "name": ["x"]}), "f.csv", spec(), 10, 0)
+        read_versions(pa.table({"sku": ["a"], "name": ["x"]}), "f.csv", described_items(spec()), 10, 0)
 
 
 _VALUES = st.one_of(st.none(), st.sampled_from(["", " ", "x", "y", "Z", "é", "true"]))
@@ -203,11 +198,11 @@ def test_merging_merges_is_merging_all(rows: list[dict[str, Any]], chance: rando
     items = spec(columns={"timestamp": "when"})
     schema = pa.schema([(name, pa.string()) for name in ("sku", "name", "group", "when")])
     table = pa.Table.from_pylist(rows, schema)
-    whole = merge_versions([read_versions(table, "f", items, 10, 0).versions])
+    whole = merge_versions([read_versions(table, "f", described_items(items), 10, 0).versions])
 
     shuffled = chance.sample(rows, len(rows))
     parts = [pa.Table.from_pylist(shuffled[part::num_parts], schema) for part in range(num_parts)]
-    merged = [merge_versions([read_versions(part, "f", items, 10, 0).versions]) for part in parts]
+    merged = [merge_versions([read_versions(part, "f", described_items(items), 10, 0).versions]) for part in parts]
     first = merge_versions(merged[:2])
 
     assert merge_versions([*merged[2:], first]) == whole
@@ -226,7 +221,7 @@ def test_positions_do_not_depend_on_the_cut(rows: list[dict[str, Any]], cut: int
     cut = min(cut, len(rows))
 
     def read(part: pa.Table, order: int) -> pa.Table:
-        return read_versions(part, "f", spec(), 10, order).versions
+        return read_versions(part, "f", described_items(spec()), 10, order).versions
 
     assert merge_versions([read(table.slice(cut), cut), read(table.slice(0, cut), 0)]) == merge_versions(
         [read(table, 0)]
