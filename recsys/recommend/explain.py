@@ -111,8 +111,8 @@ def explain(lifts: Floats, items: Ints, fusion: Fusion, profiles: Profiles, besi
             )
     nameless = (because == NOTHING) & np.isin(sources, [NAMES.index(name) for name in named])
     sources = np.where(nameless, otherwise, sources)
-    without_items = np.diff(profiles.whole.indptr) == 0
-    because[without_items[:, None] & (sources == NAMES.index(RANKER))] = TOLD
+    told_only = profiles.read & (np.diff(profiles.whole.indptr) == 0)
+    because[told_only[:, None] & (sources == NAMES.index(RANKER)) & (items >= 0)] = TOLD
     return Explained(sources=sources, because=because)
 
 

@@ -77,19 +77,20 @@ class Profiles:
         ends = np.cumsum(np.bincount(user, minlength=len(histories)))
         from_end = ends[user] - 1 - np.arange(len(user))
         before_last = (moment[ends[user] - 1] - moment) / _MICROS_PER_DAY
-        read = from_end < PROFILE_EVENTS
+        recent = from_end < PROFILE_EVENTS
         newest, whole = (
-            _shares(sp.csr_array((weight[read], (user[read], item[read])), shape=shape))
+            _shares(sp.csr_array((weight[recent], (user[recent], item[recent])), shape=shape))
             for weight in (1 / (1.0 + from_end), np.exp2(-before_last / WHOLE_HALF_LIFE_DAYS))
         )
         again = _first_of_moment(user, item, moment)
         age = np.maximum(now[user[again]] - moment[again], 0) / _MICROS_PER_DAY
+        with_items = np.isin(np.arange(len(histories)), user)
         counts = (np.exp2(-age / REPEAT_HALF_LIFE_DAYS), (user[again], item[again]))
         return cls(
             newest=newest,
             whole=whole,
             repeats=sp.csr_array(counts, shape=shape).astype(np.float32),
-            read=np.asarray(np.bincount(user, minlength=len(histories)) > 0) if read is None else read,
+            read=with_items if read is None else read,
             searches=searches,
         )
 
@@ -102,8 +103,7 @@ class Profiles:
     @property
     def searched(self) -> npt.NDArray[np.bool_]:
         """[B] who searched for anything."""
-        searched: npt.NDArray[np.bool_] = self.searches.any(axis=1)
-        return searched
+        return np.asarray(self.searches.any(axis=1), dtype=np.bool_)
 
     def rows(self, users: npt.NDArray[np.int64]) -> "Profiles":
         """Some of the users, in this order."""
