@@ -143,7 +143,7 @@ def build_task(night: Night, model_id: str, warm_model: str | None) -> Task:
         text_dim=text_vectors.shape[1],
         item_dim=config.ranker.hidden_size,
         num_event_kinds=len(kinds),
-        decoder=decoder_config(config.ranker, config.histories.max_length),
+        decoder=decoder_config(config.ranker, config.histories.max_length + (config.inputs.users is not None)),
         dropout=config.ranker.dropout,
         id_dropout=config.ranker.id_dropout,
         parts=config.ranker.parts,
