@@ -66,7 +66,7 @@ def find_histories(night: Night, user_ids: Sequence[str]) -> pa.Table:
     paths = [f"{night.run.histories_dir}/shard-{shard:05d}.parquet" for shard in shards]
     batches = (batch for path in paths for batch in iter_batches(night.storage, path, _BATCH_ROWS))
     theirs = (batch.filter(pc.is_in(batch["user_id"], value_set=pa.array(wanted, pa.string()))) for batch in batches)
-    found = pa.concat_tables([HISTORIES.empty_table(), *theirs])
+    found = pa.concat_tables([HISTORIES.empty_table(), *theirs], promote_options="default")  # there may be texts too
     known = found["user_id"].to_pylist()
     if missing := [user for user in wanted if user not in known]:
         raise InputError(

@@ -16,7 +16,7 @@ from recsys.distributed.cold import match_new_items
 from recsys.distributed.encode import encode_items, encode_tuned
 from recsys.distributed.evaluate import examine
 from recsys.distributed.fuse import fuse
-from recsys.distributed.ingest import ingest_catalog, ingest_events, shuffle_histories
+from recsys.distributed.ingest import ingest_catalog, ingest_events, ingest_users, shuffle_histories
 from recsys.distributed.linear import learn_linear
 from recsys.distributed.night import Night, open_night, run_stage
 from recsys.distributed.priors import count_priors
@@ -32,6 +32,8 @@ from recsys.storage.publish import published, unpublished_run
 def stages(night: Night, lease: Lease) -> None:
     """The night as its list of stages."""
     run_stage(night, "catalog", ingest_catalog)
+    if night.config.inputs.users is not None:
+        run_stage(night, "users", ingest_users)
     run_stage(night, "ingest", ingest_events)
     run_stage(night, "histories", shuffle_histories)
     run_stage(night, "encode", encode_items)

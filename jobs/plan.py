@@ -20,7 +20,8 @@ def print_plan(night: Night) -> None:
     for column in ("input", "path", "files", "bytes", "rows (about)"):
         inputs.add_column(column, overflow="fold")
     rows = {}
-    for name, source in (("events", config.inputs.events), ("items", config.inputs.items)):
+    sources = {"events": config.inputs.events, "items": config.inputs.items, "users": config.inputs.users}
+    for name, source in ((name, source) for name, source in sources.items() if source is not None):
         files, num_bytes, rows[name] = _size(source)
         inputs.add_row(name, source.path, f"{files:,}", f"{num_bytes:,}", f"{rows[name]:,}")
     console.print(inputs)
@@ -44,8 +45,10 @@ def _stage_table(night: Night, rows: dict[str, int]) -> Table:
     refit = [("refit", training, "the held-out days too", url(night.model_path(night.refit_id)))]
     encoding = _workers(config.encoder.num_workers, config.encoder.use_gpu)
     reencode = [("reencode", encoding, f"the encoder as it was trained ({config.encoder.train})", url("items"))]
+    users = [("users", "all CPUs", f"{rows['users']:,} rows", url(night.profiles_dir))] if "users" in rows else []
     plan = [
         ("catalog", "all CPUs", f"{rows['items']:,} rows", url(night.catalog_path)),
+        *users,
         ("ingest", "all CPUs", f"{rows['events']:,} rows", url(night.run.quarantine_dir)),
         ("histories", "all CPUs", f"{config.histories.shards} shards", url(night.run.histories_dir)),
         ("encode", encoding, encoder, url("items")),

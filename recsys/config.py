@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -77,6 +77,8 @@ class EventColumns(Section):
     """Column with the kind of event (`view`, `purchase` …); null: every row is an `interaction`."""
     weight: str | None = None
     """Column with the strength of the event; null: 1 for every row."""
+    text: str | None = None
+    """Column with what the user said, a review or a search; a row with a text needs no item. Null: nothing is read."""
 
 
 class ItemColumns(Section):
@@ -90,6 +92,15 @@ class ItemColumns(Section):
     """Column that is true while the item may be recommended; null: every item may."""
     title: str | None = None
     """Column shown to people; null: the first column of `inputs.items.text`."""
+
+
+class UserColumns(Section):
+    """Which column of the users plays which part."""
+
+    user_id: str = "user_id"
+    """Column with the user's id."""
+    timestamp: str | None = None
+    """Column that says which version of a user is the latest; null: the last row of the last file wins."""
 
 
 class TableInput(Section):
@@ -116,6 +127,8 @@ class EventsInput(TableInput):
 
     columns: EventColumns = EventColumns()
     """Our names to theirs."""
+    max_text_chars: Positive = 1000
+    """Longer texts of events are cut to this many characters."""
 
 
 class ItemsInput(TableInput):
@@ -131,6 +144,17 @@ class ItemsInput(TableInput):
     """Longer item texts are cut to this many characters."""
 
 
+class UsersInput(TableInput):
+    """What users are; it is taken to hold at all times, also before the events that a model is measured on."""
+
+    columns: UserColumns = UserColumns()
+    """Our names to theirs."""
+    text: Annotated[str, Field(min_length=1)]
+    """Template of the text that stands first in a user's history: `{age} year old {occupation}`."""
+    max_text_chars: Positive = 1000
+    """Longer user texts are cut to this many characters."""
+
+
 class InputsConfig(Section):
     """What the night reads, and how much of it may be bad."""
 
@@ -138,10 +162,17 @@ class InputsConfig(Section):
     """Interactions of users with items."""
     items: ItemsInput
     """The items that may be recommended."""
+    users: UsersInput | None = None
+    """What users are, as text; null: nothing is known of them but their events."""
     max_quarantine_rate: Fraction = 0.05
     """Share of the rows read (after `where`) that may be quarantined before the night stops with exit code 3."""
     max_id_chars: Positive = 256
     """A longer user or item id is quarantined."""
+
+    @property
+    def has_user_texts(self) -> bool:
+        """Whether histories hold texts: what users are, or what they said."""
+        return self.users is not None or self.events.columns.text is not None
 
 
 class HistoriesConfig(Section):
@@ -635,6 +666,7 @@ def _explain(fault: Any) -> str:
 def _suggest(loc: tuple[str | int, ...]) -> str:
     section: Any = Config
     for part in loc[:-1]:
-        section = section.model_fields[str(part)].annotation
+        annotation = section.model_fields[str(part)].annotation
+        section = next((kind for kind in get_args(annotation) if kind is not type(None)), annotation)  # of an optional
     close = difflib.get_close_matches(str(loc[-1]), section.model_fields, n=1)
     return f"; did you mean {close[0]}?" if close else f"; known here: {', '.join(section.model_fields)}"

@@ -17,6 +17,20 @@ INTERACTIONS = pa.schema(
     ]
 )
 
+#: What a user said at a moment: a review of an item, or a search, which has no item (an empty id).
+TEXT = pa.field("text", pa.string(), nullable=False)
+
+#: Interactions where texts of events are read; "" where nothing was said.
+INTERACTIONS_WITH_TEXT = INTERACTIONS.append(TEXT)
+
+#: What users are, by user id.
+PROFILES = pa.schema(
+    [
+        pa.field("user_id", pa.string(), nullable=False),
+        pa.field("profile", pa.string(), nullable=False),
+    ]
+)
+
 CATALOG = pa.schema(
     [
         pa.field("item_id", pa.string(), nullable=False),
@@ -29,6 +43,8 @@ CATALOG = pa.schema(
 
 #: ``item_ids``, ``timestamps``, ``events`` and ``weights`` are parallel lists, oldest first.
 #: ``seen_item_ids`` holds each item the user ever touched once, also those older than the history.
+#: Where texts of events are read there is ``texts: list<string>`` too, parallel to the others: "" where nothing was
+#: said, and a search has "" as its item. Where users are read there is ``profile: string``, "" where nothing is known.
 HISTORIES = pa.schema(
     [
         pa.field("user_id", pa.string(), nullable=False),
@@ -39,6 +55,9 @@ HISTORIES = pa.schema(
         pa.field("seen_item_ids", pa.list_(pa.string()), nullable=False),
     ]
 )
+
+TEXTS = pa.field("texts", pa.list_(pa.string()), nullable=False)
+PROFILE = PROFILES.field("profile")
 
 RECOMMENDATIONS = pa.schema(
     [
@@ -121,6 +140,11 @@ def text_vectors(dim: int) -> pa.Schema:
             pa.field("vector", pa.list_(pa.float32(), dim), nullable=False),
         ]
     )
+
+
+def user_text_vectors(dim: int) -> pa.Schema:
+    """Vectors of all texts of one night's users: ``text``, sorted → ``vector`` of ``dim`` float32."""
+    return pa.schema([TEXT, pa.field("vector", pa.list_(pa.float32(), dim), nullable=False)])
 
 
 def item_vectors(dim: int) -> pa.Schema:

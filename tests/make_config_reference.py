@@ -34,17 +34,21 @@ def written(readme: str) -> str:
 def _keys(schema: dict[str, Any], section: dict[str, Any], prefix: str) -> Iterator[tuple[str, str, str, str]]:
     for name, field in section["properties"].items():
         path = f"{prefix}{name}"
-        if "$ref" in field:
-            yield from _keys(schema, schema["$defs"][field["$ref"].rpartition("/")[2]], f"{path}.")
-            continue
         required = name in section.get("required", [])
-        default = "required" if required else f"`{json.dumps(field['default'])}`"
-        yield path, default, _kind(field), _cell(field["description"])
+        default = "required" if required else f"`{json.dumps(field.get('default'))}`"
+        options = [field, *field.get("anyOf", [])]
+        inner = next((option["$ref"] for option in options if "$ref" in option), None)
+        if inner is None or "anyOf" in field:
+            yield path, default, _kind(field), _cell(field["description"])
+        if inner is not None:
+            yield from _keys(schema, schema["$defs"][inner.rpartition("/")[2]], f"{path}.")
 
 
 def _kind(field: dict[str, Any]) -> str:
     if "anyOf" in field:
         return " or ".join(_kind(option) for option in field["anyOf"])
+    if "$ref" in field:
+        return "section"
     if "enum" in field:
         return ", ".join(f"`{value}`" for value in field["enum"])
     if "const" in field:

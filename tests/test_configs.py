@@ -7,8 +7,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from recsys.config import Config, decode_config, load_config
-from recsys.data.catalog import template_columns
 from recsys.data.expressions import Filter
+from recsys.data.texts import template_columns
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))

@@ -16,9 +16,10 @@ from recsys.data.cells import as_number, as_text
 from recsys.data.columns import require_columns
 from recsys.data.expressions import Filter
 from recsys.data.quarantine import Reason, quarantined, rows_as_json
+from recsys.data.texts import LONGEST_TEXT, clean_text, cut_text, non_empty
 from recsys.data.timestamps import to_utc
 from recsys.errors import InputError
-from recsys.schema import INTERACTIONS, QUARANTINE, TIMESTAMP
+from recsys.schema import INTERACTIONS, INTERACTIONS_WITH_TEXT, QUARANTINE, TIMESTAMP
 
 _UNPRINTABLE = r"[\p{Cc}\x{2028}\x{2029}]"
 _CLOCK_TOLERANCE = dt.timedelta(days=1)
@@ -43,7 +44,7 @@ class NormalisedEvents:
     """One table's rows, each in one place: num_read = accepted + quarantined + num_filtered + num_later."""
 
     accepted: pa.Table
-    """INTERACTIONS, in the order of the rows."""
+    """`interactions_schema`, in the order of the rows."""
     quarantined: pa.Table
     """QUARANTINE, one row for each bad event, with its first fault."""
     num_read: int
@@ -64,8 +65,15 @@ class Fault:
     rows: Any
 
 
+def interactions_schema(spec: EventsInput) -> pa.Schema:
+    """INTERACTIONS, with the texts where they are read."""
+    return INTERACTIONS if spec.columns.text is None else INTERACTIONS_WITH_TEXT
+
+
 def normalise_events(table: pa.Table, source: str, spec: EventsInput, rules: EventRules) -> NormalisedEvents:
     """Filter, map, check and clean the rows of one source table.
+
+    Where texts are read, a row with a text and no item is a search: its item id is "".
 
     Raises:
         InputError: a mapped or filtered column is missing, or cannot hold ids.
@@ -77,7 +85,7 @@ def normalise_events(table: pa.Table, source: str, spec: EventsInput, rules: Eve
         for part, column in columns.model_dump(exclude_none=True).items():
             require_columns(table.column_names, [column], source, f"inputs.events.columns.{part}")
     if not num_read:
-        return _nothing()
+        return _nothing(spec)
     table = filtered(table, spec.where, source, "inputs.events.where")
     num_filtered = num_read - table.num_rows
 
@@ -88,24 +96,27 @@ def normalise_events(table: pa.Table, source: str, spec: EventsInput, rules: Eve
 
     users, items = read_ids(table, columns.user_id), read_ids(table, columns.item_id)
     weights, weight_faults = _read_weights(table, columns.weight)
+    texts, text_faults = _read_texts(table, spec)
+    search = flags(pc.is_null(items)) & flags(pc.not_equal(texts, ""))
     faults = [
         Fault(Reason.MISSING_USER, columns.user_id, flags(pc.is_null(users))),
-        Fault(Reason.MISSING_ITEM, columns.item_id, flags(pc.is_null(items))),
+        Fault(Reason.MISSING_ITEM, columns.item_id, flags(pc.is_null(items)) & ~search),
         *id_faults(users, columns.user_id, rules.max_id_chars),
         *id_faults(items, columns.item_id, rules.max_id_chars),
         Fault(Reason.UNREADABLE_TIMESTAMP, columns.timestamp, flags(pc.is_null(timestamps))),
         Fault(Reason.FUTURE_TIMESTAMP, columns.timestamp, future),
         *weight_faults,
-        Fault(Reason.UNKNOWN_ITEM, columns.item_id, ~flags(pc.is_in(items, value_set=rules.known_items))),
+        Fault(Reason.UNKNOWN_ITEM, columns.item_id, ~flags(pc.is_in(items, value_set=rules.known_items)) & ~search),
+        *text_faults,
     ]
     bad, aside = first_faults(table, source, faults, ~later)
     good = pa.array(~bad & ~later)
-    accepted = pa.table(
-        [users, items, timestamps, _read_kinds(table, columns.event), weights], names=INTERACTIONS.names
-    ).filter(good)
+    schema = interactions_schema(spec)
+    read = [users, pc.fill_null(items, ""), timestamps, _read_kinds(table, columns.event), weights, texts]
+    accepted = pa.table(read[: len(schema)], names=schema.names).filter(good)
     newest = pc.max(accepted["timestamp"]).as_py()
     return NormalisedEvents(
-        accepted=accepted.cast(INTERACTIONS),
+        accepted=accepted.cast(schema),
         quarantined=aside,
         num_read=num_read,
         num_filtered=num_filtered,
@@ -189,9 +200,21 @@ def _read_kinds(table: pa.Table, column: str | None) -> Any:
     return pc.if_else(pc.fill_null(pc.equal(kinds, ""), True), "interaction", kinds)
 
 
-def _nothing() -> NormalisedEvents:
+def _read_texts(table: pa.Table, spec: EventsInput) -> tuple[Any, list[Fault]]:
+    """What was said [N], clean and cut, "" where nothing was."""
+    column = spec.columns.text
+    if column is None:
+        return pa.repeat("", table.num_rows), []
+    said = non_empty(as_text(table[column]))
+    too_long = flags(pc.greater(pc.utf8_length(said), LONGEST_TEXT))
+    said = pc.if_else(pa.array(too_long), pa.scalar(None, pa.string()), said)
+    texts = cut_text(clean_text(pc.fill_null(said, "")), spec.max_text_chars)
+    return texts, [Fault(Reason.TEXT_TOO_LONG, column, too_long)]
+
+
+def _nothing(spec: EventsInput) -> NormalisedEvents:
     return NormalisedEvents(
-        accepted=INTERACTIONS.empty_table(),
+        accepted=interactions_schema(spec).empty_table(),
         quarantined=QUARANTINE.empty_table(),
         num_read=0,
         num_filtered=0,

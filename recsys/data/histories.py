@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.schema import HISTORIES, INTERACTIONS
+from recsys.schema import HISTORIES, INTERACTIONS, INTERACTIONS_WITH_TEXT, TEXTS
 
 _SHARD_KEY = "recsys-shard-key"
 _ITEM_KEY = "recsys-item--key"
@@ -44,26 +44,30 @@ def newest_events(users: npt.NDArray[np.int64], num: int) -> npt.NDArray[np.bool
 
 
 def sort_interactions(interactions: pa.Table) -> tuple[pa.Table, int]:
-    """Sort one shard's INTERACTIONS by user and time, and drop exact duplicates (all five columns equal).
+    """Sort one shard's INTERACTIONS by user and time, and drop exact duplicates (all columns equal, a text too).
 
     Events of one user at one moment come in a pseudo-random order of their items, fixed for each user: the items of
     one invoice share a timestamp, and in alphabetical order a model would learn the alphabet.
     The result does not depend on the order of the input.
 
     Returns:
-        The sorted INTERACTIONS, and how many duplicates were removed.
+        The sorted interactions, and how many duplicates were removed.
     """
-    table = interactions.select(INTERACTIONS.names).cast(INTERACTIONS)
+    schema = INTERACTIONS_WITH_TEXT if "text" in interactions.column_names else INTERACTIONS
+    table = interactions.select(schema.names).cast(schema)
     users, user = rank_ids(table["user_id"])
     items, item = rank_ids(table["item_id"])
     tie = _mix(hash_ids(users, _USER_KEY)[user] ^ hash_ids(items, _ITEM_KEY)[item])
     moment = _numpy(table["timestamp"].cast(pa.int64()))
     event = rank_ids(table["event"])[1]
     weight = _numpy(table["weight"])
-    order = np.lexsort((weight, event, item, tie, moment, user))  # the last key counts first
+    keys = [user, moment, item, event, weight]
+    if "text" in schema.names:
+        keys.append(rank_ids(table["text"])[1])
+    order = np.lexsort((*keys[:1:-1], tie, moment, user))  # the last key counts first
     first = np.zeros(len(order), dtype=bool)
     first[:1] = True
-    for key in (user, moment, item, event, weight):
+    for key in keys:
         ordered = key[order]
         first[1:] |= ordered[1:] != ordered[:-1]
     kept = order[first]
@@ -80,7 +84,8 @@ def user_runs(sorted_interactions: pa.Table) -> tuple[pa.Array, npt.NDArray[np.i
 def build_histories(sorted_interactions: pa.Table, max_length: int) -> pa.Table:
     """HISTORIES of a table from `sort_interactions`: each user's newest `max_length` events, oldest first.
 
-    `seen_item_ids` holds each item the user ever touched once, sorted, also those older than the history.
+    `seen_item_ids` holds each item the user ever touched once, sorted, also those older than the history. A table with
+    texts, in which searches may stand, gives the column `texts` too.
     """
     assert max_length > 0, f"max_length={max_length}"
     users, offsets = user_runs(sorted_interactions)
@@ -90,9 +95,15 @@ def build_histories(sorted_interactions: pa.Table, max_length: int) -> pa.Table:
     bounds = _bounds(np.minimum(counts, max_length))
     columns = [_flat(newest[name]) for name in ("item_id", "timestamp", "event", "weight")]
     items, item = rank_ids(sorted_interactions["item_id"])
-    pairs = np.unique(np.repeat(np.arange(len(users)), counts) * len(items) + item)
+    user = np.repeat(np.arange(len(users)), counts)
+    if len(items) and items[0].as_py() == "":  # a search touches no item
+        user, item = user[item > 0], item[item > 0]
+    pairs = np.unique(user * len(items) + item)
     lists = [pa.ListArray.from_arrays(bounds, column) for column in columns]
-    return pa.Table.from_arrays([users, *lists, item_lists(pairs, len(users), items)], schema=HISTORIES)
+    histories = pa.Table.from_arrays([users, *lists, item_lists(pairs, len(users), items)], schema=HISTORIES)
+    if "text" not in newest.column_names:
+        return histories
+    return histories.append_column(TEXTS, pa.ListArray.from_arrays(bounds, _flat(newest["text"])))
 
 
 def rank_ids(ids: pa.Array | pa.ChunkedArray) -> tuple[pa.Array, npt.NDArray[np.int64]]:

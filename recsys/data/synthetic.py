@@ -58,13 +58,15 @@ class Shop:
     """A shop's raw tables, as another company might deliver them: all events are text, about 1 % of them are bad.
 
     `events`: user_id, item_id, timestamp (ISO 8601, UTC), event, by time; `items`: item_id, title, category, brand,
-    price; `days`: the day file [rows of events] each event belongs to; `faults`: how many rows are bad, by kind.
+    price; `days`: the day file [rows of events] each event belongs to; `faults`: how many rows are bad, by kind;
+    `users`: what users are, where `synthetic_texts.with_texts` made it up.
     """
 
     events: pa.Table
     items: pa.Table
     days: npt.NDArray[np.datetime64]
     faults: dict[str, int]
+    users: pa.Table | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,7 +236,8 @@ def _ids(letter: str, number: Array, width: int) -> pa.Array:
 
 
 def write_shop(shop: Shop, folder: str | Path, file_format: Literal["csv", "jsonl"] = "csv") -> list[Path]:
-    """Write `events/<day>.csv` (or `.jsonl`), one file a day with events, and `items.parquet`; returns the paths.
+    """Write `items.parquet`, `events/<day>.csv` (or `.jsonl`), one file a day with events, and `users.parquet` if there
+    are any; returns the paths of items and events.
 
     Day files that an earlier shop left in the folder are replaced, so that two shops never mix.
     """
@@ -244,6 +247,8 @@ def write_shop(shop: Shop, folder: str | Path, file_format: Literal["csv", "json
         old.unlink()
     paths = [Path(folder) / "items.parquet"]
     pq.write_table(shop.items, paths[0])
+    if shop.users is not None:
+        pq.write_table(shop.users, Path(folder) / "users.parquet")
     for day in np.unique(shop.days):
         paths.append(events / f"{day}.{file_format}")
         rows = shop.events.filter(pa.array(shop.days == day))

@@ -8,7 +8,7 @@ from recsys.distributed.cluster import for_each_part, peak_of
 from recsys.distributed.encode import read_text_vectors
 from recsys.distributed.night import COUNTS, AsOf, CountsOf, Night, Record
 from recsys.recommend.cold import Lending, find_lenders
-from recsys.recommend.signals import unit_rows
+from recsys.recommend.retrieve import unit_rows
 from recsys.recommend.tail import item_popularity
 from recsys.schema import LENDERS
 from recsys.storage.tables import read_table, write_table

@@ -1,4 +1,4 @@
-"""Item texts to vectors by a pool of workers; only texts without a stored vector are read by the model."""
+"""Texts to vectors by a pool of workers, of items and of users; only texts without a stored vector are read."""
 
 import logging
 from collections.abc import Callable
@@ -14,10 +14,12 @@ from recsys.config import Config
 from recsys.distributed.cluster import for_each_part, peak_of
 from recsys.distributed.night import Night, Record
 from recsys.distributed.published import model_card
+from recsys.distributed.user_texts import read_user_texts
 from recsys.model.checkpoint import ENCODER_FOLDER, ModelCard
 from recsys.model.encoder_files import encoder_digest
+from recsys.model.features import UserTexts
 from recsys.model.text_encoder import TextEncoder
-from recsys.schema import item_vectors, text_vectors
+from recsys.schema import item_vectors, text_vectors, user_text_vectors
 from recsys.storage.filesystem import Storage
 from recsys.storage.tables import read_table, write_table
 from recsys.training.pretrain import pretrain_encoder
@@ -29,7 +31,7 @@ TEXTS_PER_PART = 4096
 
 
 def encode_items(night: Night) -> Record:
-    """Encode with the configured encoder what is new, then lay out the catalog's vectors in its order."""
+    """Encode with the configured encoder what is new, then lay out the vectors of the catalog and of users' texts."""
     scratch = night.config.encoder.model is None
     return _encode_catalog(night, _scratch_encoder(night) if scratch else _digest(night.config), None)
 
@@ -48,10 +50,18 @@ def encode_for(night: Night, card: ModelCard) -> None:
 
 def _encode_catalog(night: Night, encoder_id: str, encoder_model: str | None) -> Record:
     catalog = read_table(night.storage, night.catalog_path, ["item_id", "text", "text_hash"])
-    missing = _missing_texts(night.storage, encoder_id, catalog)
+    user_texts = read_user_texts(night)
+    texts = pa.concat_tables([table.select(["text", "text_hash"]) for table in (catalog, user_texts)])
+    missing = _missing_texts(night.storage, encoder_id, texts)
     records = _encode(night, encoder_id, encoder_model, missing)
-    dim = _assemble(night, encoder_id, catalog)
-    return {
+    stored = pa.concat_tables([read_table(night.storage, path) for path in _stored(night.storage, encoder_id)])
+    stored = stored.combine_chunks()
+    dim = _assemble(night, encoder_id, stored, catalog)
+    counts = {}
+    if night.config.inputs.has_user_texts:
+        _assemble_user_texts(night, encoder_id, stored, user_texts)
+        counts["user_texts"] = len(user_texts)
+    return counts | {
         "rows": len(catalog),
         "encoded": len(missing),
         "encoder_id": encoder_id,
@@ -169,17 +179,26 @@ def _encoder(night: Night, encoder_id: str, encoder_model: str | None, folder: s
     return encode
 
 
-def _assemble(night: Night, encoder_id: str, catalog: pa.Table) -> int:
+def _assemble(night: Night, encoder_id: str, stored: pa.Table, catalog: pa.Table) -> int:
     """Write the vector of each item of the catalog, in its order; answers their dimension."""
-    stored = pa.concat_tables([read_table(night.storage, path) for path in _stored(night.storage, encoder_id)])
-    stored = stored.combine_chunks()
     dim: int = stored.schema.field("vector").type.list_size
-    rows = pc.index_in(catalog["text_hash"], value_set=stored["text_hash"].combine_chunks())
-    assert not rows.null_count, "an item's text was not encoded"
     schema = item_vectors(dim)
-    table = pa.Table.from_arrays([catalog["item_id"], stored["vector"].take(rows)], schema=schema)
+    table = pa.Table.from_arrays([catalog["item_id"], _vectors_of(stored, catalog)], schema=schema)
     write_table(night.storage, night.text_vectors_path(encoder_id), table, schema)
     return dim
+
+
+def _assemble_user_texts(night: Night, encoder_id: str, stored: pa.Table, user_texts: pa.Table) -> None:
+    """Write the vector of each text of users."""
+    schema = user_text_vectors(stored.schema.field("vector").type.list_size)
+    table = pa.Table.from_arrays([user_texts["text"], _vectors_of(stored, user_texts)], schema=schema)
+    write_table(night.storage, night.user_text_vectors_path(encoder_id), table, schema)
+
+
+def _vectors_of(stored: pa.Table, texts: pa.Table) -> pa.ChunkedArray:
+    rows = pc.index_in(texts["text_hash"], value_set=stored["text_hash"].combine_chunks())
+    assert not rows.null_count, "a text was not encoded"
+    return stored["vector"].take(rows)
 
 
 def read_text_vectors(
@@ -190,3 +209,13 @@ def read_text_vectors(
     vectors = table["vector"].combine_chunks()
     flat = vectors.flatten().to_numpy(zero_copy_only=False)
     return table["item_id"].combine_chunks(), flat.reshape(len(table), -1)
+
+
+def read_user_text_vectors(night: Night, encoder_id: str) -> UserTexts:
+    """What the night's users are and said, with vectors; nothing where histories hold no texts."""
+    if not night.config.inputs.has_user_texts:
+        return UserTexts.none()
+    table = read_table(night.storage, night.user_text_vectors_path(encoder_id)).combine_chunks()
+    vectors = table["vector"].combine_chunks()
+    flat = vectors.flatten().to_numpy(zero_copy_only=False)
+    return UserTexts(texts=table["text"].combine_chunks(), vectors=flat.reshape(len(table), vectors.type.list_size))

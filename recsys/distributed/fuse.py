@@ -12,13 +12,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.data.histories import build_histories
 from recsys.data.splits import targets
 from recsys.distributed.cluster import for_each_part, peak_of
 from recsys.distributed.cold import load_lending
 from recsys.distributed.night import Night, Record
 from recsys.distributed.priors import load_daily_popularity
 from recsys.distributed.score import fusion_path, load_snapshot
+from recsys.distributed.user_texts import ShardTexts
 from recsys.model.features import index_items
 from recsys.recommend.fusion import PLAIN, fit_fusion
 from recsys.recommend.pipeline import Scored, scored_blocks
@@ -95,7 +95,8 @@ def _gatherer(night: Night) -> Callable[[str], Record]:
         wanted = targets(kept, learned, config.exclude_seen)
         kept = kept.filter(pc.is_in(kept["user_id"], value_set=wanted["user_id"].combine_chunks()))
         past = learned.filter(pc.is_in(learned["user_id"], value_set=wanted["user_id"].combine_chunks()))
-        histories = build_histories(past, night.config.histories.kept_events)
+        texts = ShardTexts.read(night, shard)
+        histories = texts.histories(past, wanted["user_id"], kept, night.cutoff, night.config.histories.kept_events)
         assert histories["user_id"].equals(wanted["user_id"]), "histories and targets are of other users"
         moments = kept.group_by("user_id", use_threads=False).aggregate([("timestamp", "max")])["timestamp_max"]
         now = np.asarray(moments.cast(pa.int64()))

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.config import RecommendConfig
-from recsys.data.histories import build_histories, user_runs
+from recsys.data.histories import user_runs
 from recsys.data.popularity import recent_popularity
 from recsys.data.splits import targets, validation_users
 from recsys.distributed.encode import read_text_vectors
@@ -21,9 +21,10 @@ from recsys.distributed.item_rules import recommendable
 from recsys.distributed.item_users import item_users_path
 from recsys.distributed.night import COUNTS, Night, Record
 from recsys.distributed.score import load_snapshot
+from recsys.distributed.user_texts import ShardTexts
 from recsys.evaluation.beyond_accuracy import ItemFacts, average_popularity, exposure, longtail_share, measure_lists
 from recsys.evaluation.metrics import Ints
-from recsys.evaluation.slices import COLD_USERS, LONGTAIL_ITEMS, Relevant, cut_slices, empty_histories
+from recsys.evaluation.slices import COLD_USERS, LONGTAIL_ITEMS, Relevant, cut_slices
 from recsys.model.features import index_items
 from recsys.recommend.pipeline import Snapshot, fused_scores, recommend_batch, scored_blocks
 from recsys.recommend.popular import popular_batch
@@ -78,7 +79,8 @@ def shard_measurer(
         split = night.split(interactions)
         wanted = targets(split.holdout, split.train, config.exclude_seen)
         past = split.train.filter(pc.is_in(split.train["user_id"], value_set=wanted["user_id"].combine_chunks()))
-        histories = build_histories(past, night.config.histories.kept_events)
+        texts, length = ShardTexts.read(night, shard), night.config.histories.kept_events
+        histories = texts.histories(past, wanted["user_id"], split.holdout, night.cutoff, length)
         assert histories["user_id"].equals(wanted["user_id"]), "histories and targets are of other users"
         relevant = _relevant(wanted, item_ids)
         lists = {name: _rank_all(rank, histories, item_ids, k) for name, rank in rankers.items()}
@@ -87,7 +89,8 @@ def shard_measurer(
         if facts is not None:
             slices = cut_slices(relevant, np.diff(user_runs(past)[1]), facts.head, facts.cold)
             cold = targets(_of_cold_users(interactions, split.train), split.train, config.exclude_seen)
-            nothing, cold_relevant = empty_histories(cold["user_id"].combine_chunks()), _relevant(cold, item_ids)
+            nothing = texts.histories(past.slice(0, 0), cold["user_id"], split.holdout, night.cutoff, length)
+            cold_relevant = _relevant(cold, item_ids)
             record["slices"] = {
                 name: {part: wanted_there.measure(lists[name], [SLICE_METRIC]) for part, wanted_there in slices.items()}
                 | {COLD_USERS: cold_relevant.measure(_rank_all(rank, nothing, item_ids, k), [SLICE_METRIC])}

@@ -1,4 +1,4 @@
-"""Reading, checking and sharding the input over Ray's workers: the catalog, the events and the users' histories."""
+"""Reading, checking and sharding the input over Ray's workers: catalog, users, events and the users' histories."""
 
 import datetime as dt
 import json
@@ -15,19 +15,23 @@ import ray
 import ray.data
 
 from recsys.config import TableInput
-from recsys.data.catalog import build_catalog, merge_versions, read_versions
-from recsys.data.events import EventRules, normalise_events
+from recsys.data.catalog import build_catalog, described_items
+from recsys.data.events import EventRules, interactions_schema, normalise_events
 from recsys.data.files import Split, plan_splits
-from recsys.data.histories import build_histories, shard_of, sort_interactions
+from recsys.data.histories import shard_of, sort_interactions
 from recsys.data.popularity import RECENT_DAYS, count_items, merge_counts
+from recsys.data.profiles import build_profiles, described_users
 from recsys.data.readers import read_chunks
+from recsys.data.searches import part_searches
 from recsys.data.splits import last_moments
+from recsys.data.versions import Described, merge_versions, read_versions
 from recsys.distributed.cluster import for_each_part, peak_of
 from recsys.distributed.item_rules import recommendable
 from recsys.distributed.memory import peak_memory_mb, reset_peak_memory
 from recsys.distributed.night import CountsOf, Night, Record, input_files
+from recsys.distributed.user_texts import ShardTexts, read_profiles, write_texts
 from recsys.errors import InputError
-from recsys.schema import CATALOG, HISTORIES, INTERACTIONS, QUARANTINE
+from recsys.schema import CATALOG, INTERACTIONS_WITH_TEXT, PROFILES, QUARANTINE
 from recsys.storage.filesystem import Storage, open_input
 from recsys.storage.tables import read_table, write_table
 
@@ -47,12 +51,8 @@ ROWS_PER_SPLIT = 1 << 40
 
 def ingest_catalog(night: Night) -> Record:
     """Read every version of every item, keep the latest, write the catalog; a rule that leaves nothing stops here."""
-    splits = _plan(night.config.inputs.items)
-    records = for_each_part(list(splits), partial(_catalog_reader, night, splits), label="catalog")
-    totals = _totals(records)
-    versions = [read_table(night.storage, record["path"]) for record in records if record["path"]]
-    _refuse_bad_input(night, totals, sum(len(table) for table in versions), "items")
-    catalog = build_catalog(merge_versions(versions), night.config.inputs.items)
+    merged, totals = _read_described(night, described_items(night.config.inputs.items), "items")
+    catalog = build_catalog(merged, night.config.inputs.items)
     write_table(night.storage, night.catalog_path, catalog, CATALOG)
     recommendable(night, catalog)
     return totals | {
@@ -62,16 +62,39 @@ def ingest_catalog(night: Night) -> Record:
     }
 
 
-def _catalog_reader(night: Night, splits: dict[str, Split]) -> Callable[[str], Record]:
-    spec, limit = night.config.inputs.items, night.config.inputs.max_id_chars
+def ingest_users(night: Night) -> Record:
+    """Read every version of every user, keep the latest, write what they are in the shards of the histories."""
+    spec = night.config.inputs.users
+    assert spec is not None, "no users are read"
+    merged, totals = _read_described(night, described_users(spec), "users")
+    profiles = build_profiles(merged, spec)
+    shard = shard_of(profiles["user_id"], night.config.histories.shards)
+    for number in np.unique(shard):
+        path = f"{night.profiles_dir}/shard-{number:05d}.parquet"
+        write_table(night.storage, path, profiles.filter(pa.array(shard == number)), PROFILES)
+    return totals | {"users": len(profiles), "path": night.profiles_dir}
+
+
+def _read_described(night: Night, what: Described, name: str) -> tuple[pa.Table, Record]:
+    """Merged versions of all that an input describes, and the counts of its rows."""
+    splits = _plan(what.source)
+    records = for_each_part(list(splits), partial(_version_reader, night, what, splits, name), label=name)
+    totals = _totals(records)
+    versions = [read_table(night.storage, record["path"]) for record in records if record["path"]]
+    _refuse_bad_input(night, totals, sum(len(table) for table in versions), name)
+    return merge_versions(versions), totals
+
+
+def _version_reader(night: Night, what: Described, splits: dict[str, Split], name: str) -> Callable[[str], Record]:
+    limit = night.config.inputs.max_id_chars
 
     def read(part: str) -> Record:
-        quarantine = Quarantine(night.storage, night.run.quarantine_dir, f"items-{part}")
+        quarantine = Quarantine(night.storage, night.run.quarantine_dir, f"{name}-{part}")
         versions: list[pa.Table] = []
         counts: Counter[str] = Counter()
         order = splits[part].index * ROWS_PER_SPLIT
-        for source, table, malformed in _chunks(spec, splits[part]):
-            found = read_versions(table, source, spec, limit, order)
+        for source, table, malformed in _chunks(what.source, splits[part]):
+            found = read_versions(table, source, what, limit, order)
             order += len(table)
             counts.update(rows=found.num_read + len(malformed), filtered=found.num_filtered)
             quarantine.add(malformed)
@@ -79,7 +102,7 @@ def _catalog_reader(night: Night, splits: dict[str, Split]) -> Callable[[str], R
             versions = [merge_versions([*versions, found.versions])]
         path = ""
         if versions:
-            path = f"{night.run.dir}/item_versions/part-{part}.parquet"
+            path = f"{night.run.dir}/versions/{name}-{part}.parquet"
             write_table(night.storage, path, versions[0], versions[0].schema)
         return {**counts, "quarantined": quarantine.close(), "path": path}
 
@@ -132,7 +155,7 @@ def _event_reader(night: Night, splits: dict[str, Split], now: dt.datetime) -> C
                 yield found.accepted
 
         path = f"{night.run.dir}/events/part-{part}.parquet"
-        stats = write_table(night.storage, path, accepted(), INTERACTIONS)
+        stats = write_table(night.storage, path, accepted(), interactions_schema(inputs.events))
         return {
             "rows": 0,
             "filtered": 0,
@@ -167,6 +190,7 @@ def shuffle_histories(night: Night) -> Record:
     return {
         "rows": ingested["accepted"],
         "users": sum(record["users"] for record in records),
+        "searches": sum(record["searches"] for record in records),
         "duplicates": sum(record["duplicates"] for record in records),
         "validation": _choose_validation(night, active.tolist()),
         "oldest": min(record["oldest"] for record in records),
@@ -181,23 +205,33 @@ def _assign_shard(num_shards: int, events: pa.Table) -> pa.Table:
 
 
 def _write_shard(night: Night, group: pa.Table) -> pa.Table:
-    """Lay out one shard: sorted interactions, histories, and the counts of the items before the cutoff."""
+    """Lay out one shard: sorted interactions, searches, histories, and the counts of the items before the cutoff."""
     reset_peak_memory()
     name = f"shard-{group['shard'][0].as_py():05d}"
-    interactions, duplicates = sort_interactions(group.select(INTERACTIONS.names).cast(INTERACTIONS))
-    histories = build_histories(interactions, night.config.histories.kept_events)
-    write_table(night.storage, f"{night.interactions_dir}/{name}.parquet", interactions, INTERACTIONS)
+    schema = interactions_schema(night.config.inputs.events)
+    events, duplicates = sort_interactions(group.select(schema.names).cast(schema))
+    interactions, searches = events, None
+    if schema == INTERACTIONS_WITH_TEXT:
+        interactions, searches = part_searches(events)
+        write_table(night.storage, f"{night.searches_dir}/{name}.parquet", searches, schema)
+    texts = ShardTexts(searches=searches, profiles=read_profiles(night, name))
+    nothing = interactions.slice(0, 0)
+    histories = texts.histories(interactions, None, nothing, night.end, night.config.histories.kept_events)
+    if night.config.inputs.has_user_texts:
+        write_texts(night, name, events, histories)
+    write_table(night.storage, f"{night.interactions_dir}/{name}.parquet", interactions, schema)
     path = f"{night.run.histories_dir}/{name}.parquet"
-    write_table(night.storage, path, histories, HISTORIES, row_group_size=USERS_PER_ROW_GROUP)
+    write_table(night.storage, path, histories, histories.schema, row_group_size=USERS_PER_ROW_GROUP)
     for kind, counts in _item_counts(night, interactions).items():
         write_table(night.storage, _counts_path(night, kind, name), counts, counts.schema)
     record = {
         "shard": name,
         "users": len(histories),
         "rows": len(interactions),
+        "searches": 0 if searches is None else len(searches),
         "duplicates": duplicates,
         "active": _active_users(night, interactions),
-        "oldest": pc.min(interactions["timestamp"]).as_py().astimezone(dt.UTC).isoformat(),
+        "oldest": pc.min(events["timestamp"]).as_py().astimezone(dt.UTC).isoformat(),
         "peak_memory_mb": peak_memory_mb(),
     }
     return pa.table({"record": pa.array([json.dumps(record)], pa.string())})

@@ -120,6 +120,20 @@ class Night:
         """INTERACTIONS in the shards of the histories, sorted by user and time."""
         return f"{self.run.dir}/interactions"
 
+    @property
+    def searches_dir(self) -> str:
+        """INTERACTIONS_WITH_TEXT without an item, in the same shards, where texts of events are read."""
+        return f"{self.run.dir}/searches"
+
+    @property
+    def profiles_dir(self) -> str:
+        """PROFILES in the same shards, where users are read."""
+        return f"{self.run.dir}/profiles"
+
+    def user_text_vectors_path(self, encoder_id: str) -> str:
+        """An encoder's vectors of all that users are and said, where histories hold texts."""
+        return f"{self.run.dir}/user_text_vectors/{encoder_id}.parquet"
+
     def item_counts_path(self, kind: CountsOf) -> str:
         """ITEM_COUNTS of some days, see `CountsOf`."""
         return f"{self.run.dir}/item_counts_{kind}.parquet"
@@ -217,6 +231,8 @@ def open_night(config: Config, protocol: Protocol = "time") -> Night:
     """
     date = config.date or dt.datetime.now(dt.UTC).date()
     inputs = [*input_files(config.inputs.events), *input_files(config.inputs.items), *id_files(config.rerank)]
+    if config.inputs.users is not None:
+        inputs += input_files(config.inputs.users)
     files = [(file.path, file.size, file.version) for file in inputs]
     digest = config.digest() if protocol == "time" else f"{config.digest()} {protocol}"
     name = run_id(date, digest, files, __version__)

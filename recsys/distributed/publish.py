@@ -42,7 +42,7 @@ def publish_night(night: Night, lease: Lease) -> Record:
 
 def tidy(night: Night) -> None:
     """Drop what a finished night needs no more: parts of the ingest, texts in flight, training checkpoints."""
-    for folder in ("events", "item_versions", "item_counts", "texts", "train", "transition_counts", "fusion"):
+    for folder in ("events", "versions", "item_counts", "texts", "user_texts", "train", "transition_counts", "fusion"):
         night.storage.delete_folder(f"{night.run.dir}/{folder}")
 
 

@@ -34,14 +34,21 @@ def _samples(night: Night) -> list[SampleList]:
         iter_batches(night.storage, f"{night_folder(night.run)}/{shard}.parquet", most), RECOMMENDATIONS.empty_table()
     )
     rows = rows.filter(pc.is_in(rows["user_id"], pa.array(users)))
-    newest = [items[-NUM_TITLES:][::-1] for items in histories["item_ids"].to_pylist()]
+    texts_in = "texts" if "texts" in histories.column_names else "item_ids"  # without texts no event lacks an item
+    newest, said = (
+        [entries[-NUM_TITLES:][::-1] for entries in histories[name].to_pylist()] for name in ("item_ids", texts_in)
+    )
     titles = _titles(night, {*itertools.chain.from_iterable(newest), *rows["item_id"].to_pylist()})
     for row in rows.to_pylist():
         if row["rank"] <= NUM_TITLES:
             lists[row["user_id"]].append((row["rank"], titles[row["item_id"]], row["score"]))
     return [
-        SampleList(user_id=user, history=[titles[item] for item in items], recommended=lists[user])
-        for user, items in zip(users, newest, strict=True)
+        SampleList(
+            user_id=user,
+            history=[titles[item] if item else f"“{text}”" for item, text in zip(items, texts, strict=True)],
+            recommended=lists[user],
+        )
+        for user, items, texts in zip(users, newest, said, strict=True)
     ]
 
 

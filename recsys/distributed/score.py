@@ -12,7 +12,7 @@ import torch
 from recsys.config import RecommendConfig
 from recsys.distributed.cluster import for_each_part
 from recsys.distributed.cold import load_lending
-from recsys.distributed.encode import read_text_vectors
+from recsys.distributed.encode import read_text_vectors, read_user_text_vectors
 from recsys.distributed.item_rules import count_filtered, recommendable
 from recsys.distributed.linear import load_linear
 from recsys.distributed.memory import peak_memory_mb
@@ -22,7 +22,8 @@ from recsys.model.checkpoint import FUSION_FILE, load_ranker, read_card
 from recsys.recommend.fusion import Fusion
 from recsys.recommend.pipeline import Snapshot, recommend_batch
 from recsys.recommend.rerank import RerankCounts, Reranker
-from recsys.recommend.signals import Beside, unit_rows
+from recsys.recommend.retrieve import unit_rows
+from recsys.recommend.signals import Beside
 from recsys.recommend.tail import item_popularity
 from recsys.schema import RECOMMENDATIONS
 from recsys.storage.publish import night_folder
@@ -133,7 +134,7 @@ def load_snapshot(
         directions = ranker.item_vectors().float().cpu().numpy()
     rules = recommendable(night, catalog)
     popularity = item_popularity(counts, item_ids)
-    return Snapshot.build(
+    snapshot = Snapshot.build(
         ranker=ranker,
         item_ids=item_ids,
         titles=_titles(catalog),
@@ -152,6 +153,7 @@ def load_snapshot(
         reranker=Reranker.build(rerank, popularity, rules.mask, directions, night.config.seed, night.date),
         now=(night.end if as_of == "night" else night.cutoff).timestamp() * 1e6,
     )
+    return snapshot.with_texts(read_user_text_vectors(night, card.encoder_id))
 
 
 def read_fusion(night: Night, model_id: str) -> Fusion:

@@ -22,7 +22,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from recsys.config import Precision
 from recsys.distributed.cluster import quiet_ray
-from recsys.distributed.encode import load_encoder, read_text_vectors
+from recsys.distributed.encode import load_encoder, read_text_vectors, read_user_text_vectors
 from recsys.distributed.memory import peak_memory_mb, reset_peak_memory
 from recsys.distributed.night import Night
 from recsys.distributed.published import model_card
@@ -56,6 +56,8 @@ class Task:
     ranker: TrainableRanker
     item_ids: pa.Array
     card: ModelCard
+    text_vectors: torch.Tensor | None
+    """[Q, T] of what users are and said, on the training device; None where histories hold no texts."""
 
 
 def train(settings: dict[str, Any]) -> None:
@@ -89,6 +91,8 @@ def train(settings: dict[str, Any]) -> None:
         lr_scheduler=partial(LambdaLR, lr_lambda=plan.rate),
         dist_init_required=False,
     )
+    if task.text_vectors is not None:
+        task = replace(task, text_vectors=task.text_vectors.to(engine.device))
     progress = _resume(engine, task)
     while phase := progress.next_phase(plan, dials.patience):
         if progress.begins(phase):
@@ -109,15 +113,15 @@ def _epoch(night: Night, engine: Any, task: Task, plan: Plan, number: int, phase
     windows = "recent" if phase in ("recent", "refit") else "train"
     passes = plan.phase(phase).passes
     batches = chain.from_iterable(
-        _batches(night, windows, engine, num_items, number * passes + turn) for turn in range(passes)
+        _batches(night, windows, engine, task, number * passes + turn) for turn in range(passes)
     )
     listwise = phase == "listwise" or (phase == "refit" and task.card.isolated)
     adversarial = night.config.train.adversarial > 0
     figures = train_epoch(engine, batches, f"epoch {number}", listwise=listwise, adversarial=adversarial)
-    refresh_text_vectors(engine, task.ranker)
+    refresh_text_vectors(engine, task.ranker, task.text_vectors)
     if phase == "refit":
         return figures | {RETRIEVAL: float(number)}  # nothing is held out to measure by: the last epoch counts
-    kept = _batches(night, "validation", engine, num_items, 0)
+    kept = _batches(night, "validation", engine, task, 0)
     if phase != "listwise":
         return figures | {RETRIEVAL: validate(engine, kept, num_items, recommend.exclude_seen)}
     found = validate_isolated(engine, kept, num_items, recommend.exclude_seen, recommend.candidates)
@@ -148,10 +152,11 @@ def build_task(night: Night, model_id: str, warm_model: str | None) -> Task:
         text_dim=text_vectors.shape[1],
         item_dim=config.ranker.hidden_size,
         num_event_kinds=len(kinds),
-        decoder=decoder_config(config.ranker, config.histories.max_length),
+        decoder=decoder_config(config.ranker, config.histories.max_length + (config.inputs.users is not None)),
         dropout=config.ranker.dropout,
         id_dropout=config.ranker.id_dropout,
         parts=config.ranker.parts,
+        user_texts=config.inputs.has_user_texts,
     )
     counted = read_table(night.storage, night.item_counts_path("ever" if is_refit else "all"))
     counts = np.zeros(len(item_ids), dtype=np.int64)
@@ -180,7 +185,8 @@ def build_task(night: Night, model_id: str, warm_model: str | None) -> Task:
         event_kinds=kinds,
         spec=spec,
     )
-    return Task(ranker=ranker, item_ids=item_ids, card=card)
+    texts = torch.from_numpy(read_user_text_vectors(night, encoder_id).vectors.copy()) if spec.user_texts else None
+    return Task(ranker=ranker, item_ids=item_ids, card=card, text_vectors=texts)
 
 
 def _continue(ranker: TrainableRanker, night: Night, model_id: str, item_ids: pa.Array) -> None:
@@ -197,12 +203,13 @@ def _learning_encoder(night: Night, encoder_id: str, encoder_model: str | None) 
     whole = night.config.model_copy(update={"encoder": spec.model_copy(update={"precision": "fp32"})})
     encoder = load_encoder(night.storage, whole, encoder_id, encoder_model)
     texts = read_table(night.storage, night.catalog_path, ["text"])["text"].to_pylist()
+    texts += read_user_text_vectors(night, encoder_id).texts.to_pylist()  # read like the catalog's, though no items
     return CatalogEncoder(encoder, texts, spec.batch_size, spec.lora_rank if spec.train == "lora" else None)
 
 
-def _batches(night: Night, name: str, engine: Any, num_items: int, turn: int) -> Iterator[WindowBatch]:
+def _batches(night: Night, name: str, engine: Any, task: Task, turn: int) -> Iterator[WindowBatch]:
     """This worker's windows: shuffled and changed anew each turn for training, all of them in order for validation."""
-    train = night.config.train
+    train, num_items = night.config.train, len(task.item_ids)
     learned = name != "validation"
     settings: dict[str, Any] = {"batch_size": VALIDATION_BATCH}
     if learned:
@@ -214,7 +221,7 @@ def _batches(night: Night, name: str, engine: Any, num_items: int, turn: int) ->
     rank = ray.train.get_context().get_world_rank()
     generator = torch.Generator().manual_seed(night.config.seed + 1000 * turn + rank)
     for table in ray.train.get_dataset_shard(name).iter_batches(batch_format="pyarrow", **settings):
-        batch = WindowBatch.of(table, num_items, engine.device)
+        batch = WindowBatch.of(table, num_items, engine.device, task.text_vectors)
         if learned and train.augment:
             share, probability = train.augment_share, train.augment_probability
             batch = augment(batch, num_items, train.augment, probability, share, generator)
@@ -230,7 +237,7 @@ def _resume(engine: Any, task: Task) -> Progress:
         # DeepSpeed unpickles here: the folder is this run's own, written by this function's twin below
         engine.load_checkpoint(folder, tag="deepspeed")
         progress = Progress(**json.loads((Path(folder) / "progress.json").read_text()))
-    refresh_text_vectors(engine, task.ranker)
+    refresh_text_vectors(engine, task.ranker, task.text_vectors)
     logger.info("finetune: going on after epoch %d", len(progress.history))
     return progress
 
@@ -240,7 +247,7 @@ def _return_to_best(engine: Any, task: Task, plan: Plan, phase: Phase) -> None:
     best = max(ray.train.get_all_reported_checkpoints(), key=lambda reported: reported.metrics["score"])
     with best.checkpoint.as_directory() as folder:
         engine.load_checkpoint(folder, tag="deepspeed", load_lr_scheduler_states=False)
-    refresh_text_vectors(engine, task.ranker)
+    refresh_text_vectors(engine, task.ranker, task.text_vectors)
     engine.lr_scheduler.last_epoch = plan.phase(phase).first_step - 1
     engine.lr_scheduler.step()
     logger.info("finetune: the %s phase begins from epoch %d", phase, best.metrics["epoch"])

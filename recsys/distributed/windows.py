@@ -8,8 +8,11 @@ import pyarrow as pa
 import ray.data
 
 from recsys.distributed.night import Night
+from recsys.distributed.user_texts import ShardTexts, read_user_texts
+from recsys.schema import PROFILES
 from recsys.storage.tables import read_table
 from recsys.training.examples import (
+    WindowTexts,
     build_windows,
     only_since,
     target_weights,
@@ -33,23 +36,34 @@ def windows_of(night: Night, kind: Kind) -> ray.data.Dataset:
 
 
 def _windows_of_shards(night: Night, kind: Kind, batch: pa.Table) -> pa.Table:
-    """Cut the interactions before the cutoff into windows; the validation users' last moment is kept from training."""
+    """Cut the interactions before the cutoff into windows; the validation users' last moment is kept from training.
+
+    Of searches, those are read that an interaction of the window follows.
+    """
     length, train = night.config.histories.max_length, night.config.train
     item_ids = read_table(night.storage, night.catalog_path, ["item_id"])["item_id"].combine_chunks()
     kinds = pa.array(night.record("ingest")["kinds"], pa.string())
-    tables = [windows_schema(length).empty_table()]
+    known = None
+    if night.config.inputs.has_user_texts:
+        known = read_user_texts(night)["text"].combine_chunks()
+    tables = [windows_schema(length, known is not None).empty_table()]
     for shard in batch["shard"].to_pylist():
         interactions = read_table(night.storage, f"{night.interactions_dir}/{shard}.parquet")
         learned, kept = night.validation_split(interactions)
+        said = ShardTexts.read(night, shard)
+        profiles = PROFILES.empty_table() if said.profiles is None else said.profiles
+        texts = None if known is None else WindowTexts(texts=known, profiles=profiles)
         if kind == "validation":
-            events = with_first_target(learned, kept)
-            tables.append(build_windows(events, item_ids, kinds, length, length + 1))  # one window a user
+            events = said.windowed(with_first_target(learned, kept))
+            # one window a user
+            tables.append(build_windows(events, item_ids, kinds, length, length + 1, texts=texts))
             continue
         everything = kind in ("newest", "everything")
         events, until = (interactions, night.end) if everything else (learned, night.cutoff)
+        events = said.windowed(events)
         weights = target_weights(events, train, until)
         if kind in ("recent", "newest"):
             weights = only_since(weights, events, until - dt.timedelta(days=train.recent_days))
-        windows = build_windows(events, item_ids, kinds, length, train.max_events_per_user, weights)
+        windows = build_windows(events, item_ids, kinds, length, train.max_events_per_user, weights, texts)
         tables.append(with_weight(windows))
     return pa.concat_tables(tables)

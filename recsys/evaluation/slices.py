@@ -21,7 +21,8 @@ HISTORY_LENGTHS: dict[str, tuple[int, int | None]] = {
     "history 5-9": (5, 9),
     "history 10+": (10, None),
 }
-#: Users without a training event. They are ranked by an empty history, and are in no other slice.
+#: Users without a training event. They are ranked by an empty history, but for what they are and searched for, and are
+#: in no other slice.
 COLD_USERS = "cold users"
 #: Targets without a training interaction.
 COLD_ITEMS = "cold items"

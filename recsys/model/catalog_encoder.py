@@ -32,7 +32,7 @@ class CatalogEncoder(nn.Module):
 
         Args:
             encoder: In fp32; its folder is read here and not again.
-            texts: [I] of the catalog; they are tokenised once.
+            texts: [I] of the catalog, and any more after them; they are tokenised once.
             batch_size: Texts a forward pass, whose activations are held at a time.
             lora_rank: Of adapters that learn alone; None: all weights learn.
         """

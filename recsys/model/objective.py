@@ -17,7 +17,7 @@ from recsys.config import TrainConfig
 from recsys.model.catalog_encoder import CatalogEncoder
 from recsys.model.lora import merged_weights
 from recsys.model.losses import full_softmax, listwise_softmax, sampled_softmax
-from recsys.model.ranker import History, Ranker, RankerSpec
+from recsys.model.ranker import History, HistoryTexts, Ranker, RankerSpec
 from recsys.model.sampling import draw_sample
 
 #: One in so many listwise candidates is drawn at random; the others are the hardest.
@@ -86,6 +86,7 @@ class TrainableRanker(Ranker):
         gaps: Tensor | None = None,
         events: Tensor | None = None,
         candidates: Tensor | None = None,
+        texts: HistoryTexts | None = None,
         *,
         rows: Tensor | None = None,
         targets: Tensor | None = None,
@@ -102,6 +103,7 @@ class TrainableRanker(Ranker):
             gaps: [B, L].
             events: [B, L].
             candidates: See `Ranker.forward`.
+            texts: See `Ranker.forward`.
             rows: [R] of the catalog, in one batch; then nothing else is given.
             targets: [B, L] item that came next at each position, −1 for none.
             weights: [B, L] what each target counts for; None: all alike.
@@ -119,7 +121,7 @@ class TrainableRanker(Ranker):
         assert gaps is not None, "a history without gaps"
         assert events is not None, "a history without events"
         if targets is None:
-            return super().forward(items, gaps, events, candidates)
+            return super().forward(items, gaps, events, candidates, texts)
         log_q: Tensor | None = None
         sampled: Tensor | None = None
         many = self.num_known > self.objective.full_softmax_items
@@ -129,7 +131,7 @@ class TrainableRanker(Ranker):
             items, targets, sampled = sample.items, sample.targets, sample.rows
             log_q = sample.log_q if many else None
         item_vectors = self.item_vectors(sampled, self._learning_texts(sampled, items, targets))
-        tokens = self.history_tokens(item_vectors, items, gaps, events)
+        tokens = self.history_tokens(item_vectors, items, gaps, events, texts)
         if self.objective.adversarial:
             tokens = self._push(tokens) if perturbed else self._watch(tokens)
         if positions is None:

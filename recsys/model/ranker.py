@@ -3,8 +3,8 @@
 It knows indices and vectors only, no ids, no text, no files and no training objective. After HLLM (Chen et al., 2024):
 an item language model feeds a user language model.
 
-Shapes: B users, L history length, C candidates, I items, R rows (of the catalog), T text dimensions, D item dimensions,
-H hidden size of the decoder.
+Shapes: B users, L history length, C candidates, I items, R rows (of the catalog), Q texts of users, T text dimensions,
+D item dimensions, H hidden size of the decoder.
 """
 
 import math
@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, Cache, PreTrainedModel
 
-from recsys.model.features import NUM_GAP_BUCKETS
+from recsys.model.features import NUM_GAP_BUCKETS, TextKind
 from recsys.model.isolation import read_candidates, read_history
 from recsys.model.lora import add_adapters, merged_weights
 
@@ -41,10 +41,28 @@ class RankerSpec:
     id_dropout: float
     parts: ItemParts = "both"
     """What an item vector is made of."""
+    user_texts: bool = False
+    """Whether histories hold texts of users beside items."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as for JSON."""
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryTexts:
+    """Texts in the histories of B users."""
+
+    rows: Tensor
+    """[B, L] row of each token's text; anything where there is none."""
+    kinds: Tensor
+    """[B, L] `TextKind` of each token's text."""
+    vectors: Tensor
+    """[Q, T] of the encoder."""
+
+    def of(self, part: Any) -> "HistoryTexts":
+        """Some of the users: what is selected by an index."""
+        return HistoryTexts(rows=self.rows[part], kinds=self.kinds[part], vectors=self.vectors)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +72,7 @@ class History:
     states: Tensor
     """[B, L, D] as `Ranker.hidden_states` gives them."""
     lengths: Tensor
-    """[B] events of each user."""
+    """[B] tokens of each user."""
     cache: Cache
     """Keys and values of every layer of the decoder."""
 
@@ -101,6 +119,9 @@ class Ranker(nn.Module):
             nn.init.normal_(embedding.weight, std=0.02)
         nn.init.normal_(self.candidate_embedding, std=0.02)
         nn.init.zeros_(self.candidate_head.weight)  # untrained, candidates score as they were retrieved
+        if spec.user_texts:  # made last: a ranker without it starts from the same numbers
+            self.text_kind_embedding = nn.Embedding(len(TextKind), spec.item_dim)
+            nn.init.normal_(self.text_kind_embedding.weight, std=0.02)
 
     def add_lora(self, rank: int) -> None:
         """Freeze the decoder but for low-rank adapters of its linear layers."""
@@ -141,35 +162,41 @@ class Ranker(nn.Module):
             known = known & (torch.rand(len(rows), device=text.device) >= self.spec.id_dropout)
         return F.normalize(text + self.gate * self.id_embedding(rows) * known[:, None].to(text.dtype), dim=-1)
 
-    def history_tokens(self, item_vectors: Tensor, items: Tensor, gaps: Tensor, events: Tensor) -> Tensor:
-        """[B, L, D] what is read of each event.
+    def history_tokens(
+        self, item_vectors: Tensor, items: Tensor, gaps: Tensor, events: Tensor, texts: HistoryTexts | None = None
+    ) -> Tensor:
+        """[B, L, D] what is read of each event, and of what the user is.
 
         Args:
             item_vectors: [I, D], or of those R rows of the catalog that ``items`` point into.
-            items: [B, L] indices, padded on the right with I (or R); padding cannot be seen from before it.
+            items: [B, L] indices, padded on the right with I (or R); padding cannot be seen from before it. I (or R)
+                stands also for a text alone.
             gaps: [B, L] time-gap buckets.
             events: [B, L] event kinds.
+            texts: Of the same histories; None: there are none, nor may there be any where the spec does without.
         """
         tokens: Tensor = (
             self._item_tokens(item_vectors, items) + self.gap_embedding(gaps) + self.event_embedding(events)
         )
-        return tokens
+        return tokens if texts is None else self._with_texts(tokens, texts)
 
     def hidden_states(self, tokens: Tensor) -> Tensor:
         """[B, L, D] state after each of the tokens [B, L, D]; times an item vector it is the retrieval logit."""
         return self._leave(self.decoder(inputs_embeds=self._enter(tokens), use_cache=False).last_hidden_state)
 
-    def user_vectors(self, item_vectors: Tensor, items: Tensor, gaps: Tensor, events: Tensor) -> Tensor:
-        """[B, D] state of each user after the last event; arguments as in `history_tokens`."""
-        states = self.hidden_states(self.history_tokens(item_vectors, items, gaps, events))
-        return states_at(states, history_lengths(items, len(item_vectors)) - 1)
+    def user_vectors(
+        self, item_vectors: Tensor, items: Tensor, gaps: Tensor, events: Tensor, texts: HistoryTexts | None = None
+    ) -> Tensor:
+        """[B, D] state of each user after the last token; arguments as in `history_tokens`."""
+        states = self.hidden_states(self.history_tokens(item_vectors, items, gaps, events, texts))
+        return states_at(states, history_lengths(items, len(item_vectors), texts) - 1)
 
     def read(self, tokens: Tensor, lengths: Tensor) -> History:
         """Read histories for `score_candidates`.
 
         Args:
             tokens: [B, L, D] of `history_tokens`.
-            lengths: [B] events of each history; what comes after them is not seen.
+            lengths: [B] tokens of each history; what comes after them is not seen.
         """
         decoded, cache = read_history(self.decoder, self._enter(tokens))
         return History(states=self._leave(decoded), lengths=lengths, cache=cache)
@@ -196,15 +223,26 @@ class Ranker(nn.Module):
         return (retrieval + beyond).masked_fill(padding, -torch.inf)
 
     def candidate_logits(
-        self, item_vectors: Tensor, items: Tensor, gaps: Tensor, events: Tensor, candidates: Tensor
+        self,
+        item_vectors: Tensor,
+        items: Tensor,
+        gaps: Tensor,
+        events: Tensor,
+        candidates: Tensor,
+        texts: HistoryTexts | None = None,
     ) -> Tensor:
         """[B, C] float32 logits of each user's candidates, as `read` and `score_candidates` give them in one go."""
-        tokens = self.history_tokens(item_vectors, items, gaps, events)
-        history = self.read(tokens, history_lengths(items, len(item_vectors)))
+        tokens = self.history_tokens(item_vectors, items, gaps, events, texts)
+        history = self.read(tokens, history_lengths(items, len(item_vectors), texts))
         return self.score_candidates(item_vectors, history, candidates)
 
     def forward(
-        self, items: Tensor, gaps: Tensor, events: Tensor, candidates: Tensor | None = None
+        self,
+        items: Tensor,
+        gaps: Tensor,
+        events: Tensor,
+        candidates: Tensor | None = None,
+        texts: HistoryTexts | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Vectors of users and items, or the candidates' logits where there are candidates.
 
@@ -215,19 +253,31 @@ class Ranker(nn.Module):
             gaps: [B, L].
             events: [B, L].
             candidates: [B, C] padded with I.
+            texts: See `history_tokens`.
 
         Returns:
-            ([B, D] user vectors at the last event, [I, D] item vectors), or [B, C] logits.
+            ([B, D] user vectors at the last token, [I, D] item vectors), or [B, C] logits.
         """
         item_vectors = self.item_vectors()
         if candidates is not None:
-            return self.candidate_logits(item_vectors, items, gaps, events, candidates)
-        return self.user_vectors(item_vectors, items, gaps, events), item_vectors
+            return self.candidate_logits(item_vectors, items, gaps, events, candidates, texts)
+        return self.user_vectors(item_vectors, items, gaps, events, texts), item_vectors
 
     def _item_tokens(self, item_vectors: Tensor, items: Tensor) -> Tensor:
         padding = items >= len(item_vectors)
         scale = math.sqrt(self.spec.item_dim)
         return (F.embedding(items.masked_fill(padding, 0), item_vectors) * scale).masked_fill(padding[..., None], 0.0)
+
+    def _with_texts(self, tokens: Tensor, texts: HistoryTexts) -> Tensor:
+        """Tokens [B, L, D] and what their texts add: vectors in the space of the items', with what kind they are of."""
+        assert self.spec.user_texts, "texts are given to a ranker that never learned of any"
+        there = texts.kinds > TextKind.NONE
+        vectors = texts.vectors[texts.rows[there]].to(self.text_adapter.weight.dtype)
+        read = F.normalize(self.text_adapter(vectors), dim=-1) * math.sqrt(self.spec.item_dim)
+        added = torch.zeros_like(tokens)
+        # where no text is, the weights still take part: sharded training waits for a gradient of each
+        added[there] = (read + self.text_kind_embedding(texts.kinds[there])).to(tokens.dtype)
+        return tokens + added
 
     def _enter(self, tokens: Tensor) -> Tensor:
         entered: Tensor = self.to_decoder(self.dropout(tokens))
@@ -237,10 +287,13 @@ class Ranker(nn.Module):
         return F.normalize(self.from_decoder(self.dropout(decoded)), dim=-1) * self.log_scale.exp()
 
 
-def history_lengths(items: Tensor, num_items: int) -> Tensor:
-    """[B] events of each history [B, L] that is padded on the right; an item that was masked inside it counts."""
+def history_lengths(items: Tensor, num_items: int, texts: HistoryTexts | None = None) -> Tensor:
+    """[B] tokens of each history [B, L] that is padded on the right; an item that was masked inside it counts."""
     places = torch.arange(1, items.shape[1] + 1, device=items.device)
-    return (places * (items < num_items)).amax(dim=1)
+    there = items < num_items
+    if texts is not None:
+        there = there | (texts.kinds > TextKind.NONE)
+    return (places * there).amax(dim=1)
 
 
 def states_at(states: Tensor, positions: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from recsys.recommend.fusion import Fusion
 from recsys.recommend.neighbours import Neighbours
 from recsys.recommend.profiles import Profiles
-from recsys.recommend.signals import SIGNALS, SOURCES, Beside
+from recsys.recommend.signals import SIGNALS, SOURCES, Beside, text_of_history
 
 RANKER, TRANSITIONS, LINEAR = "ranker", "transitions", "linear"
 TEXT, POPULARITY, REPEAT = "text", "popularity", "repeat"
@@ -30,6 +30,11 @@ WORDS = {
     REPEAT: "you chose it before",
     EXPLORATION: "something new to try",
 }
+#: In the place of an item that a reason names: nothing; what the user searched for, told by the source `text`; or
+#: whatever the user is or said, told by the ranker where no item of the history is known.
+NOTHING, SEARCH, TOLD = -1, -2, -3
+SEARCH_WORDS = "close to your query"
+TOLD_WORDS = "in line with what you told us"
 #: Sources in the order of their codes.
 NAMES = tuple(WORDS)
 #: Items of the history that are looked through for the one to name, the weightiest first.
@@ -50,7 +55,7 @@ class Explained:
     sources: npt.NDArray[np.int8]
     """[B, K] places in `NAMES`."""
     because: Ints
-    """[B, K] catalog index of the history item that a reason names, −1 where it names none."""
+    """[B, K] catalog index of the history item that a reason names, else `NOTHING`, `SEARCH` or `TOLD`."""
 
 
 def contributions(signals: Floats, valid: npt.NDArray[np.bool_], columns: Ints, weights: Floats) -> Floats:
@@ -90,9 +95,7 @@ def explain(lifts: Floats, items: Ints, fusion: Fusion, profiles: Profiles, besi
     borrowed = beside.borrows[np.maximum(items, 0)] & (items >= 0)
     by_source = _as_text(by_source, groups, borrowed)
     weights = fusion.vector(SIGNALS)
-    ranker_speaks = profiles.known & any(
-        weights[SIGNALS.index(name)] > 0 for name in SIGNALS if SOURCES[name] == RANKER
-    )
+    ranker_speaks = profiles.read & any(weights[SIGNALS.index(name)] > 0 for name in SIGNALS if SOURCES[name] == RANKER)
     unknown = np.where(borrowed, NAMES.index(EXPLORATION), NAMES.index(POPULARITY))
     otherwise = np.where(ranker_speaks[:, None], NAMES.index(RANKER), unknown).astype(np.int8)
     best = np.array([NAMES.index(group) for group in groups], dtype=np.int8)[by_source.argmax(axis=2)]
@@ -106,8 +109,11 @@ def explain(lifts: Floats, items: Ints, fusion: Fusion, profiles: Profiles, besi
             because[users[few], places[few]] = name_them(
                 users[few], items[users[few], places[few]], weights, profiles, beside
             )
-    nameless = (because < 0) & np.isin(sources, [NAMES.index(name) for name in named])
-    return Explained(sources=np.where(nameless, otherwise, sources), because=because)
+    nameless = (because == NOTHING) & np.isin(sources, [NAMES.index(name) for name in named])
+    sources = np.where(nameless, otherwise, sources)
+    told_only = profiles.read & (np.diff(profiles.whole.indptr) == 0)
+    because[told_only[:, None] & (sources == NAMES.index(RANKER)) & (items >= 0)] = TOLD
+    return Explained(sources=sources, because=because)
 
 
 def _as_text(by_source: Floats, groups: Sequence[str], borrowed: npt.NDArray[np.bool_]) -> Floats:
@@ -135,6 +141,8 @@ def reasons(explained: Explained, titles: pa.Array, users: Ints, places: Ints) -
     title = titles.take(pa.array(np.maximum(named, 0)))
     head, tail = (pc.list_element(pc.split_pattern(words, "{}", max_splits=1), 0), named >= 0)
     reason = pc.if_else(pa.array(tail), pc.binary_join_element_wise(head, title, ""), words)
+    for code, instead in ((SEARCH, SEARCH_WORDS), (TOLD, TOLD_WORDS)):
+        reason = pc.if_else(pa.array(named == code), instead, reason)
     return pa.array(NAMES).take(sources), reason
 
 
@@ -172,12 +180,23 @@ def _shares(parts: Floats) -> Floats:
 
 
 def _by_text(users: Ints, items: Ints, weights: Floats, profiles: Profiles, beside: Beside) -> Ints:  # noqa: ARG001
-    """[N] item of each user's history whose text is nearest, where any is near at all."""
+    """[N] item of each user's history whose text is nearest, where any is near at all; or the search, if it adds more.
+
+    The signal is the cosine with a sum, so that the parts of the history and of the searches can be told apart.
+    """
     history, _, whole = _history_of(users, profiles)
     vectors = beside.text_vectors
     similarity = np.einsum("nlt,nt->nl", vectors[np.maximum(history, 0)], vectors[items])
     another = (whole > 0) & (history != items[:, None])  # that it is similar to itself is no news
-    return _best_of(history, np.where(another, similarity, 0.0))
+    because = _best_of(history, np.where(another, similarity, 0.0))
+    searched = profiles.searched[users]
+    if not searched.any():
+        return because
+    by_search = np.einsum("nt,nt->n", profiles.searches[users[searched]], vectors[items[searched]])
+    own = text_of_history(profiles.rows(users[searched]), vectors)
+    by_history = np.einsum("nt,nt->n", own, vectors[items[searched]])
+    because[searched] = np.where((by_search > 0) & (by_search >= by_history), SEARCH, because[searched])
+    return because
 
 
 def _history_of(users: Ints, profiles: Profiles) -> tuple[Ints, Floats, Floats]:

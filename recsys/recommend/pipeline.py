@@ -6,7 +6,7 @@ items, K list length, S signals.
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from recsys.config import RecommendConfig
-from recsys.model.features import HistoryBatch, encode_histories, index_items
-from recsys.model.ranker import Ranker
+from recsys.model.features import HistoryBatch, TextKind, UserTexts, encode_histories, index_items
+from recsys.model.ranker import HistoryTexts, Ranker
 from recsys.recommend.explain import EXPLORATION, NAMES, contributions, explain, reasons
 from recsys.recommend.fusion import Fusion
 from recsys.recommend.profiles import Profiles
@@ -61,6 +61,8 @@ class Snapshot:
     reranker: Reranker
     now: float
     """Microseconds since 1970 at which the lists are made; recency is measured from there."""
+    texts: UserTexts = field(default_factory=UserTexts.none)
+    """What users are and said; a text that is not here leaves no trace."""
 
     @classmethod
     def build(
@@ -96,6 +98,10 @@ class Snapshot:
             reranker=reranker,
             now=now,
         )
+
+    def with_texts(self, texts: UserTexts) -> "Snapshot":
+        """The same for histories with these texts, whose vectors are of the items' encoder."""
+        return replace(self, texts=texts)
 
     def at_moments(self, popularity: npt.NDArray[np.float32]) -> "Snapshot":
         """The same with the popularity [G, H, I] of several moments."""
@@ -177,8 +183,9 @@ def scored_blocks(
     """
     if not len(histories):
         return []
-    batch = encode_histories(histories, snapshot.item_ids, snapshot.event_kinds, snapshot.max_length)
-    profiles = Profiles.build(histories, snapshot.item_ids, now)
+    texts = snapshot.texts.texts if snapshot.ranker.spec.user_texts else None
+    batch = encode_histories(histories, snapshot.item_ids, snapshot.event_kinds, snapshot.max_length, texts)
+    profiles = Profiles.build(histories, snapshot.item_ids, now, snapshot.texts, batch.lengths > 0)
     order = np.argsort(batch.lengths, kind="stable")
     seen = _Seen(histories, snapshot.item_ids, order) if config.exclude_seen else None
     together = CPU_USERS if snapshot.item_vectors.device.type == "cpu" else GPU_USERS
@@ -190,7 +197,7 @@ def scored_blocks(
         if seen is not None:
             excluded[seen.within(start, len(users))] = True
         with torch.inference_mode():
-            scored = _score(snapshot, _rows(batch, users), profiles.rows(users), excluded, config, moment[users])
+            scored = _score(snapshot, batch.rows(users), profiles.rows(users), excluded, config, moment[users])
         return users, scored
 
     return list(_in_threads(block, range(0, len(histories), size), config))
@@ -235,7 +242,7 @@ def _score(
     items, gaps, events = (
         torch.from_numpy(grid[:, :longest]).to(device) for grid in (batch.items, batch.gaps, batch.events)
     )
-    tokens = ranker.history_tokens(vectors, items, gaps, events)
+    tokens = ranker.history_tokens(vectors, items, gaps, events, _texts_of(snapshot, batch, longest))
     history = ranker.read(tokens, torch.from_numpy(batch.lengths).to(device))
     users = history.users.float()
     retrieved = retrieve(
@@ -249,7 +256,7 @@ def _score(
     )
     follow = Follow.of(profiles, snapshot.beside.transitions, snapshot.beside.linear)
     repeats = None if config.exclude_seen else profiles.repeats.toarray()
-    candidates = union_of_candidates(found, follow, repeats, snapshot.beside, moment, excluded)
+    candidates = union_of_candidates(found, profiles, follow, repeats, snapshot.beside, moment, excluded)
     chosen = torch.from_numpy(candidates).to(device)
     logits = inner_products(users, vectors, chosen.clamp(min=0))
     isolated = None
@@ -259,6 +266,20 @@ def _score(
     retrieval = _of_candidates(logits, chosen)
     signals = measure_signals(candidates, retrieval, isolated, profiles, follow, repeats, snapshot.beside, moment)
     return Scored(items=candidates, signals=signals, profiles=profiles)
+
+
+def _texts_of(snapshot: Snapshot, batch: HistoryBatch, longest: int) -> HistoryTexts | None:
+    """The texts of a few users; None where none of them has any."""
+    kinds = batch.text_kinds[:, :longest]
+    if not (kinds > TextKind.NONE).any():
+        return None
+    device = snapshot.item_vectors.device
+    used, rows = np.unique(batch.texts[:, :longest], return_inverse=True)
+    return HistoryTexts(
+        rows=torch.from_numpy(rows.reshape(kinds.shape)).to(device),
+        kinds=torch.from_numpy(kinds).to(device),
+        vectors=torch.from_numpy(snapshot.texts.vectors[used]).to(device),
+    )
 
 
 def _of_candidates(values: Tensor, candidates: Tensor) -> npt.NDArray[np.float32]:
@@ -354,10 +375,4 @@ def as_recommendations(
             pa.repeat("default", len(users)),
         ],
         schema=RECOMMENDATIONS,
-    )
-
-
-def _rows(batch: HistoryBatch, users: npt.NDArray[np.int64]) -> HistoryBatch:
-    return HistoryBatch(
-        items=batch.items[users], gaps=batch.gaps[users], events=batch.events[users], lengths=batch.lengths[users]
     )

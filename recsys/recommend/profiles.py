@@ -1,6 +1,6 @@
 """Histories as sparse rows over the catalog: what a user took lately, took overall, and takes again.
 
-It knows Arrow tables and catalog indices, no models. Shapes: B users, I items, N events.
+It knows Arrow tables and catalog indices, no models. Shapes: B users, I items, N events, Q texts, T text dimensions.
 """
 
 from dataclasses import dataclass
@@ -12,12 +12,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import scipy.sparse as sp
 
-from recsys.model.features import index_items
+from recsys.model.features import TextKind, UserTexts, event_texts, index_items
+from recsys.recommend.retrieve import unit_rows
 
 #: An event that lies this many days before the user's last one counts half for the whole profile.
 WHOLE_HALF_LIFE_DAYS = 90.0
 #: A purchase that lies so far back counts half for buying again.
 REPEAT_HALF_LIFE_DAYS = 120.0
+#: A search that lies so far back counts half beside the history.
+SEARCH_HALF_LIFE_DAYS = 7.0
+#: What the oldest search still counts beside the history.
+_FAINTEST_SEARCH = 1e-3
 #: Newest events of a user that the profiles read; older ones would hardly weigh, and cost as much.
 PROFILE_EVENTS = 100
 
@@ -37,44 +42,98 @@ class Profiles:
     """[B, I] weights that halve each `WHOLE_HALF_LIFE_DAYS` before the user's last event, rows sum to 1."""
     repeats: sp.csr_array
     """[B, I] number of moments at which the user took the item, each halving with its age."""
+    read: npt.NDArray[np.bool_]
+    """[B] of whom the ranker reads anything: what the catalog knows of the history, or what the user is or said."""
+    searches: npt.NDArray[np.float32]
+    """[B, T] direction of the texts that the user searched for, as long as the newest is fresh: 1, halving each
+    `SEARCH_HALF_LIFE_DAYS`; 0 without any. T is 0 where no search is known."""
 
     @classmethod
-    def build(cls, histories: pa.Table, item_ids: pa.Array, now: Floats) -> "Profiles":
+    def build(
+        cls,
+        histories: pa.Table,
+        item_ids: pa.Array,
+        now: Floats,
+        texts: UserTexts | None = None,
+        read: npt.NDArray[np.bool_] | None = None,
+    ) -> "Profiles":
         """Profiles of B users.
 
         Args:
             histories: HISTORIES table; events whose item is not in ``item_ids`` leave no trace.
             item_ids: [I] sorted.
             now: [B] microseconds since 1970 from which ages are measured.
+            texts: Vectors of what users searched for; None: no search is known.
+            read: [B] of whom the ranker reads anything; None: of those with an event whose item is in ``item_ids``.
         """
+        texts = texts or UserTexts.none()
         lists = histories["item_ids"].combine_chunks()
         user, item = _numpy(pc.list_parent_indices(lists)), index_items(_flat(lists), item_ids)
         moment = _numpy(_flat(histories["timestamps"].combine_chunks()).cast(pa.int64()))
+        searches = _searches(histories, user, item, moment, now, texts)
         user, item, moment = (column[item >= 0] for column in (user, item, moment))
         shape = (len(histories), len(item_ids))
 
         ends = np.cumsum(np.bincount(user, minlength=len(histories)))
         from_end = ends[user] - 1 - np.arange(len(user))
         before_last = (moment[ends[user] - 1] - moment) / _MICROS_PER_DAY
-        read = from_end < PROFILE_EVENTS
+        recent = from_end < PROFILE_EVENTS
         newest, whole = (
-            _unit_rows(sp.csr_array((weight[read], (user[read], item[read])), shape=shape))
+            _shares(sp.csr_array((weight[recent], (user[recent], item[recent])), shape=shape))
             for weight in (1 / (1.0 + from_end), np.exp2(-before_last / WHOLE_HALF_LIFE_DAYS))
         )
         again = _first_of_moment(user, item, moment)
         age = np.maximum(now[user[again]] - moment[again], 0) / _MICROS_PER_DAY
+        with_items = np.isin(np.arange(len(histories)), user)
         counts = (np.exp2(-age / REPEAT_HALF_LIFE_DAYS), (user[again], item[again]))
-        return cls(newest=newest, whole=whole, repeats=sp.csr_array(counts, shape=shape).astype(np.float32))
+        return cls(
+            newest=newest,
+            whole=whole,
+            repeats=sp.csr_array(counts, shape=shape).astype(np.float32),
+            read=with_items if read is None else read,
+            searches=searches,
+        )
 
     @property
     def known(self) -> npt.NDArray[np.bool_]:
-        """[B] who has a history of which the catalog knows anything."""
-        known: npt.NDArray[np.bool_] = np.diff(self.newest.indptr) > 0
+        """[B] of whom anything is known that makes one item likelier than another."""
+        known: npt.NDArray[np.bool_] = self.read | self.searched
         return known
+
+    @property
+    def searched(self) -> npt.NDArray[np.bool_]:
+        """[B] who searched for anything."""
+        return np.asarray(self.searches.any(axis=1), dtype=np.bool_)
 
     def rows(self, users: npt.NDArray[np.int64]) -> "Profiles":
         """Some of the users, in this order."""
-        return Profiles(newest=self.newest[users], whole=self.whole[users], repeats=self.repeats[users])
+        return Profiles(
+            newest=self.newest[users],
+            whole=self.whole[users],
+            repeats=self.repeats[users],
+            read=self.read[users],
+            searches=self.searches[users],
+        )
+
+
+def _searches(
+    histories: pa.Table, user: Ints, item: Ints, moment: Ints, now: Floats, texts: UserTexts
+) -> npt.NDArray[np.float32]:
+    """[B, T] of `Profiles.searches`."""
+    said, kinds = event_texts(histories, item, texts.texts)
+    search = kinds == TextKind.SEARCH
+    if not search.any():
+        return np.zeros((len(histories), 0), dtype=np.float32)
+    user, said = user[search], said[search]
+    age = np.maximum(now[user] - moment[search], 0) / _MICROS_PER_DAY
+    newest = np.full(len(histories), np.inf)
+    np.minimum.at(newest, user, age)
+    weight = np.exp2(-(age - newest[user]) / SEARCH_HALF_LIFE_DAYS)
+    matrix = sp.csr_array((weight, (user, said)), shape=(len(histories), len(texts.texts)))
+    used = np.unique(said)
+    sums = matrix[:, used] @ unit_rows(texts.vectors[used])
+    freshness = np.maximum(np.exp2(-newest / SEARCH_HALF_LIFE_DAYS), _FAINTEST_SEARCH)
+    return np.asarray(unit_rows(sums) * freshness[:, None], dtype=np.float32)
 
 
 def _first_of_moment(user: Ints, item: Ints, moment: Ints) -> Ints:
@@ -85,7 +144,7 @@ def _first_of_moment(user: Ints, item: Ints, moment: Ints) -> Ints:
     return order[different]
 
 
-def _unit_rows(matrix: sp.csr_array) -> sp.csr_array:
+def _shares(matrix: sp.csr_array) -> sp.csr_array:
     matrix.sum_duplicates()
     sums = np.asarray(matrix.sum(axis=1)).ravel()
     matrix.data = matrix.data / np.repeat(np.maximum(sums, np.finfo(np.float64).tiny), np.diff(matrix.indptr))

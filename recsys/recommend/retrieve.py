@@ -156,3 +156,9 @@ def largest(logits: Tensor, num: int) -> Tensor:
         columns = columns.clone()
         columns[tied] = logits[tied].sort(dim=1, descending=True, stable=True).indices[:, :num]
     return columns.sort(dim=1).values
+
+
+def unit_rows(vectors: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+    """[N, T] vectors of length 1, or 0 where there is none."""
+    norms = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    return np.asarray(vectors / norms, dtype=np.float32)

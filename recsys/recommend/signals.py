@@ -15,7 +15,7 @@ from recsys.recommend.neighbours import Neighbours
 from recsys.recommend.order import NO_ITEM
 from recsys.recommend.popularity import HORIZONS
 from recsys.recommend.profiles import Profiles
-from recsys.recommend.retrieve import largest
+from recsys.recommend.retrieve import largest, unit_rows
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -100,17 +100,19 @@ class Follow:
 
 def union_of_candidates(
     retrieved: Ints,
+    profiles: Profiles,
     follow: Follow,
     repeats: Floats | None,
     beside: Beside,
     moment: Ints,
     excluded: npt.NDArray[np.bool_],
 ) -> Ints:
-    """Each user's candidates: the retriever's, what follows the history, what is popular, was had before, or is new.
+    """Each user's candidates: the retriever's, what follows the history, is popular, was had, searched for, or is new.
 
     Args:
-        retrieved: [B, C₀] catalog indices, −1 for none; what is popular adds up to C₀, transitions and what was had
-            before C₀ / 2, the linear model on each time scale and new items C₀ / 4.
+        retrieved: [B, C₀] catalog indices, −1 for none; what is popular adds up to C₀, transitions, what was had
+            before and what is near to a search C₀ / 2, the linear model on each time scale and new items C₀ / 4.
+        profiles: Of B users.
         follow: Of the same users.
         repeats: [B, I] as `Profiles.repeats`; None: what was had before is no candidate for that.
         beside: Of I items.
@@ -136,6 +138,8 @@ def union_of_candidates(
     if len(new):
         best = _best(follow.whole_lasting[:, new] + follow.linear_recent[:, new], few)
         found.append(np.where(best >= 0, new[best], NO_ITEM))
+    if profiles.searched.any():
+        found.append(_near_searches(profiles, beside, num))
     candidates = np.sort(np.concatenate(found, axis=1), axis=1)
     again = np.zeros(candidates.shape, dtype=bool)
     again[:, 1:] = candidates[:, 1:] == candidates[:, :-1]
@@ -159,8 +163,8 @@ def measure_signals(
     """[B, C, S] signals of each candidate; what is no candidate has any number.
 
     The transitions and the linear model are log(ε + Σ share of the history · weight), `text` is the cosine of the
-    text vector with the whole profile's mean, each popularity a log-count, `repeat` log(ε + decayed moments), `seen` 0
-    or 1. Where the history is empty, the ranker, which never learned from that, says nothing.
+    text vector with the whole profile's mean and what was searched for, each popularity a log-count, `repeat` log(ε +
+    decayed moments), `seen` 0 or 1. Where the ranker has nothing to read, which it never learned from, it says nothing.
 
     Args:
         candidates: [B, C] catalog indices, −1 for none.
@@ -174,12 +178,12 @@ def measure_signals(
     """
     items = np.maximum(candidates, 0)
     rows = np.arange(len(items))[:, None]
-    known = profiles.known[:, None]
+    read = profiles.read[:, None]
     nothing = np.zeros(items.shape, dtype=np.float32)
     had = nothing if repeats is None else repeats[rows, items]
     columns = [
-        np.where(known, retrieval, nothing),
-        nothing if isolated is None else np.where(known, isolated, nothing),
+        np.where(read, retrieval, nothing),
+        nothing if isolated is None else np.where(read, isolated, nothing),
         *(np.log(unseen + getattr(follow, name)[rows, items]) for name, unseen in _UNSEEN.items()),
         _text_similarity(profiles, beside.text_vectors, items),
         *np.moveaxis(beside.popularity[moment[:, None], :, items], -1, 0),
@@ -187,12 +191,6 @@ def measure_signals(
         (had > 0).astype(np.float32),
     ]
     return np.stack(columns, axis=-1).astype(np.float32)
-
-
-def unit_rows(vectors: Floats) -> Floats:
-    """[I, T] vectors of length 1, or 0 where there is none."""
-    norms = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
-    return np.asarray(vectors / norms, dtype=np.float32)
 
 
 def inner_products(users: Tensor, vectors: Tensor, items: Tensor) -> Tensor:
@@ -214,10 +212,29 @@ def inner_products(users: Tensor, vectors: Tensor, items: Tensor) -> Tensor:
 
 
 def _text_similarity(profiles: Profiles, text_vectors: Floats, items: Ints) -> Floats:
-    means = np.asarray(profiles.whole @ text_vectors, dtype=np.float32)
-    means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-9)
+    means = text_of_history(profiles, text_vectors)
+    searched = profiles.searched
+    if searched.any():
+        means[searched] = unit_rows(means[searched] + profiles.searches[searched])
     similarity = inner_products(*(torch.from_numpy(array) for array in (means, text_vectors, items)))
     return np.asarray(similarity.numpy())
+
+
+def text_of_history(profiles: Profiles, text_vectors: Floats) -> Floats:
+    """[B, T] mean direction of the texts of each whole profile, without what was searched for; 0 for an empty one."""
+    means = np.asarray(profiles.whole @ text_vectors, dtype=np.float32)
+    means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-9)
+    return means
+
+
+def _near_searches(profiles: Profiles, beside: Beside, num: int) -> Ints:
+    """[B, num] items that may be recommended whose texts are nearest to what was searched for; −1 for none."""
+    found = np.full((len(profiles.searches), num), NO_ITEM, dtype=np.int64)
+    searched = np.flatnonzero(profiles.searched)
+    similarity = profiles.searches[searched] @ beside.text_vectors.T
+    nearest = _best(np.where(beside.recommendable, similarity, np.float32(0)), num)
+    found[searched, : nearest.shape[1]] = nearest
+    return found
 
 
 def _best(scores: Floats, num: int) -> Ints:

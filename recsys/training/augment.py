@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from recsys.config import Augmentation
-from recsys.training.loop import WindowBatch
+from recsys.model.features import TextKind
+from recsys.model.ranker import HistoryTexts
+from recsys.training.loop import WindowBatch, num_targets
 
 
 def augment(
@@ -41,8 +43,9 @@ def augment(
     }
     augmented = batch
     for number, kind in enumerate(kinds):
-        chosen = (changed & (way == number)).to(batch.items.device)
-        augmented = _where(chosen, ways[kind](), augmented)
+        other = ways[kind]()
+        learned = (other.targets >= 0).any(dim=1)  # a cut may leave searches alone
+        augmented = _where((changed & (way == number)).to(learned.device) & learned, other, augmented)
     return augmented
 
 
@@ -61,6 +64,7 @@ def crop(batch: WindowBatch, num_items: int, share: float, generator: torch.Gene
         events=batch.events.gather(1, index).masked_fill(beyond, 0),
         targets=batch.targets.gather(1, index).masked_fill(beyond, -1),
         weights=batch.weights.gather(1, index).masked_fill(beyond, 0.0),
+        texts=_moved(batch.texts, index, beyond),
     )
 
 
@@ -88,13 +92,22 @@ def reorder(batch: WindowBatch, share: float, generator: torch.Generator) -> Win
         events=batch.events.gather(1, order),
         targets=batch.targets.gather(1, order_of_targets),
         weights=batch.weights.gather(1, order_of_targets),
+        texts=_moved(batch.texts, order, torch.zeros_like(inside)),
     )
 
 
 def _counts_and_places(batch: WindowBatch) -> tuple[Tensor, Tensor]:
-    """[B, 1] targets of each window, which come first, and [B, L] the places 0 … L − 1."""
+    """[B, 1] `num_targets` of each window, and [B, L] the places 0 … L − 1."""
     places = torch.arange(batch.items.shape[1], device=batch.items.device).expand_as(batch.items)
-    return (batch.targets >= 0).sum(dim=1, keepdim=True), places
+    return num_targets(batch.targets), places
+
+
+def _moved(texts: HistoryTexts | None, index: Tensor, beyond: Tensor) -> HistoryTexts | None:
+    """The texts of the tokens [B, L] that now stand there, none ``beyond`` the end."""
+    if texts is None:
+        return None
+    kinds = texts.kinds.gather(1, index).masked_fill(beyond, TextKind.NONE)
+    return HistoryTexts(rows=texts.rows.gather(1, index), kinds=kinds, vectors=texts.vectors)
 
 
 def _rand(shape: torch.Size, generator: torch.Generator, device: torch.device) -> Tensor:
@@ -104,4 +117,9 @@ def _rand(shape: torch.Size, generator: torch.Generator, device: torch.device) -
 def _where(chosen: Tensor, changed: WindowBatch, batch: WindowBatch) -> WindowBatch:
     names = ("items", "gaps", "events", "targets", "weights")
     columns = {name: torch.where(chosen[:, None], getattr(changed, name), getattr(batch, name)) for name in names}
-    return WindowBatch(**columns)
+    texts = batch.texts
+    if texts is not None and changed.texts is not None:
+        rows = torch.where(chosen[:, None], changed.texts.rows, texts.rows)
+        kinds = torch.where(chosen[:, None], changed.texts.kinds, texts.kinds)
+        texts = HistoryTexts(rows=rows, kinds=kinds, vectors=texts.vectors)
+    return WindowBatch(**columns, texts=texts)

@@ -1,10 +1,14 @@
 """Training windows out of sorted interactions; it knows no model and no loader.
 
 Shapes: W windows, L history length. A window holds up to L + 1 consecutive events of one user: the first L are read,
-the last L are predicted. Every event but a user's first is predicted exactly once.
+the last L are predicted. Every event but a user's first is predicted exactly once. Where histories hold texts, searches
+are read and not predicted, and what the user is stands before the events of each window: there a user's first event is
+predicted too.
 """
 
+import dataclasses
 import datetime as dt
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,26 +17,46 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.config import TrainConfig
-from recsys.model.features import gap_buckets, index_events, index_items, seconds_between
-from recsys.schema import TIMESTAMP
+from recsys.model.features import (
+    TextKind,
+    gap_buckets,
+    index_events,
+    index_items,
+    seconds_between,
+    text_columns,
+)
+from recsys.schema import PROFILES, TIMESTAMP
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float32]
 
 
-def windows_schema(length: int) -> pa.Schema:
-    """Columns of a table of windows; padded with −1 (items) and 0 (gaps, events, weights).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowTexts:
+    """The texts that windows may hold."""
 
-    ``weights`` are of the targets: the first is that of the second item.
+    texts: pa.Array
+    """[Q] distinct; windows hold their rows."""
+    profiles: pa.Table = dataclasses.field(default_factory=PROFILES.empty_table)
+    """PROFILES of the users."""
+
+
+def windows_schema(length: int, with_texts: bool = False) -> pa.Schema:
+    """Columns of a table of windows; padded with −1 (items) and 0 (the others).
+
+    ``weights`` are of the targets: the first is that of the second item. With texts a window is one place longer, for
+    what the user is, an item of −1 before the end is a text alone, and there are the row and the `TextKind` of texts.
     """
-    return pa.schema(
-        [
-            pa.field("items", pa.list_(pa.int32(), length + 1), nullable=False),
-            pa.field("gaps", pa.list_(pa.int32(), length), nullable=False),
-            pa.field("events", pa.list_(pa.int32(), length), nullable=False),
-            pa.field("weights", pa.list_(pa.float32(), length), nullable=False),
-        ]
-    )
+    width = length + with_texts
+    fields = [
+        pa.field("items", pa.list_(pa.int32(), width + 1), nullable=False),
+        pa.field("gaps", pa.list_(pa.int32(), width), nullable=False),
+        pa.field("events", pa.list_(pa.int32(), width), nullable=False),
+        pa.field("weights", pa.list_(pa.float32(), width), nullable=False),
+    ]
+    if with_texts:
+        fields += [pa.field(name, pa.list_(pa.int32(), width), nullable=False) for name in ("texts", "text_kinds")]
+    return pa.schema(fields)
 
 
 def target_weights(interactions: pa.Table, train: TrainConfig, until: dt.datetime) -> FloatArray:
@@ -75,51 +99,72 @@ def build_windows(
     length: int,
     max_events: int,
     weights: FloatArray | None = None,
+    texts: WindowTexts | None = None,
 ) -> pa.Table:
     """Cut each user's newest ``max_events`` events into windows, the newest window full and the oldest short.
 
     Args:
-        interactions: INTERACTIONS sorted by user and time.
+        interactions: INTERACTIONS sorted by user and time; with texts, INTERACTIONS_WITH_TEXT with searches among them.
         item_ids: Sorted ids of the catalog; every item must be there.
         event_kinds: Kinds of events in the order of their indices.
         length: L.
         max_events: Newest events of a user that are used.
-        weights: [N] of `target_weights`; None: 1 for every event.
+        weights: [N] of `target_weights`; None: 1 for every event. A search counts nothing.
+        texts: What is read beside items; None: there are no texts.
 
     Returns:
         Table of `windows_schema`, by user, newest window first.
     """
-    schema = windows_schema(length)
+    schema = windows_schema(length, texts is not None)
     user, position, count = _positions(interactions["user_id"])
     items = index_items(interactions["item_id"], item_ids)
-    assert (items >= 0).all(), "an item outside the catalog passed the ingest"
+    said, text_kinds = _texts(interactions, items, texts)
+    assert ((items >= 0) | (text_kinds == TextKind.SEARCH)).all(), "an item outside the catalog passed the ingest"
     kinds = index_events(interactions["event"], event_kinds)
     gaps = gap_buckets(seconds_between(interactions["timestamp"]), position == 0)
+    profiles = _profiles(interactions, texts)
 
     from_end = count - 1 - position
-    target = np.flatnonzero((position > 0) & (from_end < max_events - 1))
+    told = (position == 0) & (profiles >= 0)  # the first event follows what the user is
+    from_end = count - 1 - position
+    target = np.flatnonzero(((position > 0) | told) & (from_end < max_events - 1))
     if not len(target):
         return schema.empty_table()
     window_of_user = from_end[target] // length
-    targets_of_user = np.minimum(count[target], max_events) - 1
+    targets_of_user = np.minimum(count - (profiles < 0), max_events - 1)[target]
     window_size = np.minimum(targets_of_user - window_of_user * length, length)
     slot = window_size - 1 - from_end[target] % length
     key = user[target] * (int(window_of_user.max()) + 1) + window_of_user
     unique, row = np.unique(key, return_inverse=True)
 
-    def grid(width: int, padding: int) -> IntArray:
-        return np.full((len(unique), width), padding, dtype=np.int64)
+    follows = told[target]
+    begins = np.bincount(row[follows], minlength=len(unique)) > 0
+    place = slot + ((profiles[target] >= 0) & ~begins[row])  # of the event before the target
+    inner, before = ~follows, target[~follows] - 1
+    width = length + (texts is not None)
 
-    item_grid, gap_grid, event_grid = grid(length + 1, -1), grid(length, 0), grid(length, 0)
-    weight_grid = np.zeros((len(unique), length), dtype=np.float32)
-    item_grid[row, slot] = items[target - 1]
-    item_grid[row, slot + 1] = items[target]
-    gap_grid[row, slot] = np.where(slot == 0, 0, gaps[target - 1])
-    event_grid[row, slot] = kinds[target - 1]
-    weight_grid[row, slot] = 1.0 if weights is None else weights[target]
-    columns = [_fixed_lists(values.astype(np.int32)) for values in (item_grid, gap_grid, event_grid)]
-    columns.append(_fixed_lists(weight_grid))
-    return pa.Table.from_arrays(columns, schema=schema)
+    def grid(columns: int, padding: int) -> IntArray:
+        return np.full((len(unique), columns), padding, dtype=np.int64)
+
+    def scatter(values: IntArray) -> IntArray:
+        cells = grid(width, 0)
+        cells[row[inner], place[inner]] = values
+        return cells
+
+    item_grid = grid(width + 1, -1)
+    item_grid[row[inner], place[inner]] = items[before]
+    item_grid[row, place + 1] = items[target]
+    weight_grid = np.zeros((len(unique), width), dtype=np.float32)
+    weight_grid[row, place] = np.where(items[target] < 0, 0.0, 1.0 if weights is None else weights[target])
+    columns = [item_grid, scatter(np.where(slot[inner] == 0, 0, gaps[before])), scatter(kinds[before])]
+    lists = [_fixed_lists(values.astype(np.int32)) for values in columns] + [_fixed_lists(weight_grid)]
+    if texts is not None:
+        text_grid, kind_grid = scatter(said[before]), scatter(text_kinds[before])
+        known = profiles[target] >= 0
+        text_grid[row[known], 0] = profiles[target][known]
+        kind_grid[row[known], 0] = TextKind.PROFILE
+        lists += [_fixed_lists(values.astype(np.int32)) for values in (text_grid, kind_grid)]
+    return pa.Table.from_arrays(lists, schema=schema)
 
 
 def with_first_target(learned: pa.Table, kept: pa.Table) -> pa.Table:
@@ -133,6 +178,24 @@ def with_first_target(learned: pa.Table, kept: pa.Table) -> pa.Table:
     first = kept.take(np.flatnonzero(np.diff(codes, prepend=-1)))
     known = learned.filter(pc.is_in(learned["user_id"], value_set=first["user_id"].combine_chunks()))
     return pa.concat_tables([known, first]).sort_by([("user_id", "ascending"), ("timestamp", "ascending")])
+
+
+def _texts(interactions: pa.Table, items: IntArray, texts: WindowTexts | None) -> tuple[IntArray, IntArray]:
+    """Row and `TextKind` of what was said at each event [N], 0 where nothing was."""
+    if texts is None or "text" not in interactions.column_names:
+        return np.zeros_like(items), np.zeros_like(items)
+    without_item = np.asarray(pc.equal(interactions["item_id"], ""))
+    return text_columns(index_items(interactions["text"], texts.texts), items, without_item)
+
+
+def _profiles(interactions: pa.Table, texts: WindowTexts | None) -> IntArray:
+    """[N] row of what each event's user is, −1 where that is not known."""
+    if texts is None or not len(texts.profiles):
+        return np.full(len(interactions), -1, dtype=np.int64)
+    rows = index_items(texts.profiles["profile"], texts.texts)
+    place = index_items(interactions["user_id"], texts.profiles["user_id"].combine_chunks())
+    assert (rows[place[place >= 0]] >= 0).all(), "the text of a user was not encoded"
+    return np.where(place >= 0, rows[place], -1)
 
 
 def _positions(user_ids: pa.ChunkedArray) -> tuple[IntArray, IntArray, IntArray]:

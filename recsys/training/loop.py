@@ -14,6 +14,8 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from recsys.model.ranker import HistoryTexts
+
 logger = logging.getLogger(__name__)
 
 PROGRESS_S = 20.0
@@ -24,7 +26,7 @@ class Engine(Protocol):
 
     device: torch.device
 
-    def __call__(self, *tensors: Tensor, **named: Tensor | bool) -> Any:
+    def __call__(self, *tensors: Tensor, **named: Tensor | HistoryTexts | bool | None) -> Any:
         """Forward pass of the ranker."""
 
     def backward(self, loss: Tensor) -> Any:
@@ -54,21 +56,45 @@ class WindowBatch:
     """[B, L] padded with −1."""
     weights: Tensor
     """[B, L] float32, what each target counts for; padded with 0."""
+    texts: HistoryTexts | None = None
+    """None where histories hold no texts."""
 
     @classmethod
-    def of(cls, windows: pa.Table, num_items: int, device: torch.device) -> "WindowBatch":
-        """From a table of `windows_schema`."""
-        grids = {name: _grid(windows[name]).to(device) for name in ("items", "gaps", "events", "weights")}
+    def of(
+        cls, windows: pa.Table, num_items: int, device: torch.device, text_vectors: Tensor | None = None
+    ) -> "WindowBatch":
+        """From a table of `windows_schema`; ``text_vectors`` [Q, T], on the device, are there where it holds texts."""
+        grids = {name: _grid(windows[name]).to(device) for name in windows.column_names}
         items, targets = grids["items"][:, :-1], grids["items"][:, 1:].contiguous()
         # an event without a successor in its window is no input either: nothing would be learned from it
-        history = torch.where(targets >= 0, items, num_items)
-        return cls(items=history, gaps=grids["gaps"], events=grids["events"], targets=targets, weights=grids["weights"])
+        places = torch.arange(targets.shape[1], device=device)
+        read = places < num_targets(targets)
+        history = torch.where(read & (items >= 0), items, num_items)
+        texts = None
+        if text_vectors is not None:
+            kinds = torch.where(read, grids["text_kinds"], 0)
+            texts = HistoryTexts(rows=grids["texts"], kinds=kinds, vectors=text_vectors)
+        return cls(
+            items=history,
+            gaps=grids["gaps"],
+            events=grids["events"],
+            targets=targets,
+            weights=grids["weights"],
+            texts=texts,
+        )
 
     def rows(self, start: int, stop: int) -> "WindowBatch":
         """Some of the windows."""
         grids = (self.items, self.gaps, self.events, self.targets, self.weights)
         items, gaps, events, targets, weights = (grid[start:stop] for grid in grids)
-        return WindowBatch(items=items, gaps=gaps, events=events, targets=targets, weights=weights)
+        texts = None if self.texts is None else self.texts.of(slice(start, stop))
+        return WindowBatch(items=items, gaps=gaps, events=events, targets=targets, weights=weights, texts=texts)
+
+
+def num_targets(targets: Tensor) -> Tensor:
+    """[B, 1] places of each window [B, L] up to its last target; a token before a search has none."""
+    places = torch.arange(1, targets.shape[1] + 1, device=targets.device)
+    return (places * (targets >= 0)).amax(dim=1, keepdim=True)
 
 
 def train_epoch(
@@ -96,7 +122,9 @@ def train_epoch(
     start = reported = time.monotonic()
     total, count = torch.zeros((), device=engine.device), 0
     for batch in batches:
-        named: dict[str, Tensor] = {"targets": batch.targets, "weights": batch.weights}
+        named: dict[str, Tensor | HistoryTexts] = {"targets": batch.targets, "weights": batch.weights}
+        if batch.texts is not None:
+            named["texts"] = batch.texts
         if listwise:
             named["positions"] = draw_positions(batch.targets, batch.weights)
         loss = engine(batch.items, batch.gaps, batch.events, **named)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-from recsys.training.loop import Engine, WindowBatch
+from recsys.training.loop import Engine, WindowBatch, num_targets
 
 #: Users whose scores of all items are held at once.
 USER_BLOCK = 64
@@ -58,7 +58,7 @@ def validate_isolated(
         best = open_logits.topk(min(num_candidates, num_items), dim=1)
         candidates = best.indices.masked_fill(best.values == -torch.inf, num_items).sort(dim=1).values
         with torch.no_grad():
-            scores = engine(batch.items, batch.gaps, batch.events, candidates)
+            scores = engine(batch.items, batch.gaps, batch.events, candidates, texts=batch.texts)
         columns = (candidates == wanted[:, None]).int().argmax(dim=1)
         there = (candidates == wanted[:, None]).any(dim=1)
         isolated.append(torch.where(there, _ranks(scores, columns), num_items + 1).cpu())
@@ -75,10 +75,10 @@ def _last_targets(
     engine.eval()
     for batch in batches:
         with torch.no_grad():
-            users, item_vectors = engine(batch.items, batch.gaps, batch.events)
+            users, item_vectors = engine(batch.items, batch.gaps, batch.events, texts=batch.texts)
         for start in range(0, len(users), USER_BLOCK):
             block = batch.rows(start, start + USER_BLOCK)
-            last = (block.targets >= 0).sum(dim=1, keepdim=True) - 1
+            last = num_targets(block.targets) - 1
             wanted = block.targets.gather(1, last).squeeze(1)
             history = block.items if exclude_history else torch.full_like(block.items, num_items)
             yield block, users[start : start + USER_BLOCK].float() @ item_vectors.float().T, wanted, history

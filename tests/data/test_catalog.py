@@ -1,5 +1,4 @@
 import json
-import random
 import unicodedata
 from typing import Any
 
@@ -9,15 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.config import ItemsInput
-from recsys.data.catalog import (
-    ItemVersions,
-    build_catalog,
-    merge_versions,
-    read_versions,
-    template_columns,
-    versions_schema,
-)
-from recsys.errors import ConfigError, InputError
+from recsys.data.catalog import build_catalog, described_items
+from recsys.data.versions import Versions, merge_versions, read_versions, versions_schema
+from recsys.errors import InputError
 from recsys.schema import CATALOG, QUARANTINE
 
 
@@ -26,9 +19,9 @@ def spec(text: str = "{name}. {group}", **options: Any) -> ItemsInput:
     return ItemsInput(path="unused", text=text, columns=columns, **options)
 
 
-def versions(rows: list[dict[str, Any]], items: ItemsInput, order: int = 0) -> ItemVersions:
-    found = read_versions(pa.Table.from_pylist(rows), "f.csv", items, 10, order)
-    assert found.versions.schema == versions_schema(items)
+def versions(rows: list[dict[str, Any]], items: ItemsInput, order: int = 0) -> Versions:
+    found = read_versions(pa.Table.from_pylist(rows), "f.csv", described_items(items), 10, order)
+    assert found.versions.schema == versions_schema(described_items(items))
     assert found.quarantined.schema == QUARANTINE
     assert found.num_read == len(rows) == found.versions.num_rows + found.quarantined.num_rows + found.num_filtered
     return found
@@ -156,81 +149,18 @@ def test_no_items_make_an_empty_catalog() -> None:
     items = spec()
     table = pa.table({name: pa.array([], pa.string()) for name in ("sku", "name", "group")})
 
-    built = build_catalog(merge_versions([read_versions(table, "f", items, 10, 0).versions]), items)
+    built = build_catalog(merge_versions([read_versions(table, "f", described_items(items), 10, 0).versions]), items)
 
     assert built.schema == CATALOG
     assert built.num_rows == 0
-    assert read_versions(pa.table({}), "f", items, 10, 0).num_read == 0
-
-
-@pytest.mark.parametrize("text", ["{a.b}", "{a[0]}", "{a!r}", "{a:>5}", "{}", "{a", "a}", "no column", ""])
-def test_bad_templates(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"inputs\.items\.text"):
-        template_columns(text)
-
-
-def test_templates_name_columns_once_and_may_hold_braces() -> None:
-    assert template_columns("{b} {{x}} {a name} {b}") == ["b", "a name"]
-    (item,) = catalog([{"sku": "a", "name": "n"}], spec("{{{name}}} {{x}}"))
-    assert item["text"] == "{n} {x}"
+    assert read_versions(pa.table({}), "f", described_items(items), 10, 0).num_read == 0
 
 
 def test_missing_columns_are_named() -> None:
     with pytest.raises(
         InputError, match=r"inputs\.items\.text: column 'group' is not in f\.csv; its columns are sku, name"
     ):
-        read_versions(pa.table({"sku": ["a"], "name": ["x"]}), "f.csv", spec(), 10, 0)
-
-
-_VALUES = st.one_of(st.none(), st.sampled_from(["", " ", "x", "y", "Z", "é", "true"]))
-_ROWS = st.lists(
-    st.fixed_dictionaries(
-        {
-            "sku": st.sampled_from(["a", "b", "c"]),
-            "name": _VALUES,
-            "group": _VALUES,
-            "when": st.sampled_from(["1", "2", "3"]),
-        }
-    ),
-    min_size=1,
-    max_size=12,
-)
-
-
-@given(_ROWS, st.randoms(use_true_random=False), st.integers(1, 4))
-def test_merging_merges_is_merging_all(rows: list[dict[str, Any]], chance: random.Random, num_parts: int) -> None:
-    """Any cut, any order, merged early or late: one answer."""
-    items = spec(columns={"timestamp": "when"})
-    schema = pa.schema([(name, pa.string()) for name in ("sku", "name", "group", "when")])
-    table = pa.Table.from_pylist(rows, schema)
-    whole = merge_versions([read_versions(table, "f", items, 10, 0).versions])
-
-    shuffled = chance.sample(rows, len(rows))
-    parts = [pa.Table.from_pylist(shuffled[part::num_parts], schema) for part in range(num_parts)]
-    merged = [merge_versions([read_versions(part, "f", items, 10, 0).versions]) for part in parts]
-    first = merge_versions(merged[:2])
-
-    assert merge_versions([*merged[2:], first]) == whole
-    assert whole["item_id"].to_pylist() == sorted({row["sku"] for row in rows})
-    for item in whole.to_pylist():
-        mine = [
-            (row["when"], row["name"]) for row in rows if row["sku"] == item["item_id"] and (row["name"] or "").strip()
-        ]
-        assert item["value:name"] == (max(mine)[1] if mine else None)
-
-
-@given(_ROWS, st.integers(0, 12))
-def test_positions_do_not_depend_on_the_cut(rows: list[dict[str, Any]], cut: int) -> None:
-    schema = pa.schema([(name, pa.string()) for name in ("sku", "name", "group")])
-    table = pa.Table.from_pylist(rows, schema)
-    cut = min(cut, len(rows))
-
-    def read(part: pa.Table, order: int) -> pa.Table:
-        return read_versions(part, "f", spec(), 10, order).versions
-
-    assert merge_versions([read(table.slice(cut), cut), read(table.slice(0, cut), 0)]) == merge_versions(
-        [read(table, 0)]
-    )
+        read_versions(pa.table({"sku": ["a"], "name": ["x"]}), "f.csv", described_items(spec()), 10, 0)
 
 
 @given(

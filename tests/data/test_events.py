@@ -12,7 +12,7 @@ from recsys.config import EventsInput
 from recsys.data.events import EventRules, NormalisedEvents, normalise_events
 from recsys.data.quarantine import Reason
 from recsys.errors import InputError
-from recsys.schema import INTERACTIONS, QUARANTINE
+from recsys.schema import INTERACTIONS, INTERACTIONS_WITH_TEXT, QUARANTINE
 
 COLUMNS = {"user_id": "who", "item_id": "what", "timestamp": "when", "event": "kind", "weight": "much"}
 SPEC = EventsInput(path="unused", columns=COLUMNS)  # type: ignore[arg-type]
@@ -202,3 +202,41 @@ def test_each_row_has_one_place_wherever_the_table_is_cut(rows: list[dict[str, A
     assert pa.concat_tables([part.accepted for part in parts]) == whole.accepted
     assert pa.concat_tables([part.quarantined for part in parts]) == whole.quarantined
     assert all(row["timestamp"] < RULES.end and row["weight"] >= 0 for row in whole.accepted.to_pylist())
+
+
+TALKING = EventsInput(path="x", columns=COLUMNS | {"text": "said"}, max_text_chars=9)  # type: ignore[arg-type]
+
+
+def test_a_text_without_an_item_is_a_search_and_with_one_a_review() -> None:
+    rows = [
+        GOOD | {"what": None, "said": " Oak\n\x00bench "},
+        GOOD | {"what": " ", "said": "a very long search"},
+        GOOD | {"said": "Cafe\u0301"},
+        GOOD | {"said": None},
+    ]
+    table = pa.Table.from_pylist(rows)
+
+    found = normalise_events(table, "f.csv", TALKING, RULES)
+
+    assert found.accepted.schema == INTERACTIONS_WITH_TEXT
+    assert not len(found.quarantined)
+    kept = [(row["item_id"], row["text"]) for row in found.accepted.to_pylist()]
+    assert kept == [("", "Oak bench"), ("", "a very lo"), ("i1", "Café"), ("i1", "")]
+    assert normalise(*rows).quarantined["reason"].to_pylist() == [Reason.MISSING_ITEM] * 2, "where no text is read"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"what": None, "said": None}, Reason.MISSING_ITEM),
+        ({"what": "", "said": " \t\x00"}, Reason.MISSING_ITEM),
+        ({"what": "strange", "said": "a review"}, Reason.ID_TOO_LONG),
+        ({"what": "i9", "said": "a review"}, Reason.UNKNOWN_ITEM),
+        ({"what": None, "said": "words", "who": None}, Reason.MISSING_USER),
+        ({"what": None, "said": "x" * 100_001}, Reason.MISSING_ITEM),
+        ({"said": "x" * 100_001}, Reason.TEXT_TOO_LONG),
+    ],
+)
+def test_a_text_mends_no_other_fault(change: dict[str, Any], reason: Reason) -> None:
+    found = normalise_events(pa.Table.from_pylist([GOOD | {"said": "x"} | change]), "f.csv", TALKING, RULES)
+    assert found.quarantined["reason"].to_pylist() == [reason]

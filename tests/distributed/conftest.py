@@ -76,7 +76,7 @@ def make_night(tmp_path: Path) -> Callable[..., Night]:
         shards = [f"shard-{number:05d}" for number in range(NUM_SHARDS)]
         parts = [events.filter(pa.array(shard_of(events["user_id"], NUM_SHARDS) == n)) for n in range(NUM_SHARDS)]
         for shard, part in zip(shards, parts, strict=True):
-            write_table(run.storage, f"{night.interactions_dir}/{shard}.parquet", part, INTERACTIONS)
+            write_table(run.storage, f"{night.interactions_dir}/{shard}.parquet", part, part.schema)
         train, week = night.split(events).train, 7 * DAY
         counts: dict[CountsOf, pa.Table] = {
             "all": count_items(train),

@@ -71,7 +71,7 @@ def test_a_night_reads_and_writes_s3(bucket, write_config, tmp_path):
     assert not list(tmp_path.glob("**/LATEST.json"))
     left = {name.split("/")[0] for name in storage.list(f"runs/{latest.run_id}", recursive=True)}
     assert "stages" in left
-    assert not left & {"train", "texts", "events", "item_versions"}
+    assert not left & {"train", "texts", "events", "versions"}
 
     before = bucket.list_objects_v2(Bucket=BUCKET)["Contents"]
     code, again = run_night(config)

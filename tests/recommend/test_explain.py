@@ -15,7 +15,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.recommend import explain as module
-from recsys.recommend.explain import EXPLORATION, NAMES, WORDS, Explained, contributions, explain, reasons
+from recsys.recommend.explain import (
+    EXPLORATION,
+    NAMES,
+    SEARCH,
+    TOLD,
+    WORDS,
+    Explained,
+    contributions,
+    explain,
+    reasons,
+)
 from recsys.recommend.fusion import Fusion
 from recsys.recommend.neighbours import Neighbours
 from recsys.recommend.profiles import Profiles
@@ -52,7 +62,35 @@ def beside(
 def profiles(*users: Mapping[int, float]) -> Profiles:
     """Users whose shares are the same in both profiles; {} for an empty history."""
     shares = matrix({(row, item): share for row, user in enumerate(users) for item, share in user.items()}, len(users))
-    return Profiles(newest=shares, whole=shares, repeats=shares)
+    read = np.diff(shares.indptr) > 0
+    no_search = np.zeros((len(users), 0), dtype=np.float32)
+    return Profiles(newest=shares, whole=shares, repeats=shares, read=read, searches=no_search)
+
+
+def test_a_search_is_named_where_it_adds_more_than_the_history() -> None:
+    directions = np.eye(NUM_ITEMS, dtype=np.float32)
+    user = profiles({0: 1.0})
+    texts = [[0.0] * NUM_ITEMS for _ in range(NUM_ITEMS)]
+    for item, near in ((0, (1.0, 0.0)), (1, (0.8, 0.6)), (2, (0.6, 0.8)), (3, (-1.0, 0.0)), (4, (0.0, -1.0))):
+        texts[item][:2] = near
+    searched = dataclasses.replace(user, searches=directions[[1]])
+    by_text = lifts_of(*[{"text": 1.0}] * 3)
+    facts = beside(texts=texts)
+    assert explained(by_text, [1, 2, 4], searched, facts) == [("text", 0), ("text", SEARCH), ("ranker", -1)]
+    stale = dataclasses.replace(user, searches=directions[[1]] * 0.1)
+    assert explained(by_text, [1, 2, 4], stale, facts) == [("text", 0), ("text", 0), ("ranker", -1)]
+
+
+def test_without_an_item_the_ranker_goes_by_what_was_told() -> None:
+    nobody = profiles({})
+    ranker = lifts_of({"retrieval": 1.0})
+    told = dataclasses.replace(nobody, read=np.array([True]))
+    assert explained(ranker, [1], told, beside()) == [("ranker", TOLD)]
+    found = Explained(sources=np.array([[0, 3]], dtype=np.int8), because=np.array([[TOLD, SEARCH]]))
+    titles = pa.array([f"T{item}" for item in range(NUM_ITEMS)])
+    source, reason = reasons(found, titles, np.array([0, 0]), np.array([0, 1]))
+    assert source.to_pylist() == ["ranker", "text"]
+    assert reason.to_pylist() == ["in line with what you told us", "close to your query"]
 
 
 def lifts_of(*signals: Mapping[str, float]) -> npt.NDArray[np.float32]:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from recsys.config import RankerConfig, RecommendConfig, RerankConfig
 from recsys.model.decoder import decoder_config
+from recsys.model.features import UserTexts
 from recsys.model.ranker import Ranker, RankerSpec
 from recsys.recommend import pipeline
 from recsys.recommend.fusion import Fusion
@@ -27,7 +28,7 @@ from recsys.recommend.popularity import HORIZONS
 from recsys.recommend.rerank import Reranker
 from recsys.recommend.signals import SIGNALS, Beside
 from recsys.recommend.transitions import count_transitions, strongest_transitions, total_transitions
-from recsys.schema import HISTORIES, RECOMMENDATIONS
+from recsys.schema import HISTORIES, PROFILE, RECOMMENDATIONS, TEXTS
 
 IDS = [f"i{number:02}" for number in range(12)]
 TITLES = [f"Title {number}" for number in range(12)]
@@ -439,3 +440,120 @@ def test_ranked_items_become_a_table(top_k: int, data: st.DataObject) -> None:
     shared = {"source": "s", "variant": "default"}
     assert table.schema.equals(RECOMMENDATIONS, check_metadata=True)
     assert table.to_pylist() == [row | shared | {"reason": f"because {number}"} for number, row in enumerate(expected)]
+
+
+# --- what users are and say
+
+SAID = UserTexts(
+    texts=pa.array(["cook", "pan", "pot"]),
+    vectors=np.concatenate([np.random.default_rng(5).normal(size=(1, 5)), RANKER.text_vectors[[2, 6]].numpy()]).astype(
+        np.float32
+    ),
+)
+#: An item with a review of it or none; a search; what the user is.
+talkers = st.tuples(
+    st.lists(st.tuples(st.sampled_from([*IDS[:6], "gone", ""]), st.sampled_from(["pan", "pot", "?", ""])), max_size=6),
+    st.sampled_from(["cook", ""]),
+)
+
+
+def talking(fusion: Fusion = EVERY_SIGNAL) -> Snapshot:
+    """The snapshot with a ranker that reads texts."""
+    spec = dataclasses.replace(RANKER.spec, user_texts=True)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        ranker = Ranker(spec, RANKER.text_vectors, RANKER.known).eval()
+    ranker.load_state_dict(RANKER.state_dict(), strict=False)
+    return dataclasses.replace(make_snapshot(fusion=fusion), ranker=ranker).with_texts(SAID)
+
+
+TALKING = talking()
+
+
+def told(rows: list[tuple[list[tuple[str, str]], str]]) -> pa.Table:
+    plain = as_histories([([item for item, _ in events], []) for events, _ in rows])
+    seen = [[item for item in items if item] for items in plain["seen_item_ids"].to_pylist()]
+    plain = plain.set_column(5, HISTORIES.field("seen_item_ids"), pa.array(seen, pa.list_(pa.string())))
+    texts = pa.array([[text for _, text in events] for events, _ in rows], TEXTS.type)
+    return plain.append_column(TEXTS, texts).append_column(
+        PROFILE, pa.array([profile for _, profile in rows], pa.string())
+    )
+
+
+@hypothesis_settings(max_examples=30)
+@given(st.lists(users, min_size=1, max_size=3), st.lists(talkers, max_size=3), st.booleans())
+def test_texts_change_nothing_for_users_without_them(rows: Rows, others: list[Any], exclude_seen: bool) -> None:
+    settings = config(12, 12, exclude_seen)
+    plain = as_histories(rows)
+    silent = plain.append_column(TEXTS, pa.array([[""] * len(items) for items, _ in rows], TEXTS.type))
+    silent = silent.append_column(PROFILE, pa.array([""] * len(rows), pa.string()))
+    speaking = told(others)
+    speaking = speaking.set_column(
+        0, HISTORIES.field("user_id"), pa.array([f"x{n}" for n in range(len(others))], pa.string())
+    )
+    before, after = recommended(plain, settings), recommended(pa.concat_tables([silent, speaking]), settings, TALKING)
+    for user, found in before.items():
+        scores, own = ({row["item_id"]: row["score"] for row in rows} for rows in (found, after[user]))
+        assert own == pytest.approx(scores, abs=1e-4)
+
+
+@given(st.lists(talkers, max_size=4), st.booleans())
+def test_whatever_is_said_it_is_a_list_with_true_reasons(rows: list[Any], exclude_seen: bool) -> None:
+    table = recommend_batch(TALKING, told(rows), config(5, 12, exclude_seen)).lists
+    is_contract_of_lists([([item for item, _ in events], []) for events, _ in rows], table, 5, exclude_seen)
+    by_user: Lists = defaultdict(list)
+    for row in table.to_pylist():
+        by_user[row["user_id"]].append(row)
+    for number, (events, profile) in enumerate(rows):
+        had = {item for item, _ in events if item in IDS}
+        searched = any(not item and text in ("pan", "pot") for item, text in events)
+        for row in by_user[f"u{number}"]:
+            match row["reason"]:
+                case "in line with your history":
+                    assert had
+                case "in line with what you told us":
+                    assert (row["source"], had) == ("ranker", set())
+                    assert searched or profile
+                case "close to your query":
+                    assert row["source"] == "text"
+                    assert searched
+                case "popular this week":
+                    assert row["source"] == "popularity"
+
+
+def test_a_query_alone_finds_what_it_names() -> None:
+    by_text = talking(Fusion(weights={"text": 1.0}))
+    (found,) = recommended(told([([("", "pot")], "")]), config(3, 12), by_text).values()
+    assert (found[0]["item_id"], found[0]["source"], found[0]["reason"]) == ("i06", "text", "close to your query")
+
+
+def test_a_query_alone_brings_its_nearest_items_among_the_candidates() -> None:
+    """Even where there are so few candidates that the retriever and popularity would not have found them."""
+    by_text = talking(Fusion(weights={"text": 1.0}))
+    rows = told([([("", "pan")], "")])
+    (found,) = recommended(rows, config(2, 2), by_text).values()
+    assert found[0]["item_id"] == "i02"
+
+
+def test_a_fresh_search_weighs_like_the_whole_history_and_an_old_one_hardly() -> None:
+    by_text = talking(Fusion(weights={"text": 1.0}))
+    rows = told([([("i00", ""), ("i01", ""), ("", "pot")], "")])
+    late = dataclasses.replace(by_text, now=(EPOCH + dt.timedelta(days=400)).timestamp() * 1e6)
+    without = recommended(told([([("i00", ""), ("i01", "")], "")]), config(12, 12, False), by_text)["u0"]
+    fresh, stale = (recommended(rows, config(12, 12, False), one)["u0"] for one in (by_text, late))
+
+    def score(found: list[dict[str, Any]]) -> float:
+        return {row["item_id"]: float(row["score"]) for row in found}["i06"]
+
+    assert score(fresh) > score(stale) + 0.05
+    assert score(stale) == pytest.approx(score(without), abs=0.01)
+
+
+def test_what_a_user_is_is_enough_for_a_ranker_that_reads_it() -> None:
+    rows = told([([], "cook"), ([], "")])
+    found = recommended(rows, config(5, 12), talking(ONLY_RANKER))
+    assert {row["reason"] for row in found["u0"]} == {"in line with what you told us"}
+    assert {row["source"] for row in found["u1"]} == {"popularity"}
+    assert names(found["u0"]) != names(found["u1"])
+    deaf = recommended(rows, config(5, 12), make_snapshot().with_texts(SAID))
+    assert names(deaf["u0"]) == names(deaf["u1"]), "a ranker that never learned of texts says nothing of them"

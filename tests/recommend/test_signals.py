@@ -65,7 +65,13 @@ class Case:
 
     def candidates(self, keep_seen: bool) -> npt.NDArray[np.int64]:
         return union_of_candidates(
-            self.retrieved, self.follow(), self.repeats(keep_seen), self.beside, self.moment, self.excluded
+            self.retrieved,
+            self.profiles,
+            self.follow(),
+            self.repeats(keep_seen),
+            self.beside,
+            self.moment,
+            self.excluded,
         )
 
     def signals(self, candidates: npt.NDArray[np.int64], keep_seen: bool, isolated: Any = None) -> Any:
@@ -98,10 +104,14 @@ def draw_case(seed: int, num_users: int, num_retrieved: int) -> Case:
         lasting, recent = np.triu(random.integers(0, 4, shape) / 4, 1) * (random.random(shape) < 0.4)
         return Neighbours(weights=sp.csr_array((lasting + 1j * recent).astype(np.complex64)))
 
+    newest = sparse((num_users, NUM_ITEMS), 0.4, unit=True)
+    searches = random.normal(size=(num_users, TEXT_DIM)) * (random.random((num_users, 1)) < 0.4)
     profiles = Profiles(
-        newest=sparse((num_users, NUM_ITEMS), 0.4, unit=True),
+        newest=newest,
         whole=sparse((num_users, NUM_ITEMS), 0.4, unit=True),
         repeats=sparse((num_users, NUM_ITEMS), 0.3),
+        read=np.diff(newest.indptr) > 0,
+        searches=searches.astype(np.float32) if random.random() < 0.7 else np.zeros((num_users, 0), np.float32),
     )
     texts = random.normal(size=(NUM_ITEMS, TEXT_DIM))
     beside = Beside(
@@ -146,6 +156,9 @@ def test_candidates_are_the_union_of_what_may_be_recommended(case: Case, keep_se
         expected |= best(follow.linear_lasting[user], max(num // 2, 1))
         expected |= best(follow.linear_recent[user], max(num // 2, 1))
         expected |= best(repeats[user], num) if repeats is not None else set()
+        if case.profiles.searched[user]:
+            near = (case.profiles.searches @ case.beside.text_vectors.T)[user]
+            expected |= best(np.where(case.beside.recommendable, near, 0), num)
         allowed = case.beside.recommendable & ~case.excluded[user]
         own = [int(item) for item in row if item >= 0]
         assert own == sorted(item for item in expected if allowed[item]), "ascending, none twice, none that is barred"
@@ -181,6 +194,8 @@ def naive_signal(case: Case, name: str, user: int, item: int, keep_seen: bool, i
             (profiles.whole[user, other] * case.beside.text_vectors[other] for other in range(NUM_ITEMS)),
             start=np.zeros(TEXT_DIM),
         )
+        if profiles.searched[user]:
+            mean = mean / max(float(np.linalg.norm(mean)), 1e-9) + profiles.searches[user]
         length = float(np.linalg.norm(mean))
         return float(mean @ case.beside.text_vectors[item]) / length if length else 0.0
     if name in HORIZONS:

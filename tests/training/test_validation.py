@@ -27,7 +27,10 @@ class Fixed:
     def __init__(self, logits: Tensor, isolated: Tensor | None = None):
         self.logits, self.isolated, self.training, self.modes = logits, isolated, True, list[bool]()
 
-    def __call__(self, items: Tensor, _gaps: Tensor, _events: Tensor, candidates: Tensor | None = None) -> Any:
+    def __call__(
+        self, items: Tensor, _gaps: Tensor, _events: Tensor, candidates: Tensor | None = None, texts: None = None
+    ) -> Any:
+        assert texts is None
         self.modes.append(self.training or torch.is_grad_enabled())
         last = (items < NUM_ITEMS).sum(dim=1) - 1
         rows = items.gather(1, last[:, None]).squeeze(1)

@@ -1,0 +1,158 @@
+"""Source rows as versions of what they are about, merged to the latest non-empty value of each column.
+
+It knows no files, and not whether items or users are described.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys.config import TableInput
+from recsys.data.cells import as_text, as_truth
+from recsys.data.columns import require_columns
+from recsys.data.events import Fault, filtered, first_faults, flags, id_faults, read_ids
+from recsys.data.quarantine import Reason
+from recsys.data.texts import LONGEST_TEXT, non_empty
+from recsys.data.timestamps import to_utc
+from recsys.schema import QUARANTINE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Described:
+    """What is read of a table whose rows describe things by their ids."""
+
+    key: str
+    """Of the config, such as `inputs.items`."""
+    source: TableInput
+    id_name: str
+    """Our name of the id."""
+    id_column: str
+    missing: Reason
+    """Of a row without an id."""
+    timestamp: str | None
+    """Column that says which version is the latest."""
+    values: Mapping[str, Sequence[str]]
+    """Columns whose values are kept, by the key of the config that asks for them."""
+    truth: str | None = None
+    """The one of them that holds truths."""
+
+    @property
+    def columns(self) -> list[str]:
+        """Columns whose values are kept, each once."""
+        return list(dict.fromkeys(column for columns in self.values.values() for column in columns))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Versions:
+    """What one source table says: num_read = versions + quarantined + num_filtered."""
+
+    versions: pa.Table
+    """See `versions_schema`."""
+    quarantined: pa.Table
+    """QUARANTINE, one row for each bad row, with its first fault."""
+    num_read: int
+    num_filtered: int
+    """Rows that `where` left out."""
+
+
+def versions_schema(what: Described) -> pa.Schema:
+    """The id, and for each column that is kept its `value:` (string) and the `order:` (int64) of it.
+
+    Every column keeps its own order, since the latest value of one may be older than that of another: that makes a
+    merge of merges the merge of all.
+    """
+    fields = [pa.field(what.id_name, pa.string(), nullable=False)]
+    for column in what.columns:
+        fields += [pa.field(f"value:{column}", pa.string()), pa.field(f"order:{column}", pa.int64())]
+    return pa.schema(fields)
+
+
+def read_versions(table: pa.Table, source: str, what: Described, max_id_chars: int, order: int) -> Versions:
+    """Filter, map and check the rows of one source table.
+
+    Where `columns.timestamp` is null, row i of the table (before `where`) has the order key `order` + i: give later
+    tables higher keys, and the result depends neither on tasks nor on chunks.
+
+    Raises:
+        InputError: a needed column is missing, or cannot hold ids or text.
+        ConfigError: `where`, `timezone` or `timestamp_format` is wrong.
+    """
+    num_read, spec = table.num_rows, what.source
+    _require(table, source, what)
+    schema = versions_schema(what)
+    if not num_read:
+        return Versions(versions=schema.empty_table(), quarantined=QUARANTINE.empty_table(), num_read=0, num_filtered=0)
+    position = "order"
+    while position in table.column_names:
+        position += "_"
+    numbered = table.append_column(position, pa.array(np.arange(order, order + num_read)))
+    numbered = filtered(numbered, spec.where, source, f"{what.key}.where")
+    table, orders = numbered.drop_columns([position]), numbered[position].combine_chunks()
+
+    ids = read_ids(table, what.id_column)
+    faults = [
+        Fault(what.missing, what.id_column, flags(pc.is_null(ids))),
+        *id_faults(ids, what.id_column, max_id_chars),
+    ]
+    if what.timestamp is not None:
+        orders = to_utc(table[what.timestamp], spec.timezone, spec.timestamp_format).cast(pa.int64())
+        faults.append(Fault(Reason.UNREADABLE_TIMESTAMP, what.timestamp, flags(pc.is_null(orders))))
+    values = {column: non_empty(as_text(table[column])) for column in what.columns}
+    if what.truth is not None:
+        truths = values[what.truth]
+        unreadable = pc.and_(pc.is_valid(truths), pc.is_null(as_truth(truths)))
+        faults.append(Fault(Reason.UNREADABLE_AVAILABLE, what.truth, flags(unreadable)))
+    faults += [
+        Fault(Reason.TEXT_TOO_LONG, column, flags(pc.greater(pc.utf8_length(value), LONGEST_TEXT)))
+        for column, value in values.items()
+    ]
+    bad, aside = first_faults(table, source, faults, np.ones(table.num_rows, dtype=bool))
+
+    columns: list[Any] = [ids]
+    for value in values.values():
+        columns += [value, pc.if_else(pc.is_valid(value), orders, pa.scalar(None, pa.int64()))]
+    versions = pa.table(columns, names=schema.names).filter(pa.array(~bad)).cast(schema)
+    return Versions(versions=versions, quarantined=aside, num_read=num_read, num_filtered=num_read - len(bad))
+
+
+def merge_versions(versions: Sequence[pa.Table]) -> pa.Table:
+    """One row an id, sorted by id: of each column the non-empty value with the highest order.
+
+    Of values with the same order the greatest text wins. The result depends on no order of rows or tables, and
+    merged tables can be merged again.
+    """
+    table = pa.concat_tables(versions).combine_chunks()
+    id_name = table.column_names[0]
+    ids = pc.unique(table[id_name]).sort()
+    codes = np.asarray(pc.index_in(table[id_name], value_set=ids))
+    columns = [ids]
+    for name in table.column_names[1::2]:
+        column = name.removeprefix("value:")
+        last = _last_rows(codes, len(ids), table[name], table[f"order:{column}"])
+        columns += [table[name].take(last), table[f"order:{column}"].take(last)]
+    return pa.table(columns, schema=table.schema)
+
+
+def _require(table: pa.Table, source: str, what: Described) -> None:
+    named = what.source.columns.model_dump(exclude_none=True)  # type: ignore[attr-defined]
+    wanted = {f"{what.key}.columns.{part}": [name] for part, name in named.items()}
+    if table.num_columns:  # a block of nothing but malformed lines has no columns to look for
+        for key, columns in (wanted | dict(what.values)).items():
+            require_columns(table.column_names, columns, source, key)
+
+
+def _last_rows(codes: npt.NDArray[Any], num_ids: int, values: Any, orders: Any) -> pa.Array:
+    """Row [I] of each id's winning value, null where it has none."""
+    distinct = pc.unique(values).drop_null().sort()
+    ranks = np.asarray(pc.fill_null(pc.index_in(values, value_set=distinct, skip_nulls=True), 0))
+    present = np.flatnonzero(flags(pc.is_valid(values)))
+    keys = ranks[present], np.asarray(pc.fill_null(orders, 0))[present], codes[present]
+    ordered = present[np.lexsort(keys)]
+    rows = np.full(num_ids, -1, dtype=np.int64)
+    rows[codes[ordered]] = ordered  # of several rows the last assignment stays
+    return pa.array(rows, mask=rows < 0)

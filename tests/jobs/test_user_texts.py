@@ -1,0 +1,173 @@
+"""A night that reads what users are and say: attributes, searches and reviews, on a real Ray, with real training."""
+
+import argparse
+import datetime as dt
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+
+from jobs.nightly import nightly
+from recsys.config import decode_config
+from recsys.data.synthetic import make_shop, write_shop
+from recsys.data.synthetic_texts import with_texts
+from recsys.distributed.encode import load_encoder
+from recsys.distributed.night import Night, night_of, open_night
+from recsys.distributed.score import load_snapshot
+from recsys.model.checkpoint import read_card
+from recsys.model.features import UserTexts
+from recsys.recommend.pipeline import recommend_batch
+from recsys.schema import HISTORIES, PROFILE, TEXTS
+from recsys.storage.filesystem import Storage
+from recsys.storage.publish import read_latest
+from recsys.storage.runs import Run
+from tests.jobs.conftest import END, RunJob, WriteConfig, tiny_config
+
+#: A user who only ever searched, and one who searched before ever touching an item.
+SEARCHER, STARTER = "searcher", "starter"
+MORE_EVENTS = f"""user_id,item_id,timestamp,event,text
+{SEARCHER},,2026-11-20T08:00:00Z,search,oak bench
+{STARTER},,2026-11-09T08:00:00Z,search,brass lantern
+{STARTER},i0003,2026-11-09T08:00:05Z,view,
+{STARTER},,2026-11-09T08:00:00Z,search,
+"""
+
+
+@pytest.fixture(scope="module")
+def talking_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("talking")
+    shop = make_shop(num_users=150, num_items=60, num_days=30, seed=1, end=END)
+    write_shop(with_texts(shop, seed=1), folder)
+    (folder / "events" / "more.csv").write_text(MORE_EVENTS)
+    return folder
+
+
+def settings(shop: Path, storage: Path) -> dict[str, Any]:
+    raw = tiny_config(shop, storage)
+    raw["inputs"]["events"]["columns"]["text"] = "text"
+    raw["inputs"]["users"] = {"path": f"{shop}/users.parquet", "text": "{age} year old who likes {likes}"}
+    raw["train"] |= {"epochs": 2, "augment": ["crop", "mask", "reorder"], "listwise_epochs": 1, "refit": True}
+    return raw
+
+
+@pytest.fixture(scope="module")
+def talking_night(talking_shop: Path, tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Night:
+    storage = tmp_path_factory.mktemp("talking-night") / "warehouse"
+    config = decode_config(settings(talking_shop, storage))
+    answer = nightly(config, argparse.Namespace(dry_run=False, force=False))
+    assert answer["status"] == "published"
+    return night_of(Run(Storage(str(storage)), answer["run_id"]))
+
+
+def lists_of(storage: Storage) -> pa.Table:
+    latest = read_latest(storage)
+    assert latest is not None
+    table = ds.dataset(storage.path(latest.path), format="parquet").to_table()
+    return table.sort_by([("user_id", "ascending"), ("rank", "ascending")])
+
+
+def everything(night: Night, folder: str) -> pa.Table:
+    return ds.dataset(night.storage.path(folder), format="parquet").to_table()
+
+
+def test_histories_hold_texts_and_counts_hold_none(talking_night: Night) -> None:
+    histories = everything(talking_night, talking_night.run.histories_dir)
+    assert histories.schema.remove_metadata() == HISTORIES.append(TEXTS).append(PROFILE)
+    users = {row["user_id"]: row for row in histories.to_pylist()}
+    assert (users[SEARCHER]["item_ids"], users[SEARCHER]["texts"]) == ([""], ["oak bench"])
+    assert (users[SEARCHER]["seen_item_ids"], users[SEARCHER]["profile"]) == ([], "")
+    assert users[STARTER]["item_ids"] == ["", "i0003"]
+    assert users["u00001"]["profile"].startswith(("1", "2", "3", "4", "5", "6", "7"))
+    entries = [pair for row in users.values() for pair in zip(row["item_ids"], row["texts"], strict=True)]
+    assert any(item and text for item, text in entries), "a review stands with its item"
+
+    searches = everything(talking_night, talking_night.searches_dir)
+    interactions = everything(talking_night, talking_night.interactions_dir)
+    assert pc.all(pc.equal(searches["item_id"], "")).as_py()
+    assert not pc.any(pc.equal(interactions["item_id"], "")).as_py()
+    ever = pq.read_table(talking_night.storage.path(talking_night.item_counts_path("ever")))
+    assert pc.sum(ever["num"]).as_py() == len(interactions)
+    record = talking_night.record("histories")
+    assert record["searches"] == len(searches)
+    assert len(interactions) + len(searches) + record["duplicates"] == talking_night.record("ingest")["accepted"]
+
+
+def test_a_row_with_neither_item_nor_text_is_quarantined(talking_night: Night, talking_shop: Path) -> None:
+    aside = everything(talking_night, talking_night.run.quarantine_dir).to_pylist()
+    missing = [json.loads(row["row"]) for row in aside if row["reason"] == "missing_item"]
+    assert len(missing) > 1
+    assert STARTER in {row["user_id"] for row in missing}
+    assert not any((row["text"] or "").strip() for row in missing)
+
+
+def test_who_only_searched_has_a_list_by_what_was_searched_for(talking_night: Night) -> None:
+    lists = lists_of(talking_night.storage)
+    histories = everything(talking_night, talking_night.run.histories_dir)
+    assert set(lists["user_id"].to_pylist()) == set(histories["user_id"].to_pylist())
+    assert "" not in lists["item_id"].to_pylist()
+    with talking_night.storage.local_folder(talking_night.model_path(talking_night.published_id)) as folder:
+        assert read_card(folder).spec.user_texts
+
+
+def test_a_query_alone_is_enough_for_the_service(talking_night: Night) -> None:
+    """A history of one search whose text no night has seen, as the live service hands it over."""
+    night, recommend = talking_night, talking_night.config.recommend
+    query = "a rattan mirror"
+    encoder = load_encoder(night.storage, night.config, night.record("encode")["encoder_id"])
+    texts = UserTexts(texts=pa.array([query]), vectors=encoder.encode([query]))
+    snapshot = load_snapshot(night, night.published_id, recommend, "night").with_texts(texts)
+    moment = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
+    row = {"user_id": "anybody", "item_ids": [""], "timestamps": [moment], "events": ["search"], "weights": [1.0]}
+    history = pa.Table.from_pylist([row | {"seen_item_ids": [], "texts": [query]}], HISTORIES.append(TEXTS))
+    nothing = pa.Table.from_pylist([row | {"seen_item_ids": [], "texts": [""]}], HISTORIES.append(TEXTS))
+
+    found = recommend_batch(snapshot, history, recommend).lists.to_pylist()
+    popular = recommend_batch(snapshot, nothing, recommend).lists.to_pylist()
+
+    assert len(found) == recommend.top_k
+    assert [row["item_id"] for row in found] != [row["item_id"] for row in popular]
+    assert {row["source"] for row in popular} <= {"popularity", "exploration"}
+    assert {row["reason"] for row in found if row["source"] == "text"} <= {"close to your query"}
+    assert {row["reason"] for row in found if row["source"] == "ranker"} <= {"in line with what you told us"}
+
+
+def test_a_night_that_goes_on_after_training_gives_the_same_lists(
+    talking_night: Night, talking_shop: Path, tmp_path: Path, run_job: RunJob
+) -> None:
+    path = tmp_path / "config.json"  # JSON is YAML
+    path.write_text(json.dumps(settings(talking_shop, tmp_path / "warehouse")))
+    assert run_job("finetune", "--config", path)[0] == 0
+    code, answer = run_job("nightly", "--config", path)
+    assert (code, answer["status"], answer["run_id"]) == (0, "published", talking_night.run.run_id)
+    assert lists_of(Storage(str(tmp_path / "warehouse"))).equals(lists_of(talking_night.storage))
+
+
+def test_the_plan_names_the_users_and_their_files_name_the_run(
+    talking_shop: Path, tmp_path: Path, run_job: RunJob, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = settings(talking_shop, tmp_path / "warehouse")
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(raw))
+    code, answer = run_job("nightly", "--config", path, "--dry-run")
+    assert (code, answer["status"]) == (0, "planned")
+
+    users = pq.read_table(talking_shop / "users.parquet")
+    pq.write_table(users.slice(1), tmp_path / "users.parquet")
+    raw["inputs"]["users"]["path"] = str(tmp_path / "users.parquet")
+    first = open_night(decode_config(raw)).run.run_id
+    pq.write_table(users.slice(2), tmp_path / "users.parquet")
+    assert open_night(decode_config(raw)).run.run_id != first
+
+
+def test_a_users_table_without_the_column_is_refused(write_config: WriteConfig, run_job: RunJob, shop: Path) -> None:
+    config = write_config()
+    users = shop / "items.parquet"
+    override = f"inputs.users={{path: {users}, columns: {{user_id: item_id}}, text: '{{age}}'}}"
+    code, answer = run_job("nightly", "--config", config, "--set", override)
+    assert code == 3
+    assert "inputs.users.text: column 'age' is not in" in answer["error"]
