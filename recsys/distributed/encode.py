@@ -1,7 +1,8 @@
 """Texts to vectors by a pool of workers, of items and of users; only texts without a stored vector are read."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from tempfile import TemporaryDirectory
 
@@ -71,10 +72,11 @@ def _encode_catalog(night: Night, encoder_id: str, encoder_model: str | None) ->
     }
 
 
-def load_encoder(
+@contextmanager
+def open_encoder(
     storage: Storage, config: Config, encoder_id: str, encoder_model: str | None, device: str = "cpu"
-) -> TextEncoder:
-    """The encoder of this digest.
+) -> Iterator[TextEncoder]:
+    """The encoder of this digest; its folder is there until the context ends, and the loaded model after that too.
 
     Args:
         storage: The warehouse.
@@ -86,10 +88,11 @@ def load_encoder(
     """
     spec = config.encoder
     if encoder_model is None and spec.model is not None:
-        return TextEncoder.load(spec.model, spec.revision, spec.pooling, spec.max_tokens, spec.precision, device)
+        yield TextEncoder.load(spec.model, spec.revision, spec.pooling, spec.max_tokens, spec.precision, device)
+        return
     kept = _scratch_folder(encoder_id) if encoder_model is None else f"models/{encoder_model}/{ENCODER_FOLDER}"
     with storage.local_folder(kept) as folder:
-        return TextEncoder.load(str(folder), None, "auto", spec.max_tokens, spec.precision, device)
+        yield TextEncoder.load(str(folder), None, "auto", spec.max_tokens, spec.precision, device)
 
 
 def _digest(config: Config) -> str:
@@ -165,7 +168,9 @@ def _encode(night: Night, encoder_id: str, encoder_model: str | None, missing: p
 
 def _encoder(night: Night, encoder_id: str, encoder_model: str | None, folder: str) -> Callable[[str], Record]:
     spec = night.config.encoder
-    encoder = load_encoder(night.storage, night.config, encoder_id, encoder_model, "cuda" if spec.use_gpu else "cpu")
+    device = "cuda" if spec.use_gpu else "cpu"
+    with open_encoder(night.storage, night.config, encoder_id, encoder_model, device) as encoder:
+        pass  # it is loaded: what it lies in may go
 
     def encode(part: str) -> Record:
         texts = read_table(night.storage, f"{folder}/{part}.parquet")

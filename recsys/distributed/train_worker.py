@@ -7,33 +7,22 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
 import ray.train
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
-from recsys.config import Precision
 from recsys.distributed.cluster import quiet_ray
-from recsys.distributed.encode import load_encoder, read_text_vectors, read_user_text_vectors
 from recsys.distributed.memory import peak_memory_mb, reset_peak_memory
 from recsys.distributed.night import Night
-from recsys.distributed.published import model_card
-from recsys.model.catalog_encoder import CatalogEncoder
-from recsys.model.checkpoint import ENCODER_FOLDER, ModelCard, load_weights, save_ranker
-from recsys.model.decoder import build_decoder, decoder_config
-from recsys.model.encoder_files import folder_digest
-from recsys.model.features import index_items
-from recsys.model.objective import Objective, TrainableRanker
-from recsys.model.ranker import Ranker, RankerSpec
-from recsys.storage.tables import read_table
+from recsys.distributed.train_task import Task, build_task, save_task
+from recsys.model.ranker import Ranker
 from recsys.training.augment import augment
 from recsys.training.deepspeed import deepspeed_config, micro_batch_size, parameter_groups
 from recsys.training.loop import WindowBatch, train_epoch
@@ -47,17 +36,6 @@ logger = logging.getLogger(__name__)
 #: Windows from which the next batch is drawn at random.
 SHUFFLE_WINDOWS = 50_000
 VALIDATION_BATCH = 256
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """What is trained: the ranker and the catalog it stands on."""
-
-    ranker: TrainableRanker
-    item_ids: pa.Array
-    card: ModelCard
-    text_vectors: torch.Tensor | None
-    """[Q, T] of what users are and said, on the training device; None where histories hold no texts."""
 
 
 def train(settings: dict[str, Any]) -> None:
@@ -138,75 +116,6 @@ def _tell(progress: Progress, plan: Plan) -> None:
     )
 
 
-def build_task(night: Night, model_id: str, warm_model: str | None) -> Task:
-    """The ranker of the configured sizes over the night's catalog, warm-started where there is a model for it."""
-    is_refit = model_id == night.refit_id
-    config = night.config
-    warm = None if warm_model is None else model_card(night, warm_model)
-    configured: str = night.record("encode")["encoder_id"]
-    encoder_id = warm.encoder_id if warm else configured
-    item_ids, text_vectors = read_text_vectors(night, encoder_id)
-    kinds: list[str] = night.record("ingest")["kinds"]
-    spec = RankerSpec(
-        num_items=len(item_ids),
-        text_dim=text_vectors.shape[1],
-        item_dim=config.ranker.hidden_size,
-        num_event_kinds=len(kinds),
-        decoder=decoder_config(config.ranker, config.histories.max_length + (config.inputs.users is not None)),
-        dropout=config.ranker.dropout,
-        id_dropout=config.ranker.id_dropout,
-        parts=config.ranker.parts,
-        user_texts=config.inputs.has_user_texts,
-    )
-    counted = read_table(night.storage, night.item_counts_path("ever" if is_refit else "all"))
-    counts = np.zeros(len(item_ids), dtype=np.int64)
-    counts[index_items(counted["item_id"], item_ids)] = counted["num"].to_numpy()
-    ranker = TrainableRanker(
-        spec,
-        torch.from_numpy(text_vectors.copy()),
-        torch.from_numpy(counts),
-        Objective.of(config.train, config.recommend.exclude_seen),
-        build_decoder(config.ranker),
-    )
-    if warm is not None:
-        _continue(ranker, night, warm.model_id, item_ids)
-    if config.ranker.train == "lora":
-        ranker.add_lora(config.ranker.lora_rank)
-    if config.encoder.learns and not is_refit:
-        ranker.add_encoder(_learning_encoder(night, encoder_id, warm.encoder_model if warm else None))
-    card = ModelCard(
-        model_id=model_id,
-        base=night.model_id if is_refit else None,
-        encoder_id=encoder_id,
-        base_encoder_id=configured if config.encoder.learns else None,
-        trained_until=(night.end if is_refit else night.cutoff).isoformat(),
-        isolated=is_refit and warm is not None and warm.isolated,
-        max_length=config.histories.max_length,
-        event_kinds=kinds,
-        spec=spec,
-    )
-    texts = torch.from_numpy(read_user_text_vectors(night, encoder_id).vectors.copy()) if spec.user_texts else None
-    return Task(ranker=ranker, item_ids=item_ids, card=card, text_vectors=texts)
-
-
-def _continue(ranker: TrainableRanker, night: Night, model_id: str, item_ids: pa.Array) -> None:
-    with night.storage.local_folder(night.model_path(model_id), recursive=False) as folder:
-        weights, _ = load_weights(folder, item_ids)
-    skipped = ranker.load_fitting(weights)
-    if skipped:
-        logger.info("finetune: %d tensors of %s do not fit and start anew: %s", len(skipped), model_id, skipped)
-
-
-def _learning_encoder(night: Night, encoder_id: str, encoder_model: str | None) -> CatalogEncoder:
-    """The encoder of this digest over the texts of the catalog; DeepSpeed chooses the arithmetic."""
-    spec = night.config.encoder
-    whole = night.config.model_copy(update={"encoder": spec.model_copy(update={"precision": "fp32"})})
-    encoder = load_encoder(night.storage, whole, encoder_id, encoder_model)
-    texts = read_table(night.storage, night.catalog_path, ["text"])["text"].to_pylist()
-    texts += read_user_text_vectors(night, encoder_id).texts.to_pylist()  # read like the catalog's, though no items
-    return CatalogEncoder(encoder, texts, spec.batch_size, spec.lora_rank if spec.train == "lora" else None)
-
-
 def _batches(night: Night, name: str, engine: Any, task: Task, turn: int) -> Iterator[WindowBatch]:
     """This worker's windows: shuffled and changed anew each turn for training, all of them in order for validation."""
     train, num_items = night.config.train, len(task.item_ids)
@@ -259,7 +168,7 @@ def _report(engine: Any, progress: Progress, task: Task, night: Night, rank: int
         engine.save_checkpoint(folder, tag="deepspeed", save_latest=False)
         with _gathered(task.ranker):
             if rank == 0:
-                _save(Path(folder), task, night.config.encoder.precision)
+                save_task(Path(folder), task, night.config.encoder.precision)
         if rank == 0:
             (Path(folder) / "progress.json").write_text(json.dumps(asdict(progress)))
         ray.train.report(
@@ -273,16 +182,6 @@ def _report(engine: Any, progress: Progress, task: Task, night: Night, rank: int
             },
             checkpoint=ray.train.Checkpoint.from_directory(folder),
         )
-
-
-def _save(folder: Path, task: Task, precision: Precision) -> None:
-    """The ranker, and beside it the encoder where it learns, whose digest is the one of this arithmetic."""
-    ranker, card = task.ranker, task.card
-    if (encoder := ranker.encoder) is not None:
-        path = folder / ENCODER_FOLDER
-        encoder.save(path)
-        card = replace(card, encoder_id=folder_digest(path, encoder.pooling, encoder.max_tokens, precision))
-    save_ranker(folder, ranker.whole_weights(), ranker.known, task.item_ids, card)
 
 
 def _gathered(ranker: Ranker) -> AbstractContextManager[Any]:

@@ -45,7 +45,7 @@ class ModelCard:
     isolated: bool = False
     """Whether the isolated pass ranked better than retrieval on validation; else it is not to be used."""
     base_encoder_id: str | None = None
-    """Digest of the encoder that nights before began from to train this one; None: it was never trained here."""
+    """Digest of the configured encoder that training made this one of, over one night or more; None: of none."""
     architecture: int = ARCHITECTURE
     """Version of the network that the weights belong to."""
 

@@ -15,7 +15,7 @@ import torch
 
 from recsys.config import Config, decode_config
 from recsys.distributed.cluster import cluster
-from recsys.distributed.encode import encode_items, encode_tuned, load_encoder, read_text_vectors
+from recsys.distributed.encode import encode_items, encode_tuned, open_encoder, read_text_vectors
 from recsys.distributed.ingest import ingest_catalog, ingest_events, shuffle_histories
 from recsys.distributed.night import Night, Record, open_night, run_stage
 from recsys.distributed.train import finetune
@@ -159,8 +159,8 @@ def test_the_encoder_learns_with_the_ranker(variant: Variant, trained, mode: str
     assert card.encoder_id == night.encoder_id != configured
     assert record["history"][1]["loss"] < record["history"][0]["loss"]
 
-    encoder = load_encoder(night.storage, night.config, card.encoder_id, card.encoder_model)
-    assert encoder.digest == card.encoder_id
+    with open_encoder(night.storage, night.config, card.encoder_id, card.encoder_model) as encoder:
+        assert encoder.digest == card.encoder_id
     texts = read_table(night.storage, night.catalog_path, ["text"])["text"].to_pylist()
     before, after = (read_text_vectors(night, each)[1] for each in (configured, card.encoder_id))
     np.testing.assert_allclose(encoder.encode(texts), after, atol=1e-5)

@@ -50,6 +50,7 @@ def test_a_night_reads_and_writes_s3(bucket, write_config, tmp_path):
             "items": {"path": f"s3://{BUCKET}/data/items.parquet", "text": "{title}. {category}"},
         },
         histories={"max_length": 20, "shards": 2},
+        encoder={"train": "lora"},  # it is read from the bucket too, from a temporary copy
     )
     code, answer = run_night(config)
     assert (code, answer["status"]) == (0, "published")
@@ -66,6 +67,8 @@ def test_a_night_reads_and_writes_s3(bucket, write_config, tmp_path):
     histories = ds.dataset(f"{root}/{Run(storage, latest.run_id).histories_dir}", filesystem=filesystem).to_table()
     assert histories.schema.remove_metadata() == HISTORIES
     check_lists(lists, histories)
+
+    assert storage.exists(f"models/{latest.model_id}/encoder/model.safetensors")
 
     # nothing of the night lies on this machine, and nothing in flight is left in the bucket
     assert not list(tmp_path.glob("**/LATEST.json"))

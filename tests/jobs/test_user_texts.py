@@ -16,7 +16,7 @@ from jobs.nightly import nightly
 from recsys.config import decode_config
 from recsys.data.synthetic import make_shop, write_shop
 from recsys.data.synthetic_texts import with_texts
-from recsys.distributed.encode import load_encoder
+from recsys.distributed.encode import open_encoder
 from recsys.distributed.night import Night, night_of, open_night
 from recsys.distributed.score import load_snapshot
 from recsys.model.checkpoint import read_card
@@ -118,8 +118,8 @@ def test_a_query_alone_is_enough_for_the_service(talking_night: Night) -> None:
     """A history of one search whose text no night has seen, as the live service hands it over."""
     night, recommend = talking_night, talking_night.config.recommend
     query = "a rattan mirror"
-    encoder = load_encoder(night.storage, night.config, night.record("encode")["encoder_id"])
-    texts = UserTexts(texts=pa.array([query]), vectors=encoder.encode([query]))
+    with open_encoder(night.storage, night.config, night.record("encode")["encoder_id"], None) as encoder:
+        texts = UserTexts(texts=pa.array([query]), vectors=encoder.encode([query]))
     snapshot = load_snapshot(night, night.published_id, recommend, "night").with_texts(texts)
     moment = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
     row = {"user_id": "anybody", "item_ids": [""], "timestamps": [moment], "events": ["search"], "weights": [1.0]}

@@ -151,6 +151,9 @@ def test_folders_travel_both_ways(storage: Storage, tmp_path: Path) -> None:
         assert (folder / "tokenizer" / "vocab [1].txt").read_bytes() == b"a b"
         assert (str(folder) == storage.path("models/m")) == storage.is_local
     assert folder.exists() == storage.is_local
+    with storage.local_folder("models/m", recursive=False) as folder:
+        assert (folder / "model.json").read_bytes() == b"{}"
+        assert (folder / "tokenizer").exists() == storage.is_local, "a folder below was downloaded"
     with storage.local_file("models/m/model.json") as file:
         assert file.read_bytes() == b"{}"
     with pytest.raises(FileNotFoundError, match="models/none"), storage.local_folder("models/none"):

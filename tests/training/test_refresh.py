@@ -72,6 +72,16 @@ def test_after_a_refresh_the_stored_vectors_are_those_of_the_encoder_and_of_its_
     np.testing.assert_allclose(ranker.text_vectors.numpy(), again, atol=1e-5)
 
 
+def test_texts_of_users_are_read_anew_too(ranker: TrainableRanker, one_worker: None) -> None:
+    said = ["a scarf for my dog", "wool"]
+    encoder = pretrain_encoder(TEXTS, TINY, 32, seed=0)
+    ranker.add_encoder(CatalogEncoder(encoder, [*TEXTS, *said], batch_size=4, lora_rank=None))
+    vectors = torch.zeros(len(said), 16)
+    refresh_text_vectors(PlainEngine(ranker), ranker, vectors)
+    expected = encoder.encode([*TEXTS, *said])
+    np.testing.assert_allclose(torch.cat([ranker.text_vectors, vectors]).numpy(), expected, atol=1e-5)
+
+
 def test_a_frozen_encoder_is_not_read(ranker: TrainableRanker) -> None:
     ranker.encoder = None
     refresh_text_vectors(PlainEngine(ranker), ranker)
