@@ -241,9 +241,12 @@ def test_the_listwise_phase_goes_on_from_the_best_epoch(variant: Variant, capfd:
     assert card.isolated == record["isolated"]
 
 
-def test_accumulation_and_bf16(variant: Variant) -> None:
-    night = variant("bf16", precision="bf16", accumulation_steps=2)
+@pytest.mark.parametrize("encoder", ["frozen", "lora"])
+def test_accumulation_and_bf16(variant: Variant, encoder: str) -> None:
+    night = variant(f"bf16-{encoder}", {"train": encoder}, precision="bf16", accumulation_steps=2)
     record = finetune(night)
+    if encoder != "frozen":
+        run_stage(night, "reencode", encode_tuned)
     assert record["history"][1]["loss"] < record["history"][0]["loss"]
     weights = user_and_item_vectors(night)
     assert all(torch.isfinite(each).all() for each in weights)
