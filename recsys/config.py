@@ -203,11 +203,11 @@ class ScratchEncoderConfig(Section):
     """Attention heads; must divide `hidden_size`."""
     vocab_size: Annotated[int, Field(ge=300)] = 8192
     """Tokens of the byte-level tokenizer trained on the catalog."""
-    pretrain_steps: Annotated[int, Field(ge=0)] = 300
+    pretrain_steps: Annotated[int, Field(ge=0)] = 100
     """Steps of pretraining on the catalog's text, by telling parts of one text from parts of others."""
     pretrain_batch_size: Positive = 128
     """Texts a pretraining step; each is told from all others of the step."""
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    learning_rate: Annotated[float, Field(gt=0)] = 3e-4
     """Peak learning rate of pretraining."""
 
     @model_validator(mode="after")
