@@ -120,6 +120,7 @@ def test_the_profile_runs_with_tiny_weights_of_its_architectures(run_job, inputs
         "ranker.lora_rank": 2,
         "train.epochs": 2,
         "train.min_steps": 0,
+        "train.recent_epochs": 1,
         "train.batch_size": 64,
         "train.num_workers": 2,
         "train.use_gpu": "false",
@@ -162,5 +163,5 @@ def test_the_profile_runs_with_tiny_weights_of_its_architectures(run_job, inputs
     assert not torch.allclose(weights[f"decoder.{name}"].float(), start[name], atol=1e-6)
     record = run.done("finetune")
     assert record is not None
-    assert record["epochs"] == 2
+    assert record["phases"] == ["softmax", "softmax", "recent"]
     assert 0 < record["loss"] < 20
