@@ -144,7 +144,7 @@ def validation_ndcg(night: Night) -> float:
 
 @pytest.mark.parametrize(
     ("mode", "stage", "workers"),
-    [*(("full", stage, workers) for workers in (1, 2) for stage in (1, 2, 3)), ("lora", 1, 2), ("lora", 3, 2)],
+    [("full", 1, 1), ("full", 1, 2), ("full", 2, 2), ("full", 3, 2), ("lora", 3, 2)],
 )
 def test_the_encoder_learns_with_the_ranker(variant: Variant, trained, mode: str, stage: int, workers: int) -> None:
     """The same under every ZeRO stage; what is saved reads as training ended."""
