@@ -17,16 +17,17 @@ from machine import describe
 from quality import CASES, OURS, ROOT, Bench
 
 from recsys.evaluation.metrics import paired_bootstrap
+from recsys.recommend.signals import SIGNALS
 
+#: Signals that no language model takes part in.
+PRIORS = [name for name in SIGNALS if name not in ("retrieval", "isolated", "text")]
 #: Variant → what is set for its night.
 VARIANTS: dict[str, list[str]] = {
     "full": [],
     "text only": ["ranker.parts=text"],
     "ids only": ["ranker.parts=ids"],
     "no prior": ["recommend.signals=[retrieval, isolated, text, repeat, seen]"],
-    "prior only": [
-        "recommend.signals=[newest_lasting, newest_recent, whole_lasting, whole_recent, popularity, repeat, seen]"
-    ],
+    "prior only": [f"recommend.signals=[{', '.join(PRIORS)}]"],
     "with the isolated pass": ["train.listwise_epochs=1"],
     "no fusion": ["recommend.signals=[retrieval]"],
     "no recent phase": ["train.recent_epochs=0"],
