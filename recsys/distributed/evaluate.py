@@ -135,6 +135,7 @@ def examine(night: Night) -> Record:
         values[rival.model_id] if rival else None,
         gate.min_users,
         night.config.seed,
+        gate.tolerance,
     )
     for warning in verdict.warnings:
         logger.warning("gate: %s", warning)

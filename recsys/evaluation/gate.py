@@ -34,12 +34,20 @@ class Verdict:
 
 
 def judge(
-    metric: str, model: Floats, popularity: Floats, published: Floats | None, min_users: int, seed: int
+    metric: str,
+    model: Floats,
+    popularity: Floats,
+    published: Floats | None,
+    min_users: int,
+    seed: int,
+    tolerance: float = 0.0,
 ) -> Verdict:
     """Compare a new model with popularity and with the published model (None: there is none to compare with).
 
     Refuses a model that is significantly below one of them: the paired 95 % interval of the difference lies wholly
-    below zero, so that the noise of a few hundred users does not stop the nights. With fewer than `min_users` users
+    below zero, so that the noise of a few hundred users does not stop the nights. Below the published model it must lie
+    by more than the tolerance (a test of non-inferiority): two nights' models are so alike that a hair can be sure, and
+    newer days are worth more than a hair. With fewer than `min_users` users
     nothing can be told; the model passes with a warning.
 
     Args:
@@ -49,6 +57,7 @@ def judge(
         published: The same users' metric under the published model [U].
         min_users: Fewest users that can tell something.
         seed: Seed of the bootstrap.
+        tolerance: Share of the published model's mean that the new one may surely be below it.
     """
     rivals = {"popularity": popularity} | ({} if published is None else {"published": published})
     for name, values in rivals.items():
@@ -60,7 +69,7 @@ def judge(
         for name, values in rivals.items()
         if num_users
     }
-    passed, reason, warnings = _decide(metric, mean, num_users, baselines, min_users)
+    passed, reason, warnings = _decide(metric, mean, num_users, baselines, min_users, {"published": tolerance})
     return Verdict(
         passed=passed,
         metric=metric,
@@ -73,14 +82,19 @@ def judge(
 
 
 def _decide(
-    metric: str, mean: float, num_users: int, baselines: dict[str, Comparison], min_users: int
+    metric: str,
+    mean: float,
+    num_users: int,
+    baselines: dict[str, Comparison],
+    min_users: int,
+    tolerances: dict[str, float],
 ) -> tuple[bool, str, tuple[str, ...]]:
     if num_users < min_users or not num_users:
         reason = f"{num_users} held-out users are fewer than {max(min_users, 1)}: nothing can be told from them"
         return True, reason, (f"the gate let the model pass unexamined: {reason}",)
     users = f"on {num_users} held-out users"
     for name, rival in baselines.items():
-        if rival.difference.high < 0:
+        if rival.difference.high < -tolerances.get(name, 0.0) * rival.mean:
             own, other = _apart(mean, rival.mean)
             lead = f"95 % interval of the difference {_interval(rival.difference)}"
             return False, f"{metric} {own} is significantly below {_OWNER[name]} {other} {users} ({lead})", ()

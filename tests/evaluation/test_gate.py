@@ -67,6 +67,14 @@ def test_a_model_perhaps_worse_than_the_published_one_passes():
     assert difference.low < difference.mean < 0 < difference.high
 
 
+def test_a_hair_below_the_published_model_is_tolerated_and_below_popularity_is_not():
+    users = np.random.default_rng(0).uniform(0.4, 0.6, 312)
+    for below, passes in ((0.01, True), (0.03, False)):
+        verdict = judge("ndcg@10", users - below * 0.5, users - 0.3, users, min_users=20, seed=0, tolerance=0.02)
+        assert verdict.passed == passes
+    assert not judge("ndcg@10", users - 0.005, users, None, min_users=20, seed=0, tolerance=0.02).passed
+
+
 def test_the_comparison_is_paired():
     users = np.random.default_rng(0).uniform(0, 1, 312)  # users differ widely, the models by a hair
     assert not judge("ndcg@10", users - 0.001, users - 0.5, users, min_users=20, seed=0).passed
