@@ -18,7 +18,7 @@ import torch
 
 from recsys.model.ranker import Ranker
 from recsys.recommend.neighbours import Neighbours
-from recsys.recommend.retrieve import Excluded, retrieve
+from recsys.recommend.retrieve import Excluded, ItemIndex, retrieve
 from recsys.schema import LENDERS
 
 #: Most lenders of an item.
@@ -42,7 +42,7 @@ def find_lenders(text_vectors: Floats, cold: Bools) -> pa.Table:
     """
     borrowers, others = np.flatnonzero(cold), np.flatnonzero(~cold)
     vectors = torch.from_numpy(text_vectors)
-    found = retrieve(vectors[borrowers], vectors[others], Excluded.none(), NUM_LENDERS)
+    found = retrieve(vectors[borrowers], ItemIndex.of(vectors[others]), Excluded.none(), NUM_LENDERS)
     weights = np.maximum(found.logits.numpy().astype(np.float64), 0) ** SHARPNESS
     shares = weights / np.maximum(weights.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
     rows, places = np.nonzero(shares > 0)

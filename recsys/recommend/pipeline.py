@@ -23,8 +23,8 @@ from recsys.recommend.explain import EXPLORATION, NAMES, contributions, explain,
 from recsys.recommend.fusion import Fusion
 from recsys.recommend.profiles import Profiles
 from recsys.recommend.rerank import RerankCounts, Reranker
-from recsys.recommend.retrieve import Excluded, retrieve
-from recsys.recommend.signals import SIGNALS, Beside, Follow, inner_products, measure_signals, union_of_candidates
+from recsys.recommend.retrieve import Excluded, ItemIndex, inner_products, retrieve
+from recsys.recommend.signals import SIGNALS, Beside, Follow, measure_signals, union_of_candidates
 from recsys.schema import RECOMMENDATIONS
 
 #: Users who go through together: few enough that a CPU finds their matrices in its cache, or enough for a GPU.
@@ -54,8 +54,8 @@ class Snapshot:
     """[I, D]."""
     retrievable: npt.NDArray[np.int64]
     """[A] catalog indices of what may be recommended."""
-    retrievable_vectors: Tensor
-    """[A, D]."""
+    index: ItemIndex
+    """Of these A items."""
     beside: Beside
     fusion: Fusion
     reranker: Reranker
@@ -92,7 +92,7 @@ class Snapshot:
             isolated=isolated,
             item_vectors=vectors,
             retrievable=rows,
-            retrievable_vectors=vectors.float()[torch.from_numpy(rows).to(vectors.device)],
+            index=ItemIndex.of(vectors[torch.from_numpy(rows).to(vectors.device)]),
             beside=beside,
             fusion=fusion,
             reranker=reranker,
@@ -247,7 +247,7 @@ def _score(
     users = history.users.float()
     retrieved = retrieve(
         users,
-        snapshot.retrievable_vectors,
+        snapshot.index,
         Excluded.of(*np.nonzero(excluded[:, snapshot.retrievable])),
         config.candidates,
     )

@@ -6,7 +6,7 @@ import torch
 
 from recsys.model.features import index_items
 from recsys.recommend.pipeline import as_recommendations, seen_pairs
-from recsys.recommend.retrieve import Excluded, retrieve
+from recsys.recommend.retrieve import Excluded, ItemIndex, retrieve
 
 
 def popular_batch(
@@ -29,7 +29,7 @@ def popular_batch(
     places[known[known >= 0]] = np.arange((known >= 0).sum())
     users = torch.ones(len(histories), 1)
     excluded = Excluded.of(*seen_pairs(histories, item_ids)) if exclude_seen else Excluded.none()
-    retrieved = retrieve(users, -torch.from_numpy(places)[:, None], excluded, top_k)
+    retrieved = retrieve(users, ItemIndex.of(-torch.from_numpy(places)[:, None]), excluded, top_k)
     scores = retrieved.logits.numpy()
     items = np.where(np.isfinite(scores), retrieved.items.numpy(), -1)
     return as_recommendations(

@@ -1,8 +1,12 @@
-"""Exact retrieval: the best items of each user by inner product, a tile of users and a block of items at a time.
+"""Exact retrieval: the best items of each user by inner product.
 
-It knows vectors and indices only. Shapes: B users, I items, D dimensions, C candidates.
+Almost all of its time goes into products in the precision that the device multiplies fastest. They are wrong by no more
+than a bound that is known, so they tell for sure which few items can be among the best; only these are multiplied in
+float32, and decide. It knows vectors and indices only. Shapes: B users, I items, D dimensions, C candidates.
 """
 
+import itertools
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +14,54 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-#: Users and items whose inner products are held at once: few enough for a CPU's cache, or enough for a GPU.
-_CPU_TILE, _GPU_TILE = (512, 8_192), (8_192, 65_536)
+#: Users that go through together, and bytes of their products with items that are held at once.
+_USERS, _BYTES = 1024, 2**28
+#: Items multiplied at once: few enough that their products are still in the cache when they are looked at.
+_SLICE = 4096
+#: Items that are looked at as one. Those of a group lie far apart, so that a maximum is taken of whole rows.
+_GROUP = 16
+#: Groups per candidate that tell a lower bound of the C-th best: more are slower, and fewer bound it worse.
+_LOOKED_AT = 6
+#: Times C items that can be among the best of a user: with more it is cheaper to look at all of them.
+_CROWD = 8
+#: Largest catalog that is multiplied whole, and numbers of a larger one's vectors that are gathered at once.
+_WHOLE_ITEMS, _GATHERED_CELLS = 16_384, 2**18
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemIndex:
+    """Items' vectors, ready to be searched."""
+
+    vectors: Tensor
+    """[I, D] float32."""
+    rounded: Tensor
+    """[I, D] the same in the precision that is multiplied fastest."""
+    length: float
+    """The longest vector's."""
+    error: float
+    """The longest difference's between a vector and its rounded self."""
+
+    @classmethod
+    def of(cls, vectors: Tensor) -> "ItemIndex":
+        """An index of [I, D] vectors on their device."""
+        vectors = vectors.float()
+        rounded = vectors.to(fastest_precision(vectors.device))
+        return cls(
+            vectors=vectors,
+            rounded=rounded,
+            length=float(_lengths(vectors).amax()) if len(vectors) else 0.0,
+            error=float(_lengths(vectors - rounded.float()).amax()) if len(vectors) else 0.0,
+        )
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+
+def fastest_precision(device: torch.device) -> torch.dtype:
+    """bfloat16 on a CPU with instructions for it, where products take half the time, else float32."""
+    able = torch.cpu.get_capabilities()
+    fast = device.type == "cpu" and (able.get("avx512_bf16") or able.get("amx_bf16"))
+    return torch.bfloat16 if fast else torch.float32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,104 +91,171 @@ class Excluded:
         """No pair at all."""
         return cls(users=np.empty(0, np.int64), items=np.empty(0, np.int64))
 
+    def within(self, users: range, items: range) -> "Excluded":
+        """Those of some users and items, counted from the first of them, by item."""
+        inside = (self.users >= users.start) & (self.users < users.stop)
+        inside &= (self.items >= items.start) & (self.items < items.stop)
+        rows, columns = self.users[inside] - users.start, self.items[inside] - items.start
+        order = np.argsort(columns, kind="stable")
+        return Excluded(users=rows[order], items=columns[order])
+
+    def of_users(self, users: npt.NDArray[np.int64], num_users: int) -> "Excluded":
+        """Those of some of B users, who are numbered anew."""
+        place = np.full(num_users, -1)
+        place[users] = np.arange(len(users))
+        theirs = place[self.users] >= 0
+        return Excluded(users=place[self.users[theirs]], items=self.items[theirs])
+
+    def bar(self, logits: Tensor) -> None:
+        """Write −inf into the pairs' cells of [B, I] logits."""
+        cells = (torch.from_numpy(pairs).to(logits.device) for pairs in (self.users, self.items))
+        logits[tuple(cells)] = -torch.inf
+
 
 def retrieve(
-    users: Tensor, items: Tensor, excluded: Excluded, num_candidates: int, tile: tuple[int, int] | None = None
+    users: Tensor, index: ItemIndex, excluded: Excluded, num_candidates: int, tile: tuple[int, int] | None = None
 ) -> Retrieved:
-    """Top C of B × I inner products, of which a tile is held at once; equals come by index.
-
-    Items go by in blocks. Once a user has C of them, only those above the lowest are looked at further, and these are
-    few: after k blocks a share of C / (k · block). So nearly all of the time goes into the products.
+    """Top C of B × I inner products; equals come by index.
 
     Args:
         users: [B, D] float32.
-        items: [I, D] float32.
+        index: I items.
         excluded: Pairs to leave out.
         num_candidates: C; fewer come back where the catalog is smaller.
-        tile: Users and items that are multiplied at once; None: as suits the device.
+        tile: Users and items whose products are held at once; None: as many as `_USERS` and `_BYTES` allow.
     """
-    num_users, block = tile or (_CPU_TILE if users.device.type == "cpu" else _GPU_TILE)
-    by_tile = excluded.users // num_users * (len(items) + 1) + excluded.items  # tiles in order, items within them
-    order = np.argsort(by_tile, kind="stable")
-    by_tile, barred_users, barred_items = by_tile[order], excluded.users[order], excluded.items[order]
-    buffer = users.new_empty(min(num_users, len(users)) * min(block, len(items)))
-    found = []
+    num_users, num_items = tile or (_USERS, _BYTES // _USERS // index.rounded.itemsize)
+    width = min(num_candidates, len(index))
+    found = _nothing(len(users), width, users.device)
+    slices = -(-min(num_items, len(index)) // _SLICE)
+    products = index.rounded.new_empty(slices * min(num_users, len(users)) * _SLICE)  # the first touch is what costs
     for start in range(0, len(users), num_users):
-        best = _Best(users[start : start + num_users], num_candidates)
-        for first in range(0, len(items), block):
-            part = items[first : first + block]
-            logits = buffer[: len(best.users) * len(part)].view(len(best.users), len(part))
-            torch.mm(best.users, part.T, out=logits)
-            place = start // num_users * (len(items) + 1) + first
-            low, high = np.searchsorted(by_tile, [place, place + len(part)])
-            rows, columns = barred_users[low:high] - start, barred_items[low:high] - first
-            logits[torch.from_numpy(rows).to(users.device), torch.from_numpy(columns).to(users.device)] = -torch.inf
-            best.look_at(logits, first)
-        found.append(best.in_order())
-    if not found:
-        width = min(num_candidates, len(items))
-        return Retrieved(items=torch.zeros((0, width), dtype=torch.int64), logits=users.new_zeros((0, width)))
-    return Retrieved(items=torch.cat([item for item, _ in found]), logits=torch.cat([logit for _, logit in found]))
+        those = range(start, min(start + num_users, len(users)))
+        best = _nothing(len(those), 0, users.device)
+        for first in range(0, len(index), num_items):
+            items = range(first, min(first + num_items, len(index)))
+            barred = excluded.within(those, items)
+            block = _search(users[start : those.stop], index, items, barred, num_candidates, products)
+            best = _in_order(torch.cat([best.items, block.items], 1), torch.cat([best.logits, block.logits], 1), width)
+        found.items[start : those.stop], found.logits[start : those.stop] = best.items, best.logits
+    return found
 
 
-class _Best:
-    """The best of the items that went by so far, for a tile of users."""
-
-    def __init__(self, users: Tensor, num: int):
-        self.users, self.num = users, num
-        self.logits = users.new_zeros((len(users), 0))
-        self.items = torch.zeros((len(users), 0), dtype=torch.int64, device=users.device)
-        self.waiting: list[tuple[Tensor, Tensor, Tensor]] = []
-        """(user, item, logit) of those that were above the C-th when they went by."""
-        self.num_waiting = 0
-
-    def look_at(self, logits: Tensor, first: int) -> None:
-        """Take in the items [first, first + width) with their logits [users, width]."""
-        if self.logits.shape[1] < self.num:
-            top = largest(logits, self.num)
-            self._keep(torch.cat([self.logits, logits.gather(1, top)], 1), torch.cat([self.items, top + first], 1))
-            return
-        users, columns = _places(logits > self.least)  # an equal one is of a higher index: it loses
-        self.waiting.append((users, columns + first, logits[users, columns]))
-        self.num_waiting += len(users)
-        if self.num_waiting > self.logits.numel():
-            self._settle()
-
-    def in_order(self) -> tuple[Tensor, Tensor]:
-        """Items and logits [users, ≤ C], best first."""
-        self._settle()
-        order = self.logits.sort(dim=1, descending=True, stable=True).indices
-        return self.items.gather(1, order), self.logits.gather(1, order)
-
-    def _settle(self) -> None:
-        """Let those that wait stand against the best."""
-        if not self.num_waiting:
-            return
-        users, items, logits = (torch.cat(parts) for parts in zip(*self.waiting, strict=True))
-        self.waiting, self.num_waiting = [], 0
-        users, order = users.sort(stable=True)
-        counts = users.bincount(minlength=len(self.users))
-        place = torch.arange(len(users), device=users.device) - (counts.cumsum(0) - counts)[users]
-        shape = (len(self.users), int(counts.max()))
-        new_logits, new_items = self.logits.new_full(shape, -torch.inf), self.items.new_zeros(shape)
-        new_logits[users, place], new_items[users, place] = logits[order], items[order]
-        self._keep(torch.cat([self.logits, new_logits], dim=1), torch.cat([self.items, new_items], dim=1))
-
-    def _keep(self, logits: Tensor, items: Tensor) -> None:
-        """The best of these, in the order of their columns, which is that of the items."""
-        columns = largest(logits, self.num)
-        self.logits, self.items = logits.gather(1, columns), items.gather(1, columns)
-        self.least = self.logits.amin(dim=1, keepdim=True)
+def _search(users: Tensor, index: ItemIndex, items: range, barred: Excluded, num: int, products: Tensor) -> Retrieved:
+    """The best of the items in a range."""
+    vectors = index.vectors[items.start : items.stop]
+    if len(items) < _LOOKED_AT * _GROUP * num:
+        best = _among_all(users, vectors, barred, num)
+    else:
+        rows, columns, crowded = _screen(users, index, items, barred, num, products)
+        best = _decide(users, vectors, rows, columns, num)
+        for few in torch.split(crowded, max(1, _BYTES // (4 * len(items)))):
+            theirs = _among_all(users[few], vectors, barred.of_users(few.cpu().numpy(), len(users)), num)
+            best.items[few], best.logits[few] = theirs.items, theirs.logits
+    return Retrieved(items=best.items + items.start, logits=best.logits)
 
 
-def _places(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows and columns of the few that are true, in order."""
-    if mask.shape[1] % 8:
-        rows, columns = mask.nonzero(as_tuple=True)
-        return rows, columns
-    rows, words = mask.view(torch.int64).nonzero(as_tuple=True)  # eight at a time
-    hits, places = mask.view(len(mask), -1, 8)[rows, words].nonzero(as_tuple=True)
-    return rows[hits], words[hits] * 8 + places
+def _among_all(users: Tensor, vectors: Tensor, barred: Excluded, num: int) -> Retrieved:
+    """The best by all of the products at once."""
+    logits = users @ vectors.T
+    barred.bar(logits)
+    columns = largest(logits, num)
+    return _in_order(columns, logits.gather(1, columns), num)
+
+
+def _screen(
+    users: Tensor, index: ItemIndex, items: range, barred: Excluded, num: int, products: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(users, items) of all pairs that can be among the best, by user; and the users who have too many of them.
+
+    With ũ, ĩ for the rounded vectors, |u·i − ũ·ĩ| = |(u − ũ)·i + ũ·(i − ĩ)| ≤ |u − ũ| |i| + |ũ| |i − ĩ|. If C rounded
+    products reach t, the C-th best product is at least t less that bound, and what is below t less twice the bound is
+    none of the best. For t serves the C-th largest of maxima of disjoint groups.
+    """
+    rounded = users.to(index.rounded.dtype)
+    num_slices, groups = -(-len(items) // _SLICE), _SLICE // _GROUP
+    shape = (num_slices, len(users), _SLICE)
+    products = products[: math.prod(shape)].view(shape)
+    maxima = rounded.new_empty((len(users), num_slices, groups))
+    bounds = np.searchsorted(barred.items, np.arange(num_slices + 1) * _SLICE)
+    for number, (low, high) in enumerate(itertools.pairwise(bounds)):
+        first = number * _SLICE
+        part = index.rounded[items.start + first : min(items.start + first + _SLICE, items.stop)]
+        torch.mm(rounded, part.T, out=products[number, :, : len(part)])
+        products[number, :, len(part) :] = -torch.inf
+        Excluded(users=barred.users[low:high], items=barred.items[low:high] - first).bar(products[number])
+        torch.amax(products[number].view(-1, _GROUP, groups), 1, out=maxima[:, number])
+    least = _least(maxima.flatten(1), users, rounded, index, num)
+    rows, group = (maxima.flatten(1) >= least).nonzero(as_tuple=True)
+    crowded = rows.bincount(minlength=len(users)) > _CROWD * num
+    if crowded.any():
+        rows, group = rows[~crowded[rows]], group[~crowded[rows]]
+    slices, place = group // groups, group % groups
+    members = products.view(num_slices, -1, _GROUP, groups)[slices, rows, :, place]
+    which, member = (members >= least[rows]).nonzero(as_tuple=True)
+    return rows[which], (slices * _SLICE + place)[which] + member * groups, crowded.nonzero()[:, 0]
+
+
+def _least(maxima: Tensor, users: Tensor, rounded: Tensor, index: ItemIndex, num: int) -> Tensor:
+    """[B, 1] what a rounded product must reach to be that of one of the best, from maxima [B, groups] of all."""
+    together = max(1, maxima.shape[1] // (_LOOKED_AT * num))
+    together = 1 << (together.bit_length() - 1)
+    reached = maxima.view(len(users), together, -1).amax(1).topk(num, dim=1, sorted=False).values.amin(1, keepdim=True)
+    error = _lengths(users - rounded.float()) * index.length + _lengths(rounded.float()) * index.error
+    summing = index.vectors.shape[1] * torch.finfo(torch.float32).eps * _lengths(users) * index.length
+    rounding = torch.finfo(maxima.dtype).eps * reached.float().abs()  # of the products themselves
+    least = reached.float() - 2 * (error + summing) - rounding
+    return least.clamp(min=torch.finfo(maxima.dtype).min).to(maxima.dtype)  # what is barred is below that
+
+
+def _decide(users: Tensor, vectors: Tensor, rows: Tensor, columns: Tensor, num: int) -> Retrieved:
+    """The best of pairs (row, column), which come by row, by their float32 products."""
+    counts = rows.bincount(minlength=len(users))
+    place = torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[rows]
+    none = len(vectors)
+    items = columns.new_full((len(users), max(int(counts.max()), num)), none)
+    items[rows, place] = columns
+    items = items.sort(dim=1).values
+    logits = inner_products(users, vectors, items.clamp(max=none - 1)).masked_fill(items == none, -torch.inf)
+    return _in_order(items.masked_fill(items == none, 0), logits, num)
+
+
+def _in_order(items: Tensor, logits: Tensor, num: int) -> Retrieved:
+    """The `num` best of [B, N], best first; equals as they come."""
+    order = logits.sort(dim=1, descending=True, stable=True)
+    return Retrieved(items=items.gather(1, order.indices[:, :num]), logits=order.values[:, :num])
+
+
+def _nothing(num_users: int, width: int, device: torch.device) -> Retrieved:
+    shape = (num_users, width)
+    return Retrieved(
+        items=torch.zeros(shape, dtype=torch.int64, device=device),
+        logits=torch.full(shape, -torch.inf, device=device),
+    )
+
+
+def _lengths(vectors: Tensor) -> Tensor:
+    """[N, 1] Euclidean lengths."""
+    lengths: Tensor = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+    return lengths
+
+
+def inner_products(users: Tensor, vectors: Tensor, items: Tensor) -> Tensor:
+    """[B, C] float32 products of each user with some items.
+
+    Of a small catalog all products are taken, which costs less than to gather vectors.
+
+    Args:
+        users: [B, D].
+        vectors: [I, D].
+        items: [B, C] rows of `vectors`.
+    """
+    users = users.float()
+    if len(vectors) <= _WHOLE_ITEMS:
+        return (users @ vectors.float().T).gather(1, items)
+    few = max(1, _GATHERED_CELLS // (items.shape[1] * vectors.shape[1]))
+    blocks = zip(torch.split(users, few), torch.split(items, few), strict=True)
+    return torch.cat([torch.einsum("bd,bcd->bc", user, vectors[item].float()) for user, item in blocks])
 
 
 def largest(logits: Tensor, num: int) -> Tensor:

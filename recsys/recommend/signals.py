@@ -9,13 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from recsys.recommend.neighbours import Neighbours
 from recsys.recommend.order import NO_ITEM
 from recsys.recommend.popularity import HORIZONS
 from recsys.recommend.profiles import Profiles
-from recsys.recommend.retrieve import largest, unit_rows
+from recsys.recommend.retrieve import inner_products, largest, unit_rows
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -48,9 +47,6 @@ _UNSEEN = {
     "linear_recent": 1e-4,
 }
 _UNSEEN_REPEAT = 0.02
-#: Largest catalog that is multiplied whole, and numbers of a larger one's vectors that are gathered at once.
-_WHOLE_ITEMS = 16_384
-_GATHERED_CELLS = 2**24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,24 +187,6 @@ def measure_signals(
         (had > 0).astype(np.float32),
     ]
     return np.stack(columns, axis=-1).astype(np.float32)
-
-
-def inner_products(users: Tensor, vectors: Tensor, items: Tensor) -> Tensor:
-    """[B, C] float32 products of each user with some items.
-
-    Of a small catalog all products are taken, which costs less than to gather vectors.
-
-    Args:
-        users: [B, D].
-        vectors: [I, D].
-        items: [B, C] rows of `vectors`.
-    """
-    users = users.float()
-    if len(vectors) <= _WHOLE_ITEMS:
-        return (users @ vectors.float().T).gather(1, items)
-    few = max(1, _GATHERED_CELLS // (items.shape[1] * vectors.shape[1]))
-    blocks = zip(torch.split(users, few), torch.split(items, few), strict=True)
-    return torch.cat([torch.einsum("bd,bcd->bc", user, vectors[item].float()) for user, item in blocks])
 
 
 def _text_similarity(profiles: Profiles, text_vectors: Floats, items: Ints) -> Floats:

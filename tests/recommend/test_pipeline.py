@@ -26,6 +26,7 @@ from recsys.recommend.neighbours import Neighbours
 from recsys.recommend.pipeline import Snapshot, as_recommendations, fused_scores, recommend_batch, scored_blocks
 from recsys.recommend.popularity import HORIZONS
 from recsys.recommend.rerank import Reranker
+from recsys.recommend.retrieve import ItemIndex
 from recsys.recommend.signals import SIGNALS, Beside
 from recsys.recommend.transitions import count_transitions, strongest_transitions, total_transitions
 from recsys.schema import HISTORIES, PROFILE, RECOMMENDATIONS, TEXTS
@@ -345,7 +346,7 @@ def test_equals_come_by_item_id(candidates: int) -> None:
     equal = dataclasses.replace(
         make_snapshot(fusion=ONLY_RANKER, isolated=False),
         item_vectors=torch.zeros_like(SNAPSHOT.item_vectors),
-        retrievable_vectors=torch.zeros_like(SNAPSHOT.retrievable_vectors),
+        index=ItemIndex.of(torch.zeros_like(SNAPSHOT.index.vectors)),
     )
     found = recommended([(["i00"], ["i04"])], config(2, candidates), equal)["u0"]
     assert names(found) == ["i01", "i02"]

@@ -1,5 +1,7 @@
 """Retrieval equals brute force, whatever the blocks, and keeps equals in the order of the items."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from recsys.recommend.retrieve import Excluded, retrieve
+from recsys.recommend import retrieve as retrieval
+from recsys.recommend.retrieve import Excluded, ItemIndex, inner_products, retrieve
 
 Pair = tuple[int, int]
 
@@ -44,7 +47,7 @@ def test_equals_brute_force(data: st.DataObject) -> None:
     num_candidates = data.draw(st.integers(1, 30))
     pair = st.tuples(st.integers(0, num_users - 1), st.integers(-1, num_items - 1))
     pairs = data.draw(st.lists(pair, max_size=40)) if num_users else []
-    found = retrieve(users, items, excluding(pairs), num_candidates, tile)
+    found = retrieve(users, ItemIndex.of(items), excluding(pairs), num_candidates, tile)
     assert found.items.shape == found.logits.shape == (num_users, min(num_candidates, num_items))
     assert found.items.dtype == torch.int64
     expected = brute_force(users, items, set(pairs), num_candidates)
@@ -59,17 +62,60 @@ def test_equals_brute_force(data: st.DataObject) -> None:
 def test_real_vectors_too(num_users: int, num_items: int, block: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     users, items = (torch.randn(rows, 8, generator=generator) for rows in (num_users, num_items))
-    found = retrieve(users, items, Excluded.none(), 10, (2, block))
+    found = retrieve(users, ItemIndex.of(items), Excluded.none(), 10, (2, block))
     logits = users @ items.T
     torch.testing.assert_close(found.logits, logits.topk(min(10, num_items), dim=1).values)
     torch.testing.assert_close(found.logits, logits.gather(1, found.items))
+
+
+def unlike(generator: torch.Generator, rows: int) -> Tensor:
+    return torch.randn(rows, 8, generator=generator)
+
+
+def with_equals(generator: torch.Generator, rows: int) -> Tensor:
+    return torch.randint(-2, 3, (rows, 8), generator=generator).float()
+
+
+def alike(generator: torch.Generator, rows: int) -> Tensor:
+    """So alike that rounding to bfloat16 drowns the differences."""
+    return 100 + 1e-2 * torch.randn(rows, 8, generator=generator)
+
+
+def of_all_lengths(generator: torch.Generator, rows: int) -> Tensor:
+    return torch.randn(rows, 8, generator=generator) * torch.randn(rows, 1, generator=generator).mul(3).exp()
+
+
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("vectors", [unlike, with_equals, alike, of_all_lengths])
+@pytest.mark.parametrize(("num_items", "block"), [(300, 1000), (5_000, 2_000), (9_001, 100_000)])
+def test_rounded_products_lose_none(
+    vectors: Callable[[torch.Generator, int], Tensor],
+    precision: torch.dtype,
+    num_items: int,
+    block: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In a large catalog rounded products only tell which items are looked at; the lists are those of float32."""
+    monkeypatch.setattr(retrieval, "fastest_precision", lambda _device: precision)
+    generator = torch.Generator().manual_seed(num_items)
+    users, items = vectors(generator, 7), vectors(generator, num_items)
+    barred = torch.randint(0, num_items, (7, 40), generator=generator).numpy()
+    excluded = Excluded.of(np.repeat(np.arange(7), 40), barred.ravel())
+    found = retrieve(users, ItemIndex.of(items), excluded, 5, (3, block))
+    logits = users.double() @ items.double().T
+    logits[torch.arange(7)[:, None], torch.from_numpy(barred)] = -torch.inf
+    best = logits.sort(dim=1, descending=True, stable=True)
+    torch.testing.assert_close(found.logits.double(), best.values[:, :5], rtol=1e-6, atol=1e-5)
+    torch.testing.assert_close(logits.gather(1, found.items), best.values[:, :5], rtol=1e-6, atol=1e-5)
+    if vectors is with_equals:
+        assert torch.equal(found.items, best.indices[:, :5])
 
 
 @pytest.mark.parametrize("block", [1, 3, 100])
 def test_of_whom_all_is_excluded_has_nothing(block: int) -> None:
     users, items = problem(2, 9)
     everything = [(0, item) for item in range(9)]
-    found = retrieve(users, items, excluding(everything), 4, (1, block))
+    found = retrieve(users, ItemIndex.of(items), excluding(everything), 4, (1, block))
     assert (found.logits[0] == -torch.inf).all()
     assert found.logits[1].isfinite().all()
 
@@ -86,7 +132,7 @@ def test_equals_at_the_cut_are_the_first(block: int) -> None:
     """`topk` alone keeps any of them; then a list would hang on sizes of batches and blocks."""
     items = torch.ones(300, 4)
     items[::3] *= 2
-    found = retrieve(torch.ones(2, 4), items, excluding([(1, 3), (1, 1)]), 110, (2, block))
+    found = retrieve(torch.ones(2, 4), ItemIndex.of(items), excluding([(1, 3), (1, 1)]), 110, (2, block))
     doubles = list(range(0, 300, 3))
     singles = [item for item in range(300) if item % 3]
     assert found.items[0].tolist() == doubles + singles[:10]
@@ -94,5 +140,20 @@ def test_equals_at_the_cut_are_the_first(block: int) -> None:
 
 
 def test_a_catalog_without_items_has_no_candidates() -> None:
-    found = retrieve(torch.ones(2, 3), torch.ones(0, 3), Excluded.none(), 5)
+    found = retrieve(torch.ones(2, 3), ItemIndex.of(torch.ones(0, 3)), Excluded.none(), 5)
     assert found.items.shape == found.logits.shape == (2, 0)
+
+
+@given(st.integers(0, 99), st.integers(1, 7), st.integers(1, 9), st.sampled_from([(0, 1), (0, 40), (12, 1)]))
+def test_inner_products_are_the_same_whole_and_gathered(
+    seed: int, users: int, width: int, sizes: tuple[int, int]
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    rows, vectors = torch.randn(users, 4, generator=generator), torch.randn(30, 4, generator=generator)
+    items = torch.randint(0, 30, (users, width), generator=generator)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(retrieval, "_WHOLE_ITEMS", sizes[0])
+        patch.setattr(retrieval, "_GATHERED_CELLS", sizes[1])
+        found = inner_products(rows, vectors, items)
+    expected = [[float(rows[user] @ vectors[item]) for item in items[user]] for user in range(users)]
+    torch.testing.assert_close(found, torch.tensor(expected), atol=1e-5, rtol=1e-5)

@@ -16,7 +16,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.config import SignalName
-from recsys.recommend import signals as module
 from recsys.recommend.neighbours import Neighbours
 from recsys.recommend.popularity import HORIZONS
 from recsys.recommend.profiles import Profiles
@@ -25,7 +24,6 @@ from recsys.recommend.signals import (
     SOURCES,
     Beside,
     Follow,
-    inner_products,
     measure_signals,
     union_of_candidates,
 )
@@ -248,21 +246,6 @@ def test_following_is_the_product_of_profiles_and_neighbours(case: Case) -> None
 
 def test_every_signal_has_a_source_and_may_be_named_in_the_config() -> None:
     assert tuple(SOURCES) == SIGNALS == get_args(SignalName)
-
-
-@given(st.integers(0, 99), st.integers(1, 7), st.integers(1, 9), st.sampled_from([(0, 1), (0, 40), (12, 1)]))
-def test_inner_products_are_the_same_whole_and_gathered(
-    seed: int, users: int, width: int, sizes: tuple[int, int]
-) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    rows, vectors = torch.randn(users, DIM, generator=generator), torch.randn(NUM_ITEMS, DIM, generator=generator)
-    items = torch.randint(0, NUM_ITEMS, (users, width), generator=generator)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_WHOLE_ITEMS", sizes[0])
-        patch.setattr(module, "_GATHERED_CELLS", sizes[1])
-        found = inner_products(rows, vectors, items)
-    expected = [[float(rows[user] @ vectors[item]) for item in items[user]] for user in range(users)]
-    torch.testing.assert_close(found, torch.tensor(expected), atol=1e-5, rtol=1e-5)
 
 
 def test_without_anything_to_recommend_there_are_holes() -> None:

