@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import hashlib
+import io
 import json
 import math
 import os
@@ -19,6 +20,7 @@ import pyarrow.fs
 from recsys.errors import ConfigError
 from recsys.storage.atomic import PARTIAL_SUFFIX, commit, partial_file, write_synced
 from recsys.storage.faults import explained
+from recsys.storage.object_file import ObjectFile
 from recsys.storage.s3 import aws_code, create_object, open_bucket
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):/")
@@ -75,6 +77,17 @@ class Storage:
         """The whole file."""
         with self._explained(path) as (fs, native):
             return bytes(fs.cat_file(native))
+
+    def open_file(self, path: str, size: int | None = None) -> io.RawIOBase:
+        """Open a file for random reads, unbuffered; on S3 each read is a request for its range.
+
+        Close it after use, and let one thread use it at a time. The file's `size` in bytes, where it is known, saves
+        S3 a request; then a missing file is found out by the first read.
+        """
+        with self._explained(path) as (fs, native):
+            if self.is_local:
+                return open(native, "rb", buffering=0)
+            return ObjectFile(fs, native, int(fs.size(native)) if size is None else size)
 
     def write_bytes(self, path: str, data: bytes) -> None:
         """Write or replace a file; a reader sees the old content or the new one."""

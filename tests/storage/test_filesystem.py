@@ -250,3 +250,31 @@ def test_arrow_sees_the_same_files(storage: Storage, tmp_path: Path) -> None:
     fs.create_dir(f"{path}/runs/c")
     pyarrow.fs.copy_files(str(tmp_path / "checkpoint"), f"{path}/runs/c", destination_filesystem=fs)
     assert storage.read_bytes("runs/c/w") == b"2"
+
+
+def test_a_file_is_read_here_and_there(storage: Storage) -> None:
+    storage.write_bytes("a.bin", b"0123456789")
+    for size in (None, 10):
+        with storage.open_file("a.bin", size) as file:
+            assert file.seekable()
+            assert file.readable()
+            assert file.seek(-3, os.SEEK_END) == 7
+            assert file.read(2) == b"78"
+            assert file.tell() == 9
+            assert file.read(5) == b"9"
+            assert file.read(5) == b""
+            assert file.seek(2) == 2
+            assert file.seek(1, os.SEEK_CUR) == 3
+            assert file.read() == b"3456789"
+            assert file.seek(99) == 99
+            assert file.read(1) == b""
+        assert file.closed
+
+
+def test_a_missing_file_cannot_be_opened(storage: Storage) -> None:
+    with pytest.raises(FileNotFoundError):
+        storage.open_file("none.bin")
+    with pytest.raises(FileNotFoundError), storage.open_file("none.bin", size=10) as file:
+        file.read(1)
+    with pytest.raises(ConfigError, match="not allowed"):
+        storage.open_file("../x")
