@@ -164,6 +164,8 @@ class InputsConfig(Section):
     """The items that may be recommended."""
     users: UsersInput | None = None
     """What users are, as text; null: nothing is known of them but their events."""
+    feedback: bool = True
+    """Read what the live service was told, below `storage`/feedback, beside the events."""
     max_quarantine_rate: Fraction = 0.05
     """Share of the rows read (after `where`) that may be quarantined before the night stops with exit code 3."""
     max_id_chars: Positive = 256
@@ -461,6 +463,22 @@ class ServeConfig(Section):
     """TCP port."""
     keys_file: str | None = None
     """File with the hashed keys of callers; null: no key asked."""
+    replicas: Positive = 1
+    """Processes that rank, at least."""
+    max_replicas: Positive | None = None
+    """Processes that rank at most, as many as the load asks for; null: always `replicas`."""
+    cpus_per_replica: Positive = 1
+    """CPUs and threads of a process that ranks."""
+    max_batch_size: Positive = 32
+    """Requests that are ranked together."""
+    batch_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    """Milliseconds that a request waits for others to be ranked with; those that came meanwhile go together anyway."""
+    max_queued: Positive = 64
+    """Requests that may wait for the ranker; more are answered with 429."""
+    deadline_ms: Annotated[float, Field(ge=1)] = 1000.0
+    """Milliseconds after which a request that is still being ranked is answered with what is popular."""
+    refresh_s: Annotated[float, Field(gt=0)] = 30.0
+    """Seconds between looks for a newer night."""
 
     @model_validator(mode="after")
     def _keys_or_loopback(self) -> "ServeConfig":

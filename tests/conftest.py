@@ -1,5 +1,6 @@
 """What every test needs: no look-up in the network, steady Hypothesis runs, one Ray for all that ask for it."""
 
+import argparse
 import datetime as dt
 import logging
 import os
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import settings
 
+from recsys.config import decode_config
 from recsys.data.histories import shard_of
 from recsys.data.synthetic import make_shop, write_shop
 from recsys.schema import CATALOG, RECOMMENDATIONS
@@ -20,6 +22,8 @@ from recsys.storage.publish import Shard, night_folder, publish, write_manifest
 from recsys.storage.runs import Run
 from recsys.storage.tables import write_table
 
+#: The data date of the nights of tests.
+END = dt.date(2026, 11, 22)
 USERS = [f"u{number:05d}" for number in range(20)]
 NUM_SHARDS = 3
 
@@ -83,3 +87,40 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shop")
     write_shop(make_shop(num_users=300, num_items=80, num_days=40, seed=1, end=dt.date(2026, 11, 22)), folder)
     return folder
+
+
+def tiny_config(shop: Path, storage: str | Path, **sections: Any) -> dict[str, Any]:
+    """Tiny models over the shop; keyword arguments replace whole sections' keys."""
+    config: dict[str, Any] = {
+        "storage": str(storage),
+        "date": END.isoformat(),
+        "inputs": {
+            "events": {"path": f"{shop}/events", "format": "csv", "columns": {"event": "event"}},
+            "items": {"path": f"{shop}/items.parquet", "text": "{title}. {category}", "columns": {"title": "title"}},
+        },
+        "histories": {"max_length": 20, "shards": 3},
+        "encoder": {"scratch": {"hidden_size": 16, "layers": 1, "heads": 2, "vocab_size": 400, "pretrain_steps": 5}},
+        "ranker": {"hidden_size": 16, "layers": 1, "heads": 2},
+        "train": {
+            "epochs": 4,
+            "min_steps": 0,
+            "recent_epochs": 1,
+            "refit": False,
+            "batch_size": 32,
+            "learning_rate": 0.01,
+        },
+        "recommend": {"top_k": 5, "candidates": 20, "num_workers": 2},
+    }
+    for name, values in sections.items():
+        config[name] = {**config.get(name, {}), **values} if isinstance(values, dict) else values
+    return config
+
+
+@pytest.fixture(scope="session")
+def one_night(shop: Path, tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> tuple[Path, dict[str, Any]]:
+    """The warehouse after one night, and what the job answered; tests take a copy."""
+    from jobs.nightly import nightly  # Ray comes with it: most tests do without
+
+    storage = tmp_path_factory.mktemp("one-night") / "warehouse"
+    options = argparse.Namespace(dry_run=False, force=False)
+    return storage, nightly(decode_config(tiny_config(shop, storage)), options)

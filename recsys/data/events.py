@@ -45,6 +45,8 @@ class NormalisedEvents:
 
     accepted: pa.Table
     """`interactions_schema`, in the order of the rows."""
+    rows: Any
+    """Place of each accepted event among the rows that `where` let through: int64."""
     quarantined: pa.Table
     """QUARANTINE, one row for each bad event, with its first fault."""
     num_read: int
@@ -117,6 +119,7 @@ def normalise_events(table: pa.Table, source: str, spec: EventsInput, rules: Eve
     newest = pc.max(accepted["timestamp"]).as_py()
     return NormalisedEvents(
         accepted=accepted.cast(schema),
+        rows=np.flatnonzero(~bad & ~later),
         quarantined=aside,
         num_read=num_read,
         num_filtered=num_filtered,
@@ -215,6 +218,7 @@ def _read_texts(table: pa.Table, spec: EventsInput) -> tuple[Any, list[Fault]]:
 def _nothing(spec: EventsInput) -> NormalisedEvents:
     return NormalisedEvents(
         accepted=interactions_schema(spec).empty_table(),
+        rows=np.empty(0, np.int64),
         quarantined=QUARANTINE.empty_table(),
         num_read=0,
         num_filtered=0,

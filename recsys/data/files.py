@@ -47,11 +47,17 @@ class Split:
     num_bytes: int
 
 
-def list_files(fs: fsspec.AbstractFileSystem, path: str, format: Format) -> list[FileInfo]:  # noqa: A002 - the config's word
+def list_files(
+    fs: fsspec.AbstractFileSystem,
+    path: str,
+    format: Format,  # noqa: A002 - the config's word
+    *,
+    required: bool = True,
+) -> list[FileInfo]:
     """Files of a file, folder (recursive, by extension) or glob, sorted by path, but none whose name begins with _ or .
 
     Raises:
-        InputError: there is none.
+        InputError: the path cannot be listed, or there is no file and one is `required`.
     """
     try:
         if fs.isfile(path):
@@ -60,7 +66,7 @@ def list_files(fs: fsspec.AbstractFileSystem, path: str, format: Format) -> list
     except OSError as error:
         raise InputError(f"{path}: cannot be listed: {error}") from error
     files = sorted((_file_info(info) for info in found), key=lambda file: file.path)
-    if not files:
+    if required and not files:
         endings = ", ".join(_EXTENSIONS[format])
         raise InputError(f"{path}: no {format} file there; give a file, a folder with {endings} files, or a glob")
     return files

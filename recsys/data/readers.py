@@ -74,7 +74,8 @@ def _chunks(stream: IO[bytes], path: str, spec: TableInput, row_groups: tuple[in
 def _bounded(table: pa.Table, malformed: pa.Table) -> Iterator[Chunk]:
     rows = _rows_a_chunk(table.num_rows, table.nbytes)
     for start in range(0, max(table.num_rows, 1), rows):
-        yield Chunk(table=table.slice(start, rows), malformed=malformed)
+        # The end is given in full: of a table without columns, Arrow would make as many rows as were asked for.
+        yield Chunk(table=table.slice(start, min(rows, table.num_rows - start)), malformed=malformed)
         malformed = malformed.slice(0, 0)
 
 

@@ -14,39 +14,34 @@ import pyarrow.compute as pc
 import ray
 import ray.data
 
-from recsys.config import TableInput
 from recsys.data.catalog import build_catalog, described_items
-from recsys.data.events import EventRules, interactions_schema, normalise_events
-from recsys.data.files import Split, plan_splits
+from recsys.data.events import interactions_schema, normalise_events
+from recsys.data.files import Split
 from recsys.data.histories import shard_of, sort_interactions
 from recsys.data.popularity import RECENT_DAYS, count_items, merge_counts
 from recsys.data.profiles import build_profiles, described_users
-from recsys.data.readers import read_chunks
 from recsys.data.searches import part_searches
 from recsys.data.splits import last_moments
 from recsys.data.versions import Described, merge_versions, read_versions
 from recsys.distributed.cluster import for_each_part, peak_of
+from recsys.distributed.feedback import ingest_feedback
 from recsys.distributed.item_rules import recommendable
 from recsys.distributed.memory import peak_memory_mb, reset_peak_memory
 from recsys.distributed.night import CountsOf, Night, Record, input_files
+from recsys.distributed.sources import ROWS_PER_SPLIT, Quarantine, event_rules, plan_parts, read_part
 from recsys.distributed.user_texts import ShardTexts, read_profiles, write_texts
 from recsys.errors import InputError
-from recsys.schema import CATALOG, INTERACTIONS_WITH_TEXT, PROFILES, QUARANTINE
-from recsys.storage.filesystem import Storage, open_input
+from recsys.schema import CATALOG, INTERACTIONS_WITH_TEXT, PROFILES
 from recsys.storage.tables import read_table, write_table
 
 logger = logging.getLogger(__name__)
 
 #: The newest event may be this many days older than the night's date before a warning names its date.
 STALE_DAYS = 2
-#: Bad rows are written in files of about this many, so that a bad input does not fill the memory.
-QUARANTINE_ROWS = 50_000
 #: Histories are read a row group at a time: this bounds the memory of scoring, whatever the number of users.
 USERS_PER_ROW_GROUP = 2048
 #: Spans before the cutoff, in days, from whose users the validation users are drawn: the shortest that holds enough.
 _VALIDATION_DAYS = tuple(7 * 2**doubled for doubled in range(11))
-#: An order key for rows: no file has more.
-ROWS_PER_SPLIT = 1 << 40
 
 
 def ingest_catalog(night: Night) -> Record:
@@ -77,7 +72,7 @@ def ingest_users(night: Night) -> Record:
 
 def _read_described(night: Night, what: Described, name: str) -> tuple[pa.Table, Record]:
     """Merged versions of all that an input describes, and the counts of its rows."""
-    splits = _plan(what.source)
+    splits = plan_parts(what.source, input_files(what.source))
     records = for_each_part(list(splits), partial(_version_reader, night, what, splits, name), label=name)
     totals = _totals(records)
     versions = [read_table(night.storage, record["path"]) for record in records if record["path"]]
@@ -93,7 +88,7 @@ def _version_reader(night: Night, what: Described, splits: dict[str, Split], nam
         versions: list[pa.Table] = []
         counts: Counter[str] = Counter()
         order = splits[part].index * ROWS_PER_SPLIT
-        for source, table, malformed in _chunks(what.source, splits[part]):
+        for source, table, malformed in read_part(what.source, splits[part]):
             found = read_versions(table, source, what, limit, order)
             order += len(table)
             counts.update(rows=found.num_read + len(malformed), filtered=found.num_filtered)
@@ -111,30 +106,40 @@ def _version_reader(night: Night, what: Described, splits: dict[str, Split], nam
 
 def ingest_events(night: Night) -> Record:
     """Normalise every event, or quarantine it with its reason; later events wait for their own night."""
-    splits = _plan(night.config.inputs.events)
+    source = night.config.inputs.events
+    splits = plan_parts(source, input_files(source))
     now = dt.datetime.now(dt.UTC)
     records = for_each_part(list(splits), partial(_event_reader, night, splits, now), label="ingest")
     totals = _totals(records)
-    accepted = sum(record["accepted"] for record in records)
-    _refuse_bad_input(night, totals, accepted, "events")
+    _refuse_bad_input(night, totals, sum(record["accepted"] for record in records), "events")
+    told = ingest_feedback(night, now)
+    if told is not None:
+        totals = _totals([*records, *told.parts])
+        # Beside the events: a few things told of an item that is gone must not stop the night, a flood of them must.
+        _refuse_bad_rate(night, totals, "feedback", forgiven=told.num_torn)
+        records += told.parts + told.buckets
     kinds: Counter[str] = Counter()
     for record in records:
-        kinds.update(record["kinds"])
-    newest = max(record["newest"] for record in records)
+        kinds.update(record.get("kinds", {}))
+    newest = max(record.get("newest", "") for record in records)
     _warn_of_stale_events(night, newest)
-    return totals | {
-        "accepted": accepted,
-        "later": sum(record["later"] for record in records),
-        "newest": newest,
-        "kinds": sorted(kinds),
-        "parts": [record["path"] for record in records if record["accepted"]],
-    }
+    return (
+        totals
+        | {
+            "accepted": sum(record.get("accepted", 0) for record in records),
+            "later": sum(record.get("later", 0) for record in records),
+            "newest": newest,
+            "kinds": sorted(kinds),
+            "parts": [record["path"] for record in records if record.get("accepted")],
+            "peak_memory_mb": peak_of(records),
+        }
+        | ({} if told is None else told.counts)
+    )
 
 
 def _event_reader(night: Night, splits: dict[str, Split], now: dt.datetime) -> Callable[[str], Record]:
     inputs = night.config.inputs
-    items = read_table(night.storage, night.catalog_path, ["item_id"])["item_id"].combine_chunks()
-    rules = EventRules(known_items=items, max_id_chars=inputs.max_id_chars, end=night.end, now=now)
+    rules = event_rules(night, now)
 
     def read(part: str) -> Record:
         quarantine = Quarantine(night.storage, night.run.quarantine_dir, f"events-{part}")
@@ -144,7 +149,7 @@ def _event_reader(night: Night, splits: dict[str, Split], now: dt.datetime) -> C
 
         def accepted() -> Iterator[pa.Table]:
             nonlocal newest
-            for source, table, malformed in _chunks(inputs.events, splits[part]):
+            for source, table, malformed in read_part(inputs.events, splits[part]):
                 found = normalise_events(table, source, inputs.events, rules)
                 counts.update(rows=found.num_read + len(malformed), filtered=found.num_filtered, later=found.num_later)
                 quarantine.add(malformed)
@@ -280,50 +285,6 @@ def _warn_of_stale_events(night: Night, newest: str) -> None:
         logger.warning("the newest event is of %s, %d days before the night's date %s", newest, age.days, night.date)
 
 
-def _plan(source: TableInput) -> dict[str, Split]:
-    fs, _ = open_input(source.path)
-    splits = plan_splits(fs, input_files(source), source.format)
-    return {f"{split.index:05d}": split for split in splits}
-
-
-def _chunks(source: TableInput, split: Split) -> Iterator[tuple[str, pa.Table, pa.Table]]:
-    """(file, rows, malformed lines) of every file of a split."""
-    fs, _ = open_input(source.path)
-    for file in split.files:
-        for chunk in read_chunks(fs, file, source, split.row_groups):
-            yield file, chunk.table, chunk.malformed
-
-
-class Quarantine:
-    """Rows set aside by one part of the ingest, written in files of bounded size; a retry overwrites them."""
-
-    def __init__(self, storage: Storage, folder: str, name: str) -> None:
-        self._storage = storage
-        self._path = f"{folder}/{name}"
-        self._waiting: list[pa.Table] = []
-        self._files = 0
-        self._reasons: Counter[str] = Counter()
-
-    def add(self, rows: pa.Table) -> None:
-        """Set rows of QUARANTINE aside."""
-        if len(rows):
-            self._waiting.append(rows)
-            self._reasons.update(rows["reason"].to_pylist())
-            if sum(len(table) for table in self._waiting) >= QUARANTINE_ROWS:
-                self._flush()
-
-    def close(self) -> dict[str, int]:
-        """Write what is left; answers the number of rows by reason."""
-        if self._waiting:
-            self._flush()
-        return dict(self._reasons)
-
-    def _flush(self) -> None:
-        write_table(self._storage, f"{self._path}-{self._files:03d}.parquet", self._waiting, QUARANTINE)
-        self._files += 1
-        self._waiting = []
-
-
 def _totals(records: list[Record]) -> Record:
     """Counts of all parts of an ingest."""
     reasons: Counter[str] = Counter()
@@ -341,18 +302,25 @@ def _totals(records: list[Record]) -> Record:
 def _refuse_bad_input(night: Night, totals: Record, num_usable: int, key: str) -> None:
     """Stop where nothing can be used, or where too much is bad; the quarantine stays for reading."""
     source = getattr(night.config.inputs, key)
-    considered = totals["rows"] - totals["filtered"]
     where = f" (`where` left out {totals['filtered']:,})" if totals["filtered"] else ""
     if not totals["rows"]:
         raise InputError(f"inputs.{key}: {source.path} holds no rows; name files with rows")
-    rate, limit = totals["quarantined"] / max(considered, 1), night.config.inputs.max_quarantine_rate
-    if rate > limit:
-        reasons = ", ".join(f"{reason} {count:,}" for reason, count in totals["reasons"].items())
-        raise InputError(
-            f"inputs.{key}: {totals['quarantined']:,} of {considered:,} rows ({rate:.1%}) cannot be used, more than "
-            f"inputs.max_quarantine_rate={limit:.1%}: {reasons}. They are in "
-            f"{night.storage.url(night.run.quarantine_dir)}; mend the input, narrow `where`, or raise the limit",
-            {f"inputs.{key}": totals},
-        )
+    _refuse_bad_rate(night, totals, key)
     if not num_usable:
         raise InputError(f"inputs.{key}: none of the {totals['rows']:,} rows of {source.path} can be used{where}")
+
+
+def _refuse_bad_rate(night: Night, totals: Record, key: str, forgiven: int = 0) -> None:
+    """Stop where too much is bad; `forgiven` bad rows do not count."""
+    considered, bad = totals["rows"] - totals["filtered"], totals["quarantined"] - forgiven
+    rate, limit = bad / max(considered, 1), night.config.inputs.max_quarantine_rate
+    if rate > limit:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in totals["reasons"].items())
+        told = key == "feedback"
+        way_out = "mend or move the files, set inputs.feedback to false" if told else "mend the input, narrow `where`"
+        raise InputError(
+            f"inputs.{key}: {bad:,} of {considered:,} rows{' of events and feedback' if told else ''} ({rate:.1%}) "
+            f"cannot be used, more than inputs.max_quarantine_rate={limit:.1%}: {reasons}. They are in "
+            f"{night.storage.url(night.run.quarantine_dir)}; {way_out}, or raise the limit",
+            {f"inputs.{key}": totals},
+        )

@@ -11,7 +11,8 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from recsys import __version__
-from recsys.config import Config, RerankConfig, TableInput, load_config
+from recsys.config import Config, EventsInput, RerankConfig, TableInput, load_config
+from recsys.data.feedback import FEEDBACK_DIR, begun_before, feedback_source
 from recsys.data.files import FileInfo, list_files
 from recsys.data.splits import (
     Split,
@@ -203,6 +204,26 @@ def input_files(source: TableInput) -> list[FileInfo]:
     return list_files(fs, path, source.format)
 
 
+def feedback_input(config: Config) -> EventsInput:
+    """What the live service was told, as an input."""
+    return feedback_source(Storage(config.storage).url(FEEDBACK_DIR), config.inputs.events)
+
+
+def feedback_files(config: Config, date: dt.date) -> list[FileInfo]:
+    """Files of what the live service was told, sorted by path; none where nothing was told, or it is not to be read.
+
+    Those begun after the night's date are left out: what the service is told meanwhile must not make another night of
+    one that is started again.
+    """
+    if not config.inputs.feedback:
+        return []
+    source = feedback_input(config)
+    fs, path = open_input(source.path)
+    # A service that was killed may leave a file without a byte.
+    found = list_files(fs, path, source.format, required=False)
+    return [file for file in found if file.size and begun_before(file.path, cutoff_for(date, 0))]
+
+
 def id_files(rules: RerankConfig) -> list[FileInfo]:
     """The block and the allow list, where they are files.
 
@@ -234,6 +255,9 @@ def open_night(config: Config, protocol: Protocol = "time") -> Night:
     if config.inputs.users is not None:
         inputs += input_files(config.inputs.users)
     files = [(file.path, file.size, file.version) for file in inputs]
+    # These only grow, and like all of the storage they may be moved: the name and the size tell what is in them.
+    told = Storage(config.storage).path(FEEDBACK_DIR)
+    files += [(f"feedback{file.path.removeprefix(told)}", file.size, "") for file in feedback_files(config, date)]
     digest = config.digest() if protocol == "time" else f"{config.digest()} {protocol}"
     name = run_id(date, digest, files, __version__)
     return Night(config=config, date=date, run=Run(Storage(config.storage), name), protocol=protocol)

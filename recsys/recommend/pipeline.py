@@ -109,6 +109,16 @@ class Snapshot:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Wishes:
+    """What B users ask for beside their histories; the night's users ask for nothing."""
+
+    barred: npt.NDArray[np.bool_]
+    """[B, I] items that a user does not want."""
+    also: npt.NDArray[np.int64]
+    """[B, X] catalog indices that are candidates beside those that are found, −1 for none."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Scored:
     """Candidates of B users and what speaks for each."""
 
@@ -129,7 +139,9 @@ class Recommended:
     counts: RerankCounts
 
 
-def recommend_batch(snapshot: Snapshot, histories: pa.Table, config: RecommendConfig) -> Recommended:
+def recommend_batch(
+    snapshot: Snapshot, histories: pa.Table, config: RecommendConfig, wishes: Wishes | None = None
+) -> Recommended:
     """The lists of B users: retrieve → signals → fuse → re-rank → explain.
 
     The score is log P(item | user), where P is the softmax of Σ weight · signal over the user's candidates, less what a
@@ -139,12 +151,13 @@ def recommend_batch(snapshot: Snapshot, histories: pa.Table, config: RecommendCo
         snapshot: What scores.
         histories: HISTORIES table of B users.
         config: List length, candidates, what is left out.
+        wishes: Of the same users; None: they have none.
 
     Returns:
         Rows by user in the given order, then by rank; at most K a user.
     """
     now = np.full(len(histories), snapshot.now)
-    blocks = scored_blocks(snapshot, histories, config, now, np.zeros(len(histories), np.int64))
+    blocks = scored_blocks(snapshot, histories, config, now, np.zeros(len(histories), np.int64), wishes)
 
     def lists(block: tuple[npt.NDArray[np.int64], Scored]) -> tuple[npt.NDArray[np.int64], Recommended]:
         users, scored = block
@@ -169,6 +182,7 @@ def scored_blocks(
     config: RecommendConfig,
     now: npt.NDArray[np.float64],
     moment: npt.NDArray[np.int64],
+    wishes: Wishes | None = None,
 ) -> list[tuple[npt.NDArray[np.int64], Scored]]:
     """(rows of the users, their candidates with signals) of all users, some at a time.
 
@@ -180,6 +194,7 @@ def scored_blocks(
         config: Candidates, what is left out.
         now: [B] microseconds since 1970 from which each user's recency is measured.
         moment: [B] row of the popularity that holds for the user.
+        wishes: Of the same users; None: they have none.
     """
     if not len(histories):
         return []
@@ -196,8 +211,12 @@ def scored_blocks(
         excluded = np.zeros((len(users), len(snapshot.item_ids)), dtype=bool)
         if seen is not None:
             excluded[seen.within(start, len(users))] = True
+        also = None
+        if wishes is not None:
+            excluded |= wishes.barred[users]
+            also = wishes.also[users]
         with torch.inference_mode():
-            scored = _score(snapshot, batch.rows(users), profiles.rows(users), excluded, config, moment[users])
+            scored = _score(snapshot, batch.rows(users), profiles.rows(users), excluded, config, moment[users], also)
         return users, scored
 
     return list(_in_threads(block, range(0, len(histories), size), config))
@@ -234,6 +253,7 @@ def _score(
     excluded: npt.NDArray[np.bool_],
     config: RecommendConfig,
     moment: npt.NDArray[np.int64],
+    also: npt.NDArray[np.int64] | None,
 ) -> Scored:
     """Candidates of a few users, and their signals."""
     vectors = snapshot.item_vectors
@@ -256,7 +276,7 @@ def _score(
     )
     follow = Follow.of(profiles, snapshot.beside.transitions, snapshot.beside.linear)
     repeats = None if config.exclude_seen else profiles.repeats.toarray()
-    candidates = union_of_candidates(found, profiles, follow, repeats, snapshot.beside, moment, excluded)
+    candidates = union_of_candidates(found, profiles, follow, repeats, snapshot.beside, moment, excluded, also)
     chosen = torch.from_numpy(candidates).to(device)
     logits = inner_products(users, vectors, chosen.clamp(min=0))
     isolated = None

@@ -102,6 +102,7 @@ def union_of_candidates(
     beside: Beside,
     moment: Ints,
     excluded: npt.NDArray[np.bool_],
+    also: Ints | None = None,
 ) -> Ints:
     """Each user's candidates: the retriever's, what follows the history, is popular, was had, searched for, or is new.
 
@@ -114,6 +115,7 @@ def union_of_candidates(
         beside: Of I items.
         moment: [B] row of `beside.popularity` that holds for the user.
         excluded: [B, I] items that must not be candidates.
+        also: [B, X] further ones, −1 for none.
 
     Returns:
         [B, C] catalog indices, ascending, −1 for none; no item twice. C ≥ 1 is as many as some user has.
@@ -136,6 +138,8 @@ def union_of_candidates(
         found.append(np.where(best >= 0, new[best], NO_ITEM))
     if profiles.searched.any():
         found.append(_near_searches(profiles, beside, num))
+    if also is not None:
+        found.append(also)
     candidates = np.sort(np.concatenate(found, axis=1), axis=1)
     again = np.zeros(candidates.shape, dtype=bool)
     again[:, 1:] = candidates[:, 1:] == candidates[:, :-1]

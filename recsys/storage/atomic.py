@@ -42,8 +42,13 @@ def commit(move: Callable[[Path, str], None], partial: Path, native: str) -> Non
     """Give the file its name by `move` (os.replace, or os.link where it must be new)."""
     move(partial, native)
     # The new name itself must survive a power cut, not only the content.
-    folder = os.open(partial.parent, os.O_RDONLY)
+    sync_folder(partial.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder onto the disk itself."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)

@@ -46,6 +46,14 @@ def test_chunks_are_bounded_and_keep_the_order(tmp_path: Path) -> None:
     assert [int(n) for chunk in found for n in chunk.table["n"].to_pylist()] == list(range(100_000))
 
 
+def test_a_file_of_nothing_but_a_broken_line_has_no_rows(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"a":')
+
+    (chunk,) = chunks(tmp_path / "a.jsonl", "jsonl")
+
+    assert (chunk.table.num_rows, len(chunk.malformed)) == (0, 1)
+
+
 def test_parquet_keeps_types_and_reads_chosen_row_groups(tmp_path: Path) -> None:
     table = pa.table({"n": list(range(100)), "day": [dt.date(2020, 1, 1)] * 100})
     pq.write_table(table, tmp_path / "a.parquet", row_group_size=10)

@@ -1,7 +1,5 @@
 """A small shop and the command line of the jobs, run in this process on the session's Ray."""
 
-import argparse
-import datetime as dt
 import importlib
 import json
 import shutil
@@ -13,41 +11,11 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from jobs.nightly import nightly
-from recsys.config import decode_config
-
-END = dt.date(2026, 11, 22)
+from tests.conftest import tiny_config
 
 #: (exit code, the JSON of the last line on stdout)
 RunJob = Callable[..., tuple[int, dict[str, Any]]]
 WriteConfig = Callable[..., Path]
-
-
-def tiny_config(shop: Path, storage: str | Path, **sections: Any) -> dict[str, Any]:
-    """Tiny models over the shop; keyword arguments replace whole sections' keys."""
-    config: dict[str, Any] = {
-        "storage": str(storage),
-        "date": END.isoformat(),
-        "inputs": {
-            "events": {"path": f"{shop}/events", "format": "csv", "columns": {"event": "event"}},
-            "items": {"path": f"{shop}/items.parquet", "text": "{title}. {category}", "columns": {"title": "title"}},
-        },
-        "histories": {"max_length": 20, "shards": 3},
-        "encoder": {"scratch": {"hidden_size": 16, "layers": 1, "heads": 2, "vocab_size": 400, "pretrain_steps": 5}},
-        "ranker": {"hidden_size": 16, "layers": 1, "heads": 2},
-        "train": {
-            "epochs": 4,
-            "min_steps": 0,
-            "recent_epochs": 1,
-            "refit": False,
-            "batch_size": 32,
-            "learning_rate": 0.01,
-        },
-        "recommend": {"top_k": 5, "candidates": 20, "num_workers": 2},
-    }
-    for name, values in sections.items():
-        config[name] = {**config.get(name, {}), **values} if isinstance(values, dict) else values
-    return config
 
 
 @pytest.fixture
@@ -61,14 +29,6 @@ def write_config(shop: Path, tmp_path: Path) -> WriteConfig:
         return path
 
     return write
-
-
-@pytest.fixture(scope="session")
-def one_night(shop: Path, tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> tuple[Path, dict[str, Any]]:
-    """The warehouse after one night, and what the job answered; tests take a copy."""
-    storage = tmp_path_factory.mktemp("one-night") / "warehouse"
-    options = argparse.Namespace(dry_run=False, force=False)
-    return storage, nightly(decode_config(tiny_config(shop, storage)), options)
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from recsys.model.text_encoder import TextEncoder
 from recsys.storage.filesystem import Storage
 from recsys.storage.runs import Run
 from recsys.storage.tables import read_table
-from tests.jobs.conftest import END, RunJob, WriteConfig
+from tests.conftest import END
+from tests.jobs.conftest import RunJob, WriteConfig
 
 
 def check_encoder(warehouse: Path, card: ModelCard, run_id: str, max_tokens: int) -> None:

@@ -5,7 +5,8 @@ import json
 from pathlib import Path
 
 from recsys.model.checkpoint import read_card
-from tests.jobs.conftest import END, RunJob, WriteConfig
+from tests.conftest import END
+from tests.jobs.conftest import RunJob, WriteConfig
 
 
 def test_lists_come_from_the_refit_and_the_next_night_starts_from_what_the_gate_saw(

@@ -26,7 +26,8 @@ from recsys.schema import HISTORIES, PROFILE, TEXTS
 from recsys.storage.filesystem import Storage
 from recsys.storage.publish import read_latest
 from recsys.storage.runs import Run
-from tests.jobs.conftest import END, RunJob, WriteConfig, tiny_config
+from tests.conftest import END, tiny_config
+from tests.jobs.conftest import RunJob, WriteConfig
 
 #: A user who only ever searched, and one who searched before ever touching an item.
 SEARCHER, STARTER = "searcher", "starter"

@@ -1,0 +1,110 @@
+"""The live service over the published night: lists for those whom the night could not know.
+
+python jobs/serve.py --config configs/demo.yaml
+"""
+
+import sys
+import time
+from argparse import Namespace
+from typing import Any
+
+import ray
+from ray import serve
+
+from jobs import command
+from recsys.config import Config, load_config
+from recsys.distributed.encode import open_encoder
+from recsys.distributed.night import Night, night_of
+from recsys.distributed.published import model_card
+from recsys.distributed.score import load_snapshot
+from recsys.serving.auth import Keys, new_key
+from recsys.serving.deployment import application
+from recsys.serving.item_filters import ItemFilters
+from recsys.serving.live import LiveSnapshot, UserTemplate
+from recsys.storage.filesystem import Storage
+from recsys.storage.lookup import KeyedFiles
+from recsys.storage.publish import Latest, read_manifest, require_latest
+from recsys.storage.runs import Run
+from recsys.storage.tables import read_table
+
+APP = "recsys"
+
+
+def load_live(storage: Storage, latest: Latest) -> LiveSnapshot:
+    """A published night as the service needs it, on the CPU; nothing is drawn by lot, which is the night's business."""
+    night = night_of(Run(storage, latest.run_id))
+    rerank = night.config.rerank.model_copy(update={"exploration": 0.0})
+    recommend = night.config.recommend.model_copy(update={"use_gpu": False, "cpus_per_worker": 1})
+    config = night.config.model_copy(update={"rerank": rerank, "recommend": recommend})
+    live = Night(config=config, date=night.date, run=night.run)
+    card = model_card(live, latest.model_id)
+    with open_encoder(storage, config, card.encoder_id, card.encoder_model) as encoder:
+        pass  # it is loaded: what it lies in may go
+    snapshot = load_snapshot(live, latest.model_id, recommend, "night")
+    shards = [shard["name"].removesuffix(".parquet") for shard in read_manifest(storage, latest)["shards"]]
+    users = config.inputs.users
+    return LiveSnapshot(
+        latest=latest,
+        snapshot=snapshot,
+        config=recommend,
+        kept_events=config.histories.kept_events,
+        num_shards=config.histories.shards,
+        shards=frozenset(shards),
+        lists=KeyedFiles(storage, {shard: f"{latest.path}/{shard}.parquet" for shard in shards}, "user_id"),
+        histories=KeyedFiles(
+            storage, {shard: f"{live.run.histories_dir}/{shard}.parquet" for shard in shards}, "user_id"
+        ),
+        filters=ItemFilters(read_table(storage, live.catalog_path, ["attributes"]), snapshot.titles),
+        encoder=encoder,
+        user_template=None if users is None else UserTemplate(text=users.text, max_chars=users.max_text_chars),
+    )
+
+
+def app(arguments: dict[str, Any]) -> serve.Application:
+    """For `serve run jobs.serve:app config=configs/demo.yaml`, and for `serve build` and `serve deploy`."""
+    return application(load_config(arguments["config"], arguments.get("set", ())), load_live)
+
+
+def start(config: Config) -> str:
+    """Start the service on this machine's Ray, or a Ray of its own; answers its address.
+
+    Raises:
+        InputError: nothing is published yet.
+        ConfigError: the keys cannot be used.
+    """
+    Keys.load(config.serve.keys_file)
+    require_latest(Storage(config.storage))
+    ray.init(ignore_reinit_error=True, log_to_driver=True)
+    spec = config.serve
+    serve.start(http_options={"host": spec.host, "port": spec.port})
+    serve.run(application(config, load_live), name=APP, route_prefix="/")
+    return f"http://{spec.host}:{spec.port}"
+
+
+def run(config: Config, options: Namespace) -> command.Answer:
+    """Serve until interrupted."""
+    if options.new_key is not None:
+        key, entry = new_key(options.new_key)
+        command.console.print(
+            f"the key, shown once: {key}\nthe line for serve.keys_file: {entry}", highlight=False, soft_wrap=True
+        )
+        return {"status": "made"}
+    address = start(config)
+    command.console.print(f"answers at {address} (try it there; API at {address}/docs); Ctrl-C ends it")
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        serve.shutdown()  # type: ignore[no-untyped-call]
+    return {"status": "stopped"}
+
+
+def main() -> int:
+    """The command line."""
+    parser = command.parser("Answer live, over the published night.", night=False)
+    parser.add_argument("--new-key", metavar="NAME", help="make a key for a caller, print it once, and end")
+    return command.run(run, parser)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

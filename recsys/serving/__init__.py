@@ -1,0 +1,1 @@
+"""The live service: Ray Serve, thin, around the pure rooms."""

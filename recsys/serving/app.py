@@ -1,0 +1,215 @@
+"""The HTTP side of the live service: FastAPI on Ray Serve; it checks, asks the ranker and tells.
+
+It holds no model and no snapshot, so that it answers at once whatever the ranker does.
+"""
+
+import asyncio
+import importlib.resources
+import logging
+import os
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Path, Query, Request
+from fastapi.responses import JSONResponse, Response
+from ray import serve
+from ray.serve.exceptions import BackPressureError
+from ray.serve.handle import DeploymentHandle
+from ray.util import metrics
+
+from recsys import __version__
+from recsys.config import ServeConfig
+from recsys.errors import ConfigError
+from recsys.serving import faults
+from recsys.serving.access_log import hashed, log_to_stderr
+from recsys.serving.auth import Keys, bearer_token
+from recsys.serving.border import Border
+from recsys.serving.contracts import (
+    MAX_ID_CHARS,
+    MAX_LIST,
+    Accepted,
+    ErrorReply,
+    Fault,
+    FeedbackBatch,
+    FeedbackEvent,
+    FoundItems,
+    RecommendationRequest,
+    Recommendations,
+)
+from recsys.serving.faults import FaultError
+from recsys.serving.feedback import FeedbackLog
+from recsys.serving.standby import Standby
+from recsys.storage.filesystem import Storage
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that a look-up may take.
+_LOOK_UP_S = 5.0
+_PAGE_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+
+_ERRORS: dict[int | str, dict[str, Any]] = {status: {"model": ErrorReply} for status in (401, 413, 422, 429, 500, 503)}
+
+api = FastAPI(
+    title="Recommendations",
+    version=__version__,
+    description="Lists for those whom the night could not know, and those whom it did.",
+    responses=_ERRORS,
+)
+api.add_middleware(Border)
+faults.install(api)
+
+
+# Serve pickles the app where the class is decorated: what its methods call must stand before it.
+
+
+def _told(request: Request, answer: Recommendations) -> Recommendations:
+    """The answer, named for the log."""
+    request.state.strategy, request.state.run_id = answer.strategy, answer.run_id
+    return answer
+
+
+def _too_many(message: str, wait_s: float) -> FaultError:
+    return FaultError(Fault(code="too_many_requests", field=None, message=f"{message}; wait, then ask again"), wait_s)
+
+
+def _too_slow() -> FaultError:
+    return FaultError(Fault(code="too_slow", field=None, message="the ranker is late; ask again"), 1.0)
+
+
+def _read_page() -> dict[str, bytes]:
+    """The page's files by name."""
+    folder = importlib.resources.files("recsys.serving") / "page"
+    return {file.name: file.read_bytes() for file in folder.iterdir() if file.name.rsplit(".", 1)[-1] in _PAGE_TYPES}
+
+
+@serve.ingress(api)
+class Ingress:
+    """One replica of the front."""
+
+    async def __init__(  # type: ignore[misc]  # Serve awaits it, in the loop that the log and the standby need
+        self, ranker: DeploymentHandle[Any], storage: str, config: ServeConfig, top_k: int
+    ) -> None:
+        """Open the log of feedback, read the keys and the page; lists are of ``top_k`` where nobody says otherwise."""
+        log_to_stderr()
+        self._ranker = ranker
+        self._config = config
+        self._keys = Keys.load(config.keys_file)
+        self._feedback = FeedbackLog(Storage(storage), f"serve-{os.getpid()}")
+        self._page = _read_page()
+        self._fallbacks = metrics.Counter(
+            "recsys_fallbacks_total", "Requests that a cheaper strategy answered, as the ranker was late."
+        )
+        self._standby = Standby(self._ask_popular, config.refresh_s, top_k)
+        self._keeping = asyncio.create_task(self._standby.keep())
+
+    @api.post("/v1/recommendations")
+    async def recommend(self, body: RecommendationRequest, request: Request) -> Recommendations:
+        """A list for whoever asks, by what is known of them: published, personalized, by query, or popular."""
+        self._admit(request)
+        request.state.user = hashed(body.user_id)
+        try:
+            answer: Recommendations = await self._asked(self._ranker.rank.remote(body), self._config.deadline_ms / 1000)
+        except TimeoutError:
+            late = f"the ranker took longer than {self._config.deadline_ms:g} ms: this is what is popular"
+            standby = self._standby.answer(body, late)
+            if standby is None:
+                raise _too_slow() from None
+            answer = standby
+            self._fallbacks.inc()
+        return _told(request, answer)
+
+    @api.get("/v1/users/{user_id}/recommendations", responses={404: {"model": ErrorReply}})
+    async def published(
+        self,
+        user_id: Annotated[str, Path(min_length=1, max_length=MAX_ID_CHARS)],
+        request: Request,
+        k: Annotated[int | None, Query(ge=1, le=MAX_LIST)] = None,
+    ) -> Recommendations:
+        """The list that the night made for a user."""
+        self._admit(request)
+        request.state.user = hashed(user_id)
+        return _told(request, await self._looked_up(self._ranker.published.remote(user_id, k)))
+
+    @api.get("/v1/items")
+    async def items(
+        self,
+        request: Request,
+        search: Annotated[str, Query(min_length=1, max_length=200)],
+        limit: Annotated[int, Query(ge=1, le=50)] = 10,
+    ) -> FoundItems:
+        """Items of the catalog whose titles hold every word."""
+        self._admit(request)
+        return FoundItems(items=await self._looked_up(self._ranker.items.remote(search, limit)))
+
+    @api.post("/v1/events", status_code=202)
+    async def events(self, body: FeedbackEvent | FeedbackBatch, request: Request) -> Accepted:
+        """Keep what users did for the next night; the answer comes when it is on disk or in the bucket."""
+        self._admit(request)
+        try:
+            return await self._feedback.append([body] if isinstance(body, FeedbackEvent) else body.events)
+        except (OSError, ConfigError) as error:
+            logger.warning("feedback cannot be kept: %s", error)
+            fault = Fault(code="not_kept", field=None, message="the events could not be kept; send them again")
+            raise FaultError(fault, 5.0) from error
+
+    @api.get("/healthz")
+    async def healthz(self) -> dict[str, str]:
+        """Whether the front is alive."""
+        return {"status": "alive"}
+
+    @api.get("/readyz")
+    async def readyz(self) -> JSONResponse:
+        """Whether a night is loaded, and what is wrong with a newer one or with the keys."""
+        try:
+            state = await self._asked(self._ranker.state.remote(), _LOOK_UP_S)
+        except (TimeoutError, FaultError):
+            state = {"ready": False, "fault": "the ranker does not answer"}
+        return JSONResponse(
+            state | {"keys_fault": self._keys.fault is not None}, status_code=200 if state["ready"] else 503
+        )
+
+    @api.get("/", include_in_schema=False)
+    async def page(self) -> Response:
+        """A page to try the service."""
+        return self._file("index.html")
+
+    @api.get("/page/{name}", include_in_schema=False)
+    async def page_file(self, name: str) -> Response:
+        """What the page is made of."""
+        return self._file(name)
+
+    def _file(self, name: str) -> Response:
+        if name not in self._page:
+            raise FaultError(Fault(code="not_found", field=None, message="the page has no such file"))
+        return Response(self._page[name], media_type=_PAGE_TYPES[name.rsplit(".", 1)[-1]])
+
+    def _admit(self, request: Request) -> None:
+        """Let a caller in by its key, as often as its rate allows."""
+        caller = self._keys.admit(bearer_token(request.headers.get("Authorization")))
+        if caller.name is None:
+            raise FaultError(
+                Fault(code="unauthorized", field="Authorization", message="send a known key: Authorization: Bearer …")
+            )
+        request.state.caller = caller.name
+        if caller.wait_s:
+            raise _too_many("this key asks more often than it may", caller.wait_s)
+
+    async def _asked(self, response: Any, timeout_s: float) -> Any:
+        """What the ranker answers."""
+        try:
+            answer = await asyncio.wait_for(response, timeout_s)
+        except BackPressureError:
+            raise _too_many("too many requests wait already", 1.0) from None
+        if isinstance(answer, Fault):
+            raise FaultError(answer, retry_after_s=5.0 if answer.code == "not_ready" else None)
+        return answer
+
+    async def _looked_up(self, response: Any) -> Any:
+        """What the ranker answers where it has nothing to rank."""
+        try:
+            return await self._asked(response, _LOOK_UP_S)
+        except TimeoutError:
+            raise _too_slow() from None
+
+    async def _ask_popular(self, request: RecommendationRequest) -> Recommendations:
+        answer: Recommendations = await self._asked(self._ranker.rank.remote(request), _LOOK_UP_S)
+        return answer

@@ -1,0 +1,166 @@
+"""Keeps what the live service is told until the next night reads it; it knows no HTTP and no model.
+
+An event is acknowledged once it is durable, and never before. Within a process a repeat is told by its id; the night
+drops those of all processes.
+"""
+
+import asyncio
+import datetime as dt
+import json
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+
+from recsys.data.feedback import FEEDBACK_COLUMNS, FEEDBACK_DIR
+from recsys.serving.contracts import Accepted, FeedbackEvent
+from recsys.storage.append_log import AppendLog
+from recsys.storage.filesystem import Storage
+
+
+@dataclass(slots=True, eq=False)
+class _Group:
+    """Events that become durable together."""
+
+    durable: asyncio.Future[None]
+    lines: list[bytes] = field(default_factory=list)
+    event_ids: list[str] = field(default_factory=list)
+
+
+class FeedbackLog:
+    """The feedback that one process takes, in files below `<storage>/feedback/`; for one event loop.
+
+    While a group is being written, all that comes waits together for the next: the throughput does not hang on how
+    long a disk or a bucket takes.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        writer: str,
+        *,
+        max_file_bytes: int = 64 << 20,
+        max_file_age_s: float = 900.0,
+        remembered_ids: int = 100_000,
+    ) -> None:
+        """Touch nothing yet: folder and file come with the first event.
+
+        Args:
+            storage: The warehouse of the nights.
+            writer: Name of this process, for people who look at the files.
+            max_file_bytes: Files are about this large at most.
+            max_file_age_s: Seconds after which a file takes no more events.
+            remembered_ids: Newest ids by which repeats are told.
+
+        Raises:
+            ConfigError: the writer's name cannot be part of a file's.
+        """
+        self._log = AppendLog(storage, FEEDBACK_DIR, writer, max_bytes=max_file_bytes, max_age_s=max_file_age_s)
+        # A thread of its own: the loop never waits for a disk, and a disk never for other work of the process.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="feedback")
+        self._remembered_ids = remembered_ids
+        self._durable_ids: OrderedDict[str, None] = OrderedDict()
+        self._in_flight: dict[str, _Group] = {}
+        self._waiting: _Group | None = None
+        self._writing: _Group | None = None
+        self._closed = False
+
+    async def append(self, events: Sequence[FeedbackEvent]) -> Accepted:
+        """Return when the events are durable, those too that came before and are still being written.
+
+        A caller who gives up waiting takes nothing back. After an error some of the events may be kept: to send them
+        again is safe.
+
+        Raises:
+            ConfigError: the storage cannot be used: no bucket, no credentials, no right to write.
+            OSError: the disk or the bucket failed; nothing is acknowledged.
+            RuntimeError: the log is closed.
+        """
+        if self._closed:
+            raise RuntimeError("the feedback log is closed; open a new one")
+        now = dt.datetime.now(dt.UTC)
+        lines = [_line(event, now) for event in events]
+        awaited: dict[_Group, None] = {}
+        num_new = 0
+        for event, line in zip(events, lines, strict=True):
+            if event.event_id in self._durable_ids:
+                continue
+            group = self._in_flight.get(event.event_id)
+            if group is None:
+                group = self._enqueue(event.event_id, line)
+                num_new += 1
+            awaited[group] = None
+        if self._writing is None:
+            self._write()
+        if awaited:
+            await asyncio.wait([group.durable for group in awaited])  # unlike await, it leaves them be when cancelled
+        for group in awaited:
+            group.durable.result()
+        return Accepted(accepted=num_new, duplicates=len(events) - num_new)
+
+    async def close(self) -> None:
+        """Return when everything that was taken is durable or has failed, and the file is closed."""
+        if self._closed:
+            return
+        self._closed = True
+        while (group := self._waiting or self._writing) is not None:
+            await asyncio.wait([group.durable])
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._log.close)
+        self._thread.shutdown()
+
+    def _enqueue(self, event_id: str, line: bytes) -> _Group:
+        if self._waiting is None:
+            self._waiting = _Group(asyncio.get_running_loop().create_future())
+        self._waiting.lines.append(line)
+        self._waiting.event_ids.append(event_id)
+        self._in_flight[event_id] = self._waiting
+        return self._waiting
+
+    def _write(self) -> None:
+        """Begin to write what waits."""
+        self._writing, self._waiting = self._waiting, None
+        if self._writing is not None:
+            data = b"".join(self._writing.lines)
+            written = asyncio.get_running_loop().run_in_executor(self._thread, self._log.append, data)
+            written.add_done_callback(partial(self._settle, self._writing))
+
+    def _settle(self, group: _Group, written: "asyncio.Future[None]") -> None:
+        """Tell the callers how the writing of their group ended, and begin with the next."""
+        for event_id in group.event_ids:
+            del self._in_flight[event_id]
+        error = written.exception()
+        if error is None:
+            self._durable_ids.update(dict.fromkeys(group.event_ids))
+            while len(self._durable_ids) > self._remembered_ids:
+                self._durable_ids.popitem(last=False)
+            group.durable.set_result(None)
+        else:
+            group.durable.set_exception(error)
+            group.durable.exception()  # where every caller has given up, nobody else looks at it
+        self._write()
+
+
+def _line(event: FeedbackEvent, now: dt.datetime) -> bytes:
+    """The event as a line of JSON; "" stands for an item or a text that is absent."""
+    values = (
+        event.event_id,
+        event.user_id,
+        event.item_id or "",
+        _utc_text(event.timestamp or now),
+        event.event or "interaction",
+        event.weight,
+        event.text or "",
+    )
+    row = dict(zip(FEEDBACK_COLUMNS, values, strict=True))
+    return json.dumps(row, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+
+
+def _utc_text(moment: dt.datetime) -> str:
+    """ISO 8601 in UTC; where UTC has no such moment, at an end of time, as it came: the night sets the event aside."""
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=dt.UTC)
+    try:
+        return moment.astimezone(dt.UTC).isoformat()
+    except OverflowError:
+        return moment.isoformat()

@@ -1,0 +1,124 @@
+"""What a keys file holds: a YAML list, one line a key, each known by its sha256; it knows no file and no caller.
+
+    - {name: shop, sha256: "9f86d081…"}
+    - {name: search, sha256: "60303ae2…", rate_limit: {requests_per_second: 50, burst: 100}}
+
+No message says what was found where a key might be: people do put the key itself into the wrong place.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import pydantic
+from pydantic import AfterValidator, Field, TypeAdapter
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from recsys.config import Section
+from recsys.errors import ConfigError
+from recsys.serving.rate_limit import RateLimit
+
+MAKE_ONE = "make one with: python jobs/serve.py --new-key NAME"
+
+# Shorter than a key, so that a key in the place of a name is refused and not shown.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$")]
+
+
+class KeyEntry(Section):
+    """One line of a keys file."""
+
+    name: Name
+    """Whom the key was given to, for logs; letters, digits, `.`, `_`, `-`, at most 40."""
+    # A plain hash is right: a key is 256 random bits, nobody finds it by trying, and a slow hash as passwords need it
+    # would only cost each request.
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$"), AfterValidator(str.lower)]
+    """sha256 of the key's text, 64 hex digits, in quotes."""
+    rate_limit: RateLimit | None = None
+    """How often it may ask; null: as often as it likes."""
+
+
+_NAME: TypeAdapter[str] = TypeAdapter(Name)
+
+_WANTED = {
+    "name": "must be 1 to 40 letters, digits, '.', '_' or '-', the first a letter or a digit",
+    "sha256": f"must be the sha256 of the key, 64 hex digits in quotes; {MAKE_ONE}",
+    "rate_limit": "must be a mapping of requests_per_second and burst",
+}
+
+
+def key_line(name: str, sha256: str) -> str:
+    """The line that stands for a key.
+
+    Raises:
+        ConfigError: the name cannot be one.
+    """
+    try:
+        _NAME.validate_python(name)
+    except pydantic.ValidationError:
+        raise ConfigError(f"name of a key: {_WANTED['name']}") from None
+    return "- " + json.dumps({"name": name, "sha256": sha256})
+
+
+def decode_keys(text: str, origin: str) -> tuple[KeyEntry, ...]:
+    """The entries of a YAML list; ``origin`` says in errors where it stands.
+
+    An empty list is one, so that all keys can be withdrawn; a blank text is refused, since it may be half written.
+
+    Raises:
+        ConfigError: it is no such list, or an entry is wrong or comes twice.
+    """
+    try:
+        raw = YAML(typ="safe", pure=True).load(text)
+    except (YAMLError, ValueError, RecursionError) as error:
+        # What the parser says quotes the text.
+        mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None
+        line = "" if mark is None else f", line {mark.line + 1}"
+        raise ConfigError(f"{origin}{line}: is not valid YAML; write one line a key, {MAKE_ONE}") from None
+    if not isinstance(raw, list):
+        found = "nothing" if raw is None else type(raw).__name__
+        raise ConfigError(f"{origin}: must be a YAML list of keys, got {found}; write one line a key, {MAKE_ONE}")
+    entries = tuple(_entry(value, f"{origin}: entry {number}") for number, value in enumerate(raw, 1))
+    require_distinct(entries, origin)
+    return entries
+
+
+def _entry(raw: Any, origin: str) -> KeyEntry:
+    try:
+        return KeyEntry.model_validate(raw)
+    except pydantic.ValidationError as error:
+        faults = error.errors()
+    name = raw.get("name") if isinstance(raw, dict) else None
+    if name is not None and not any(fault["loc"] == ("name",) for fault in faults):
+        origin += f" ({name})"
+    raise ConfigError("\n".join(f"{origin}: {_explain(fault)}" for fault in faults))
+
+
+def _explain(fault: Any) -> str:
+    """What is wanted, and of what was found no more than a number of a rate limit; a field's name may be a key too."""
+    *parents, field = [str(part) for part in fault["loc"]] or [""]
+    section = RateLimit if parents else KeyEntry
+    known = ", ".join(section.model_fields)
+    if not field:
+        return f"must be a mapping of {known}"
+    if fault["type"] == "extra_forbidden":
+        return f"{''.join(f'{parent}: ' for parent in parents)}unknown field (not shown); known here: {known}"
+    path = ".".join([*parents, field])
+    if fault["type"] == "missing":
+        return f"{path}: is required; {_WANTED.get(field, '')}".rstrip("; ")
+    wanted = fault["msg"].removeprefix("Input should be ").removeprefix("Value should be ")
+    got = f", got {fault['input']}" if parents and isinstance(fault["input"], int | float) else ""
+    return f"{path}: {_WANTED.get(path) or f'must be {wanted}'}{got}"
+
+
+def require_distinct(entries: Iterable[KeyEntry], origin: str) -> None:
+    """Raise ConfigError where a name or a key comes twice."""
+    names: set[str] = set()
+    owners: dict[str, str] = {}
+    for entry in entries:
+        if entry.name in names:
+            raise ConfigError(f"{origin}: the name {entry.name} comes twice; give each key its own, {entry.name}-2")
+        if entry.sha256 in owners:
+            raise ConfigError(f"{origin}: {owners[entry.sha256]} and {entry.name} have the same key; make each its own")
+        names.add(entry.name)
+        owners[entry.sha256] = entry.name

@@ -1,0 +1,114 @@
+// The recommended items, drawn; rows stay the same elements from list to list, so that one sees them move.
+
+import { byId, heard, make } from "./dom.js";
+
+const MOVE_MS = 320;
+const SOURCES = {
+  ranker: "the language-model ranker",
+  transitions: "what is often chosen next",
+  linear: "what people with the same choices chose",
+  text: "texts that are alike",
+  popularity: "what is popular",
+  repeat: "what was chosen before",
+  exploration: "a place kept for something new",
+};
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+
+/** @param {(item: {item_id: string, title: string}) => void} add */
+export function recommendedList(add) {
+  const list = byId("list");
+  const rows = new Map();
+
+  /**
+   * @param {{item_id: string, rank: number, score: number, title: string, reason: string, source: string}[]} items
+   * @param {ReturnType<typeof import("./moves.js").movesOf>} moves
+   */
+  function show(items, moves) {
+    const focus = focused();
+    const tops = new Map([...rows].map(([id, row]) => [id, row.element.getBoundingClientRect().top]));
+    const kept = new Set(items.map((item) => item.item_id));
+    for (const id of rows.keys()) if (!kept.has(id)) rows.delete(id);
+    for (const item of items) {
+      if (!rows.has(item.item_id)) rows.set(item.item_id, newRow(add));
+      fill(rows.get(item.item_id), item, moves.get(item.item_id), items[0].score);
+    }
+    list.replaceChildren(...items.map((item) => rows.get(item.item_id).element));
+    byId("no-items").hidden = items.length > 0;
+    if (focus) refocus(focus);
+    if (!calm.matches) items.forEach((item) => glide(rows.get(item.item_id).element, tops.get(item.item_id), tops.size));
+  }
+
+  function focused() {
+    const element = document.activeElement;
+    if (!list.contains(element)) return null;
+    const row = element.closest("li");
+    return { row, place: [...list.children].indexOf(row), byKeyboard: element.matches(":focus-visible") };
+  }
+
+  /** To the same item, or to the one in its place. */
+  function refocus({ row, place, byKeyboard }) {
+    const target = row.isConnected ? row : list.children[Math.min(place, list.children.length - 1)];
+    (target?.querySelector("button") ?? byId("search")).focus({ preventScroll: !byKeyboard });
+  }
+
+  return {
+    show,
+    /** Whether a newer list is on its way. */
+    wait: (waiting) => list.setAttribute("aria-busy", String(waiting)),
+  };
+}
+
+function newRow(add) {
+  const part = (className, tag = "span") => make(tag, { className });
+  const row = {
+    rank: part("rank"), move: part("move"), title: part("title"), reason: part("reason"),
+    source: part("source"), score: part("score"), share: part("share"), button: part("add", "button"), item: null,
+  };
+  row.title.dir = row.reason.dir = "auto"; // a catalog's language may run the other way
+  row.button.type = "button";
+  row.button.addEventListener("click", () => add({ item_id: row.item.item_id, title: row.item.title }));
+  row.element = make(
+    "li", {},
+    make("div", { className: "place" }, row.rank, row.move),
+    make("div", { className: "words" }, row.title, row.reason),
+    make("div", { className: "why" }, row.source, row.score, row.share),
+    row.button,
+  );
+  return row;
+}
+
+function fill(row, item, move, best) {
+  const name = item.title || item.item_id;
+  row.item = item;
+  row.element.dataset.itemId = item.item_id;
+  row.rank.textContent = item.rank;
+  row.move.className = `move ${move?.kind ?? ""}`;
+  row.move.replaceChildren(...marker(move));
+  row.title.textContent = name;
+  row.reason.textContent = item.reason;
+  row.source.textContent = item.source;
+  row.source.dataset.source = item.source;
+  row.source.title = SOURCES[item.source] ?? "";
+  row.score.replaceChildren(heard("score "), item.score.toFixed(2).replace("-", "−"));
+  row.score.title = "log P(item): the nearer to 0, the likelier; the bar is P beside the first item's";
+  row.share.style.setProperty("--share", Math.min(1, Math.exp(item.score - best)));
+  row.button.replaceChildren("Add", heard(` ${name} to your clicks`));
+}
+
+function marker(move) {
+  if (!move || move.kind === "same") return [];
+  if (move.kind === "new") return ["new"];
+  const seen = make("span", { ariaHidden: "true", textContent: `${move.kind === "up" ? "▲" : "▼"}${move.places}` });
+  return [seen, heard(`${move.kind} ${move.places}`)];
+}
+
+/** From where it stood to where it stands; a new row fades in, but not in a page's first list. */
+function glide(element, top, numBefore) {
+  const timing = { duration: MOVE_MS, easing: "cubic-bezier(.2, .7, .2, 1)" };
+  if (top === undefined) {
+    if (numBefore) element.animate({ opacity: [0, 1] }, timing);
+    return;
+  }
+  const way = top - element.getBoundingClientRect().top;
+  if (way) element.animate({ transform: [`translateY(${way}px)`, "none"] }, timing);
+}

@@ -1,0 +1,119 @@
+"""The deployment that holds a snapshot and ranks: requests that arrive together are answered together.
+
+It knows no HTTP. All work is done in one thread beside the event loop, so that health checks never wait for it.
+"""
+
+import asyncio
+import contextlib
+import datetime as dt
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, TypeVar
+
+import torch
+from ray import serve
+from ray.util import metrics
+
+from recsys.config import ServeConfig
+from recsys.serving.contracts import Fault, FoundItem, RecommendationRequest, Recommendations
+from recsys.serving.live import LiveSnapshot
+from recsys.serving.snapshots import Load, Snapshots
+from recsys.storage.filesystem import Storage
+
+logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+NOT_READY = Fault(code="not_ready", field=None, message="no night is loaded yet; publish one, or try again in a moment")
+
+
+class Ranker:
+    """One replica."""
+
+    async def __init__(self, storage: str, config: ServeConfig, load: Load) -> None:  # type: ignore[misc]
+        """Load the published night, if there is one, and begin to look for newer ones."""
+        torch.set_num_threads(config.cpus_per_replica)
+        self._config = config
+        self._snapshots = Snapshots(Storage(storage), load)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="rank")
+        self._loading = ThreadPoolExecutor(1, thread_name_prefix="load")
+        self._batch_sizes = metrics.Histogram(
+            "recsys_batch_size", "Requests that were ranked together.", boundaries=[1, 2, 4, 8, 16, 32, 64]
+        )
+        self._age = metrics.Gauge("recsys_snapshot_age_seconds", "Seconds since the loaded night was published.")
+        self._failures = metrics.Gauge("recsys_snapshot_failures", "Attempts to load a night that failed.")
+        self.rank.set_max_batch_size(config.max_batch_size)  # type: ignore[attr-defined]
+        self.rank.set_batch_wait_timeout_s(config.batch_wait_ms / 1000)  # type: ignore[attr-defined]
+        await self._refresh()
+        self._watching = asyncio.create_task(self._watch())
+
+    @serve.batch(max_batch_size=32, batch_wait_timeout_s=0.002)
+    async def rank(self, requests: list[RecommendationRequest]) -> list[Recommendations | Fault]:
+        """An answer, or what is wrong, for each request."""
+        live = self._snapshots.current
+        if live is None:
+            return [NOT_READY] * len(requests)
+        self._batch_sizes.observe(len(requests))
+        return await self._in_thread(partial(_answer, live, requests))
+
+    async def published(self, user_id: str, top_k: int | None) -> Recommendations | Fault:
+        """The night's list of a user."""
+        live = self._snapshots.current
+        if live is None:
+            return NOT_READY
+        found = await self._in_thread(partial(live.published_list, user_id, top_k, _now()))
+        return found or Fault(
+            code="not_found",
+            field="user_id",
+            message=f"the night {live.latest.run_id} has no list of this user; ask POST /v1/recommendations with what "
+            "is known of them",
+        )
+
+    async def items(self, text: str, limit: int) -> list[FoundItem] | Fault:
+        """Items of the catalog by the words of their titles."""
+        live = self._snapshots.current
+        if live is None:
+            return NOT_READY
+        return await self._in_thread(partial(live.find_items, text, limit))
+
+    async def state(self) -> dict[str, Any]:
+        """What is loaded, for readiness."""
+        live = self._snapshots.current
+        return {
+            "ready": live is not None,
+            "run_id": None if live is None else live.latest.run_id,
+            "published_at": None if live is None else live.latest.published_at,
+            "fault": self._snapshots.fault,
+        }
+
+    async def _in_thread(self, work: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def _refresh(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._loading, self._snapshots.refresh)
+        if self._snapshots.current is not None:
+            published = dt.datetime.fromisoformat(self._snapshots.current.latest.published_at)
+            self._age.set(time.time() - published.timestamp())
+        self._failures.set(self._snapshots.num_failures)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(self._config.refresh_s)
+            with contextlib.suppress(RuntimeError):  # the loop is going down
+                await self._refresh()
+
+
+def _answer(live: LiveSnapshot, requests: list[RecommendationRequest]) -> list[Recommendations | Fault]:
+    faults = [live.filters.fault(request.filters) for request in requests]
+    sound = [request for request, fault in zip(requests, faults, strict=True) if fault is None]
+    answers = iter(live.answer(sound, _now()))
+    return [
+        next(answers) if fault is None else Fault(code="invalid", field=fault[0], message=fault[1]) for fault in faults
+    ]
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)

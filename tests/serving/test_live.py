@@ -1,0 +1,155 @@
+"""What is answered live is what the night would have written, and nobody is refused."""
+
+import datetime as dt
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pytest
+
+from recsys.serving.contracts import HistoryEvent, RecommendationRequest
+from recsys.storage.filesystem import Storage
+from recsys.storage.publish import require_latest
+
+NOW = dt.datetime(2026, 11, 23, 8, tzinfo=dt.UTC)
+NUM_USERS = 100
+
+
+@pytest.fixture(scope="module")
+def published(one_night):
+    """The night's lists, by user."""
+    storage = Storage(str(one_night[0]))
+    rows = ds.dataset(f"{one_night[0]}/{require_latest(storage).path}", format="parquet").to_table().to_pylist()
+    lists: dict[str, list[dict]] = {}
+    for row in rows:
+        lists.setdefault(row["user_id"], []).append(row)
+    return {user: sorted(own, key=lambda row: row["rank"]) for user, own in lists.items()}
+
+
+@pytest.fixture(scope="module")
+def histories(one_night):
+    """What the night knew, by user."""
+    table: pa.Table = ds.dataset(f"{one_night[0]}/histories/{one_night[1]['run_id']}", format="parquet").to_table()
+    return {row["user_id"]: row for row in table.to_pylist()}
+
+
+def ask(live, **request):
+    return live.answer([RecommendationRequest(**request)], NOW)[0]
+
+
+def as_events(history):
+    columns = (history["item_ids"], history["timestamps"], history["events"])
+    return [HistoryEvent(item_id=i, timestamp=t, event=e) for i, t, e in zip(*columns, strict=True)]
+
+
+def test_a_history_is_answered_with_the_list_of_the_night(live, published, histories):
+    """Asked together, in one batch, as strangers with a known user's history."""
+    users = [user for user in sorted(published) if len(histories[user]["item_ids"]) <= 200][:NUM_USERS]
+    assert len(users) == NUM_USERS
+    requests = [RecommendationRequest(history=as_events(histories[user])) for user in users]
+    for user, answer in zip(users, live.answer(requests, NOW), strict=True):
+        assert answer.strategy == "personalized"
+        assert [item.item_id for item in answer.items] == [row["item_id"] for row in published[user]], user
+        assert [item.score for item in answer.items] == pytest.approx(
+            [row["score"] for row in published[user]], abs=1e-5
+        )
+        assert [item.reason for item in answer.items] == [row["reason"] for row in published[user]]
+
+
+def test_company_changes_nothing(live, histories):
+    """Requests of all kinds, alone and together."""
+    user = sorted(histories)[0]
+    requests = [
+        RecommendationRequest(),
+        RecommendationRequest(query="steel lamp", k=3),
+        RecommendationRequest(history=as_events(histories[user])[:2]),
+        RecommendationRequest(user_id=user),
+        RecommendationRequest(user_id=user, query="vase"),
+    ]
+    together = live.answer(requests, NOW)
+    alone = [live.answer([request], NOW)[0] for request in requests]
+    for one, other in zip(together, alone, strict=True):
+        assert [item.item_id for item in one.items] == [item.item_id for item in other.items]
+        assert one.strategy == other.strategy
+    assert [answer.strategy for answer in together] == ["popular", "query", "personalized", "precomputed", "query"]
+
+
+def test_a_known_user_gets_the_published_list(live, published):
+    user = sorted(published)[1]
+    answer = ask(live, user_id=user, k=3)
+    assert answer.strategy == "precomputed"
+    assert [item.item_id for item in answer.items] == [row["item_id"] for row in published[user]][:3]
+    assert [item.rank for item in answer.items] == [1, 2, 3]
+    assert answer == live.published_list(user, 3, NOW)
+
+
+def test_what_a_known_user_does_moves_the_list(live, published, histories):
+    user = sorted(published)[1]
+    clicked = published[user][0]["item_id"]
+    answer = ask(live, user_id=user, history=[{"item_id": clicked}])
+    assert answer.strategy == "personalized"
+    assert clicked not in [item.item_id for item in answer.items]
+    assert [item.item_id for item in answer.items] != [row["item_id"] for row in published[user]]
+
+
+def test_excluded_items_make_room(live, published):
+    user = sorted(published)[1]
+    first = published[user][0]["item_id"]
+    answer = ask(live, user_id=user, exclude=[first])
+    assert first not in [item.item_id for item in answer.items]
+    assert len(answer.items) == len(published[user])
+
+
+def test_a_longer_list_than_the_night_wrote_begins_alike(live, published):
+    user = sorted(published)[1]
+    answer = ask(live, user_id=user, k=12)
+    assert len(answer.items) == 12
+    assert answer.strategy == "personalized"
+    assert [item.item_id for item in answer.items][:3] == [row["item_id"] for row in published[user]][:3]
+
+
+def test_filters_hold(live):
+    category = live.filters._column("category")[0].as_py()
+    answer = ask(live, filters={"category": category}, k=50)
+    passing = {
+        item
+        for item, there in zip(
+            live.snapshot.item_ids.to_pylist(), live.filters.passing({"category": category}), strict=True
+        )
+        if there
+    }
+    assert answer.items
+    assert {item.item_id for item in answer.items} <= passing
+
+
+def test_nothing_that_passes_is_an_empty_list_with_a_warning(live):
+    answer = ask(live, filters={"category": "no such thing"})
+    assert answer.items == []
+    assert answer.warnings == ["filters: no item passes them"]
+
+
+def test_strangers_and_strange_items_are_no_error(live):
+    answer = ask(live, user_id="nobody", history=[{"item_id": "nope"}], exclude=["neither"], attributes={"age": "9"})
+    assert answer.strategy == "popular"
+    assert len(answer.items) == live.config.top_k
+    assert answer.warnings == [
+        "history: the catalog does not know nope",
+        "attributes: this night's model reads nothing of what users are",
+        "exclude: the catalog does not know neither",
+    ]
+    assert live.published_list("nobody", None, NOW) is None
+
+
+def test_the_reply_names_its_night(live, one_night):
+    answer = ask(live)
+    assert (answer.run_id, answer.model_id) == (one_night[1]["run_id"], one_night[1]["model_id"])
+    assert answer.snapshot_age_s == pytest.approx(
+        (NOW - dt.datetime.fromisoformat(live.latest.published_at)).total_seconds(), abs=1e-3
+    )
+
+
+def test_items_are_found_by_words_of_their_titles(live):
+    titles = live.snapshot.titles.to_pylist()
+    word = titles[0].split()[0]
+    found = live.find_items(word.upper(), 5)
+    assert found
+    assert all(word.lower() in item.title.lower() for item in found)

@@ -1,0 +1,165 @@
+"""The service over HTTP, on a real Ray Serve: its contract, its errors and its swaps."""
+
+import concurrent.futures
+import json
+import shutil
+
+import pytest
+import requests
+
+from recsys.serving.contracts import MAX_BODY_BYTES
+from recsys.storage.filesystem import Storage
+from recsys.storage.publish import LATEST, require_latest
+
+TIMEOUT_S = 30
+
+
+def post(url, path="/v1/recommendations", **body):
+    return requests.post(f"{url}{path}", json=body, timeout=TIMEOUT_S)
+
+
+def fault(response):
+    assert set(response.json()) == {"error"}
+    return response.status_code, response.json()["error"]["code"], response.json()["error"]["field"]
+
+
+def test_it_is_alive_and_ready(service_url, one_night):
+    assert requests.get(f"{service_url}/healthz", timeout=TIMEOUT_S).json() == {"status": "alive"}
+    ready = requests.get(f"{service_url}/readyz", timeout=TIMEOUT_S)
+    assert ready.status_code == 200
+    assert (ready.json()["ready"], ready.json()["run_id"]) == (True, one_night[1]["run_id"])
+
+
+@pytest.mark.parametrize(
+    ("body", "strategy"),
+    [
+        ({}, "popular"),
+        ({"query": "steel lamp"}, "query"),
+        ({"history": [{"item_id": "i0001"}]}, "personalized"),
+        ({"user_id": "nobody"}, "popular"),
+    ],
+)
+def test_whoever_asks_gets_a_list(service_url, live, body, strategy):
+    body = json.loads(json.dumps(body).replace("i0001", live.snapshot.item_ids[3].as_py()))
+    response = post(service_url, **body)
+    assert response.status_code == 200
+    answer = response.json()
+    assert answer["strategy"] == strategy
+    assert [item["rank"] for item in answer["items"]] == list(range(1, live.config.top_k + 1))
+    assert all(item["title"] and item["reason"] and item["source"] for item in answer["items"])
+    assert response.headers["X-Request-Id"]
+
+
+def test_a_user_of_the_night_has_a_list_of_their_own(service_url, one_night, live):
+    user = live.histories.rows("shard-00000", "absent").schema and _some_user(one_night)
+    response = requests.get(f"{service_url}/v1/users/{user}/recommendations?k=2", timeout=TIMEOUT_S)
+    assert response.json()["strategy"] == "precomputed"
+    assert len(response.json()["items"]) == 2
+    unknown = requests.get(f"{service_url}/v1/users/nobody/recommendations", timeout=TIMEOUT_S)
+    assert fault(unknown) == (404, "not_found", "user_id")
+    assert "POST /v1/recommendations" in unknown.json()["error"]["message"]
+
+
+def _some_user(one_night):
+    import pyarrow.dataset as ds
+
+    folder = f"{one_night[0]}/histories/{one_night[1]['run_id']}"
+    return ds.dataset(folder, format="parquet").head(1)["user_id"][0].as_py()
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"k": 0}, (422, "invalid", "k")),
+        ({"k": 501}, (422, "invalid", "k")),
+        ({"query": "x" * 2001}, (422, "invalid", "query")),
+        ({"history": [{"item_id": "i"}] * 201}, (422, "invalid", "history")),
+        ({"history": [{"item_id": "i", "timestamp": "yesterday"}]}, (422, "invalid", "history.0.timestamp")),
+        ({"histori": []}, (422, "invalid", "histori")),
+        ({"user_id": "a\x00b"}, (422, "invalid", "user_id")),
+        ({"filters": {"no such": "x"}}, (422, "invalid", "filters.no such")),
+    ],
+)
+def test_wrong_input_names_its_field(service_url, body, expected):
+    assert fault(post(service_url, **body)) == expected
+
+
+@pytest.mark.parametrize("body", [b"", b"[", b"[" * 100_000, b"\xff", b"null", b"1e999", b'{"k": NaN}'])
+def test_a_body_that_is_no_request_is_refused(service_url, body):
+    response = requests.post(
+        f"{service_url}/v1/recommendations", data=body, headers={"Content-Type": "application/json"}, timeout=TIMEOUT_S
+    )
+    assert fault(response)[0] in (400, 422)
+
+
+def test_too_large_a_body_is_refused(service_url):
+    response = requests.post(f"{service_url}/v1/recommendations", data=b"x" * (MAX_BODY_BYTES + 1), timeout=TIMEOUT_S)
+    assert fault(response) == (413, "too_large", None)
+
+
+def test_no_such_page_and_no_such_method_have_the_same_shape(service_url):
+    assert fault(requests.get(f"{service_url}/nothing", timeout=TIMEOUT_S)) == (404, "not_found", None)
+    assert fault(requests.get(f"{service_url}/v1/recommendations", timeout=TIMEOUT_S)) == (405, "not_allowed", None)
+    assert fault(requests.get(f"{service_url}/page/..%2Fapp.py", timeout=TIMEOUT_S))[0] == 404
+
+
+def test_its_description_tells_all_of_it(service_url):
+    described = requests.get(f"{service_url}/openapi.json", timeout=TIMEOUT_S).json()
+    assert set(described["paths"]) == {
+        *("/v1/recommendations", "/v1/users/{user_id}/recommendations", "/v1/items", "/v1/events"),
+        *("/healthz", "/readyz"),
+    }
+    request = described["components"]["schemas"]["RecommendationRequest"]
+    assert request["examples"]
+    assert all(field.get("description") for field in request["properties"].values())
+
+
+def test_items_are_found_and_feedback_is_kept(service_url, service_storage, live):
+    title = live.snapshot.titles[0].as_py()
+    found = requests.get(f"{service_url}/v1/items", params={"search": title}, timeout=TIMEOUT_S).json()["items"]
+    assert title in [item["title"] for item in found]
+    event = {"event_id": "e1", "user_id": "new", "item_id": found[0]["item_id"]}
+    first = post(service_url, "/v1/events", **event)
+    assert (first.status_code, first.json()) == (202, {"accepted": 1, "duplicates": 0})
+    again = post(service_url, "/v1/events", events=[event, event | {"event_id": "e2"}])
+    assert again.json() == {"accepted": 1, "duplicates": 1}
+    lines = [line for file in (service_storage / "feedback").rglob("*.jsonl") for line in file.read_text().splitlines()]
+    assert [json.loads(line)["event_id"] for line in lines] == ["e1", "e2"]
+    assert fault(post(service_url, "/v1/events", event_id="e3", user_id="u"))[0] == 422
+
+
+def test_many_at_once_are_all_answered_alike(service_url):
+    with concurrent.futures.ThreadPoolExecutor(16) as threads:
+        answers = list(threads.map(lambda _: post(service_url, query="steel").json(), range(48)))
+    assert {json.dumps(answer["items"]) for answer in answers} == {json.dumps(answers[0]["items"])}
+
+
+def test_a_broken_night_leaves_the_old_one_answering_and_a_whole_one_takes_over(
+    service_url, service_storage, one_night
+):
+    storage = Storage(str(service_storage))
+    pointer = storage.read_bytes(LATEST)
+    latest = require_latest(storage)
+    record = json.loads(pointer)
+    storage.write_json(LATEST, record | {"run_id": "2026-11-23-000000000000", "manifest_sha256": "0" * 64})
+    assert _eventually(service_url, lambda state: state["fault"] is not None)["run_id"] == latest.run_id
+    assert post(service_url).json()["run_id"] == latest.run_id
+
+    other = f"{latest.run_id}-2"  # the same night, published once more under another name
+    for folder in ("runs/{}", "histories/{}", f"recommendations/run_date={latest.run_date}/run_id={{}}"):
+        shutil.copytree(service_storage / folder.format(latest.run_id), service_storage / folder.format(other))
+    storage.write_json(LATEST, record | {"run_id": other, "path": record["path"] + "-2"})
+    state = _eventually(service_url, lambda state: state["run_id"] == other)
+    assert state["fault"] is None
+    assert post(service_url).json()["run_id"] == other
+    storage.write_bytes(LATEST, pointer)
+    _eventually(service_url, lambda state: state["run_id"] == latest.run_id)
+
+
+def _eventually(url, holds):
+    """The state of readiness as soon as something holds of it; each call waits for the server, none sleeps."""
+    for _ in range(2000):
+        state = requests.get(f"{url}/readyz", timeout=TIMEOUT_S).json()
+        if holds(state):
+            return state
+    raise AssertionError(state)

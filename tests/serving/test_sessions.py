@@ -1,0 +1,91 @@
+"""A session reads as the history that the night would have written."""
+
+import datetime as dt
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recsys.schema import HISTORIES
+from recsys.serving.contracts import HistoryEvent
+from recsys.serving.sessions import Session, session_histories
+
+NOW = dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC)
+YESTERDAY = NOW - dt.timedelta(days=1)
+
+
+def session(events=(), **changes):
+    known = {"user_id": "u", "stored": None, "events": events, "query": "", "profile": ""}
+    return Session(**(known | changes))
+
+
+def row(one, max_events=500):
+    return session_histories([one], NOW, max_events).to_pylist()[0]
+
+
+def stored(**changes):
+    known = {
+        "item_ids": ["a", "b"],
+        "timestamps": [YESTERDAY, YESTERDAY],
+        "events": ["view", "purchase"],
+        "weights": [1.0, 2.0],
+        "seen_item_ids": ["a", "b", "old"],
+    }
+    return known | changes
+
+
+def test_of_a_stranger_nothing_is_known():
+    found = session_histories([session(user_id="")], NOW, 500)
+    assert found.schema.names[: len(HISTORIES)] == HISTORIES.names
+    assert found.to_pylist() == [{name: [] for name in [*HISTORIES.names, "texts"]} | {"user_id": "", "profile": ""}]
+
+
+def test_what_was_done_since_follows_what_was_known():
+    found = row(session([HistoryEvent(item_id="c", event="view")], stored=stored()))
+    assert found["item_ids"] == ["a", "b", "c"]
+    assert found["timestamps"] == [YESTERDAY, YESTERDAY, NOW]
+    assert found["events"] == ["view", "purchase", "view"]
+    assert found["weights"] == [1.0, 2.0, 1.0]
+    assert found["seen_item_ids"] == ["a", "b", "c", "old"]
+
+
+def test_a_query_is_the_last_event_and_has_no_item():
+    found = row(session([HistoryEvent(item_id="c")], query="red lantern"))
+    assert found["item_ids"] == ["c", ""]
+    assert found["texts"] == ["", "red lantern"]
+    assert found["seen_item_ids"] == ["c"]
+
+
+def test_texts_of_the_night_stay_at_their_events():
+    found = row(session([HistoryEvent(item_id="c")], stored=stored(texts=["nice", ""], profile="a gardener")))
+    assert found["texts"] == ["nice", "", ""]
+    assert found["profile"] == "a gardener"
+
+
+def test_what_they_say_they_are_wins():
+    assert row(session(stored=stored(profile="a gardener"), profile="a cook"))["profile"] == "a cook"
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        (dt.datetime(2026, 11, 22, 10), dt.datetime(2026, 11, 22, 10, tzinfo=dt.UTC)),  # noqa: DTZ001
+        (NOW + dt.timedelta(days=400), NOW),
+        (dt.datetime(2026, 11, 22, 10, tzinfo=dt.timezone(dt.timedelta(hours=2))), NOW - dt.timedelta(hours=4)),
+    ],
+)
+def test_moments_are_utc_and_never_to_come(given, read):
+    assert row(session([HistoryEvent(item_id="c", timestamp=given)]))["timestamps"] == [read]
+
+
+MOMENTS = st.none() | st.datetimes(dt.datetime(2020, 1, 1), dt.datetime(2030, 1, 1))  # noqa: DTZ001
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), MOMENTS), max_size=12), st.integers(1, 8))
+def test_events_come_by_time_and_only_the_newest(given, max_events):
+    events = [HistoryEvent(item_id=item, timestamp=moment) for item, moment in given]
+    found = row(session(events), max_events)
+    assert found["timestamps"] == sorted(found["timestamps"])
+    assert len(found["item_ids"]) == min(len(events), max_events)
+    assert found["seen_item_ids"] == sorted({item for item, _ in given})
+    assert all(moment <= NOW for moment in found["timestamps"])
