@@ -3,13 +3,18 @@
 python jobs/serve.py --config configs/demo.yaml
 """
 
+import io
 import sys
 import time
 from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import ray
 from ray import serve
+from ray.serve.schema import ServeDeploySchema
+from ruamel.yaml import YAML
 
 from jobs import command
 from recsys.config import Config, load_config
@@ -61,7 +66,7 @@ def load_live(storage: Storage, latest: Latest) -> LiveSnapshot:
 
 
 def app(arguments: dict[str, Any]) -> serve.Application:
-    """For `serve run jobs.serve:app config=configs/demo.yaml`, and for `serve build` and `serve deploy`."""
+    """For `serve run jobs.serve:app config=configs/demo.yaml`, and for `serve deploy` with a file of `deploy_file`."""
     return application(load_config(arguments["config"], arguments.get("set", ())), load_live)
 
 
@@ -81,6 +86,22 @@ def start(config: Config) -> str:
     return f"http://{spec.host}:{spec.port}"
 
 
+def deploy_file(config: Config, path: str, overrides: Sequence[str]) -> str:
+    """YAML for `serve deploy` and for a RayService: the application of the config at a path, where Ray will run."""
+    arguments: dict[str, Any] = {"config": path} | ({"set": list(overrides)} if overrides else {})
+    application = {"name": APP, "route_prefix": "/", "import_path": "jobs.serve:app", "args": arguments}
+    schema = {
+        "proxy_location": "EveryNode",
+        "http_options": {"host": config.serve.host, "port": config.serve.port},
+        "logging_config": {"encoding": "TEXT", "enable_access_log": False},
+        "applications": [application],
+    }
+    ServeDeploySchema(**schema)
+    stream = io.StringIO()
+    YAML(typ="safe", pure=True).dump(schema, stream)
+    return stream.getvalue()
+
+
 def run(config: Config, options: Namespace) -> command.Answer:
     """Serve until interrupted."""
     if options.new_key is not None:
@@ -89,6 +110,9 @@ def run(config: Config, options: Namespace) -> command.Answer:
             f"the key, shown once: {key}\nthe line for serve.keys_file: {entry}", highlight=False, soft_wrap=True
         )
         return {"status": "made"}
+    if options.deploy_file is not None:
+        Path(options.deploy_file).write_text(deploy_file(config, options.config, options.set), encoding="utf-8")
+        return {"status": "written", "path": options.deploy_file}
     address = start(config)
     command.console.print(f"answers at {address} (try it there; API at {address}/docs); Ctrl-C ends it")
     try:
@@ -103,6 +127,7 @@ def main() -> int:
     """The command line."""
     parser = command.parser("Answer live, over the published night.", night=False)
     parser.add_argument("--new-key", metavar="NAME", help="make a key for a caller, print it once, and end")
+    parser.add_argument("--deploy-file", metavar="PATH", help="write the YAML that `serve deploy` takes, and end")
     return command.run(run, parser)
 
 

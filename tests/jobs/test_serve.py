@@ -1,0 +1,51 @@
+"""The command line of the live service; the service itself is tested in tests/serving."""
+
+import hashlib
+import json
+import re
+
+import pytest
+from ray.serve.schema import ServeDeploySchema
+from ruamel.yaml import YAML
+
+from jobs.serve import app
+from tests.jobs.conftest import RunJob, WriteConfig
+
+
+def test_a_key_is_shown_once_and_only_its_hash_is_kept(
+    write_config: WriteConfig, run_job: RunJob, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, answer = run_job("serve", "--config", write_config(), "--new-key", "search")
+    assert (code, answer["status"]) == (0, "made")
+    key, line = re.findall(r"(?:once|file): (.+)", capsys.readouterr().err)
+    entry = json.loads(line.removeprefix("- "))
+    assert entry == {"name": "search", "sha256": hashlib.sha256(key.encode()).hexdigest()}
+
+
+def test_without_a_published_night_it_says_what_to_do(write_config: WriteConfig, run_job: RunJob) -> None:
+    code, answer = run_job("serve", "--config", write_config())
+    assert code == 3
+    assert "run jobs/nightly.py" in answer["error"]
+
+
+def test_keys_that_cannot_be_used_stop_it_before_anything_starts(
+    write_config: WriteConfig, run_job: RunJob, tmp_path
+) -> None:
+    keys = tmp_path / "keys.yaml"
+    keys.write_text("- {name: search}")
+    code, answer = run_job("serve", "--config", write_config(serve={"keys_file": str(keys)}))
+    assert code == 2
+    assert "sha256" in answer["error"]
+
+
+def test_the_file_for_serve_deploy_names_the_config(write_config: WriteConfig, run_job: RunJob, tmp_path) -> None:
+    config = write_config(serve={"port": 8123})
+    path = tmp_path / "serve.yaml"
+    code, answer = run_job("serve", "--config", config, "--set", "serve.replicas=2", "--deploy-file", path)
+    assert (code, answer["path"]) == (0, str(path))
+    schema = ServeDeploySchema(**YAML(typ="safe", pure=True).load(path))
+    assert schema.http_options.port == 8123
+    (application,) = schema.applications
+    assert application.import_path == "jobs.serve:app"
+    assert application.args == {"config": str(config), "set": ["serve.replicas=2"]}
+    assert app(application.args)._bound_deployment.name == "ingress"
