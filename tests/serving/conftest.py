@@ -43,7 +43,8 @@ def service_url(service_storage: Path, shop: Path, ray_cluster: None) -> Iterato
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    settings = {"port": port, "refresh_s": 0.2, "cpus_per_replica": 1}
+    # a slow machine must not turn every answer into the one that is at hand
+    settings = {"port": port, "refresh_s": 0.2, "deadline_ms": 30_000.0}
     os.environ.pop("RECSYS_KEYS", None)
     yield start(decode_config(tiny_config(shop, service_storage, serve=settings)))
     serve.shutdown()

@@ -35,7 +35,8 @@ export function recommendedList(add) {
     list.replaceChildren(...items.map((item) => rows.get(item.item_id).element));
     byId("no-items").hidden = items.length > 0;
     if (focus) refocus(focus);
-    if (!calm.matches) items.forEach((item) => glide(rows.get(item.item_id).element, tops.get(item.item_id), tops.size));
+    if (calm.matches) return;
+    for (const { item_id } of items) glide(rows.get(item_id).element, tops.get(item_id), tops.size);
   }
 
   function focused() {

@@ -3,7 +3,8 @@
 /**
  * @param {string[] | null} before ids by rank; null: there is nothing to compare with
  * @param {string[]} now ids by rank
- * @returns {Map<string, {kind: "new" | "up" | "down" | "same", places: number}>} of each item now; empty without a list before
+ * @returns {Map<string, {kind: "new" | "up" | "down" | "same", places: number}>} of each item now; empty without a
+ *   list before
  */
 export function movesOf(before, now) {
   if (before === null) return new Map();
@@ -23,5 +24,6 @@ export function told(moves) {
   const counts = { new: 0, up: 0, down: 0 };
   for (const { kind } of moves.values()) if (kind in counts) counts[kind] += 1;
   const parts = Object.entries(counts).filter(([, count]) => count > 0);
-  return parts.length ? `Since the list before: ${parts.map(([kind, count]) => `${count} ${kind}`).join(", ")}.` : "The same as before.";
+  if (parts.length === 0) return "The same as before.";
+  return `Since the list before: ${parts.map(([kind, count]) => `${count} ${kind}`).join(", ")}.`;
 }

@@ -40,11 +40,14 @@ export function searchBox(find, choose, tell) {
     list.replaceChildren(...items.map(option));
     point(-1);
     show(items.length > 0 && document.activeElement === box);
-    status.textContent = items.length ? `${items.length} found; ↓ and Enter choose.` : `No title holds “${text}”.`;
+    status.textContent = items.length
+      ? `${items.length} found; ↓ and Enter choose.`
+      : `No title holds “${text}”.`;
   }
 
   function option(item, place) {
-    const row = make("li", { id: `found-${place}`, role: "option", ariaSelected: "false", textContent: item.title || item.item_id });
+    const textContent = item.title || item.item_id;
+    const row = make("li", { id: `found-${place}`, role: "option", ariaSelected: "false", textContent });
     row.addEventListener("pointerdown", (event) => event.preventDefault()); // the box keeps the focus
     row.addEventListener("click", () => take(place));
     return row;
