@@ -468,7 +468,7 @@ class ServeConfig(Section):
     max_replicas: Positive | None = None
     """Processes that rank at most, as many as the load asks for; null: always `replicas`."""
     cpus_per_replica: Positive = 1
-    """CPUs and threads of a process that ranks."""
+    """CPUs that Ray sets aside for a process that ranks; it works in one thread."""
     max_batch_size: Positive = 32
     """Requests that are ranked together."""
     batch_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 0.0

@@ -4,16 +4,14 @@ It knows no HTTP. All work is done in one thread beside the event loop, so that 
 """
 
 import asyncio
-import contextlib
 import datetime as dt
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
-import torch
 from ray import serve
 from ray.util import metrics
 
@@ -35,7 +33,6 @@ class Ranker:
 
     async def __init__(self, storage: str, config: ServeConfig, load: Load) -> None:  # type: ignore[misc]
         """Load the published night, if there is one, and begin to look for newer ones."""
-        torch.set_num_threads(config.cpus_per_replica)
         self._config = config
         self._snapshots = Snapshots(Storage(storage), load)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="rank")
@@ -102,17 +99,29 @@ class Ranker:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(self._config.refresh_s)
-            with contextlib.suppress(RuntimeError):  # the loop is going down
-                await self._refresh()
+            await self._refresh()
 
 
 def _answer(live: LiveSnapshot, requests: list[RecommendationRequest]) -> list[Recommendations | Fault]:
     faults = [live.filters.fault(request.filters) for request in requests]
     sound = [request for request, fault in zip(requests, faults, strict=True) if fault is None]
-    answers = iter(live.answer(sound, _now()))
+    try:
+        answers: Iterator[Recommendations | Fault] = iter(live.answer(sound, _now()))
+    except Exception:
+        logger.exception("%d requests could not be answered together: each is answered by itself", len(sound))
+        answers = (_alone(live, request) for request in sound)
     return [
         next(answers) if fault is None else Fault(code="invalid", field=fault[0], message=fault[1]) for fault in faults
     ]
+
+
+def _alone(live: LiveSnapshot, request: RecommendationRequest) -> Recommendations | Fault:
+    """An answer to one request; what is wrong with it, or with its user's files, is no other's trouble."""
+    try:
+        return live.answer([request], _now())[0]
+    except Exception as error:
+        logger.exception("a request could not be answered")
+        return Fault(code="failed", field=None, message=f"an error of ours: {type(error).__name__}; the log has it")
 
 
 def _now() -> dt.datetime:
