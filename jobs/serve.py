@@ -37,6 +37,7 @@ APP = "recsys"
 
 def load_live(storage: Storage, latest: Latest) -> LiveSnapshot:
     """A published night as the service needs it, on the CPU; nothing is drawn by lot, which is the night's business."""
+    manifest = read_manifest(storage, latest)
     night = night_of(Run(storage, latest.run_id))
     rerank = night.config.rerank.model_copy(update={"exploration": 0.0})
     recommend = night.config.recommend.model_copy(update={"use_gpu": False, "cpus_per_worker": 1})
@@ -46,7 +47,7 @@ def load_live(storage: Storage, latest: Latest) -> LiveSnapshot:
     with open_encoder(storage, config, card.encoder_id, card.encoder_model) as encoder:
         pass  # it is loaded: what it lies in may go
     snapshot = load_snapshot(live, latest.model_id, recommend, "night")
-    shards = [shard["name"].removesuffix(".parquet") for shard in read_manifest(storage, latest)["shards"]]
+    shards = [shard["name"].removesuffix(".parquet") for shard in manifest["shards"]]
     users = config.inputs.users
     return LiveSnapshot(
         latest=latest,

@@ -7,6 +7,9 @@ TIMESTAMP = pa.timestamp("us", tz="UTC")
 #: Version of the tables below; it is carried by every manifest.
 SCHEMA_VERSION = 1
 
+#: Kind of an event that names none.
+USUAL_EVENT = "interaction"
+
 INTERACTIONS = pa.schema(
     [
         pa.field("user_id", pa.string(), nullable=False),

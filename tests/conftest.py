@@ -85,7 +85,7 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Events and items of a small synthetic shop."""
     folder = tmp_path_factory.mktemp("shop")
-    write_shop(make_shop(num_users=300, num_items=80, num_days=40, seed=1, end=dt.date(2026, 11, 22)), folder)
+    write_shop(make_shop(num_users=300, num_items=80, num_days=40, seed=1, end=END), folder)
     return folder
 
 
@@ -124,3 +124,23 @@ def one_night(shop: Path, tmp_path_factory: pytest.TempPathFactory, ray_cluster:
     storage = tmp_path_factory.mktemp("one-night") / "warehouse"
     options = argparse.Namespace(dry_run=False, force=False)
     return storage, nightly(decode_config(tiny_config(shop, storage)), options)
+
+
+@pytest.fixture
+def s3_client(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Any]:
+    """A client of an empty S3 server; the environment, as the processes inherit it, leads there."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    caplog.set_level("WARNING", "werkzeug")  # else every request is shown where the test fails
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    client = boto3.client("s3")
+    yield client
+    client.close()
+    server.stop()

@@ -19,7 +19,7 @@ from recsys.data.quarantine import Reason, quarantined, rows_as_json
 from recsys.data.texts import LONGEST_TEXT, clean_text, cut_text, non_empty
 from recsys.data.timestamps import to_utc
 from recsys.errors import InputError
-from recsys.schema import INTERACTIONS, INTERACTIONS_WITH_TEXT, QUARANTINE, TIMESTAMP
+from recsys.schema import INTERACTIONS, INTERACTIONS_WITH_TEXT, QUARANTINE, TIMESTAMP, USUAL_EVENT
 
 _UNPRINTABLE = r"[\p{Cc}\x{2028}\x{2029}]"
 _CLOCK_TOLERANCE = dt.timedelta(days=1)
@@ -198,9 +198,9 @@ def _read_weights(table: pa.Table, column: str | None) -> tuple[Any, list[Fault]
 
 def _read_kinds(table: pa.Table, column: str | None) -> Any:
     if column is None:
-        return pa.repeat("interaction", table.num_rows)
+        return pa.repeat(USUAL_EVENT, table.num_rows)
     kinds = pc.utf8_trim_whitespace(as_text(table[column]))
-    return pc.if_else(pc.fill_null(pc.equal(kinds, ""), True), "interaction", kinds)
+    return pc.if_else(pc.fill_null(pc.equal(kinds, ""), True), USUAL_EVENT, kinds)
 
 
 def _read_texts(table: pa.Table, spec: EventsInput) -> tuple[Any, list[Fault]]:

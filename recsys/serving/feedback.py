@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from recsys.data.feedback import FEEDBACK_COLUMNS, FEEDBACK_DIR
+from recsys.schema import USUAL_EVENT
 from recsys.serving.contracts import Accepted, FeedbackEvent
 from recsys.storage.append_log import AppendLog
 from recsys.storage.filesystem import Storage
@@ -148,7 +149,7 @@ def _line(event: FeedbackEvent, now: dt.datetime) -> bytes:
         event.user_id,
         event.item_id or "",
         _utc_text(event.timestamp or now),
-        event.event or "interaction",
+        event.event or USUAL_EVENT,
         event.weight,
         event.text or "",
     )

@@ -10,11 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from recsys.schema import HISTORIES, PROFILE, TEXTS
+from recsys.schema import HISTORIES, PROFILE, TEXTS, USUAL_EVENT
 from recsys.serving.contracts import HistoryEvent
-
-#: Kind of an event that says none, as the nights name it.
-USUAL_EVENT = "interaction"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

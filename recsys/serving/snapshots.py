@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from recsys.serving.live import LiveSnapshot
 from recsys.storage.filesystem import Storage
-from recsys.storage.publish import Latest, read_latest, read_manifest
+from recsys.storage.publish import Latest, read_latest
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ class Snapshots:
     """The snapshot that answers, and why there is no newer one."""
 
     def __init__(self, storage: Storage, load: Load):
-        """Nothing is loaded yet; ``load`` makes a snapshot of what a pointer names."""
+        """Nothing is loaded yet; ``load`` makes a snapshot of what a pointer names, or raises."""
         self._storage, self._load = storage, load
         self.current: LiveSnapshot | None = None
         """None until a night is loaded; replies in the making keep the one that they began with."""
@@ -39,7 +39,6 @@ class Snapshots:
             if latest is None or (self.current is not None and _same(latest, self.current.latest)):
                 self.fault = None
                 return False
-            read_manifest(self._storage, latest)
             loaded = self._load(self._storage, latest)
         except Exception as error:  # noqa: BLE001 (whatever it is, the night that answers goes on)
             self.num_failures += 1

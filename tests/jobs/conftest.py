@@ -4,7 +4,7 @@ import importlib
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,23 +51,3 @@ def run_job(ray_cluster: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
         return code, json.loads(captured.out.strip().splitlines()[-1])
 
     return run
-
-
-@pytest.fixture
-def s3_client(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Any]:
-    """A client of an empty S3 server; the environment, as the processes inherit it, leads there."""
-    import boto3
-    from moto.server import ThreadedMotoServer
-
-    caplog.set_level("WARNING", "werkzeug")  # else every request is shown where the test fails
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    client = boto3.client("s3")
-    yield client
-    client.close()
-    server.stop()

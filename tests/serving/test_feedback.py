@@ -289,23 +289,10 @@ def test_after_a_kill_every_acknowledged_event_is_there(storage: Storage) -> Non
 
 
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    import boto3
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    client = boto3.client("s3")
+def bucket(s3_client: Any) -> str:
     name = f"told-{uuid.uuid4().hex}"
-    client.create_bucket(Bucket=name)
-    client.close()
-    yield name
-    server.stop()
+    s3_client.create_bucket(Bucket=name)
+    return name
 
 
 def test_on_s3_callers_share_objects_and_a_missing_bucket_is_said(bucket: str) -> None:
