@@ -19,11 +19,11 @@ from recsys.distributed.memory import peak_memory_mb
 from recsys.distributed.night import COUNTS, AsOf, Night, Record
 from recsys.distributed.priors import load_popularity, load_transitions
 from recsys.model.checkpoint import FUSION_FILE, load_ranker, read_card
+from recsys.recommend.beside import Beside
 from recsys.recommend.fusion import Fusion
 from recsys.recommend.pipeline import Snapshot, recommend_batch
 from recsys.recommend.rerank import RerankCounts, Reranker
 from recsys.recommend.retrieve import unit_rows
-from recsys.recommend.signals import Beside
 from recsys.recommend.tail import item_popularity
 from recsys.schema import RECOMMENDATIONS
 from recsys.storage.publish import night_folder

@@ -18,6 +18,7 @@ from transformers import AutoConfig, AutoModel, Cache, PreTrainedModel
 
 from recsys.model.features import NUM_GAP_BUCKETS, TextKind
 from recsys.model.isolation import read_candidates, read_history
+from recsys.model.last_states import LastStates
 from recsys.model.lora import add_adapters, merged_weights
 
 ItemParts = Literal["both", "text", "ids"]
@@ -200,6 +201,16 @@ class Ranker(nn.Module):
         """
         decoded, cache = read_history(self.decoder, self._enter(tokens))
         return History(states=self._leave(decoded), lengths=lengths, cache=cache)
+
+    def last_states(self, tokens: Tensor, lengths: Tensor, decode: LastStates) -> Tensor:
+        """[B, D] what `read` calls the users, without what only candidates need.
+
+        Args:
+            tokens: [B, L, D] of `history_tokens`.
+            lengths: [B] tokens of each history; what comes after them is not seen.
+            decode: Of this decoder, see `recsys.model.last_states`.
+        """
+        return self._leave(decode(self._enter(tokens), lengths))
 
     def score_candidates(self, item_vectors: Tensor, history: History, candidates: Tensor) -> Tensor:
         """Retrieval logit + what the isolated pass makes of each candidate; neither depends on the others.

@@ -12,10 +12,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys.compiled import compiled
+from recsys.recommend.beside import Beside
 from recsys.recommend.fusion import Fusion
-from recsys.recommend.neighbours import Neighbours
+from recsys.recommend.neighbours import Neighbours, Rows, rows_of
 from recsys.recommend.profiles import Profiles
-from recsys.recommend.signals import SIGNALS, SOURCES, Beside, text_of_history
+from recsys.recommend.signals import SIGNALS, SOURCES, text_of_history
 
 RANKER, TRANSITIONS, LINEAR = "ranker", "transitions", "linear"
 TEXT, POPULARITY, REPEAT = "text", "popularity", "repeat"
@@ -170,9 +172,22 @@ def _by_linear(users: Ints, items: Ints, weights: Floats, profiles: Profiles, be
 
 def _weights_to(items: Ints, history: Ints, neighbours: Neighbours) -> tuple[Floats, Floats]:
     """[N, L] weights from each item of a history to an item, on both time scales."""
-    pairs = np.maximum(history, 0).ravel(), np.repeat(items, history.shape[1])
-    weights = np.asarray(neighbours.weights[pairs]).reshape(history.shape)
+    weights = np.zeros(history.shape, dtype=np.complex64)
+    _look_up(items, history, neighbours.rows, weights)
     return weights.real, weights.imag
+
+
+@compiled
+def _look_up(items: Ints, history: Ints, neighbours: Rows, weights: npt.NDArray[np.complex64]) -> None:
+    starts, others, values = neighbours
+    for row in range(len(items)):
+        for slot in range(history.shape[1]):
+            item = history[row, slot]
+            if item >= 0:
+                first, last = starts[item], starts[item + 1]
+                place = first + np.searchsorted(others[first:last], items[row])
+                if place < last and others[place] == items[row]:
+                    weights[row, slot] = values[place]
 
 
 def _shares(parts: Floats) -> Floats:
@@ -202,21 +217,23 @@ def _by_text(users: Ints, items: Ints, weights: Floats, profiles: Profiles, besi
 def _history_of(users: Ints, profiles: Profiles) -> tuple[Ints, Floats, Floats]:
     """Weightiest items [N, L] of each user's history, −1 for none, and their weights in both profiles."""
     distinct, place = np.unique(users, return_inverse=True)
-    newest, whole = (matrix[distinct] for matrix in (profiles.newest, profiles.whole))
-    lengths = np.diff(newest.indptr)
-    row = np.repeat(np.arange(len(distinct)), lengths)
-    order = np.lexsort((newest.indices, -newest.data, row))
-    slot = np.arange(len(order)) - newest.indptr[row]
-    kept = slot < _NAMED_FROM
-    history = np.full((len(distinct), max(min(int(lengths.max(initial=0)), _NAMED_FROM), 1)), -1, dtype=np.int64)
-    history[row[kept], slot[kept]] = newest.indices[order][kept]
-    rows = np.repeat(np.arange(len(distinct)), history.shape[1])
-    columns = np.maximum(history, 0).ravel()
-    weights = [
-        np.where(history >= 0, np.asarray(matrix[rows, columns]).reshape(history.shape), 0)
-        for matrix in (newest, whole)
-    ]
-    return history[place], weights[0][place], weights[1][place]
+    shape = (len(distinct), _NAMED_FROM)
+    history = np.full(shape, -1, dtype=np.int64)
+    newest, whole = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)
+    _weightiest(distinct, rows_of(profiles.newest), profiles.whole.data, history, newest, whole)
+    return history[place], newest[place], whole[place]
+
+
+@compiled
+def _weightiest(users: Ints, profile: Rows, whole: Floats, items: Ints, of_newest: Floats, of_whole: Floats) -> None:
+    starts, history, newest = profile
+    for row, user in enumerate(users):
+        first, last = starts[user], starts[user + 1]
+        order = np.argsort(-newest[first:last], kind="mergesort")  # stable: equals by item
+        for slot, place in enumerate(order[: items.shape[1]]):
+            items[row, slot] = history[first + place]
+            of_newest[row, slot] = newest[first + place]
+            of_whole[row, slot] = whole[first + place]
 
 
 def _best_of(history: Ints, share: npt.NDArray[np.floating]) -> Ints:

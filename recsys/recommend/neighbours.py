@@ -2,12 +2,17 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import scipy.sparse as sp
 
 from recsys.schema import TRANSITIONS
+
+#: Starts of the rows, columns and values of a sparse matrix, as compiled loops take them.
+Rows = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,8 +20,8 @@ class Neighbours:
     """How strongly each of I items speaks for each other one."""
 
     weights: sp.csr_array
-    """[I, I] complex64, `lasting` the real part and `recent` the imaginary one: a product with a complex matrix costs
-    half of two with real ones. Row = item that was taken, column = item that it speaks for."""
+    """[I, I] complex64, `lasting` the real part and `recent` the imaginary one, since they are always read together.
+    Row = item that was taken, column = item that it speaks for; columns ascend."""
 
     @classmethod
     def from_table(cls, table: pa.Table, num_items: int) -> "Neighbours":
@@ -32,11 +37,11 @@ class Neighbours:
         return cls.from_table(TRANSITIONS.empty_table(), num_items)
 
     @cached_property
-    def lasting(self) -> sp.csr_array:
-        """[I, I] float32."""
-        return self.weights.real
+    def rows(self) -> Rows:
+        """The same for compiled loops."""
+        return rows_of(self.weights)
 
-    @cached_property
-    def recent(self) -> sp.csr_array:
-        """[I, I] float32."""
-        return self.weights.imag
+
+def rows_of(matrix: sp.csr_array) -> Rows:
+    """A sparse matrix for compiled loops; nothing is copied where scipy chose the same types."""
+    return matrix.indptr.astype(np.int64, copy=False), matrix.indices.astype(np.int32, copy=False), matrix.data

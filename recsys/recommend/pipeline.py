@@ -18,20 +18,20 @@ from torch import Tensor
 
 from recsys.config import RecommendConfig
 from recsys.model.features import HistoryBatch, TextKind, UserTexts, encode_histories, index_items
+from recsys.model.last_states import LastStates, last_states
 from recsys.model.ranker import HistoryTexts, Ranker
+from recsys.recommend.beside import Beside
+from recsys.recommend.candidates import Barred, find_candidates
 from recsys.recommend.explain import EXPLORATION, NAMES, contributions, explain, reasons
 from recsys.recommend.fusion import Fusion
 from recsys.recommend.profiles import Profiles
 from recsys.recommend.rerank import RerankCounts, Reranker
 from recsys.recommend.retrieve import Excluded, ItemIndex, inner_products, retrieve
-from recsys.recommend.signals import SIGNALS, Beside, Follow, measure_signals, union_of_candidates
+from recsys.recommend.signals import SIGNALS, measure_signals
 from recsys.schema import RECOMMENDATIONS
 
 #: Users who go through together: few enough that a CPU finds their matrices in its cache, or enough for a GPU.
 CPU_USERS, GPU_USERS = 64, 1024
-#: Most cells of a users × items matrix: transitions and what is left out are dense for these users.
-DENSE_CELLS = 2**22
-
 
 _Part = TypeVar("_Part")
 _Result = TypeVar("_Result")
@@ -50,10 +50,14 @@ class Snapshot:
     max_length: int
     isolated: bool
     """Whether the candidates go through the ranker's isolated pass."""
+    decode: LastStates
+    """How the ranker reads histories whose candidates are scored by retrieval alone."""
     item_vectors: Tensor
     """[I, D]."""
     retrievable: npt.NDArray[np.int64]
     """[A] catalog indices of what may be recommended."""
+    place: npt.NDArray[np.int64]
+    """[I] where an item stands among these, −1 for none of them."""
     index: ItemIndex
     """Of these A items."""
     beside: Beside
@@ -81,6 +85,8 @@ class Snapshot:
     ) -> "Snapshot":
         """Compute the item vectors once; the ranker must be in evaluation mode, over ``item_ids``."""
         rows = np.flatnonzero(beside.recommendable)
+        place = np.full(len(item_ids), -1)
+        place[rows] = np.arange(len(rows))
         with torch.inference_mode():
             vectors = ranker.item_vectors()
         return cls(
@@ -90,8 +96,10 @@ class Snapshot:
             event_kinds=pa.array(event_kinds, pa.string()),
             max_length=max_length,
             isolated=isolated,
+            decode=last_states(ranker.decoder),
             item_vectors=vectors,
             retrievable=rows,
+            place=place,
             index=ItemIndex.of(vectors[torch.from_numpy(rows).to(vectors.device)]),
             beside=beside,
             fusion=fusion,
@@ -203,20 +211,19 @@ def scored_blocks(
     profiles = Profiles.build(histories, snapshot.item_ids, now, snapshot.texts, batch.lengths > 0)
     order = np.argsort(batch.lengths, kind="stable")
     seen = _Seen(histories, snapshot.item_ids, order) if config.exclude_seen else None
-    together = CPU_USERS if snapshot.item_vectors.device.type == "cpu" else GPU_USERS
-    size = max(1, min(together, DENSE_CELLS // max(len(snapshot.item_ids), 1)))
+    size = CPU_USERS if snapshot.item_vectors.device.type == "cpu" else GPU_USERS
 
     def block(start: int) -> tuple[npt.NDArray[np.int64], Scored]:
         users = order[start : start + size]
-        excluded = np.zeros((len(users), len(snapshot.item_ids)), dtype=bool)
-        if seen is not None:
-            excluded[seen.within(start, len(users))] = True
+        pairs = [] if seen is None else [seen.within(start, len(users))]
         also = None
         if wishes is not None:
-            excluded |= wishes.barred[users]
+            unwanted, unwanted_items = np.nonzero(wishes.barred[users])
+            pairs.append((unwanted, unwanted_items))
             also = wishes.also[users]
+        barred = Barred.of(pairs, len(users))
         with torch.inference_mode():
-            scored = _score(snapshot, batch.rows(users), profiles.rows(users), excluded, config, moment[users], also)
+            scored = _score(snapshot, batch.rows(users), profiles.rows(users), barred, config, moment[users], also)
         return users, scored
 
     return list(_in_threads(block, range(0, len(histories), size), config))
@@ -250,7 +257,7 @@ def _score(
     snapshot: Snapshot,
     batch: HistoryBatch,
     profiles: Profiles,
-    excluded: npt.NDArray[np.bool_],
+    barred: Barred,
     config: RecommendConfig,
     moment: npt.NDArray[np.int64],
     also: npt.NDArray[np.int64] | None,
@@ -263,29 +270,27 @@ def _score(
         torch.from_numpy(grid[:, :longest]).to(device) for grid in (batch.items, batch.gaps, batch.events)
     )
     tokens = ranker.history_tokens(vectors, items, gaps, events, _texts_of(snapshot, batch, longest))
-    history = ranker.read(tokens, torch.from_numpy(batch.lengths).to(device))
-    users = history.users.float()
-    retrieved = retrieve(
-        users,
-        snapshot.index,
-        Excluded.of(*np.nonzero(excluded[:, snapshot.retrievable])),
-        config.candidates,
-    )
+    lengths = torch.from_numpy(batch.lengths).to(device)
+    history = ranker.read(tokens, lengths) if snapshot.isolated else None
+    users = ranker.last_states(tokens, lengths, snapshot.decode) if history is None else history.users
+    users = users.float()
+    barred_users, barred_items = barred.pairs()
+    excluded = Excluded.of(barred_users, snapshot.place[barred_items])
+    retrieved = retrieve(users, snapshot.index, excluded, config.candidates)
     found = np.where(
         torch.isfinite(retrieved.logits).cpu().numpy(), snapshot.retrievable[retrieved.items.cpu().numpy()], -1
     )
-    follow = Follow.of(profiles, snapshot.beside.transitions, snapshot.beside.linear)
-    repeats = None if config.exclude_seen else profiles.repeats.toarray()
-    candidates = union_of_candidates(found, profiles, follow, repeats, snapshot.beside, moment, excluded, also)
-    chosen = torch.from_numpy(candidates).to(device)
+    repeats = not config.exclude_seen
+    candidates = find_candidates(found, profiles, snapshot.beside, moment, barred, repeats, also)
+    chosen = torch.from_numpy(candidates.items).to(device)
     logits = inner_products(users, vectors, chosen.clamp(min=0))
     isolated = None
-    if snapshot.isolated:
+    if history is not None:
         padded = chosen.masked_fill(chosen < 0, len(vectors))
         isolated = _of_candidates(ranker.score_candidates(vectors, history, padded) - logits, chosen)
     retrieval = _of_candidates(logits, chosen)
-    signals = measure_signals(candidates, retrieval, isolated, profiles, follow, repeats, snapshot.beside, moment)
-    return Scored(items=candidates, signals=signals, profiles=profiles)
+    signals = measure_signals(candidates, retrieval, isolated, profiles, snapshot.beside, moment, repeats)
+    return Scored(items=candidates.items, signals=signals, profiles=profiles)
 
 
 def _texts_of(snapshot: Snapshot, batch: HistoryBatch, longest: int) -> HistoryTexts | None:

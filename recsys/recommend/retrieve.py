@@ -14,6 +14,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from recsys.compiled import compiled
+from recsys.recommend.selection import largest
+
 #: Users that go through together, and bytes of their products with items that are held at once.
 _USERS, _BYTES = 1024, 2**28
 #: Items multiplied at once: few enough that their products are still in the cache when they are looked at.
@@ -24,8 +27,10 @@ _GROUP = 16
 _LOOKED_AT = 6
 #: Times C items that can be among the best of a user: with more it is cheaper to look at all of them.
 _CROWD = 8
-#: Largest catalog that is multiplied whole, and numbers of a larger one's vectors that are gathered at once.
-_WHOLE_ITEMS, _GATHERED_CELLS = 16_384, 2**18
+#: Numbers of the items' vectors that are gathered at once.
+_GATHERED_CELLS = 2**18
+
+Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,36 +248,33 @@ def _lengths(vectors: Tensor) -> Tensor:
 def inner_products(users: Tensor, vectors: Tensor, items: Tensor) -> Tensor:
     """[B, C] float32 products of each user with some items.
 
-    Of a small catalog all products are taken, which costs less than to gather vectors.
-
     Args:
         users: [B, D].
         vectors: [I, D].
         items: [B, C] rows of `vectors`.
     """
-    users = users.float()
-    if len(vectors) <= _WHOLE_ITEMS:
-        return (users @ vectors.float().T).gather(1, items)
+    users, vectors = users.float(), vectors.float()
+    if users.device.type == "cpu":
+        products = torch.empty(items.shape)
+        users, vectors, items = (part.contiguous() for part in (users, vectors, items))
+        _multiply(users.numpy(), vectors.numpy(), items.numpy(), products.numpy())
+        return products
     few = max(1, _GATHERED_CELLS // (items.shape[1] * vectors.shape[1]))
     blocks = zip(torch.split(users, few), torch.split(items, few), strict=True)
-    return torch.cat([torch.einsum("bd,bcd->bc", user, vectors[item].float()) for user, item in blocks])
+    return torch.cat([torch.einsum("bd,bcd->bc", user, vectors[item]) for user, item in blocks])
 
 
-def largest(logits: Tensor, num: int) -> Tensor:
-    """[B, num] columns of the largest values of each row, ascending; the first columns where equals meet the cut.
-
-    `topk` alone keeps any of them, so that a list would hang on the size of the batch and of the blocks. Among values
-    of −inf any may come.
-    """
-    if num >= logits.shape[1]:
-        return torch.arange(logits.shape[1], device=logits.device).expand_as(logits)
-    top = logits.topk(num + 1, dim=1)
-    columns = top.indices[:, :num]
-    tied = (top.values[:, num - 1] == top.values[:, num]) & top.values[:, num].isfinite()
-    if tied.any():
-        columns = columns.clone()
-        columns[tied] = logits[tied].sort(dim=1, descending=True, stable=True).indices[:, :num]
-    return columns.sort(dim=1).values
+@compiled
+def _multiply(users: Floats, vectors: Floats, items: npt.NDArray[np.int64], products: Floats) -> None:
+    num_users, width = items.shape
+    for row in range(num_users):
+        user = users[row]
+        for column in range(width):
+            vector = vectors[items[row, column]]
+            product = np.float32(0)
+            for place in range(len(user)):
+                product += user[place] * vector[place]
+            products[row, column] = product
 
 
 def unit_rows(vectors: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:

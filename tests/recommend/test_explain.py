@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.recommend import explain as module
+from recsys.recommend.beside import Beside
 from recsys.recommend.explain import (
     EXPLORATION,
     NAMES,
@@ -29,7 +30,7 @@ from recsys.recommend.explain import (
 from recsys.recommend.fusion import Fusion
 from recsys.recommend.neighbours import Neighbours
 from recsys.recommend.profiles import Profiles
-from recsys.recommend.signals import SIGNALS, SOURCES, Beside
+from recsys.recommend.signals import SIGNALS, SOURCES
 
 NUM_ITEMS = 7
 ALL = Fusion(weights=dict.fromkeys(SIGNALS, 1.0))
@@ -225,7 +226,7 @@ def test_what_is_named_was_had_and_has_a_share(seed: int, pairs: int, named_from
         weightiest = np.sort(shares[user])[::-1][:named_from]
         assert shares[user, because] > 0
         assert shares[user, because] >= weightiest[-1], "one of the weightiest"
-        steps = facts.transitions.lasting.toarray() + facts.transitions.recent.toarray()
+        steps = (facts.transitions.weights.real + facts.transitions.weights.imag).toarray()
         if source == "transitions":
             had = np.flatnonzero((shares[user] > 0) & (shares[user] >= (weightiest[-1] or 1e-9)))
             assert steps[because, item] > 0

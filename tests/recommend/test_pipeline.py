@@ -21,13 +21,14 @@ from recsys.model.decoder import decoder_config
 from recsys.model.features import UserTexts
 from recsys.model.ranker import Ranker, RankerSpec
 from recsys.recommend import pipeline
+from recsys.recommend.beside import Beside
 from recsys.recommend.fusion import Fusion
 from recsys.recommend.neighbours import Neighbours
 from recsys.recommend.pipeline import Snapshot, as_recommendations, fused_scores, recommend_batch, scored_blocks
 from recsys.recommend.popularity import HORIZONS
 from recsys.recommend.rerank import Reranker
 from recsys.recommend.retrieve import ItemIndex
-from recsys.recommend.signals import SIGNALS, Beside
+from recsys.recommend.signals import SIGNALS
 from recsys.recommend.transitions import count_transitions, strongest_transitions, total_transitions
 from recsys.schema import HISTORIES, PROFILE, RECOMMENDATIONS, TEXTS
 
@@ -301,11 +302,11 @@ def test_fused_scores_are_a_log_softmax_of_the_weighted_sum() -> None:
 @hypothesis_settings(max_examples=30)
 @given(st.lists(users, min_size=2, max_size=5), st.booleans(), st.integers(1, 3))
 def test_a_batch_equals_its_users_one_at_a_time(rows: Rows, exclude_seen: bool, block: int) -> None:
-    """Whoever else is in the batch, in whatever order, and however many users are dense at a time."""
+    """Whoever else is in the batch, in whatever order, and however many users go through together."""
     histories, settings = as_histories(rows), config(4, 6, exclude_seen)
     together = [recommended(histories, settings), recommended(histories.take(list(range(len(rows)))[::-1]), settings)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "DENSE_CELLS", block * len(IDS))
+        patch.setattr(pipeline, "CPU_USERS", block)
         together.append(recommended(histories, settings))
     for number in range(len(rows)):
         alone = recommended(histories.slice(number, 1), settings)[f"u{number}"]
@@ -331,7 +332,7 @@ def test_signals_do_not_hang_on_the_blocks(exclude_seen: bool, monkeypatch: pyte
         }
 
     whole = by_user()
-    monkeypatch.setattr(pipeline, "DENSE_CELLS", 2 * len(IDS))
+    monkeypatch.setattr(pipeline, "CPU_USERS", 2)
     parts = by_user()
     assert sorted(parts) == sorted(whole) == list(range(5))
     for user, signals in whole.items():

@@ -1,5 +1,7 @@
 """Candidates and their signals equal those found one pair at a time, and hang on nobody else in the batch.
 
+Profiles and weights are small multiples of powers of two, so that sums are exact and many are equal.
+
 Shapes: B users, C candidates, I items, G moments, S signals.
 """
 
@@ -16,17 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.config import SignalName
+from recsys.recommend.beside import Beside
+from recsys.recommend.candidates import FOLLOWING, Barred, Candidates, find_candidates
 from recsys.recommend.neighbours import Neighbours
 from recsys.recommend.popularity import HORIZONS
 from recsys.recommend.profiles import Profiles
-from recsys.recommend.signals import (
-    SIGNALS,
-    SOURCES,
-    Beside,
-    Follow,
-    measure_signals,
-    union_of_candidates,
-)
+from recsys.recommend.signals import SIGNALS, SOURCES, measure_signals
 
 NUM_ITEMS, DIM, TEXT_DIM, MOMENTS = 12, 4, 3, 2
 
@@ -55,59 +52,50 @@ class Case:
             self.moment[part],
         )
 
-    def repeats(self, keep: bool) -> npt.NDArray[np.float32] | None:
-        return self.profiles.repeats.toarray() if keep else None
+    def barred(self) -> Barred:
+        return Barred.of([np.nonzero(self.excluded)], len(self.excluded))
 
-    def follow(self) -> Follow:
-        return Follow.of(self.profiles, self.beside.transitions, self.beside.linear)
+    def candidates(self, keep_seen: bool) -> Candidates:
+        return find_candidates(self.retrieved, self.profiles, self.beside, self.moment, self.barred(), keep_seen)
 
-    def candidates(self, keep_seen: bool) -> npt.NDArray[np.int64]:
-        return union_of_candidates(
-            self.retrieved,
-            self.profiles,
-            self.follow(),
-            self.repeats(keep_seen),
-            self.beside,
-            self.moment,
-            self.excluded,
-        )
-
-    def signals(self, candidates: npt.NDArray[np.int64], keep_seen: bool, isolated: Any = None) -> Any:
+    def signals(self, candidates: Candidates, keep_seen: bool, isolated: Any = None) -> Any:
         log_probability = (self.users @ self.vectors.T).log_softmax(dim=1).numpy()
         return measure_signals(
             candidates,
-            np.take_along_axis(log_probability, np.maximum(candidates, 0), axis=1),
+            np.take_along_axis(log_probability, np.maximum(candidates.items, 0), axis=1),
             isolated,
             self.profiles,
-            self.follow(),
-            self.repeats(keep_seen),
             self.beside,
             self.moment,
+            keep_seen,
         )
+
+    def following(self, name: str) -> npt.NDArray[np.float32]:
+        """[B, I] of one of `FOLLOWING`, by its definition."""
+        row, weights, _ = multiplied(self, name)
+        return np.asarray(row.toarray() @ weights.toarray(), dtype=np.float32)
 
 
 def draw_case(seed: int, num_users: int, num_retrieved: int) -> Case:
     random = np.random.default_rng(seed)
 
-    def sparse(shape: tuple[int, int], share: float, unit: bool = False) -> sp.csr_array:
-        dense = random.integers(1, 4, shape) * (random.random(shape) < share)  # small integers: many are equal
-        dense = np.where(empty[: shape[0], None], 0, dense) if shape[0] == num_users else dense
-        scale = np.maximum(dense.sum(axis=1, keepdims=True), 1) if unit else 4
-        return sp.csr_array((dense / scale).astype(np.float32))
+    shape = (num_users, NUM_ITEMS)
+    taken = (random.random(shape) < 0.4) & (random.random((num_users, 1)) >= 0.2)
 
-    empty = random.random(num_users) < 0.2
+    def sparse(there: npt.NDArray[np.bool_]) -> sp.csr_array:
+        return sp.csr_array((random.integers(1, 4, shape) * there / 4).astype(np.float32))
 
     def neighbours() -> Neighbours:
         shape = (2, NUM_ITEMS, NUM_ITEMS)
         lasting, recent = np.triu(random.integers(0, 4, shape) / 4, 1) * (random.random(shape) < 0.4)
         return Neighbours(weights=sp.csr_array((lasting + 1j * recent).astype(np.complex64)))
 
-    newest = sparse((num_users, NUM_ITEMS), 0.4, unit=True)
+    newest = sparse(taken)
     searches = random.normal(size=(num_users, TEXT_DIM)) * (random.random((num_users, 1)) < 0.4)
     profiles = Profiles(
         newest=newest,
-        whole=sparse((num_users, NUM_ITEMS), 0.4, unit=True),
-        repeats=sparse((num_users, NUM_ITEMS), 0.3),
+        whole=sparse(taken),
+        repeats=sparse(random.random(shape) < 0.3),
         read=np.diff(newest.indptr) > 0,
         searches=searches.astype(np.float32) if random.random() < 0.7 else np.zeros((num_users, 0), np.float32),
     )
@@ -118,7 +106,7 @@ def draw_case(seed: int, num_users: int, num_retrieved: int) -> Case:
         text_vectors=(texts / np.linalg.norm(texts, axis=1, keepdims=True)).astype(np.float32),
         popularity=np.log1p(random.integers(0, 4, (MOMENTS, len(HORIZONS), NUM_ITEMS))).astype(np.float32),
         recommendable=random.random(NUM_ITEMS) < 0.8,
-        borrows=np.zeros(NUM_ITEMS, dtype=bool),
+        borrows=random.random(NUM_ITEMS) < 0.3 * (random.random() < 0.5),
     )
     retrieved = random.permuted(np.tile(np.arange(NUM_ITEMS), (num_users, 1)), axis=1)[:, :num_retrieved]
     retrieved[random.random(retrieved.shape) < 0.1] = -1
@@ -144,16 +132,20 @@ def best(scores: npt.NDArray[np.floating[Any]], num: int) -> set[int]:
 
 @given(cases, st.booleans())
 def test_candidates_are_the_union_of_what_may_be_recommended(case: Case, keep_seen: bool) -> None:
-    found, follow, repeats = case.candidates(keep_seen), case.follow(), case.repeats(keep_seen)
+    found = case.candidates(keep_seen)
+    follow = {name: case.following(name) for name in FOLLOWING}
+    repeats = case.profiles.repeats.toarray()
     num = max(case.retrieved.shape[1] // 2, 1)
+    few = max(num // 2, 1)
+    new = case.beside.borrows & case.beside.recommendable
     lengths = []
-    for user, row in enumerate(found):
+    for user, row in enumerate(found.items):
         popularity = np.where(case.beside.recommendable, case.beside.popularity[case.moment[user], 0], 0)
         expected = {int(item) for item in case.retrieved[user] if item >= 0}
-        expected |= best(follow.newest_lasting[user] + follow.whole_recent[user], num) | best(popularity, 2 * num)
-        expected |= best(follow.linear_lasting[user], max(num // 2, 1))
-        expected |= best(follow.linear_recent[user], max(num // 2, 1))
-        expected |= best(repeats[user], num) if repeats is not None else set()
+        expected |= best(follow["newest_lasting"][user] + follow["whole_recent"][user], num) | best(popularity, 2 * num)
+        expected |= best(follow["linear_lasting"][user], few) | best(follow["linear_recent"][user], few)
+        expected |= best(np.where(new, follow["whole_lasting"][user] + follow["linear_recent"][user], 0), few)
+        expected |= best(repeats[user], num) if keep_seen else set()
         if case.profiles.searched[user]:
             near = (case.profiles.searches @ case.beside.text_vectors.T)[user]
             expected |= best(np.where(case.beside.recommendable, near, 0), num)
@@ -162,19 +154,23 @@ def test_candidates_are_the_union_of_what_may_be_recommended(case: Case, keep_se
         assert own == sorted(item for item in expected if allowed[item]), "ascending, none twice, none that is barred"
         assert (row[: len(row) - len(own)] == -1).all()
         lengths.append(len(own))
-    assert found.shape[1] == max(1, *lengths), "no wider than the longest"
+        there = row >= 0
+        for place, name in enumerate(FOLLOWING):
+            np.testing.assert_array_equal(found.following[user, there, place], follow[name][user, own])
+        np.testing.assert_array_equal(found.had[user, there], repeats[user, own] if keep_seen else 0)
+    assert found.items.shape[1] == max(1, *lengths), "no wider than the longest"
 
 
 def multiplied(case: Case, name: str) -> tuple[Any, Any, float]:
     """Profile and weights whose product a signal is, and what it is where there is nothing."""
     profiles, transitions, linear = case.profiles, case.beside.transitions, case.beside.linear
     return {
-        "newest_lasting": (profiles.newest, transitions.lasting, 3e-5),
-        "newest_recent": (profiles.newest, transitions.recent, 3e-5),
-        "whole_lasting": (profiles.whole, transitions.lasting, 3e-5),
-        "whole_recent": (profiles.whole, transitions.recent, 3e-5),
-        "linear_lasting": (profiles.newest, linear.lasting, 1e-4),
-        "linear_recent": (profiles.whole, linear.recent, 1e-4),
+        "newest_lasting": (profiles.newest, transitions.weights.real, 3e-5),
+        "newest_recent": (profiles.newest, transitions.weights.imag, 3e-5),
+        "whole_lasting": (profiles.whole, transitions.weights.real, 3e-5),
+        "whole_recent": (profiles.whole, transitions.weights.imag, 3e-5),
+        "linear_lasting": (profiles.newest, linear.weights.real, 1e-4),
+        "linear_recent": (profiles.whole, linear.weights.imag, 1e-4),
     }[name]
 
 
@@ -210,14 +206,15 @@ def naive_signal(case: Case, name: str, user: int, item: int, keep_seen: bool, i
 @given(cases, st.booleans(), st.booleans())
 def test_signals_equal_those_of_each_pair_by_itself(case: Case, keep_seen: bool, with_isolated: bool) -> None:
     candidates = case.candidates(keep_seen)
-    isolated = np.linspace(-1, 1, candidates.size, dtype=np.float32).reshape(candidates.shape)
+    items = candidates.items
+    isolated = np.linspace(-1, 1, items.size, dtype=np.float32).reshape(items.shape)
     signals = case.signals(candidates, keep_seen, isolated if with_isolated else None)
-    assert signals.shape == (*candidates.shape, len(SIGNALS))
+    assert signals.shape == (*items.shape, len(SIGNALS))
     assert signals.dtype == np.float32
     assert np.isfinite(signals).all(), "also of what is no candidate"
-    for user, place in zip(*np.nonzero(candidates >= 0), strict=True):
+    for user, place in zip(*np.nonzero(items >= 0), strict=True):
         own = float(isolated[user, place]) if with_isolated else None
-        expected = [naive_signal(case, name, user, candidates[user, place], keep_seen, own) for name in SIGNALS]
+        expected = [naive_signal(case, name, user, items[user, place], keep_seen, own) for name in SIGNALS]
         assert signals[user, place].tolist() == pytest.approx(expected, rel=1e-4, abs=1e-4)
 
 
@@ -228,20 +225,9 @@ def test_nobody_elses_history_matters(case: Case, keep_seen: bool, data: st.Data
     whole, part = case.candidates(keep_seen), case.rows(start, stop).candidates(keep_seen)
     of_whole, of_part = case.signals(whole, keep_seen), case.rows(start, stop).signals(part, keep_seen)
     for user in range(start, stop):
-        own, alone = whole[user] >= 0, part[user - start] >= 0
-        np.testing.assert_array_equal(whole[user][own], part[user - start][alone])
+        own, alone = whole.items[user] >= 0, part.items[user - start] >= 0
+        np.testing.assert_array_equal(whole.items[user][own], part.items[user - start][alone])
         np.testing.assert_allclose(of_whole[user][own], of_part[user - start][alone], atol=1e-5)
-
-
-@given(cases)
-def test_following_is_the_product_of_profiles_and_neighbours(case: Case) -> None:
-    follow = case.follow()
-    for name in SIGNALS[2:8]:
-        column = getattr(follow, name)
-        row, weights, _ = multiplied(case, name)
-        expected = row.toarray() @ weights.toarray()
-        assert column.dtype == np.float32
-        np.testing.assert_allclose(column, expected, rtol=1e-5, atol=1e-7)
 
 
 def test_every_signal_has_a_source_and_may_be_named_in_the_config() -> None:
@@ -251,4 +237,4 @@ def test_every_signal_has_a_source_and_may_be_named_in_the_config() -> None:
 def test_without_anything_to_recommend_there_are_holes() -> None:
     case = draw_case(0, 3, 4)
     case.excluded[:] = True
-    assert case.candidates(keep_seen=True).tolist() == [[-1]] * 3
+    assert case.candidates(keep_seen=True).items.tolist() == [[-1]] * 3

@@ -181,12 +181,12 @@ def test_matrices_hold_the_weights(users: Histories) -> None:
     expected = np.zeros((2, NUM_ITEMS, NUM_ITEMS), dtype=np.float32)
     for pair, both in weights_of(kept).items():
         expected[:, pair[0], pair[1]] = both
-    np.testing.assert_array_equal(matrices.lasting.toarray(), expected[0])
-    np.testing.assert_array_equal(matrices.recent.toarray(), expected[1])
+    np.testing.assert_array_equal(matrices.weights.real.toarray(), expected[0])
+    np.testing.assert_array_equal(matrices.weights.imag.toarray(), expected[1])
     assert matrices.weights.has_canonical_format
 
 
 def test_none_is_an_empty_matrix() -> None:
     empty = Neighbours.none(4)
-    assert empty.lasting.shape == empty.recent.shape == (4, 4)
-    assert empty.lasting.nnz == empty.recent.nnz == 0
+    assert empty.weights.shape == (4, 4)
+    assert empty.weights.nnz == 0

@@ -1,0 +1,91 @@
+"""The largest of many numbers; where equals meet the cut, the first of them."""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from recsys.compiled import compiled
+
+Keys = npt.NDArray[np.uint32]
+
+#: Bits that a pass looks at, from the highest: three passes see all 32 of a float.
+_BITS = (11, 11, 10)
+
+
+@compiled
+def sortable(bits: Keys, keys: Keys) -> None:
+    """Write unsigned integers that are in the order of the floats [N] that the bits are of; −0 is 0."""
+    sign = np.uint32(1 << 31)
+    for place, value in enumerate(bits):
+        keys[place] = ~value if value > sign else value | sign
+
+
+@compiled
+def nth_largest(keys: Keys, num: int) -> np.uint32:
+    """The `num`-th largest of [N] keys, 1 ≤ num ≤ N, in time that is linear in N: a radix selection."""
+    counts = np.zeros(1 << 11, dtype=np.int32)
+    few = keys
+    shift, found, rest = 32, np.uint32(0), num
+    for bits in _BITS:
+        shift -= bits
+        mask = np.uint32((1 << bits) - 1)
+        counts[:] = 0
+        for key in few:
+            counts[(key >> np.uint32(shift)) & mask] += 1
+        digit = (1 << bits) - 1
+        while counts[digit] < rest:
+            rest -= counts[digit]
+            digit -= 1
+        found |= np.uint32(digit << shift)
+        kept = np.empty(counts[digit], dtype=np.uint32)
+        place = 0
+        for key in few:
+            if (key >> np.uint32(shift)) & mask == digit:
+                kept[place] = key
+                place += 1
+        few = kept
+    return found
+
+
+@compiled
+def _largest(bits: Keys, columns: npt.NDArray[np.int64]) -> None:
+    num_rows, num = columns.shape
+    keys = np.empty(bits.shape[1], dtype=np.uint32)
+    for row in range(num_rows):
+        sortable(bits[row], keys)
+        least = nth_largest(keys, num)
+        equals = num
+        for key in keys:
+            equals -= key > least
+        place = 0
+        for column, key in enumerate(keys):
+            if key > least or (key == least and equals > 0):
+                equals -= key == least
+                columns[row, place] = column
+                place += 1
+
+
+def largest(values: Tensor, num: int) -> Tensor:
+    """[B, num] columns of the largest values of each row, ascending; the first columns where equals meet the cut.
+
+    `topk` alone keeps any of them, so that a list would hang on the size of the batch and of the blocks. Among values
+    of −inf any may come.
+
+    Args:
+        values: [B, N] float32.
+        num: Of those columns that there are.
+    """
+    if num >= values.shape[1]:
+        return torch.arange(values.shape[1], device=values.device).expand_as(values)
+    if values.device.type == "cpu":
+        found = np.empty((len(values), num), dtype=np.int64)
+        _largest(np.ascontiguousarray(values.numpy()).view(np.uint32), found)
+        return torch.from_numpy(found)
+    top = values.topk(num + 1, dim=1)
+    columns = top.indices[:, :num]
+    tied = (top.values[:, num - 1] == top.values[:, num]) & top.values[:, num].isfinite()
+    if tied.any():
+        columns = columns.clone()
+        columns[tied] = values[tied].sort(dim=1, descending=True, stable=True).indices[:, :num]
+    return columns.sort(dim=1).values
