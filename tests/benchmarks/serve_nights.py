@@ -1,0 +1,119 @@
+"""The published nights that the live service is measured on: one made-up shop of 10,000 items, seen three times.
+
+`small` is a warehouse of two nights whose titles end with the night's own word, so that a reply tells which catalog it
+came from; its encoder is the small one that learns from scratch. `minilm` is one night of the same shop with MiniLM.
+Everything is hardly trained: the size of a model decides its speed. What is made is kept under a digest of all code
+that a night is made by.
+"""
+
+import datetime as dt
+import json
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+from quality import QUICK, ROOT, digest, run, say, short
+from speed_inputs import MINILM
+
+from recsys.data.synthetic import make_shop, write_shop
+
+NUM_USERS, NUM_ITEMS, NUM_DAYS, END = 3_000, 10_000, 90, dt.date(2026, 11, 22)
+#: Nights of the small warehouse: date → the word that its titles end with.
+EDITIONS = {END.isoformat(): "(old)", (END + dt.timedelta(days=1)).isoformat(): "(new)"}
+CONFIG = """storage: {warehouse}
+inputs:
+  events:
+    path: {shop}/events
+    format: csv
+    columns: {{user_id: user_id, item_id: item_id, timestamp: timestamp, event: event}}
+  items:
+    path: {items}
+    format: parquet
+    columns: {{item_id: item_id, title: title}}
+    text: "{{title}}. {{category}}. {{brand}}"
+encoder: {{model: {encoder}, train: frozen}}
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nights:
+    """A warehouse that can be served."""
+
+    config: Path
+    """To be served with."""
+    warehouse: Path
+    pointers: list[bytes]
+    """What `LATEST.json` held after each night."""
+
+
+def make_nights(folder: Path, name: str) -> Nights:
+    """The warehouse `small` or `minilm`; made where it is not there yet."""
+    files = (path for top in ("recsys", "jobs") for path in sorted((ROOT / top).rglob("*.py")))
+    code = digest(path for path in files if "serving" not in path.parts and path.name != "serve.py")
+    ours = folder / f"{name}-{short(code, digest([Path(__file__)]))}"
+    if not (ours / "pointers.json").exists():
+        for old in folder.glob(f"{name}-*"):
+            shutil.rmtree(old)
+        ours.mkdir(parents=True)
+        pointers = [_night(ours, name, date) for date in (EDITIONS if name == "small" else [END.isoformat()])]
+        (ours / "pointers.json").write_text(json.dumps(pointers))
+    pointers = [text.encode() for text in json.loads((ours / "pointers.json").read_text())]
+    latest = json.loads(pointers[0])
+    return Nights(config=ours / f"{latest['run_date']}.yaml", warehouse=ours / "warehouse", pointers=pointers)
+
+
+def visitors(nights: Nights, number: int) -> list[dict[str, Any]]:
+    """Bodies of strangers who did what users of the shop did, each 1 to 20 events; the same ones each time."""
+    events = pa.concat_tables(
+        [pa.csv.read_csv(path) for path in sorted((nights.config.parent / "shop/events").iterdir())]
+    )
+    known = pc.is_in(events["item_id"], pq.read_table(nights.config.parent / "shop/items.parquet")["item_id"])
+    events = events.filter(pc.and_(known, pc.equal(events["event"], "view"))).to_pandas()
+    histories = [items.tolist() for _, items in events.groupby("user_id")["item_id"]]
+    random = np.random.default_rng(0)
+    bodies = []
+    for place in random.integers(0, len(histories), number):
+        newest = histories[place][-int(random.integers(1, 21)) :]
+        bodies.append({"history": [{"item_id": item_id} for item_id in newest]})
+    return bodies
+
+
+def searches(nights: Nights, number: int) -> list[dict[str, Any]]:
+    """Bodies that search for what titles say, no two alike: so that no vector is at hand."""
+    titles = pq.read_table(nights.config.parent / "shop/items.parquet")["title"].to_pylist()
+    random = np.random.default_rng(0)
+    found: dict[str, None] = {}
+    while len(found) < number:
+        one, other = (titles[place].split() for place in random.integers(0, len(titles), 2))
+        found[" ".join([*one[1:], "like", *other[:2]]).lower()] = None
+    return [{"query": query} for query in found]
+
+
+def _night(folder: Path, name: str, date: str) -> str:
+    """Run a night; answers what it wrote into `LATEST.json`."""
+    shop = folder / "shop"
+    if not shop.exists():
+        write_shop(make_shop(NUM_USERS, NUM_ITEMS, NUM_DAYS, seed=0, end=END), shop)
+    items = pq.read_table(shop / "items.parquet")
+    titles = pc.binary_join_element_wise(items["title"], EDITIONS[date], " ")
+    pq.write_table(items.set_column(items.schema.get_field_index("title"), "title", titles), folder / f"{date}.parquet")
+    config, encoder = folder / f"{date}.yaml", MINILM if name == "minilm" else "null"
+    settings = {
+        "warehouse": folder / "warehouse",
+        "shop": shop,
+        "items": folder / f"{date}.parquet",
+        "encoder": encoder,
+    }
+    config.write_text(CONFIG.format(**settings))
+    words = [word for change in [*QUICK, "train.refit=false"] for word in ("--set", change)]
+    say(f"serve: the night of {date}, {name} …")
+    command = [sys.executable, "jobs/nightly.py", "--config", str(config), "--date", date, *words]
+    run(command, folder / f"{date}.log", RAY_ADDRESS="local")
+    return (folder / "warehouse/recommendations/LATEST.json").read_text()
