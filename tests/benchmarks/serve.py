@@ -23,9 +23,10 @@ from typing import Any
 import numpy as np
 from machine import describe
 from quality import ROOT, say
+from serve_bodies import searches, visitors
 from serve_client import Client, Reply, again_and_again, at_rate, client
 from serve_load import Timings, best_within, find_throughput, load, require_wrk
-from serve_nights import EDITIONS, Nights, make_nights, searches, visitors
+from serve_nights import EDITIONS, Nights, make_nights
 from serve_processes import Server, peer, service
 from speed import spread
 
