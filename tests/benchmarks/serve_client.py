@@ -15,6 +15,8 @@ import httptools
 
 #: Seconds after which a connection is not used again, since the server may be about to close it.
 _IDLE_S = 2.0
+#: Seconds after which an answer is no longer waited for.
+_PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +29,7 @@ class Reply:
     """Moment, on `time.perf_counter`'s clock."""
     seconds: float
     status: int
-    """0: the connection broke before there was an answer."""
+    """0: the connection broke before there was an answer, or there was none in a minute."""
     retry_after: bool
     """Whether it says when to come again."""
     body: bytes
@@ -55,11 +57,14 @@ class Client:
         status, retry_after, answer = 0, False, b""
         try:
             connection = await self._connection()
-            status, retry_after, answer = await connection.ask(request)
+            try:
+                status, retry_after, answer = await asyncio.wait_for(connection.ask(request), _PATIENCE_S)
+            except TimeoutError:
+                connection.close()
             if connection.is_open:
                 self._idle.append(connection)
         except OSError:
-            pass  # no answer
+            pass  # nobody listens: no answer
         finally:
             self.under_way -= 1
         seconds = time.perf_counter() - sent

@@ -50,15 +50,15 @@ class Nights:
     """What `LATEST.json` held after each night."""
 
 
-def make_nights(folder: Path, name: str) -> Nights:
-    """The warehouse `small` or `minilm`; made where it is not there yet."""
+def make_nights(folder: Path, name: str, number: int = 1) -> Nights:
+    """The warehouse `small` or `minilm`, with so many nights; made as far as it is not there yet."""
     files = (path for top in ("recsys", "jobs") for path in sorted((ROOT / top).rglob("*.py")))
     code = digest(path for path in files if "serving" not in path.parts and path.name != "serve.py")
     ours = folder / f"{name}-{short(code, digest([Path(__file__)]))}"
     for old in set(folder.glob(f"{name}-*")) - {ours}:
         shutil.rmtree(old)
     ours.mkdir(parents=True, exist_ok=True)
-    dates = list(EDITIONS) if name == "small" else [END.isoformat()]
+    dates = list(EDITIONS)[:number]
     pointers = [_night(ours, name, date) for date in dates]
     return Nights(config=ours / f"{dates[0]}.yaml", warehouse=ours / "warehouse", pointers=pointers)
 
