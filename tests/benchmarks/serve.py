@@ -357,7 +357,8 @@ async def _kill(ours: Server, bodies: list[bytes], number: int) -> Found:
             moments.append((time.perf_counter(), asks.under_way))
             victim.kill()
             await asyncio.sleep(3)
-        await _until_both(ours)
+            await _until_both(ours)
+            assert victim.pid not in [ranker.pid for ranker in ours.rankers()], f"{victim.pid} outlived SIGKILL"
 
     async with client(ours.url) as asks:
         killing = asyncio.create_task(kill(asks))
