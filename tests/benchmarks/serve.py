@@ -303,7 +303,7 @@ async def _swap(ours: Server, nights: Nights, bodies: list[bytes], number: int) 
     return Found(
         told=f"{done} swaps: **{errors} errors, {len(mixed)} mixed** of {len(replies):,} replies ({seen[runs[0]]:,} "
         f"and {seen[runs[1]]:,}); p99 {p99_ms:.0f} ms",
-        must=sound and done >= min(100, number),
+        must=sound and done >= 100,
         goal=sound and done >= 1000,
         figures={
             "swaps": done,
@@ -424,7 +424,7 @@ def main() -> int:
     options.add_argument("--swaps", type=int, default=100)
     options.add_argument("--kills", type=int, default=5)
     options.add_argument("--cores", type=int, default=2, help="that service and load share")
-    options.add_argument("--quick", action="store_true", help="short: a check of the way through")
+    options.add_argument("--quick", action="store_true", help="short: a check of the way through, not judged")
     options.add_argument("--out", type=Path, default=ROOT / "bench")
     arguments = options.parse_args()
     if unknown := set(arguments.rows) - set(ROWS):
@@ -448,6 +448,7 @@ def main() -> int:
         say(f"{key} …")
         found = row.measure(bench)
         reached = "goal" if found.goal else "must" if found.must else "missed"
+        reached = "not judged" if arguments.quick else reached
         written["rows"][key] = {"reached": reached, "load_average": busy, **found.figures}
         sys.stdout.write(f"| {row.what} | {found.told} | {row.asked} | {reached} | {busy:.1f} |\n")
         sys.stdout.flush()
