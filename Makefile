@@ -15,7 +15,7 @@ PEERS := .venv-peers
 PEER_PINS := configs/constraints-peers.txt
 PEERS_PIP := python -m pip --disable-pip-version-check --quiet --quiet install -c $(PEER_PINS)
 PEERS_INSTALLED := $(PEERS)/installed
-# Options of `make bench-quality` and `make bench-speed`, such as BENCH='--quick'.
+# Options of `make bench-quality`, `make bench-speed` and `make bench-serve`, such as BENCH='--quick'.
 BENCH ?=
 
 # DeepSpeed compiles a small extension at run time and looks for `ninja` on the path.
@@ -23,7 +23,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test format docs lock bench bench-peers bench-quality bench-ablation bench-speed clean
+.PHONY: help install demo test format docs lock bench bench-peers bench-quality bench-ablation bench-speed bench-serve clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ bench-ablation: $(INSTALLED) ## our lists with one part taken out at a time
 
 bench-speed: $(INSTALLED) $(PEERS_INSTALLED) ## our speed and the peers' at the same work
 	@$(PY) tests/benchmarks/speed.py $(BENCH)
+
+bench-serve: $(INSTALLED) ## the live service under load: latency, throughput, overload, swaps, a killed replica (needs wrk)
+	@$(PY) tests/benchmarks/serve.py $(BENCH)
 
 clean: ## delete .venv, the benchmarks' peers, the demo and all caches (what `make bench` found stays in bench/)
 	rm -rf $(VENV) $(PEERS) demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

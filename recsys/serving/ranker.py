@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
-from ray import serve
 from ray.util import metrics
 
 from recsys.config import ServeConfig
@@ -42,14 +41,46 @@ class Ranker:
         )
         self._age = metrics.Gauge("recsys_snapshot_age_seconds", "Seconds since the loaded night was published.")
         self._failures = metrics.Gauge("recsys_snapshot_failures", "Attempts to load a night that failed.")
-        self.rank.set_max_batch_size(config.max_batch_size)  # type: ignore[attr-defined]
-        self.rank.set_batch_wait_timeout_s(config.batch_wait_ms / 1000)  # type: ignore[attr-defined]
+        self._waiting: list[tuple[RecommendationRequest, asyncio.Future[Recommendations | Fault]]] = []
+        self._ranking: asyncio.Task[None] | None = None
         await self._refresh()
         self._watching = asyncio.create_task(self._watch())
 
-    @serve.batch(max_batch_size=32, batch_wait_timeout_s=0.002)
-    async def rank(self, requests: list[RecommendationRequest]) -> list[Recommendations | Fault]:
-        """An answer, or what is wrong, for each request."""
+    async def rank(self, request: RecommendationRequest) -> Recommendations | Fault:
+        """An answer, or what is wrong with the request."""
+        answer: asyncio.Future[Recommendations | Fault] = asyncio.get_running_loop().create_future()
+        self._waiting.append((request, answer))
+        if self._ranking is None or self._ranking.done():
+            self._ranking = asyncio.create_task(self._rank_waiting())
+        return await answer
+
+    async def _rank_waiting(self) -> None:
+        """Rank until nothing waits; what comes meanwhile is ranked together, in the next round.
+
+        `serve.batch` forms a batch before it waits for the one that is being ranked: without a wait of its own, each
+        request would be a batch by itself, however many there are.
+        """
+        while self._waiting:
+            await asyncio.sleep(self._config.batch_wait_ms / 1000)  # 0: those that came with this one are let in
+            size = self._config.max_batch_size
+            batch, self._waiting = self._waiting[:size], self._waiting[size:]
+            wanted = [
+                (request, answer) for request, answer in batch if not answer.done()
+            ]  # nobody waits for the others
+            if not wanted:
+                continue
+            try:
+                found = await self._rank_together([request for request, _ in wanted])
+            except Exception as error:  # noqa: BLE001 (whatever it is, those who wait are told, and the next are ranked)
+                for _, answer in wanted:
+                    if not answer.done():
+                        answer.set_exception(error)
+                continue
+            for (_, answer), one in zip(wanted, found, strict=True):
+                if not answer.done():
+                    answer.set_result(one)
+
+    async def _rank_together(self, requests: list[RecommendationRequest]) -> list[Recommendations | Fault]:
         live = self._snapshots.current
         if live is None:
             return [NOT_READY] * len(requests)

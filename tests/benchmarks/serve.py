@@ -1,0 +1,460 @@
+"""How fast the live service answers, how it bears overload, new nights and killed replicas: `make bench-serve`.
+
+    python tests/benchmarks/serve.py [--rows personalized,query,throughput,peer,overload,swaps,killed] [--seconds 20]
+        [--rounds 5] [--swaps 100] [--kills 5] [--quick]
+
+Prints a Markdown table and writes bench/serve.json. The service is started as a user starts it, over a night with
+10,000 items (`serve_nights.py`); the load comes over loopback from wrk, or from `serve_client.py` where each reply is
+looked at. Service and load share the same cores. Everything but what a row names is at the config's defaults.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from machine import describe
+from quality import ROOT, say
+from serve_bodies import searches, visitors
+from serve_client import Client, Reply, again_and_again, at_rate, client
+from serve_load import Timings, best_within, find_throughput, load, require_wrk
+from serve_nights import EDITIONS, Nights, make_nights
+from serve_processes import Server, peer, service
+from speed import spread
+
+from recsys.storage.filesystem import Storage
+from recsys.storage.publish import LATEST
+
+LIMIT_MS = 100.0
+OVERLOAD = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a row found."""
+
+    told: str
+    must: bool
+    goal: bool
+    figures: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A question, and what is asked of the answer."""
+
+    what: str
+    asked: str
+    measure: Callable[["Bench"], Found]
+
+
+class Bench:
+    """A run of the benchmark: the nights, the bodies and how long to look."""
+
+    def __init__(self, options: argparse.Namespace):
+        self.options = options
+        self.folder: Path = options.out.resolve() / "serve"
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def seconds(self) -> float:
+        return float(self.options.seconds)
+
+    def nights(self, name: str, number: int = 1) -> Nights:
+        """A warehouse of `serve_nights.py`; the oldest of its nights is published."""
+        nights = make_nights(self.folder, name, number)
+        Storage(str(nights.warehouse)).write_bytes(LATEST, nights.pointers[0])
+        return nights
+
+    def bodies(self, name: str, made: Sequence[dict[str, Any]]) -> Path:
+        """A file of bodies, one a line."""
+        path = self.folder / f"{name}.jsonl"
+        path.write_text("".join(f"{json.dumps(body)}\n" for body in made))
+        return path
+
+
+def personalized(bench: Bench) -> Found:
+    """One client, histories of strangers."""
+    nights = bench.nights("small")
+    bodies = bench.bodies("visitors", visitors(nights, 2_000))
+    with service(nights) as ours:
+        return _latency(ours, bodies, "personalized", bench, must=(15, 40), goal=(8, 20))
+
+
+def query(bench: Bench) -> Found:
+    """One client, searches that MiniLM has not read before."""
+    nights = bench.nights("minilm")
+    bodies = bench.bodies("searches", searches(nights, 5_000))
+    with service(nights) as ours:
+        return _latency(ours, bodies, "query", bench, must=(np.inf, 60), goal=(np.inf, 30))
+
+
+def throughput(bench: Bench) -> Found:
+    """As many clients as answers in time allow."""
+    nights = bench.nights("small")
+    bodies = bench.bodies("visitors", visitors(nights, 2_000))
+    with service(nights) as ours:
+        load(ours.url, bodies, "personalized", 4, bench.seconds / 4)
+        found = find_throughput(ours.url, bodies, "personalized", bench.seconds / 2, LIMIT_MS)
+    best = best_within(found, LIMIT_MS)
+    return Found(
+        told=_told(best),
+        must=best is not None and best.per_s >= 60,
+        goal=best is not None and best.per_s >= 150,
+        figures={"clients": [asdict(timings) for timings in found]},
+    )
+
+
+def beside_peer(bench: Bench) -> Found:
+    """Ours and plain FastAPI, in turns, each with the number of clients that suits it best."""
+    nights = bench.nights("small")
+    bodies = bench.bodies("visitors", visitors(nights, 2_000))
+    with service(nights) as ours, peer(nights) as theirs:
+        clients = {}
+        for server in (ours, theirs):
+            load(server.url, bodies, "personalized", 4, bench.seconds / 4)
+            found = find_throughput(server.url, bodies, "personalized", bench.seconds / 4, LIMIT_MS)
+            best = best_within(found, LIMIT_MS) or best_within(found, np.inf) or found[0]
+            clients[server.url] = best.clients
+        turns: dict[str, list[Timings]] = {url: [] for url in clients}
+        for number in range(bench.options.rounds):
+            say(f"peer: round {number + 1} of {bench.options.rounds}")
+            for url, at_once in clients.items():
+                turns[url].append(load(url, bodies, "personalized", at_once, bench.seconds / 2))
+    mine, other = turns[ours.url], turns[theirs.url]
+    ratio = spread([one.per_s / two.per_s for one, two in zip(mine, other, strict=True)])
+    told = f"**{ratio['median']:.2f}×** ({ratio['p10']:.2f}–{ratio['p90']:.2f}): {_middle(mine)}; peer {_middle(other)}"
+    return Found(
+        told=told,
+        must=ratio["median"] >= 1,
+        goal=ratio["median"] >= 2,
+        figures={"ratio": ratio, "ours": [asdict(turn) for turn in mine], "peer": [asdict(turn) for turn in other]},
+    )
+
+
+def overload(bench: Bench) -> Found:
+    """Ten times as many requests as can be answered, at a steady rate."""
+    nights = bench.nights("small")
+    made = visitors(nights, 2_000)
+    path, bodies = bench.bodies("visitors", made), [json.dumps(body).encode() for body in made]
+    seconds = 6.0 if bench.options.quick else 60.0
+    with service(nights) as ours:
+        capacity = max(load(ours.url, path, "personalized", clients, bench.seconds / 2).per_s for clients in (8, 16))
+        alone = load(ours.url, path, "personalized", 1, bench.seconds / 2)
+        before = ours.memory_mb()
+        say(f"overload: {capacity:.0f}/s can be answered, {OVERLOAD * capacity:.0f}/s are asked for {seconds:g} s")
+        replies, memory = asyncio.run(_flood(ours, bodies, OVERLOAD * capacity, seconds))
+        start = min(reply.sent for reply in replies)
+        asked_s = max(reply.sent for reply in replies) - start
+        answered_s = max(reply.sent + reply.seconds for reply in replies) - start
+        after = ours.memory_mb()
+        then = load(ours.url, path, "personalized", 1, bench.seconds / 2)
+    statuses = Counter(reply.status for reply in replies)
+    accepted = [reply for reply in replies if reply.status == 200]
+    p99_ms = 1000 * float(np.quantile([reply.seconds for reply in accepted], 0.99)) if accepted else np.inf
+    offered, most = len(replies) / asked_s, max(memory, default=after)
+    refused_ms = [1000 * reply.seconds for reply in replies if reply.status == 429]
+    figures = {
+        "capacity_per_s": capacity,
+        "offered_per_s": offered,
+        "alone_p99_ms": alone.p99_ms,
+        "accepted_p99_ms": p99_ms,
+        "accepted_per_s": len(accepted) / answered_s,
+        "seconds": {"asked": asked_s, "until_all_were_answered": answered_s},
+        "refused_p99_ms": float(np.quantile(refused_ms, 0.99)) if refused_ms else None,
+        "refused_without_retry_after": sum(reply.status == 429 and not reply.retry_after for reply in replies),
+        "fallbacks": sum(b'"strategy":"personalized"' not in reply.body for reply in accepted),
+        "statuses": {str(status): number for status, number in sorted(statuses.items())},
+        "memory_mb": {"before": before, "most": most, "after": after},
+        "p99_ms_afterwards": then.p99_ms,
+    }
+    told = (
+        f"{offered:,.0f}/s offered ({offered / capacity:.1f}×); accepted {len(accepted) / answered_s:.0f}/s, p99 "
+        f"{p99_ms:.0f} ms = **{p99_ms / alone.p99_ms:.1f}×** of {alone.p99_ms:.0f} ms; {_counted(statuses)}; memory "
+        f"{before:,.0f} → {after:,.0f} MB (most {most:,.0f})"
+    )
+    reached = p99_ms <= 5 * alone.p99_ms and set(statuses) <= {200, 429} and after <= 1.05 * before
+    return Found(told=told, must=reached, goal=reached, figures=figures)
+
+
+def swaps(bench: Bench) -> Found:
+    """Another night is published again and again, under load; each reply must be what one of the nights answers."""
+    nights = bench.nights("small", 2)
+    bodies = [json.dumps(body).encode() for body in visitors(nights, 64)]
+    with service(nights, refresh_s=0.05, deadline_ms=30_000) as ours:
+        return asyncio.run(_swap(ours, nights, bodies, bench.options.swaps))
+
+
+def killed(bench: Bench) -> Found:
+    """One of two replicas is killed, under load, and again when it is back."""
+    nights = bench.nights("small")
+    bodies = [json.dumps(body).encode() for body in visitors(nights, 2_000)]
+    with service(nights, replicas=2) as ours:
+        return asyncio.run(_kill(ours, bodies, bench.options.kills))
+
+
+ROWS = {
+    "personalized": Row(
+        what="`personalized`, 1 client: p50 / p99", asked="≤ 15 / 40 ms | ≤ 8 / 20 ms", measure=personalized
+    ),
+    "query": Row(what="`query` with MiniLM, 1 client: p50 / p99", asked="p99 ≤ 60 ms | p99 ≤ 30 ms", measure=query),
+    "throughput": Row(what="`personalized` at p99 ≤ 100 ms", asked="≥ 60/s | ≥ 150/s", measure=throughput),
+    "peer": Row(
+        what="the same model behind plain FastAPI + uvicorn, in turns", asked="≥ 1× | ≥ 2×", measure=beside_peer
+    ),
+    "overload": Row(
+        what="10 × what can be answered, 60 s",
+        asked="accepted p99 ≤ 5× the unloaded, the rest 429, no 5xx, memory flat |",
+        measure=overload,
+    ),
+    "swaps": Row(
+        what="a new night again and again, under load",
+        asked="100 times: 0 errors, each reply of one night | 1,000 times",
+        measure=swaps,
+    ),
+    "killed": Row(
+        what="one of two replicas killed, under load",
+        asked="at most what it had in flight fails; with one retry 0 |",
+        measure=killed,
+    ),
+}
+
+
+def _latency(
+    ours: Server, bodies: Path, strategy: str, bench: Bench, must: tuple[float, float], goal: tuple[float, float]
+) -> Found:
+    """One client; ``must`` and ``goal`` are p50 and p99 in ms."""
+    load(ours.url, bodies, strategy, 1, bench.seconds / 4)
+    turns = [load(ours.url, bodies, strategy, 1, bench.seconds / 2) for _ in range(bench.options.rounds)]
+    p50, p99 = (spread([getattr(turn, name) for turn in turns]) for name in ("p50_ms", "p99_ms"))
+
+    def keeps(limits: tuple[float, float]) -> bool:
+        clean = all(turn.is_clean for turn in turns)
+        return clean and p50["median"] <= limits[0] and p99["median"] <= limits[1]
+
+    return Found(
+        told=f"**{p50['median']:.1f} / {p99['median']:.1f} ms** ({p50['p10']:.1f}–{p50['p90']:.1f} / {p99['p10']:.1f}–"
+        f"{p99['p90']:.1f})",
+        must=keeps(must),
+        goal=keeps(goal),
+        figures={"p50_ms": p50, "p99_ms": p99, "turns": [asdict(turn) for turn in turns]},
+    )
+
+
+async def _flood(
+    ours: Server, bodies: Sequence[bytes], per_s: float, seconds: float
+) -> tuple[list[Reply], list[float]]:
+    """All replies, and the memory meanwhile."""
+    memory: list[float] = []
+
+    async def watch() -> None:
+        while True:
+            await asyncio.sleep(5)
+            memory.append(await asyncio.to_thread(ours.memory_mb))
+
+    watching = asyncio.create_task(watch())
+    async with client(ours.url) as asks:
+        replies = await at_rate(asks, bodies, per_s, seconds)
+    watching.cancel()
+    return replies, memory
+
+
+async def _swap(ours: Server, nights: Nights, bodies: list[bytes], number: int) -> Found:
+    storage = Storage(str(nights.warehouse))
+    runs = [json.loads(pointer)["run_id"] for pointer in nights.pointers]
+    start = time.perf_counter()
+    async with client(ours.url) as asks:
+        answers = {}
+        for run, pointer in zip(runs, nights.pointers, strict=True):
+            storage.write_bytes(LATEST, pointer)
+            await _until_loaded(ours, run)
+            answers[run] = [json.loads((await asks.ask(place, body)).body) for place, body in enumerate(bodies)]
+        done = 0
+
+        async def publish() -> None:
+            nonlocal done
+            while done < number:
+                storage.write_bytes(LATEST, nights.pointers[done % 2])
+                await _until_loaded(ours, runs[done % 2])
+                done += 1
+
+        publishing = asyncio.create_task(publish())
+        asked = await again_and_again(asks, bodies, 4, lambda: not publishing.done())
+        await publishing
+    replies = [attempt for attempts in asked for attempt in attempts]
+    errors = sum(reply.status != 200 for reply in replies)
+    seen: Counter[str] = Counter()
+    mixed = []
+    for reply in (reply for reply in replies if reply.status == 200):
+        answer = json.loads(reply.body)
+        seen[answer["run_id"]] += 1
+        if fault := _fault_of(answer, answers[answer["run_id"]][reply.place], runs.index(answer["run_id"])):
+            mixed.append(fault)
+    p99_ms = 1000 * float(np.quantile([reply.seconds for reply in replies], 0.99))
+    sound = not errors and not mixed and len(seen) == len(runs)
+    return Found(
+        told=f"{done} swaps: **{errors} errors, {len(mixed)} mixed** of {len(replies):,} replies ({seen[runs[0]]:,} "
+        f"and {seen[runs[1]]:,}); p99 {p99_ms:.0f} ms",
+        must=sound and done >= 100,
+        goal=sound and done >= 1000,
+        figures={
+            "swaps": done,
+            "seconds": time.perf_counter() - start,
+            "errors": errors,
+            "mixed": mixed[:10],
+            "num_mixed": len(mixed),
+            "replies": dict(seen),
+            "p99_ms": p99_ms,
+        },
+    )
+
+
+def _fault_of(answer: dict[str, Any], alone: dict[str, Any], night: int) -> str | None:
+    """What in a reply is not of the night that it names; None where all is.
+
+    Args:
+        answer: The reply.
+        alone: What that night answers to the same body where there is no other.
+        night: Which of the nights it names.
+    """
+    edition = list(EDITIONS.values())[night]
+    if strange := [item["title"] for item in answer["items"] if not item["title"].endswith(edition)]:
+        return f"{answer['run_id']}: the title {strange[0]}"
+    if answer["model_id"] != alone["model_id"]:
+        return f"{answer['run_id']}: the model {answer['model_id']}"
+    scores, expected = ([item["score"] for item in one["items"]] for one in (answer, alone))
+    if len(scores) != len(expected) or not np.allclose(scores, expected, atol=1e-3):
+        return f"{answer['run_id']}: the scores {scores}, alone {expected}"
+    return None
+
+
+async def _until_loaded(ours: Server, run: str) -> None:
+    """Wait until the service answers from a night."""
+    end = time.monotonic() + 120
+    while (await asyncio.to_thread(ours.state)).get("run_id") != run:
+        if time.monotonic() > end:
+            raise SystemExit(f"the service does not load {run}")
+        await asyncio.sleep(0.02)
+
+
+async def _kill(ours: Server, bodies: list[bytes], number: int) -> Found:
+    """Kill replicas while eight clients ask; a request may be repeated once, as its client would."""
+    moments: list[tuple[float, int]] = []
+
+    async def kill(asks: Client) -> None:
+        for _ in range(number):
+            await _until_both(ours)
+            await asyncio.sleep(2)
+            victim = (await asyncio.to_thread(ours.rankers))[0]
+            moments.append((time.perf_counter(), asks.under_way))
+            victim.kill()
+            await asyncio.sleep(3)
+            await _until_both(ours)
+            assert victim.pid not in [ranker.pid for ranker in ours.rankers()], f"{victim.pid} outlived SIGKILL"
+
+    async with client(ours.url) as asks:
+        killing = asyncio.create_task(kill(asks))
+        asked = await again_and_again(asks, bodies, 8, lambda: not killing.done(), retries=1)
+        await killing
+    firsts = [attempts[0] for attempts in asked]
+    failed = [reply for reply in firsts if not 200 <= reply.status < 500]
+    outside = [
+        reply for reply in failed if not any(reply.sent <= at <= reply.sent + reply.seconds for at, _ in moments)
+    ]
+    lost = sum(not 200 <= attempts[-1].status < 500 for attempts in asked)
+    statuses = Counter(reply.status for reply in firsts)
+    told = (
+        f"{number} kills, {len(asked):,} requests: **{len(failed)} failed** of {sum(held for _, held in moments)} in "
+        f"flight then ({len(outside)} others), **{lost} after one retry**; {_counted(statuses)}"
+    )
+    return Found(
+        told=told,
+        must=not outside and not lost,
+        goal=not outside and not lost,
+        figures={
+            "kills": len(moments),
+            "requests": len(asked),
+            "in_flight": [held for _, held in moments],
+            "failed": len(failed),
+            "failed_but_not_in_flight": len(outside),
+            "failed_after_retry": lost,
+            "statuses": {str(status): count for status, count in sorted(statuses.items())},
+        },
+    )
+
+
+async def _until_both(ours: Server) -> None:
+    """Wait until two replicas rank."""
+    end = time.monotonic() + 120
+    while len(await asyncio.to_thread(ours.rankers)) < 2:
+        if time.monotonic() > end:
+            raise SystemExit("the killed replica does not come back")
+        await asyncio.sleep(0.2)
+
+
+def _told(best: Timings | None) -> str:
+    if best is None:
+        return f"none keeps p99 ≤ {LIMIT_MS:g} ms"
+    return f"**{best.per_s:.0f}/s**, {best.clients} clients, p50 / p99 {best.p50_ms:.0f} / {best.p99_ms:.0f} ms"
+
+
+def _middle(turns: list[Timings]) -> str:
+    rate, p99_ms = (float(np.median([getattr(turn, name) for turn in turns])) for name in ("per_s", "p99_ms"))
+    return f"{rate:.0f}/s with {turns[0].clients} clients, p99 {p99_ms:.0f} ms"
+
+
+def _counted(statuses: "Counter[int]") -> str:
+    return ", ".join(f"{number:,} × {status or 'no answer'}" for status, number in sorted(statuses.items()))
+
+
+def main() -> int:
+    """Measure row by row, print and write."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--rows", type=lambda text: text.split(","), default=list(ROWS))
+    options.add_argument("--seconds", type=float, default=20, help="of load for a figure (a half, for a round of it)")
+    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--swaps", type=int, default=100)
+    options.add_argument("--kills", type=int, default=5)
+    options.add_argument("--cores", type=int, default=2, help="that service and load share")
+    options.add_argument("--quick", action="store_true", help="short: a check of the way through, not judged")
+    options.add_argument("--out", type=Path, default=ROOT / "bench")
+    arguments = options.parse_args()
+    if unknown := set(arguments.rows) - set(ROWS):
+        options.error(f"no row {', '.join(sorted(unknown))}; known: {', '.join(ROWS)}")
+    if arguments.quick:
+        arguments.seconds, arguments.rounds, arguments.swaps, arguments.kills = 4, 2, 3, 1
+    require_wrk()
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.cores])
+    bench = Bench(arguments)
+    written: dict[str, Any] = {
+        "machine": describe(),
+        "quick": arguments.quick,
+        "seconds": arguments.seconds,
+        "rows": {},
+    }
+    head = ["what", "measured", "must", "goal", "reached", "load average before"]
+    sys.stdout.write("| " + " | ".join(head) + " |\n|" + " --- |" * len(head) + "\n")
+    for key in arguments.rows:
+        row, busy = ROWS[key], os.getloadavg()[0]
+        say(f"{key} …")
+        found = row.measure(bench)
+        reached = "goal" if found.goal else "must" if found.must else "missed"
+        reached = "not judged" if arguments.quick else reached
+        written["rows"][key] = {"reached": reached, "load_average": busy, **found.figures}
+        sys.stdout.write(f"| {row.what} | {found.told} | {row.asked} | {reached} | {busy:.1f} |\n")
+        sys.stdout.flush()
+    (bench.folder.parent / "serve.json").write_text(json.dumps(written, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,38 @@
+"""What is asked of the live service: bodies that look like those of a shop's visitors, the same ones in each run."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+from serve_nights import Nights
+
+
+def visitors(nights: Nights, number: int) -> list[dict[str, Any]]:
+    """Bodies of strangers who did what users of the shop did, each 1 to 20 events; the same ones each time."""
+    shop = nights.config.parent / "shop"
+    columns = pa.csv.ConvertOptions(include_columns=["user_id", "item_id", "event"])
+    days = [pa.csv.read_csv(path, convert_options=columns) for path in sorted((shop / "events").iterdir())]
+    events = pa.concat_tables(days)
+    known = pc.is_in(events["item_id"], pq.read_table(shop / "items.parquet")["item_id"])
+    events = events.filter(pc.and_(known, pc.equal(events["event"], "view"))).to_pandas()
+    histories = [items.tolist() for _, items in events.groupby("user_id")["item_id"]]
+    random = np.random.default_rng(0)
+    bodies = []
+    for place in random.integers(0, len(histories), number):
+        newest = histories[place][-int(random.integers(1, 21)) :]
+        bodies.append({"history": [{"item_id": item_id} for item_id in newest]})
+    return bodies
+
+
+def searches(nights: Nights, number: int) -> list[dict[str, Any]]:
+    """Bodies that search for what titles say, no two alike: so that no vector is at hand."""
+    titles = pq.read_table(nights.config.parent / "shop/items.parquet")["title"].to_pylist()
+    random = np.random.default_rng(0)
+    found: dict[str, None] = {}
+    while len(found) < number:
+        one, other = (titles[place].split() for place in random.integers(0, len(titles), 2))
+        found[" ".join([*one[1:], "like", *other[:2]]).lower()] = None
+    return [{"query": query} for query in found]

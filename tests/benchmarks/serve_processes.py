@@ -1,0 +1,126 @@
+"""The live service as a user starts it, and its peer: processes of their own that answer on a free port of loopback."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+from quality import HERE, ROOT, say
+from serve_nights import Nights
+
+START_S, STOP_S = 300, 90
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """A server that answers."""
+
+    url: str
+    process: "subprocess.Popen[bytes]"
+
+    def state(self) -> dict[str, Any]:
+        """What `/readyz` says; {"ready": False} where nothing answers."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/readyz", timeout=10) as answer:  # noqa: S310 (it is ours)
+                state: dict[str, Any] = json.load(answer)
+                return state
+        except (urllib.error.URLError, OSError):
+            return {"ready": False}
+
+    def processes(self) -> list[psutil.Process]:
+        """All that the server consists of."""
+        first = psutil.Process(self.process.pid)
+        return [first, *first.children(recursive=True)]
+
+    def memory_mb(self) -> float:
+        """What its processes hold, those of Ray too; pages that they share count for each."""
+        held = 0
+        for process in self.processes():
+            try:
+                held += process.memory_info().rss
+            except psutil.NoSuchProcess:
+                continue
+        return held / 2**20
+
+    def rankers(self) -> list[psutil.Process]:
+        """The replicas that rank."""
+        found = []
+        for process in self.processes():
+            try:
+                if "".join(process.cmdline()[:1]).startswith("ray::ServeReplica:recsys:ranker"):
+                    found.append(process)
+            except psutil.NoSuchProcess:
+                continue
+        return found
+
+
+@contextmanager
+def service(nights: Nights, **settings: object) -> Iterator[Server]:
+    """The service over a warehouse; ``settings`` are keys of the config's `serve`."""
+    changes = [word for name, value in settings.items() for word in ("--set", f"serve.{name}={value}")]
+    command = ["jobs/serve.py", "--config", str(nights.config), *changes]
+    with _server(command, lambda port: ["--set", f"serve.port={port}"], nights.config.parent / "service.log") as server:
+        yield server
+
+
+@contextmanager
+def peer(nights: Nights) -> Iterator[Server]:
+    """Plain FastAPI over a warehouse."""
+    command = [str(HERE / "serve_peer.py"), str(nights.config)]
+    with _server(command, lambda port: [str(port)], nights.config.parent / "peer.log") as server:
+        yield server
+
+
+@contextmanager
+def _server(command: list[str], at_port: Any, log: Path) -> Iterator[Server]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "RAY_USAGE_STATS_ENABLED": "0", "RAY_ADDRESS": "local"}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), environment.get("PYTHONPATH")]))
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, *command, *at_port(port)], cwd=ROOT, env=environment, stdout=file, stderr=file
+        )
+    server = Server(url=f"http://127.0.0.1:{port}", process=process)
+    try:
+        _await_ready(server, log)
+        yield server
+    finally:
+        _stop(server)
+
+
+def _await_ready(server: Server, log: Path) -> None:
+    end = time.monotonic() + START_S
+    while not server.state()["ready"]:
+        if server.process.poll() is not None or time.monotonic() > end:
+            raise SystemExit(f"the server did not start; {log} ends with:\n{log.read_text()[-2000:]}")
+        time.sleep(0.2)
+
+
+def _stop(server: Server) -> None:
+    """End it as Ctrl-C does; what is left of it after that is killed."""
+    if server.process.poll() is not None:
+        return
+    whole = server.processes()
+    server.process.send_signal(signal.SIGINT)
+    try:
+        server.process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        say("the server does not end by itself: killed")
+        server.process.kill()
+        server.process.wait()
+    _, alive = psutil.wait_procs(whole[1:], timeout=10)
+    for process in alive:
+        process.kill()
