@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from recsys.serving.app import api
 from tests.benchmarks.hostile import Shot, failing, hostile
 
-NUM_REQUESTS = 400
+NUM_REQUESTS = 300
 TIMEOUT_S = 60
 
 
