@@ -4,8 +4,9 @@ It knows requests and Arrow tables, no model and no server. Shapes: B requests.
 """
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import pyarrow as pa
@@ -33,8 +34,8 @@ class Session:
 def session_histories(sessions: Sequence[Session], now: dt.datetime, max_events: int) -> pa.Table:
     """HISTORIES of B sessions with texts and profiles, each the newest `max_events` events, oldest first.
 
-    An event without a moment is as old as the one before it, the first of them happens `now`; none happens later. What
-    is searched for comes last.
+    An event without a moment is as old as the one before it, the first of them happens `now`; none happens later. Of
+    one moment, what the night knew comes first, then the events as they are given. What is searched for comes last.
     """
     rows = [_row(session, now, max_events) for session in sessions]
     schema = HISTORIES.append(TEXTS).append(PROFILE)
@@ -43,38 +44,39 @@ def session_histories(sessions: Sequence[Session], now: dt.datetime, max_events:
 
 def _row(session: Session, now: dt.datetime, max_events: int) -> dict[str, Any]:
     stored = session.stored or {}
-    items = list(stored.get("item_ids", ()))
-    texts = stored.get("texts")
-    columns: dict[str, list[Any]] = {
-        "item_ids": items,
-        "timestamps": list(stored.get("timestamps", ())),
-        "events": list(stored.get("events", ())),
-        "weights": list(stored.get("weights", ())),
-        "texts": [""] * len(items) if texts is None else list(texts),
-    }
-    since = [(event.item_id, moment, event.event or USUAL_EVENT, "") for event, moment in _timed(session.events, now)]
+    since = [(event.item_id, moment, event.event or USUAL_EVENT, 1.0, "") for event, moment in _timed(session, now)]
+    # a client may send again what the night knew, or older things; ages count from the newest event
+    lived = sorted([*_stored_events(stored), *since], key=itemgetter(1))
     if session.query:
-        since.append(("", now, USUAL_EVENT, session.query))
-    for item_id, moment, kind, text in since:
-        for name, value in zip(columns, (item_id, moment, kind, 1.0, text), strict=True):
-            columns[name].append(value)
+        lived.append(("", max([now, *(event[1] for event in lived[-1:])]), USUAL_EVENT, 1.0, session.query))
+    columns = zip(*lived[-max_events:], strict=True) if lived else ((),) * len(_COLUMNS)
     seen = {*stored.get("seen_item_ids", ()), *(event.item_id for event in session.events)}
     return {
         "user_id": session.user_id,
-        **{name: values[-max_events:] for name, values in columns.items()},
+        **{name: list(values) for name, values in zip(_COLUMNS, columns, strict=True)},
         "seen_item_ids": sorted(seen),
         "profile": session.profile or stored.get("profile", ""),
     }
 
 
-def _timed(events: Sequence[HistoryEvent], now: dt.datetime) -> list[tuple[HistoryEvent, dt.datetime]]:
-    """The events with their moments, by time; equals in the given order."""
+#: An event's columns of a row.
+_COLUMNS = ("item_ids", "timestamps", "events", "weights", "texts")
+
+
+def _stored_events(stored: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+    """What the night knew, an event each."""
+    lists = [stored.get(name) or () for name in _COLUMNS[:-1]]
+    return zip(*lists, stored.get("texts") or [""] * len(lists[0]), strict=True)
+
+
+def _timed(session: Session, now: dt.datetime) -> list[tuple[HistoryEvent, dt.datetime]]:
+    """What was done since, with its moments, in the given order."""
     timed = []
     last: dt.datetime | None = None
-    for event in events:
+    for event in session.events:
         last = min(_utc(event.timestamp) or last or now, now)
         timed.append((event, last))
-    return sorted(timed, key=lambda pair: pair[1])
+    return timed
 
 
 def _utc(moment: dt.datetime | None) -> dt.datetime | None:

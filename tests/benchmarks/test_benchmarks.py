@@ -164,3 +164,25 @@ def test_a_contestant_works_when_told_and_says_how_long_it_took(load, tmp_path):
     assert 0 < max(one.rates) <= 300
     assert one.memory_mb > 1
     assert one.process.returncode == 0
+
+
+def test_strangers_ask_by_their_first_items_and_want_the_next(load, shop):
+    cases, cold_live = load("cases"), load("cold_live")
+    split = cases.cold_users(shop["past"], shop["future"], shop["items"])
+    first = cold_live.strangers(shop["past"], split.events)
+    assert first == {"new": ["a", "b", "c"]}
+    rest = split.cases["cold-users"].truth
+    assert pairs(cold_live.next_items(first, rest, 1)) == {("new", item) for item in "bcdf"}
+    assert pairs(cold_live.next_items(first, rest, 3)) == pairs(rest)
+
+
+def test_what_sold_best_is_of_the_last_week_and_leaves_out_what_was_given(load):
+    cold_live = load("cold_live")
+    rows = [("u", "a", 1), ("v", "a", 1), ("v", "a", 2), ("u", "b", 2), ("v", "c", 2), ("w", "c", 2), ("x", "d", 30)]
+    past = pd.DataFrame(rows, columns=["user_id", "item_id", "days_ago"])
+    past["timestamp"] = load("cases").CUT - pd.to_timedelta(past.days_ago, unit="D")
+    lists = cold_live.popular_lists(past, {"new": ["a", "z"], "other": ["z", "a"]}, given=1)
+    assert [(user, own.item_id.tolist()) for user, own in lists.groupby("user_id")] == [
+        ("new", ["c", "b"]),
+        ("other", ["a", "c", "b"]),
+    ]

@@ -91,6 +91,14 @@ def test_what_a_known_user_does_moves_the_list(live, published, histories):
     assert [item.item_id for item in answer.items] != [row["item_id"] for row in published[user]]
 
 
+def test_a_known_user_may_tell_of_what_was_long_ago(live, published):
+    user = sorted(published)[1]
+    items = live.snapshot.item_ids.to_pylist()[:2]
+    answer = ask(live, user_id=user, history=[{"item_id": item, "timestamp": "0301-02-03T04:05:06Z"} for item in items])
+    assert answer.strategy == "personalized"
+    assert len(answer.items) == live.config.top_k
+
+
 def test_excluded_items_make_room(live, published):
     user = sorted(published)[1]
     first = published[user][0]["item_id"]

@@ -49,6 +49,18 @@ def test_what_was_done_since_follows_what_was_known():
     assert found["seen_item_ids"] == ["a", "b", "c", "old"]
 
 
+def test_what_was_done_before_is_put_where_it_belongs():
+    """However old: the newest event is the last, from which ages count."""
+    long_ago = dt.datetime(301, 2, 3, tzinfo=dt.UTC)
+    events = [HistoryEvent(item_id="c", timestamp=long_ago), HistoryEvent(item_id="d", timestamp=NOW)]
+    found = row(session(events, stored=stored(texts=["nice", ""])))
+    assert found["item_ids"] == ["c", "a", "b", "d"]
+    assert found["timestamps"] == [long_ago, YESTERDAY, YESTERDAY, NOW]
+    assert found["weights"] == [1.0, 1.0, 2.0, 1.0]
+    assert found["texts"] == ["", "nice", "", ""]
+    assert row(session(events, stored=stored()), max_events=3)["item_ids"] == ["a", "b", "d"]
+
+
 def test_a_query_is_the_last_event_and_has_no_item():
     found = row(session([HistoryEvent(item_id="c")], query="red lantern"))
     assert found["item_ids"] == ["c", ""]

@@ -1,0 +1,150 @@
+"""What does a stranger get who asks live, by the first 1, 2 and 3 items they took?
+
+    python tests/benchmarks/cold_live.py [--given 1,2,3] [--seed 0] [--encoder null] [--set KEY=VALUE …] [--quick]
+
+The night is that of the eve of 2011-11-25 on Online Retail, with default settings, and knows nothing of the customers
+who came after; the answers are the live service's own (`LiveSnapshot.answer`), without a user's id. Asked for is what
+those customers bought next; beside it stands what sold best in the last 7 days, to the same customers. Prints a
+Markdown table and writes bench/cold_live.json; the night is kept below bench/ under a digest of what it depends on.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from cases import CUT, ITEMS_GIVEN
+from judge import Judged, K, Question
+from machine import describe
+from quality import CONFIG, QUICK, ROOT, Bench, digest, run, say, short
+
+from jobs.serve import load_live
+from recsys.evaluation.metrics import paired_bootstrap
+from recsys.serving.contracts import RecommendationRequest
+from recsys.serving.live import LiveSnapshot
+from recsys.storage.filesystem import Storage
+from recsys.storage.publish import require_latest
+
+POPULARITY_DAYS = 7
+#: Requests that are answered together, as the service gathers them.
+BATCH = 32
+
+
+def strangers(past: pd.DataFrame, with_strangers: pd.DataFrame) -> dict[str, list[str]]:
+    """Who is in the split `cold-users` alone, with their first items, oldest first."""
+    new = with_strangers[~with_strangers.user_id.isin(set(past.user_id))].sort_values("timestamp", kind="stable")
+    return {user: own.item_id.tolist() for user, own in new.groupby("user_id")}
+
+
+def next_items(first: dict[str, list[str]], rest: pd.DataFrame, given: int) -> pd.DataFrame:
+    """user_id, item_id: what they took after the ``given`` items that they ask by."""
+    waiting = [(user, item) for user, own in first.items() for item in own[given:]]
+    return pd.concat([pd.DataFrame(waiting, columns=["user_id", "item_id"]), rest], ignore_index=True)
+
+
+def live_lists(live: LiveSnapshot, first: dict[str, list[str]], given: int) -> pd.DataFrame:
+    """user_id, rank, item_id: what the service answers to the first ``given`` items of each, at the cut."""
+    users = sorted(first)
+    rows = []
+    for start in range(0, len(users), BATCH):
+        batch = users[start : start + BATCH]
+        requests = [
+            RecommendationRequest.model_validate(
+                {"history": [{"item_id": item} for item in first[user][:given]], "k": K}
+            )
+            for user in batch
+        ]
+        for user, answer in zip(batch, live.answer(requests, CUT.to_pydatetime()), strict=True):
+            rows += [(user, item.rank, item.item_id) for item in answer.items]
+    return pd.DataFrame(rows, columns=["user_id", "rank", "item_id"])
+
+
+def popular_lists(past: pd.DataFrame, first: dict[str, list[str]], given: int) -> pd.DataFrame:
+    """user_id, rank, item_id: the items with most customers in the week before the cut, without those given."""
+    week = past[past.timestamp >= CUT - pd.Timedelta(days=POPULARITY_DAYS)]
+    counts = week.drop_duplicates(["user_id", "item_id"]).item_id.value_counts()
+    best = counts.reset_index().sort_values(["count", "item_id"], ascending=[False, True]).item_id.tolist()
+    rows = []
+    for user, own in first.items():
+        others = [item for item in best if item not in own[:given]][:K]
+        rows += [(user, rank, item) for rank, item in enumerate(others, 1)]
+    return pd.DataFrame(rows, columns=["user_id", "rank", "item_id"])
+
+
+def night(bench: Bench, seed: int) -> Storage:
+    """The warehouse of the night before they came, made where it is not there."""
+    split, changes = bench.split("retail-new"), (QUICK if bench.options.quick else []) + bench.options.set
+    data = digest([split / "events.parquet", split / "items.parquet"])
+    out = bench.out / "cold_live" / f"{short(data, bench.code, bench.options.encoder, *changes)}-{seed}"
+    storage = Storage(str(out / "warehouse"))
+    if not storage.exists("recommendations/LATEST.json"):
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir(parents=True)
+        facts = json.loads((split / "split.json").read_text())
+        settings = {"seed": seed, "encoder": bench.options.encoder, "date": facts["date"], "split": split}
+        (out / "config.yaml").write_text(CONFIG.format(out=out, exclude_seen="true", **settings))
+        words = [word for change in changes for word in ("--set", change)]
+        say(f"a night, seed {seed} …")
+        run([sys.executable, "jobs/nightly.py", "--config", str(out / "config.yaml"), *words], out / "log.txt")
+    return storage
+
+
+def measured(live: Judged, popular: Judged) -> dict[str, Any]:
+    """The figures of a row, with the paired interval of the difference of NDCG@10."""
+    gap = paired_bootstrap(live.ndcg - popular.ndcg)
+    difference = {"mean": gap.mean, "low": gap.low, "high": gap.high}
+    return {"live": live.means(), "popularity": popular.means(), "difference": difference}
+
+
+def line(given: str, row: dict[str, Any]) -> str:
+    """A row of the Markdown table."""
+    gap = row["difference"]
+    cells = [f"{row[who]['ndcg@10']:.4f}" for who in ("live", "popularity")]
+    cells.append(f"{gap['mean']:+.4f} [{gap['low']:+.4f}, {gap['high']:+.4f}]")
+    cells += [f"{row[who]['hitrate@10']:.3f}" for who in ("live", "popularity")]
+    return f"| {given} | " + " | ".join(cells) + " |"
+
+
+def main() -> int:
+    """Make the night where it is missing, ask, print and write."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--given", type=lambda text: [int(part) for part in text.split(",")], default=[1, 2, 3])
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--encoder", default="null", help="as encoder.model in a config")
+    options.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for the night")
+    options.add_argument("--quick", action="store_true", help="hardly train: a check of the way through")
+    options.add_argument("--out", type=Path, default=ROOT / "bench")
+    arguments = options.parse_args()
+    if strange := [given for given in arguments.given if not 1 <= given <= ITEMS_GIVEN]:
+        options.error(f"--given {strange[0]}: of each customer the first 1 to {ITEMS_GIVEN} items are known")
+    bench = Bench(arguments)
+    past, items = (pd.read_parquet(bench.split("retail-new") / f"{name}.parquet") for name in ("events", "items"))
+    folder = bench.split("cold-users")
+    rest = pd.read_parquet(folder / "cold-users" / "truth.parquet")
+    first = strangers(past, pd.read_parquet(folder / "events.parquet"))
+    storage = night(bench, arguments.seed)
+    live = load_live(storage, require_latest(storage))
+    rows = {}
+    for given in arguments.given:
+        asked_by = pd.DataFrame(
+            [(user, item) for user, own in first.items() for item in own[:given]], columns=["user_id", "item_id"]
+        )
+        question = Question(pd.concat([past, asked_by]), items, next_items(first, rest, given), exclude_seen=True)
+        answers = (live_lists(live, first, given), popular_lists(past, first, given))
+        row = measured(*(question.judge(lists) for lists in answers))
+        rows[str(given)] = row | {"random_ndcg@10": question.random_ndcg(), "num_targets": len(question.truth)}
+    lines = [f"{len(first)} customers, {len(items)} items, seed {arguments.seed}.", ""]
+    lines += ["| items given | NDCG@10 live | popularity | difference | hit rate live | popularity |"]
+    lines += ["| --- |" + " ---: |" * 5, *(line(given, row) for given, row in rows.items())]
+    sys.stdout.write("\n".join(lines) + "\n")
+    written = {"machine": describe(), "quick": arguments.quick, "encoder": arguments.encoder, "seed": arguments.seed}
+    written |= {"set": arguments.set, "num_users": len(first), "given": rows}
+    (bench.out / "cold_live.json").write_text(json.dumps(written, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
