@@ -4,7 +4,7 @@ It knows loaded models and Arrow tables, no files, no shards and no Ray. Shapes:
 items, K list length, S signals.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -32,6 +32,9 @@ from recsys.schema import RECOMMENDATIONS
 
 #: Users who go through together: few enough that a CPU finds their matrices in its cache, or enough for a GPU.
 CPU_USERS, GPU_USERS = 64, 1024
+#: Nats that a cosine of 1 between an item's text and what is searched for counts at the moment of the search. Softmaxes
+#: over cosines are learned to have such a scale: CLIP starts at 14 and ends at 100 (Radford et al., ICML 2021).
+SEARCH_WEIGHT = np.float32(20.0)
 
 _Part = TypeVar("_Part")
 _Result = TypeVar("_Result")
@@ -124,6 +127,17 @@ class Wishes:
     """[B, I] items that a user does not want."""
     also: npt.NDArray[np.int64]
     """[B, X] catalog indices that are candidates beside those that are found, −1 for none."""
+    searching: npt.NDArray[np.bool_]
+    """[B] who asks for something in words at this moment."""
+
+    def rows(self, users: npt.NDArray[np.int64]) -> "Wishes":
+        """Those of some of the users, in this order."""
+        return Wishes(barred=self.barred[users], also=self.also[users], searching=self.searching[users])
+
+    def unwanted(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """(user, item) of all that is barred."""
+        users, items = np.nonzero(self.barred)
+        return users, items
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +149,8 @@ class Scored:
     signals: npt.NDArray[np.float32]
     """[B, C, S]."""
     profiles: Profiles
+    searching: npt.NDArray[np.bool_]
+    """[B] as in `Wishes`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,15 +231,10 @@ def scored_blocks(
 
     def block(start: int) -> tuple[npt.NDArray[np.int64], Scored]:
         users = order[start : start + size]
-        pairs = [] if seen is None else [seen.within(start, len(users))]
-        also = None
-        if wishes is not None:
-            unwanted, unwanted_items = np.nonzero(wishes.barred[users])
-            pairs.append((unwanted, unwanted_items))
-            also = wishes.also[users]
-        barred = Barred.of(pairs, len(users))
+        own = None if wishes is None else wishes.rows(users)
+        had = [] if seen is None else [seen.within(start, len(users))]
         with torch.inference_mode():
-            scored = _score(snapshot, batch.rows(users), profiles.rows(users), barred, config, moment[users], also)
+            scored = _score(snapshot, batch.rows(users), profiles.rows(users), had, config, moment[users], own)
         return users, scored
 
     return list(_in_threads(block, range(0, len(histories), size), config))
@@ -257,10 +268,10 @@ def _score(
     snapshot: Snapshot,
     batch: HistoryBatch,
     profiles: Profiles,
-    barred: Barred,
+    seen: Sequence[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]],
     config: RecommendConfig,
     moment: npt.NDArray[np.int64],
-    also: npt.NDArray[np.int64] | None,
+    wishes: Wishes | None,
 ) -> Scored:
     """Candidates of a few users, and their signals."""
     vectors = snapshot.item_vectors
@@ -274,6 +285,7 @@ def _score(
     history = ranker.read(tokens, lengths) if snapshot.isolated else None
     users = ranker.last_states(tokens, lengths, snapshot.decode) if history is None else history.users
     users = users.float()
+    barred = Barred.of([*seen, *(() if wishes is None else (wishes.unwanted(),))], len(users))
     barred_users, barred_items = barred.pairs()
     excluded = Excluded.of(barred_users, snapshot.place[barred_items])
     retrieved = retrieve(users, snapshot.index, excluded, config.candidates)
@@ -281,6 +293,7 @@ def _score(
         torch.isfinite(retrieved.logits).cpu().numpy(), snapshot.retrievable[retrieved.items.cpu().numpy()], -1
     )
     repeats = not config.exclude_seen
+    also = None if wishes is None else wishes.also
     candidates = find_candidates(found, profiles, snapshot.beside, moment, barred, repeats, also)
     chosen = torch.from_numpy(candidates.items).to(device)
     logits = inner_products(users, vectors, chosen.clamp(min=0))
@@ -290,7 +303,8 @@ def _score(
         isolated = _of_candidates(ranker.score_candidates(vectors, history, padded) - logits, chosen)
     retrieval = _of_candidates(logits, chosen)
     signals = measure_signals(candidates, retrieval, isolated, profiles, snapshot.beside, moment, repeats)
-    return Scored(items=candidates.items, signals=signals, profiles=profiles)
+    searching = np.zeros(len(chosen), dtype=bool) if wishes is None else wishes.searching
+    return Scored(items=candidates.items, signals=signals, profiles=profiles, searching=searching)
 
 
 def _texts_of(snapshot: Snapshot, batch: HistoryBatch, longest: int) -> HistoryTexts | None:
@@ -314,10 +328,13 @@ def _of_candidates(values: Tensor, candidates: Tensor) -> npt.NDArray[np.float32
 def user_weights(scored: Scored, fusion: Fusion) -> npt.NDArray[np.float32]:
     """[B, S] weights of the signals for each user.
 
-    Where nothing is known of a user but popularity speaks, and P is the share of what everybody takes.
+    Where nothing is known of a user but popularity speaks, and P is the share of what everybody takes. Who searches
+    means it: the weights are those of what people took without being asked, so the text counts more for who asks.
     """
     popularity = Fusion(weights={"popularity": 1.0}).vector(SIGNALS)
-    return np.where(scored.profiles.known[:, None], fusion.vector(SIGNALS), popularity)
+    weights = np.where(scored.profiles.known[:, None], fusion.vector(SIGNALS), popularity)
+    weights[scored.searching, SIGNALS.index("text")] += SEARCH_WEIGHT
+    return weights
 
 
 def fused_scores(scored: Scored, fusion: Fusion) -> npt.NDArray[np.float32]:

@@ -152,7 +152,11 @@ class LiveSnapshot:
         histories = session_histories([ask.session for ask in asks], now, self.kept_events)
         histories = histories.set_column(0, "user_id", pa.array([str(place) for place in range(len(asks))]))
         config = self.config.model_copy(update={"top_k": top_k, "candidates": max(self.config.candidates, top_k)})
-        wishes = Wishes(barred=np.stack([ask.barred for ask in asks]), also=self._published_items(asks))
+        wishes = Wishes(
+            barred=np.stack([ask.barred for ask in asks]),
+            also=self._published_items(asks),
+            searching=np.array([bool(ask.session.query) for ask in asks]),
+        )
         snapshot = self.snapshot.with_texts(self._texts(histories))
         lists = recommend_batch(snapshot, histories, config, wishes).lists
         owners = np.asarray(lists["user_id"].cast(pa.int64()))

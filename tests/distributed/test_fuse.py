@@ -31,7 +31,7 @@ def scored(items: Sequence[Sequence[int]]) -> Scored:
     table = np.array(items, dtype=np.int64).reshape(len(items), -1)
     signals = RANDOM.normal(size=(*table.shape, len(SIGNALS))).astype(np.float32)
     nobody: Profiles = None  # type: ignore[assignment]  # a fit asks nothing of the histories
-    return Scored(items=table, signals=signals, profiles=nobody)
+    return Scored(items=table, signals=signals, profiles=nobody, searching=np.zeros(len(table), dtype=bool))
 
 
 def pairs(*taken: tuple[int, int]) -> npt.NDArray[np.int64]:
