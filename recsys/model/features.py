@@ -15,6 +15,8 @@ import pyarrow.compute as pc
 
 #: Time gaps fall into powers of two of seconds: 0 = no earlier event, 1 = the same moment, 31 = 17 years and more.
 NUM_GAP_BUCKETS = 32
+#: Items of the catalog for each that is looked for, from which on bisection is faster than a table of all.
+_BISECTED = 16
 
 IntArray = npt.NDArray[np.int64]
 
@@ -74,6 +76,15 @@ def index_items(ids: pa.Array | pa.ChunkedArray, item_ids: pa.Array) -> IntArray
     return _to_numpy(pc.fill_null(pc.index_in(ids, value_set=item_ids), -1))
 
 
+def index_catalog(ids: pa.Array | pa.ChunkedArray, item_ids: pa.Array) -> IntArray:
+    """`index_items` for ``item_ids`` that are sorted: few are looked for by bisection, without a table of all."""
+    if _BISECTED * len(ids) > len(item_ids):
+        return index_items(ids, item_ids)
+    places = np.minimum(_to_numpy(pc.fill_null(pc.search_sorted(item_ids, ids), 0)), len(item_ids) - 1)
+    there = pc.fill_null(pc.equal(item_ids.take(pa.array(places)), ids), False)
+    return np.where(there.to_numpy(zero_copy_only=False), places, -1)
+
+
 def index_events(events: pa.Array | pa.ChunkedArray, event_kinds: pa.Array) -> IntArray:
     """1 + position of each kind in ``event_kinds``; 0 where it is not there."""
     return index_items(events, event_kinds) + 1
@@ -107,7 +118,7 @@ def encode_histories(
     """
     lists = histories["item_ids"].combine_chunks()
     users = _to_numpy(pc.list_parent_indices(lists))
-    items = index_items(_flat(lists), item_ids)
+    items = index_catalog(_flat(lists), item_ids)
     said, text_kinds = event_texts(histories, items, texts)
     kinds = index_events(_flat(histories["events"]), event_kinds)
     known = (items >= 0) | (text_kinds == TextKind.SEARCH)

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 import torch
 
 from recsys.compiled import compiled
 from recsys.recommend.beside import Beside
-from recsys.recommend.neighbours import Rows, rows_of
+from recsys.recommend.neighbours import Rows
 from recsys.recommend.order import NO_ITEM
 from recsys.recommend.profiles import Profiles
 from recsys.recommend.selection import largest, nth_largest
+from recsys.recommend.sparse_rows import SparseRows
 
 #: What is summed over the neighbours of a user's items. All transitions count for both profiles; of the linear model
 #: what is always so is asked of the newest events, and what is so of late of the whole history.
@@ -88,7 +88,7 @@ def find_candidates(
         repeats: Whether what was had before is a candidate for that.
         also: [B, X] further ones, −1 for none.
     """
-    assert np.array_equal(profiles.newest.indices, profiles.whole.indices), "both profiles are of the same events"
+    assert np.array_equal(profiles.newest.items, profiles.whole.items), "both profiles are of the same events"
     num = max(retrieved.shape[1] // 2, 1)
     popular = np.where(beside.recommendable, beside.popularity[:, 0], np.float32(0))
     given = [retrieved, best_positive(popular, 2 * num)[moment]]
@@ -103,9 +103,9 @@ def find_candidates(
     following = np.zeros((*items.shape, len(FOLLOWING)), dtype=np.float32)
     had = np.zeros(items.shape, dtype=np.float32)
     width = _find(
-        rows_of(profiles.newest),
-        profiles.whole.data,
-        rows_of(profiles.repeats if repeats else sp.csr_array(profiles.repeats.shape, dtype=np.float32)),
+        profiles.newest.arrays,
+        profiles.whole.values,
+        (profiles.repeats if repeats else SparseRows.none(len(whole))).arrays,
         beside.transitions.rows,
         beside.linear.rows,
         beside.recommendable,

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from recsys.compiled import compiled
 from recsys.recommend.beside import Beside
 from recsys.recommend.fusion import Fusion
-from recsys.recommend.neighbours import Neighbours, Rows, rows_of
+from recsys.recommend.neighbours import Neighbours, Rows
 from recsys.recommend.profiles import Profiles
 from recsys.recommend.signals import SIGNALS, SOURCES, text_of_history
 
@@ -113,7 +113,7 @@ def explain(lifts: Floats, items: Ints, fusion: Fusion, profiles: Profiles, besi
             )
     nameless = (because == NOTHING) & np.isin(sources, [NAMES.index(name) for name in named])
     sources = np.where(nameless, otherwise, sources)
-    told_only = profiles.read & (np.diff(profiles.whole.indptr) == 0)
+    told_only = profiles.read & (profiles.whole.lengths == 0)
     because[told_only[:, None] & (sources == NAMES.index(RANKER)) & (items >= 0)] = TOLD
     return Explained(sources=sources, because=because)
 
@@ -220,7 +220,7 @@ def _history_of(users: Ints, profiles: Profiles) -> tuple[Ints, Floats, Floats]:
     shape = (len(distinct), _NAMED_FROM)
     history = np.full(shape, -1, dtype=np.int64)
     newest, whole = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)
-    _weightiest(distinct, rows_of(profiles.newest), profiles.whole.data, history, newest, whole)
+    _weightiest(distinct, profiles.newest.arrays, profiles.whole.values, history, newest, whole)
     return history[place], newest[place], whole[place]
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from recsys.config import RecommendConfig
-from recsys.model.features import HistoryBatch, TextKind, UserTexts, encode_histories, index_items
+from recsys.model.features import HistoryBatch, TextKind, UserTexts, encode_histories, index_catalog
 from recsys.model.last_states import LastStates, last_states
 from recsys.model.ranker import HistoryTexts, Ranker
 from recsys.recommend.beside import Beside
@@ -384,7 +384,7 @@ def seen_pairs(histories: pa.Table, item_ids: pa.Array) -> tuple[npt.NDArray[np.
     """
     lists = histories["seen_item_ids"].combine_chunks()
     users = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False).astype(np.int64)
-    items = index_items(lists.flatten(), item_ids)
+    items = index_catalog(lists.flatten(), item_ids)
     return users[items >= 0], items[items >= 0]
 
 

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import scipy.sparse as sp
 
-from recsys.model.features import TextKind, UserTexts, event_texts, index_items
+from recsys.model.features import TextKind, UserTexts, event_texts, index_catalog
 from recsys.recommend.retrieve import unit_rows
+from recsys.recommend.sparse_rows import SparseRows
 
 #: An event that lies this many days before the user's last one counts half for the whole profile.
 WHOLE_HALF_LIFE_DAYS = 90.0
@@ -36,11 +37,12 @@ Ints = npt.NDArray[np.int64]
 class Profiles:
     """Sparse rows of B users over I items."""
 
-    newest: sp.csr_array
+    newest: SparseRows
     """[B, I] weight 1 / (1 + k) of the k-th event from the end, rows sum to 1 (0 for an empty history)."""
-    whole: sp.csr_array
-    """[B, I] weights that halve each `WHOLE_HALF_LIFE_DAYS` before the user's last event, rows sum to 1."""
-    repeats: sp.csr_array
+    whole: SparseRows
+    """[B, I] of the same items; weights that halve each `WHOLE_HALF_LIFE_DAYS` before the user's last event, rows sum
+    to 1."""
+    repeats: SparseRows
     """[B, I] number of moments at which the user took the item, each halving with its age."""
     read: npt.NDArray[np.bool_]
     """[B] of whom the ranker reads anything: what the catalog knows of the history, or what the user is or said."""
@@ -68,28 +70,25 @@ class Profiles:
         """
         texts = texts or UserTexts.none()
         lists = histories["item_ids"].combine_chunks()
-        user, item = _numpy(pc.list_parent_indices(lists)), index_items(_flat(lists), item_ids)
+        user, item = _numpy(pc.list_parent_indices(lists)), index_catalog(_flat(lists), item_ids)
         moment = _numpy(_flat(histories["timestamps"].combine_chunks()).cast(pa.int64()))
         searches = _searches(histories, user, item, moment, now, texts)
         user, item, moment = (column[item >= 0] for column in (user, item, moment))
-        shape = (len(histories), len(item_ids))
-
         ends = np.cumsum(np.bincount(user, minlength=len(histories)))
         from_end = ends[user] - 1 - np.arange(len(user))
         before_last = (moment[ends[user] - 1] - moment) / _MICROS_PER_DAY
         recent = from_end < PROFILE_EVENTS
         newest, whole = (
-            _shares(sp.csr_array((weight[recent], (user[recent], item[recent])), shape=shape))
+            SparseRows.of(user[recent], item[recent], weight[recent], len(histories)).shares()
             for weight in (1 / (1.0 + from_end), np.exp2(-before_last / WHOLE_HALF_LIFE_DAYS))
         )
         again = _first_of_moment(user, item, moment)
         age = np.maximum(now[user[again]] - moment[again], 0) / _MICROS_PER_DAY
         with_items = np.isin(np.arange(len(histories)), user)
-        counts = (np.exp2(-age / REPEAT_HALF_LIFE_DAYS), (user[again], item[again]))
         return cls(
             newest=newest,
             whole=whole,
-            repeats=sp.csr_array(counts, shape=shape).astype(np.float32),
+            repeats=SparseRows.of(user[again], item[again], np.exp2(-age / REPEAT_HALF_LIFE_DAYS), len(histories)),
             read=with_items if read is None else read,
             searches=searches,
         )
@@ -108,9 +107,9 @@ class Profiles:
     def rows(self, users: npt.NDArray[np.int64]) -> "Profiles":
         """Some of the users, in this order."""
         return Profiles(
-            newest=self.newest[users],
-            whole=self.whole[users],
-            repeats=self.repeats[users],
+            newest=self.newest.rows(users),
+            whole=self.whole.rows(users),
+            repeats=self.repeats.rows(users),
             read=self.read[users],
             searches=self.searches[users],
         )
@@ -142,13 +141,6 @@ def _first_of_moment(user: Ints, item: Ints, moment: Ints) -> Ints:
     different = np.ones(len(order), dtype=bool)
     different[1:] = np.any([np.diff(column[order]) != 0 for column in (user, item, moment)], axis=0)
     return order[different]
-
-
-def _shares(matrix: sp.csr_array) -> sp.csr_array:
-    matrix.sum_duplicates()
-    sums = np.asarray(matrix.sum(axis=1)).ravel()
-    matrix.data = matrix.data / np.repeat(np.maximum(sums, np.finfo(np.float64).tiny), np.diff(matrix.indptr))
-    return matrix.astype(np.float32)
 
 
 def _flat(lists: Any) -> Any:

@@ -8,8 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from recsys.compiled import compiled
 from recsys.recommend.beside import Beside
 from recsys.recommend.candidates import FOLLOWING, Candidates
+from recsys.recommend.neighbours import Rows
 from recsys.recommend.popularity import HORIZONS
 from recsys.recommend.profiles import Profiles
 from recsys.recommend.retrieve import inner_products, unit_rows
@@ -88,6 +90,18 @@ def _text_similarity(profiles: Profiles, text_vectors: Floats, items: Ints) -> F
 
 def text_of_history(profiles: Profiles, text_vectors: Floats) -> Floats:
     """[B, T] mean direction of the texts of each whole profile, without what was searched for; 0 for an empty one."""
-    means = np.asarray(profiles.whole @ text_vectors, dtype=np.float32)
+    means = np.zeros((len(profiles.read), text_vectors.shape[1]), dtype=np.float32)
+    _add_up(profiles.whole.arrays, text_vectors, means)
     means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-9)
     return means
+
+
+@compiled
+def _add_up(shares: Rows, vectors: Floats, sums: Floats) -> None:
+    """Add to [B, T] the product of sparse rows [B, I] and vectors [I, T]."""
+    starts, items, values = shares
+    for row in range(len(sums)):
+        for place in range(starts[row], starts[row + 1]):
+            vector = vectors[items[place]]
+            for part in range(len(vector)):
+                sums[row, part] += values[place] * vector[part]

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from recsys.config import RecommendConfig
 from recsys.data.histories import shard_of
 from recsys.data.texts import filled_template, template_columns
-from recsys.model.features import UserTexts, index_items
+from recsys.model.features import UserTexts, index_catalog, index_items
 from recsys.model.text_encoder import TextEncoder
 from recsys.recommend.pipeline import Snapshot, Wishes, recommend_batch
 from recsys.schema import HISTORIES, RECOMMENDATIONS
@@ -127,7 +127,7 @@ class LiveSnapshot:
         )
         barred = np.zeros(len(self.snapshot.item_ids), dtype=bool)
         excluded = self._known(request.exclude, "exclude", warnings)
-        barred[index_items(pa.array(sorted(excluded), pa.string()), self.snapshot.item_ids)] = True
+        barred[index_catalog(pa.array(sorted(excluded), pa.string()), self.snapshot.item_ids)] = True
         if request.filters:
             passing = self.filters.passing(request.filters)
             if not passing.any():
@@ -141,7 +141,7 @@ class LiveSnapshot:
         if session.stored is None or session.events or session.query or session.profile:
             return None
         rows = self._list_of(session.user_id)
-        kept = rows.filter(pa.array(~ask.barred[index_items(rows["item_id"], self.snapshot.item_ids)]))
+        kept = rows.filter(pa.array(~ask.barred[index_catalog(rows["item_id"], self.snapshot.item_ids)]))
         wanted = self._length(ask)
         if len(kept) < wanted and (len(kept) < len(rows) or wanted > self.config.top_k):
             return None  # a fresh list fills the places
@@ -166,7 +166,7 @@ class LiveSnapshot:
     def _published_items(self, asks: Sequence["_Ask"]) -> Ints:
         """[B, X] items of the night's lists of those whom it knew, −1 for none."""
         found = [
-            index_items(self._list_of(ask.session.user_id)["item_id"], self.snapshot.item_ids)
+            index_catalog(self._list_of(ask.session.user_id)["item_id"], self.snapshot.item_ids)
             if ask.session.stored is not None
             else np.empty(0, np.int64)
             for ask in asks
@@ -193,7 +193,7 @@ class LiveSnapshot:
         return UserTexts(texts=texts, vectors=vectors)
 
     def _reply(self, lists: pa.Table, strategy: Strategy, warnings: list[str], now: dt.datetime) -> Recommendations:
-        titles = self.snapshot.titles.take(pa.array(index_items(lists["item_id"], self.snapshot.item_ids)))
+        titles = self.snapshot.titles.take(pa.array(index_catalog(lists["item_id"], self.snapshot.item_ids)))
         items = [
             RecommendedItem(
                 item_id=row["item_id"],
@@ -234,7 +234,7 @@ class LiveSnapshot:
 
     def _known(self, ids: Sequence[str], name: str, warnings: list[str]) -> set[str]:
         """Those of the ids that the catalog knows."""
-        places = index_items(pa.array(ids, pa.string()), self.snapshot.item_ids)
+        places = index_catalog(pa.array(ids, pa.string()), self.snapshot.item_ids)
         unknown = sorted({item_id for item_id, place in zip(ids, places.tolist(), strict=True) if place < 0})
         if unknown:
             shown = ", ".join(unknown[:_SHOWN]) + (" …" if len(unknown) > _SHOWN else "")

@@ -31,13 +31,14 @@ from recsys.recommend.fusion import Fusion
 from recsys.recommend.neighbours import Neighbours
 from recsys.recommend.profiles import Profiles
 from recsys.recommend.signals import SIGNALS, SOURCES
+from recsys.recommend.sparse_rows import SparseRows
 
 NUM_ITEMS = 7
 ALL = Fusion(weights=dict.fromkeys(SIGNALS, 1.0))
 
 
-def matrix(cells: Mapping[tuple[int, int], float], rows: int = NUM_ITEMS) -> sp.csr_array:
-    dense = np.zeros((rows, NUM_ITEMS), dtype=np.float32)
+def matrix(cells: Mapping[tuple[int, int], float]) -> sp.csr_array:
+    dense = np.zeros((NUM_ITEMS, NUM_ITEMS), dtype=np.float32)
     for (row, column), value in cells.items():
         dense[row, column] = value
     return sp.csr_array(dense)
@@ -62,8 +63,10 @@ def beside(
 
 def profiles(*users: Mapping[int, float]) -> Profiles:
     """Users whose shares are the same in both profiles; {} for an empty history."""
-    shares = matrix({(row, item): share for row, user in enumerate(users) for item, share in user.items()}, len(users))
-    read = np.diff(shares.indptr) > 0
+    taken = [(row, item, share) for row, user in enumerate(users) for item, share in user.items() if share]
+    rows, items, values = np.array(taken, dtype=np.float64).reshape(-1, 3).T
+    shares = SparseRows.of(rows.astype(np.int64), items.astype(np.int64), values, len(users))
+    read = shares.lengths > 0
     no_search = np.zeros((len(users), 0), dtype=np.float32)
     return Profiles(newest=shares, whole=shares, repeats=shares, read=read, searches=no_search)
 

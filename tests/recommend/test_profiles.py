@@ -9,11 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pytest
+import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.recommend import profiles as module
 from recsys.recommend.profiles import PROFILE_EVENTS, REPEAT_HALF_LIFE_DAYS, WHOLE_HALF_LIFE_DAYS, Profiles
+from recsys.recommend.sparse_rows import SparseRows
 from recsys.schema import HISTORIES
 
 IDS = [f"i{number}" for number in range(5)]
@@ -25,6 +27,12 @@ Events = list[tuple[str, float]]
 events = st.lists(st.tuples(st.sampled_from([*IDS, "gone"]), st.integers(-3, 400)), max_size=12).map(
     lambda rows: sorted(((item, float(days)) for item, days in rows), key=lambda row: -row[1])
 )
+
+
+def dense(rows: SparseRows) -> npt.NDArray[np.float32]:
+    """[B, I]."""
+    values, items, starts = rows.values, rows.items, rows.starts
+    return np.asarray(sp.csr_array((values, items, starts), shape=(len(starts) - 1, len(IDS))).toarray())
 
 
 def as_histories(users: list[Events]) -> pa.Table:
@@ -66,11 +74,10 @@ def by_hand(rows: Events) -> dict[str, npt.NDArray[np.float64]]:
 def test_profiles_equal_those_made_by_hand(users: list[Events]) -> None:
     profiles = build(users)
     for name in ("newest", "whole", "repeats"):
-        matrix = getattr(profiles, name)
-        assert matrix.shape == (len(users), len(IDS))
+        matrix = dense(getattr(profiles, name))
         assert matrix.dtype == np.float32
         expected = np.array([by_hand(rows)[name] for rows in users]).reshape(len(users), len(IDS))
-        np.testing.assert_allclose(matrix.toarray(), expected, rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(matrix, expected, rtol=1e-5, atol=1e-7)
 
 
 @given(st.lists(events, min_size=1, max_size=5))
@@ -78,30 +85,30 @@ def test_rows_sum_to_one_and_those_of_an_empty_history_to_nothing(users: list[Ev
     profiles = build(users)
     known = np.array([any(item in IDS for item, _ in rows) for rows in users])
     for matrix in (profiles.newest, profiles.whole):
-        np.testing.assert_allclose(matrix.toarray().sum(axis=1), known.astype(float), rtol=1e-5)
-        np.testing.assert_array_equal(np.diff(matrix.indptr) > 0, known)
+        np.testing.assert_allclose(dense(matrix).sum(axis=1), known.astype(float), rtol=1e-5)
+        np.testing.assert_array_equal(matrix.lengths > 0, known)
 
 
 def test_a_moment_counts_an_item_once() -> None:
     """Two lines of one invoice are one purchase; the next day is another one."""
     now = build([[("i1", 0.0), ("i1", 0.0), ("i2", 0.0)], [("i1", REPEAT_HALF_LIFE_DAYS), ("i1", 0.0)]])
-    assert now.repeats.toarray().tolist() == [[0, 1, 1, 0, 0], [0, 1.5, 0, 0, 0]]
+    assert dense(now.repeats).tolist() == [[0, 1, 1, 0, 0], [0, 1.5, 0, 0, 0]]
 
 
 def test_each_user_has_a_moment_to_look_from() -> None:
     users: list[Events] = [[("i1", 240.0)], [("i1", 240.0)]]
     now = np.array([NOW.timestamp(), (NOW - dt.timedelta(days=120)).timestamp()]) * 1e6
     found = Profiles.build(as_histories(users), pa.array(IDS), now)
-    assert found.repeats[:, [1]].toarray().ravel().tolist() == pytest.approx([0.25, 0.5])
+    assert dense(found.repeats)[:, 1].tolist() == pytest.approx([0.25, 0.5])
 
 
 def test_what_lies_too_far_back_is_read_for_repeats_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PROFILE_EVENTS", 2)
     found = build([[("i0", 3.0), ("i1", 2.0), ("i2", 1.0)]])
     for matrix in (found.newest, found.whole):
-        assert matrix.indices.tolist() == [1, 2]
-    assert found.newest.toarray()[0, 1:3].tolist() == pytest.approx([1 / 3, 2 / 3])
-    assert (found.repeats.toarray() > 0).tolist() == [[True, True, True, False, False]]
+        assert matrix.items.tolist() == [1, 2]
+    assert dense(found.newest)[0, 1:3].tolist() == pytest.approx([1 / 3, 2 / 3])
+    assert (dense(found.repeats) > 0).tolist() == [[True, True, True, False, False]]
 
 
 @given(st.lists(events, min_size=1, max_size=5), st.data())
@@ -110,7 +117,7 @@ def test_some_of_the_users_are_rows_of_all(users: list[Events], data: st.DataObj
     stop = data.draw(st.integers(start, len(users)))
     part, alone = build(users).rows(np.arange(start, stop)), build(users[start:stop])
     for name in ("newest", "whole", "repeats"):
-        np.testing.assert_allclose(getattr(part, name).toarray(), getattr(alone, name).toarray(), rtol=1e-6)
+        np.testing.assert_allclose(dense(getattr(part, name)), dense(getattr(alone, name)), rtol=1e-6)
 
 
 def test_tables_in_slices_and_chunks_are_no_different() -> None:
@@ -120,6 +127,6 @@ def test_tables_in_slices_and_chunks_are_no_different() -> None:
     chunked = pa.concat_tables([histories.slice(0, 1), histories.slice(1, 2), histories.slice(3)])
     cut = Profiles.build(histories.slice(1), pa.array(IDS), now[1:])
     for name in ("newest", "whole", "repeats"):
-        expected = getattr(whole, name).toarray()
-        np.testing.assert_array_equal(getattr(Profiles.build(chunked, pa.array(IDS), now), name).toarray(), expected)
-        np.testing.assert_array_equal(getattr(cut, name).toarray(), expected[1:])
+        expected = dense(getattr(whole, name))
+        np.testing.assert_array_equal(dense(getattr(Profiles.build(chunked, pa.array(IDS), now), name)), expected)
+        np.testing.assert_array_equal(dense(getattr(cut, name)), expected[1:])

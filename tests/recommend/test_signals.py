@@ -24,8 +24,15 @@ from recsys.recommend.neighbours import Neighbours
 from recsys.recommend.popularity import HORIZONS
 from recsys.recommend.profiles import Profiles
 from recsys.recommend.signals import SIGNALS, SOURCES, measure_signals
+from recsys.recommend.sparse_rows import SparseRows
 
 NUM_ITEMS, DIM, TEXT_DIM, MOMENTS = 12, 4, 3, 2
+
+
+def dense(rows: SparseRows) -> npt.NDArray[np.float32]:
+    """[B, I]."""
+    values, items, starts = rows.values, rows.items, rows.starts
+    return np.asarray(sp.csr_array((values, items, starts), shape=(len(starts) - 1, NUM_ITEMS)).toarray())
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ class Case:
     def following(self, name: str) -> npt.NDArray[np.float32]:
         """[B, I] of one of `FOLLOWING`, by its definition."""
         row, weights, _ = multiplied(self, name)
-        return np.asarray(row.toarray() @ weights.toarray(), dtype=np.float32)
+        return np.asarray(row @ weights.toarray(), dtype=np.float32)
 
 
 def draw_case(seed: int, num_users: int, num_retrieved: int) -> Case:
@@ -82,8 +89,9 @@ def draw_case(seed: int, num_users: int, num_retrieved: int) -> Case:
     shape = (num_users, NUM_ITEMS)
     taken = (random.random(shape) < 0.4) & (random.random((num_users, 1)) >= 0.2)
 
-    def sparse(there: npt.NDArray[np.bool_]) -> sp.csr_array:
-        return sp.csr_array((random.integers(1, 4, shape) * there / 4).astype(np.float32))
+    def sparse(there: npt.NDArray[np.bool_]) -> SparseRows:
+        users, items = np.nonzero(there)
+        return SparseRows.of(users, items, random.integers(1, 4, len(users)) / 4, num_users)
 
     def neighbours() -> Neighbours:
         shape = (2, NUM_ITEMS, NUM_ITEMS)
@@ -96,7 +104,7 @@ def draw_case(seed: int, num_users: int, num_retrieved: int) -> Case:
         newest=newest,
         whole=sparse(taken),
         repeats=sparse(random.random(shape) < 0.3),
-        read=np.diff(newest.indptr) > 0,
+        read=newest.lengths > 0,
         searches=searches.astype(np.float32) if random.random() < 0.7 else np.zeros((num_users, 0), np.float32),
     )
     texts = random.normal(size=(NUM_ITEMS, TEXT_DIM))
@@ -134,7 +142,7 @@ def best(scores: npt.NDArray[np.floating[Any]], num: int) -> set[int]:
 def test_candidates_are_the_union_of_what_may_be_recommended(case: Case, keep_seen: bool) -> None:
     found = case.candidates(keep_seen)
     follow = {name: case.following(name) for name in FOLLOWING}
-    repeats = case.profiles.repeats.toarray()
+    repeats = dense(case.profiles.repeats)
     num = max(case.retrieved.shape[1] // 2, 1)
     few = max(num // 2, 1)
     new = case.beside.borrows & case.beside.recommendable
@@ -163,21 +171,23 @@ def test_candidates_are_the_union_of_what_may_be_recommended(case: Case, keep_se
 
 def multiplied(case: Case, name: str) -> tuple[Any, Any, float]:
     """Profile and weights whose product a signal is, and what it is where there is nothing."""
-    profiles, transitions, linear = case.profiles, case.beside.transitions, case.beside.linear
+    newest, whole = dense(case.profiles.newest), dense(case.profiles.whole)
+    transitions, linear = case.beside.transitions, case.beside.linear
     return {
-        "newest_lasting": (profiles.newest, transitions.weights.real, 3e-5),
-        "newest_recent": (profiles.newest, transitions.weights.imag, 3e-5),
-        "whole_lasting": (profiles.whole, transitions.weights.real, 3e-5),
-        "whole_recent": (profiles.whole, transitions.weights.imag, 3e-5),
-        "linear_lasting": (profiles.newest, linear.weights.real, 1e-4),
-        "linear_recent": (profiles.whole, linear.weights.imag, 1e-4),
+        "newest_lasting": (newest, transitions.weights.real, 3e-5),
+        "newest_recent": (newest, transitions.weights.imag, 3e-5),
+        "whole_lasting": (whole, transitions.weights.real, 3e-5),
+        "whole_recent": (whole, transitions.weights.imag, 3e-5),
+        "linear_lasting": (newest, linear.weights.real, 1e-4),
+        "linear_recent": (whole, linear.weights.imag, 1e-4),
     }[name]
 
 
 def naive_signal(case: Case, name: str, user: int, item: int, keep_seen: bool, isolated: float | None) -> float:
     """One signal of one user for one item, by its definition."""
     profiles = case.profiles
-    known = profiles.newest[[user]].nnz > 0
+    known = bool(profiles.newest.lengths[user])
+    whole = dense(profiles.whole)[user]
     if name == "retrieval":
         logits = [float(case.users[user] @ vector) for vector in case.vectors]
         return logits[item] - math.log(sum(map(math.exp, logits))) if known else 0.0
@@ -185,7 +195,7 @@ def naive_signal(case: Case, name: str, user: int, item: int, keep_seen: bool, i
         return isolated if known and isolated is not None else 0.0
     if name == "text":
         mean = sum(
-            (profiles.whole[user, other] * case.beside.text_vectors[other] for other in range(NUM_ITEMS)),
+            (whole[other] * case.beside.text_vectors[other] for other in range(NUM_ITEMS)),
             start=np.zeros(TEXT_DIM),
         )
         if profiles.searched[user]:
@@ -194,7 +204,7 @@ def naive_signal(case: Case, name: str, user: int, item: int, keep_seen: bool, i
         return float(mean @ case.beside.text_vectors[item]) / length if length else 0.0
     if name in HORIZONS:
         return float(case.beside.popularity[case.moment[user], list(HORIZONS).index(name), item])
-    had = float(profiles.repeats[user, item]) if keep_seen else 0.0
+    had = float(dense(profiles.repeats)[user, item]) if keep_seen else 0.0
     if name == "repeat":
         return math.log(0.02 + had) if keep_seen else 0.0
     if name == "seen":

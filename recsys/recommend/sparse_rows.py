@@ -1,0 +1,68 @@
+"""A few sparse rows over many items, as compiled loops take them; to make a scipy matrix takes longer than to use it.
+
+Shapes: B rows, I items, N values.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys.recommend.neighbours import Rows
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparseRows:
+    """B rows."""
+
+    starts: Ints
+    """[B + 1] where each row's values start."""
+    items: npt.NDArray[np.int32]
+    """[N] ascending in each row, none twice."""
+    values: npt.NDArray[np.float32]
+    """[N]."""
+
+    @classmethod
+    def of(cls, rows: Ints, items: Ints, values: npt.NDArray[np.float64], num_rows: int) -> "SparseRows":
+        """From pairs in any order; the values of equal ones add up."""
+        width = int(items.max(initial=0)) + 1
+        keys, place = np.unique(rows * width + items, return_inverse=True)
+        sums = np.bincount(place, values, minlength=len(keys))
+        row, item = np.divmod(keys, width)
+        return cls(starts=_starts(row, num_rows), items=item.astype(np.int32), values=sums.astype(np.float32))
+
+    @classmethod
+    def none(cls, num_rows: int) -> "SparseRows":
+        """Empty rows."""
+        nothing = np.zeros(0, dtype=np.int64)
+        return cls.of(nothing, nothing, nothing.astype(np.float64), num_rows)
+
+    @property
+    def arrays(self) -> Rows:
+        """Starts, items and values."""
+        return self.starts, self.items, self.values
+
+    @property
+    def lengths(self) -> Ints:
+        """[B] values of each row."""
+        return np.diff(self.starts)
+
+    def rows(self, chosen: Ints) -> "SparseRows":
+        """Some of the rows, in this order."""
+        lengths = self.lengths[chosen]
+        starts = np.concatenate([[0], np.cumsum(lengths)])
+        places = np.repeat(self.starts[chosen] - starts[:-1], lengths) + np.arange(starts[-1])
+        return SparseRows(starts=starts, items=self.items[places], values=self.values[places])
+
+    def shares(self) -> "SparseRows":
+        """Each value divided by its row's sum, which is above 0."""
+        owners = np.repeat(np.arange(len(self.starts) - 1), self.lengths)
+        sums = np.bincount(owners, self.values, minlength=len(self.starts) - 1)
+        values = (self.values / sums[owners]).astype(np.float32)
+        return SparseRows(starts=self.starts, items=self.items, values=values)
+
+
+def _starts(rows: Ints, num_rows: int) -> Ints:
+    return np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=num_rows))])
