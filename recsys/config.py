@@ -464,11 +464,11 @@ class ServeConfig(Section):
     keys_file: str | None = None
     """File with the hashed keys of callers; null: no key asked."""
     replicas: Positive = 1
-    """Processes that rank, at least."""
+    """Processes that answer, at least."""
     max_replicas: Positive | None = None
-    """Processes that rank at most, as many as the load asks for; null: always `replicas`."""
+    """Processes that answer at most, as many as the load asks for; null: always `replicas`."""
     cpus_per_replica: Positive = 1
-    """CPUs that Ray sets aside for a process that ranks; it works in one thread."""
+    """CPUs that Ray sets aside for a process that answers; it ranks in one thread."""
     max_batch_size: Positive = 32
     """Requests that are ranked together."""
     batch_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 0.0

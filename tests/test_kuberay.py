@@ -142,7 +142,7 @@ def test_keys_of_the_secret_do_without_the_second_one(tmp_path: Path) -> None:
     assert (keys.asked, keys.names) == (True, ("shop",))
 
 
-def test_the_rankers_fit_into_the_workers(served: tuple[dict[str, Any], Config]) -> None:
+def test_the_replicas_fit_into_the_workers(served: tuple[dict[str, Any], Config]) -> None:
     _, config = served
     (group,) = cluster(manifest("rayservice"))["workerGroupSpecs"]
     cpus = int(group["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"])

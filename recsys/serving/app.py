@@ -1,19 +1,19 @@
 """The HTTP side of the live service: FastAPI on Ray Serve; it checks, asks the ranker and tells.
 
-It holds no model and no snapshot, so that it answers at once whatever the ranker does.
+The ranker works in a thread of the same process, since a hop to another one costs as much as half of the ranking; the
+event loop answers at once whatever the ranker does.
 """
 
 import asyncio
 import importlib.resources
 import logging
 import os
-from typing import Annotated, Any
+from collections.abc import Awaitable
+from typing import Annotated, Any, TypeVar
 
 from fastapi import FastAPI, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 from ray import serve
-from ray.serve.exceptions import BackPressureError
-from ray.serve.handle import DeploymentHandle
 from ray.util import metrics
 
 from recsys import __version__
@@ -37,13 +37,19 @@ from recsys.serving.contracts import (
 )
 from recsys.serving.faults import FaultError
 from recsys.serving.feedback import FeedbackLog
+from recsys.serving.ranker import Ranker
+from recsys.serving.snapshots import Load
 from recsys.serving.standby import Standby
 from recsys.storage.filesystem import Storage
 
 logger = logging.getLogger(__name__)
 
+Answer = TypeVar("Answer")
+
 #: Seconds that a look-up may take.
 _LOOK_UP_S = 5.0
+#: When to ask again, by what was wrong.
+_RETRY_AFTER_S = {"not_ready": 5.0, "too_many_requests": 1.0}
 _PAGE_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
 _ERRORS: dict[int | str, dict[str, Any]] = {status: {"model": ErrorReply} for status in (401, 413, 422, 429, 500, 503)}
@@ -67,10 +73,6 @@ def _told(request: Request, answer: Recommendations) -> Recommendations:
     return answer
 
 
-def _too_many(message: str, wait_s: float) -> FaultError:
-    return FaultError(Fault(code="too_many_requests", field=None, message=f"{message}; wait, then ask again"), wait_s)
-
-
 def _too_slow() -> FaultError:
     return FaultError(Fault(code="too_slow", field=None, message="the ranker is late; ask again"), 1.0)
 
@@ -82,15 +84,15 @@ def _read_page() -> dict[str, bytes]:
 
 
 @serve.ingress(api)
-class Ingress:
-    """One replica of the front."""
+class Service:
+    """One replica."""
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it, in the loop that the log and the standby need
-        self, ranker: DeploymentHandle[Any], storage: str, config: ServeConfig, top_k: int
+        self, load: Load, storage: str, config: ServeConfig, top_k: int
     ) -> None:
-        """Open the log of feedback, read the keys and the page; lists are of ``top_k`` where nobody says otherwise."""
+        """Load the published night, the keys and the page; lists are of ``top_k`` where nobody says otherwise."""
         log_to_stderr()
-        self._ranker = ranker
+        self._ranker = Ranker(storage, config, load)
         self._config = config
         self._keys = Keys.load(config.keys_file)
         self._feedback = FeedbackLog(Storage(storage), f"serve-{os.getpid()}")
@@ -99,6 +101,7 @@ class Ingress:
             "recsys_fallbacks_total", "Requests that a cheaper strategy answered, as the ranker was late."
         )
         self._standby = Standby(self._ask_popular, config.refresh_s, top_k)
+        await self._ranker.start()
         self._keeping = asyncio.create_task(self._standby.keep())
 
     @api.post("/v1/recommendations")
@@ -107,7 +110,7 @@ class Ingress:
         self._admit(request)
         request.state.user = hashed(body.user_id)
         try:
-            answer: Recommendations = await self._asked(self._ranker.rank.remote(body), self._config.deadline_ms / 1000)
+            answer = await self._asked(self._ranker.rank(body), self._config.deadline_ms / 1000)
         except TimeoutError:
             late = f"the ranker took longer than {self._config.deadline_ms:g} ms: this is what is popular"
             standby = self._standby.answer(body, late)
@@ -127,7 +130,7 @@ class Ingress:
         """The list that the night made for a user."""
         self._admit(request)
         request.state.user = hashed(user_id)
-        return _told(request, await self._looked_up(self._ranker.published.remote(user_id, k)))
+        return _told(request, await self._looked_up(self._ranker.published(user_id, k)))
 
     @api.get("/v1/items")
     async def items(
@@ -138,7 +141,7 @@ class Ingress:
     ) -> FoundItems:
         """Items of the catalog whose titles hold every word."""
         self._admit(request)
-        return FoundItems(items=await self._looked_up(self._ranker.items.remote(search, limit)))
+        return FoundItems(items=await self._looked_up(self._ranker.items(search, limit)))
 
     @api.post("/v1/events", status_code=202)
     async def events(self, body: FeedbackEvent | FeedbackBatch, request: Request) -> Accepted:
@@ -159,10 +162,7 @@ class Ingress:
     @api.get("/readyz")
     async def readyz(self) -> JSONResponse:
         """Whether a night is loaded, and what is wrong with a newer one or with the keys."""
-        try:
-            state = await self._asked(self._ranker.state.remote(), _LOOK_UP_S)
-        except (TimeoutError, FaultError):
-            state = {"ready": False, "fault": "the ranker does not answer"}
+        state = self._ranker.state()
         return JSONResponse(
             state | {"keys_fault": self._keys.fault is not None}, status_code=200 if state["ready"] else 503
         )
@@ -191,25 +191,22 @@ class Ingress:
             )
         request.state.caller = caller.name
         if caller.wait_s:
-            raise _too_many("this key asks more often than it may", caller.wait_s)
+            message = "this key asks more often than it may; wait, then ask again"
+            raise FaultError(Fault(code="too_many_requests", field=None, message=message), caller.wait_s)
 
-    async def _asked(self, response: Any, timeout_s: float) -> Any:
+    async def _asked(self, answering: Awaitable[Answer | Fault], timeout_s: float) -> Answer:
         """What the ranker answers."""
-        try:
-            answer = await asyncio.wait_for(response, timeout_s)
-        except BackPressureError:
-            raise _too_many("too many requests wait already", 1.0) from None
+        answer = await asyncio.wait_for(answering, timeout_s)
         if isinstance(answer, Fault):
-            raise FaultError(answer, retry_after_s=5.0 if answer.code == "not_ready" else None)
+            raise FaultError(answer, retry_after_s=_RETRY_AFTER_S.get(answer.code))
         return answer
 
-    async def _looked_up(self, response: Any) -> Any:
+    async def _looked_up(self, answering: Awaitable[Answer | Fault]) -> Answer:
         """What the ranker answers where it has nothing to rank."""
         try:
-            return await self._asked(response, _LOOK_UP_S)
+            return await self._asked(answering, _LOOK_UP_S)
         except TimeoutError:
             raise _too_slow() from None
 
     async def _ask_popular(self, request: RecommendationRequest) -> Recommendations:
-        answer: Recommendations = await self._asked(self._ranker.rank.remote(request), _LOOK_UP_S)
-        return answer
+        return await self._asked(self._ranker.rank(request), _LOOK_UP_S)

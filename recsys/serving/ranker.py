@@ -1,4 +1,4 @@
-"""The deployment that holds a snapshot and ranks: requests that arrive together are answered together.
+"""What holds a snapshot and ranks: requests that arrive while others are ranked are ranked together.
 
 It knows no HTTP. All work is done in one thread beside the event loop, so that health checks never wait for it.
 """
@@ -25,13 +25,14 @@ logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 NOT_READY = Fault(code="not_ready", field=None, message="no night is loaded yet; publish one, or try again in a moment")
+TOO_MANY = Fault(code="too_many_requests", field=None, message="too many requests wait already; wait, then ask again")
 
 
 class Ranker:
-    """One replica."""
+    """One a process."""
 
-    async def __init__(self, storage: str, config: ServeConfig, load: Load) -> None:  # type: ignore[misc]
-        """Load the published night, if there is one, and begin to look for newer ones."""
+    def __init__(self, storage: str, config: ServeConfig, load: Load):
+        """Nothing is loaded before `start`."""
         self._config = config
         self._snapshots = Snapshots(Storage(storage), load)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="rank")
@@ -43,11 +44,16 @@ class Ranker:
         self._failures = metrics.Gauge("recsys_snapshot_failures", "Attempts to load a night that failed.")
         self._waiting: list[tuple[RecommendationRequest, asyncio.Future[Recommendations | Fault]]] = []
         self._ranking: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Load the published night, if there is one, and begin to look for newer ones."""
         await self._refresh()
         self._watching = asyncio.create_task(self._watch())
 
     async def rank(self, request: RecommendationRequest) -> Recommendations | Fault:
-        """An answer, or what is wrong with the request."""
+        """An answer, or what is wrong: with the request, or as too many wait already."""
+        if len(self._waiting) >= self._config.max_queued:
+            return TOO_MANY
         answer: asyncio.Future[Recommendations | Fault] = asyncio.get_running_loop().create_future()
         self._waiting.append((request, answer))
         if self._ranking is None or self._ranking.done():
@@ -64,9 +70,7 @@ class Ranker:
             await asyncio.sleep(self._config.batch_wait_ms / 1000)  # 0: those that came with this one are let in
             size = self._config.max_batch_size
             batch, self._waiting = self._waiting[:size], self._waiting[size:]
-            wanted = [
-                (request, answer) for request, answer in batch if not answer.done()
-            ]  # nobody waits for the others
+            wanted = [(request, answer) for request, answer in batch if not answer.done()]  # the others gave up
             if not wanted:
                 continue
             try:
@@ -107,7 +111,7 @@ class Ranker:
             return NOT_READY
         return await self._in_thread(partial(live.find_items, text, limit))
 
-    async def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
         """What is loaded, for readiness."""
         live = self._snapshots.current
         return {

@@ -58,7 +58,7 @@ class Server:
         found = []
         for process in self.processes():
             try:
-                if "".join(process.cmdline()[:1]).startswith("ray::ServeReplica:recsys:ranker"):
+                if "".join(process.cmdline()[:1]).startswith("ray::ServeReplica:recsys:service"):
                     found.append(process)
             except psutil.NoSuchProcess:
                 continue

@@ -48,4 +48,4 @@ def test_the_file_for_serve_deploy_names_the_config(write_config: WriteConfig, r
     (application,) = schema.applications
     assert application.import_path == "jobs.serve:app"
     assert application.args == {"config": str(config), "set": ["serve.replicas=2"]}
-    assert app(application.args)._bound_deployment.name == "ingress"
+    assert app(application.args)._bound_deployment.name == "service"
