@@ -4,6 +4,7 @@ python jobs/serve.py --config configs/demo.yaml
 """
 
 import io
+import os
 import sys
 import time
 from argparse import Namespace
@@ -33,6 +34,9 @@ from recsys.storage.runs import Run
 from recsys.storage.tables import read_table
 
 APP = "recsys"
+#: Somebody waits for the answer: what gives it comes before batch jobs, which have the niceness 15 that Ray gives all
+#: its workers; and the proxy routes where it listens.
+_ENVIRONMENT = {"RAY_worker_niceness": "0", "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0"}
 
 
 def load_live(storage: Storage, latest: Latest) -> LiveSnapshot:
@@ -80,6 +84,8 @@ def start(config: Config) -> str:
     """
     Keys.load(config.serve.keys_file)
     require_latest(Storage(config.storage))
+    for name, value in _ENVIRONMENT.items():  # read by the processes that `ray.init` starts
+        os.environ.setdefault(name, value)
     ray.init(ignore_reinit_error=True, log_to_driver=True)
     spec = config.serve
     serve.start(http_options={"host": spec.host, "port": spec.port})

@@ -78,6 +78,8 @@ def index_items(ids: pa.Array | pa.ChunkedArray, item_ids: pa.Array) -> IntArray
 
 def index_catalog(ids: pa.Array | pa.ChunkedArray, item_ids: pa.Array) -> IntArray:
     """`index_items` for ``item_ids`` that are sorted: few are looked for by bisection, without a table of all."""
+    if not len(ids):
+        return np.zeros(0, dtype=np.int64)
     if _BISECTED * len(ids) > len(item_ids):
         return index_items(ids, item_ids)
     places = np.minimum(_to_numpy(pc.fill_null(pc.search_sorted(item_ids, ids), 0)), len(item_ids) - 1)

@@ -67,10 +67,10 @@ faults.install(api)
 # Serve pickles the app where the class is decorated: what its methods call must stand before it.
 
 
-def _told(request: Request, answer: Recommendations) -> Recommendations:
-    """The answer, named for the log."""
+def _told(request: Request, answer: Recommendations) -> Response:
+    """The answer, named for the log; it is valid as it was made, so that FastAPI need not look through it again."""
     request.state.strategy, request.state.run_id = answer.strategy, answer.run_id
-    return answer
+    return Response(answer.model_dump_json(), media_type="application/json")
 
 
 def _too_slow() -> FaultError:
@@ -104,8 +104,8 @@ class Service:
         await self._ranker.start()
         self._keeping = asyncio.create_task(self._standby.keep())
 
-    @api.post("/v1/recommendations")
-    async def recommend(self, body: RecommendationRequest, request: Request) -> Recommendations:
+    @api.post("/v1/recommendations", response_model=Recommendations)
+    async def recommend(self, body: RecommendationRequest, request: Request) -> Response:
         """A list for whoever asks, by what is known of them: published, personalized, by query, or popular."""
         self._admit(request)
         request.state.user = hashed(body.user_id)
@@ -120,13 +120,17 @@ class Service:
             self._fallbacks.inc()
         return _told(request, answer)
 
-    @api.get("/v1/users/{user_id}/recommendations", responses={404: {"model": ErrorReply}})
+    @api.get(
+        "/v1/users/{user_id}/recommendations",
+        response_model=Recommendations,
+        responses={404: {"model": ErrorReply}},
+    )
     async def published(
         self,
         user_id: Annotated[str, Path(min_length=1, max_length=MAX_ID_CHARS)],
         request: Request,
         k: Annotated[int | None, Query(ge=1, le=MAX_LIST)] = None,
-    ) -> Recommendations:
+    ) -> Response:
         """The list that the night made for a user."""
         self._admit(request)
         request.state.user = hashed(user_id)

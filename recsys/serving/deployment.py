@@ -8,6 +8,9 @@ from recsys.config import Config
 from recsys.serving.app import Service
 from recsys.serving.snapshots import Load
 
+#: The app never blocks its event loop, so that Serve need not hand each request to another thread.
+ENVIRONMENT = {"RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0"}
+
 
 def application(config: Config, load: Load) -> serve.Application:
     """The Serve application of a config; ``load`` makes a snapshot of a published night."""
@@ -19,7 +22,7 @@ def application(config: Config, load: Load) -> serve.Application:
     )
     service = serve.deployment(
         name="service",
-        ray_actor_options={"num_cpus": spec.cpus_per_replica},
+        ray_actor_options={"num_cpus": spec.cpus_per_replica, "runtime_env": {"env_vars": ENVIRONMENT}},
         # the ranker refuses what is beyond its own queue; look-ups, feedback and health checks pass it by
         max_ongoing_requests=4 * (spec.max_queued + spec.max_batch_size),
         max_queued_requests=spec.max_queued,

@@ -3,9 +3,13 @@
 It knows how a snapshot is found and loaded, neither who asks nor any server.
 """
 
+import datetime as dt
 import logging
 from collections.abc import Callable
 
+import pyarrow as pa
+
+from recsys.serving.contracts import HistoryEvent, RecommendationRequest
 from recsys.serving.live import LiveSnapshot
 from recsys.storage.filesystem import Storage
 from recsys.storage.publish import Latest, read_latest
@@ -40,6 +44,7 @@ class Snapshots:
                 self.fault = None
                 return False
             loaded = self._load(self._storage, latest)
+            _try_out(loaded)
         except Exception as error:  # noqa: BLE001 (whatever it is, the night that answers goes on)
             self.num_failures += 1
             told, self.fault = self.fault, f"{type(error).__name__}: {error}"
@@ -49,6 +54,14 @@ class Snapshots:
         self.current, self.fault = loaded, None
         logger.info("answers from %s, published %s", latest.run_id, latest.published_at)
         return True
+
+
+def _try_out(live: LiveSnapshot) -> None:
+    """Answer once: what cannot is not swapped in, and what is compiled at its first use is so before anybody waits."""
+    items = live.snapshot.item_ids.take(pa.array(live.snapshot.retrievable[:1])).to_pylist()
+    live.answer(
+        [RecommendationRequest(history=[HistoryEvent(item_id=item) for item in items])], dt.datetime.now(dt.UTC)
+    )
 
 
 def _same(latest: Latest, loaded: Latest) -> bool:
