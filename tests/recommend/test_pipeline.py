@@ -24,7 +24,16 @@ from recsys.recommend import pipeline
 from recsys.recommend.beside import Beside
 from recsys.recommend.fusion import Fusion
 from recsys.recommend.neighbours import Neighbours
-from recsys.recommend.pipeline import Snapshot, as_recommendations, fused_scores, recommend_batch, scored_blocks
+from recsys.recommend.pipeline import (
+    SEARCH_WEIGHT,
+    Snapshot,
+    Wishes,
+    as_recommendations,
+    fused_scores,
+    recommend_batch,
+    scored_blocks,
+    user_weights,
+)
 from recsys.recommend.popularity import HORIZONS
 from recsys.recommend.rerank import Reranker
 from recsys.recommend.retrieve import ItemIndex
@@ -559,3 +568,21 @@ def test_what_a_user_is_is_enough_for_a_ranker_that_reads_it() -> None:
     assert names(found["u0"]) != names(found["u1"])
     deaf = recommended(rows, config(5, 12), make_snapshot().with_texts(SAID))
     assert names(deaf["u0"]) == names(deaf["u1"]), "a ranker that never learned of texts says nothing of them"
+
+
+def test_who_asks_in_words_is_answered_by_what_the_texts_say() -> None:
+    """The weights of what people took unasked hold for everybody else in the batch."""
+    histories = as_histories([(["i00", "i04"], ["i07"]), (["i00", "i04"], ["i07"])])
+    wishes = Wishes(
+        barred=np.zeros((2, len(IDS)), dtype=bool),
+        also=np.zeros((2, 0), dtype=np.int64),
+        searching=np.array([True, False]),
+    )
+    now, moment = np.full(2, SNAPSHOT.now), np.zeros(2, dtype=np.int64)
+    ((owners, scored),) = scored_blocks(SNAPSHOT, histories, config(), now, moment, wishes)
+    asks, others = scored_weights = user_weights(scored, EVERY_SIGNAL)[np.argsort(owners)]
+    assert scored_weights.shape == (2, len(SIGNALS))
+    raised = dict(zip(SIGNALS, (asks - others).tolist(), strict=True))
+    assert raised.pop("text") == SEARCH_WEIGHT
+    assert set(raised.values()) == {0.0}
+    np.testing.assert_array_equal(others, EVERY_SIGNAL.vector(SIGNALS))
