@@ -53,9 +53,11 @@ def test_weights_equal_those_solved_at_once(make_night: Night_, draw_events: Dra
     for as_of in get_args(AsOf):
         seen, now = night.seen_from(events, as_of)
         found = load_linear(night, as_of)
-        items = sorted({IDS[row] for row in found.lasting.nonzero()[0]})
+        items = sorted({IDS[row] for row in found.weights.real.nonzero()[0]})
         assert len(items) == ITEMS, "the model knows no more than it was asked to"
-        for own, expected in zip((found.lasting, found.recent), at_once(seen.to_pandas(), now, items), strict=True):
+        for own, expected in zip(
+            (found.weights.real, found.weights.imag), at_once(seen.to_pandas(), now, items), strict=True
+        ):
             own = own.toarray()
             kept = own > 0
             np.testing.assert_allclose(own[kept], expected[kept], rtol=1e-3, atol=1e-6)
@@ -78,7 +80,7 @@ def test_what_validation_is_measured_on_is_not_learned(make_night: Night_, draw_
     learn_linear(night)
     kept = night.validation_split(sort_interactions(table)[0])
     assert "i11" in kept.holdout["item_id"].to_pylist()
-    unseen, seen = (load_linear(night, as_of).lasting.toarray() for as_of in ("validation", "night"))
+    unseen, seen = (load_linear(night, as_of).weights.real.toarray() for as_of in ("validation", "night"))
     only_held_out = "i11" not in kept.train["item_id"].to_pylist()
     assert not only_held_out or not unseen[:, 11].any()
     assert seen[:, 11].any()
@@ -88,7 +90,7 @@ def test_a_model_of_no_items_says_nothing(make_night: Night_, draw_events: Draw)
     night = make_night(draw_events(100, days=40), settings={"linear": {"items": 0}})
     count_priors(night)
     assert learn_linear(night)["pairs"] == 0
-    assert load_linear(night, "night").recent.nnz == 0
+    assert load_linear(night, "night").weights.imag.nnz == 0
 
 
 def test_enough_users_are_enough(make_night: Night_, draw_events: Draw) -> None:

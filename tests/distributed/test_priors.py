@@ -59,11 +59,11 @@ def test_transitions_equal_those_counted_at_once(make_night: Night_, draw_events
     for as_of in get_args(AsOf):
         found = load_transitions(night, as_of)
         expected = at_once(night, *seen_from(night, events, as_of))
-        for scale in ("lasting", "recent"):
-            own = getattr(found, scale).toarray()
-            np.testing.assert_allclose(own, getattr(expected, scale).toarray(), rtol=1e-4)
+        for part in ("real", "imag"):
+            own, other = (getattr(neighbours.weights, part).toarray() for neighbours in (found, expected))
+            np.testing.assert_allclose(own, other, rtol=1e-4)
             assert (np.count_nonzero(own, axis=1) <= 4).all()
-    assert record["pairs"] == load_transitions(night, "night").lasting.nnz
+    assert record["pairs"] == load_transitions(night, "night").weights.real.nnz
 
 
 def test_what_validation_is_measured_on_is_not_counted(make_night: Night_, draw_events: Draw) -> None:
@@ -79,7 +79,7 @@ def test_what_validation_is_measured_on_is_not_counted(make_night: Night_, draw_
     table = sort_interactions(pa.Table.from_pandas(events, INTERACTIONS, preserve_index=False))[0]
     night = make_night(table, validation_users=1000)
     count_priors(night)
-    unseen, seen = (load_transitions(night, as_of).lasting.toarray() for as_of in ("validation", "gate"))
+    unseen, seen = (load_transitions(night, as_of).weights.real.toarray() for as_of in ("validation", "gate"))
     assert not unseen[11].any()
     assert not unseen[:, 11].any()
     assert seen[11].any()
