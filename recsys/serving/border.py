@@ -21,6 +21,8 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
+#: What is counted for callers who hang up before they are answered; nobody is sent it.
+_GONE = 499
 #: The OpenAPI page brings its scripts from a content delivery network.
 _OPEN_PAGES = ("/docs", "/redoc")
 
@@ -40,7 +42,7 @@ class Border:
         request_id = secrets.token_hex(8)
         start = time.monotonic()
         state: dict[str, Any] = scope.setdefault("state", {})
-        status, begun, num_bytes = 500, False, 0
+        status, begun, num_bytes = _GONE, False, 0
 
         async def counted() -> Message:
             nonlocal num_bytes
