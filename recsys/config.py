@@ -406,7 +406,7 @@ class RecommendConfig(Section):
     """CPUs and threads of a scoring worker."""
     use_gpu: bool = False
     """One GPU for each scoring worker."""
-    batch_size: Positive = 512
+    batch_size: Positive = 2048
     """Users scored together."""
 
     @model_validator(mode="after")

@@ -176,8 +176,8 @@ class Ranker(nn.Module):
             events: [B, L] event kinds.
             texts: Of the same histories; None: there are none, nor may there be any where the spec does without.
         """
-        tokens: Tensor = (
-            self._item_tokens(item_vectors, items) + self.gap_embedding(gaps) + self.event_embedding(events)
+        tokens = (
+            self._item_tokens(item_vectors, items).add_(self.gap_embedding(gaps)).add_(self.event_embedding(events))
         )
         return tokens if texts is None else self._with_texts(tokens, texts)
 
@@ -277,7 +277,8 @@ class Ranker(nn.Module):
     def _item_tokens(self, item_vectors: Tensor, items: Tensor) -> Tensor:
         padding = items >= len(item_vectors)
         scale = math.sqrt(self.spec.item_dim)
-        return (F.embedding(items.masked_fill(padding, 0), item_vectors) * scale).masked_fill(padding[..., None], 0.0)
+        tokens = F.embedding(items.masked_fill(padding, 0), item_vectors)
+        return tokens.mul_(scale).masked_fill_(padding[..., None], 0.0)
 
     def _with_texts(self, tokens: Tensor, texts: HistoryTexts) -> Tensor:
         """Tokens [B, L, D] and what their texts add: vectors in the space of the items', with what kind they are of."""

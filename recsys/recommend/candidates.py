@@ -17,7 +17,6 @@ from recsys.recommend.neighbours import Rows
 from recsys.recommend.order import NO_ITEM
 from recsys.recommend.profiles import Profiles
 from recsys.recommend.selection import largest, nth_largest
-from recsys.recommend.sparse_rows import SparseRows
 
 #: What is summed over the neighbours of a user's items. All transitions count for both profiles; of the linear model
 #: what is always so is asked of the newest events, and what is so of late of the whole history.
@@ -39,7 +38,7 @@ class Candidates:
     following: Floats
     """[B, C, F] sums over the neighbours of the profiles, in the order of `FOLLOWING`."""
     had: Floats
-    """[B, C] as `Profiles.repeats`; 0 where what was had before is left out."""
+    """[B, C] as `Profiles.repeats`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +72,6 @@ def find_candidates(
     beside: Beside,
     moment: Ints,
     barred: Barred,
-    repeats: bool,
     also: Ints | None = None,
 ) -> Candidates:
     """The union of what speaks for an item.
@@ -85,7 +83,6 @@ def find_candidates(
         beside: Of I items.
         moment: [B] row of `beside.popularity` that holds for the user.
         barred: Of B users.
-        repeats: Whether what was had before is a candidate for that.
         also: [B, X] further ones, −1 for none.
     """
     assert np.array_equal(profiles.newest.items, profiles.whole.items), "both profiles are of the same events"
@@ -98,14 +95,14 @@ def find_candidates(
         given.append(also)
     whole = np.concatenate(given, axis=1)
     few = max(num // 2, 1)
-    most = min(whole.shape[1] + num + 3 * few + (num if repeats else 0), max(len(beside.recommendable), 1))
+    most = min(whole.shape[1] + 2 * num + 3 * few, max(len(beside.recommendable), 1))
     items = np.full((len(whole), most), NO_ITEM, dtype=np.int64)
     following = np.zeros((*items.shape, len(FOLLOWING)), dtype=np.float32)
     had = np.zeros(items.shape, dtype=np.float32)
     width = _find(
         profiles.newest.arrays,
         profiles.whole.values,
-        (profiles.repeats if repeats else SparseRows.none(len(whole))).arrays,
+        profiles.repeats.arrays,
         beside.transitions.rows,
         beside.linear.rows,
         beside.recommendable,

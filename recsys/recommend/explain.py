@@ -69,11 +69,23 @@ def contributions(signals: Floats, valid: npt.NDArray[np.bool_], columns: Ints, 
         columns: [B, K] whose lifts are wanted.
         weights: [B, S].
     """
-    # summed in float64, where a signal that is the same for all lifts nobody, not even by its last bit
-    sums = np.einsum("bcs,bc->bs", signals, valid, dtype=np.float64)
-    means = sums / np.maximum(valid.sum(axis=1), 1)[:, None]
+    means = np.zeros((len(signals), signals.shape[2]))
+    _mean(signals, valid, means)
     listed = np.take_along_axis(signals, columns[:, :, None], axis=1)
     return np.asarray((listed - means[:, None]) * weights[:, None], dtype=np.float32)
+
+
+@compiled
+def _mean(signals: Floats, valid: npt.NDArray[np.bool_], means: npt.NDArray[np.float64]) -> None:
+    """Means over the valid of [B, C, S] in float64: a signal that is the same for all lifts nobody by its last bit."""
+    for user in range(len(signals)):
+        count, mean = 0, means[user]
+        for candidate in range(signals.shape[1]):
+            if valid[user, candidate]:
+                count += 1
+                for signal, value in enumerate(signals[user, candidate]):
+                    mean[signal] += value
+        mean /= max(count, 1)
 
 
 def explain(lifts: Floats, items: Ints, fusion: Fusion, profiles: Profiles, beside: Beside) -> Explained:

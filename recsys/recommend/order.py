@@ -6,6 +6,9 @@ Shapes: B users, C candidates, K list length. A candidate that is none has the i
 import numpy as np
 import numpy.typing as npt
 
+from recsys.compiled import compiled
+from recsys.recommend.selection import Keys, sortable, unsortable
+
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -24,8 +27,29 @@ def best_first(items: Ints, scores: Floats) -> tuple[Ints, Floats]:
     """
     if is_best_first(items, scores):  # retrieval gives it so, and to see it costs a tenth of the sort
         return items, scores
-    order = np.lexsort((items, -scores), axis=1)
-    return np.take_along_axis(items, order, 1), np.take_along_axis(scores, order, 1)
+    keys = np.empty(items.shape, dtype=np.uint64)
+    _pack(items, np.ascontiguousarray(scores).view(np.uint32), keys)
+    keys.sort(axis=1)  # whole numbers, which are sorted ten times as fast as an order by two columns is found
+    items, bits = np.empty_like(items), np.empty(items.shape, dtype=np.uint32)
+    _unpack(keys, items, bits)
+    return items, bits.view(np.float32)
+
+
+@compiled
+def _pack(items: Ints, bits: Keys, keys: npt.NDArray[np.uint64]) -> None:
+    """[B, C] integers in the order of (−score, index), of indices below 2³¹ and the scores' bits."""
+    for row in range(len(items)):
+        for place in range(items.shape[1]):
+            key = np.uint64(~sortable(bits[row, place]))
+            keys[row, place] = key << np.uint64(32) | np.uint64(items[row, place] + 1)
+
+
+@compiled
+def _unpack(keys: npt.NDArray[np.uint64], items: Ints, bits: Keys) -> None:
+    for row in range(len(items)):
+        for place in range(items.shape[1]):
+            items[row, place] = np.int64(keys[row, place] & np.uint64(0xFFFFFFFF)) - 1
+            bits[row, place] = unsortable(~np.uint32(keys[row, place] >> np.uint64(32)))
 
 
 def is_best_first(items: Ints, scores: Floats) -> bool:

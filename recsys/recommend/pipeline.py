@@ -4,7 +4,8 @@ It knows loaded models and Arrow tables, no files, no shards and no Ray. Shapes:
 items, K list length, S signals.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -31,12 +32,12 @@ from recsys.recommend.signals import SIGNALS, measure_signals
 from recsys.schema import RECOMMENDATIONS
 
 #: Users who go through together: few enough that a CPU finds their matrices in its cache, or enough for a GPU.
-CPU_USERS, GPU_USERS = 64, 1024
+CPU_USERS, GPU_USERS = 128, 1024
 #: Nats that a cosine of 1 between an item's text and what is searched for counts at the moment of the search. Softmaxes
 #: over cosines are learned to have such a scale: CLIP starts at 14 and ends at 100 (Radford et al., ICML 2021).
 SEARCH_WEIGHT = np.float32(20.0)
 
-_Part = TypeVar("_Part")
+Ints = npt.NDArray[np.int64]
 _Result = TypeVar("_Result")
 
 
@@ -57,9 +58,9 @@ class Snapshot:
     """How the ranker reads histories whose candidates are scored by retrieval alone."""
     item_vectors: Tensor
     """[I, D]."""
-    retrievable: npt.NDArray[np.int64]
+    retrievable: Ints
     """[A] catalog indices of what may be recommended."""
-    place: npt.NDArray[np.int64]
+    place: Ints
     """[I] where an item stands among these, −1 for none of them."""
     index: ItemIndex
     """Of these A items."""
@@ -125,16 +126,16 @@ class Wishes:
 
     barred: npt.NDArray[np.bool_]
     """[B, I] items that a user does not want."""
-    also: npt.NDArray[np.int64]
+    also: Ints
     """[B, X] catalog indices that are candidates beside those that are found, −1 for none."""
     searching: npt.NDArray[np.bool_]
     """[B] who asks for something in words at this moment."""
 
-    def rows(self, users: npt.NDArray[np.int64]) -> "Wishes":
+    def rows(self, users: Ints) -> "Wishes":
         """Those of some of the users, in this order."""
         return Wishes(barred=self.barred[users], also=self.also[users], searching=self.searching[users])
 
-    def unwanted(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def unwanted(self) -> tuple[Ints, Ints]:
         """(user, item) of all that is barred."""
         users, items = np.nonzero(self.barred)
         return users, items
@@ -144,7 +145,7 @@ class Wishes:
 class Scored:
     """Candidates of B users and what speaks for each."""
 
-    items: npt.NDArray[np.int64]
+    items: Ints
     """[B, C] catalog indices, −1 for none."""
     signals: npt.NDArray[np.float32]
     """[B, C, S]."""
@@ -180,15 +181,13 @@ def recommend_batch(
     Returns:
         Rows by user in the given order, then by rank; at most K a user.
     """
-    now = np.full(len(histories), snapshot.now)
-    blocks = scored_blocks(snapshot, histories, config, now, np.zeros(len(histories), np.int64), wishes)
+    now, moment = np.full(len(histories), snapshot.now), np.zeros(len(histories), dtype=np.int64)
 
-    def lists(block: tuple[npt.NDArray[np.int64], Scored]) -> tuple[npt.NDArray[np.int64], Recommended]:
-        users, scored = block
+    def lists(users: Ints, scored: Scored) -> tuple[Ints, Recommended]:
         own, recommended = _list_of(snapshot, histories["user_id"].take(pa.array(users)), scored, config.top_k)
         return users[own], recommended
 
-    done = list(_in_threads(lists, blocks, config))
+    done = _by_block(lists, snapshot, histories, config, now, moment, wishes)
     if not done:
         nothing = np.zeros((0, len(SIGNALS)), dtype=np.float32)
         return Recommended(lists=RECOMMENDATIONS.empty_table(), contributions=nothing, counts=RerankCounts())
@@ -205,12 +204,10 @@ def scored_blocks(
     histories: pa.Table,
     config: RecommendConfig,
     now: npt.NDArray[np.float64],
-    moment: npt.NDArray[np.int64],
+    moment: Ints,
     wishes: Wishes | None = None,
-) -> list[tuple[npt.NDArray[np.int64], Scored]]:
+) -> list[tuple[Ints, Scored]]:
     """(rows of the users, their candidates with signals) of all users, some at a time.
-
-    Those with histories of alike length go together, so that hardly any padding is read.
 
     Args:
         snapshot: What scores.
@@ -220,45 +217,65 @@ def scored_blocks(
         moment: [B] row of the popularity that holds for the user.
         wishes: Of the same users; None: they have none.
     """
-    if not len(histories):
-        return []
+    return _by_block(lambda users, scored: (users, scored), snapshot, histories, config, now, moment, wishes)
+
+
+def _by_block(
+    work: Callable[[Ints, Scored], _Result],
+    snapshot: Snapshot,
+    histories: pa.Table,
+    config: RecommendConfig,
+    now: npt.NDArray[np.float64],
+    moment: Ints,
+    wishes: Wishes | None,
+) -> list[_Result]:
+    """What comes of each block of users: their rows, and their candidates with signals.
+
+    Each of the worker's CPUs takes an equal share of the users from the first step to the last, since what one would
+    do for all the others wait for. Those of a share with histories of alike length go together, so that hardly any
+    padding is read.
+    """
     texts = snapshot.texts.texts if snapshot.ranker.spec.user_texts else None
-    batch = encode_histories(histories, snapshot.item_ids, snapshot.event_kinds, snapshot.max_length, texts)
-    profiles = Profiles.build(histories, snapshot.item_ids, now, snapshot.texts, batch.lengths > 0)
-    order = np.argsort(batch.lengths, kind="stable")
-    seen = _Seen(histories, snapshot.item_ids, order) if config.exclude_seen else None
     size = CPU_USERS if snapshot.item_vectors.device.type == "cpu" else GPU_USERS
 
-    def block(start: int) -> tuple[npt.NDArray[np.int64], Scored]:
-        users = order[start : start + size]
-        own = None if wishes is None else wishes.rows(users)
-        had = [] if seen is None else [seen.within(start, len(users))]
-        with torch.inference_mode():
-            scored = _score(snapshot, batch.rows(users), profiles.rows(users), had, config, moment[users], own)
-        return users, scored
+    def share(those: range) -> list[_Result]:
+        part, rows = histories.slice(those.start, len(those)), slice(those.start, those.stop)
+        batch = encode_histories(part, snapshot.item_ids, snapshot.event_kinds, snapshot.max_length, texts)
+        again = not config.exclude_seen
+        profiles = Profiles.build(part, snapshot.item_ids, now[rows], again, snapshot.texts, batch.lengths > 0)
+        order = np.argsort(batch.lengths, kind="stable")
+        seen = _Seen(part, snapshot.item_ids, order) if config.exclude_seen else None
 
-    return list(_in_threads(block, range(0, len(histories), size), config))
+        def block(start: int) -> _Result:
+            own = order[start : start + size]
+            users = those.start + own
+            wish = None if wishes is None else wishes.rows(users)
+            had = [] if seen is None else [seen.within(start, len(users))]
+            with torch.inference_mode():
+                scored = _score(snapshot, batch.rows(own), profiles.rows(own), had, config, moment[users], wish)
+            return work(users, scored)
 
+        return [block(start) for start in range(0, len(part), size)]
 
-def _in_threads(work: Callable[[_Part], _Result], parts: Iterable[_Part], config: RecommendConfig) -> Iterator[_Result]:
-    """Results in the order of the parts; in a thread for each of the worker's CPUs, as products release the lock."""
-    if config.use_gpu or config.cpus_per_worker == 1:
-        yield from map(work, parts)
-        return
-    with ThreadPoolExecutor(config.cpus_per_worker) as threads:
-        yield from threads.map(work, parts)
+    num_shares = 1 if config.use_gpu else min(config.cpus_per_worker, len(histories))
+    bounds = np.linspace(0, len(histories), num_shares + 1).astype(int).tolist() if num_shares else []
+    shares = [range(start, stop) for start, stop in itertools.pairwise(bounds)]
+    if len(shares) <= 1:
+        return [done for part in shares for done in share(part)]
+    with ThreadPoolExecutor(len(shares)) as threads:
+        return [done for part in threads.map(share, shares) for done in part]
 
 
 class _Seen:
     """What users saw, in the order in which they go through."""
 
-    def __init__(self, histories: pa.Table, item_ids: pa.Array, order: npt.NDArray[np.int64]):
+    def __init__(self, histories: pa.Table, item_ids: pa.Array, order: Ints):
         users, items = seen_pairs(histories, item_ids)
         places = np.argsort(order)[users]
         by_place = np.argsort(places, kind="stable")
         self.places, self.items = places[by_place], items[by_place]
 
-    def within(self, start: int, num: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def within(self, start: int, num: int) -> tuple[Ints, Ints]:
         """(user, item) of the `num` users from place `start`, numbered from there."""
         low, high = np.searchsorted(self.places, [start, start + num])
         return self.places[low:high] - start, self.items[low:high]
@@ -268,9 +285,9 @@ def _score(
     snapshot: Snapshot,
     batch: HistoryBatch,
     profiles: Profiles,
-    seen: Sequence[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]],
+    seen: Sequence[tuple[Ints, Ints]],
     config: RecommendConfig,
-    moment: npt.NDArray[np.int64],
+    moment: Ints,
     wishes: Wishes | None,
 ) -> Scored:
     """Candidates of a few users, and their signals."""
@@ -292,9 +309,8 @@ def _score(
     found = np.where(
         torch.isfinite(retrieved.logits).cpu().numpy(), snapshot.retrievable[retrieved.items.cpu().numpy()], -1
     )
-    repeats = not config.exclude_seen
     also = None if wishes is None else wishes.also
-    candidates = find_candidates(found, profiles, snapshot.beside, moment, barred, repeats, also)
+    candidates = find_candidates(found, profiles, snapshot.beside, moment, barred, also)
     chosen = torch.from_numpy(candidates.items).to(device)
     logits = inner_products(users, vectors, chosen.clamp(min=0))
     isolated = None
@@ -302,7 +318,7 @@ def _score(
         padded = chosen.masked_fill(chosen < 0, len(vectors))
         isolated = _of_candidates(ranker.score_candidates(vectors, history, padded) - logits, chosen)
     retrieval = _of_candidates(logits, chosen)
-    signals = measure_signals(candidates, retrieval, isolated, profiles, snapshot.beside, moment, repeats)
+    signals = measure_signals(candidates, retrieval, isolated, profiles, snapshot.beside, moment)
     searching = np.zeros(len(chosen), dtype=bool) if wishes is None else wishes.searching
     return Scored(items=candidates.items, signals=signals, profiles=profiles, searching=searching)
 
@@ -347,9 +363,7 @@ def fused_scores(scored: Scored, fusion: Fusion) -> npt.NDArray[np.float32]:
     return np.asarray(logits - peak - np.log(total), dtype=np.float32)
 
 
-def _list_of(
-    snapshot: Snapshot, user_ids: pa.ChunkedArray, scored: Scored, top_k: int
-) -> tuple[npt.NDArray[np.int64], Recommended]:
+def _list_of(snapshot: Snapshot, user_ids: pa.ChunkedArray, scored: Scored, top_k: int) -> tuple[Ints, Recommended]:
     """The user of each row, and the lists of a block of users."""
     reranked = snapshot.reranker.rerank(user_ids, scored.items, fused_scores(scored, snapshot.fusion), top_k)
     users, places = np.nonzero(reranked.items >= 0)
@@ -365,17 +379,17 @@ def _list_of(
     return users, Recommended(lists=lists, contributions=lifts[users, places], counts=reranked.counts)
 
 
-def _columns_of(candidates: npt.NDArray[np.int64], items: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _columns_of(candidates: Ints, items: Ints) -> Ints:
     """[B, K] column of each listed item among the candidates [B, C], which ascend; any column for none."""
     width = candidates.max(initial=0) + 2
     rows = np.arange(len(candidates))[:, None] * width
     flat = (candidates + 1 + rows).ravel()
     places = np.searchsorted(flat, (items + 1 + rows).ravel()).reshape(items.shape)
-    columns: npt.NDArray[np.int64] = places - np.arange(len(candidates))[:, None] * candidates.shape[1]
+    columns: Ints = places - np.arange(len(candidates))[:, None] * candidates.shape[1]
     return np.clip(columns, 0, candidates.shape[1] - 1)
 
 
-def seen_pairs(histories: pa.Table, item_ids: pa.Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def seen_pairs(histories: pa.Table, item_ids: pa.Array) -> tuple[Ints, Ints]:
     """Every (user, item) of ``seen_item_ids``, as rows of the batch and of the catalog; unknown items are left out.
 
     Args:
@@ -391,7 +405,7 @@ def seen_pairs(histories: pa.Table, item_ids: pa.Array) -> tuple[npt.NDArray[np.
 def as_recommendations(
     user_ids: pa.ChunkedArray,
     item_ids: pa.Array,
-    items: npt.NDArray[np.int64],
+    items: Ints,
     scores: npt.NDArray[np.float32],
     source: str | pa.Array,
     reason: str | pa.Array,

@@ -43,7 +43,8 @@ class Profiles:
     """[B, I] of the same items; weights that halve each `WHOLE_HALF_LIFE_DAYS` before the user's last event, rows sum
     to 1."""
     repeats: SparseRows
-    """[B, I] number of moments at which the user took the item, each halving with its age."""
+    """[B, I] number of moments at which the user took the item, each halving with its age; none where nothing is taken
+    again."""
     read: npt.NDArray[np.bool_]
     """[B] of whom the ranker reads anything: what the catalog knows of the history, or what the user is or said."""
     searches: npt.NDArray[np.float32]
@@ -56,6 +57,7 @@ class Profiles:
         histories: pa.Table,
         item_ids: pa.Array,
         now: Floats,
+        again: bool,
         texts: UserTexts | None = None,
         read: npt.NDArray[np.bool_] | None = None,
     ) -> "Profiles":
@@ -65,6 +67,7 @@ class Profiles:
             histories: HISTORIES table; events whose item is not in ``item_ids`` leave no trace.
             item_ids: [I] sorted.
             now: [B] microseconds since 1970 from which ages are measured.
+            again: Whether items are taken again; else there are no repeats.
             texts: Vectors of what users searched for; None: no search is known.
             read: [B] of whom the ranker reads anything; None: of those with an event whose item is in ``item_ids``.
         """
@@ -82,13 +85,16 @@ class Profiles:
             SparseRows.of(user[recent], item[recent], weight[recent], len(histories)).shares()
             for weight in (1 / (1.0 + from_end), np.exp2(-before_last / WHOLE_HALF_LIFE_DAYS))
         )
-        again = _first_of_moment(user, item, moment)
-        age = np.maximum(now[user[again]] - moment[again], 0) / _MICROS_PER_DAY
+        if again:
+            once = _first_of_moment(user, item, moment)
+            age = np.maximum(now[user[once]] - moment[once], 0) / _MICROS_PER_DAY
+            decayed = np.exp2(-age / REPEAT_HALF_LIFE_DAYS)
+            repeats = SparseRows.of(user[once], item[once], decayed, len(histories))
         with_items = np.isin(np.arange(len(histories)), user)
         return cls(
             newest=newest,
             whole=whole,
-            repeats=SparseRows.of(user[again], item[again], np.exp2(-age / REPEAT_HALF_LIFE_DAYS), len(histories)),
+            repeats=repeats if again else SparseRows.none(len(histories)),
             read=with_items if read is None else read,
             searches=searches,
         )

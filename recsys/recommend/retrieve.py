@@ -147,7 +147,7 @@ def retrieve(
 
 
 def _search(users: Tensor, index: ItemIndex, items: range, barred: Excluded, num: int, products: Tensor) -> Retrieved:
-    """The best of the items in a range."""
+    """The best of the items in a range, by item."""
     vectors = index.vectors[items.start : items.stop]
     if len(items) < _LOOKED_AT * _GROUP * num:
         best = _among_all(users, vectors, barred, num)
@@ -161,11 +161,11 @@ def _search(users: Tensor, index: ItemIndex, items: range, barred: Excluded, num
 
 
 def _among_all(users: Tensor, vectors: Tensor, barred: Excluded, num: int) -> Retrieved:
-    """The best by all of the products at once."""
+    """The best by all of the products at once, by item."""
     logits = users @ vectors.T
     barred.bar(logits)
     columns = largest(logits, num)
-    return _in_order(columns, logits.gather(1, columns), num)
+    return Retrieved(items=columns, logits=logits.gather(1, columns))
 
 
 def _screen(
@@ -214,7 +214,7 @@ def _least(maxima: Tensor, users: Tensor, rounded: Tensor, index: ItemIndex, num
 
 
 def _decide(users: Tensor, vectors: Tensor, rows: Tensor, columns: Tensor, num: int) -> Retrieved:
-    """The best of pairs (row, column), which come by row, by their float32 products."""
+    """The best of pairs (row, column), which come by row, by their float32 products; by item."""
     counts = rows.bincount(minlength=len(users))
     place = torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[rows]
     none = len(vectors)
@@ -222,7 +222,8 @@ def _decide(users: Tensor, vectors: Tensor, rows: Tensor, columns: Tensor, num: 
     items[rows, place] = columns
     items = items.sort(dim=1).values
     logits = inner_products(users, vectors, items.clamp(max=none - 1)).masked_fill(items == none, -torch.inf)
-    return _in_order(items.masked_fill(items == none, 0), logits, num)
+    best = largest(logits, num)
+    return Retrieved(items=items.masked_fill(items == none, 0).gather(1, best), logits=logits.gather(1, best))
 
 
 def _in_order(items: Tensor, logits: Tensor, num: int) -> Retrieved:

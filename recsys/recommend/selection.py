@@ -14,11 +14,17 @@ _BITS = (11, 11, 10)
 
 
 @compiled
-def sortable(bits: Keys, keys: Keys) -> None:
-    """Write unsigned integers that are in the order of the floats [N] that the bits are of; −0 is 0."""
+def sortable(bits: np.uint32) -> np.uint32:
+    """An unsigned integer in the order of the float that the bits are of; −0 is 0."""
     sign = np.uint32(1 << 31)
-    for place, value in enumerate(bits):
-        keys[place] = ~value if value > sign else value | sign
+    return ~bits if bits > sign else bits | sign
+
+
+@compiled
+def unsortable(key: np.uint32) -> np.uint32:
+    """The bits of the float whose `sortable` it is."""
+    sign = np.uint32(1 << 31)
+    return key ^ sign if key >= sign else ~key
 
 
 @compiled
@@ -38,13 +44,12 @@ def nth_largest(keys: Keys, num: int) -> np.uint32:
             rest -= counts[digit]
             digit -= 1
         found |= np.uint32(digit << shift)
-        kept = np.empty(counts[digit], dtype=np.uint32)
+        kept = np.empty(counts[digit] + 1, dtype=np.uint32)  # written before it is known whether to stay
         place = 0
         for key in few:
-            if (key >> np.uint32(shift)) & mask == digit:
-                kept[place] = key
-                place += 1
-        few = kept
+            kept[place] = key
+            place += (key >> np.uint32(shift)) & mask == digit
+        few = kept[:place]
     return found
 
 
@@ -52,18 +57,21 @@ def nth_largest(keys: Keys, num: int) -> np.uint32:
 def _largest(bits: Keys, columns: npt.NDArray[np.int64]) -> None:
     num_rows, num = columns.shape
     keys = np.empty(bits.shape[1], dtype=np.uint32)
+    found = np.empty(num + 1, dtype=np.int64)  # written before it is known whether to stay
     for row in range(num_rows):
-        sortable(bits[row], keys)
+        for column, value in enumerate(bits[row]):
+            keys[column] = sortable(value)
         least = nth_largest(keys, num)
         equals = num
         for key in keys:
             equals -= key > least
         place = 0
         for column, key in enumerate(keys):
-            if key > least or (key == least and equals > 0):
-                equals -= key == least
-                columns[row, place] = column
-                place += 1
+            found[place] = column
+            equal = key == least
+            place += (key > least) | (equal & (equals > 0))
+            equals -= equal
+        columns[row] = found[:num]
 
 
 def largest(values: Tensor, num: int) -> Tensor:

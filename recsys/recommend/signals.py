@@ -45,7 +45,6 @@ def measure_signals(
     profiles: Profiles,
     beside: Beside,
     moment: Ints,
-    repeats: bool,
 ) -> Floats:
     """[B, C, S] signals of each candidate; what is no candidate has any number.
 
@@ -60,7 +59,6 @@ def measure_signals(
         profiles: Of B users.
         beside: Of I items.
         moment: [B] row of `beside.popularity`.
-        repeats: Whether it counts what was had before.
     """
     items = np.maximum(candidates.items, 0)
     signals = np.zeros((*items.shape, len(SIGNALS)), dtype=np.float32)
@@ -73,9 +71,8 @@ def measure_signals(
     signals[:, :, _PLACES["text"]] = _text_similarity(profiles, beside.text_vectors, items)
     for place, name in enumerate(HORIZONS):
         signals[:, :, _PLACES[name]] = beside.popularity[moment[:, None], place, items]
-    if repeats:
-        signals[:, :, _PLACES["repeat"]] = np.log(_UNSEEN_REPEAT + candidates.had)
-        signals[:, :, _PLACES["seen"]] = candidates.had > 0
+    signals[:, :, _PLACES["repeat"]] = np.log(_UNSEEN_REPEAT + candidates.had)
+    signals[:, :, _PLACES["seen"]] = candidates.had > 0
     return signals
 
 

@@ -52,8 +52,8 @@ def as_histories(users: list[Events]) -> pa.Table:
     )
 
 
-def build(users: list[Events]) -> Profiles:
-    return Profiles.build(as_histories(users), pa.array(IDS), np.full(len(users), NOW.timestamp() * 1e6))
+def build(users: list[Events], again: bool = True) -> Profiles:
+    return Profiles.build(as_histories(users), pa.array(IDS), np.full(len(users), NOW.timestamp() * 1e6), again)
 
 
 def by_hand(rows: Events) -> dict[str, npt.NDArray[np.float64]]:
@@ -95,10 +95,17 @@ def test_a_moment_counts_an_item_once() -> None:
     assert dense(now.repeats).tolist() == [[0, 1, 1, 0, 0], [0, 1.5, 0, 0, 0]]
 
 
+def test_what_is_not_taken_again_has_no_repeats() -> None:
+    users = [[("i1", 1.0)], [("i2", 2.0), ("i2", 1.0)]]
+    found = build(users, again=False)
+    assert not dense(found.repeats).any()
+    np.testing.assert_array_equal(dense(found.newest), dense(build(users).newest))
+
+
 def test_each_user_has_a_moment_to_look_from() -> None:
     users: list[Events] = [[("i1", 240.0)], [("i1", 240.0)]]
     now = np.array([NOW.timestamp(), (NOW - dt.timedelta(days=120)).timestamp()]) * 1e6
-    found = Profiles.build(as_histories(users), pa.array(IDS), now)
+    found = Profiles.build(as_histories(users), pa.array(IDS), now, again=True)
     assert dense(found.repeats)[:, 1].tolist() == pytest.approx([0.25, 0.5])
 
 
@@ -123,10 +130,12 @@ def test_some_of_the_users_are_rows_of_all(users: list[Events], data: st.DataObj
 def test_tables_in_slices_and_chunks_are_no_different() -> None:
     histories = as_histories([[("i0", 9.0)], [("i1", 8.0), ("gone", 7.0)], [], [("i3", 2.0), ("i1", 1.0)]])
     now = np.full(4, NOW.timestamp() * 1e6)
-    whole = Profiles.build(histories, pa.array(IDS), now)
+    whole = Profiles.build(histories, pa.array(IDS), now, again=True)
     chunked = pa.concat_tables([histories.slice(0, 1), histories.slice(1, 2), histories.slice(3)])
-    cut = Profiles.build(histories.slice(1), pa.array(IDS), now[1:])
+    cut = Profiles.build(histories.slice(1), pa.array(IDS), now[1:], again=True)
     for name in ("newest", "whole", "repeats"):
         expected = dense(getattr(whole, name))
-        np.testing.assert_array_equal(dense(getattr(Profiles.build(chunked, pa.array(IDS), now), name)), expected)
+        np.testing.assert_array_equal(
+            dense(getattr(Profiles.build(chunked, pa.array(IDS), now, again=True), name)), expected
+        )
         np.testing.assert_array_equal(dense(getattr(cut, name)), expected[1:])

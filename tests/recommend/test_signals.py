@@ -62,10 +62,10 @@ class Case:
     def barred(self) -> Barred:
         return Barred.of([np.nonzero(self.excluded)], len(self.excluded))
 
-    def candidates(self, keep_seen: bool) -> Candidates:
-        return find_candidates(self.retrieved, self.profiles, self.beside, self.moment, self.barred(), keep_seen)
+    def candidates(self) -> Candidates:
+        return find_candidates(self.retrieved, self.profiles, self.beside, self.moment, self.barred())
 
-    def signals(self, candidates: Candidates, keep_seen: bool, isolated: Any = None) -> Any:
+    def signals(self, candidates: Candidates, isolated: Any = None) -> Any:
         log_probability = (self.users @ self.vectors.T).log_softmax(dim=1).numpy()
         return measure_signals(
             candidates,
@@ -74,7 +74,6 @@ class Case:
             self.profiles,
             self.beside,
             self.moment,
-            keep_seen,
         )
 
     def following(self, name: str) -> npt.NDArray[np.float32]:
@@ -103,7 +102,7 @@ def draw_case(seed: int, num_users: int, num_retrieved: int) -> Case:
     profiles = Profiles(
         newest=newest,
         whole=sparse(taken),
-        repeats=sparse(random.random(shape) < 0.3),
+        repeats=sparse(random.random(shape) < 0.3 * (random.random() < 0.7)),
         read=newest.lengths > 0,
         searches=searches.astype(np.float32) if random.random() < 0.7 else np.zeros((num_users, 0), np.float32),
     )
@@ -138,9 +137,9 @@ def best(scores: npt.NDArray[np.floating[Any]], num: int) -> set[int]:
     return {item for item in order[:num] if scores[item] > 0}
 
 
-@given(cases, st.booleans())
-def test_candidates_are_the_union_of_what_may_be_recommended(case: Case, keep_seen: bool) -> None:
-    found = case.candidates(keep_seen)
+@given(cases)
+def test_candidates_are_the_union_of_what_may_be_recommended(case: Case) -> None:
+    found = case.candidates()
     follow = {name: case.following(name) for name in FOLLOWING}
     repeats = dense(case.profiles.repeats)
     num = max(case.retrieved.shape[1] // 2, 1)
@@ -153,7 +152,7 @@ def test_candidates_are_the_union_of_what_may_be_recommended(case: Case, keep_se
         expected |= best(follow["newest_lasting"][user] + follow["whole_recent"][user], num) | best(popularity, 2 * num)
         expected |= best(follow["linear_lasting"][user], few) | best(follow["linear_recent"][user], few)
         expected |= best(np.where(new, follow["whole_lasting"][user] + follow["linear_recent"][user], 0), few)
-        expected |= best(repeats[user], num) if keep_seen else set()
+        expected |= best(repeats[user], num)
         if case.profiles.searched[user]:
             near = (case.profiles.searches @ case.beside.text_vectors.T)[user]
             expected |= best(np.where(case.beside.recommendable, near, 0), num)
@@ -165,7 +164,7 @@ def test_candidates_are_the_union_of_what_may_be_recommended(case: Case, keep_se
         there = row >= 0
         for place, name in enumerate(FOLLOWING):
             np.testing.assert_array_equal(found.following[user, there, place], follow[name][user, own])
-        np.testing.assert_array_equal(found.had[user, there], repeats[user, own] if keep_seen else 0)
+        np.testing.assert_array_equal(found.had[user, there], repeats[user, own])
     assert found.items.shape[1] == max(1, *lengths), "no wider than the longest"
 
 
@@ -183,7 +182,7 @@ def multiplied(case: Case, name: str) -> tuple[Any, Any, float]:
     }[name]
 
 
-def naive_signal(case: Case, name: str, user: int, item: int, keep_seen: bool, isolated: float | None) -> float:
+def naive_signal(case: Case, name: str, user: int, item: int, isolated: float | None) -> float:
     """One signal of one user for one item, by its definition."""
     profiles = case.profiles
     known = bool(profiles.newest.lengths[user])
@@ -204,36 +203,36 @@ def naive_signal(case: Case, name: str, user: int, item: int, keep_seen: bool, i
         return float(mean @ case.beside.text_vectors[item]) / length if length else 0.0
     if name in HORIZONS:
         return float(case.beside.popularity[case.moment[user], list(HORIZONS).index(name), item])
-    had = float(dense(profiles.repeats)[user, item]) if keep_seen else 0.0
+    had = float(dense(profiles.repeats)[user, item])
     if name == "repeat":
-        return math.log(0.02 + had) if keep_seen else 0.0
+        return math.log(0.02 + had)
     if name == "seen":
         return float(had > 0)
     row, weights, unseen = multiplied(case, name)
     return math.log(unseen + sum(float(row[user, other]) * float(weights[other, item]) for other in range(NUM_ITEMS)))
 
 
-@given(cases, st.booleans(), st.booleans())
-def test_signals_equal_those_of_each_pair_by_itself(case: Case, keep_seen: bool, with_isolated: bool) -> None:
-    candidates = case.candidates(keep_seen)
+@given(cases, st.booleans())
+def test_signals_equal_those_of_each_pair_by_itself(case: Case, with_isolated: bool) -> None:
+    candidates = case.candidates()
     items = candidates.items
     isolated = np.linspace(-1, 1, items.size, dtype=np.float32).reshape(items.shape)
-    signals = case.signals(candidates, keep_seen, isolated if with_isolated else None)
+    signals = case.signals(candidates, isolated if with_isolated else None)
     assert signals.shape == (*items.shape, len(SIGNALS))
     assert signals.dtype == np.float32
     assert np.isfinite(signals).all(), "also of what is no candidate"
     for user, place in zip(*np.nonzero(items >= 0), strict=True):
         own = float(isolated[user, place]) if with_isolated else None
-        expected = [naive_signal(case, name, user, items[user, place], keep_seen, own) for name in SIGNALS]
+        expected = [naive_signal(case, name, user, items[user, place], own) for name in SIGNALS]
         assert signals[user, place].tolist() == pytest.approx(expected, rel=1e-4, abs=1e-4)
 
 
-@given(cases, st.booleans(), st.data())
-def test_nobody_elses_history_matters(case: Case, keep_seen: bool, data: st.DataObject) -> None:
+@given(cases, st.data())
+def test_nobody_elses_history_matters(case: Case, data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(case.users) - 1))
     stop = data.draw(st.integers(start + 1, len(case.users)))
-    whole, part = case.candidates(keep_seen), case.rows(start, stop).candidates(keep_seen)
-    of_whole, of_part = case.signals(whole, keep_seen), case.rows(start, stop).signals(part, keep_seen)
+    whole, part = case.candidates(), case.rows(start, stop).candidates()
+    of_whole, of_part = case.signals(whole), case.rows(start, stop).signals(part)
     for user in range(start, stop):
         own, alone = whole.items[user] >= 0, part.items[user - start] >= 0
         np.testing.assert_array_equal(whole.items[user][own], part.items[user - start][alone])
@@ -247,4 +246,4 @@ def test_every_signal_has_a_source_and_may_be_named_in_the_config() -> None:
 def test_without_anything_to_recommend_there_are_holes() -> None:
     case = draw_case(0, 3, 4)
     case.excluded[:] = True
-    assert case.candidates(keep_seen=True).items.tolist() == [[-1]] * 3
+    assert case.candidates().items.tolist() == [[-1]] * 3
