@@ -13,10 +13,10 @@ import torch
 
 from recsys.compiled import compiled
 from recsys.recommend.beside import Beside
-from recsys.recommend.neighbours import Rows
 from recsys.recommend.order import NO_ITEM
 from recsys.recommend.profiles import Profiles
 from recsys.recommend.selection import largest, nth_largest
+from recsys.recommend.sparse_rows import Rows, row_starts
 
 #: What is summed over the neighbours of a user's items. All transitions count for both profiles; of the linear model
 #: what is always so is asked of the newest events, and what is so of late of the whole history.
@@ -57,7 +57,7 @@ class Barred:
         users = np.concatenate([none, *(users for users, _ in pairs)])
         items = np.concatenate([none, *(items for _, items in pairs)])
         return cls(
-            starts=np.concatenate([[0], np.cumsum(np.bincount(users, minlength=num_users))]),
+            starts=row_starts(users, num_users),
             items=items[np.argsort(users, kind="stable")],
         )
 

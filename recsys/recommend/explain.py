@@ -15,9 +15,10 @@ import pyarrow.compute as pc
 from recsys.compiled import compiled
 from recsys.recommend.beside import Beside
 from recsys.recommend.fusion import Fusion
-from recsys.recommend.neighbours import Neighbours, Rows
+from recsys.recommend.neighbours import Neighbours
 from recsys.recommend.profiles import Profiles
 from recsys.recommend.signals import SIGNALS, SOURCES, text_of_history
+from recsys.recommend.sparse_rows import Rows
 
 RANKER, TRANSITIONS, LINEAR = "ranker", "transitions", "linear"
 TEXT, POPULARITY, REPEAT = "text", "popularity", "repeat"

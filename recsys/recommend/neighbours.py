@@ -2,17 +2,13 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import scipy.sparse as sp
 
+from recsys.recommend.sparse_rows import Rows, row_starts
 from recsys.schema import TRANSITIONS
-
-#: Starts of the rows, columns and values of a sparse matrix, as compiled loops take them.
-Rows = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +23,8 @@ class Neighbours:
     def from_table(cls, table: pa.Table, num_items: int) -> "Neighbours":
         """From TRANSITIONS sorted by (item, next)."""
         item, following = table["item"].to_numpy(), table["next"].to_numpy()
-        indptr = np.concatenate([[0], np.cumsum(np.bincount(item, minlength=num_items))])
         both = table["lasting"].to_numpy() + np.complex64(1j) * table["recent"].to_numpy()
-        return cls(weights=sp.csr_array((both, following, indptr), shape=(num_items, num_items)))
+        return cls(weights=sp.csr_array((both, following, row_starts(item, num_items)), shape=(num_items, num_items)))
 
     @classmethod
     def none(cls, num_items: int) -> "Neighbours":
@@ -38,10 +33,6 @@ class Neighbours:
 
     @cached_property
     def rows(self) -> Rows:
-        """The same for compiled loops."""
-        return rows_of(self.weights)
-
-
-def rows_of(matrix: sp.csr_array) -> Rows:
-    """A sparse matrix for compiled loops; nothing is copied where scipy chose the same types."""
-    return matrix.indptr.astype(np.int64, copy=False), matrix.indices.astype(np.int32, copy=False), matrix.data
+        """The same for compiled loops; nothing is copied where scipy chose the same types."""
+        matrix = self.weights
+        return matrix.indptr.astype(np.int64, copy=False), matrix.indices.astype(np.int32, copy=False), matrix.data

@@ -11,10 +11,10 @@ import torch
 from recsys.compiled import compiled
 from recsys.recommend.beside import Beside
 from recsys.recommend.candidates import FOLLOWING, Candidates
-from recsys.recommend.neighbours import Rows
 from recsys.recommend.popularity import HORIZONS
 from recsys.recommend.profiles import Profiles
 from recsys.recommend.retrieve import inner_products, unit_rows
+from recsys.recommend.sparse_rows import Rows
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]

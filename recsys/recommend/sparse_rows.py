@@ -4,11 +4,13 @@ Shapes: B rows, I items, N values.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from recsys.recommend.neighbours import Rows
+#: Starts of the rows, columns and values of a sparse matrix, as compiled loops take them.
+Rows = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[Any]]
 
 Ints = npt.NDArray[np.int64]
 
@@ -31,7 +33,7 @@ class SparseRows:
         keys, place = np.unique(rows * width + items, return_inverse=True)
         sums = np.bincount(place, values, minlength=len(keys))
         row, item = np.divmod(keys, width)
-        return cls(starts=_starts(row, num_rows), items=item.astype(np.int32), values=sums.astype(np.float32))
+        return cls(starts=row_starts(row, num_rows), items=item.astype(np.int32), values=sums.astype(np.float32))
 
     @classmethod
     def none(cls, num_rows: int) -> "SparseRows":
@@ -64,5 +66,6 @@ class SparseRows:
         return SparseRows(starts=self.starts, items=self.items, values=values)
 
 
-def _starts(rows: Ints, num_rows: int) -> Ints:
+def row_starts(rows: npt.NDArray[np.integer], num_rows: int) -> Ints:
+    """[B + 1] where each row's values start, from the row of each value in any order."""
     return np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=num_rows))])
