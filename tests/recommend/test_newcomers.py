@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.recommend.newcomers import lift_new, new_share
+from recsys.recommend.newcomers import lift_new, new_share, places_of
 from recsys.recommend.order import Floats, Ints, best_first
 
 NUM_ITEMS = 30
@@ -51,13 +51,23 @@ def test_the_share_is_filled_with_the_best_and_the_others_keep_their_order(
     assert moved == gained
 
 
-@pytest.mark.parametrize(("num", "places"), [(1, [5]), (2, [3, 6]), (3, [2, 5, 7])])
+@pytest.mark.parametrize(("num", "places"), [(1, [3]), (2, [1, 7]), (3, [1, 5, 8])])
 def test_they_are_spread_over_the_list(num: int, places: list[int]) -> None:
     items = np.arange(20)[None]
     scores = -np.arange(20, dtype=np.float32)[None]
     lifted, written, _ = lift_new(items, scores, np.arange(20) >= 15, num, 10)
     assert np.flatnonzero(lifted[0, :10] >= 15).tolist() == places
     assert written[0, places[0]] == written[0, places[0] - 1]
+
+
+@given(st.integers(4, 40), st.data())
+def test_the_places_get_about_their_share_of_what_is_looked_at(top_k: int, data: st.DataObject) -> None:
+    num = data.draw(st.integers(1, top_k))
+    places = places_of(num, top_k)
+    assert (np.diff(places) > 0).all()
+    assert 0 <= places[0] <= places[-1] < top_k
+    exposure = 1 / np.log2(np.arange(2, top_k + 2))
+    assert exposure[places].sum() == pytest.approx(num / top_k * exposure.sum(), rel=0.2)
 
 
 def test_nothing_is_done_where_the_share_stands_by_merit() -> None:
