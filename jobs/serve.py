@@ -24,7 +24,7 @@ from recsys.distributed.night import Night, night_of
 from recsys.distributed.published import model_card
 from recsys.distributed.score import load_snapshot
 from recsys.serving.auth import Keys, new_key
-from recsys.serving.deployment import application
+from recsys.serving.deployment import LOGGING, application
 from recsys.serving.item_filters import ItemFilters
 from recsys.serving.live import LiveSnapshot, UserTemplate
 from recsys.storage.filesystem import Storage
@@ -88,7 +88,7 @@ def start(config: Config) -> str:
         os.environ.setdefault(name, value)
     ray.init(ignore_reinit_error=True, log_to_driver=True)
     spec = config.serve
-    serve.start(http_options={"host": spec.host, "port": spec.port})
+    serve.start(http_options={"host": spec.host, "port": spec.port}, logging_config=LOGGING)
     serve.run(application(config, load_live), name=APP, route_prefix="/")
     return f"http://{spec.host}:{spec.port}"
 
@@ -100,7 +100,7 @@ def deploy_file(config: Config, path: str, overrides: Sequence[str]) -> str:
     schema = {
         "proxy_location": "EveryNode",
         "http_options": {"host": config.serve.host, "port": config.serve.port},
-        "logging_config": {"encoding": "TEXT", "enable_access_log": False},
+        "logging_config": LOGGING,
         "applications": [application],
     }
     ServeDeploySchema(**schema)

@@ -26,7 +26,7 @@ from recsys.evaluation.beyond_accuracy import ItemFacts, average_popularity, exp
 from recsys.evaluation.metrics import Ints
 from recsys.evaluation.slices import COLD_USERS, LONGTAIL_ITEMS, Relevant, cut_slices
 from recsys.model.features import index_items
-from recsys.recommend.pipeline import Snapshot, fused_scores, recommend_batch, scored_blocks
+from recsys.recommend.pipeline import Snapshot, fused_scores, recommend_batch, scored_blocks, user_weights
 from recsys.recommend.popular import popular_batch
 from recsys.recommend.tail import log_popularity, tail_frontier
 from recsys.storage.tables import read_table
@@ -139,7 +139,7 @@ def _lists_by_tail(
         batch = histories.slice(start, BATCH_USERS)
         now, moment = np.full(len(batch), snapshot.now), np.zeros(len(batch), dtype=np.int64)
         for users, scored in scored_blocks(snapshot, batch, config, now, moment):
-            scores = fused_scores(scored, snapshot.fusion)
+            scores = fused_scores(scored, user_weights(scored, snapshot.fusion))
             for tail, found in tail_frontier(scored.items, scores, popularity, TAILS, config.top_k).items():
                 lists[tail][start + users] = found
     return lists

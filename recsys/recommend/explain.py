@@ -4,7 +4,6 @@ A reason is true by construction: it names the source whose signals, times their
 user's other candidates. Shapes: B users, C candidates, K list length, S signals, I items.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +39,12 @@ SEARCH_WORDS = "close to your query"
 TOLD_WORDS = "in line with what you told us"
 #: Sources in the order of their codes.
 NAMES = tuple(WORDS)
+#: Sources in the order of their signals, where each one's signals start, and its place in `NAMES`.
+_GROUPS = tuple(dict.fromkeys(SOURCES.values()))
+_STARTS = np.array([list(SOURCES.values()).index(group) for group in _GROUPS])
+_CODES = np.array([NAMES.index(group) for group in _GROUPS], dtype=np.int8)
+#: [sources] in the order of `NAMES`: whose words name an item.
+_NAMES_ITEM = np.array([name in (TRANSITIONS, LINEAR, TEXT) for name in NAMES])
 #: Items of the history that are looked through for the one to name, the weightiest first.
 _NAMED_FROM = 20
 #: List places whose reasons are named together.
@@ -103,17 +108,15 @@ def explain(lifts: Floats, items: Ints, fusion: Fusion, profiles: Profiles, besi
         profiles: Of B users.
         beside: Of I items.
     """
-    groups = list(dict.fromkeys(SOURCES.values()))
-    by_source = np.stack(
-        [lifts[:, :, [SOURCES[name] == group for name in SIGNALS]].sum(axis=2) for group in groups], axis=2
-    )
     borrowed = beside.borrows[np.maximum(items, 0)] & (items >= 0)
-    by_source = _as_text(by_source, groups, borrowed)
+    by_source = np.add.reduceat(lifts, _STARTS, axis=2)
+    if borrowed.any():
+        by_source = _as_text(by_source, borrowed)
     weights = fusion.vector(SIGNALS)
     ranker_speaks = profiles.read & any(weights[SIGNALS.index(name)] > 0 for name in SIGNALS if SOURCES[name] == RANKER)
     unknown = np.where(borrowed, NAMES.index(EXPLORATION), NAMES.index(POPULARITY))
     otherwise = np.where(ranker_speaks[:, None], NAMES.index(RANKER), unknown).astype(np.int8)
-    best = np.array([NAMES.index(group) for group in groups], dtype=np.int8)[by_source.argmax(axis=2)]
+    best = _CODES[by_source.argmax(axis=2)]
     sources = np.where(by_source.max(axis=2) > 0, best, otherwise)
     because = np.full(items.shape, -1, dtype=np.int64)
     named = {TRANSITIONS: (_by_transition, _PAIRS), LINEAR: (_by_linear, _PAIRS), TEXT: (_by_text, _TEXT_PAIRS)}
@@ -124,18 +127,18 @@ def explain(lifts: Floats, items: Ints, fusion: Fusion, profiles: Profiles, besi
             because[users[few], places[few]] = name_them(
                 users[few], items[users[few], places[few]], weights, profiles, beside
             )
-    nameless = (because == NOTHING) & np.isin(sources, [NAMES.index(name) for name in named])
+    nameless = (because == NOTHING) & _NAMES_ITEM[sources]
     sources = np.where(nameless, otherwise, sources)
     told_only = profiles.read & (profiles.whole.lengths == 0)
     because[told_only[:, None] & (sources == NAMES.index(RANKER)) & (items >= 0)] = TOLD
     return Explained(sources=sources, because=because)
 
 
-def _as_text(by_source: Floats, groups: Sequence[str], borrowed: npt.NDArray[np.bool_]) -> Floats:
-    """[B, K, groups] in which what new items borrowed, all but repeats and the ranker's, stands with their text."""
-    lent = [groups.index(name) for name in (TRANSITIONS, LINEAR, POPULARITY)]
+def _as_text(by_source: Floats, borrowed: npt.NDArray[np.bool_]) -> Floats:
+    """[B, K, sources] in which what new items borrowed, all but repeats and the ranker's, stands with their text."""
+    lent = [_GROUPS.index(name) for name in (TRANSITIONS, LINEAR, POPULARITY)]
     found = by_source.copy()
-    found[..., groups.index(TEXT)] += np.where(borrowed, by_source[..., lent].sum(axis=2), 0)
+    found[..., _GROUPS.index(TEXT)] += np.where(borrowed, by_source[..., lent].sum(axis=2), 0)
     for group in lent:
         found[..., group] = np.where(borrowed, -np.inf, by_source[..., group])
     return found

@@ -37,6 +37,8 @@ CPU_USERS, GPU_USERS = 128, 1024
 #: over cosines are learned to have such a scale: CLIP starts at 14 and ends at 100 (Radford et al., ICML 2021).
 SEARCH_WEIGHT = np.float32(20.0)
 
+_POPULARITY_ALONE = Fusion(weights={"popularity": 1.0}).vector(SIGNALS)
+
 Ints = npt.NDArray[np.int64]
 _Result = TypeVar("_Result")
 
@@ -347,15 +349,19 @@ def user_weights(scored: Scored, fusion: Fusion) -> npt.NDArray[np.float32]:
     Where nothing is known of a user but popularity speaks, and P is the share of what everybody takes. Who searches
     means it: the weights are those of what people took without being asked, so the text counts more for who asks.
     """
-    popularity = Fusion(weights={"popularity": 1.0}).vector(SIGNALS)
-    weights = np.where(scored.profiles.known[:, None], fusion.vector(SIGNALS), popularity)
+    weights = np.where(scored.profiles.known[:, None], fusion.vector(SIGNALS), _POPULARITY_ALONE)
     weights[scored.searching, SIGNALS.index("text")] += SEARCH_WEIGHT
     return weights
 
 
-def fused_scores(scored: Scored, fusion: Fusion) -> npt.NDArray[np.float32]:
-    """[B, C] log P(item | user): log-softmax of Σ weight · signal over a user's candidates, −inf for none."""
-    sums = (scored.signals @ user_weights(scored, fusion)[:, :, None])[:, :, 0]
+def fused_scores(scored: Scored, weights: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """[B, C] log P(item | user): log-softmax of Σ weight · signal over a user's candidates, −inf for none.
+
+    Args:
+        scored: Candidates of B users.
+        weights: [B, S] of `user_weights`.
+    """
+    sums = (scored.signals @ weights[:, :, None])[:, :, 0]
     logits = np.where(scored.items >= 0, sums, -np.inf).astype(np.float64)
     peak = np.max(logits, axis=1, keepdims=True, initial=-np.inf)
     peak = np.where(np.isfinite(peak), peak, 0)
@@ -365,9 +371,9 @@ def fused_scores(scored: Scored, fusion: Fusion) -> npt.NDArray[np.float32]:
 
 def _list_of(snapshot: Snapshot, user_ids: pa.ChunkedArray, scored: Scored, top_k: int) -> tuple[Ints, Recommended]:
     """The user of each row, and the lists of a block of users."""
-    reranked = snapshot.reranker.rerank(user_ids, scored.items, fused_scores(scored, snapshot.fusion), top_k)
-    users, places = np.nonzero(reranked.items >= 0)
     weights = user_weights(scored, snapshot.fusion)
+    reranked = snapshot.reranker.rerank(user_ids, scored.items, fused_scores(scored, weights), top_k)
+    users, places = np.nonzero(reranked.items >= 0)
     lifts = contributions(scored.signals, scored.items >= 0, _columns_of(scored.items, reranked.items), weights)
     explained = explain(lifts, reranked.items, snapshot.fusion, scored.profiles, snapshot.beside)
     explained.sources[reranked.explored] = NAMES.index(EXPLORATION)

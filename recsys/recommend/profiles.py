@@ -77,25 +77,23 @@ class Profiles:
         moment = _numpy(_flat(histories["timestamps"].combine_chunks()).cast(pa.int64()))
         searches = _searches(histories, user, item, moment, now, texts)
         user, item, moment = (column[item >= 0] for column in (user, item, moment))
-        ends = np.cumsum(np.bincount(user, minlength=len(histories)))
+        counts = np.bincount(user, minlength=len(histories))
+        ends = np.cumsum(counts)
         from_end = ends[user] - 1 - np.arange(len(user))
         before_last = (moment[ends[user] - 1] - moment) / _MICROS_PER_DAY
         recent = from_end < PROFILE_EVENTS
-        newest, whole = (
-            SparseRows.of(user[recent], item[recent], weight[recent], len(histories)).shares()
-            for weight in (1 / (1.0 + from_end), np.exp2(-before_last / WHOLE_HALF_LIFE_DAYS))
-        )
+        weights = 1 / (1.0 + from_end[recent]), np.exp2(-before_last[recent] / WHOLE_HALF_LIFE_DAYS)
+        newest, whole = SparseRows.of_each(user[recent], item[recent], weights, len(histories))
         if again:
             once = _first_of_moment(user, item, moment)
             age = np.maximum(now[user[once]] - moment[once], 0) / _MICROS_PER_DAY
             decayed = np.exp2(-age / REPEAT_HALF_LIFE_DAYS)
             repeats = SparseRows.of(user[once], item[once], decayed, len(histories))
-        with_items = np.isin(np.arange(len(histories)), user)
         return cls(
-            newest=newest,
-            whole=whole,
+            newest=newest.shares(),
+            whole=whole.shares(),
             repeats=repeats if again else SparseRows.none(len(histories)),
-            read=with_items if read is None else read,
+            read=counts > 0 if read is None else read,
             searches=searches,
         )
 

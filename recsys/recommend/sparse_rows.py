@@ -3,6 +3,7 @@
 Shapes: B rows, I items, N values.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,11 +30,20 @@ class SparseRows:
     @classmethod
     def of(cls, rows: Ints, items: Ints, values: npt.NDArray[np.float64], num_rows: int) -> "SparseRows":
         """From pairs in any order; the values of equal ones add up."""
+        (one,) = cls.of_each(rows, items, (values,), num_rows)
+        return one
+
+    @classmethod
+    def of_each(
+        cls, rows: Ints, items: Ints, columns: Sequence[npt.NDArray[np.float64]], num_rows: int
+    ) -> list["SparseRows"]:
+        """`of` the same pairs with each of several columns of values."""
         width = int(items.max(initial=0)) + 1
         keys, place = np.unique(rows * width + items, return_inverse=True)
-        sums = np.bincount(place, values, minlength=len(keys))
         row, item = np.divmod(keys, width)
-        return cls(starts=row_starts(row, num_rows), items=item.astype(np.int32), values=sums.astype(np.float32))
+        starts, of_items = row_starts(row, num_rows), item.astype(np.int32)
+        sums = (np.bincount(place, values, minlength=len(keys)).astype(np.float32) for values in columns)
+        return [cls(starts=starts, items=of_items, values=values) for values in sums]
 
     @classmethod
     def none(cls, num_rows: int) -> "SparseRows":

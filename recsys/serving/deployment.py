@@ -10,6 +10,8 @@ from recsys.serving.snapshots import Load
 
 #: The app never blocks its event loop, so that Serve need not hand each request to another thread.
 ENVIRONMENT = {"RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0"}
+#: Of Serve's proxies and replicas alike: the app's own access log says more than theirs, which cost each request a line.
+LOGGING = {"encoding": "TEXT", "enable_access_log": False}
 
 
 def application(config: Config, load: Load) -> serve.Application:
@@ -27,7 +29,7 @@ def application(config: Config, load: Load) -> serve.Application:
         max_ongoing_requests=4 * (spec.max_queued + spec.max_batch_size),
         max_queued_requests=spec.max_queued,
         backpressure_config=BackpressureConfig(status_code=429, retry_after_s=1),
-        logging_config=LoggingConfig(enable_access_log=False),  # the app's own says more, and no user's id
+        logging_config=LoggingConfig(**LOGGING),
         **scale,
     )(Service)
     return service.bind(load, config.storage, spec, config.recommend.top_k)

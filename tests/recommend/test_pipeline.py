@@ -296,7 +296,7 @@ def test_fused_scores_are_a_log_softmax_of_the_weighted_sum() -> None:
     now, moment = np.full(3, SNAPSHOT.now), np.zeros(3, dtype=np.int64)
     ((owners, scored),) = scored_blocks(SNAPSHOT, histories, config(), now, moment)
     assert owners.tolist() == [2, 1, 0], "by the length of the history"
-    scores = fused_scores(scored, EVERY_SIGNAL)
+    scores = fused_scores(scored, user_weights(scored, EVERY_SIGNAL))
     assert (scores.dtype, scores.shape) == (np.float32, scored.items.shape)
     weights = np.array(list(EVERY_SIGNAL.weights.values()))
     for row, (user, items, signals) in enumerate(zip(owners, scored.items, scored.signals, strict=True)):

@@ -3,6 +3,7 @@
 import concurrent.futures
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import requests
@@ -58,6 +59,18 @@ def test_a_user_of_the_night_has_a_list_of_their_own(service_url, one_night, liv
     unknown = requests.get(f"{service_url}/v1/users/nobody/recommendations", timeout=TIMEOUT_S)
     assert fault(unknown) == (404, "not_found", "user_id")
     assert "POST /v1/recommendations" in unknown.json()["error"]["message"]
+
+
+def test_no_log_names_a_user(service_url):
+    """Neither ours nor any of Ray's."""
+    import ray
+
+    user = "one-who-stays-unnamed"
+    assert requests.get(f"{service_url}/v1/users/{user}/recommendations", timeout=TIMEOUT_S).status_code == 404
+    folder = Path(ray.init(ignore_reinit_error=True).address_info["session_dir"], "logs")
+    logs = [path for path in folder.rglob("*") if path.is_file()]
+    assert any(path.name.startswith("proxy_") for path in logs)
+    assert not [path for path in logs if user.encode() in path.read_bytes()]
 
 
 def _some_user(one_night):
