@@ -10,7 +10,7 @@ from recsys.serving.snapshots import Load
 
 #: The app never blocks its event loop, so that Serve need not hand each request to another thread.
 ENVIRONMENT = {"RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0"}
-#: Of Serve's proxies and replicas alike: the app's own access log says more than theirs, which cost each request a line.
+#: Of Serve's proxies and replicas alike: the app's own access log says more than their lines, of which each has a cost.
 LOGGING = {"encoding": "TEXT", "enable_access_log": False}
 
 
