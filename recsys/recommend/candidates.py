@@ -57,7 +57,7 @@ class Barred:
         users = np.concatenate([none, *(users for users, _ in pairs)])
         items = np.concatenate([none, *(items for _, items in pairs)])
         return cls(
-            starts=row_starts(users, num_users),
+            starts=row_starts(np.bincount(users, minlength=num_users)),
             items=items[np.argsort(users, kind="stable")],
         )
 

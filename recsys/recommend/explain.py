@@ -4,6 +4,7 @@ A reason is true by construction: it names the source whose signals, times their
 user's other candidates. Shapes: B users, C candidates, K list length, S signals, I items.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,11 +41,12 @@ TOLD_WORDS = "in line with what you told us"
 #: Sources in the order of their codes.
 NAMES = tuple(WORDS)
 #: Sources in the order of their signals, where each one's signals start, and its place in `NAMES`.
-_GROUPS = tuple(dict.fromkeys(SOURCES.values()))
+_GROUPS = tuple(group for group, _ in itertools.groupby(SOURCES.values()))
+assert len(set(_GROUPS)) == len(_GROUPS), "the signals of a source stand beside each other"
 _STARTS = np.array([list(SOURCES.values()).index(group) for group in _GROUPS])
 _CODES = np.array([NAMES.index(group) for group in _GROUPS], dtype=np.int8)
 #: [sources] in the order of `NAMES`: whose words name an item.
-_NAMES_ITEM = np.array([name in (TRANSITIONS, LINEAR, TEXT) for name in NAMES])
+_NAMES_ITEM = np.array(["{}" in words for words in WORDS.values()])
 #: Items of the history that are looked through for the one to name, the weightiest first.
 _NAMED_FROM = 20
 #: List places whose reasons are named together.

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 
+from recsys.recommend.order import discounts
+
 Floats = npt.NDArray[np.float64]
 Signals = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
@@ -117,7 +119,7 @@ def fit_fusion(
 def _ndcg(scores: npt.NDArray[np.floating], taken: Bools) -> float:
     """Mean NDCG@10 of each user's candidates [B, C], equals by column."""
     order = np.argsort(-scores, axis=1, kind="stable")[:, :_CUT]
-    discounts = 1 / np.log2(np.arange(2, _CUT + 2))
-    gain = np.take_along_axis(taken, order, axis=1) @ discounts[: order.shape[1]]
-    best = np.concatenate([[0.0], np.cumsum(discounts)])[np.minimum(taken.sum(axis=1), _CUT)]
+    worth = discounts(_CUT)
+    gain = np.take_along_axis(taken, order, axis=1) @ worth[: order.shape[1]]
+    best = np.concatenate([[0.0], np.cumsum(worth)])[np.minimum(taken.sum(axis=1), _CUT)]
     return float((gain / best).mean())

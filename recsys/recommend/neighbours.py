@@ -24,7 +24,8 @@ class Neighbours:
         """From TRANSITIONS sorted by (item, next)."""
         item, following = table["item"].to_numpy(), table["next"].to_numpy()
         both = table["lasting"].to_numpy() + np.complex64(1j) * table["recent"].to_numpy()
-        return cls(weights=sp.csr_array((both, following, row_starts(item, num_items)), shape=(num_items, num_items)))
+        starts = row_starts(np.bincount(item, minlength=num_items))
+        return cls(weights=sp.csr_array((both, following, starts), shape=(num_items, num_items)))
 
     @classmethod
     def none(cls, num_items: int) -> "Neighbours":

@@ -10,7 +10,7 @@ Shapes: B users, C candidates, I items, K list length.
 
 import numpy as np
 
-from recsys.recommend.order import Bools, Floats, Ints
+from recsys.recommend.order import Bools, Floats, Ints, discounts
 
 
 def lift_new(items: Ints, scores: Floats, is_new: Bools, num: int, top_k: int) -> tuple[Ints, Floats, int]:
@@ -62,7 +62,7 @@ def places_of(num: int, top_k: int) -> Ints:
     Readers look less and less far down, so that a place counts 1 / log₂(1 + rank), as in the paper above: the only one
     of ten is the fourth, which gets a tenth of all exposure, where the sixth, in the middle, gets a thirteenth.
     """
-    exposure = 1 / np.log2(np.arange(2, top_k + 2))
+    exposure = discounts(top_k)
     pieces = np.array_split(np.arange(top_k), num)
     return np.array([piece[np.abs(exposure[piece] - exposure[piece].mean()).argmin()] for piece in pieces])
 

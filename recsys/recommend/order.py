@@ -16,6 +16,11 @@ Ints = npt.NDArray[np.int64]
 NO_ITEM = -1
 
 
+def discounts(num: int) -> npt.NDArray[np.float64]:
+    """[num] what each of the first places of a list counts: 1 / log₂(1 + rank) (Järvelin & Kekäläinen, 2002)."""
+    return 1 / np.log2(np.arange(2, num + 2))
+
+
 def best_first(items: Ints, scores: Floats) -> tuple[Ints, Floats]:
     """Sort each user's candidates by (−score, index); what is none comes last.
 

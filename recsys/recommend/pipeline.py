@@ -4,7 +4,6 @@ It knows loaded models and Arrow tables, no files, no shards and no Ray. Shapes:
 items, K list length, S signals.
 """
 
-import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -25,6 +24,7 @@ from recsys.recommend.beside import Beside
 from recsys.recommend.candidates import Barred, find_candidates
 from recsys.recommend.explain import EXPLORATION, NAMES, contributions, explain, reasons
 from recsys.recommend.fusion import Fusion
+from recsys.recommend.order import Ints
 from recsys.recommend.profiles import Profiles
 from recsys.recommend.rerank import RerankCounts, Reranker
 from recsys.recommend.retrieve import Excluded, ItemIndex, inner_products, retrieve
@@ -39,7 +39,6 @@ SEARCH_WEIGHT = np.float32(20.0)
 
 _POPULARITY_ALONE = Fusion(weights={"popularity": 1.0}).vector(SIGNALS)
 
-Ints = npt.NDArray[np.int64]
 _Result = TypeVar("_Result")
 
 
@@ -259,9 +258,9 @@ def _by_block(
 
         return [block(start) for start in range(0, len(part), size)]
 
-    num_shares = 1 if config.use_gpu else min(config.cpus_per_worker, len(histories))
-    bounds = np.linspace(0, len(histories), num_shares + 1).astype(int).tolist() if num_shares else []
-    shares = [range(start, stop) for start, stop in itertools.pairwise(bounds)]
+    num_shares = 1 if config.use_gpu else config.cpus_per_worker
+    each = max(1, -(-len(histories) // num_shares))
+    shares = [range(start, min(start + each, len(histories))) for start in range(0, len(histories), each)]
     if len(shares) <= 1:
         return [done for part in shares for done in share(part)]
     with ThreadPoolExecutor(len(shares)) as threads:

@@ -84,6 +84,7 @@ class Profiles:
         recent = from_end < PROFILE_EVENTS
         weights = 1 / (1.0 + from_end[recent]), np.exp2(-before_last[recent] / WHOLE_HALF_LIFE_DAYS)
         newest, whole = SparseRows.of_each(user[recent], item[recent], weights, len(histories))
+        repeats = SparseRows.none(len(histories))
         if again:
             once = _first_of_moment(user, item, moment)
             age = np.maximum(now[user[once]] - moment[once], 0) / _MICROS_PER_DAY
@@ -92,7 +93,7 @@ class Profiles:
         return cls(
             newest=newest.shares(),
             whole=whole.shares(),
-            repeats=repeats if again else SparseRows.none(len(histories)),
+            repeats=repeats,
             read=counts > 0 if read is None else read,
             searches=searches,
         )

@@ -41,15 +41,15 @@ class SparseRows:
         width = int(items.max(initial=0)) + 1
         keys, place = np.unique(rows * width + items, return_inverse=True)
         row, item = np.divmod(keys, width)
-        starts, of_items = row_starts(row, num_rows), item.astype(np.int32)
+        starts, of_items = row_starts(np.bincount(row, minlength=num_rows)), item.astype(np.int32)
         sums = (np.bincount(place, values, minlength=len(keys)).astype(np.float32) for values in columns)
         return [cls(starts=starts, items=of_items, values=values) for values in sums]
 
     @classmethod
     def none(cls, num_rows: int) -> "SparseRows":
         """Empty rows."""
-        nothing = np.zeros(0, dtype=np.int64)
-        return cls.of(nothing, nothing, nothing.astype(np.float64), num_rows)
+        starts, items = np.zeros(num_rows + 1, dtype=np.int64), np.zeros(0, dtype=np.int32)
+        return cls(starts=starts, items=items, values=np.zeros(0, dtype=np.float32))
 
     @property
     def arrays(self) -> Rows:
@@ -64,7 +64,7 @@ class SparseRows:
     def rows(self, chosen: Ints) -> "SparseRows":
         """Some of the rows, in this order."""
         lengths = self.lengths[chosen]
-        starts = np.concatenate([[0], np.cumsum(lengths)])
+        starts = row_starts(lengths)
         places = np.repeat(self.starts[chosen] - starts[:-1], lengths) + np.arange(starts[-1])
         return SparseRows(starts=starts, items=self.items[places], values=self.values[places])
 
@@ -76,6 +76,6 @@ class SparseRows:
         return SparseRows(starts=self.starts, items=self.items, values=values)
 
 
-def row_starts(rows: npt.NDArray[np.integer], num_rows: int) -> Ints:
-    """[B + 1] where each row's values start, from the row of each value in any order."""
-    return np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=num_rows))])
+def row_starts(lengths: Ints) -> Ints:
+    """[B + 1] where each row's values start, from how many each of B rows has."""
+    return np.concatenate([[0], np.cumsum(lengths)])
