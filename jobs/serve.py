@@ -23,6 +23,7 @@ from recsys.distributed.encode import open_encoder
 from recsys.distributed.night import Night, night_of
 from recsys.distributed.published import model_card
 from recsys.distributed.score import load_snapshot
+from recsys.serving import front
 from recsys.serving.auth import Keys, new_key
 from recsys.serving.deployment import LOGGING, application
 from recsys.serving.item_filters import ItemFilters
@@ -35,7 +36,7 @@ from recsys.storage.tables import read_table
 
 APP = "recsys"
 #: Somebody waits for the answer: what gives it comes before batch jobs, which have the niceness 15 that Ray gives all
-#: its workers; and the proxy routes where it listens.
+#: its workers; and where Serve's own proxy stands in front, it routes where it listens.
 _ENVIRONMENT = {"RAY_worker_niceness": "0", "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0"}
 
 
@@ -84,10 +85,10 @@ def start(config: Config) -> str:
     """
     Keys.load(config.serve.keys_file)
     require_latest(Storage(config.storage))
-    for name, value in _ENVIRONMENT.items():  # read by the processes that `ray.init` starts
-        os.environ.setdefault(name, value)
-    ray.init(ignore_reinit_error=True, log_to_driver=True)
     spec = config.serve
+    for name, value in (_ENVIRONMENT | front.environment(spec.max_queued)).items():
+        os.environ.setdefault(name, value)  # read by the processes that `ray.init` starts
+    ray.init(ignore_reinit_error=True, log_to_driver=True)
     serve.start(http_options={"host": spec.host, "port": spec.port}, logging_config=LOGGING)
     serve.run(application(config, load_live), name=APP, route_prefix="/")
     return f"http://{spec.host}:{spec.port}"

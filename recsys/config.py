@@ -473,8 +473,8 @@ class ServeConfig(Section):
     """Requests that are ranked together."""
     batch_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 0.0
     """Milliseconds that a request waits for others to be ranked with; those that came meanwhile go together anyway."""
-    max_queued: Positive = 64
-    """Requests that may wait for the ranker; more are answered with 429."""
+    max_queued: Positive = 12
+    """Requests for lists that a process has in hand, being ranked or waiting; more are answered with 429."""
     deadline_ms: Annotated[float, Field(ge=1)] = 1000.0
     """Milliseconds after which a request that is still being ranked is answered with what is popular."""
     refresh_s: Annotated[float, Field(gt=0)] = 30.0

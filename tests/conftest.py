@@ -17,6 +17,7 @@ from recsys.config import decode_config
 from recsys.data.histories import shard_of
 from recsys.data.synthetic import make_shop, write_shop
 from recsys.schema import CATALOG, RECOMMENDATIONS
+from recsys.serving import front
 from recsys.storage.filesystem import Storage
 from recsys.storage.publish import Shard, night_folder, publish, write_manifest
 from recsys.storage.runs import Run
@@ -26,6 +27,8 @@ from recsys.storage.tables import write_table
 END = dt.date(2026, 11, 22)
 USERS = [f"u{number:05d}" for number in range(20)]
 NUM_SHARDS = 3
+#: Requests for lists that the live service of the tests has in hand at most.
+MAX_IN_FLIGHT = 16
 
 # Set before any library reads them, and inherited by the processes that tests start.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -45,6 +48,7 @@ def ray_cluster() -> Iterator[None]:
     """A Ray of 3 CPUs in this machine, shared by the whole session; jobs join it."""
     import ray
 
+    os.environ.update(front.environment(MAX_IN_FLIGHT))  # as `jobs/serve.py` sets it before it starts Ray
     ray.init(address="local", num_cpus=3, include_dashboard=False, logging_level=logging.ERROR)
     yield
     ray.shutdown()

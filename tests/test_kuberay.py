@@ -3,6 +3,7 @@
 import copy
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from ruamel.yaml import YAML
 from jobs import nightly
 from jobs.serve import deploy_file
 from recsys.config import Config, load_config
+from recsys.serving import front
 from recsys.serving.auth import ENVIRONMENT_VARIABLE, Keys, new_key
 from tests.test_cluster_yaml import SECRETS
 
@@ -133,6 +135,17 @@ def test_the_service_is_reached_from_outside_and_asks_for_a_key(served: tuple[di
         (volume,) = pod["volumes"]
         assert (volume["name"], volume["secret"]["optional"]) == (mount["name"], True)
         assert {"name": "serve", "containerPort": config.serve.port} in container["ports"]
+
+
+def test_the_front_lets_in_what_the_replicas_take(served: tuple[dict[str, Any], Config]) -> None:
+    _, config = served
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    for pod in pods(manifest("rayservice")):
+        (container,) = pod["containers"]
+        values = {entry["name"]: entry.get("value") for entry in container["env"]}
+        assert values["RAY_SERVE_ENABLE_HA_PROXY"] == "1"
+        assert Path(values["RAY_SERVE_HAPROXY_BINARY_PATH"]).name in declared
+        assert values[front.LIMIT] == str(config.serve.max_queued)
 
 
 def test_keys_of_the_secret_do_without_the_second_one(tmp_path: Path) -> None:

@@ -21,11 +21,13 @@ from recsys.config import ServeConfig
 from recsys.errors import ConfigError
 from recsys.serving import faults
 from recsys.serving.access_log import hashed, log_to_stderr
+from recsys.serving.admission import Admission
 from recsys.serving.auth import Keys, bearer_token
 from recsys.serving.border import Border
 from recsys.serving.contracts import (
     MAX_ID_CHARS,
     MAX_LIST,
+    RANKED,
     Accepted,
     ErrorReply,
     Fault,
@@ -60,11 +62,18 @@ api = FastAPI(
     description="Lists for those whom the night could not know, and those whom it did.",
     responses=_ERRORS,
 )
+
+# Serve pickles the app where the class is decorated: what it and the methods of the class call must stand before it.
+
+
+def _is_full() -> bool:
+    """Whether the ranker of this replica can take no more."""
+    return serve.get_replica_context().servable_object.is_full  # type: ignore[attr-defined, no-any-return]
+
+
+api.add_middleware(Admission, path=RANKED, is_full=_is_full)
 api.add_middleware(Border)
 faults.install(api)
-
-
-# Serve pickles the app where the class is decorated: what its methods call must stand before it.
 
 
 def _told(request: Request, answer: Recommendations) -> Response:
@@ -104,7 +113,12 @@ class Service:
         await self._ranker.start()
         self._keeping = asyncio.create_task(self._standby.keep())
 
-    @api.post("/v1/recommendations", response_model=Recommendations)
+    @property
+    def is_full(self) -> bool:
+        """Whether requests for lists are refused for now."""
+        return self._ranker.is_full
+
+    @api.post(RANKED, response_model=Recommendations)
     async def recommend(self, body: RecommendationRequest, request: Request) -> Response:
         """A list for whoever asks, by what is known of them: published, personalized, by query, or popular."""
         self._admit(request)

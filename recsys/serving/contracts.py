@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+#: Where lists are asked for.
+RANKED = "/v1/recommendations"
 MAX_BODY_BYTES = 256 * 1024
 MAX_HISTORY = 200
 MAX_LIST = 500

@@ -13,6 +13,9 @@ ENVIRONMENT = {"RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0"}
 #: Of Serve's proxies and replicas alike: the app's own access log says more than their lines, of which each has a cost.
 LOGGING = {"encoding": "TEXT", "enable_access_log": False}
 
+#: Requests of any kind that a replica may have in hand beside those for lists, which it limits itself.
+_ONGOING = 256
+
 
 def application(config: Config, load: Load) -> serve.Application:
     """The Serve application of a config; ``load`` makes a snapshot of a published night."""
@@ -25,9 +28,8 @@ def application(config: Config, load: Load) -> serve.Application:
     service = serve.deployment(
         name="service",
         ray_actor_options={"num_cpus": spec.cpus_per_replica, "runtime_env": {"env_vars": ENVIRONMENT}},
-        # the ranker refuses what is beyond its own queue; look-ups, feedback and health checks pass it by
-        max_ongoing_requests=4 * (spec.max_queued + spec.max_batch_size),
-        max_queued_requests=spec.max_queued,
+        max_ongoing_requests=_ONGOING + spec.max_queued,
+        max_queued_requests=_ONGOING,
         backpressure_config=BackpressureConfig(status_code=429, retry_after_s=1),
         logging_config=LoggingConfig(**LOGGING),
         **scale,

@@ -27,6 +27,8 @@ STATUS = {
 }
 _CODES = {status: code for code, status in STATUS.items() if code not in ("too_slow", "not_kept")}
 
+TOO_MANY = Fault(code="too_many_requests", field=None, message="too many requests wait already; wait, then ask again")
+
 
 class FaultError(Exception):
     """Ends a request with a fault."""

@@ -16,6 +16,7 @@ from ray.util import metrics
 
 from recsys.config import ServeConfig
 from recsys.serving.contracts import Fault, FoundItem, RecommendationRequest, Recommendations
+from recsys.serving.faults import TOO_MANY
 from recsys.serving.live import LiveSnapshot
 from recsys.serving.snapshots import Load, Snapshots
 from recsys.storage.filesystem import Storage
@@ -25,7 +26,6 @@ logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 NOT_READY = Fault(code="not_ready", field=None, message="no night is loaded yet; publish one, or try again in a moment")
-TOO_MANY = Fault(code="too_many_requests", field=None, message="too many requests wait already; wait, then ask again")
 
 
 class Ranker:
@@ -44,21 +44,31 @@ class Ranker:
         self._failures = metrics.Gauge("recsys_snapshot_failures", "Attempts to load a night that failed.")
         self._waiting: list[tuple[RecommendationRequest, asyncio.Future[Recommendations | Fault]]] = []
         self._ranking: asyncio.Task[None] | None = None
+        self._in_hand = 0
 
     async def start(self) -> None:
         """Load the published night, if there is one, and begin to look for newer ones."""
         await self._refresh()
         self._watching = asyncio.create_task(self._watch())
 
+    @property
+    def is_full(self) -> bool:
+        """Whether it has as much in hand as it may."""
+        return self._in_hand >= self._config.max_queued
+
     async def rank(self, request: RecommendationRequest) -> Recommendations | Fault:
-        """An answer, or what is wrong: with the request, or as too many wait already."""
-        if len(self._waiting) >= self._config.max_queued:
+        """An answer, or what is wrong: with the request, or as there are too many."""
+        if self.is_full:
             return TOO_MANY
         answer: asyncio.Future[Recommendations | Fault] = asyncio.get_running_loop().create_future()
         self._waiting.append((request, answer))
         if self._ranking is None or self._ranking.done():
             self._ranking = asyncio.create_task(self._rank_waiting())
-        return await answer
+        self._in_hand += 1
+        try:
+            return await answer
+        finally:
+            self._in_hand -= 1
 
     async def _rank_waiting(self) -> None:
         """Rank until nothing waits; what comes meanwhile is ranked together, in the next round.

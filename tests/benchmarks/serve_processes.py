@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,16 +43,6 @@ class Server:
         first = psutil.Process(self.process.pid)
         return [first, *first.children(recursive=True)]
 
-    def memory_mb(self) -> float:
-        """What its processes hold, those of Ray too; pages that they share count for each."""
-        held = 0
-        for process in self.processes():
-            try:
-                held += process.memory_info().rss
-            except psutil.NoSuchProcess:
-                continue
-        return held / 2**20
-
     def rankers(self) -> list[psutil.Process]:
         """The replicas that rank."""
         found = []
@@ -63,6 +53,17 @@ class Server:
             except psutil.NoSuchProcess:
                 continue
         return found
+
+
+def memory_mb(processes: Iterable[psutil.Process]) -> float:
+    """What they hold; pages that they share count for each."""
+    held = 0
+    for process in processes:
+        try:
+            held += process.memory_info().rss
+        except psutil.NoSuchProcess:
+            continue
+    return held / 2**20
 
 
 @contextmanager

@@ -54,7 +54,7 @@ def test_what_comes_while_others_are_ranked_is_ranked_together(live, one_night, 
     slow = Slow(live)
 
     async def ask():
-        ranker = Ranker(str(one_night[0]), ServeConfig(max_batch_size=3, max_queued=4), lambda *_: slow)
+        ranker = Ranker(str(one_night[0]), ServeConfig(max_batch_size=3, max_queued=5), lambda *_: slow)
         slow.may.set()
         await ranker.start()
         slow.batches.clear()
@@ -69,7 +69,7 @@ def test_what_comes_while_others_are_ranked_is_ranked_together(live, one_night, 
         return [await first, *await asyncio.gather(*rest, return_exceptions=True)]
 
     alone, one, gone, three, four, fifth = asyncio.run(ask())
-    assert fifth == TOO_MANY, "four wait already"
+    assert fifth == TOO_MANY, "one is ranked and four wait already"
     assert isinstance(gone, asyncio.CancelledError)
     assert [len(answer.items) for answer in (alone, one, three, four)] == [1, 1, 3, 4]
     assert slow.batches == [1, 2, 1]

@@ -11,6 +11,7 @@ import requests
 from recsys.serving.contracts import MAX_BODY_BYTES
 from recsys.storage.filesystem import Storage
 from recsys.storage.publish import LATEST, require_latest
+from tests.conftest import MAX_IN_FLIGHT
 
 TIMEOUT_S = 30
 
@@ -143,9 +144,26 @@ def test_items_are_found_and_feedback_is_kept(service_url, service_storage, live
 
 
 def test_many_at_once_are_all_answered_alike(service_url):
-    with concurrent.futures.ThreadPoolExecutor(16) as threads:
+    with concurrent.futures.ThreadPoolExecutor(MAX_IN_FLIGHT // 2) as threads:
         answers = list(threads.map(lambda _: post(service_url, query="steel").json(), range(48)))
     assert {json.dumps(answer["items"]) for answer in answers} == {json.dumps(answers[0]["items"])}
+
+
+def test_too_many_at_once_are_refused_and_the_others_answered(service_url):
+    def ask(_):
+        return post(service_url, query="steel", k=50)
+
+    refused = []
+    for _ in range(20):  # whoever is slow sends too few at once
+        with concurrent.futures.ThreadPoolExecutor(4 * MAX_IN_FLIGHT) as threads:
+            replies = list(threads.map(ask, range(8 * MAX_IN_FLIGHT)))
+        assert {reply.status_code for reply in replies} <= {200, 429}
+        refused = [reply for reply in replies if reply.status_code == 429]
+        if refused:
+            break
+    assert fault(refused[0]) == (429, "too_many_requests", None)
+    assert refused[0].headers["Retry-After"] == "1"
+    assert ask(0).status_code == 200
 
 
 def test_a_broken_night_leaves_the_old_one_answering_and_a_whole_one_takes_over(
