@@ -38,6 +38,9 @@ CPU_USERS, GPU_USERS = 128, 1024
 SEARCH_WEIGHT = np.float32(20.0)
 
 _POPULARITY_ALONE = Fusion(weights={"popularity": 1.0}).vector(SIGNALS)
+#: What is popular among those who are alike: the log-count, and the ranker's log P of what such a user begins with. The
+#: fitted weights are no measure for it; they are those of people with a history, whose other signals stand beside.
+_AMONG_ALIKE = Fusion(weights={"popularity": 1.0, "retrieval": 1.0}).vector(SIGNALS)
 
 _Result = TypeVar("_Result")
 
@@ -345,10 +348,12 @@ def _of_candidates(values: Tensor, candidates: Tensor) -> npt.NDArray[np.float32
 def user_weights(scored: Scored, fusion: Fusion) -> npt.NDArray[np.float32]:
     """[B, S] weights of the signals for each user.
 
-    Where nothing is known of a user but popularity speaks, and P is the share of what everybody takes. Who searches
-    means it: the weights are those of what people took without being asked, so the text counts more for who asks.
+    Where nothing is known of a user but popularity speaks, and P is the share of what everybody takes; where it is
+    known what they are, of what those alike take. Who searches means it: the weights are those of what people took
+    without being asked, so the text counts more for who asks.
     """
     weights = np.where(scored.profiles.known[:, None], fusion.vector(SIGNALS), _POPULARITY_ALONE)
+    weights[scored.profiles.only_described] = _AMONG_ALIKE
     weights[scored.searching, SIGNALS.index("text")] += SEARCH_WEIGHT
     return weights
 

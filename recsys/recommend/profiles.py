@@ -105,6 +105,12 @@ class Profiles:
         return known
 
     @property
+    def only_described(self) -> npt.NDArray[np.bool_]:
+        """[B] of whom is known what they are, and nothing that they did."""
+        described: npt.NDArray[np.bool_] = self.read & ~self.searched & (self.whole.lengths == 0)
+        return described
+
+    @property
     def searched(self) -> npt.NDArray[np.bool_]:
         """[B] who searched for anything."""
         return np.asarray(self.searches.any(axis=1), dtype=np.bool_)

@@ -272,5 +272,4 @@ class _Ask:
         """How a fresh list comes about."""
         if self.session.query:
             return "query"
-        known = self.session.stored is not None or self.session.events or self.session.profile
-        return "personalized" if known else "popular"
+        return "personalized" if self.session.stored is not None or self.session.events else "popular"

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.nightly import nightly
+from jobs.serve import load_live
 from recsys.config import decode_config
 from recsys.data.synthetic import make_shop, write_shop
 from recsys.data.synthetic_texts import with_texts
@@ -23,8 +24,9 @@ from recsys.model.checkpoint import read_card
 from recsys.model.features import UserTexts
 from recsys.recommend.pipeline import recommend_batch
 from recsys.schema import HISTORIES, PROFILE, TEXTS
+from recsys.serving.contracts import RecommendationRequest
 from recsys.storage.filesystem import Storage
-from recsys.storage.publish import read_latest
+from recsys.storage.publish import read_latest, require_latest
 from recsys.storage.runs import Run
 from tests.conftest import END, tiny_config
 from tests.jobs.conftest import RunJob, WriteConfig
@@ -135,6 +137,18 @@ def test_a_query_alone_is_enough_for_the_service(talking_night: Night) -> None:
     assert {row["source"] for row in popular} <= {"popularity", "exploration"}
     assert {row["reason"] for row in found if row["source"] == "text"} <= {"close to your query"}
     assert {row["reason"] for row in found if row["source"] == "ranker"} <= {"in line with what you told us"}
+
+
+def test_who_only_says_what_they_are_gets_what_is_popular_among_those_alike(talking_night: Night) -> None:
+    storage = talking_night.storage
+    live = load_live(storage, require_latest(storage))
+    asked = [{}, {"attributes": {"age": "30", "likes": "lamps"}}, {"attributes": {"age": "70", "likes": "vases"}}]
+    moment = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
+    answers = live.answer([RecommendationRequest.model_validate(body) for body in asked], moment)
+    assert [answer.strategy for answer in answers] == ["popular"] * 3
+    assert not any(answer.warnings for answer in answers)
+    nothing, young, old = ([(item.item_id, item.score) for item in answer.items] for answer in answers)
+    assert nothing != young != old
 
 
 def test_a_night_that_goes_on_after_training_gives_the_same_lists(

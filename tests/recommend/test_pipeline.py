@@ -570,6 +570,20 @@ def test_what_a_user_is_is_enough_for_a_ranker_that_reads_it() -> None:
     assert names(deaf["u0"]) == names(deaf["u1"]), "a ranker that never learned of texts says nothing of them"
 
 
+def test_of_whom_only_that_is_known_popularity_and_the_ranker_speak_alike() -> None:
+    """The fitted weights are those of people with a history, and may be anything without one."""
+    histories, snapshot = told([([], "cook"), ([], ""), ([("i03", "")], "cook")]), talking(EVERY_SIGNAL)
+    now, moment = np.full(3, snapshot.now), np.zeros(3, dtype=np.int64)
+    ((owners, scored),) = scored_blocks(snapshot, histories, config(), now, moment)
+    described, nothing, both = user_weights(scored, EVERY_SIGNAL)[np.argsort(owners)]
+    assert {name: weight for name, weight in zip(SIGNALS, described, strict=True) if weight} == {
+        "popularity": 1.0,
+        "retrieval": 1.0,
+    }
+    assert {name: weight for name, weight in zip(SIGNALS, nothing, strict=True) if weight} == {"popularity": 1.0}
+    np.testing.assert_array_equal(both, EVERY_SIGNAL.vector(SIGNALS))
+
+
 def test_who_asks_in_words_is_answered_by_what_the_texts_say() -> None:
     """The weights of what people took unasked hold for everybody else in the batch."""
     histories = as_histories([(["i00", "i04"], ["i07"]), (["i00", "i04"], ["i07"])])
