@@ -63,7 +63,7 @@ def movielens(data: Path) -> dict[str, Split]:
     Args:
         data: Holds `ml-100k/ml-100k.inter` and `ml-100k/ml-100k.item`.
     """
-    ratings, films = (_atomic(data / f"ml-100k/ml-100k.{name}") for name in ("inter", "item"))
+    ratings, films = (atomic(data / f"ml-100k/ml-100k.{name}") for name in ("inter", "item"))
     ratings["seconds"] = ratings.timestamp.astype(float)
     ratings = ratings.sort_values(["user_id", "seconds"], kind="stable")
     ratings = frequent(ratings)
@@ -186,7 +186,7 @@ def _pairs(events: pd.DataFrame) -> pd.DataFrame:
     return events[["user_id", "item_id"]].drop_duplicates()
 
 
-def _atomic(path: Path) -> pd.DataFrame:
+def atomic(path: Path) -> pd.DataFrame:
     """A file of RecBole's: tab-separated, `name:type` in its header."""
     table = pd.read_csv(path, sep="\t", dtype=str)
     return table.rename(columns=lambda name: name.partition(":")[0])

@@ -1,7 +1,7 @@
 """How fast the live service answers, how it bears overload, new nights and killed replicas: `make bench-serve`.
 
-    python tests/benchmarks/serve.py [--rows personalized,query,throughput,peer,overload,swaps,killed] [--seconds 20]
-        [--rounds 5] [--swaps 100] [--kills 5] [--quick]
+    python tests/benchmarks/serve.py [--rows personalized,query,throughput,peer,overload,swaps,killed,scaled]
+        [--seconds 20] [--rounds 5] [--swaps 100] [--kills 5] [--quick]
 
 Prints a Markdown table and writes bench/serve.json. The service is started as a user starts it, over a night with
 10,000 items (`serve_nights.py`); the load comes over loopback from wrk, or from `serve_client.py` where each reply is
@@ -201,6 +201,14 @@ def killed(bench: Bench) -> Found:
         return asyncio.run(_kill(ours, bodies, bench.options.kills))
 
 
+def scaled(bench: Bench) -> Found:
+    """More is asked for than one replica should have in hand: a second one comes."""
+    nights = bench.nights("small")
+    bodies = [json.dumps(body).encode() for body in visitors(nights, 2_000)]
+    with service(nights, replicas=1, max_replicas=2) as ours:
+        return asyncio.run(_scale(ours, bodies, bench.seconds))
+
+
 ROWS = {
     "personalized": Row(
         what="`personalized`, 1 client: p50 / p99", asked="≤ 15 / 40 ms | ≤ 8 / 20 ms", measure=personalized
@@ -225,6 +233,7 @@ ROWS = {
         asked="at most what it had in flight fails; with one retry 0 |",
         measure=killed,
     ),
+    "scaled": Row(what="from one replica to two, by itself, under load", asked="no request fails |", measure=scaled),
 }
 
 
@@ -392,12 +401,40 @@ async def _kill(ours: Server, bodies: list[bytes], number: int) -> Found:
     )
 
 
+async def _scale(ours: Server, bodies: list[bytes], seconds: float) -> Found:
+    """Eight clients ask until two replicas rank, and for some seconds more."""
+    start = time.perf_counter()
+
+    async def grow() -> float:
+        await _until_both(ours)
+        found = time.perf_counter() - start
+        await asyncio.sleep(2 * seconds)  # the second one loads the night in the first half of them
+        return found
+
+    async with client(ours.url) as asks:
+        growing = asyncio.create_task(grow())
+        replies = [reply for (reply,) in await again_and_again(asks, bodies, 8, lambda: not growing.done())]
+        until_two_s = await growing
+    end = max(reply.sent for reply in replies)
+    one, two = (
+        sum(low <= reply.sent < low + seconds / 2 for reply in replies) / (seconds / 2)
+        for low in (start, end - seconds / 2)
+    )
+    failed = sum(reply.status != 200 for reply in replies)
+    return Found(
+        told=f"the second after {until_two_s:.0f} s; **{failed} of {len(replies):,} failed**; {one:.0f} → {two:.0f}/s",
+        must=not failed,
+        goal=not failed,
+        figures={"until_two_s": until_two_s, "failed": failed, "one_per_s": one, "two_per_s": two},
+    )
+
+
 async def _until_both(ours: Server) -> None:
     """Wait until two replicas rank."""
     end = time.monotonic() + 120
     while len(await asyncio.to_thread(ours.rankers)) < 2:
         if time.monotonic() > end:
-            raise SystemExit("the killed replica does not come back")
+            raise SystemExit("the second replica does not come")
         await asyncio.sleep(0.2)
 
 

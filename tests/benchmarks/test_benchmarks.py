@@ -186,3 +186,23 @@ def test_what_sold_best_is_of_the_last_week_and_leaves_out_what_was_given(load):
         ("new", ["c", "b"]),
         ("other", ["a", "c", "b"]),
     ]
+
+
+def test_a_fifth_of_the_users_is_withheld_with_all_they_rated(load, tmp_path):
+    folder = tmp_path / "ml-100k"
+    folder.mkdir()
+    ratings = [f"{user}\t{film}\t5\t{100 * film}" for user in range(10) for film in (2, 1)]
+    people = [f"{user}\t{20 + user}\tF\tcook\t1" for user in range(10)]
+    films = ["1\tHeat\t1995\tAction", "2\tBabe\t1995\tComedy"]
+    heads = {
+        "inter": "user_id:token\titem_id:token\trating:float\ttimestamp:float",
+        "user": "user_id:token\tage:token\tgender:token\toccupation:token\tzip_code:token",
+        "item": "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq",
+    }
+    for name, rows in (("inter", ratings), ("user", people), ("item", films)):
+        (folder / f"ml-100k.{name}").write_text("\n".join([heads[name], *rows]) + "\n")
+    made = load("cold_described").tables(tmp_path)
+    known, gone = (set(made[name].user_id) for name in ("events", "withheld"))
+    assert (len(known), len(gone), known & gone) == (8, 2, set())
+    assert made["withheld"].groupby("user_id").item_id.agg(list).tolist() == [["1", "2"]] * 2
+    assert set(made["users"].user_id) == known | gone
