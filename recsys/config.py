@@ -473,7 +473,7 @@ class ServeConfig(Section):
     """Requests that are ranked together."""
     batch_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 0.0
     """Milliseconds that a request waits for others to be ranked with; those that came meanwhile go together anyway."""
-    max_queued: Positive = 12
+    max_queued: Positive = 10
     """Requests for lists that a process has in hand, being ranked or waiting; more are answered with 429."""
     deadline_ms: Annotated[float, Field(ge=1)] = 1000.0
     """Milliseconds after which a request that is still being ranked is answered with what is popular."""
