@@ -5,9 +5,11 @@ another. Ray writes its configuration and starts it; `recsys-front` is what Ray 
 configuration what Ray has no setting for, and becomes HAProxy.
 """
 
+import ctypes
 import functools
 import os
 import re
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -24,6 +26,8 @@ LIMIT = "RECSYS_FRONT_MAX_IN_FLIGHT"
 _DRAIN_S = 2
 #: Seconds that a caller may take to send a request.
 _SEND_S = 30
+#: <linux/prctl.h>: the signal that a process gets when its parent ends.
+_PR_SET_PDEATHSIG = 1
 
 _SECTION = re.compile(r"^(?=\S)", re.MULTILINE)
 _FRONTEND = "frontend http_frontend\n"
@@ -43,6 +47,9 @@ def environment(max_in_flight: int) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_BINARY_PATH": str(launcher),
         LIMIT: str(max_in_flight),
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": str(_DRAIN_S),
+        # every request may be asked twice, events too: what a dying replica had in hand goes to another, once
+        "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
+        "RAY_SERVE_HAPROXY_RETRIES": "1",
         # one thread passes on thousands of requests a second; more would take turns with the ranker
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
         # Serve's own proxy, for when no replica is there: not at its fixed port, where that of another service may be
@@ -110,6 +117,8 @@ def main() -> None:
             arguments[place] = str(ours)
         except (KeyError, ValueError, OSError) as error:
             sys.stderr.write(f"{LAUNCHER}: {written} is used as it is: {error!r}\n")
+    # HAProxy would outlive a Ray that was killed, and keep the port from the next one
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     os.execv(binary, [binary, *arguments])  # noqa: S606 (no shell is wanted)
 
 

@@ -1,11 +1,14 @@
 """Ray's configuration of HAProxy is amended, and HAProxy takes it."""
 
 import os
+import socket
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from recsys.serving import front
@@ -62,6 +65,36 @@ def test_what_cannot_be_amended_is_used_as_it_is(tmp_path, text, limit):
     done = launch(config, **{front.LIMIT: limit})
     assert done.returncode == 0, done.stderr
     assert f"{front.LAUNCHER}: {config} is used as it is" in done.stderr
+
+
+def test_it_ends_with_whoever_started_it(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    config = tmp_path / "haproxy.cfg"
+    config.write_text(OF_RAY.replace("127.0.0.1:8000", f"127.0.0.1:{port}"))
+    launcher = Path(sys.executable).with_name(front.LAUNCHER)
+    starter = (
+        "import subprocess, sys; child = subprocess.Popen(sys.argv[1:]); print(child.pid, flush=True); child.wait()"
+    )
+    command = [sys.executable, "-c", starter, str(launcher), "-db", "-f", str(config)]
+    with subprocess.Popen(command, env=os.environ | {front.LIMIT: "7"}, stdout=subprocess.PIPE, text=True) as parent:
+        haproxy = psutil.Process(int(parent.stdout.readline()))
+        _until(lambda: _answers(port))
+        parent.kill()
+    haproxy.wait(timeout=60)
+
+
+def _answers(port):
+    with socket.socket() as asking:
+        return asking.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _until(holds):
+    end = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_it_limits_what_is_ranked_and_shows_nothing_of_itself():
