@@ -86,7 +86,7 @@ def start(config: Config) -> str:
     Keys.load(config.serve.keys_file)
     require_latest(Storage(config.storage))
     spec = config.serve
-    for name, value in (_ENVIRONMENT | front.environment(spec.max_queued)).items():
+    for name, value in (_ENVIRONMENT | front.environment(spec.host, spec.max_queued)).items():
         os.environ.setdefault(name, value)  # read by the processes that `ray.init` starts
     ray.init(ignore_reinit_error=True, log_to_driver=True)
     serve.start(http_options={"host": spec.host, "port": spec.port}, logging_config=LOGGING)

@@ -48,7 +48,7 @@ def ray_cluster() -> Iterator[None]:
     """A Ray of 3 CPUs in this machine, shared by the whole session; jobs join it."""
     import ray
 
-    os.environ.update(front.environment(MAX_IN_FLIGHT))  # as `jobs/serve.py` sets it before it starts Ray
+    os.environ.update(front.environment("127.0.0.1", MAX_IN_FLIGHT))  # as `jobs/serve.py` sets it before it starts Ray
     ray.init(address="local", num_cpus=3, include_dashboard=False, logging_level=logging.ERROR)
     yield
     ray.shutdown()

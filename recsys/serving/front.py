@@ -36,10 +36,15 @@ _BACKEND = re.compile(r"backend (?!default_backend\n)(\S+)\n")
 _PAGES = ("frontend prometheus\n", "listen stats\n")
 
 
-def environment(max_in_flight: int) -> dict[str, str]:
-    """Variables for a Ray that is started on this machine; elsewhere, whoever starts the cluster sets them."""
+def environment(host: str, max_in_flight: int) -> dict[str, str]:
+    """Variables for a Ray that is started on this machine; elsewhere, whoever starts the cluster sets them.
+
+    Args:
+        host: Where the service listens. None are set for an IPv6 address, as HAProxy looks for replicas by IPv4.
+        max_in_flight: Requests for lists that a replica may have in hand.
+    """
     launcher = Path(sys.executable).with_name(LAUNCHER)
-    if not sys.platform.startswith("linux") or not launcher.exists():
+    if not sys.platform.startswith("linux") or not launcher.exists() or ":" in host:
         return {}
     folder = Path(_private_folder().name)
     return {

@@ -108,8 +108,12 @@ def test_it_limits_what_is_ranked_and_shows_nothing_of_itself():
 
 
 def test_its_files_are_for_nobody_else():
-    environment = front.environment(7)
+    environment = front.environment("127.0.0.1", 7)
     folder = Path(environment["RAY_SERVE_HAPROXY_SOCKET_PATH"]).parent
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert environment == front.environment(7), "one front a process"
+    assert environment == front.environment("127.0.0.1", 7), "one front a process"
     assert environment[front.LIMIT] == "7"
+
+
+def test_an_address_that_haproxy_does_not_reach_has_no_front():
+    assert front.environment("::1", 7) == {}
