@@ -51,7 +51,8 @@ class Snapshots:
             if self.fault != told:
                 logger.warning("the newest night cannot be loaded: %s", self.fault)
             return False
-        self.current, self.fault = loaded, None
+        self.fault = None  # before the swap: while the old night is freed, other threads see what is set so far
+        self.current = loaded
         logger.info("answers from %s, published %s", latest.run_id, latest.published_at)
         return True
 
