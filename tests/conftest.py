@@ -5,6 +5,7 @@ import datetime as dt
 import logging
 import os
 import secrets
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,15 @@ os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 settings.register_profile("recsys", deadline=None, derandomize=True)
 settings.load_profile("recsys")
+
+
+def free_ports(number: int) -> list[int]:
+    """Ports of loopback, of those that the kernel gives out: above Ray's own ranges."""
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
+    ports = [listener.getsockname()[1] for listener in listeners]
+    for listener in listeners:
+        listener.close()
+    return ports
 
 
 @pytest.fixture(scope="session")

@@ -146,6 +146,9 @@ def test_the_front_lets_in_what_the_replicas_take(served: tuple[dict[str, Any], 
         assert values["RAY_SERVE_ENABLE_HA_PROXY"] == "1"
         assert Path(values["RAY_SERVE_HAPROXY_BINARY_PATH"]).name in declared
         assert values[front.LIMIT] == str(config.serve.max_queued)
+        here = front.environment("127.0.0.1", config.serve.max_queued)
+        for name in ("RAY_SERVE_HAPROXY_RETRY_ON", "RAY_SERVE_HAPROXY_RETRIES", "RAY_SERVE_HAPROXY_METRICS_ENABLED"):
+            assert values[name] == here.get(name, values[name])  # other systems than Linux have no front
 
 
 def test_keys_of_the_secret_do_without_the_second_one(tmp_path: Path) -> None:

@@ -131,8 +131,7 @@ def explain(lifts: Floats, items: Ints, fusion: Fusion, profiles: Profiles, besi
             )
     nameless = (because == NOTHING) & _NAMES_ITEM[sources]
     sources = np.where(nameless, otherwise, sources)
-    told_only = profiles.read & (profiles.whole.lengths == 0)
-    because[told_only[:, None] & (sources == NAMES.index(RANKER)) & (items >= 0)] = TOLD
+    because[profiles.told_only[:, None] & (sources == NAMES.index(RANKER)) & (items >= 0)] = TOLD
     return Explained(sources=sources, because=because)
 
 

@@ -105,10 +105,15 @@ class Profiles:
         return known
 
     @property
+    def told_only(self) -> npt.NDArray[np.bool_]:
+        """[B] of whom is known what they are or said, and no item that they took."""
+        told: npt.NDArray[np.bool_] = self.read & (self.whole.lengths == 0)
+        return told
+
+    @property
     def only_described(self) -> npt.NDArray[np.bool_]:
         """[B] of whom is known what they are, and nothing that they did."""
-        described: npt.NDArray[np.bool_] = self.read & ~self.searched & (self.whole.lengths == 0)
-        return described
+        return self.told_only & ~self.searched
 
     @property
     def searched(self) -> npt.NDArray[np.bool_]:

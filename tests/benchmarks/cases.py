@@ -71,8 +71,7 @@ def movielens(data: Path) -> dict[str, Split]:
     place = ratings.groupby("user_id").cumcount()
     ratings["timestamp"] = pd.to_datetime(ratings.seconds, unit="s", utc=True) + pd.to_timedelta(place, unit="us")
     last = ratings.groupby("user_id").cumcount(ascending=False) == 0
-    titles = films.movie_title + " (" + films.release_year + ") " + films["class"]
-    items = pd.DataFrame({"item_id": films.item_id, "title": titles.fillna("unknown")})
+    items = film_items(films)
     items = items[items.item_id.isin(set(ratings.item_id))].sort_values("item_id")
     case = Case(truth=_pairs(ratings[last]), exclude_seen=True)
     events = ratings.loc[~last, ["user_id", "item_id", "timestamp"]]
@@ -84,6 +83,12 @@ def movielens(data: Path) -> dict[str, Split]:
         cases={"ml100k": case},
     )
     return {"ml100k": split}
+
+
+def film_items(films: pd.DataFrame) -> pd.DataFrame:
+    """item_id, title of MovieLens's films."""
+    titles = films.movie_title + " (" + films.release_year + ") " + films["class"]
+    return pd.DataFrame({"item_id": films.item_id, "title": titles.fillna("unknown")})
 
 
 def frequent(events: pd.DataFrame) -> pd.DataFrame:

@@ -8,10 +8,7 @@ attributes, and with nothing. Asked for are the first `ASKED` films that each of
 users rated. Prints a Markdown table and writes bench/cold_described.json.
 """
 
-import argparse
-import datetime as dt
 import json
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -19,21 +16,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from cases import atomic
+from cases import atomic, film_items
 from judge import K, Question
 from machine import describe
-from quality import QUICK, ROOT, Bench, digest, run, say, short
+from quality import Bench, digest, raw_data, say, short
+from strangers import live_lists, options_of
 
 from jobs.serve import load_live
 from recsys.evaluation.metrics import paired_bootstrap
-from recsys.serving.contracts import RecommendationRequest
-from recsys.serving.live import LiveSnapshot
 from recsys.storage.filesystem import Storage
 from recsys.storage.publish import require_latest
 
 WITHHELD, WITHHELD_SEED, ASKED = 0.2, 0, 10
-#: Requests that are answered together, as the service gathers them.
-BATCH = 32
 CONFIG = """storage: {out}/warehouse
 date: {date}
 seed: {seed}
@@ -64,12 +58,11 @@ def tables(data: Path) -> dict[str, pd.DataFrame]:
     ids = np.sort(users.user_id.unique())
     withheld = np.random.default_rng(WITHHELD_SEED).choice(ids, int(WITHHELD * len(ids)), replace=False)
     users["decade"] = (users.age.astype(int) // 10 * 10).astype(str) + "s"
-    titles = films.movie_title + " (" + films.release_year + ") " + films["class"]
     events = ratings[["user_id", "item_id", "timestamp"]].sort_values(["user_id", "timestamp"], kind="stable")
     gone = events.user_id.isin(set(withheld))
     return {
         "events": events[~gone],
-        "items": pd.DataFrame({"item_id": films.item_id, "title": titles.fillna("unknown")}),
+        "items": film_items(films),
         "users": users[["user_id", *ATTRIBUTES]],
         "withheld": events[gone],
     }
@@ -77,10 +70,9 @@ def tables(data: Path) -> dict[str, pd.DataFrame]:
 
 def night(bench: Bench, seed: int) -> Path:
     """The folder of the night's inputs and its warehouse, made where it is not there."""
-    data = Path(os.environ.get("RECSYS_DATA") or ROOT.parent / "shared" / "data")
-    changes = (QUICK if bench.options.quick else []) + bench.options.set
+    data = raw_data()
     raw = digest([*sorted((data / "ml-100k").iterdir()), Path(__file__)])
-    out = bench.out / "cold_described" / f"{short(raw, bench.code, bench.options.encoder, *changes)}-{seed}"
+    out = bench.out / "cold_described" / f"{short(raw, bench.code, bench.options.encoder, *bench.changes)}-{seed}"
     if not Storage(str(out / "warehouse")).exists("recommendations/LATEST.json"):
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
@@ -88,24 +80,9 @@ def night(bench: Bench, seed: int) -> Path:
         for name, table in made.items():
             table.to_parquet(out / f"{name}.parquet")
         settings = {"seed": seed, "encoder": bench.options.encoder, "date": made["events"].timestamp.max().date()}
-        (out / "config.yaml").write_text(CONFIG.format(out=out, **settings))
-        words = [word for change in changes for word in ("--set", change)]
         say(f"a night, seed {seed} …")
-        run([sys.executable, "jobs/nightly.py", "--config", str(out / "config.yaml"), *words], out / "log.txt")
+        bench.night(out, CONFIG.format(out=out, **settings))
     return out
-
-
-def live_lists(live: LiveSnapshot, users: pd.DataFrame, moment: dt.datetime, told: list[str]) -> pd.DataFrame:
-    """user_id, rank, item_id: what the service answers each of them who tells some attributes."""
-    rows = []
-    for start in range(0, len(users), BATCH):
-        batch = users[start : start + BATCH]
-        bodies = [{"k": K, "attributes": own} for own in batch[told].to_dict("records")]
-        requests = [RecommendationRequest.model_validate(body) for body in bodies]
-        for user, answer in zip(batch.user_id, live.answer(requests, moment), strict=True):
-            assert answer.strategy == "popular"
-            rows += [(user, item.rank, item.item_id) for item in answer.items]
-    return pd.DataFrame(rows, columns=["user_id", "rank", "item_id"])
 
 
 def popular_lists(past: pd.DataFrame, users: pd.DataFrame) -> pd.DataFrame:
@@ -117,13 +94,7 @@ def popular_lists(past: pd.DataFrame, users: pd.DataFrame) -> pd.DataFrame:
 
 def main() -> int:
     """Make the night where it is missing, ask, print and write."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--seed", type=int, default=0)
-    options.add_argument("--encoder", default="null", help="as encoder.model in a config")
-    options.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for the night")
-    options.add_argument("--quick", action="store_true", help="hardly train: a check of the way through")
-    options.add_argument("--out", type=Path, default=ROOT / "bench")
-    arguments = options.parse_args()
+    arguments = options_of(__doc__).parse_args()
     folder = night(Bench(arguments), arguments.seed)
     past, items, users, withheld = (
         pd.read_parquet(folder / f"{name}.parquet") for name in ("events", "items", "users", "withheld")
@@ -133,9 +104,13 @@ def main() -> int:
     strangers = users[users.user_id.isin(set(withheld.user_id))].sort_values("user_id")
     truth = withheld.groupby("user_id").head(ASKED)[["user_id", "item_id"]].drop_duplicates()
     question, moment = Question(past, items, truth, exclude_seen=True), past.timestamp.max().to_pydatetime()
-    described = question.judge(live_lists(live, strangers, moment, ATTRIBUTES))
+    told = {
+        user: {"attributes": own}
+        for user, own in zip(strangers.user_id, strangers[ATTRIBUTES].to_dict("records"), strict=True)
+    }
+    described = question.judge(live_lists(live, told, moment, "popular"))
     beside = {
-        "nothing told": question.judge(live_lists(live, strangers, moment, [])),
+        "nothing told": question.judge(live_lists(live, {user: {} for user in told}, moment, "popular")),
         "what most rated": question.judge(popular_lists(past, strangers)),
     }
     rows: dict[str, dict[str, Any]] = {"attributes told": described.means()}
@@ -145,8 +120,8 @@ def main() -> int:
     for name, judged in beside.items():
         gap, means = paired_bootstrap(described.ndcg - judged.ndcg), judged.means()
         rows[name] = means | {"difference": {"mean": gap.mean, "low": gap.low, "high": gap.high}}
-        told = f"{gap.mean:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}]"
-        lines.append(f"| {name} | {means['ndcg@10']:.4f} | {told} | {means['hitrate@10']:.3f} |")
+        more = f"{gap.mean:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}]"
+        lines.append(f"| {name} | {means['ndcg@10']:.4f} | {more} | {means['hitrate@10']:.3f} |")
     sys.stdout.write("\n".join(lines) + "\n")
     written = {"machine": describe(), "quick": arguments.quick, "encoder": arguments.encoder, "seed": arguments.seed}
     written |= {"set": arguments.set, "num_users": len(strangers), "random_ndcg@10": question.random_ndcg()}

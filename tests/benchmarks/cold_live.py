@@ -8,29 +8,24 @@ those customers bought next; beside it stands what sold best in the last 7 days,
 Markdown table and writes bench/cold_live.json; the night is kept below bench/ under a digest of what it depends on.
 """
 
-import argparse
 import json
 import shutil
 import sys
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from cases import CUT, ITEMS_GIVEN
 from judge import Judged, K, Question
 from machine import describe
-from quality import CONFIG, QUICK, ROOT, Bench, digest, run, say, short
+from quality import CONFIG, Bench, digest, say, short
+from strangers import live_lists, options_of
 
 from jobs.serve import load_live
 from recsys.evaluation.metrics import paired_bootstrap
-from recsys.serving.contracts import RecommendationRequest
-from recsys.serving.live import LiveSnapshot
 from recsys.storage.filesystem import Storage
 from recsys.storage.publish import require_latest
 
 POPULARITY_DAYS = 7
-#: Requests that are answered together, as the service gathers them.
-BATCH = 32
 
 
 def strangers(past: pd.DataFrame, with_strangers: pd.DataFrame) -> dict[str, list[str]]:
@@ -45,21 +40,9 @@ def next_items(first: dict[str, list[str]], rest: pd.DataFrame, given: int) -> p
     return pd.concat([pd.DataFrame(waiting, columns=["user_id", "item_id"]), rest], ignore_index=True)
 
 
-def live_lists(live: LiveSnapshot, first: dict[str, list[str]], given: int) -> pd.DataFrame:
-    """user_id, rank, item_id: what the service answers to the first ``given`` items of each, at the cut."""
-    users = sorted(first)
-    rows = []
-    for start in range(0, len(users), BATCH):
-        batch = users[start : start + BATCH]
-        requests = [
-            RecommendationRequest.model_validate(
-                {"history": [{"item_id": item} for item in first[user][:given]], "k": K}
-            )
-            for user in batch
-        ]
-        for user, answer in zip(batch, live.answer(requests, CUT.to_pydatetime()), strict=True):
-            rows += [(user, item.rank, item.item_id) for item in answer.items]
-    return pd.DataFrame(rows, columns=["user_id", "rank", "item_id"])
+def first_told(first: dict[str, list[str]], given: int) -> dict[str, dict[str, Any]]:
+    """What each of them tells of the ``given`` items that they took first."""
+    return {user: {"history": [{"item_id": item} for item in own[:given]]} for user, own in first.items()}
 
 
 def popular_lists(past: pd.DataFrame, first: dict[str, list[str]], given: int) -> pd.DataFrame:
@@ -76,19 +59,17 @@ def popular_lists(past: pd.DataFrame, first: dict[str, list[str]], given: int) -
 
 def night(bench: Bench, seed: int) -> Storage:
     """The warehouse of the night before they came, made where it is not there."""
-    split, changes = bench.split("retail-new"), (QUICK if bench.options.quick else []) + bench.options.set
+    split = bench.split("retail-new")
     data = digest([split / "events.parquet", split / "items.parquet"])
-    out = bench.out / "cold_live" / f"{short(data, bench.code, bench.options.encoder, *changes)}-{seed}"
+    out = bench.out / "cold_live" / f"{short(data, bench.code, bench.options.encoder, *bench.changes)}-{seed}"
     storage = Storage(str(out / "warehouse"))
     if not storage.exists("recommendations/LATEST.json"):
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
         facts = json.loads((split / "split.json").read_text())
         settings = {"seed": seed, "encoder": bench.options.encoder, "date": facts["date"], "split": split}
-        (out / "config.yaml").write_text(CONFIG.format(out=out, exclude_seen="true", **settings))
-        words = [word for change in changes for word in ("--set", change)]
         say(f"a night, seed {seed} …")
-        run([sys.executable, "jobs/nightly.py", "--config", str(out / "config.yaml"), *words], out / "log.txt")
+        bench.night(out, CONFIG.format(out=out, exclude_seen="true", **settings))
     return storage
 
 
@@ -110,13 +91,8 @@ def line(given: str, row: dict[str, Any]) -> str:
 
 def main() -> int:
     """Make the night where it is missing, ask, print and write."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options = options_of(__doc__)
     options.add_argument("--given", type=lambda text: [int(part) for part in text.split(",")], default=[1, 2, 3])
-    options.add_argument("--seed", type=int, default=0)
-    options.add_argument("--encoder", default="null", help="as encoder.model in a config")
-    options.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for the night")
-    options.add_argument("--quick", action="store_true", help="hardly train: a check of the way through")
-    options.add_argument("--out", type=Path, default=ROOT / "bench")
     arguments = options.parse_args()
     if strange := [given for given in arguments.given if not 1 <= given <= ITEMS_GIVEN]:
         options.error(f"--given {strange[0]}: of each customer the first 1 to {ITEMS_GIVEN} items are known")
@@ -133,7 +109,10 @@ def main() -> int:
             [(user, item) for user, own in first.items() for item in own[:given]], columns=["user_id", "item_id"]
         )
         question = Question(pd.concat([past, asked_by]), items, next_items(first, rest, given), exclude_seen=True)
-        answers = (live_lists(live, first, given), popular_lists(past, first, given))
+        answers = (
+            live_lists(live, first_told(first, given), CUT.to_pydatetime(), "personalized"),
+            popular_lists(past, first, given),
+        )
         row = measured(*(question.judge(lists) for lists in answers))
         rows[str(given)] = row | {"random_ndcg@10": question.random_ndcg(), "num_targets": len(question.truth)}
     lines = [f"{len(first)} customers, {len(items)} items, seed {arguments.seed}.", ""]

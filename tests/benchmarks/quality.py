@@ -110,10 +110,7 @@ class Bench:
         """The folder of a case's split, made from the raw data where it is not there."""
         folder = self.out / "cases" / CASES[case]
         if not (folder / "split.json").exists():
-            data = Path(os.environ.get("RECSYS_DATA") or ROOT.parent / "shared" / "data")
-            if not data.is_dir():
-                raise SystemExit(f"the data folder {data} is absent; RECSYS_DATA names it")
-            for name, split in (movielens if CASES[case] == "ml100k" else online_retail)(data).items():
+            for name, split in (movielens if CASES[case] == "ml100k" else online_retail)(raw_data()).items():
                 write_split(split, self.out / "cases" / name)
         return folder
 
@@ -143,10 +140,20 @@ class Bench:
         """Whether the lists of a case leave out what users had."""
         return bool(json.loads((self.split(case) / case / "case.json").read_text())["exclude_seen"])
 
+    @property
+    def changes(self) -> list[str]:
+        """What the options set for our nights, KEY=VALUE."""
+        return [*(QUICK if self.options.quick else []), *self.options.set]
+
+    def night(self, out: Path, config: str) -> None:
+        """Run a night with a config and the options' changes; both it and the log lie in the folder ``out``."""
+        (out / "config.yaml").write_text(config)
+        words = [word for change in self.changes for word in ("--set", change)]
+        run([sys.executable, "jobs/nightly.py", "--config", str(out / "config.yaml"), *words], out / "log.txt")
+
     def _ours(self, split: Path, case: str, seed: int, data: str) -> Path:
         facts = json.loads((split / "split.json").read_text())
-        changes = (QUICK if self.options.quick else []) + self.options.set
-        key = short(data, self.code, self.options.encoder, str(self.exclude_seen(case)), *changes)
+        key = short(data, self.code, self.options.encoder, str(self.exclude_seen(case)), *self.changes)
         out = self.out / "quality" / CASES[case] / OURS / f"{key}-{seed}"
         done = out / "lists.parquet"
         if not done.exists():
@@ -154,10 +161,8 @@ class Bench:
             out.mkdir(parents=True)
             settings = {"seed": seed, "encoder": self.options.encoder, "date": facts["date"], "split": split}
             config = CONFIG.format(out=out, exclude_seen=str(self.exclude_seen(case)).lower(), **settings)
-            (out / "config.yaml").write_text(config)
-            words = [word for change in changes for word in ("--set", change)]
             say(f"{case}: {OURS}, seed {seed} …")
-            run([sys.executable, "jobs/nightly.py", "--config", str(out / "config.yaml"), *words], out / "log.txt")
+            self.night(out, config)
             latest = json.loads((out / "warehouse/recommendations/LATEST.json").read_text())
             lists = pd.read_parquet(out / "warehouse" / latest["path"])
             shutil.copy(out / "warehouse" / "runs" / latest["run_id"] / "metrics.json", out / "metrics.json")
@@ -177,6 +182,14 @@ class Bench:
             say(f"{split.name}: {peer.script} {peer.model}, seed {seed} …")
             run(command, out / "log.txt", PYTHONPATH=str(HERE))
         return out
+
+
+def raw_data() -> Path:
+    """The folder of the raw data."""
+    data = Path(os.environ.get("RECSYS_DATA") or ROOT.parent / "shared" / "data")
+    if not data.is_dir():
+        raise SystemExit(f"the data folder {data} is absent; RECSYS_DATA names it")
+    return data
 
 
 def run(command: list[str], log: Path, **more: str) -> None:

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ import pyarrow.dataset as ds
 import pytest
 
 from recsys.schema import RECOMMENDATIONS
+from tests.conftest import free_ports
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -86,7 +86,8 @@ def cluster() -> Iterator[Cluster]:
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",  # the job's entry point is `python`
         "PYTHONPATH": str(folder / "site"),
     }
-    ports = free_ports("--port", "--dashboard-port", "--dashboard-agent-listen-port", "--ray-client-server-port")
+    named = ("--port", "--dashboard-port", "--dashboard-agent-listen-port", "--ray-client-server-port")
+    ports = dict(zip(named, free_ports(len(named)), strict=True))
     command = [BIN / "ray", "start", "--head", "--block", "--num-cpus=3", f"--temp-dir={folder}"]
     command += ["--dashboard-host=127.0.0.1", "--min-worker-port=0", "--max-worker-port=0"]  # 0: any free port
     command += [f"{name}={port}" for name, port in ports.items()]
@@ -106,15 +107,6 @@ def cluster() -> Iterator[Cluster]:
     finally:
         stop(process)
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def free_ports(*names: str) -> dict[str, int]:
-    """A free port for each name, of those that the kernel gives out: above Ray's own ranges."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in names]
-    ports = [listener.getsockname()[1] for listener in sockets]
-    for listener in sockets:
-        listener.close()
-    return dict(zip(names, ports, strict=True))
 
 
 def stop(process: subprocess.Popen[str]) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from recsys.config import decode_config
 from recsys.serving.live import LiveSnapshot
 from recsys.storage.filesystem import Storage
 from recsys.storage.publish import require_latest
-from tests.conftest import MAX_IN_FLIGHT, tiny_config
+from tests.conftest import MAX_IN_FLIGHT, free_ports, tiny_config
 
 
 @pytest.fixture(scope="session")
@@ -40,9 +39,7 @@ def service_url(service_storage: Path, shop: Path, ray_cluster: None) -> Iterato
 
     from jobs.serve import start
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     # a slow machine must not turn every answer into the one that is at hand
     settings = {"port": port, "refresh_s": 0.2, "deadline_ms": 30_000.0, "max_queued": MAX_IN_FLIGHT}
     os.environ.pop("RECSYS_KEYS", None)

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from recsys.serving import front
+from tests.conftest import free_ports
 
 #: The parts that matter of what Ray 2.60 writes.
 OF_RAY = """global
@@ -68,9 +69,7 @@ def test_what_cannot_be_amended_is_used_as_it_is(tmp_path, text, limit):
 
 
 def test_it_ends_with_whoever_started_it(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     config = tmp_path / "haproxy.cfg"
     config.write_text(OF_RAY.replace("127.0.0.1:8000", f"127.0.0.1:{port}"))
     launcher = Path(sys.executable).with_name(front.LAUNCHER)
@@ -80,21 +79,17 @@ def test_it_ends_with_whoever_started_it(tmp_path):
     command = [sys.executable, "-c", starter, str(launcher), "-db", "-f", str(config)]
     with subprocess.Popen(command, env=os.environ | {front.LIMIT: "7"}, stdout=subprocess.PIPE, text=True) as parent:
         haproxy = psutil.Process(int(parent.stdout.readline()))
-        _until(lambda: _answers(port))
+        end = time.monotonic() + 60
+        while not _answers(port):
+            assert time.monotonic() < end
         parent.kill()
     haproxy.wait(timeout=60)
+    assert not _answers(port)
 
 
 def _answers(port):
     with socket.socket() as asking:
         return asking.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _until(holds):
-    end = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def test_it_limits_what_is_ranked_and_shows_nothing_of_itself():
