@@ -40,12 +40,11 @@ def explain(config: Config, options: Namespace) -> command.Answer:
     recommend = night.config.recommend.model_copy(update={"use_gpu": False})
     snapshot = load_snapshot(night, model_id, recommend, "night")
     recommended = recommend_batch(snapshot, histories, recommend)
-    weights = snapshot.fusion.vector(SIGNALS)
     rows = [
         row | {"contributions": {name: round(float(value), 4) for name, value in zip(SIGNALS, values, strict=True)}}
         for row, values in zip(recommended.lists.to_pylist(), recommended.contributions, strict=True)
     ]
-    _print(rows, [name for name, weight in zip(SIGNALS, weights, strict=True) if weight], snapshot)
+    _print(rows, snapshot)
     return {
         "status": "explained",
         "run_id": night.run.run_id,
@@ -75,13 +74,13 @@ def find_histories(night: Night, user_ids: Sequence[str]) -> pa.Table:
     return found.take([known.index(user) for user in wanted])
 
 
-def _print(rows: Sequence[dict[str, Any]], signals: Sequence[str], snapshot: Snapshot) -> None:
+def _print(rows: Sequence[dict[str, Any]], snapshot: Snapshot) -> None:
     """A table a user: what lifts each item above the user's other candidates, in nats, weightiest signals first."""
     titles = dict(zip(snapshot.item_ids.to_pylist(), snapshot.titles.to_pylist(), strict=True))
     for user in dict.fromkeys(row["user_id"] for row in rows):
         own = [row for row in rows if row["user_id"] == user]
-        moved = {name: sum(abs(row["contributions"][name]) for row in own) for name in signals}
-        shown = [name for name in sorted(signals, key=lambda name: -moved[name]) if moved[name]]
+        moved = {name: sum(abs(row["contributions"][name]) for row in own) for name in SIGNALS}
+        shown = [name for name in sorted(SIGNALS, key=lambda name: -moved[name]) if moved[name]]
         table = Table("rank", "item", *shown, title=Text(f"user {user}"), title_justify="left")
         for row in own:
             lifts = (f"{row['contributions'][name]:+.2f}" for name in shown)

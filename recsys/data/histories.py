@@ -106,6 +106,31 @@ def build_histories(sorted_interactions: pa.Table, max_length: int) -> pa.Table:
     return histories.append_column(TEXTS, pa.ListArray.from_arrays(bounds, _flat(newest["text"])))
 
 
+def newest_items(histories: pa.Table, num: int) -> pa.Table:
+    """HISTORIES of which only the newest events are left, as far back as they hold at most `num` different items.
+
+    A search is no item and stays among the events that do. `seen_item_ids` stays as it is.
+    """
+    assert num > 0, f"num={num}"
+    lists = histories["item_ids"].combine_chunks()
+    items, item = rank_ids(lists.flatten())
+    user = _numpy(pc.list_parent_indices(lists)).astype(np.int64)
+    newest_first = (user * max(len(items), 1) + item)[::-1]
+    at_last = np.zeros(len(item), dtype=np.int64)  # 1 where an item stands for the last time
+    at_last[len(item) - 1 - np.unique(newest_first, return_index=True)[1]] = 1
+    at_last[_numpy(pc.equal(items, "")).astype(bool)[item]] = 0
+    until = np.cumsum(at_last)
+    ends = np.cumsum(np.bincount(user, minlength=len(histories)))
+    from_here_on = until[ends[user] - 1] - until + at_last
+    kept = from_here_on <= num
+    bounds = _bounds(np.bincount(user[kept], minlength=len(histories)))
+    for place, field in enumerate(histories.schema):
+        if pa.types.is_list(field.type) and field.name != "seen_item_ids":
+            events = histories[field.name].combine_chunks().flatten().filter(pa.array(kept))
+            histories = histories.set_column(place, field, pa.ListArray.from_arrays(bounds, events))
+    return histories
+
+
 def rank_ids(ids: pa.Array | pa.ChunkedArray) -> tuple[pa.Array, npt.NDArray[np.int64]]:
     """Distinct ids in ascending order, and the place [N] of each id among them."""
     distinct = pc.unique(ids)

@@ -1,6 +1,8 @@
 """The fusion stage: what speaks for the candidates of the validation users, gathered over the shards, then weighed.
 
-The fit itself is in `recsys.recommend.fusion`.
+Each user comes several times: with the whole history, and with no more than its newest items, since few of the users
+who are kept for validation are new, and many of those who are to get lists are. What they have seen is no candidate
+then either. The fit itself is in `recsys.recommend.fusion`.
 """
 
 import logging
@@ -12,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys.data.histories import newest_items
 from recsys.data.splits import targets
 from recsys.distributed.cluster import for_each_part, peak_of
 from recsys.distributed.cold import load_lending
@@ -20,7 +23,7 @@ from recsys.distributed.priors import load_daily_popularity
 from recsys.distributed.score import fusion_path, load_snapshot
 from recsys.distributed.user_texts import ShardTexts
 from recsys.model.features import index_items
-from recsys.recommend.fusion import PLAIN, fit_fusion
+from recsys.recommend.fusion import PLAIN, Choices, Fusion, fit_fusion, fit_short
 from recsys.recommend.pipeline import Scored, scored_blocks
 from recsys.recommend.signals import SIGNALS
 from recsys.storage.tables import read_table, write_table
@@ -29,10 +32,15 @@ logger = logging.getLogger(__name__)
 
 #: With fewer validation users than this who took one of their candidates nothing is fitted.
 MIN_USERS = 30
+#: Different items to which the histories are cut, to learn what the signals are worth for users with few.
+CUTS = (1, 3, 10)
+_WHOLE = 0
 _MICROS_PER_DAY = 86_400_000_000
 
 _CANDIDATES = pa.schema(
     [
+        pa.field("cut", pa.int32(), nullable=False),
+        pa.field("length", pa.int64(), nullable=False),
         pa.field("valid", pa.list_(pa.bool_()), nullable=False),
         pa.field("taken", pa.list_(pa.bool_()), nullable=False),
         pa.field("signals", pa.list_(pa.float32()), nullable=False),
@@ -51,36 +59,47 @@ def fuse(night: Night) -> Record:
         cpus_per_worker=config.cpus_per_worker,
         gpus_per_worker=int(config.use_gpu),
     )
-    signals, valid, taken = _gathered(night)
-    users = int(taken.any(axis=1).sum())
+    whole, short = _gathered(night)
+    users = int(whole.taken.any(axis=1).sum())
     fusion = PLAIN.only(config.signals)
     if users >= MIN_USERS:
-        fusion = fit_fusion(signals, valid, taken, SIGNALS, config.signals)
-        weights = ", ".join(f"{name} {weight:.3g}" for name, weight in fusion.weights.items() if weight)
-        best = max(fusion.parts or {"none": 0.0}, key=lambda name: (fusion.parts or {}).get(name, 0.0))
-        logger.info(
-            "fuse: ndcg@10 %.4f of %d users, best part %s %.4f; weights %s",
-            fusion.ndcg,
-            users,
-            best,
-            (fusion.parts or {}).get(best, 0.0),
-            weights,
-        )
+        fusion = fit_short(fit_fusion(whole, SIGNALS, config.signals), whole, short, SIGNALS)
+        _tell(fusion)
     else:
         logger.warning(
             "fuse: %d of %d validation users took one of their candidates, and %d are needed to weigh the signals: the "
             "usual weights are taken",
-            *(users, len(taken), MIN_USERS),
+            *(users, len(whole.taken), MIN_USERS),
         )
     night.storage.write_json(fusion_path(night, night.model_id), fusion.as_dict())
     return {
-        "rows": len(taken),
+        "rows": len(whole.taken),
         "users": users,
         "validation_ndcg@10": round(fusion.ndcg, 6),
         "validation_alone": {name: round(value, 6) for name, value in (fusion.parts or {}).items()},
+        "validation_short_ndcg@10": round(fusion.short_ndcg, 6),
+        "validation_short_ndcg@10_without": round(fusion.short_ndcg_without, 6),
         "weights": fusion.weights,
+        "weights_short": fusion.short or {},
         "peak_memory_mb": peak_of(records),
     }
+
+
+def _tell(fusion: Fusion) -> None:
+    parts = fusion.parts or {"none": 0.0}
+    best = max(parts, key=lambda name: parts[name])
+    logger.info(
+        "fuse: ndcg@10 %.4f of %d users, best part %s %.4f; weights %s",
+        *(fusion.ndcg, fusion.users, best, parts[best], _words(fusion.weights)),
+    )
+    logger.info(
+        "fuse: with 1 to %d items of their histories ndcg@10 %.4f, %.4f by the same weights; added / √(1 + items): %s",
+        *(max(CUTS), fusion.short_ndcg, fusion.short_ndcg_without, _words(fusion.short or {}) or "nothing"),
+    )
+
+
+def _words(weights: dict[str, float]) -> str:
+    return ", ".join(f"{name} {weight:.3g}" for name, weight in weights.items() if weight)
 
 
 def _gatherer(night: Night) -> Callable[[str], Record]:
@@ -104,8 +123,13 @@ def _gatherer(night: Night) -> Callable[[str], Record]:
         lists = wanted["item_ids"].combine_chunks()
         users = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False)
         pairs = np.stack([users, index_items(lists.flatten(), snapshot.item_ids)])
-        blocks = scored_blocks(snapshot, histories, config, now.astype(np.float64), day)
-        rows = [_as_rows(scored, pairs[:, np.isin(users, own)], own) for own, scored in blocks]
+        rows = [
+            _as_rows(scored, pairs[:, np.isin(users, own)], own, cut)
+            for cut in (_WHOLE, *CUTS)
+            for own, scored in scored_blocks(
+                snapshot, newest_items(histories, cut) if cut else histories, config, now.astype(np.float64), day
+            )
+        ]
         write_table(
             night.storage, _path(night, shard), pa.concat_tables([_CANDIDATES.empty_table(), *rows]), _CANDIDATES
         )
@@ -114,13 +138,14 @@ def _gatherer(night: Night) -> Callable[[str], Record]:
     return gather
 
 
-def _as_rows(scored: Scored, pairs: npt.NDArray[np.int64], users: npt.NDArray[np.int64]) -> pa.Table:
+def _as_rows(scored: Scored, pairs: npt.NDArray[np.int64], users: npt.NDArray[np.int64], cut: int) -> pa.Table:
     """Candidates of some users, those taken that are among their (user, item) pairs [2, N]."""
     width = max(int(scored.items.max(initial=0)), int(pairs[1].max(initial=0))) + 1
     keys = users[:, None] * width + scored.items
     taken = np.isin(keys, pairs[0] * width + pairs[1]) & (scored.items >= 0)
-    columns = (scored.items >= 0, taken, scored.signals.reshape(len(taken), -1))
-    return pa.Table.from_arrays([_lists(column) for column in columns], schema=_CANDIDATES)
+    lists = (scored.items >= 0, taken, scored.signals.reshape(len(taken), -1))
+    columns = [np.full(len(taken), cut, dtype=np.int32), scored.profiles.whole.lengths.astype(np.int64)]
+    return pa.Table.from_arrays([*map(pa.array, columns), *map(_lists, lists)], schema=_CANDIDATES)
 
 
 def _lists(rows: npt.NDArray[np.generic]) -> pa.Array:
@@ -128,20 +153,22 @@ def _lists(rows: npt.NDArray[np.generic]) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), pa.array(rows.reshape(-1)))
 
 
-def _gathered(night: Night) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Signals [B, C, S], valid [B, C] and taken [B, C] of all shards."""
+def _gathered(night: Night) -> tuple[Choices, Choices]:
+    """Of all shards' users with the whole of their histories, and with each cut of them."""
     tables = [read_table(night.storage, _path(night, shard)) for shard in night.record("histories")["shards"]]
     table = pa.concat_tables(tables).combine_chunks()
-    lengths = pc.list_value_length(table["valid"]).to_numpy()
-    shape = (len(table), int(lengths.max(initial=0)))
-    place = np.arange(shape[1]) < lengths[:, None]
+    widths = pc.list_value_length(table["valid"]).to_numpy()
+    shape = (len(table), int(widths.max(initial=0)))
+    place = np.arange(shape[1]) < widths[:, None]
     valid, taken = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
     signals = np.zeros((*shape, len(SIGNALS)), dtype=np.float32)
     valid[place], taken[place] = (
         table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False) for name in ("valid", "taken")
     )
     signals[place] = table["signals"].combine_chunks().flatten().to_numpy().reshape(-1, len(SIGNALS))
-    return signals, valid, taken
+    choices = Choices(signals=signals, valid=valid, taken=taken, lengths=table["length"].to_numpy())
+    whole = table["cut"].to_numpy() == _WHOLE
+    return choices.rows(whole), choices.rows(~whole)
 
 
 def _path(night: Night, shard: str) -> str:

@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 
 from recsys.compiled import compiled
 from recsys.recommend.beside import Beside
-from recsys.recommend.fusion import Fusion
 from recsys.recommend.neighbours import Neighbours
 from recsys.recommend.profiles import Profiles
 from recsys.recommend.signals import SIGNALS, SOURCES, text_of_history
@@ -96,7 +95,7 @@ def _mean(signals: Floats, valid: npt.NDArray[np.bool_], means: npt.NDArray[np.f
         mean /= max(count, 1)
 
 
-def explain(lifts: Floats, items: Ints, fusion: Fusion, profiles: Profiles, beside: Beside) -> Explained:
+def explain(lifts: Floats, items: Ints, weights: Floats, profiles: Profiles, beside: Beside) -> Explained:
     """The source that lifts each listed item most, and the item of the history behind it.
 
     What no source lifts, or a source that finds no item to name, counts for the ranker, or for popularity where the
@@ -106,7 +105,7 @@ def explain(lifts: Floats, items: Ints, fusion: Fusion, profiles: Profiles, besi
     Args:
         lifts: [B, K, S] of `contributions`, of the listed items.
         items: [B, K] catalog indices, −1 for none.
-        fusion: Weights of the signals.
+        weights: [B, S].
         profiles: Of B users.
         beside: Of I items.
     """
@@ -114,8 +113,8 @@ def explain(lifts: Floats, items: Ints, fusion: Fusion, profiles: Profiles, besi
     by_source = np.add.reduceat(lifts, _STARTS, axis=2)
     if borrowed.any():
         by_source = _as_text(by_source, borrowed)
-    weights = fusion.vector(SIGNALS)
-    ranker_speaks = profiles.read & any(weights[SIGNALS.index(name)] > 0 for name in SIGNALS if SOURCES[name] == RANKER)
+    of_ranker = [SIGNALS.index(name) for name in SIGNALS if SOURCES[name] == RANKER]
+    ranker_speaks = profiles.read & (weights[:, of_ranker] > 0).any(axis=1)
     unknown = np.where(borrowed, NAMES.index(EXPLORATION), NAMES.index(POPULARITY))
     otherwise = np.where(ranker_speaks[:, None], NAMES.index(RANKER), unknown).astype(np.int8)
     best = _CODES[by_source.argmax(axis=2)]
@@ -127,7 +126,7 @@ def explain(lifts: Floats, items: Ints, fusion: Fusion, profiles: Profiles, besi
         for start in range(0, len(users), size):
             few = slice(start, start + size)
             because[users[few], places[few]] = name_them(
-                users[few], items[users[few], places[few]], weights, profiles, beside
+                users[few], items[users[few], places[few]], weights[users[few]], profiles, beside
             )
     nameless = (because == NOTHING) & _NAMES_ITEM[sources]
     sources = np.where(nameless, otherwise, sources)
@@ -167,7 +166,7 @@ def reasons(explained: Explained, titles: pa.Array, users: Ints, places: Ints) -
 
 def _by_transition(users: Ints, items: Ints, weights: Floats, profiles: Profiles, beside: Beside) -> Ints:
     """[N] item of each user's history from which most comes to the item; −1 where nothing does."""
-    weight = dict(zip(SIGNALS, weights.tolist(), strict=True))
+    weight = _by_name(weights)
     history, newest, whole = _history_of(users, profiles)
     lasting, recent = _weights_to(items, history, beside.transitions)
     share = newest * (weight["newest_lasting"] * lasting + weight["newest_recent"] * recent)
@@ -180,11 +179,16 @@ def _by_linear(users: Ints, items: Ints, weights: Floats, profiles: Profiles, be
 
     Each time scale is a sum in a logarithm of its own, so that an item's part of it counts as a share of the sum.
     """
-    weight = dict(zip(SIGNALS, weights.tolist(), strict=True))
+    weight = _by_name(weights)
     history, newest, whole = _history_of(users, profiles)
     lasting, recent = _weights_to(items, history, beside.linear)
     share = weight["linear_lasting"] * _shares(newest * lasting) + weight["linear_recent"] * _shares(whole * recent)
     return _best_of(history, share)
+
+
+def _by_name(weights: Floats) -> dict[str, Floats]:
+    """[N, 1] column of each signal out of [N, S]."""
+    return {name: weights[:, place, None] for place, name in enumerate(SIGNALS)}
 
 
 def _weights_to(items: Ints, history: Ints, neighbours: Neighbours) -> tuple[Floats, Floats]:

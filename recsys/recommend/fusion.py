@@ -1,7 +1,9 @@
 """Weights of the signals: score = Σ wᵢ · sᵢ, fitted by the likelihood of what users took; it knows no signal's meaning.
 
 A conditional logit (McFadden, 1974): P(c | user) ∝ exp(Σ wᵢ · sᵢ(c)) over the user's candidates, the listwise objective
-of ListNet with the taken items as truth (Cao et al., ICML 2007). Shapes: B users, C candidates, S signals.
+of ListNet with the taken items as truth (Cao et al., ICML 2007). What a signal is worth hangs on how much it had to go
+by: a weight is wᵢ + vᵢ / √(1 + n) for a user whose history holds n items, since the error of what is estimated from n
+observations falls with their root. Shapes: B users, C candidates, S signals.
 """
 
 from collections.abc import Collection, Sequence
@@ -20,9 +22,44 @@ Bools = npt.NDArray[np.bool_]
 
 #: Pull of every standardised weight towards 0, in nats of all users together: a normal prior that evidence overcomes.
 RIDGE = 1.0
+#: Weights from which the fit starts; of the usual scale, so that it takes few steps.
 _START = 0.1
 _CUT = 10
 _DIGITS = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What B users took of their candidates."""
+
+    signals: Signals
+    """[B, C, S]."""
+    valid: Bools
+    """[B, C] which candidates there are."""
+    taken: Bools
+    """[B, C] which of them the user took next."""
+    lengths: npt.NDArray[np.int64]
+    """[B] different items of the history that the signals were measured by."""
+
+    def rows(self, users: npt.NDArray[np.bool_]) -> "Choices":
+        """Those of some users, by a mask [B]."""
+        return Choices(
+            signals=self.signals[users], valid=self.valid[users], taken=self.taken[users], lengths=self.lengths[users]
+        )
+
+    def told(self) -> "Choices":
+        """Those of users who took any of their candidates; the others tell nothing."""
+        assert not (self.taken & ~self.valid).any(), "what is no candidate cannot be taken"
+        return self.rows(self.taken.any(axis=1))
+
+    def spread(self) -> Floats:
+        """[S] standard deviation of each signal over the candidates."""
+        return np.asarray(self.signals[self.valid].std(axis=0, dtype=np.float64))
+
+    def scores(self, weights: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+        """[B, C] Σ weight · signal, by weights [S] or [B, S]; −inf for none."""
+        of_each = np.broadcast_to(weights, (len(self.signals), self.signals.shape[2]))
+        return np.where(self.valid, (self.signals @ of_each[:, :, None])[:, :, 0], -np.inf)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,19 +67,26 @@ class Fusion:
     """Weights of the signals, by name, and what they were worth on validation."""
 
     weights: dict[str, float]
+    short: dict[str, float] | None = None
+    """What is added to them for a user with n items in the history, times 1 / √(1 + n)."""
     users: int = 0
     """Validation users that the weights were fitted on."""
     ndcg: float = 0.0
     """NDCG@10 of the fused score among the candidates of these users."""
     parts: dict[str, float] | None = None
     """The same of each signal alone."""
+    short_ndcg: float = 0.0
+    """The same of the fused score where these users' histories are cut to a few items."""
+    short_ndcg_without: float = 0.0
+    """The same without ``short``."""
 
     def only(self, allowed: Collection[str] | None) -> "Fusion":
         """The same without the weights of other signals; all alike where none of these has a weight."""
         if allowed is None:
             return self
         kept = {name: weight for name, weight in self.weights.items() if name in allowed}
-        return replace(self, weights=kept or dict.fromkeys(allowed, 1.0))
+        short = {name: weight for name, weight in (self.short or {}).items() if name in allowed}
+        return replace(self, weights=kept or dict.fromkeys(allowed, 1.0), short=short or None)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as for JSON."""
@@ -50,70 +94,132 @@ class Fusion:
 
     def vector(self, names: Sequence[str]) -> npt.NDArray[np.float32]:
         """[S] weights in the order of the names; 0 for a signal without one."""
-        return np.array([self.weights.get(name, 0.0) for name in names], dtype=np.float32)
+        return _vector(self.weights, names)
+
+    def of_lengths(self, names: Sequence[str], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """[B, S] the same for users with so many items [B] in their histories."""
+        return self.vector(names) + _shortness(lengths)[:, None] * _vector(self.short or {}, names)
+
+
+def _vector(weights: dict[str, float], names: Sequence[str]) -> npt.NDArray[np.float32]:
+    return np.array([weights.get(name, 0.0) for name in names], dtype=np.float32)
+
+
+def _shortness(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """[B] 1 / √(1 + n)."""
+    return np.asarray(1 / np.sqrt(1 + lengths), dtype=np.float32)
 
 
 #: Where there are too few users to fit anything: the ranker, and a little of what nearly always helps.
 PLAIN = Fusion(weights={"retrieval": 1.0, "isolated": 1.0, "newest_lasting": 0.5, "popularity": 0.3, "repeat": 0.3})
 
 
-def fit_fusion(
-    signals: Signals, valid: Bools, taken: Bools, names: Sequence[str], allowed: Collection[str] | None = None
-) -> Fusion:
+def fit_fusion(choices: Choices, names: Sequence[str], allowed: Collection[str] | None = None) -> Fusion:
     """The weights under which the taken candidates are likeliest; never worse than the best signal alone.
 
     A weight may be negative: what goes together all year, beside what does now, tells what is out of season. Where no
     signal that may weigh tells candidates apart, they are the usual ones.
 
     Args:
-        signals: [B, C, S].
-        valid: [B, C] which candidates there are.
-        taken: [B, C] which of them the user took next; users who took none of theirs tell nothing and are left out.
+        choices: Of users with the whole of their histories.
         names: [S].
         allowed: Signals that may weigh; None: all.
     """
-    there = taken.any(axis=1)
-    signals, valid, taken = signals[there], valid[there], taken[there]
-    assert len(signals), "no user took any candidate"
-    assert not (taken & ~valid).any(), "what is no candidate cannot be taken"
-    spread = np.maximum(signals[valid].std(axis=0, dtype=np.float64), 1e-6)
-    usable = signals[valid].std(axis=0, dtype=np.float64) > 1e-6  # a signal that is the same everywhere tells nothing
+    choices = choices.told()
+    assert len(choices.taken), "no user took any candidate"
+    usable = choices.spread() > 1e-6  # a signal that is the same everywhere tells nothing
     usable &= np.array([allowed is None or name in allowed for name in names])
     if not usable.any():
-        return replace(PLAIN.only(allowed), users=len(signals))
-    scaled = (signals / spread).astype(np.float32)
-    truth = taken / taken.sum(axis=1, keepdims=True)
-    ridge = RIDGE / len(signals)
+        return replace(PLAIN.only(allowed), users=len(choices.taken))
+    weights = _likeliest(choices, usable, np.where(usable, _START, 0.0), RIDGE / len(choices.taken))
+    fused = _ndcg(choices.scores(weights), choices.taken)
+    parts = {
+        name: _ndcg(choices.scores(_one(place, len(names))), choices.taken)
+        for place, name in enumerate(names)
+        if usable[place]
+    }
+    best = max(parts, key=lambda name: parts[name])
+    if fused < parts[best]:
+        weights, fused = _one(names.index(best), len(names)), parts[best]
+    return Fusion(weights=_named(weights, names), users=len(choices.taken), ndcg=fused, parts=parts)
+
+
+def fit_short(fusion: Fusion, whole: Choices, short: Choices, names: Sequence[str]) -> Fusion:
+    """The same with what is added to its weights for short histories.
+
+    Nothing is, where the short histories' lists would not be better for it, or the whole ones' worse than their best
+    signal alone.
+
+    Args:
+        fusion: Of `fit_fusion` of the whole histories.
+        whole: Of users with the whole of their histories.
+        short: Of the same users, each as often as their histories were cut, with what was left of them.
+        names: [S].
+    """
+    whole, short = whole.told(), short.told()
+    usable = np.array([name in (fusion.parts or {}) for name in names])
+    if not usable.any() or not len(short.taken):
+        return fusion
+    scaled = replace(short, signals=short.signals * _shortness(short.lengths)[:, None, None])
+    already = short.scores(fusion.vector(names))
+    # a user weighs once, however many times their history was cut
+    found = _likeliest(scaled, usable, np.zeros(len(names)), RIDGE / max(fusion.users, 1), already, short.spread())
+    leaning = replace(fusion, short=_named(found, names))
+
+    def worth(some: Fusion, choices: Choices) -> float:
+        return _ndcg(choices.scores(some.of_lengths(names, choices.lengths)), choices.taken)
+
+    ndcg, with_it, without = worth(leaning, whole), worth(leaning, short), _ndcg(already, short.taken)
+    if with_it <= without or ndcg < max((fusion.parts or {}).values()):
+        return replace(fusion, short_ndcg=without, short_ndcg_without=without)
+    return replace(leaning, ndcg=ndcg, short_ndcg=with_it, short_ndcg_without=without)
+
+
+def _likeliest(
+    choices: Choices,
+    usable: Bools,
+    start: Floats,
+    ridge: float,
+    already: npt.NDArray[np.floating] | None = None,
+    spread: Floats | None = None,
+) -> Floats:
+    """[S] weights under which what was taken is likeliest, rounded; a user who took much counts as much as another.
+
+    Args:
+        choices: Of users who each took something.
+        usable: [S] signals that may weigh.
+        start: [S] standardised weights to start from.
+        ridge: Pull of each standardised weight towards 0, in nats of one user.
+        already: [B, C] scores that the weighed signals are added to; None: none.
+        spread: [S] by which weights are standardised; None: that of the choices.
+    """
+    spread = np.maximum(choices.spread() if spread is None else spread, 1e-6)
+    scaled = (choices.signals / spread).astype(np.float32)
+    truth = choices.taken / choices.taken.sum(axis=1, keepdims=True)
+    offset = np.where(choices.valid, 0.0 if already is None else already, -np.inf)
 
     def objective(weights: Floats) -> tuple[float, Floats]:
-        logits = np.where(valid, scaled @ weights.astype(np.float32), -np.inf)
+        logits = offset + scaled @ weights.astype(np.float32)
         logits -= logits.max(axis=1, keepdims=True)
         probability = np.exp(logits)
         total = probability.sum(axis=1, keepdims=True)
-        log_probability = np.where(taken, logits - np.log(total), 0.0)
+        log_probability = np.where(choices.taken, logits - np.log(total), 0.0)
         loss = -(truth * log_probability).sum() / len(scaled) + ridge * float(weights @ weights)
         error = (probability / total - truth) / len(scaled)
         gradient = np.einsum("bc,bcs->s", error, scaled, dtype=np.float64) + 2 * ridge * weights
         return float(loss), gradient
 
     bounds = [(None, None) if free else (0.0, 0.0) for free in usable]
-    found = minimize(objective, np.where(usable, _START, 0.0), jac=True, method="L-BFGS-B", bounds=bounds)
-    weights = np.round(found.x / spread, _DIGITS)
-    fused = _ndcg(np.where(valid, signals @ weights, -np.inf), taken)
-    parts = {
-        name: _ndcg(np.where(valid, signals[:, :, place], -np.inf), taken)
-        for place, name in enumerate(names)
-        if usable[place]
-    }
-    best = max(parts, key=lambda name: parts[name])
-    if fused < parts[best]:
-        weights, fused = np.array([float(name == best) for name in names]), parts[best]
-    return Fusion(
-        weights=dict(zip(names, weights.tolist(), strict=True)),
-        users=len(signals),
-        ndcg=fused,
-        parts=parts,
-    )
+    found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds)
+    return np.asarray(np.round(found.x / spread, _DIGITS))
+
+
+def _one(place: int, num: int) -> Floats:
+    return np.asarray(np.arange(num) == place, dtype=np.float64)
+
+
+def _named(weights: Floats, names: Sequence[str]) -> dict[str, float]:
+    return dict(zip(names, weights.tolist(), strict=True))
 
 
 def _ndcg(scores: npt.NDArray[np.floating], taken: Bools) -> float:

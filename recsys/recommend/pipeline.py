@@ -348,12 +348,14 @@ def _of_candidates(values: Tensor, candidates: Tensor) -> npt.NDArray[np.float32
 def user_weights(scored: Scored, fusion: Fusion) -> npt.NDArray[np.float32]:
     """[B, S] weights of the signals for each user.
 
-    Where nothing is known of a user but popularity speaks, and P is the share of what everybody takes; where it is
-    known what they are, of what those alike take. Who searches means it: the weights are those of what people took
-    without being asked, so the text counts more for who asks.
+    They are those of the user's number of items. Where nothing is known of a user but popularity speaks, and P is the
+    share of what everybody takes; where it is known what they are, of what those alike take. Who searches means it: the
+    weights are those of what people took without being asked, so the text counts more for who asks.
     """
-    weights = np.where(scored.profiles.known[:, None], fusion.vector(SIGNALS), _POPULARITY_ALONE)
-    weights[scored.profiles.only_described] = _AMONG_ALIKE
+    profiles = scored.profiles
+    weights = fusion.of_lengths(SIGNALS, profiles.whole.lengths)
+    weights[~profiles.known] = _POPULARITY_ALONE
+    weights[profiles.only_described] = _AMONG_ALIKE
     weights[scored.searching, SIGNALS.index("text")] += SEARCH_WEIGHT
     return weights
 
@@ -379,7 +381,7 @@ def _list_of(snapshot: Snapshot, user_ids: pa.ChunkedArray, scored: Scored, top_
     reranked = snapshot.reranker.rerank(user_ids, scored.items, fused_scores(scored, weights), top_k)
     users, places = np.nonzero(reranked.items >= 0)
     lifts = contributions(scored.signals, scored.items >= 0, _columns_of(scored.items, reranked.items), weights)
-    explained = explain(lifts, reranked.items, snapshot.fusion, scored.profiles, snapshot.beside)
+    explained = explain(lifts, reranked.items, weights, scored.profiles, snapshot.beside)
     explained.sources[reranked.explored] = NAMES.index(EXPLORATION)
     explained.because[reranked.explored] = -1
     source, reason = reasons(explained, snapshot.titles, users, places)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.data.histories import build_histories, hash_ids, shard_of, sort_interactions, user_runs
-from recsys.schema import HISTORIES, INTERACTIONS
+from recsys.data.histories import build_histories, hash_ids, newest_items, shard_of, sort_interactions, user_runs
+from recsys.schema import HISTORIES, INTERACTIONS, TEXTS
 
 START = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
 EVENTS = st.tuples(
@@ -107,6 +107,32 @@ def test_histories_are_the_newest_events_of_each_user(rows, max_length):
         assert history["events"] == [event["event"] for event in newest]
         assert history["weights"] == [event["weight"] for event in newest]
         assert history["seen_item_ids"] == sorted({event["item_id"] for event in events})
+
+
+@given(st.lists(st.lists(st.sampled_from(["", "a", "b", "c", "d"]), max_size=12), max_size=4), st.integers(1, 4))
+def test_the_newest_items_are_the_longest_end_that_holds_no_more(histories, num):
+    """An empty item is a search, which counts for none."""
+    rows = [
+        {
+            "user_id": f"u{user}",
+            "item_ids": items,
+            "timestamps": [START + dt.timedelta(hours=hour) for hour in range(len(items))],
+            "events": [f"e{place}" for place in range(len(items))],
+            "weights": [float(place) for place in range(len(items))],
+            "seen_item_ids": ["a", "z"],
+            "texts": [f"t{place}" for place in range(len(items))],
+        }
+        for user, items in enumerate(histories)
+    ]
+    schema = HISTORIES.append(TEXTS)
+    cut = newest_items(pa.Table.from_pylist(rows, schema), num)
+    assert cut.schema == schema
+    for before, after in zip(rows, cut.to_pylist(), strict=True):
+        items = before["item_ids"]
+        start = min(place for place in range(len(items) + 1) if len({*items[place:]} - {""}) <= num)
+        assert after == before | {
+            name: before[name][start:] for name in ("item_ids", "timestamps", "events", "weights", "texts")
+        }
 
 
 def test_histories_do_not_depend_on_chunks():

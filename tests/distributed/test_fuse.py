@@ -13,6 +13,7 @@ from recsys.distributed.night import Night
 from recsys.recommend.pipeline import Scored
 from recsys.recommend.profiles import Profiles
 from recsys.recommend.signals import SIGNALS
+from recsys.recommend.sparse_rows import SparseRows
 from recsys.storage.filesystem import Storage
 from recsys.storage.runs import Run
 from recsys.storage.tables import write_table
@@ -30,8 +31,17 @@ def night(tmp_path: Path) -> Night:
 def scored(items: Sequence[Sequence[int]]) -> Scored:
     table = np.array(items, dtype=np.int64).reshape(len(items), -1)
     signals = RANDOM.normal(size=(*table.shape, len(SIGNALS))).astype(np.float32)
-    nobody: Profiles = None  # type: ignore[assignment]  # a fit asks nothing of the histories
-    return Scored(items=table, signals=signals, profiles=nobody, searching=np.zeros(len(table), dtype=bool))
+    histories = SparseRows.of(
+        *(np.arange(len(table)).repeat(2), np.tile([3, 4], len(table))), np.ones(2 * len(table)), len(table)
+    )
+    profiles = Profiles(
+        newest=histories,
+        whole=histories,
+        repeats=SparseRows.none(len(table)),
+        read=np.ones(len(table), dtype=bool),
+        searches=np.zeros((len(table), 0), dtype=np.float32),
+    )
+    return Scored(items=table, signals=signals, profiles=profiles, searching=np.zeros(len(table), dtype=bool))
 
 
 def pairs(*taken: tuple[int, int]) -> npt.NDArray[np.int64]:
@@ -42,8 +52,10 @@ def pairs(*taken: tuple[int, int]) -> npt.NDArray[np.int64]:
 def test_what_was_taken_is_marked_for_its_own_user() -> None:
     """Item 5 of user 10 is none of user 11's; what is no candidate is not taken; a block names its users."""
     block = scored([[-1, 2, 5], [-1, -1, 3], [0, 5, 9]])
-    rows = _as_rows(block, pairs((10, 5), (10, 7), (11, 5), (12, 0), (12, 9)), np.array([10, 11, 12]))
+    rows = _as_rows(block, pairs((10, 5), (10, 7), (11, 5), (12, 0), (12, 9)), np.array([10, 11, 12]), 3)
     assert rows["taken"].to_pylist() == [[False, False, True], [False, False, False], [True, False, True]]
+    assert rows["cut"].to_pylist() == [3, 3, 3]
+    assert rows["length"].to_pylist() == [2, 2, 2], "items of the history that is there"
     assert rows["valid"].to_pylist() == [[False, True, True], [False, False, True], [True, True, True]]
 
 
@@ -57,22 +69,23 @@ def test_shards_and_blocks_of_other_widths_come_together(night: Night) -> None:
     for shard, parts in blocks.items():
         starts = np.cumsum([0, *(len(block.items) for block in parts)])
         own = [np.arange(start, start + len(block.items)) for block, start in zip(parts, starts, strict=False)]
-        rows = [_as_rows(block, taken, users) for block, users in zip(parts, own, strict=True)]
+        rows = [_as_rows(block, taken, users, cut) for cut in (0, 1) for block, users in zip(parts, own, strict=True)]
         write_table(night.storage, _path(night, shard), rows, _CANDIDATES)
     night.run.finish("histories", {"shards": list(blocks)})
-    signals, valid, found = _gathered(night)
-    assert (signals.dtype, signals.shape) == (np.float32, (4, 4, len(SIGNALS)))
-    assert valid.astype(int).tolist() == [[1, 1, 0, 0], [0, 1, 0, 0], [1, 1, 1, 1], [1, 0, 0, 0]]
-    assert [tuple(place) for place in np.argwhere(found)] == [(0, 1), (2, 2)]
     first, second, last = (block.signals for parts in blocks.values() for block in parts)
-    np.testing.assert_array_equal(signals[:2, :2], first)
-    np.testing.assert_array_equal(signals[2], second[0])
-    np.testing.assert_array_equal(signals[3, :1], last[0])
+    for choices in _gathered(night):
+        assert (choices.signals.dtype, choices.signals.shape) == (np.float32, (4, 4, len(SIGNALS)))
+        assert choices.valid.astype(int).tolist() == [[1, 1, 0, 0], [0, 1, 0, 0], [1, 1, 1, 1], [1, 0, 0, 0]]
+        assert [tuple(place) for place in np.argwhere(choices.taken)] == [(0, 1), (2, 2)]
+        assert choices.lengths.tolist() == [2, 2, 2, 2]
+        np.testing.assert_array_equal(choices.signals[:2, :2], first)
+        np.testing.assert_array_equal(choices.signals[2], second[0])
+        np.testing.assert_array_equal(choices.signals[3, :1], last[0])
 
 
 def test_nobody_to_validate_is_an_empty_problem(night: Night) -> None:
     write_table(night.storage, _path(night, "shard-00000"), _CANDIDATES.empty_table(), _CANDIDATES)
     night.run.finish("histories", {"shards": ["shard-00000"]})
-    signals, valid, taken = _gathered(night)
-    assert signals.shape == (0, 0, len(SIGNALS))
-    assert valid.shape == taken.shape == (0, 0)
+    for choices in _gathered(night):
+        assert choices.signals.shape == (0, 0, len(SIGNALS))
+        assert choices.valid.shape == choices.taken.shape == (0, 0)

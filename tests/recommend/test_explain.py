@@ -106,7 +106,7 @@ def explained(
     lifts: npt.NDArray[np.float32], items: list[int], history: Profiles, facts: Beside, fusion: Fusion = ALL
 ) -> list[tuple[str, int]]:
     """(source, item that is named) of each place of one user's list."""
-    found = explain(lifts, np.array([items]), fusion, history, facts)
+    found = explain(lifts, np.array([items]), fusion.vector(SIGNALS)[None], history, facts)
     return [(NAMES[source], int(item)) for source, item in zip(found.sources[0], found.because[0], strict=True)]
 
 
@@ -220,7 +220,7 @@ def test_what_is_named_was_had_and_has_a_share(seed: int, pairs: int, named_from
         patch.setattr(module, "_PAIRS", pairs)
         patch.setattr(module, "_TEXT_PAIRS", pairs)
         patch.setattr(module, "_NAMED_FROM", named_from)
-        found = explain(lifts, items, ALL, history, facts)
+        found = explain(lifts, items, np.ones((len(items), len(SIGNALS)), np.float32), history, facts)
     for user, place in zip(*np.nonzero(items >= 0), strict=True):
         item, source, because = items[user, place], NAMES[found.sources[user, place]], found.because[user, place]
         assert (because >= 0) == (source in ("transitions", "linear", "text"))

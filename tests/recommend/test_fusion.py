@@ -5,7 +5,8 @@ Shapes: B users, C candidates, S signals.
 
 import json
 import math
-from typing import Any, NamedTuple
+from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,22 +14,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys.recommend.fusion import PLAIN, Fusion, Signals, fit_fusion
+from recsys.recommend.fusion import PLAIN, Choices, Fusion, Signals, fit_fusion, fit_short
 from recsys.recommend.signals import SIGNALS
 
 NAMES = ("strong", "weak", "misleading", "constant")
 WEIGHTS = (1.5, 0.5, -1.0, 0.0)
 
 
-class Choices(NamedTuple):
-    """What B users took of their candidates, drawn from a conditional logit."""
-
-    signals: Signals
-    valid: npt.NDArray[np.bool_]
-    taken: npt.NDArray[np.bool_]
-
-
-def simulate(seed: int, num_users: int, num_candidates: int = 12, weights: tuple[float, ...] = WEIGHTS) -> Choices:
+def simulate(
+    seed: int,
+    num_users: int,
+    num_candidates: int = 12,
+    weights: tuple[float, ...] = WEIGHTS,
+    length: int = 50,
+) -> Choices:
+    """What users took of their candidates, drawn from a conditional logit."""
     random = np.random.default_rng(seed)
     signals = random.normal(size=(num_users, num_candidates, len(NAMES)))
     signals[:, :, 3] = -7.25
@@ -39,7 +39,18 @@ def simulate(seed: int, num_users: int, num_candidates: int = 12, weights: tuple
     taken = np.zeros(valid.shape, dtype=bool)
     taken[np.arange(num_users), chosen] = True
     signals[~valid] = random.normal(scale=100, size=(int((~valid).sum()), len(NAMES)))  # what is none may be anything
-    return Choices(signals.astype(np.float32), valid, taken)
+    return choices_of(signals.astype(np.float32), valid, taken, length)
+
+
+def choices_of(
+    signals: Signals, valid: npt.NDArray[np.bool_], taken: npt.NDArray[np.bool_], length: int = 50
+) -> Choices:
+    lengths = np.full(len(taken), length)
+    return Choices(signals=signals, valid=valid, taken=taken, lengths=lengths)
+
+
+def joined(*some: Choices) -> Choices:
+    return Choices(**{part.name: np.concatenate([getattr(one, part.name) for one in some]) for part in fields(Choices)})
 
 
 def ndcg(scores: npt.NDArray[np.floating[Any]], choices: Choices) -> float:
@@ -55,7 +66,7 @@ def ndcg(scores: npt.NDArray[np.floating[Any]], choices: Choices) -> float:
 
 
 def test_known_weights_are_found_again() -> None:
-    fusion = fit_fusion(*simulate(0, 4000), NAMES)
+    fusion = fit_fusion(simulate(0, 4000), NAMES)
     assert fusion.weights["strong"] == pytest.approx(1.5, rel=0.05)
     assert fusion.weights["weak"] == pytest.approx(0.5, rel=0.1)
     assert fusion.weights["misleading"] == pytest.approx(-1.0, rel=0.05)
@@ -64,15 +75,16 @@ def test_known_weights_are_found_again() -> None:
 
 
 def test_a_few_users_move_the_weights_less_than_many() -> None:
-    few, many = (fit_fusion(*simulate(0, number), NAMES).weights for number in (3, 1000))
+    few, many = (fit_fusion(simulate(0, number), NAMES).weights for number in (3, 1000))
     assert 0 < few["strong"] < many["strong"]
     assert many["misleading"] < few["misleading"] < 0
 
 
 def test_another_unit_of_a_signal_is_another_weight() -> None:
     choices = simulate(1, 500)
-    plain = fit_fusion(*choices, NAMES)
-    scaled = fit_fusion(choices.signals * np.array([100, 0.01, 1, 1], np.float32), *choices[1:], NAMES)
+    plain = fit_fusion(choices, NAMES)
+    other_units = replace(choices, signals=choices.signals * np.array([100, 0.01, 1, 1], np.float32))
+    scaled = fit_fusion(other_units, NAMES)
     assert scaled.weights["strong"] == pytest.approx(plain.weights["strong"] / 100, rel=0.01)
     assert scaled.weights["weak"] == pytest.approx(plain.weights["weak"] * 100, rel=0.01)
 
@@ -82,7 +94,7 @@ def test_another_unit_of_a_signal_is_another_weight() -> None:
 def test_weights_are_finite_and_no_part_is_better(seed: int, users: int, candidates: int, sign: float) -> None:
     """Also where the choices are noise, or the signals point the wrong way."""
     choices = simulate(seed, users, candidates, tuple(sign * weight for weight in WEIGHTS))
-    fusion = fit_fusion(*choices, NAMES)
+    fusion = fit_fusion(choices, NAMES)
     assert tuple(fusion.weights) == NAMES or fusion.weights == PLAIN.weights
     assert all(math.isfinite(weight) for weight in fusion.weights.values())
     if fusion.parts is None:
@@ -94,15 +106,14 @@ def test_weights_are_finite_and_no_part_is_better(seed: int, users: int, candida
     assert fusion.ndcg == pytest.approx(ndcg(choices.signals @ weights, choices), abs=1e-9)
     for name, value in fusion.parts.items():
         assert value == pytest.approx(ndcg(choices.signals[:, :, NAMES.index(name)], choices), abs=1e-9)
-    assert fit_fusion(*choices, NAMES) == fusion, "the same twice"
+    assert fit_fusion(choices, NAMES) == fusion, "the same twice"
 
 
 def test_users_who_took_nothing_of_theirs_change_nothing() -> None:
     choices = simulate(2, 60)
     nothing = simulate(3, 40)
     nothing.taken[:] = False
-    both = Choices(*(np.concatenate([one, other]) for one, other in zip(choices, nothing, strict=True)))
-    assert fit_fusion(*both, NAMES) == fit_fusion(*choices, NAMES)
+    assert fit_fusion(joined(choices, nothing), NAMES) == fit_fusion(choices, NAMES)
 
 
 def test_who_took_much_counts_as_much_as_who_took_little() -> None:
@@ -113,17 +124,17 @@ def test_who_took_much_counts_as_much_as_who_took_little() -> None:
     weights = []
     for num in (1, 5):
         signals[1, :num, 1], taken[1, :num] = 1, True
-        weights.append(fit_fusion(signals, np.ones_like(taken), taken, NAMES[:2]).weights["strong"])
+        weights.append(fit_fusion(choices_of(signals, np.ones_like(taken), taken), NAMES[:2]).weights["strong"])
     assert weights[0] == pytest.approx(weights[1], rel=0.01)
     assert weights[0] > 0.1
 
 
 def test_only_allowed_signals_weigh() -> None:
     choices = simulate(4, 300)
-    fusion = fit_fusion(*choices, NAMES, ["weak", "constant"])
+    fusion = fit_fusion(choices, NAMES, ["weak", "constant"])
     assert set(fusion.parts or {}) == {"weak"}
     assert [name for name, weight in fusion.weights.items() if weight] == ["weak"]
-    nothing = fit_fusion(*choices, NAMES, ["constant"])
+    nothing = fit_fusion(choices, NAMES, ["constant"])
     assert (nothing.weights, nothing.users) == ({"constant": 1.0}, 300)
 
 
@@ -132,17 +143,68 @@ def test_the_usual_weights_are_of_signals_that_there_are() -> None:
     assert PLAIN.only(None) is PLAIN
     assert PLAIN.only(["retrieval", "text"]).weights == {"retrieval": 1.0}
     assert PLAIN.only(["text", "seen"]).weights == {"text": 1.0, "seen": 1.0}
+    leaning = Fusion(weights={"strong": 1.0, "weak": 1.0}, short={"strong": 2.0, "weak": 3.0})
+    assert leaning.only(["weak"]) == Fusion(weights={"weak": 1.0}, short={"weak": 3.0})
+
+
+def of_short(seed: int, num_users: int) -> tuple[Choices, Choices]:
+    """Users who choose as `WEIGHTS` say, and who with fewer items in their histories go by `weak` instead."""
+    short = [
+        simulate(seed + length, num_users, weights=(1.5 - 1.5 * lean, 0.5 + lean, -1.0, 0.0), length=length)
+        for length, lean in ((1, 2**-0.5), (3, 0.5), (10, 11**-0.5))
+    ]
+    return simulate(seed, num_users, length=10_000), joined(*short)
+
+
+def test_what_is_added_for_short_histories_is_found_again() -> None:
+    whole, short = of_short(7, 4000)
+    plain = fit_fusion(whole, NAMES)
+    fusion = fit_short(plain, whole, short, NAMES)
+    assert fusion.weights == plain.weights
+    assert fusion.short == pytest.approx({"strong": -1.5, "weak": 1, "misleading": 0, "constant": 0}, abs=0.12)
+    assert fusion.short_ndcg > fusion.short_ndcg_without + 0.05
+    strong, weak, *_ = fusion.of_lengths(NAMES, np.array([0, 3, 10**8])).T
+    assert strong == pytest.approx([0, 0.75, 1.5], abs=0.12)
+    assert weak == pytest.approx([1.5, 1, 0.5], abs=0.12)
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 9999), st.integers(1, 30), st.sampled_from([0.0, 1.0, -1.0]))
+def test_what_is_added_never_harms(seed: int, users: int, sign: float) -> None:
+    """Neither the short histories' lists nor, below their best part, the whole ones', on what it was fitted to."""
+    whole, short = of_short(seed, users)
+    plain = fit_fusion(whole, NAMES)
+    fusion = fit_short(plain, whole, replace(short, signals=sign * short.signals), NAMES)
+    assert fusion.short_ndcg >= fusion.short_ndcg_without
+    assert (fusion.short_ndcg > fusion.short_ndcg_without) == (fusion.short is not None)
+    assert fusion.ndcg >= max((fusion.parts or {}).values())
+    scores = (whole.signals @ fusion.of_lengths(NAMES, whole.lengths)[:, :, None])[:, :, 0]
+    assert fusion.ndcg == pytest.approx(ndcg(scores, whole), abs=1e-6)
+    assert fit_short(plain, whole, replace(short, signals=sign * short.signals), NAMES) == fusion, "the same twice"
+
+
+def test_nothing_is_added_to_weights_that_were_not_fitted_or_without_short_histories() -> None:
+    whole, short = of_short(8, 60)
+    fusion = fit_fusion(whole, NAMES)
+    assert fit_short(fusion, whole, replace(short, taken=np.zeros_like(short.taken)), NAMES) == fusion
+    assert fit_short(PLAIN, whole, short, NAMES) == PLAIN
+    allowed = fit_short(fit_fusion(whole, NAMES, NAMES[:2]), whole, short, NAMES)
+    assert [name for name, weight in (allowed.short or {}).items() if weight] == ["strong", "weak"]
 
 
 def test_weights_travel_as_json() -> None:
-    fusion = fit_fusion(*simulate(5, 50), NAMES)
+    whole, short = of_short(5, 50)
+    fusion = fit_short(fit_fusion(whole, NAMES), whole, short, NAMES)
+    assert fusion.short
     assert Fusion(**json.loads(json.dumps(fusion.as_dict()))) == fusion
+    older = {"weights": {"weak": 2.0}, "users": 3, "ndcg": 0.5, "parts": {"weak": 0.5}}
+    assert Fusion(**older).of_lengths(NAMES, np.array([1])).tolist() == [[0, 2, 0, 0]]
     assert Fusion(weights={"weak": 2.0}).vector(NAMES).tolist() == [0, 2, 0, 0]
 
 
 def test_nobody_to_learn_from_is_a_defect() -> None:
     choices = simulate(6, 3)
     with pytest.raises(AssertionError, match="no user took any candidate"):
-        fit_fusion(choices.signals, choices.valid, np.zeros_like(choices.taken), NAMES)
+        fit_fusion(replace(choices, taken=np.zeros_like(choices.taken)), NAMES)
     with pytest.raises(AssertionError, match="what is no candidate cannot be taken"):
-        fit_fusion(choices.signals, np.zeros_like(choices.valid), choices.taken, NAMES)
+        fit_fusion(replace(choices, valid=np.zeros_like(choices.valid)), NAMES)
