@@ -50,7 +50,7 @@ class Choices:
     def told(self) -> "Choices":
         """Those of users who took any of their candidates; the others tell nothing."""
         assert not (self.taken & ~self.valid).any(), "what is no candidate cannot be taken"
-        return self.rows(self.taken.any(axis=1))
+        return self.rows(np.asarray(self.taken.any(axis=1)))
 
     def spread(self) -> Floats:
         """[S] standard deviation of each signal over the candidates."""
