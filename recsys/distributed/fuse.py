@@ -93,7 +93,7 @@ def _tell(fusion: Fusion) -> None:
         *(fusion.ndcg, fusion.users, best, parts[best], _words(fusion.weights)),
     )
     logger.info(
-        "fuse: with 1 to %d items of their histories ndcg@10 %.4f, %.4f by the same weights; added / √(1 + items): %s",
+        "fuse: by the newest 1 to %d items ndcg@10 %.4f, by the same weights %.4f; added for short histories: %s",
         *(max(CUTS), fusion.short_ndcg, fusion.short_ndcg_without, _words(fusion.short or {}) or "nothing"),
     )
 

@@ -2,8 +2,9 @@
 
 A conditional logit (McFadden, 1974): P(c | user) ∝ exp(Σ wᵢ · sᵢ(c)) over the user's candidates, the listwise objective
 of ListNet with the taken items as truth (Cao et al., ICML 2007). What a signal is worth hangs on how much it had to go
-by: a weight is wᵢ + vᵢ / √(1 + n) for a user whose history holds n items, since the error of what is estimated from n
-observations falls with their root. Shapes: B users, C candidates, S signals.
+by, and the error of an estimate falls with the root of its observations: so a weight is wᵢ + vᵢ · (1 / √(1 + n) −
+1 / √(1 + m)) for a user whose history holds n items, and wᵢ from the usual m on. Shapes: B users, C candidates, S
+signals.
 """
 
 from collections.abc import Collection, Sequence
@@ -68,7 +69,9 @@ class Fusion:
 
     weights: dict[str, float]
     short: dict[str, float] | None = None
-    """What is added to them for a user with n items in the history, times 1 / √(1 + n)."""
+    """What is added to them for a user with n items in the history, times max(0, 1 / √(1 + n) − 1 / √(1 + `usual`))."""
+    usual: int = 0
+    """Median number of items of the histories that ``weights`` were fitted on."""
     users: int = 0
     """Validation users that the weights were fitted on."""
     ndcg: float = 0.0
@@ -98,16 +101,16 @@ class Fusion:
 
     def of_lengths(self, names: Sequence[str], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """[B, S] the same for users with so many items [B] in their histories."""
-        return self.vector(names) + _shortness(lengths)[:, None] * _vector(self.short or {}, names)
+        return self.vector(names) + _shortness(lengths, self.usual)[:, None] * _vector(self.short or {}, names)
 
 
 def _vector(weights: dict[str, float], names: Sequence[str]) -> npt.NDArray[np.float32]:
     return np.array([weights.get(name, 0.0) for name in names], dtype=np.float32)
 
 
-def _shortness(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    """[B] 1 / √(1 + n)."""
-    return np.asarray(1 / np.sqrt(1 + lengths), dtype=np.float32)
+def _shortness(lengths: npt.NDArray[np.int64], usual: int) -> npt.NDArray[np.float32]:
+    """[B] 1 / √(1 + n) above that of a history of usual length."""
+    return np.asarray(np.maximum(1 / np.sqrt(1 + lengths) - 1 / np.sqrt(1 + usual), 0), dtype=np.float32)
 
 
 #: Where there are too few users to fit anything: the ranker, and a little of what nearly always helps.
@@ -141,7 +144,8 @@ def fit_fusion(choices: Choices, names: Sequence[str], allowed: Collection[str] 
     best = max(parts, key=lambda name: parts[name])
     if fused < parts[best]:
         weights, fused = _one(names.index(best), len(names)), parts[best]
-    return Fusion(weights=_named(weights, names), users=len(choices.taken), ndcg=fused, parts=parts)
+    usual = int(np.median(choices.lengths))
+    return Fusion(weights=_named(weights, names), usual=usual, users=len(choices.taken), ndcg=fused, parts=parts)
 
 
 def fit_short(fusion: Fusion, whole: Choices, short: Choices, names: Sequence[str]) -> Fusion:
@@ -160,7 +164,7 @@ def fit_short(fusion: Fusion, whole: Choices, short: Choices, names: Sequence[st
     usable = np.array([name in (fusion.parts or {}) for name in names])
     if not usable.any() or not len(short.taken):
         return fusion
-    scaled = replace(short, signals=short.signals * _shortness(short.lengths)[:, None, None])
+    scaled = replace(short, signals=short.signals * _shortness(short.lengths, fusion.usual)[:, None, None])
     already = short.scores(fusion.vector(names))
     # a user weighs once, however many times their history was cut
     found = _likeliest(scaled, usable, np.zeros(len(names)), RIDGE / max(fusion.users, 1), already, short.spread())

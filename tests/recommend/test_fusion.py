@@ -163,9 +163,10 @@ def test_what_is_added_for_short_histories_is_found_again() -> None:
     assert fusion.weights == plain.weights
     assert fusion.short == pytest.approx({"strong": -1.5, "weak": 1, "misleading": 0, "constant": 0}, abs=0.12)
     assert fusion.short_ndcg > fusion.short_ndcg_without + 0.05
-    strong, weak, *_ = fusion.of_lengths(NAMES, np.array([0, 3, 10**8])).T
-    assert strong == pytest.approx([0, 0.75, 1.5], abs=0.12)
-    assert weak == pytest.approx([1.5, 1, 0.5], abs=0.12)
+    strong, weak, *_ = fusion.of_lengths(NAMES, np.array([0, 3, 10_000, 10**8])).T
+    assert strong == pytest.approx([0, 0.75, 1.5, 1.5], abs=0.12)
+    assert weak == pytest.approx([1.5, 1, 0.5, 0.5], abs=0.12)
+    assert strong[2] == strong[3], "nothing is added from the usual length on"
 
 
 @settings(max_examples=25)

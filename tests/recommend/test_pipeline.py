@@ -586,13 +586,13 @@ def test_of_whom_only_that_is_known_popularity_and_the_ranker_speak_alike() -> N
 
 def test_weights_are_those_of_the_number_of_items() -> None:
     """Of those in the catalog, each once; in the reasons and in what each signal contributes too."""
-    fusion = Fusion(weights={"retrieval": 1.0, "text": 0.2}, short={"popularity": 2.0})
+    fusion = Fusion(weights={"retrieval": 1.0, "text": 0.2}, short={"popularity": 2.0}, usual=8)
     rows: Rows = [(["i00"], []), (["i00", "i04", "i00", "gone", "i06"], [])]
     now, moment = np.full(2, SNAPSHOT.now), np.zeros(2, dtype=np.int64)
     ((owners, scored),) = scored_blocks(SNAPSHOT, as_histories(rows), config(), now, moment)
     one, three = user_weights(scored, fusion)[np.argsort(owners)]
     popularity = SIGNALS.index("popularity")
-    assert (one[popularity], three[popularity]) == (pytest.approx(2 / 2**0.5), pytest.approx(2 / 4**0.5))
+    assert (one[popularity], three[popularity]) == (pytest.approx(2 / 2**0.5 - 2 / 3), pytest.approx(2 / 2 - 2 / 3))
     np.testing.assert_array_equal(np.delete(one, popularity), np.delete(fusion.vector(SIGNALS), popularity))
     lists = recommend_batch(make_snapshot(fusion=fusion), as_histories(rows), config(5, 12))
     assert np.abs(lists.contributions[:, popularity]).max() > 0.1
