@@ -41,6 +41,7 @@ SignalName = Literal[
     "popularity_ever",
     "repeat",
     "seen",
+    "returns",
 ]
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]

@@ -116,6 +116,9 @@ TRANSITION_TOTALS = pa.schema(
     [pa.field(f"{scale}_{end}", pa.float64(), nullable=False) for scale in TIME_SCALES for end in ("item", "next")]
 )
 
+#: For each row of the catalog, how many users took it, and how many of them at several moments.
+ITEM_RETURNS = pa.schema([pa.field(name, pa.int64(), nullable=False) for name in ("users", "again")])
+
 #: Rows of the catalog that lend to a row without interactions, and what share of theirs; see `recsys.recommend.cold`.
 LENDERS = pa.schema(
     [

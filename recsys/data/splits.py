@@ -120,5 +120,33 @@ def targets(holdout: pa.Table, seen: pa.Table, exclude_seen: bool) -> pa.Table:
     return table.filter(pc.greater(pc.list_value_length(lists), 0))
 
 
+def show_first(holdout: pa.Table, wanted: pa.Table, num: int) -> Split:
+    """Split a holdout once more: the first `num` items that each user is to find, as long as one is left, and the rest.
+
+    An item goes with all its events.
+
+    Args:
+        holdout: INTERACTIONS, sorted.
+        wanted: TARGETS of these users.
+        num: Most items of a user that are shown.
+
+    Returns:
+        Of the same users, what is shown (`train`) and what is not (`holdout`).
+    """
+    users, user = rank_ids(holdout["user_id"])
+    items, item = rank_ids(holdout["item_id"])
+    lists = wanted["item_ids"].combine_chunks()
+    owners = np.asarray(pc.index_in(wanted["user_id"], value_set=users)).astype(np.int64)
+    owner = owners[np.asarray(pc.list_parent_indices(lists)).astype(np.int64)]
+    pairs = user * len(items) + item
+    to_find = owner * len(items) + np.asarray(pc.index_in(lists.flatten(), value_set=items)).astype(np.int64)
+    first = np.sort(np.unique(pairs, return_index=True)[1])  # of each pair, in the order of the events
+    first = first[np.isin(pairs[first], to_find)]
+    counts = np.bincount(user[first], minlength=len(users))
+    place = np.arange(len(first)) - (np.cumsum(counts) - counts)[user[first]]
+    shown = np.isin(pairs, pairs[first[place < np.minimum(num, counts[user[first]] - 1)]])
+    return _split(holdout, shown, ~shown)
+
+
 def _split(table: pa.Table, train: npt.NDArray[np.bool_], holdout: npt.NDArray[np.bool_]) -> Split:
     return Split(train=table.filter(pa.array(train)), holdout=table.filter(pa.array(holdout)))

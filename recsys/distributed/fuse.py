@@ -1,12 +1,12 @@
 """The fusion stage: what speaks for the candidates of the validation users, gathered over the shards, then weighed.
 
-Each user comes several times: with the whole history, and with no more than its newest items, since few of the users
-who are kept for validation are new, and many of those who are to get lists are. What they have seen is no candidate
-then either. The fit itself is in `recsys.recommend.fusion`.
+Each user comes several times: with the whole history, and as somebody who has just come would, with a few items and
+what was taken beside or right after them still to be found; few of the users who are kept for validation are new, and
+many of those who are to get lists are. The fit itself is in `recsys.recommend.fusion`.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
@@ -14,8 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.data.histories import newest_items
-from recsys.data.splits import targets
+from recsys.data.histories import newest_items, sort_interactions
+from recsys.data.splits import show_first, targets
 from recsys.distributed.cluster import for_each_part, peak_of
 from recsys.distributed.cold import load_lending
 from recsys.distributed.night import Night, Record
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 #: With fewer validation users than this who took one of their candidates nothing is fitted.
 MIN_USERS = 30
-#: Different items to which the histories are cut, to learn what the signals are worth for users with few.
+#: Different items that are left of the histories, to learn what the signals are worth for users with few.
 CUTS = (1, 3, 10)
 _WHOLE = 0
 _MICROS_PER_DAY = 86_400_000_000
@@ -92,10 +92,11 @@ def _tell(fusion: Fusion) -> None:
         "fuse: ndcg@10 %.4f of %d users, best part %s %.4f; weights %s",
         *(fusion.ndcg, fusion.users, best, parts[best], _words(fusion.weights)),
     )
-    logger.info(
-        "fuse: by the newest 1 to %d items ndcg@10 %.4f, by the same weights %.4f; added for short histories: %s",
-        *(max(CUTS), fusion.short_ndcg, fusion.short_ndcg_without, _words(fusion.short or {}) or "nothing"),
-    )
+    if fusion.short is not None:
+        logger.info(
+            "fuse: with %d to %d items ndcg@10 %.4f, %.4f without what is added for less than %d items: %s",
+            *(min(CUTS), max(CUTS), fusion.short_ndcg, fusion.short_ndcg_without, fusion.usual, _words(fusion.short)),
+        )
 
 
 def _words(weights: dict[str, float]) -> str:
@@ -111,29 +112,34 @@ def _gatherer(night: Night) -> Callable[[str], Record]:
     def gather(shard: str) -> Record:
         interactions = read_table(night.storage, f"{night.interactions_dir}/{shard}.parquet")
         learned, kept = night.validation_split(interactions)
-        wanted = targets(kept, learned, config.exclude_seen)
-        kept = kept.filter(pc.is_in(kept["user_id"], value_set=wanted["user_id"].combine_chunks()))
-        past = learned.filter(pc.is_in(learned["user_id"], value_set=wanted["user_id"].combine_chunks()))
+        users = targets(kept, learned, config.exclude_seen)["user_id"].combine_chunks()
+        past, kept = (part.filter(pc.is_in(part["user_id"], value_set=users)) for part in (learned, kept))
         texts = ShardTexts.read(night, shard)
-        histories = texts.histories(past, wanted["user_id"], kept, night.cutoff, night.config.histories.kept_events)
+        rows = [row for cut in (_WHOLE, *CUTS) for row in candidates(texts, past, kept, cut)]
+        write_table(
+            night.storage, _path(night, shard), pa.concat_tables([_CANDIDATES.empty_table(), *rows]), _CANDIDATES
+        )
+        return {"users": len(users)}
+
+    def candidates(texts: ShardTexts, past: pa.Table, kept: pa.Table, cut: int) -> Iterator[pa.Table]:
+        wanted = targets(kept, past, config.exclude_seen)
+        known = past
+        if cut:
+            shown, rest = show_first(kept, wanted, cut)
+            known = sort_interactions(pa.concat_tables([past, shown]))[0]
+            wanted = targets(rest, known, config.exclude_seen)
+        histories = texts.histories(known, wanted["user_id"], kept, night.cutoff, night.config.histories.kept_events)
         assert histories["user_id"].equals(wanted["user_id"]), "histories and targets are of other users"
+        if cut:
+            histories = newest_items(histories, cut)
         moments = kept.group_by("user_id", use_threads=False).aggregate([("timestamp", "max")])["timestamp_max"]
         now = np.asarray(moments.cast(pa.int64()))
         day = np.clip(now // _MICROS_PER_DAY - first_day, 0, len(popularity) - 1)
         lists = wanted["item_ids"].combine_chunks()
         users = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False)
         pairs = np.stack([users, index_items(lists.flatten(), snapshot.item_ids)])
-        rows = [
-            _as_rows(scored, pairs[:, np.isin(users, own)], own, cut)
-            for cut in (_WHOLE, *CUTS)
-            for own, scored in scored_blocks(
-                snapshot, newest_items(histories, cut) if cut else histories, config, now.astype(np.float64), day
-            )
-        ]
-        write_table(
-            night.storage, _path(night, shard), pa.concat_tables([_CANDIDATES.empty_table(), *rows]), _CANDIDATES
-        )
-        return {"users": len(histories)}
+        for own, scored in scored_blocks(snapshot, histories, config, now.astype(np.float64), day):
+            yield _as_rows(scored, pairs[:, np.isin(users, own)], own, cut)
 
     return gather
 

@@ -147,6 +147,10 @@ class Night:
         """TRANSITION_TOTALS of all items' transitions, the weak ones too."""
         return f"{self.run.dir}/transition_totals_{as_of}.parquet"
 
+    def returns_path(self, as_of: AsOf) -> str:
+        """ITEM_RETURNS of the past as it is seen from there."""
+        return f"{self.run.dir}/returns_{as_of}.parquet"
+
     @property
     def day_counts_path(self) -> str:
         """DAY_COUNTS of the days of validation and the week before them."""

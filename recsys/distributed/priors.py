@@ -1,4 +1,6 @@
-"""What follows what, and what is popular, counted over the shards; the counting itself is in `recsys.recommend`.
+"""What follows what, what is popular and what is taken again, counted over the shards.
+
+The counting itself is in `recsys.recommend`.
 
 Counted from three points of view, see `night.AsOf`: the weights of the signals are fitted without the moments that they
 are fitted on, the gate judges without the holdout, and the lists know everything.
@@ -20,6 +22,7 @@ from recsys.distributed.night import AsOf, Night, Record
 from recsys.model.features import index_items
 from recsys.recommend.neighbours import Neighbours
 from recsys.recommend.popularity import LONGEST_DAYS, log_popularity
+from recsys.recommend.returns import count_returns, log_returns, merge_returns
 from recsys.recommend.tail import item_popularity
 from recsys.recommend.transitions import (
     count_transitions,
@@ -28,7 +31,7 @@ from recsys.recommend.transitions import (
     strongest_transitions,
     total_transitions,
 )
-from recsys.schema import DAY_COUNTS, TIMESTAMP, TRANSITION_TOTALS, TRANSITIONS
+from recsys.schema import DAY_COUNTS, ITEM_RETURNS, TIMESTAMP, TRANSITION_TOTALS, TRANSITIONS
 from recsys.storage.tables import read_table, write_table
 
 #: Items whose transitions are merged together.
@@ -41,12 +44,14 @@ _MICROS_PER_DAY = 86_400_000_000
 
 
 def count_priors(night: Night) -> Record:
-    """Count transitions and daily popularity: by shard, then by range of items."""
+    """Count transitions, returns and daily popularity: by shard, then by range of items."""
     shards: list[str] = night.record("histories")["shards"]
     counted = for_each_part(shards, partial(_shard_counter, night), label="transitions")
     for as_of in get_args(AsOf):
         totals = merge_totals([read_table(night.storage, _totals_path(night, as_of, shard)) for shard in shards])
         write_table(night.storage, night.transition_totals_path(as_of), totals, TRANSITION_TOTALS)
+        returns = merge_returns([read_table(night.storage, _returns_path(night, as_of, shard)) for shard in shards])
+        write_table(night.storage, night.returns_path(as_of), returns, ITEM_RETURNS)
     days = pa.concat_tables([read_table(night.storage, _days_path(night, shard)) for shard in shards])
     write_table(night.storage, night.day_counts_path, _sum_days(days), DAY_COUNTS)
     parts = [f"{as_of}/{number}" for as_of in get_args(AsOf) for number in range(_num_ranges(night))]
@@ -63,6 +68,11 @@ def load_transitions(night: Night, as_of: AsOf) -> Neighbours:
     folder = night.transitions_dir(as_of)
     parts = [read_table(night.storage, f"{folder}/{number:05d}.parquet") for number in range(_num_ranges(night))]
     return Neighbours.from_table(pa.concat_tables(parts), night.record("catalog")["items"])
+
+
+def load_returns(night: Night, as_of: AsOf) -> npt.NDArray[np.float32]:
+    """[I] `log_returns` of a finished `count_priors`."""
+    return log_returns(read_table(night.storage, night.returns_path(as_of)))
 
 
 def load_popularity(night: Night, as_of: AsOf, item_ids: pa.Array) -> npt.NDArray[np.float32]:
@@ -114,6 +124,8 @@ def _shard_counter(night: Night) -> Callable[[str], Record]:
             pairs += len(counts)
             totals = total_transitions(counts, num_items)
             write_table(night.storage, _totals_path(night, as_of, shard), totals, TRANSITION_TOTALS)
+            returns = count_returns(users, items, age, num_items)
+            write_table(night.storage, _returns_path(night, as_of, shard), returns, ITEM_RETURNS)
             for number in range(_num_ranges(night)):
                 part = _of_range(counts, number)
                 write_table(night.storage, _range_path(night, as_of, number, shard), part, TRANSITIONS)
@@ -188,6 +200,10 @@ def _range_path(night: Night, as_of: AsOf, number: int, shard: str) -> str:
 
 def _totals_path(night: Night, as_of: AsOf, shard: str) -> str:
     return f"{night.run.dir}/transition_counts/{as_of}/totals-{shard}.parquet"
+
+
+def _returns_path(night: Night, as_of: AsOf, shard: str) -> str:
+    return f"{night.run.dir}/transition_counts/{as_of}/returns-{shard}.parquet"
 
 
 def _days_path(night: Night, shard: str) -> str:

@@ -17,7 +17,7 @@ from recsys.distributed.item_rules import count_filtered, recommendable
 from recsys.distributed.linear import load_linear
 from recsys.distributed.memory import peak_memory_mb
 from recsys.distributed.night import COUNTS, AsOf, Night, Record
-from recsys.distributed.priors import load_popularity, load_transitions
+from recsys.distributed.priors import load_popularity, load_returns, load_transitions
 from recsys.model.checkpoint import FUSION_FILE, load_ranker, read_card
 from recsys.recommend.beside import Beside
 from recsys.recommend.fusion import Fusion
@@ -153,6 +153,7 @@ def load_snapshot(
             linear=lending.neighbours(load_linear(night, as_of)),
             text_vectors=unit_rows(text_vectors),
             popularity=lending.popularity(load_popularity(night, as_of, item_ids)),
+            returns=load_returns(night, as_of),
             recommendable=rules.mask,
             borrows=lending.borrows,
         ),

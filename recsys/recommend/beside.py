@@ -21,6 +21,8 @@ class Beside:
     """[I, T] of length 1 (or 0)."""
     popularity: Floats
     """[G, H, I] log-counts at G moments, see `popularity.log_popularity`."""
+    returns: Floats
+    """[I] how much likelier than the usual item it is taken again, see `returns.log_returns`."""
     recommendable: Bools
     """[I]."""
     borrows: Bools

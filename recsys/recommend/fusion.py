@@ -25,6 +25,8 @@ Bools = npt.NDArray[np.bool_]
 RIDGE = 1.0
 #: Weights from which the fit starts; of the usual scale, so that it takes few steps.
 _START = 0.1
+#: A signal that spreads no further is the same everywhere, and tells nothing.
+_CONSTANT = 1e-6
 _CUT = 10
 _DIGITS = 6
 
@@ -69,9 +71,10 @@ class Fusion:
 
     weights: dict[str, float]
     short: dict[str, float] | None = None
-    """What is added to them for a user with n items in the history, times max(0, 1 / √(1 + n) − 1 / √(1 + `usual`))."""
+    """What is added to them for a user with n ≥ 1 items in the history, times max(0, 1 / √(1 + n) − 1 / √(1 + usual));
+    without any item, as with one."""
     usual: int = 0
-    """Median number of items of the histories that ``weights`` were fitted on."""
+    """Items that three of four of the histories that ``weights`` were fitted on hold at least."""
     users: int = 0
     """Validation users that the weights were fitted on."""
     ndcg: float = 0.0
@@ -110,7 +113,8 @@ def _vector(weights: dict[str, float], names: Sequence[str]) -> npt.NDArray[np.f
 
 def _shortness(lengths: npt.NDArray[np.int64], usual: int) -> npt.NDArray[np.float32]:
     """[B] 1 / √(1 + n) above that of a history of usual length."""
-    return np.asarray(np.maximum(1 / np.sqrt(1 + lengths) - 1 / np.sqrt(1 + usual), 0), dtype=np.float32)
+    above = 1 / np.sqrt(1 + np.maximum(lengths, 1)) - 1 / np.sqrt(1 + usual)
+    return np.asarray(np.maximum(above, 0), dtype=np.float32)
 
 
 #: Where there are too few users to fit anything: the ranker, and a little of what nearly always helps.
@@ -130,11 +134,12 @@ def fit_fusion(choices: Choices, names: Sequence[str], allowed: Collection[str] 
     """
     choices = choices.told()
     assert len(choices.taken), "no user took any candidate"
-    usable = choices.spread() > 1e-6  # a signal that is the same everywhere tells nothing
+    spread = choices.spread()
+    usable = spread > _CONSTANT
     usable &= np.array([allowed is None or name in allowed for name in names])
     if not usable.any():
         return replace(PLAIN.only(allowed), users=len(choices.taken))
-    weights = _likeliest(choices, usable, np.where(usable, _START, 0.0), RIDGE / len(choices.taken))
+    weights = _likeliest(choices, usable, np.where(usable, _START, 0.0), RIDGE / len(choices.taken), spread)
     fused = _ndcg(choices.scores(weights), choices.taken)
     parts = {
         name: _ndcg(choices.scores(_one(place, len(names))), choices.taken)
@@ -144,39 +149,39 @@ def fit_fusion(choices: Choices, names: Sequence[str], allowed: Collection[str] 
     best = max(parts, key=lambda name: parts[name])
     if fused < parts[best]:
         weights, fused = _one(names.index(best), len(names)), parts[best]
-    usual = int(np.median(choices.lengths))
+    usual = int(np.quantile(choices.lengths, 0.25))
     return Fusion(weights=_named(weights, names), usual=usual, users=len(choices.taken), ndcg=fused, parts=parts)
 
 
 def fit_short(fusion: Fusion, whole: Choices, short: Choices, names: Sequence[str]) -> Fusion:
-    """The same with what is added to its weights for short histories.
+    """The same with what is added to its weights for short histories, under which what was taken by these is likeliest.
 
-    Nothing is, where the short histories' lists would not be better for it, or the whole ones' worse than their best
-    signal alone.
+    Nothing is, where the whole histories' lists would be worse for it than their best signal alone.
 
     Args:
         fusion: Of `fit_fusion` of the whole histories.
         whole: Of users with the whole of their histories.
-        short: Of the same users, each as often as their histories were cut, with what was left of them.
+        short: Of the same users with a few items, each as often as their histories were cut.
         names: [S].
     """
     whole, short = whole.told(), short.told()
-    usable = np.array([name in (fusion.parts or {}) for name in names])
-    if not usable.any() or not len(short.taken):
+    leaning = _shortness(short.lengths, fusion.usual)
+    short, leaning = short.rows(leaning > 0), leaning[leaning > 0]
+    if fusion.parts is None or not len(short.taken):
         return fusion
-    scaled = replace(short, signals=short.signals * _shortness(short.lengths, fusion.usual)[:, None, None])
-    already = short.scores(fusion.vector(names))
+    spread = short.spread()
+    usable = (spread > _CONSTANT) & np.array([name in fusion.parts for name in names])
+    scaled = replace(short, signals=short.signals * leaning[:, None, None])
+    before = short.scores(fusion.vector(names))
     # a user weighs once, however many times their history was cut
-    found = _likeliest(scaled, usable, np.zeros(len(names)), RIDGE / max(fusion.users, 1), already, short.spread())
-    leaning = replace(fusion, short=_named(found, names))
-
-    def worth(some: Fusion, choices: Choices) -> float:
-        return _ndcg(choices.scores(some.of_lengths(names, choices.lengths)), choices.taken)
-
-    ndcg, with_it, without = worth(leaning, whole), worth(leaning, short), _ndcg(already, short.taken)
-    if with_it <= without or ndcg < max((fusion.parts or {}).values()):
-        return replace(fusion, short_ndcg=without, short_ndcg_without=without)
-    return replace(leaning, ndcg=ndcg, short_ndcg=with_it, short_ndcg_without=without)
+    found = _likeliest(scaled, usable, np.zeros(len(names)), RIDGE / fusion.users, spread, before)
+    with_it = replace(fusion, short=_named(found, names), short_ndcg_without=_ndcg(before, short.taken))
+    ndcg, short_ndcg = (
+        _ndcg(choices.scores(with_it.of_lengths(names, choices.lengths)), choices.taken) for choices in (whole, short)
+    )
+    if ndcg < max(fusion.parts.values()):
+        return fusion
+    return replace(with_it, ndcg=ndcg, short_ndcg=short_ndcg)
 
 
 def _likeliest(
@@ -184,8 +189,8 @@ def _likeliest(
     usable: Bools,
     start: Floats,
     ridge: float,
-    already: npt.NDArray[np.floating] | None = None,
-    spread: Floats | None = None,
+    spread: Floats,
+    before: npt.NDArray[np.floating] | None = None,
 ) -> Floats:
     """[S] weights under which what was taken is likeliest, rounded; a user who took much counts as much as another.
 
@@ -194,13 +199,13 @@ def _likeliest(
         usable: [S] signals that may weigh.
         start: [S] standardised weights to start from.
         ridge: Pull of each standardised weight towards 0, in nats of one user.
-        already: [B, C] scores that the weighed signals are added to; None: none.
-        spread: [S] by which weights are standardised; None: that of the choices.
+        spread: [S] of the signals, by which weights are standardised.
+        before: [B, C] scores that the weighed signals are added to; None: none.
     """
-    spread = np.maximum(choices.spread() if spread is None else spread, 1e-6)
-    scaled = (choices.signals / spread).astype(np.float32)
+    spread = np.maximum(spread, _CONSTANT)
+    scaled = choices.signals / spread.astype(np.float32)
     truth = choices.taken / choices.taken.sum(axis=1, keepdims=True)
-    offset = np.where(choices.valid, 0.0 if already is None else already, -np.inf)
+    offset = np.where(choices.valid, 0.0 if before is None else before, -np.inf)
 
     def objective(weights: Floats) -> tuple[float, Floats]:
         logits = offset + scaled @ weights.astype(np.float32)

@@ -28,6 +28,7 @@ SOURCES = {
     **dict.fromkeys(HORIZONS, "popularity"),
     "repeat": "repeat",
     "seen": "repeat",
+    "returns": "repeat",
 }
 SIGNALS = tuple(SOURCES)
 _PLACES = {name: place for place, name in enumerate(SIGNALS)}
@@ -50,7 +51,8 @@ def measure_signals(
 
     The transitions and the linear model are log(ε + Σ share of the history · weight), `text` is the cosine of the
     text vector with the whole profile's mean and what was searched for, each popularity a log-count, `repeat` log(ε +
-    decayed moments), `seen` 0 or 1. Where the ranker has nothing to read, which it never learned from, it says nothing.
+    decayed moments), `seen` 0 or 1, `returns` how much likelier than usual what was seen is taken again. Where the
+    ranker has nothing to read, which it never learned from, it says nothing.
 
     Args:
         candidates: Of B users.
@@ -72,7 +74,9 @@ def measure_signals(
     for place, name in enumerate(HORIZONS):
         signals[:, :, _PLACES[name]] = beside.popularity[moment[:, None], place, items]
     signals[:, :, _PLACES["repeat"]] = np.log(_UNSEEN_REPEAT + candidates.had)
-    signals[:, :, _PLACES["seen"]] = candidates.had > 0
+    seen = candidates.had > 0
+    signals[:, :, _PLACES["seen"]] = seen
+    signals[:, :, _PLACES["returns"]] = np.where(seen, beside.returns[items], 0)
     return signals
 
 

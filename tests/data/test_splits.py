@@ -2,6 +2,7 @@ import datetime as dt
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from recsys.data.splits import (
     hold_out_last,
     hold_out_last_moment,
     last_moments,
+    show_first,
     split_by_time,
     split_last_event,
     targets,
@@ -179,3 +181,21 @@ def test_who_is_active_since_then_is_so_with_all_rows(rows, hour):
     assert mask.dtype == np.bool_
     active = {user for user, events in by_user(table).items() if events[-1]["timestamp"] >= since}
     assert mask.tolist() == [row["user_id"] in active for row in table.to_pylist()]
+
+
+@given(ROWS, st.integers(1, 3), st.booleans())
+def test_who_is_shown_their_first_items_has_one_left_to_find(rows, num, exclude_seen):
+    table = interactions(rows)
+    learned, kept = hold_out_last_moment(table, np.ones(len(table), dtype=bool))
+    wanted = targets(kept, learned, exclude_seen)
+    kept = kept.filter(pc.is_in(kept["user_id"], value_set=wanted["user_id"].combine_chunks()))
+    shown, rest = show_first(kept, wanted, num)
+    assert sorted(map(str, shown.to_pylist() + rest.to_pylist())) == sorted(map(str, kept.to_pylist()))
+    first = by_user(shown)
+    for user, to_find in as_dict(wanted).items():
+        items = list(dict.fromkeys(row["item_id"] for row in by_user(kept)[user] if row["item_id"] in to_find))
+        expected = items[: min(num, len(items) - 1)]
+        assert list(dict.fromkeys(row["item_id"] for row in first.get(user, []))) == expected
+    left = as_dict(targets(rest, pa.concat_tables([learned, shown]), exclude_seen))
+    assert left.keys() == as_dict(wanted).keys()
+    assert all(set(items) < set(as_dict(wanted)[user]) or user not in first for user, items in left.items())

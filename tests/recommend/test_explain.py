@@ -56,6 +56,7 @@ def beside(
         linear=neighbours,
         text_vectors=np.array(texts or np.eye(NUM_ITEMS), dtype=np.float32),
         popularity=np.zeros((1, NUM_ITEMS), dtype=np.float32),
+        returns=np.zeros(NUM_ITEMS, dtype=np.float32),
         recommendable=np.ones(NUM_ITEMS, dtype=bool),
         borrows=np.zeros(NUM_ITEMS, dtype=bool),
     )

@@ -163,25 +163,58 @@ def test_what_is_added_for_short_histories_is_found_again() -> None:
     assert fusion.weights == plain.weights
     assert fusion.short == pytest.approx({"strong": -1.5, "weak": 1, "misleading": 0, "constant": 0}, abs=0.12)
     assert fusion.short_ndcg > fusion.short_ndcg_without + 0.05
-    strong, weak, *_ = fusion.of_lengths(NAMES, np.array([0, 3, 10_000, 10**8])).T
-    assert strong == pytest.approx([0, 0.75, 1.5, 1.5], abs=0.12)
-    assert weak == pytest.approx([1.5, 1, 0.5, 0.5], abs=0.12)
-    assert strong[2] == strong[3], "nothing is added from the usual length on"
+    strong, weak, *_ = fusion.of_lengths(NAMES, np.array([0, 1, 3, 10_000, 10**8])).T
+    assert strong == pytest.approx([0.44, 0.44, 0.75, 1.5, 1.5], abs=0.12)
+    assert weak == pytest.approx([1.2, 1.2, 1, 0.5, 0.5], abs=0.12)
+    assert strong[0] == strong[1], "no user without any item was fitted"
+    assert strong[3] == strong[4], "nothing is added from the usual length on"
+
+
+def test_a_user_weighs_once_however_often_the_history_was_cut() -> None:
+    whole, short = of_short(9, 20)
+    fusion = fit_fusion(whole, NAMES)
+    once = fit_short(fusion, whole, short, NAMES)
+    assert fit_short(fusion, whole, joined(short, short, short), NAMES).short == pytest.approx(once.short, abs=0.01)
+
+
+def test_three_of_four_histories_are_as_long_as_usual() -> None:
+    choices = simulate(1, 400)
+    fusion = fit_fusion(replace(choices, lengths=np.arange(len(choices.taken))), NAMES)
+    assert fusion.usual == 99
+    alike = replace(choices, lengths=np.full(len(choices.taken), 5))
+    assert fit_short(fit_fusion(alike, NAMES), alike, alike, NAMES).short is None, "none is shorter than usual"
 
 
 @settings(max_examples=25)
 @given(st.integers(0, 9999), st.integers(1, 30), st.sampled_from([0.0, 1.0, -1.0]))
-def test_what_is_added_never_harms(seed: int, users: int, sign: float) -> None:
-    """Neither the short histories' lists nor, below their best part, the whole ones', on what it was fitted to."""
+def test_whole_histories_stay_as_good_as_their_best_part(seed: int, users: int, sign: float) -> None:
+    """Though those that are shorter than usual have other weights too, which were not fitted on them."""
     whole, short = of_short(seed, users)
+    whole = replace(whole, lengths=np.random.default_rng(seed).integers(1, 60, len(whole.taken)))
+    short = replace(short, signals=sign * short.signals)
     plain = fit_fusion(whole, NAMES)
-    fusion = fit_short(plain, whole, replace(short, signals=sign * short.signals), NAMES)
-    assert fusion.short_ndcg >= fusion.short_ndcg_without
-    assert (fusion.short_ndcg > fusion.short_ndcg_without) == (fusion.short is not None)
+    fusion = fit_short(plain, whole, short, NAMES)
     assert fusion.ndcg >= max((fusion.parts or {}).values())
     scores = (whole.signals @ fusion.of_lengths(NAMES, whole.lengths)[:, :, None])[:, :, 0]
     assert fusion.ndcg == pytest.approx(ndcg(scores, whole), abs=1e-6)
-    assert fit_short(plain, whole, replace(short, signals=sign * short.signals), NAMES) == fusion, "the same twice"
+    assert fit_short(plain, whole, short, NAMES) == fusion, "the same twice"
+
+
+def test_what_spoils_whole_histories_is_not_added() -> None:
+    whole = replace(simulate(10, 300, weights=(3.0, 0.0, 0.0, 0.0)), lengths=np.tile([1, 100, 100, 100], 75))
+    short = simulate(11, 300, weights=(-9.0, 0.0, 0.0, 0.0), length=1)
+    fusion = fit_fusion(whole, NAMES)
+    assert fit_short(fusion, whole, short, NAMES) == fusion
+
+
+def test_a_signal_that_is_the_same_for_all_short_histories_is_added_nothing() -> None:
+    whole, short = of_short(12, 200)
+    signals = short.signals.copy()
+    signals[:, :, NAMES.index("weak")] = -9.21
+    fusion = fit_short(fit_fusion(whole, NAMES), whole, replace(short, signals=signals), NAMES)
+    assert fusion.short is not None
+    assert fusion.short["weak"] == 0
+    assert max(map(abs, fusion.short.values())) < 5
 
 
 def test_nothing_is_added_to_weights_that_were_not_fitted_or_without_short_histories() -> None:

@@ -9,6 +9,7 @@ from collections import defaultdict
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pytest
 import torch
@@ -92,6 +93,7 @@ def make_snapshot(
     recommendable: list[bool] | None = None,
     fusion: Fusion = EVERY_SIGNAL,
     isolated: bool = True,
+    returns: npt.NDArray[np.float32] | None = None,
     **rerank: Any,
 ) -> Snapshot:
     open_items = recommendable if recommendable is not None else [item not in UNAVAILABLE for item in IDS]
@@ -111,6 +113,7 @@ def make_snapshot(
             popularity=np.log1p(np.stack([WEEK + 0.1 * EVER / 4, *[EVER] * (len(HORIZONS) - 1)])).astype(np.float32)[
                 None
             ],
+            returns=np.zeros(len(IDS), dtype=np.float32) if returns is None else returns,
             recommendable=np.array(open_items),
             borrows=np.zeros(len(IDS), dtype=bool),
         ),
@@ -405,6 +408,17 @@ def test_what_was_had_before_comes_back_where_it_may() -> None:
     assert names(found) == ["i07", "i08", "i04"]
     assert {row["reason"] for row in found} == {"you chose it before"}
     assert not {*names(recommended(rows, config(3, 6), again)["u0"])} & {"i07", "i08", "i04"}
+
+
+def test_what_others_come_back_for_comes_back_first() -> None:
+    """Of what was had alike; what was never had is none the likelier for it."""
+    returns = np.zeros(len(IDS), dtype=np.float32)
+    returns[[IDS.index("i04"), IDS.index("i09")]] = 1.0
+    again = make_snapshot(fusion=Fusion(weights={"seen": 1.0, "returns": 1.0}), returns=returns)
+    found = recommended([(["i07", "i04", "i08"], [])], config(4, 6, exclude_seen=False), again)["u0"]
+    assert names(found)[:3] == ["i04", "i07", "i08"]
+    assert found[0]["score"] - found[1]["score"] == pytest.approx(1, rel=1e-5)
+    assert found[0]["reason"] == "you chose it before"
 
 
 def test_tables_in_slices_and_chunks_are_no_different() -> None:

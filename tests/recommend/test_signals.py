@@ -112,6 +112,7 @@ def draw_case(seed: int, num_users: int, num_retrieved: int) -> Case:
         linear=neighbours(),
         text_vectors=(texts / np.linalg.norm(texts, axis=1, keepdims=True)).astype(np.float32),
         popularity=np.log1p(random.integers(0, 4, (MOMENTS, len(HORIZONS), NUM_ITEMS))).astype(np.float32),
+        returns=random.normal(size=NUM_ITEMS).astype(np.float32),
         recommendable=random.random(NUM_ITEMS) < 0.8,
         borrows=random.random(NUM_ITEMS) < 0.3 * (random.random() < 0.5),
     )
@@ -208,6 +209,8 @@ def naive_signal(case: Case, name: str, user: int, item: int, isolated: float | 
         return math.log(0.02 + had)
     if name == "seen":
         return float(had > 0)
+    if name == "returns":
+        return float(case.beside.returns[item]) if had > 0 else 0.0
     row, weights, unseen = multiplied(case, name)
     return math.log(unseen + sum(float(row[user, other]) * float(weights[other, item]) for other in range(NUM_ITEMS)))
 
