@@ -112,22 +112,23 @@ def _gatherer(night: Night) -> Callable[[str], Record]:
     def gather(shard: str) -> Record:
         interactions = read_table(night.storage, f"{night.interactions_dir}/{shard}.parquet")
         learned, kept = night.validation_split(interactions)
-        users = targets(kept, learned, config.exclude_seen)["user_id"].combine_chunks()
-        past, kept = (part.filter(pc.is_in(part["user_id"], value_set=users)) for part in (learned, kept))
         texts = ShardTexts.read(night, shard)
-        rows = [row for cut in (_WHOLE, *CUTS) for row in candidates(texts, past, kept, cut)]
+        rows = [row for cut in (_WHOLE, *CUTS) for row in candidates(texts, learned, kept, cut)]
         write_table(
             night.storage, _path(night, shard), pa.concat_tables([_CANDIDATES.empty_table(), *rows]), _CANDIDATES
         )
-        return {"users": len(users)}
+        return {"rows": sum(map(len, rows))}
 
-    def candidates(texts: ShardTexts, past: pa.Table, kept: pa.Table, cut: int) -> Iterator[pa.Table]:
-        wanted = targets(kept, past, config.exclude_seen)
-        known = past
+    def candidates(texts: ShardTexts, learned: pa.Table, kept: pa.Table, cut: int) -> Iterator[pa.Table]:
+        # who has just come has had nothing before, and takes nothing twice in one visit
+        asked = config.model_copy(update={"exclude_seen": True}) if cut else config
+        wanted = targets(kept, learned, asked.exclude_seen)
+        users = wanted["user_id"].combine_chunks()
+        known, kept = (part.filter(pc.is_in(part["user_id"], value_set=users)) for part in (learned, kept))
         if cut:
             shown, rest = show_first(kept, wanted, cut)
-            known = sort_interactions(pa.concat_tables([past, shown]))[0]
-            wanted = targets(rest, known, config.exclude_seen)
+            known = sort_interactions(pa.concat_tables([known, shown]))[0]
+            wanted = targets(rest, known, asked.exclude_seen)
         histories = texts.histories(known, wanted["user_id"], kept, night.cutoff, night.config.histories.kept_events)
         assert histories["user_id"].equals(wanted["user_id"]), "histories and targets are of other users"
         if cut:
@@ -136,10 +137,10 @@ def _gatherer(night: Night) -> Callable[[str], Record]:
         now = np.asarray(moments.cast(pa.int64()))
         day = np.clip(now // _MICROS_PER_DAY - first_day, 0, len(popularity) - 1)
         lists = wanted["item_ids"].combine_chunks()
-        users = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False)
-        pairs = np.stack([users, index_items(lists.flatten(), snapshot.item_ids)])
-        for own, scored in scored_blocks(snapshot, histories, config, now.astype(np.float64), day):
-            yield _as_rows(scored, pairs[:, np.isin(users, own)], own, cut)
+        owners = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False)
+        pairs = np.stack([owners, index_items(lists.flatten(), snapshot.item_ids)])
+        for own, scored in scored_blocks(snapshot, histories, asked, now.astype(np.float64), day):
+            yield _as_rows(scored, pairs[:, np.isin(owners, own)], own, cut)
 
     return gather
 
