@@ -28,12 +28,12 @@ def night(tmp_path: Path) -> Night:
     return Night(config=decode_config({"inputs": inputs}), date=run.date, run=run)
 
 
-def scored(items: Sequence[Sequence[int]]) -> Scored:
+def scored(items: Sequence[Sequence[int]], length: int = 2) -> Scored:
+    """Candidates with any signals, of users with so many items in their histories."""
     table = np.array(items, dtype=np.int64).reshape(len(items), -1)
     signals = RANDOM.normal(size=(*table.shape, len(SIGNALS))).astype(np.float32)
-    histories = SparseRows.of(
-        *(np.arange(len(table)).repeat(2), np.tile([3, 4], len(table))), np.ones(2 * len(table)), len(table)
-    )
+    users, had = np.arange(len(table)).repeat(length), np.tile(np.arange(length), len(table))
+    histories = SparseRows.of(users, had, np.ones(len(users)), len(table))
     profiles = Profiles(
         newest=histories,
         whole=histories,
@@ -65,19 +65,24 @@ def test_shards_and_blocks_of_other_widths_come_together(night: Night) -> None:
         "shard-00001": [],
         "shard-00002": [scored([[7]])],
     }
+    of_short = {shard: [scored(block.items.tolist(), length=1) for block in parts] for shard, parts in blocks.items()}
     taken = pairs((0, 2), (2, 8))
     for shard, parts in blocks.items():
         starts = np.cumsum([0, *(len(block.items) for block in parts)])
         own = [np.arange(start, start + len(block.items)) for block, start in zip(parts, starts, strict=False)]
-        rows = [_as_rows(block, taken, users, cut) for cut in (0, 1) for block, users in zip(parts, own, strict=True)]
+        rows = [
+            _as_rows(other if cut else block, taken, users, cut)
+            for cut in (0, 1)
+            for block, other, users in zip(parts, of_short[shard], own, strict=True)
+        ]
         write_table(night.storage, _path(night, shard), rows, _CANDIDATES)
     night.run.finish("histories", {"shards": list(blocks)})
-    first, second, last = (block.signals for parts in blocks.values() for block in parts)
-    for choices in _gathered(night):
+    for choices, expected, length in zip(_gathered(night), (blocks, of_short), (2, 1), strict=True):
+        first, second, last = (block.signals for parts in expected.values() for block in parts)
         assert (choices.signals.dtype, choices.signals.shape) == (np.float32, (4, 4, len(SIGNALS)))
         assert choices.valid.astype(int).tolist() == [[1, 1, 0, 0], [0, 1, 0, 0], [1, 1, 1, 1], [1, 0, 0, 0]]
         assert [tuple(place) for place in np.argwhere(choices.taken)] == [(0, 1), (2, 2)]
-        assert choices.lengths.tolist() == [2, 2, 2, 2]
+        assert choices.lengths.tolist() == [length] * 4
         np.testing.assert_array_equal(choices.signals[:2, :2], first)
         np.testing.assert_array_equal(choices.signals[2], second[0])
         np.testing.assert_array_equal(choices.signals[3, :1], last[0])

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from recsys.config import load_config
-from recsys.distributed.fuse import MIN_USERS
+from recsys.distributed.fuse import CUTS, MIN_USERS
 from recsys.distributed.night import open_night
 from recsys.model.checkpoint import FUSION_FILE
 from recsys.recommend.fusion import PLAIN
@@ -30,6 +30,7 @@ from recsys.storage.lease import lock
 from recsys.storage.publish import published as published_before
 from recsys.storage.publish import read_latest, read_manifest, verify
 from recsys.storage.runs import Run
+from recsys.storage.tables import read_table
 
 STAGES = [
     "catalog",
@@ -91,6 +92,7 @@ def test_a_night_writes_every_users_list_and_says_what_it_did(write_config, run_
     assert metrics["histories"]["duplicates"] > 0
     assert metrics["priors"]["pairs"] > 0
     check_fusion(metrics["fuse"])
+    check_visits(storage, run)
     check_reasons(frame, histories, title_of(storage, run))
     reranked, filtered = metrics["recommend"]["reranked"], metrics["recommend"]["filtered"]
     assert (reranked["users"], reranked["listed"]) == (len(histories), len(frame))
@@ -137,10 +139,25 @@ def title_of(storage: Storage, run: Run) -> dict[str, str]:
 def check_fusion(record: dict[str, Any]) -> None:
     """Weights were fitted on enough users, and the fused score is no worse than any signal alone."""
     assert record["rows"] >= record["users"] >= MIN_USERS
-    assert set(record["weights"]) == set(SIGNALS)
-    assert record["weights"]["repeat"] == record["weights"]["seen"] == 0, "what was seen is left out"
-    assert any(record["weights"].values())
+    for weights in (record["weights"], record["weights_short"]):
+        assert set(weights) == set(SIGNALS)
+        assert weights["repeat"] == weights["seen"] == weights["returns"] == 0, "what was seen is left out"
+        assert any(weights.values())
+    assert 0 < record["validation_short_ndcg@10_without"] < 1
+    assert 0 < record["validation_short_ndcg@10"] < 1
     assert record["validation_ndcg@10"] >= max(record["validation_alone"].values()) > 0
+
+
+def check_visits(storage: Storage, run: Run) -> None:
+    """Validation users come with the whole of their histories, and as visitors with a few items."""
+    tables = [read_table(storage, f"{run.dir}/fusion/{shard}.parquet") for shard in run.done("histories")["shards"]]
+    frame = pa.concat_tables(tables).select(["cut", "length"]).to_pandas()
+    whole, short = frame[frame.cut == 0], frame[frame.cut > 0]
+    assert set(short.cut) == set(CUTS)
+    assert (short.length <= short.cut).all()
+    assert (short.length == short.cut).mean() > 0.5
+    assert (short.cut.value_counts() == len(whole)).all()
+    assert whole.length.max() > max(CUTS)
 
 
 def check_reasons(lists: pd.DataFrame, histories: pa.Table, titles: dict[str, str]) -> None:

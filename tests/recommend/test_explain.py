@@ -160,6 +160,19 @@ def test_a_transition_names_the_item_that_most_comes_from() -> None:
     assert explained(lifts, [1, 4, 6], history, facts, only_lasting)[1] == ("ranker", -1)
 
 
+def test_each_user_is_told_by_their_own_weights() -> None:
+    """One goes by what lasts, one by what is of late, one without the ranker: as long and short histories do."""
+    facts = beside({(0, 1): 0.9, (2, 1): 0.1}, {(0, 1): 0.1, (2, 1): 0.9})
+    lasting, late, nothing = ({"newest_lasting": 1.0}, {"newest_recent": 1.0}, {"popularity": 1.0})
+    weights = np.array([[some.get(name, 0.0) for name in SIGNALS] for some in (lasting, late, nothing)], np.float32)
+    weights[:2, SIGNALS.index("retrieval")] = 1.0
+    lifts = np.concatenate([lifts_of({"newest_lasting": 1.0}, {})] * 3)
+    found = explain(lifts, np.array([[1, 6]] * 3), weights, profiles(*[{0: 0.5, 2: 0.5}] * 3), facts)
+    assert found.because[:, 0].tolist() == [0, 2, -1]
+    sources = [[NAMES[source] for source in row] for row in found.sources]
+    assert sources == [["transitions", "ranker"], ["transitions", "ranker"], ["popularity", "popularity"]]
+
+
 def test_the_linear_model_names_the_item_that_has_the_largest_share() -> None:
     history = profiles({0: 0.2, 2: 0.5, 3: 0.3})
     facts = beside({(0, 1): 0.9, (2, 1): 0.1, (3, 1): 0.5}, {(2, 1): 0.02, (0, 4): 1.0})

@@ -53,6 +53,7 @@ SIZES = RankerConfig(hidden_size=8, layers=1, heads=2, dropout=0.3, id_dropout=0
 WEEK = np.array([0, 5, 2, 9, 0, 1, 3, 3, 0, 8, 7, 1])
 EVER = 10 * WEEK + np.arange(12)[::-1]
 EVERY_SIGNAL = Fusion(weights={name: 0.2 + 0.1 * place for place, name in enumerate(SIGNALS)})
+LEANING = Fusion(weights=EVERY_SIGNAL.weights, short=dict.fromkeys(SIGNALS, -3.0), usual=20)
 ONLY_RANKER = Fusion(weights={"retrieval": 1.0})
 
 Rows = list[tuple[list[str], list[str]]]
@@ -386,7 +387,7 @@ def test_who_saw_everything_gets_no_rows_and_shifts_nobody() -> None:
     assert len(recommend_batch(SNAPSHOT, as_histories(rows[1:2]), config(3)).lists) == 0
 
 
-@pytest.mark.parametrize("fusion", [EVERY_SIGNAL, ONLY_RANKER], ids=["all", "without popularity"])
+@pytest.mark.parametrize("fusion", [EVERY_SIGNAL, ONLY_RANKER, LEANING], ids=["all", "without popularity", "short"])
 def test_of_whom_nothing_is_known_gets_what_is_popular(fusion: Fusion) -> None:
     """By the week, then by all time, whatever popularity weighs for the others; P is the share of 1 + count."""
     found = recommended([(["gone", "lost"], []), ([], []), ([], ["i09"])], config(6), make_snapshot(fusion=fusion))
@@ -589,13 +590,13 @@ def test_of_whom_only_that_is_known_popularity_and_the_ranker_speak_alike() -> N
     histories, snapshot = told([([], "cook"), ([], ""), ([("i03", "")], "cook")]), talking(EVERY_SIGNAL)
     now, moment = np.full(3, snapshot.now), np.zeros(3, dtype=np.int64)
     ((owners, scored),) = scored_blocks(snapshot, histories, config(), now, moment)
-    described, nothing, both = user_weights(scored, EVERY_SIGNAL)[np.argsort(owners)]
+    described, nothing, both = user_weights(scored, LEANING)[np.argsort(owners)]
     assert {name: weight for name, weight in zip(SIGNALS, described, strict=True) if weight} == {
         "popularity": 1.0,
         "retrieval": 1.0,
     }
     assert {name: weight for name, weight in zip(SIGNALS, nothing, strict=True) if weight} == {"popularity": 1.0}
-    np.testing.assert_array_equal(both, EVERY_SIGNAL.vector(SIGNALS))
+    np.testing.assert_array_equal(both, LEANING.of_lengths(SIGNALS, np.array([1]))[0])
 
 
 def test_weights_are_those_of_the_number_of_items() -> None:
