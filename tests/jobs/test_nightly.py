@@ -92,7 +92,6 @@ def test_a_night_writes_every_users_list_and_says_what_it_did(write_config, run_
     assert metrics["histories"]["duplicates"] > 0
     assert metrics["priors"]["pairs"] > 0
     check_fusion(metrics["fuse"])
-    check_visits(storage, run)
     check_reasons(frame, histories, title_of(storage, run))
     reranked, filtered = metrics["recommend"]["reranked"], metrics["recommend"]["filtered"]
     assert (reranked["users"], reranked["listed"]) == (len(histories), len(frame))
@@ -248,6 +247,7 @@ def test_a_killed_night_goes_on_where_it_was_cut_off(write_config, run_job, tmp_
     night = open_night(load_config(config))
     trained = night.run.done("finetune")
     assert trained is not None
+    check_visits(storage, night.run)
 
     code, answer = run_job("nightly", "--config", config)
     assert (code, answer["run_id"]) == (0, night.run.run_id)
