@@ -112,9 +112,7 @@ def targets(holdout: pa.Table, seen: pa.Table, exclude_seen: bool) -> pa.Table:
         touched = seen.filter(
             pc.and_(pc.is_in(seen["user_id"], value_set=users), pc.is_in(seen["item_id"], value_set=items))
         )
-        seen_user = np.asarray(pc.index_in(touched["user_id"], value_set=users)).astype(np.int64)
-        seen_item = np.asarray(pc.index_in(touched["item_id"], value_set=items)).astype(np.int64)
-        pairs = pairs[~np.isin(pairs, seen_user * len(items) + seen_item)]
+        pairs = pairs[~np.isin(pairs, _pairs(touched["user_id"], touched["item_id"], users, items))]
     lists = item_lists(pairs, len(users), items)
     table = pa.Table.from_arrays([users, lists], schema=TARGETS)
     return table.filter(pc.greater(pc.list_value_length(lists), 0))
@@ -136,16 +134,25 @@ def show_first(holdout: pa.Table, wanted: pa.Table, num: int) -> Split:
     users, user = rank_ids(holdout["user_id"])
     items, item = rank_ids(holdout["item_id"])
     lists = wanted["item_ids"].combine_chunks()
-    owners = np.asarray(pc.index_in(wanted["user_id"], value_set=users)).astype(np.int64)
-    owner = owners[np.asarray(pc.list_parent_indices(lists)).astype(np.int64)]
     pairs = user * len(items) + item
-    to_find = owner * len(items) + np.asarray(pc.index_in(lists.flatten(), value_set=items)).astype(np.int64)
+    to_find = _pairs(wanted["user_id"].take(pc.list_parent_indices(lists)), lists.flatten(), users, items)
     first = np.sort(np.unique(pairs, return_index=True)[1])  # of each pair, in the order of the events
     first = first[np.isin(pairs[first], to_find)]
     counts = np.bincount(user[first], minlength=len(users))
     place = np.arange(len(first)) - (np.cumsum(counts) - counts)[user[first]]
     shown = np.isin(pairs, pairs[first[place < np.minimum(num, counts[user[first]] - 1)]])
     return _split(holdout, shown, ~shown)
+
+
+def _pairs(
+    user_ids: pa.ChunkedArray, item_ids: pa.Array | pa.ChunkedArray, users: pa.Array, items: pa.Array
+) -> npt.NDArray[np.int64]:
+    """[N] `user · len(items) + item` by the places of the ids [N], all of them known, among users and items."""
+    user, item = (
+        np.asarray(pc.index_in(ids, value_set=known)).astype(np.int64)
+        for ids, known in ((user_ids, users), (item_ids, items))
+    )
+    return user * len(items) + item
 
 
 def _split(table: pa.Table, train: npt.NDArray[np.bool_], holdout: npt.NDArray[np.bool_]) -> Split:

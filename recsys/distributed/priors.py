@@ -22,7 +22,7 @@ from recsys.distributed.night import AsOf, Night, Record
 from recsys.model.features import index_items
 from recsys.recommend.neighbours import Neighbours
 from recsys.recommend.popularity import LONGEST_DAYS, log_popularity
-from recsys.recommend.returns import count_returns, log_returns, merge_returns
+from recsys.recommend.returns import count_returns, log_returns
 from recsys.recommend.tail import item_popularity
 from recsys.recommend.transitions import (
     count_transitions,
@@ -50,7 +50,7 @@ def count_priors(night: Night) -> Record:
     for as_of in get_args(AsOf):
         totals = merge_totals([read_table(night.storage, _totals_path(night, as_of, shard)) for shard in shards])
         write_table(night.storage, night.transition_totals_path(as_of), totals, TRANSITION_TOTALS)
-        returns = merge_returns([read_table(night.storage, _returns_path(night, as_of, shard)) for shard in shards])
+        returns = merge_totals([read_table(night.storage, _returns_path(night, as_of, shard)) for shard in shards])
         write_table(night.storage, night.returns_path(as_of), returns, ITEM_RETURNS)
     days = pa.concat_tables([read_table(night.storage, _days_path(night, shard)) for shard in shards])
     write_table(night.storage, night.day_counts_path, _sum_days(days), DAY_COUNTS)

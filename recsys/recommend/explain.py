@@ -44,6 +44,8 @@ _GROUPS = tuple(group for group, _ in itertools.groupby(SOURCES.values()))
 assert len(set(_GROUPS)) == len(_GROUPS), "the signals of a source stand beside each other"
 _STARTS = np.array([list(SOURCES.values()).index(group) for group in _GROUPS])
 _CODES = np.array([NAMES.index(group) for group in _GROUPS], dtype=np.int8)
+#: Places of the ranker's signals.
+_OF_RANKER = [place for place, source in enumerate(SOURCES.values()) if source == RANKER]
 #: [sources] in the order of `NAMES`: whose words name an item.
 _NAMES_ITEM = np.array(["{}" in words for words in WORDS.values()])
 #: Items of the history that are looked through for the one to name, the weightiest first.
@@ -113,8 +115,7 @@ def explain(lifts: Floats, items: Ints, weights: Floats, profiles: Profiles, bes
     by_source = np.add.reduceat(lifts, _STARTS, axis=2)
     if borrowed.any():
         by_source = _as_text(by_source, borrowed)
-    of_ranker = [SIGNALS.index(name) for name in SIGNALS if SOURCES[name] == RANKER]
-    ranker_speaks = profiles.read & (weights[:, of_ranker] > 0).any(axis=1)
+    ranker_speaks = profiles.read & (weights[:, _OF_RANKER] > 0).any(axis=1)
     unknown = np.where(borrowed, NAMES.index(EXPLORATION), NAMES.index(POPULARITY))
     otherwise = np.where(ranker_speaks[:, None], NAMES.index(RANKER), unknown).astype(np.int8)
     best = _CODES[by_source.argmax(axis=2)]

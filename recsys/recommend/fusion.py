@@ -31,6 +31,11 @@ _CUT = 10
 _DIGITS = 6
 
 
+def weigh(signals: Signals, valid: Bools, weights: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """[B, C] Σ weight · signal of [B, C, S] by weights [B, S]; −inf where there is no candidate."""
+    return np.where(valid, (signals @ weights[:, :, None])[:, :, 0], -np.inf)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
     """What B users took of their candidates."""
@@ -61,8 +66,7 @@ class Choices:
 
     def scores(self, weights: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
         """[B, C] Σ weight · signal, by weights [S] or [B, S]; −inf for none."""
-        of_each = np.broadcast_to(weights, (len(self.signals), self.signals.shape[2]))
-        return np.where(self.valid, (self.signals @ of_each[:, :, None])[:, :, 0], -np.inf)
+        return weigh(self.signals, self.valid, np.broadcast_to(weights, (len(self.signals), self.signals.shape[2])))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,14 +145,13 @@ def fit_fusion(choices: Choices, names: Sequence[str], allowed: Collection[str] 
         return replace(PLAIN.only(allowed), users=len(choices.taken))
     weights = _likeliest(choices, usable, np.where(usable, _START, 0.0), RIDGE / len(choices.taken), spread)
     fused = _ndcg(choices.scores(weights), choices.taken)
+    alone = np.eye(len(names))
     parts = {
-        name: _ndcg(choices.scores(_one(place, len(names))), choices.taken)
-        for place, name in enumerate(names)
-        if usable[place]
+        name: _ndcg(choices.scores(alone[place]), choices.taken) for place, name in enumerate(names) if usable[place]
     }
     best = max(parts, key=lambda name: parts[name])
     if fused < parts[best]:
-        weights, fused = _one(names.index(best), len(names)), parts[best]
+        weights, fused = alone[names.index(best)], parts[best]
     usual = int(np.quantile(choices.lengths, 0.25))
     return Fusion(weights=_named(weights, names), usual=usual, users=len(choices.taken), ndcg=fused, parts=parts)
 
@@ -221,10 +224,6 @@ def _likeliest(
     bounds = [(None, None) if free else (0.0, 0.0) for free in usable]
     found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds)
     return np.asarray(np.round(found.x / spread, _DIGITS))
-
-
-def _one(place: int, num: int) -> Floats:
-    return np.asarray(np.arange(num) == place, dtype=np.float64)
 
 
 def _named(weights: Floats, names: Sequence[str]) -> dict[str, float]:

@@ -23,7 +23,7 @@ from recsys.model.ranker import HistoryTexts, Ranker
 from recsys.recommend.beside import Beside
 from recsys.recommend.candidates import Barred, find_candidates
 from recsys.recommend.explain import EXPLORATION, NAMES, contributions, explain, reasons
-from recsys.recommend.fusion import Fusion
+from recsys.recommend.fusion import Fusion, weigh
 from recsys.recommend.order import Ints
 from recsys.recommend.profiles import Profiles
 from recsys.recommend.rerank import RerankCounts, Reranker
@@ -367,8 +367,7 @@ def fused_scores(scored: Scored, weights: npt.NDArray[np.float32]) -> npt.NDArra
         scored: Candidates of B users.
         weights: [B, S] of `user_weights`.
     """
-    sums = (scored.signals @ weights[:, :, None])[:, :, 0]
-    logits = np.where(scored.items >= 0, sums, -np.inf).astype(np.float64)
+    logits = weigh(scored.signals, scored.items >= 0, weights).astype(np.float64)
     peak = np.max(logits, axis=1, keepdims=True, initial=-np.inf)
     peak = np.where(np.isfinite(peak), peak, 0)
     total = np.maximum(np.exp(logits - peak).sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)

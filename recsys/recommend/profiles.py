@@ -14,6 +14,7 @@ import scipy.sparse as sp
 
 from recsys.model.features import TextKind, UserTexts, event_texts, index_catalog
 from recsys.recommend.retrieve import unit_rows
+from recsys.recommend.returns import first_of_moment
 from recsys.recommend.sparse_rows import SparseRows
 
 #: An event that lies this many days before the user's last one counts half for the whole profile.
@@ -86,7 +87,7 @@ class Profiles:
         newest, whole = SparseRows.of_each(user[recent], item[recent], weights, len(histories))
         repeats = SparseRows.none(len(histories))
         if again:
-            once = _first_of_moment(user, item, moment)
+            once = first_of_moment(user, item, moment)
             age = np.maximum(now[user[once]] - moment[once], 0) / _MICROS_PER_DAY
             decayed = np.exp2(-age / REPEAT_HALF_LIFE_DAYS)
             repeats = SparseRows.of(user[once], item[once], decayed, len(histories))
@@ -149,14 +150,6 @@ def _searches(
     sums = matrix[:, used] @ unit_rows(texts.vectors[used])
     freshness = np.maximum(np.exp2(-newest / SEARCH_HALF_LIFE_DAYS), _FAINTEST_SEARCH)
     return np.asarray(unit_rows(sums) * freshness[:, None], dtype=np.float32)
-
-
-def _first_of_moment(user: Ints, item: Ints, moment: Ints) -> Ints:
-    """One event of those of the same user, item and moment: two lines of one invoice are one purchase."""
-    order = np.lexsort((moment, item, user))
-    different = np.ones(len(order), dtype=bool)
-    different[1:] = np.any([np.diff(column[order]) != 0 for column in (user, item, moment)], axis=0)
-    return order[different]
 
 
 def _flat(lists: Any) -> Any:

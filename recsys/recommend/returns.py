@@ -4,8 +4,6 @@ It is counted as the repeat customer probability of "Buy It Again" (Bhagat et al
 between items by far more than chance. Shapes: N events, I items.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -27,17 +25,28 @@ def count_returns(users: Ints, items: Ints, moments: npt.NDArray[np.number], num
         moments: [N] in any unit; events of one moment are one time.
         num_items: I.
     """
-    times = np.unique(np.stack([users * num_items + items, np.unique(moments, return_inverse=True)[1]]), axis=1)[0]
-    pairs, number = np.unique(times, return_counts=True)
+    once = first_of_moment(users, items, moments)
+    pairs, times = np.unique(users[once] * num_items + items[once], return_counts=True)
     item = pairs % num_items
-    columns = [np.bincount(some, minlength=num_items) for some in (item, item[number > 1])]
+    columns = [np.bincount(some, minlength=num_items) for some in (item, item[times > 1])]
     return pa.Table.from_arrays([pa.array(column.astype(np.int64)) for column in columns], schema=ITEM_RETURNS)
 
 
-def merge_returns(parts: Sequence[pa.Table]) -> pa.Table:
-    """ITEM_RETURNS of disjoint users, summed."""
-    sums = [np.sum([part[name].to_numpy() for part in parts], axis=0) for name in ITEM_RETURNS.names]
-    return pa.Table.from_arrays([pa.array(column) for column in sums], schema=ITEM_RETURNS)
+def first_of_moment(users: Ints, items: Ints, moments: npt.NDArray[np.number]) -> Ints:
+    """One event of those of the same user, item and moment: two lines of one invoice are one purchase.
+
+    Args:
+        users: [N].
+        items: [N].
+        moments: [N] in any unit.
+
+    Returns:
+        Which of the N events, by user, item and moment.
+    """
+    order = np.lexsort((moments, items, users))
+    different = np.ones(len(order), dtype=bool)
+    different[1:] = np.any([np.diff(column[order]) != 0 for column in (users, items, moments)], axis=0)
+    return order[different]
 
 
 def log_returns(returns: pa.Table) -> npt.NDArray[np.float32]:

@@ -73,9 +73,10 @@ def total_transitions(counts: pa.Table, num_items: int) -> pa.Table:
 
 
 def merge_totals(parts: Sequence[pa.Table]) -> pa.Table:
-    """TRANSITION_TOTALS summed over shards."""
-    columns = [np.sum([part[name].to_numpy() for part in parts], axis=0) for name in TRANSITION_TOTALS.names]
-    return pa.Table.from_arrays([pa.array(column) for column in columns], schema=TRANSITION_TOTALS)
+    """Tables with a row for each item, such as TRANSITION_TOTALS, summed over shards."""
+    schema = parts[0].schema
+    columns = [np.sum([part[name].to_numpy() for part in parts], axis=0) for name in schema.names]
+    return pa.Table.from_arrays([pa.array(column) for column in columns], schema=schema)
 
 
 def strongest_transitions(counts: pa.Table, totals: pa.Table, neighbours: int) -> pa.Table:

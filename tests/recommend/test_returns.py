@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.recommend.returns import USUAL_USERS, count_returns, log_returns, merge_returns
+from recsys.recommend.returns import USUAL_USERS, count_returns, log_returns
+from recsys.recommend.transitions import merge_totals
 from recsys.schema import ITEM_RETURNS
 
 NUM_ITEMS = 4
@@ -30,7 +31,7 @@ def test_who_took_an_item_at_several_moments_came_back_for_it(events: list[tuple
         sum(item == of and number > 1 for (_, of), number in times.items()) for item in range(NUM_ITEMS)
     ]
     shards = [[event for event in events if event[0] % 2 == part] for part in range(2)]
-    assert merge_returns([count_returns(*columns(part), NUM_ITEMS) for part in shards]) == counted
+    assert merge_totals([count_returns(*columns(part), NUM_ITEMS) for part in shards]) == counted
 
 
 def test_the_chance_is_the_usual_one_until_many_took_the_item() -> None:
