@@ -80,10 +80,10 @@ def index_catalog(ids: pa.Array | pa.ChunkedArray, item_ids: pa.Array) -> IntArr
     """`index_items` for ``item_ids`` that are sorted: few are looked for by bisection, without a table of all."""
     if not len(ids):
         return np.zeros(0, dtype=np.int64)
-    if _BISECTED * len(ids) > len(item_ids):
+    if _BISECTED * len(ids) > len(item_ids) or ids.null_count:
         return index_items(ids, item_ids)
-    places = np.minimum(_to_numpy(pc.fill_null(pc.search_sorted(item_ids, ids), 0)), len(item_ids) - 1)
-    there = pc.fill_null(pc.equal(item_ids.take(pa.array(places)), ids), False)
+    places = np.minimum(_to_numpy(pc.search_sorted(item_ids, ids)), len(item_ids) - 1)
+    there = pc.equal(item_ids.take(pa.array(places)), ids)
     return np.where(there.to_numpy(zero_copy_only=False), places, -1)
 
 

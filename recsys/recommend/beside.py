@@ -1,13 +1,16 @@
 """What is known of the items beside the ranker."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from recsys.recommend.neighbours import Neighbours
+from recsys.recommend.selection import best_positive
 
 Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 
@@ -27,3 +30,19 @@ class Beside:
     """[I]."""
     borrows: Bools
     """[I] new items, whose weights and popularity are those of items of alike text, see `cold`."""
+    _most_popular: dict[int, Ints] = field(default_factory=dict, init=False, repr=False)
+
+    @cached_property
+    def new(self) -> npt.NDArray[np.int32]:
+        """Catalog indices of the new items that may be recommended."""
+        return np.flatnonzero(self.borrows & self.recommendable).astype(np.int32)
+
+    def most_popular(self, num: int) -> Ints:
+        """[G, num] of what may be recommended, what is the most popular over the first horizon; −1 where it is less.
+
+        It is looked for once: for a single user that takes as long as to sum up all neighbours.
+        """
+        if num not in self._most_popular:
+            shown = np.where(self.recommendable, self.popularity[:, 0], np.float32(0))
+            self._most_popular[num] = best_positive(shown, num)
+        return self._most_popular[num]

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from recsys.compiled import compiled
 from recsys.recommend.beside import Beside
 from recsys.recommend.order import NO_ITEM
 from recsys.recommend.profiles import Profiles
-from recsys.recommend.selection import largest, nth_largest
+from recsys.recommend.selection import best_positive, nth_largest
 from recsys.recommend.sparse_rows import Rows, row_starts
 
 #: What is summed over the neighbours of a user's items. All transitions count for both profiles; of the linear model
@@ -87,8 +86,7 @@ def find_candidates(
     """
     assert np.array_equal(profiles.newest.items, profiles.whole.items), "both profiles are of the same events"
     num = max(retrieved.shape[1] // 2, 1)
-    popular = np.where(beside.recommendable, beside.popularity[:, 0], np.float32(0))
-    given = [retrieved, best_positive(popular, 2 * num)[moment]]
+    given = [retrieved, beside.most_popular(2 * num)[moment]]
     if profiles.searched.any():
         given.append(_near_searches(profiles, beside, num))
     if also is not None:
@@ -106,7 +104,7 @@ def find_candidates(
         beside.transitions.rows,
         beside.linear.rows,
         beside.recommendable,
-        np.flatnonzero(beside.borrows & beside.recommendable).astype(np.int32),
+        beside.new,
         (barred.starts, barred.items),
         whole,
         (num, few),
@@ -282,12 +280,6 @@ def _best(values: Floats, items: Items, num: int) -> Items:
         equal[:equals].sort()
     best[above:] = equal[: num - above]
     return best
-
-
-def best_positive(scores: Floats, num: int) -> Ints:
-    """[B, num] columns of the largest positive scores of each row, of equals the first; −1 where there are fewer."""
-    columns = largest(torch.from_numpy(np.where(scores > 0, scores, np.float32(-np.inf))), num).numpy()
-    return np.where(np.take_along_axis(scores, columns, 1) > 0, columns, NO_ITEM)
 
 
 def _near_searches(profiles: Profiles, beside: Beside, num: int) -> Ints:

@@ -37,8 +37,10 @@ WORDS = {
 NOTHING, SEARCH, TOLD = -1, -2, -3
 SEARCH_WORDS = "close to your query"
 TOLD_WORDS = "in line with what you told us"
-#: Sources in the order of their codes.
+#: Sources in the order of their codes, their words, and what of these stands before a title.
 NAMES = tuple(WORDS)
+_NAMES, _WORDS = pa.array(NAMES), pa.array(list(WORDS.values()))
+_HEADS = pa.array([words.removesuffix("{}") for words in WORDS.values()])
 #: Sources in the order of their signals, where each one's signals start, and its place in `NAMES`.
 _GROUPS = tuple(group for group, _ in itertools.groupby(SOURCES.values()))
 assert len(set(_GROUPS)) == len(_GROUPS), "the signals of a source stand beside each other"
@@ -156,13 +158,13 @@ def reasons(explained: Explained, titles: pa.Array, users: Ints, places: Ints) -
     """
     sources = pa.array(explained.sources[users, places].astype(np.int32))
     named = explained.because[users, places]
-    words = pa.array(list(WORDS.values())).take(sources)
     title = titles.take(pa.array(np.maximum(named, 0)))
-    head, tail = (pc.list_element(pc.split_pattern(words, "{}", max_splits=1), 0), named >= 0)
-    reason = pc.if_else(pa.array(tail), pc.binary_join_element_wise(head, title, ""), words)
+    with_title = pc.binary_join_element_wise(_HEADS.take(sources), title, "")
+    reason = pc.if_else(pa.array(named >= 0), with_title, _WORDS.take(sources))
     for code, instead in ((SEARCH, SEARCH_WORDS), (TOLD, TOLD_WORDS)):
-        reason = pc.if_else(pa.array(named == code), instead, reason)
-    return pa.array(NAMES).take(sources), reason
+        if (there := named == code).any():
+            reason = pc.if_else(pa.array(there), instead, reason)
+    return _NAMES.take(sources), reason
 
 
 def _by_transition(users: Ints, items: Ints, weights: Floats, profiles: Profiles, beside: Beside) -> Ints:

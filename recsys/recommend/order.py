@@ -108,9 +108,15 @@ def falling(items: Ints, scores: Floats) -> Floats:
         scores: [B, K] float32.
     """
     written = scores.copy()
-    for place in range(1, written.shape[1]):
-        above, here = written[:, place - 1], written[:, place]
-        np.minimum(above, here, out=here)
-        swapped = (above == here) & (items[:, place] < items[:, place - 1]) & (here > -np.inf)
-        here[swapped] = np.nextafter(here[swapped], np.float32(-np.inf))
+    _lower(items, written)
     return written
+
+
+@compiled
+def _lower(items: Ints, scores: Floats) -> None:
+    for row in range(len(items)):
+        for place in range(1, items.shape[1]):
+            above, here = scores[row, place - 1], scores[row, place]
+            if here >= above > -np.inf:
+                is_swapped = items[row, place] < items[row, place - 1]
+                scores[row, place] = np.nextafter(above, np.float32(-np.inf)) if is_swapped else above

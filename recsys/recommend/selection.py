@@ -97,3 +97,9 @@ def largest(values: Tensor, num: int) -> Tensor:
         columns = columns.clone()
         columns[tied] = values[tied].sort(dim=1, descending=True, stable=True).indices[:, :num]
     return columns.sort(dim=1).values
+
+
+def best_positive(scores: npt.NDArray[np.float32], num: int) -> npt.NDArray[np.int64]:
+    """[B, num] columns of the largest positive scores of each row, of equals the first; −1 where there are fewer."""
+    columns = largest(torch.from_numpy(np.where(scores > 0, scores, np.float32(-np.inf))), num).numpy()
+    return np.where(np.take_along_axis(scores, columns, 1) > 0, columns, -1)

@@ -6,13 +6,12 @@ It knows one loaded snapshot; neither a server nor how snapshots come and go. Sh
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from recsys.config import RecommendConfig
 from recsys.data.histories import shard_of
@@ -159,8 +158,8 @@ class LiveSnapshot:
         )
         snapshot = self.snapshot.with_texts(self._texts(histories))
         lists = recommend_batch(snapshot, histories, config, wishes).lists
-        owners = np.asarray(lists["user_id"].cast(pa.int64()))
-        parts = (lists.filter(pa.array(owners == place)) for place in range(len(asks)))
+        bounds = np.searchsorted(lists["user_id"].cast(pa.int64()), np.arange(len(asks) + 1))
+        parts = (lists.slice(start, stop - start) for start, stop in pairwise(bounds.tolist()))
         return [self._reply(part, ask.strategy, ask.warnings, now) for ask, part in zip(asks, parts, strict=True)]
 
     def _published_items(self, asks: Sequence["_Ask"]) -> Ints:
@@ -178,10 +177,10 @@ class LiveSnapshot:
 
     def _texts(self, histories: pa.Table) -> UserTexts:
         """All texts of these histories with their vectors: those that the night encoded, and the new ones."""
-        said = pa.concat_arrays([histories["texts"].combine_chunks().flatten(), histories["profile"].combine_chunks()])
-        texts = pc.unique(said.filter(pc.not_equal(said, "")))
-        if not len(texts):
+        said = {*histories["texts"].combine_chunks().flatten().to_pylist(), *histories["profile"].to_pylist()} - {""}
+        if not said:
             return UserTexts.none()
+        texts = pa.array(sorted(said), pa.string())
         night = self.snapshot.texts
         rows = index_items(texts, night.texts)
         stored, new = np.flatnonzero(rows >= 0), np.flatnonzero(rows < 0)
