@@ -5,7 +5,8 @@ before. Splits follow the protocols of the papers and shops that publish on thes
 
 ml100k       MovieLens 100K, users and items with ≥ 5 ratings, each user's last item withheld (leave-one-out)
 retail       Online Retail, everything up to 2011-11-25; the fortnight after it is withheld
-cold-users   the same, plus the first 3 items of the customers who came after that day, as if bought on its eve
+cold-users   the same, plus the first 3 items of the customers who came after that day, as if bought on its eve;
+             cold-users-MM-DD is as of an earlier day, since few customers come in one fortnight
 cold-items   the same, without a tenth of the items, which the withheld fortnight asks for
 
 It knows no model and no metric. The folder of a split holds events.parquet, items.parquet, split.json and for each
@@ -21,6 +22,9 @@ import pandas as pd
 
 #: Everything before is known, everything from here on is withheld.
 CUT = pd.Timestamp("2011-11-25", tz="UTC")
+FORTNIGHT = pd.Timedelta(days=14)
+#: The days of the cases `cold-users-MM-DD`.
+EARLIER = tuple(CUT - number * FORTNIGHT for number in (4, 3, 2, 1))
 MIN_COUNT = 5
 ITEMS_GIVEN = 3
 COLD_ITEM_SHARE = 0.1
@@ -103,7 +107,7 @@ def frequent(events: pd.DataFrame) -> pd.DataFrame:
 
 
 def online_retail(data: Path) -> dict[str, Split]:
-    """Online Retail's three splits.
+    """Online Retail's splits.
 
     Args:
         data: Holds `online-retail/*.csv`.
@@ -118,7 +122,19 @@ def online_retail(data: Path) -> dict[str, Split]:
         "retail": _retail(past, future, items),
         "cold-users": cold_users(past, future, items),
         "cold-items": cold_items(past, future, items),
+        **{earlier_case(cut): _earlier_cold_users(events, items, cut) for cut in EARLIER},
     }
+
+
+def earlier_case(cut: pd.Timestamp) -> str:
+    """The name of the case of customers who came in the fortnight after an earlier day."""
+    return f"cold-users-{cut:%m-%d}"
+
+
+def _earlier_cold_users(events: pd.DataFrame, items: pd.DataFrame, cut: pd.Timestamp) -> Split:
+    events = events[events.timestamp < cut + FORTNIGHT]
+    sold = items[items.item_id.isin(set(events.item_id))]
+    return cold_users(events[events.timestamp < cut], events[events.timestamp >= cut], sold, cut)
 
 
 def _retail(past: pd.DataFrame, future: pd.DataFrame, items: pd.DataFrame) -> Split:
@@ -130,7 +146,7 @@ def _retail(past: pd.DataFrame, future: pd.DataFrame, items: pd.DataFrame) -> Sp
     return _fortnight(past, items, cases)
 
 
-def cold_users(past: pd.DataFrame, future: pd.DataFrame, items: pd.DataFrame) -> Split:
+def cold_users(past: pd.DataFrame, future: pd.DataFrame, items: pd.DataFrame, cut: pd.Timestamp = CUT) -> Split:
     """Customers first seen after the cut: their first `ITEMS_GIVEN` items are known, the rest is asked for.
 
     Those items get the last microseconds before the cut, so that for the others the night stays that of its eve.
@@ -140,10 +156,10 @@ def cold_users(past: pd.DataFrame, future: pd.DataFrame, items: pd.DataFrame) ->
     place = first.groupby("user_id").cumcount()
     given, rest = first[place < ITEMS_GIVEN], first[place >= ITEMS_GIVEN]
     given = given[given.user_id.isin(set(rest.user_id))]
-    moments = CUT - pd.to_timedelta(ITEMS_GIVEN - place[given.index], unit="us")
+    moments = cut - pd.to_timedelta(ITEMS_GIVEN - place[given.index], unit="us")
     events = pd.concat([past, given.assign(timestamp=moments)], ignore_index=True)
     case = Case(truth=_pairs(rest), exclude_seen=True)
-    return _fortnight(events, items, {"cold-users": case})
+    return _fortnight(events, items, {"cold-users" if cut == CUT else earlier_case(cut): case})
 
 
 def cold_items(past: pd.DataFrame, future: pd.DataFrame, items: pd.DataFrame) -> Split:

@@ -1,6 +1,7 @@
 """Ours and the field's lists on the same splits, judged alike: `make bench-quality`.
 
     python tests/benchmarks/quality.py [--cases ml100k,retail-new,retail-all,cold-users,cold-items] [--seeds 0,1,2]
+        [--earlier]
         [--systems recsys,sasrec,…] [--ours-only | --peers-only] [--encoder null] [--set KEY=VALUE …] [--quick]
 
 Prints a Markdown table a case and writes bench/quality.json. What is finished is kept below bench/ under a digest of
@@ -22,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from cases import movielens, online_retail, write_split
+from cases import EARLIER, earlier_case, movielens, online_retail, write_split
 from judge import Judged, Question
 from machine import describe
 
@@ -39,6 +40,9 @@ CASES = {
     "cold-users": "cold-users",
     "cold-items": "cold-items",
 }
+#: Customers who came earlier, asked for with --earlier.
+EARLIER_CASES = [earlier_case(cut) for cut in EARLIER]
+CASES |= {case: case for case in EARLIER_CASES}
 OURS = "recsys"
 CONFIG = """storage: {out}/warehouse
 date: {date}
@@ -277,15 +281,41 @@ def report(case: str, results: dict[str, Result], question: Question) -> tuple[s
         bold = "**" if system == OURS else ""
         lines.append(f"| {bold}{system}{bold} | " + " | ".join(cells) + " |")
     numbers: dict[str, Any] = {"random_ndcg@10": question.random_ndcg(), "systems": figures}
-    peers = [system for system in results if system != OURS]
-    if OURS in results and peers:
-        numbers["differences"] = {}
-        for label, field in (("NDCG@10", "ndcg"), ("tail NDCG@10", "tail_ndcg")):
-            best = max(peers, key=lambda system: per_user(results[system], field).mean())
-            gap = paired_bootstrap(per_user(results[OURS], field) - per_user(results[best], field))
-            numbers["differences"][label] = {"best": best, "mean": gap.mean, "low": gap.low, "high": gap.high}
-            lines += ["", f"{label}: {gap.mean:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}] over the best, {best}"]
+    for label, field in (("NDCG@10", "ndcg"), ("tail NDCG@10", "tail_ndcg")):
+        told, gap = beside_best({system: per_user(result, field) for system, result in results.items()})
+        if gap:
+            numbers.setdefault("differences", {})[label] = gap
+            lines += ["", f"{label}: {told}"]
     return "\n".join(lines) + "\n", numbers
+
+
+def report_together(cases: dict[str, dict[str, Result]]) -> tuple[str, dict[str, Any]]:
+    """A Markdown table of cases whose users are different people, each of whom counts alike, and its numbers."""
+    systems = [system for system in next(iter(cases.values())) if all(system in results for results in cases.values())]
+    values = {
+        system: np.concatenate([per_user(results[system], "ndcg") for results in cases.values()]) for system in systems
+    }
+    lines = [f"### {' + '.join(cases)}", "", f"{len(values[systems[0]])} users.", ""]
+    lines += ["| | ndcg@10 |", "| --- | ---: |"]
+    lines += [
+        f"| {system} | {values[system].mean():.4f} |" for system in sorted(systems, key=lambda s: values[s].mean())
+    ]
+    told, gap = beside_best(values)
+    if gap:
+        lines += ["", f"NDCG@10: {told}"]
+    means = {system: float(value.mean()) for system, value in values.items()}
+    return "\n".join(lines) + "\n", {"ndcg@10": means, "difference": gap}
+
+
+def beside_best(values: dict[str, np.ndarray]) -> tuple[str, dict[str, Any]]:
+    """Ours less the best peer's, of [U] values each, in words and numbers; nothing where either is missing."""
+    peers = [system for system in values if system != OURS]
+    if OURS not in values or not peers:
+        return "", {}
+    best = max(peers, key=lambda system: values[system].mean())
+    gap = paired_bootstrap(values[OURS] - values[best])
+    told = f"{gap.mean:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}] over the best, {best}"
+    return told, {"best": best, "mean": gap.mean, "low": gap.low, "high": gap.high}
 
 
 def per_user(result: Result, field: str) -> np.ndarray:
@@ -296,7 +326,9 @@ def per_user(result: Result, field: str) -> np.ndarray:
 def main() -> int:
     """Make what is missing, judge everything, print and write."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--cases", type=lambda text: text.split(","), default=list(CASES))
+    usual = [case for case in CASES if case not in EARLIER_CASES]
+    options.add_argument("--cases", type=lambda text: text.split(","), default=usual)
+    options.add_argument("--earlier", action="store_true", help="cold customers of four earlier fortnights, too")
     options.add_argument("--seeds", type=lambda text: [int(seed) for seed in text.split(",")], default=[0, 1, 2])
     options.add_argument("--systems", type=lambda text: text.split(","), help="parts of their names; default: all")
     options.add_argument("--ours-only", action="store_true")
@@ -314,11 +346,17 @@ def main() -> int:
     bench = Bench(arguments)
     written: dict[str, Any] = {"machine": describe(), "quick": arguments.quick, "encoder": arguments.encoder}
     written |= {"seeds": arguments.seeds, "cases": {}}
-    for case in arguments.cases:
+    earlier = {}
+    for case in [*arguments.cases, *(EARLIER_CASES if arguments.earlier else [])]:
         results = dict(results_of(bench, case, systems, arguments.seeds))
         table, written["cases"][case] = report(case, results, Question.of(bench.split(case), case))
         sys.stdout.write(table + "\n")
         sys.stdout.flush()
+        if case in EARLIER_CASES:
+            earlier[case] = results
+    if len(earlier) > 1:
+        table, written["earlier"] = report_together(earlier)
+        sys.stdout.write(table + "\n")
     (bench.out / "quality.json").write_text(json.dumps(written, indent=2) + "\n")
     for failure in bench.failed:
         sys.stderr.write(f"failed: {failure}\n")
