@@ -69,6 +69,41 @@ def test_cold_customers_are_given_their_first_items_and_asked_for_the_rest(load,
     assert pairs(split.cases["cold-users"].truth) == {("new", "d"), ("new", "f")}
 
 
+def test_customers_who_came_earlier_are_asked_for_as_of_their_day(load, shop, monkeypatch):
+    cases = load("cases")
+    events = pd.concat([shop["past"], shop["future"]])
+    cut = pd.Timestamp("2011-11-20", tz="UTC")
+    for days, expected in ((14, {("new", "d"), ("new", "f")}), (7, {("new", "d")})):
+        monkeypatch.setattr(cases, "FORTNIGHT", pd.Timedelta(days=days))
+        split = cases._earlier_cold_users(events, shop["items"], cut)
+        assert pairs(split.cases["cold-users-11-20"].truth) == expected
+        assert split.events.timestamp.max() < cut
+        before = split.events[split.events.user_id != "new"]
+        assert pairs(before) == pairs(events[events.timestamp < cut])
+        assert set(split.items.item_id) == set(events[events.timestamp < cut + cases.FORTNIGHT].item_id)
+
+
+def test_cases_are_judged_together_person_by_person(load):
+    quality, judge = load("quality"), load("judge")
+
+    def result(*values: float) -> object:
+        column = np.array(values)
+        return quality.Result(
+            judged=[judge.Judged(ndcg=column, hitrate=column, tail_ndcg=column, coverage=0.0)], warm_ndcg=[]
+        )
+
+    cases = {
+        "one": {quality.OURS: result(0.5, 0.7, 0.9), "peer": result(0.1, 0.3, 0.5), "here alone": result(1, 1, 1)},
+        "other": {quality.OURS: result(0.1), "peer": result(0.3)},
+    }
+    table, numbers = quality.report_together(cases)
+    assert numbers["ndcg@10"] == pytest.approx({quality.OURS: 0.55, "peer": 0.3})
+    assert numbers["difference"]["best"] == "peer"
+    assert numbers["difference"]["mean"] == pytest.approx(0.25)
+    assert "one + other" in table
+    assert "4 users" in table
+
+
 def test_cold_items_leave_no_event_behind_and_are_what_is_asked_for(load, shop, monkeypatch):
     cases = load("cases")
     monkeypatch.setattr(cases, "COLD_ITEM_SHARE", 0.5)
