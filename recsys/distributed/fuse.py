@@ -1,8 +1,8 @@
 """The fusion stage: what speaks for the candidates of the validation users, gathered over the shards, then weighed.
 
-Each user comes several times: with the whole history, and as somebody who has just come would, with a few items and
-what was taken beside or right after them still to be found; few of the users who are kept for validation are new, and
-many of those who are to get lists are. The fit itself is in `recsys.recommend.fusion`.
+Each user comes several times: with the whole history, and as somebody who has just come would, in the midst of a
+visit with its first few items; few of the users who are kept for validation are new, and whoever asks the live service
+is. The fit itself is in `recsys.recommend.fusion`.
 """
 
 import logging
@@ -41,6 +41,7 @@ _CANDIDATES = pa.schema(
     [
         pa.field("cut", pa.int32(), nullable=False),
         pa.field("length", pa.int64(), nullable=False),
+        pa.field("visiting", pa.bool_(), nullable=False),
         pa.field("valid", pa.list_(pa.bool_()), nullable=False),
         pa.field("taken", pa.list_(pa.bool_()), nullable=False),
         pa.field("signals", pa.list_(pa.float32()), nullable=False),
@@ -81,6 +82,7 @@ def fuse(night: Night) -> Record:
         "validation_short_ndcg@10_without": round(fusion.short_ndcg_without, 6),
         "weights": fusion.weights,
         "weights_short": fusion.short or {},
+        "weights_visit": fusion.visit or {},
         "peak_memory_mb": peak_of(records),
     }
 
@@ -94,8 +96,10 @@ def _tell(fusion: Fusion) -> None:
     )
     if fusion.short is not None:
         logger.info(
-            "fuse: with %d to %d items ndcg@10 %.4f, %.4f without what is added for less than %d items: %s",
-            *(min(CUTS), max(CUTS), fusion.short_ndcg, fusion.short_ndcg_without, fusion.usual, _words(fusion.short)),
+            "fuse: in a visit, with %d to %d items ndcg@10 %.4f, %.4f without what is added for less than %d: %s; at "
+            "other times %s",
+            *(min(CUTS), max(CUTS), fusion.short_ndcg, fusion.short_ndcg_without, fusion.usual),
+            *(_words(fusion.short if fusion.visit is None else fusion.visit), _words(fusion.short)),
         )
 
 
@@ -151,7 +155,8 @@ def _as_rows(scored: Scored, pairs: npt.NDArray[np.int64], users: npt.NDArray[np
     keys = users[:, None] * width + scored.items
     taken = np.isin(keys, pairs[0] * width + pairs[1]) & (scored.items >= 0)
     lists = (scored.items >= 0, taken, scored.signals.reshape(len(taken), -1))
-    columns = [np.full(len(taken), cut, dtype=np.int32), scored.profiles.whole.lengths.astype(np.int64)]
+    profiles = scored.profiles
+    columns = [np.full(len(taken), cut, dtype=np.int32), profiles.whole.lengths.astype(np.int64), profiles.visiting]
     return pa.Table.from_arrays([*map(pa.array, columns), *map(_lists, lists)], schema=_CANDIDATES)
 
 
@@ -173,7 +178,8 @@ def _gathered(night: Night) -> tuple[Choices, Choices]:
         table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False) for name in ("valid", "taken")
     )
     signals[place] = table["signals"].combine_chunks().flatten().to_numpy().reshape(-1, len(SIGNALS))
-    choices = Choices(signals=signals, valid=valid, taken=taken, lengths=table["length"].to_numpy())
+    lengths, visiting = (table[name].to_numpy(zero_copy_only=False) for name in ("length", "visiting"))
+    choices = Choices(signals=signals, valid=valid, taken=taken, lengths=lengths, visiting=visiting)
     whole = table["cut"].to_numpy() == _WHOLE
     return choices.rows(whole), choices.rows(~whole)
 

@@ -1,20 +1,23 @@
-"""Weights of the signals: score = Σ wᵢ · sᵢ, fitted by the likelihood of what users took; it knows no signal's meaning.
+"""Weights of the signals: score = Σ wᵢ · sᵢ, fitted by what users took; it knows no signal's meaning.
 
 A conditional logit (McFadden, 1974): P(c | user) ∝ exp(Σ wᵢ · sᵢ(c)) over the user's candidates, the listwise objective
 of ListNet with the taken items as truth (Cao et al., ICML 2007). What a signal is worth hangs on how much it had to go
-by, and the error of an estimate falls with the root of its observations: so a weight is wᵢ + vᵢ · (1 / √(1 + n) −
-1 / √(1 + m)) for a user whose history holds n items, and wᵢ from the usual m on. Shapes: B users, C candidates, S
-signals.
+by, and the error of an estimate falls with the root of its observations: so a weight is wᵢ + s · uᵢ for a user whose
+history holds n items, where s = 1 / √(1 + n) − 1 / √(1 + m), and wᵢ from the usual m on. In the midst of a visit it is
+(wᵢ + s · vᵢ) / (1 + s · t), where v does not make likely what is taken, but puts it to the front of the list: of what
+a visit still brings most cannot be foreseen, and to make that likely, too, hides what can. t leaves the order as it is
+and makes P likely again. Shapes: B users, C candidates, S signals.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
+from scipy.optimize import minimize, minimize_scalar
 
+from recsys.recommend.approx_ndcg import approx_ndcg
 from recsys.recommend.order import discounts
 
 Floats = npt.NDArray[np.float64]
@@ -23,10 +26,14 @@ Bools = npt.NDArray[np.bool_]
 
 #: Pull of every standardised weight towards 0, in nats of all users together: a normal prior that evidence overcomes.
 RIDGE = 1.0
+#: The same of what is added in the midst of a visit, in NDCG of all users together.
+VISIT_RIDGE = 0.03
 #: Weights from which the fit starts; of the usual scale, so that it takes few steps.
 _START = 0.1
 #: A signal that spreads no further is the same everywhere, and tells nothing.
 _CONSTANT = 1e-6
+#: Between what the temperature of visits is looked for; 1 + s · t is above 0.
+_TEMPERATURES = (-1.0, 100.0)
 _CUT = 10
 _DIGITS = 6
 
@@ -48,12 +55,12 @@ class Choices:
     """[B, C] which of them the user took next."""
     lengths: npt.NDArray[np.int64]
     """[B] different items of the history that the signals were measured by."""
+    visiting: Bools
+    """[B] who is in the midst of a visit, whose history goes up to this moment."""
 
     def rows(self, users: npt.NDArray[np.bool_]) -> "Choices":
         """Those of some users, by a mask [B]."""
-        return Choices(
-            signals=self.signals[users], valid=self.valid[users], taken=self.taken[users], lengths=self.lengths[users]
-        )
+        return Choices(**{part.name: getattr(self, part.name)[users] for part in fields(self)})
 
     def told(self) -> "Choices":
         """Those of users who took any of their candidates; the others tell nothing."""
@@ -75,8 +82,12 @@ class Fusion:
 
     weights: dict[str, float]
     short: dict[str, float] | None = None
-    """What is added to them for a user with n ≥ 1 items in the history, times max(0, 1 / √(1 + n) − 1 / √(1 + usual));
-    without any item, as with one."""
+    """What is added to them for a user with n ≥ 1 items in the history, times s = max(0, 1 / √(1 + n) − 1 / √(1 +
+    usual)); without any item, as with one."""
+    visit: dict[str, float] | None = None
+    """What is added instead in the midst of a visit; None: the same."""
+    temperature: float = 0.0
+    """There the sum is divided by 1 + s times this."""
     usual: int = 0
     """Items that three of four of the histories that ``weights`` were fitted on hold at least."""
     users: int = 0
@@ -95,8 +106,11 @@ class Fusion:
         if allowed is None:
             return self
         kept = {name: weight for name, weight in self.weights.items() if name in allowed}
-        short = {name: weight for name, weight in (self.short or {}).items() if name in allowed}
-        return replace(self, weights=kept or dict.fromkeys(allowed, 1.0), short=short or None)
+        short, visit = (
+            {name: weight for name, weight in (added or {}).items() if name in allowed} or None
+            for added in (self.short, self.visit)
+        )
+        return replace(self, weights=kept or dict.fromkeys(allowed, 1.0), short=short, visit=visit)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as for JSON."""
@@ -106,9 +120,15 @@ class Fusion:
         """[S] weights in the order of the names; 0 for a signal without one."""
         return _vector(self.weights, names)
 
-    def of_lengths(self, names: Sequence[str], lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """[B, S] the same for users with so many items [B] in their histories."""
-        return self.vector(names) + _shortness(lengths, self.usual)[:, None] * _vector(self.short or {}, names)
+    def of_users(
+        self, names: Sequence[str], lengths: npt.NDArray[np.int64], visiting: Bools
+    ) -> npt.NDArray[np.float32]:
+        """[B, S] the same for users with so many items [B] in their histories, in the midst of a visit [B] or not."""
+        shortness, midst = _shortness(lengths, self.usual)[:, None], visiting[:, None]
+        short = _vector(self.short or {}, names)
+        visit = short if self.visit is None else _vector(self.visit, names)
+        warm = 1 + shortness * midst * np.float32(self.temperature)
+        return np.asarray((self.vector(names) + shortness * np.where(midst, visit, short)) / warm)
 
 
 def _vector(weights: dict[str, float], names: Sequence[str]) -> npt.NDArray[np.float32]:
@@ -157,14 +177,15 @@ def fit_fusion(choices: Choices, names: Sequence[str], allowed: Collection[str] 
 
 
 def fit_short(fusion: Fusion, whole: Choices, short: Choices, names: Sequence[str]) -> Fusion:
-    """The same with what is added to its weights for short histories, under which what was taken by these is likeliest.
+    """The same with what is added to its weights for short histories, and for those in the midst of a visit.
 
-    Nothing is, where the whole histories' lists would be worse for it than their best signal alone.
+    Nothing is, where the lists of these are none the better for it, or those of whole histories worse than by their
+    best signal alone.
 
     Args:
         fusion: Of `fit_fusion` of the whole histories.
         whole: Of users with the whole of their histories.
-        short: Of the same users with a few items, each as often as their histories were cut.
+        short: Of the same users with the first few items of a visit, each as often as it was cut.
         names: [S].
     """
     whole, short = whole.told(), short.told()
@@ -176,15 +197,21 @@ def fit_short(fusion: Fusion, whole: Choices, short: Choices, names: Sequence[st
     usable = (spread > _CONSTANT) & np.array([name in fusion.parts for name in names])
     scaled = replace(short, signals=short.signals * leaning[:, None, None])
     before = short.scores(fusion.vector(names))
+    without = _ndcg(before, short.taken)
     # a user weighs once, however many times their history was cut
-    found = _likeliest(scaled, usable, np.zeros(len(names)), RIDGE / fusion.users, spread, before)
-    with_it = replace(fusion, short=_named(found, names), short_ndcg_without=_ndcg(before, short.taken))
-    ndcg, short_ndcg = (
-        _ndcg(choices.scores(with_it.of_lengths(names, choices.lengths)), choices.taken) for choices in (whole, short)
-    )
-    if ndcg < max(fusion.parts.values()):
-        return fusion
-    return replace(with_it, ndcg=ndcg, short_ndcg=short_ndcg)
+    likely = _likeliest(scaled, usable, np.zeros(len(names)), RIDGE / fusion.users, spread, before)
+    foremost = _foremost(scaled, usable, VISIT_RIDGE / fusion.users, spread, before)
+    of_short = replace(fusion, short=_named(likely, names), short_ndcg_without=without)
+    of_visits = replace(of_short, visit=_named(foremost, names))
+    of_visits = replace(of_visits, temperature=_temperature(short, of_visits, names))
+    for found in (of_visits, of_short):
+        ndcg, short_ndcg = (
+            _ndcg(choices.scores(found.of_users(names, choices.lengths, choices.visiting)), choices.taken)
+            for choices in (whole, short)
+        )
+        if ndcg >= max(fusion.parts.values()) and short_ndcg >= without:
+            return replace(found, ndcg=ndcg, short_ndcg=short_ndcg)
+    return fusion
 
 
 def _likeliest(
@@ -221,9 +248,53 @@ def _likeliest(
         gradient = np.einsum("bc,bcs->s", error, scaled, dtype=np.float64) + 2 * ridge * weights
         return float(loss), gradient
 
+    return _least(objective, start, usable, spread)
+
+
+def _foremost(
+    choices: Choices, usable: Bools, ridge: float, spread: Floats, before: npt.NDArray[np.floating]
+) -> Floats:
+    """[S] what to add to weights so that what was taken stands in front, rounded; one maximum, maybe of several.
+
+    Args:
+        choices: Of users who each took something.
+        usable: [S] signals to whose weights anything may be added.
+        ridge: Pull of each standardised weight towards 0, in NDCG of one user.
+        spread: [S] of the signals, by which weights are standardised.
+        before: [B, C] scores that the weighed signals are added to.
+    """
+    spread = np.maximum(spread, _CONSTANT)
+    scaled = choices.signals / spread.astype(np.float32)
+
+    def objective(weights: Floats) -> tuple[float, Floats]:
+        scores = (before + scaled @ weights.astype(np.float32)).astype(np.float64)
+        values, slopes = approx_ndcg(scores, choices.taken, _CUT)
+        gradient = np.einsum("bc,bcs->s", slopes, scaled, dtype=np.float64) / len(scaled)
+        return ridge * float(weights @ weights) - float(values.mean()), 2 * ridge * weights - gradient
+
+    return _least(objective, np.zeros(len(spread)), usable, spread)
+
+
+def _least(objective: Callable[[Floats], tuple[float, Floats]], start: Floats, usable: Bools, spread: Floats) -> Floats:
+    """[S] weights, rounded, whose standardised selves [S] make an objective least, from where it starts."""
     bounds = [(None, None) if free else (0.0, 0.0) for free in usable]
     found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds)
     return np.asarray(np.round(found.x / spread, _DIGITS))
+
+
+def _temperature(choices: Choices, fusion: Fusion, names: Sequence[str]) -> float:
+    """`Fusion.temperature` under which what was taken in visits is likeliest; it had none yet."""
+    scores = choices.scores(fusion.of_users(names, choices.lengths, choices.visiting)).astype(np.float64)
+    scores -= scores.max(axis=1, keepdims=True)
+    shortness = _shortness(choices.lengths, fusion.usual)[:, None]
+    truth = choices.taken / choices.taken.sum(axis=1, keepdims=True)
+
+    def surprise(temperature: float) -> float:
+        logits = scores / (1 + shortness * temperature)
+        total = np.log(np.exp(logits).sum(axis=1))
+        return float((total - (truth * np.where(choices.taken, logits, 0.0)).sum(axis=1)).mean())
+
+    return round(float(minimize_scalar(surprise, bounds=_TEMPERATURES, method="bounded").x), _DIGITS)
 
 
 def _named(weights: Floats, names: Sequence[str]) -> dict[str, float]:

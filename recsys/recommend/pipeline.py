@@ -348,12 +348,13 @@ def _of_candidates(values: Tensor, candidates: Tensor) -> npt.NDArray[np.float32
 def user_weights(scored: Scored, fusion: Fusion) -> npt.NDArray[np.float32]:
     """[B, S] weights of the signals for each user.
 
-    They are those of the user's number of items. Where nothing is known of a user but popularity speaks, and P is the
-    share of what everybody takes; where it is known what they are, of what those alike take. Who searches means it: the
-    weights are those of what people took without being asked, so the text counts more for who asks.
+    They hang on the number of items, and on whether the user is in the midst of a visit. Where nothing is known of a
+    user but popularity speaks, and P is the share of what everybody takes; where it is known what they are, of what
+    those alike take. Who searches means it: the weights are those of what people took without being asked, so the text
+    counts more for who asks.
     """
     profiles = scored.profiles
-    weights = fusion.of_lengths(SIGNALS, profiles.whole.lengths)
+    weights = fusion.of_users(SIGNALS, profiles.whole.lengths, profiles.visiting)
     weights[~profiles.known] = _POPULARITY_ALONE
     weights[profiles.only_described] = _AMONG_ALIKE
     weights[scored.searching, SIGNALS.index("text")] += SEARCH_WEIGHT

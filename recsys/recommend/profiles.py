@@ -29,6 +29,9 @@ _FAINTEST_SEARCH = 1e-3
 PROFILE_EVENTS = 100
 
 _MICROS_PER_DAY = 86_400e6
+#: A visit ends when nothing happens for so long, as web analytics have it.
+VISIT_MINUTES = 30.0
+_MINUTES_PER_DAY = 1440
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -48,6 +51,8 @@ class Profiles:
     again."""
     read: npt.NDArray[np.bool_]
     """[B] of whom the ranker reads anything: what the catalog knows of the history, or what the user is or said."""
+    visiting: npt.NDArray[np.bool_]
+    """[B] who did or searched for anything within the last `VISIT_MINUTES`."""
     searches: npt.NDArray[np.float32]
     """[B, T] direction of the texts that the user searched for, as long as the newest is fresh: 1, halving each
     `SEARCH_HALF_LIFE_DAYS`; 0 without any. T is 0 where no search is known."""
@@ -77,6 +82,7 @@ class Profiles:
         user, item = _numpy(pc.list_parent_indices(lists)), index_catalog(_flat(lists), item_ids)
         moment = _numpy(_flat(histories["timestamps"].combine_chunks()).cast(pa.int64()))
         searches = _searches(histories, user, item, moment, now, texts)
+        visiting = _days_since(user, moment, now) * _MINUTES_PER_DAY <= VISIT_MINUTES
         user, item, moment = (column[item >= 0] for column in (user, item, moment))
         counts = np.bincount(user, minlength=len(histories))
         ends = np.cumsum(counts)
@@ -96,6 +102,7 @@ class Profiles:
             whole=whole.shares(),
             repeats=repeats,
             read=counts > 0 if read is None else read,
+            visiting=visiting,
             searches=searches,
         )
 
@@ -128,6 +135,7 @@ class Profiles:
             whole=self.whole.rows(users),
             repeats=self.repeats.rows(users),
             read=self.read[users],
+            visiting=self.visiting[users],
             searches=self.searches[users],
         )
 
@@ -141,15 +149,21 @@ def _searches(
     if not search.any():
         return np.zeros((len(histories), 0), dtype=np.float32)
     user, said = user[search], said[search]
-    age = np.maximum(now[user] - moment[search], 0) / _MICROS_PER_DAY
-    newest = np.full(len(histories), np.inf)
-    np.minimum.at(newest, user, age)
+    moment = moment[search]
+    age, newest = np.maximum(now[user] - moment, 0) / _MICROS_PER_DAY, _days_since(user, moment, now)
     weight = np.exp2(-(age - newest[user]) / SEARCH_HALF_LIFE_DAYS)
     matrix = sp.csr_array((weight, (user, said)), shape=(len(histories), len(texts.texts)))
     used = np.unique(said)
     sums = matrix[:, used] @ unit_rows(texts.vectors[used])
     freshness = np.maximum(np.exp2(-newest / SEARCH_HALF_LIFE_DAYS), _FAINTEST_SEARCH)
     return np.asarray(unit_rows(sums) * freshness[:, None], dtype=np.float32)
+
+
+def _days_since(user: Ints, moment: Ints, now: Floats) -> Floats:
+    """[B] days from each user's newest event to now, ∞ without any; what lies ahead is now."""
+    days = np.full(len(now), np.inf)
+    np.minimum.at(days, user, np.maximum(now[user] - moment, 0) / _MICROS_PER_DAY)
+    return days
 
 
 def _flat(lists: Any) -> Any:

@@ -39,6 +39,7 @@ def scored(items: Sequence[Sequence[int]], length: int = 2) -> Scored:
         whole=histories,
         repeats=SparseRows.none(len(table)),
         read=np.ones(len(table), dtype=bool),
+        visiting=np.arange(len(table)) % 2 == 0,
         searches=np.zeros((len(table), 0), dtype=np.float32),
     )
     return Scored(items=table, signals=signals, profiles=profiles, searching=np.zeros(len(table), dtype=bool))
@@ -56,6 +57,7 @@ def test_what_was_taken_is_marked_for_its_own_user() -> None:
     assert rows["taken"].to_pylist() == [[False, False, True], [False, False, False], [True, False, True]]
     assert rows["cut"].to_pylist() == [3, 3, 3]
     assert rows["length"].to_pylist() == [2, 2, 2], "items of the history that is there"
+    assert rows["visiting"].to_pylist() == [True, False, True]
     assert rows["valid"].to_pylist() == [[False, True, True], [False, False, True], [True, True, True]]
 
 

@@ -69,7 +69,7 @@ def profiles(*users: Mapping[int, float]) -> Profiles:
     shares = SparseRows.of(rows.astype(np.int64), items.astype(np.int64), values, len(users))
     read = shares.lengths > 0
     no_search = np.zeros((len(users), 0), dtype=np.float32)
-    return Profiles(newest=shares, whole=shares, repeats=shares, read=read, searches=no_search)
+    return Profiles(newest=shares, whole=shares, repeats=shares, read=read, visiting=read, searches=no_search)
 
 
 def test_a_search_is_named_where_it_adds_more_than_the_history() -> None:

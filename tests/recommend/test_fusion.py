@@ -27,6 +27,7 @@ def simulate(
     num_candidates: int = 12,
     weights: tuple[float, ...] = WEIGHTS,
     length: int = 50,
+    visiting: bool = False,
 ) -> Choices:
     """What users took of their candidates, drawn from a conditional logit."""
     random = np.random.default_rng(seed)
@@ -39,14 +40,18 @@ def simulate(
     taken = np.zeros(valid.shape, dtype=bool)
     taken[np.arange(num_users), chosen] = True
     signals[~valid] = random.normal(scale=100, size=(int((~valid).sum()), len(NAMES)))  # what is none may be anything
-    return choices_of(signals.astype(np.float32), valid, taken, length)
+    return choices_of(signals.astype(np.float32), valid, taken, length, visiting)
 
 
 def choices_of(
-    signals: Signals, valid: npt.NDArray[np.bool_], taken: npt.NDArray[np.bool_], length: int = 50
+    signals: Signals,
+    valid: npt.NDArray[np.bool_],
+    taken: npt.NDArray[np.bool_],
+    length: int = 50,
+    visiting: bool = False,
 ) -> Choices:
     lengths = np.full(len(taken), length)
-    return Choices(signals=signals, valid=valid, taken=taken, lengths=lengths)
+    return Choices(signals=signals, valid=valid, taken=taken, lengths=lengths, visiting=np.full(len(taken), visiting))
 
 
 def joined(*some: Choices) -> Choices:
@@ -143,14 +148,15 @@ def test_the_usual_weights_are_of_signals_that_there_are() -> None:
     assert PLAIN.only(None) is PLAIN
     assert PLAIN.only(["retrieval", "text"]).weights == {"retrieval": 1.0}
     assert PLAIN.only(["text", "seen"]).weights == {"text": 1.0, "seen": 1.0}
-    leaning = Fusion(weights={"strong": 1.0, "weak": 1.0}, short={"strong": 2.0, "weak": 3.0})
-    assert leaning.only(["weak"]) == Fusion(weights={"weak": 1.0}, short={"weak": 3.0})
+    both = {"strong": 2.0, "weak": 3.0}
+    leaning = Fusion(weights={"strong": 1.0, "weak": 1.0}, short=both, visit=both)
+    assert leaning.only(["weak"]) == Fusion(weights={"weak": 1.0}, short={"weak": 3.0}, visit={"weak": 3.0})
 
 
 def of_short(seed: int, num_users: int) -> tuple[Choices, Choices]:
-    """Users who choose as `WEIGHTS` say, and who with fewer items in their histories go by `weak` instead."""
+    """Users who choose as `WEIGHTS` say, and in the midst of a visit the more by `weak` the fewer items there are."""
     short = [
-        simulate(seed + length, num_users, weights=(1.5 - 1.5 * lean, 0.5 + lean, -1.0, 0.0), length=length)
+        simulate(seed + length, num_users, 12, (1.5 - 1.5 * lean, 0.5 + lean, -1.0, 0.0), length, visiting=True)
         for length, lean in ((1, 2**-0.5), (3, 0.5), (10, 11**-0.5))
     ]
     return simulate(seed, num_users, length=10_000), joined(*short)
@@ -161,13 +167,32 @@ def test_what_is_added_for_short_histories_is_found_again() -> None:
     plain = fit_fusion(whole, NAMES)
     fusion = fit_short(plain, whole, short, NAMES)
     assert fusion.weights == plain.weights
-    assert fusion.short == pytest.approx({"strong": -1.5, "weak": 1, "misleading": 0, "constant": 0}, abs=0.12)
     assert fusion.short_ndcg > fusion.short_ndcg_without + 0.05
-    strong, weak, *_ = fusion.of_lengths(NAMES, np.array([0, 1, 3, 10_000, 10**8])).T
+    assert fusion.short == pytest.approx({"strong": -1.5, "weak": 1, "misleading": 0, "constant": 0}, abs=0.12)
+    lengths = np.array([0, 1, 3, 10_000, 10**8])
+    strong, weak, *_ = fusion.of_users(NAMES, lengths, np.zeros(5, dtype=bool)).T
     assert strong == pytest.approx([0.44, 0.44, 0.75, 1.5, 1.5], abs=0.12)
     assert weak == pytest.approx([1.2, 1.2, 1, 0.5, 0.5], abs=0.12)
     assert strong[0] == strong[1], "no user without any item was fitted"
     assert strong[3] == strong[4], "nothing is added from the usual length on"
+    in_visits = fusion.of_users(NAMES, lengths, np.ones(5, dtype=bool))
+    assert (in_visits[3:] == fusion.vector(NAMES)).all(), "nor in a visit"
+    older = replace(fusion, visit=None, temperature=0.0)
+    assert (older.of_users(NAMES, lengths, np.ones(5, dtype=bool))[:, 0] == strong).all(), "as at other times"
+
+
+def test_the_lists_of_short_histories_are_as_good_as_they_can_be_and_their_shares_true() -> None:
+    whole, short = of_short(7, 4000)
+    fusion = fit_short(fit_fusion(whole, NAMES), whole, short, NAMES)
+    _, others = of_short(31, 2000)
+    found = others.scores(fusion.of_users(NAMES, others.lengths, others.visiting))
+    lean = 1 / np.sqrt(1 + others.lengths[:, None])
+    true = others.scores(np.array(WEIGHTS) + lean * np.array([-1.5, 1.0, 0.0, 0.0]))
+    assert ndcg(found, others) == pytest.approx(ndcg(true, others), abs=0.01)
+    shares = np.exp(found - found.max(axis=1, keepdims=True))
+    shares /= shares.sum(axis=1, keepdims=True)
+    likely = shares > 0.5
+    assert others.taken[likely].mean() == pytest.approx(shares[likely].mean(), abs=0.04)
 
 
 def test_a_user_weighs_once_however_often_the_history_was_cut() -> None:
@@ -181,7 +206,7 @@ def test_three_of_four_histories_are_as_long_as_usual() -> None:
     choices = simulate(1, 400)
     fusion = fit_fusion(replace(choices, lengths=np.arange(len(choices.taken))), NAMES)
     assert fusion.usual == 99
-    alike = replace(choices, lengths=np.full(len(choices.taken), 5))
+    alike = replace(choices, lengths=np.full(len(choices.taken), 5), visiting=np.ones(len(choices.taken), dtype=bool))
     assert fit_short(fit_fusion(alike, NAMES), alike, alike, NAMES).short is None, "none is shorter than usual"
 
 
@@ -190,19 +215,22 @@ def test_three_of_four_histories_are_as_long_as_usual() -> None:
 def test_whole_histories_stay_as_good_as_their_best_part(seed: int, users: int, sign: float) -> None:
     """Though those that are shorter than usual have other weights too, which were not fitted on them."""
     whole, short = of_short(seed, users)
-    whole = replace(whole, lengths=np.random.default_rng(seed).integers(1, 60, len(whole.taken)))
+    random = np.random.default_rng(seed)
+    visiting = random.random(len(whole.taken)) < 0.5
+    whole = replace(whole, lengths=random.integers(1, 60, len(whole.taken)), visiting=visiting)
     short = replace(short, signals=sign * short.signals)
     plain = fit_fusion(whole, NAMES)
     fusion = fit_short(plain, whole, short, NAMES)
     assert fusion.ndcg >= max((fusion.parts or {}).values())
-    scores = (whole.signals @ fusion.of_lengths(NAMES, whole.lengths)[:, :, None])[:, :, 0]
+    scores = (whole.signals @ fusion.of_users(NAMES, whole.lengths, visiting)[:, :, None])[:, :, 0]
     assert fusion.ndcg == pytest.approx(ndcg(scores, whole), abs=1e-6)
     assert fit_short(plain, whole, short, NAMES) == fusion, "the same twice"
 
 
 def test_what_spoils_whole_histories_is_not_added() -> None:
-    whole = replace(simulate(10, 300, weights=(3.0, 0.0, 0.0, 0.0)), lengths=np.tile([1, 100, 100, 100], 75))
-    short = simulate(11, 300, weights=(-9.0, 0.0, 0.0, 0.0), length=1)
+    whole = simulate(10, 300, weights=(3.0, 0.0, 0.0, 0.0), visiting=True)
+    whole = replace(whole, lengths=np.tile([1, 100, 100, 100], 75))
+    short = simulate(11, 300, weights=(-9.0, 0.0, 0.0, 0.0), length=1, visiting=True)
     fusion = fit_fusion(whole, NAMES)
     assert fit_short(fusion, whole, short, NAMES) == fusion
 
@@ -214,7 +242,7 @@ def test_a_signal_that_is_the_same_for_all_short_histories_is_added_nothing() ->
     fusion = fit_short(fit_fusion(whole, NAMES), whole, replace(short, signals=signals), NAMES)
     assert fusion.short is not None
     assert fusion.short["weak"] == 0
-    assert max(map(abs, fusion.short.values())) < 5
+    assert np.abs(fusion.of_users(NAMES, short.lengths, short.visiting)).max() < 3
 
 
 def test_nothing_is_added_to_weights_that_were_not_fitted_or_without_short_histories() -> None:
@@ -232,7 +260,7 @@ def test_weights_travel_as_json() -> None:
     assert fusion.short
     assert Fusion(**json.loads(json.dumps(fusion.as_dict()))) == fusion
     older = {"weights": {"weak": 2.0}, "users": 3, "ndcg": 0.5, "parts": {"weak": 0.5}}
-    assert Fusion(**older).of_lengths(NAMES, np.array([1])).tolist() == [[0, 2, 0, 0]]
+    assert Fusion(**older).of_users(NAMES, np.array([1]), np.array([True])).tolist() == [[0, 2, 0, 0]]
     assert Fusion(weights={"weak": 2.0}).vector(NAMES).tolist() == [0, 2, 0, 0]
 
 

@@ -390,7 +390,8 @@ def test_who_saw_everything_gets_no_rows_and_shifts_nobody() -> None:
 @pytest.mark.parametrize("fusion", [EVERY_SIGNAL, ONLY_RANKER, LEANING], ids=["all", "without popularity", "short"])
 def test_of_whom_nothing_is_known_gets_what_is_popular(fusion: Fusion) -> None:
     """By the week, then by all time, whatever popularity weighs for the others; P is the share of 1 + count."""
-    found = recommended([(["gone", "lost"], []), ([], []), ([], ["i09"])], config(6), make_snapshot(fusion=fusion))
+    snapshot = dataclasses.replace(make_snapshot(fusion=fusion), now=EPOCH.timestamp() * 1e6)
+    found = recommended([(["gone", "lost"], []), ([], []), ([], ["i09"])], config(6), snapshot)
     order = sorted((item for item in AVAILABLE), key=lambda item: (-WEEK[IDS.index(item)], -EVER[IDS.index(item)]))
     assert names(found["u0"]) == names(found["u1"]) == order[:6] == ["i09", "i01", "i06", "i07", "i02", "i05"]
     assert names(found["u2"]) == order[1:7], "what was seen is left out"
@@ -596,20 +597,34 @@ def test_of_whom_only_that_is_known_popularity_and_the_ranker_speak_alike() -> N
         "retrieval": 1.0,
     }
     assert {name: weight for name, weight in zip(SIGNALS, nothing, strict=True) if weight} == {"popularity": 1.0}
-    np.testing.assert_array_equal(both, LEANING.of_lengths(SIGNALS, np.array([1]))[0])
+    np.testing.assert_array_equal(both, LEANING.of_users(SIGNALS, np.array([1]), scored.profiles.visiting[:1])[0])
 
 
-def test_weights_are_those_of_the_number_of_items() -> None:
+def test_weights_are_those_of_the_number_of_items_in_a_visit() -> None:
     """Of those in the catalog, each once; in the reasons and in what each signal contributes too."""
-    fusion = Fusion(weights={"retrieval": 1.0, "text": 0.2}, short={"popularity": 2.0}, usual=8)
+    fusion = Fusion(
+        weights={"retrieval": 1.0, "text": 0.2},
+        short={"popularity": 2.0},
+        visit={"popularity": 3.0},
+        temperature=1,
+        usual=8,
+    )
     rows: Rows = [(["i00"], []), (["i00", "i04", "i00", "gone", "i06"], [])]
-    now, moment = np.full(2, SNAPSHOT.now), np.zeros(2, dtype=np.int64)
-    ((owners, scored),) = scored_blocks(SNAPSHOT, as_histories(rows), config(), now, moment)
-    one, three = user_weights(scored, fusion)[np.argsort(owners)]
-    popularity = SIGNALS.index("popularity")
-    assert (one[popularity], three[popularity]) == (pytest.approx(2 / 2**0.5 - 2 / 3), pytest.approx(2 / 2 - 2 / 3))
-    np.testing.assert_array_equal(np.delete(one, popularity), np.delete(fusion.vector(SIGNALS), popularity))
-    lists = recommend_batch(make_snapshot(fusion=fusion), as_histories(rows), config(5, 12))
+    newest = np.array([(EPOCH + dt.timedelta(hours=len(items) - 1)).timestamp() * 1e6 for items, _ in rows])
+
+    def weights(minutes_later: float) -> npt.NDArray[np.float32]:
+        now, moment = newest + minutes_later * 60e6, np.zeros(2, dtype=np.int64)
+        ((owners, scored),) = scored_blocks(SNAPSHOT, as_histories(rows), config(), now, moment)
+        return user_weights(scored, fusion)[np.argsort(owners)]
+
+    popularity, shortness = SIGNALS.index("popularity"), np.array([1 / 2**0.5 - 1 / 3, 1 / 2 - 1 / 3])
+    expected = np.stack([fusion.vector(SIGNALS)] * 2)
+    expected[:, popularity] = 2 * shortness
+    np.testing.assert_allclose(weights(31), expected, rtol=1e-6)
+    expected[:, popularity] = 3 * shortness
+    np.testing.assert_allclose(weights(30), expected / (1 + shortness[:, None]), rtol=1e-6)
+    in_visits = dataclasses.replace(make_snapshot(fusion=fusion), now=float(newest.min()))
+    lists = recommend_batch(in_visits, as_histories(rows), config(5, 12))
     assert np.abs(lists.contributions[:, popularity]).max() > 0.1
     assert "popularity" in lists.lists["source"].to_pylist()
 

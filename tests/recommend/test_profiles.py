@@ -80,6 +80,18 @@ def test_profiles_equal_those_made_by_hand(users: list[Events]) -> None:
         np.testing.assert_allclose(matrix, expected, rtol=1e-5, atol=1e-7)
 
 
+@given(st.lists(events, max_size=5))
+def test_a_visit_is_what_goes_on_within_half_an_hour(users: list[Events]) -> None:
+    minute = 1 / (24 * 60)
+    later = [[*rows, ("gone", 30 * minute)] for rows in users]
+    over = [[(item, max(days, 31 * minute)) for item, days in rows] for rows in users]
+    assert build(later).visiting.all()
+    assert not build(over).visiting.any()
+    assert build(users).visiting.tolist() == [
+        min([days for _, days in rows], default=1.0) <= 30 * minute for rows in users
+    ]
+
+
 @given(st.lists(events, min_size=1, max_size=5))
 def test_rows_sum_to_one_and_those_of_an_empty_history_to_nothing(users: list[Events]) -> None:
     profiles = build(users)

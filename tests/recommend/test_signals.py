@@ -104,6 +104,7 @@ def draw_case(seed: int, num_users: int, num_retrieved: int) -> Case:
         whole=sparse(taken),
         repeats=sparse(random.random(shape) < 0.3 * (random.random() < 0.7)),
         read=newest.lengths > 0,
+        visiting=newest.lengths > 0,
         searches=searches.astype(np.float32) if random.random() < 0.7 else np.zeros((num_users, 0), np.float32),
     )
     texts = random.normal(size=(NUM_ITEMS, TEXT_DIM))
