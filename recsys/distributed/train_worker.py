@@ -25,6 +25,7 @@ from recsys.distributed.train_task import Task, build_task, save_task
 from recsys.model.ranker import Ranker
 from recsys.training.augment import augment
 from recsys.training.deepspeed import deepspeed_config, micro_batch_size, parameter_groups
+from recsys.training.extensions import load_extensions
 from recsys.training.loop import WindowBatch, train_epoch
 from recsys.training.plan import Phase, Plan
 from recsys.training.progress import ISOLATED, RETRIEVAL, Progress, isolated_is_better, score
@@ -59,6 +60,7 @@ def train(settings: dict[str, Any]) -> None:
 
     # DeepSpeed still calls collectives by names that torch announces to drop, once a step
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
+    load_extensions()
     torch.manual_seed(night.config.seed)
     plan: Plan = settings["plan"]
     task = build_task(night, settings["model_id"], settings["warm_model"])
