@@ -99,7 +99,7 @@ class Fusion:
     short_ndcg: float = 0.0
     """The same of the fused score where these users' histories are cut to a few items."""
     short_ndcg_without: float = 0.0
-    """The same without ``short``."""
+    """The same without ``short`` and ``visit``."""
 
     def only(self, allowed: Collection[str] | None) -> "Fusion":
         """The same without the weights of other signals; all alike where none of these has a weight."""
