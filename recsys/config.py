@@ -24,6 +24,7 @@ from recsys.errors import ConfigError
 
 Format = Literal["parquet", "csv", "jsonl"]
 Precision = Literal["fp32", "bf16", "fp16"]
+EncoderPrecision = Literal["auto", Precision]
 Augmentation = Literal["crop", "mask", "reorder"]
 SignalName = Literal[
     "retrieval",
@@ -266,8 +267,8 @@ class EncoderConfig(Section):
     """Longer texts are cut to this many tokens."""
     batch_size: Positive = 128
     """Texts a forward pass."""
-    precision: Precision = "fp32"
-    """Arithmetic of the encoder."""
+    precision: EncoderPrecision = "auto"
+    """Arithmetic of the encoder; auto: bf16 for a pretrained one where the device multiplies it natively, else fp32."""
     num_workers: Positive = 1
     """Encoder workers."""
     use_gpu: bool = False
@@ -284,6 +285,11 @@ class EncoderConfig(Section):
     def peak_learning_rate(self) -> float:
         """In training. Adapters begin as nothing and are few: they want ten times as much as weights that know much."""
         return self.learning_rate or {"lora": 2e-4}.get(self.train, 2e-5)
+
+    @property
+    def arithmetic(self) -> EncoderPrecision:
+        """`precision` of this encoder: one from scratch is so small that products are hardly what takes its time."""
+        return "fp32" if self.precision == "auto" and self.model is None else self.precision
 
 
 class RankerConfig(Section):
@@ -567,8 +573,8 @@ class Config(Section):
 
     def encoder_recipe(self) -> str:
         """Hex digest of what a text encoder from scratch is made by, besides the catalog of its first night."""
-        recipe = self.encoder.model_dump(mode="json", include={"scratch": True, "max_tokens": True, "precision": True})
-        return _digest_of(recipe | {"seed": self.seed})
+        recipe = self.encoder.model_dump(mode="json", include={"scratch": True, "max_tokens": True})
+        return _digest_of(recipe | {"precision": self.encoder.arithmetic, "seed": self.seed})
 
     def to_yaml(self) -> str:
         """The resolved config, every default written out."""

@@ -88,17 +88,17 @@ def open_encoder(
     """
     spec = config.encoder
     if encoder_model is None and spec.model is not None:
-        yield TextEncoder.load(spec.model, spec.revision, spec.pooling, spec.max_tokens, spec.precision, device)
+        yield TextEncoder.load(spec.model, spec.revision, spec.pooling, spec.max_tokens, spec.arithmetic, device)
         return
     kept = _scratch_folder(encoder_id) if encoder_model is None else f"models/{encoder_model}/{ENCODER_FOLDER}"
     with storage.local_folder(kept) as folder:
-        yield TextEncoder.load(str(folder), None, "auto", spec.max_tokens, spec.precision, device)
+        yield TextEncoder.load(str(folder), None, "auto", spec.max_tokens, spec.arithmetic, device)
 
 
 def _digest(config: Config) -> str:
     spec = config.encoder
     assert spec.model is not None
-    return encoder_digest(spec.model, spec.revision, spec.pooling, spec.max_tokens, spec.precision)
+    return encoder_digest(spec.model, spec.revision, spec.pooling, spec.max_tokens, spec.arithmetic)
 
 
 def _store(encoder_id: str) -> str:

@@ -170,7 +170,7 @@ def _report(engine: Any, progress: Progress, task: Task, night: Night, rank: int
         engine.save_checkpoint(folder, tag="deepspeed", save_latest=False)
         with _gathered(task.ranker):
             if rank == 0:
-                save_task(Path(folder), task, night.config.encoder.precision)
+                save_task(Path(folder), task, night.config.encoder.arithmetic)
         if rank == 0:
             (Path(folder) / "progress.json").write_text(json.dumps(asdict(progress)))
         ray.train.report(

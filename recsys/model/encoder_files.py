@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
-from recsys.config import Precision
+from recsys.config import EncoderPrecision
 from recsys.errors import ConfigError
 from recsys.model.encoder_source import model_folder
 
@@ -42,12 +42,13 @@ def encoder_digest(
     revision: str | None = None,
     pooling: Pooling = "auto",
     max_tokens: int = 64,
-    precision: Precision = "fp32",
+    precision: EncoderPrecision = "fp32",
 ) -> str:
     """Hex sha256 of all that decides a text's vector; it names the store of vectors and is the same on any machine.
 
-    It covers the bytes of weights, config and tokenizer, and the pooling in force, the cut and the arithmetic. Nothing
-    is loaded into memory.
+    It covers the bytes of weights, config and tokenizer, and the pooling in force, the cut and the arithmetic, where
+    auto is one of its own: what machines make of it differs by less than tells texts apart. Nothing is loaded into
+    memory.
 
     Raises:
         ConfigError: the model cannot be found, or its folder is not that of a text encoder.
@@ -56,7 +57,7 @@ def encoder_digest(
     return folder_digest(folder, resolve_pooling(folder, pooling), max_tokens, precision)
 
 
-def folder_digest(folder: Path, pooling: str, max_tokens: int, precision: Precision) -> str:
+def folder_digest(folder: Path, pooling: str, max_tokens: int, precision: EncoderPrecision) -> str:
     """`encoder_digest` of a local folder, with the pooling in force."""
     files = {}
     for name in model_files(folder):

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 import transformers
 from safetensors import SafetensorError
 
-from recsys.config import Precision
+from recsys.config import EncoderPrecision
 from recsys.errors import ConfigError
 from recsys.model.encoder_files import (
     Pooling,
@@ -32,26 +32,26 @@ from recsys.model.encoder_files import (
     resolve_pooling,
 )
 from recsys.model.encoder_source import model_folder
+from recsys.model.precision import dtype_of
 
 # The tokenizer's own threads would take cores that Ray gave to others, and they warn after a fork; whoever wants them
 # sets the variable. Tokenizing is a small part of encoding.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _ACTIVATIONS = {"Identity": torch.nn.Identity, "Tanh": torch.nn.Tanh}
 
 
 class TextEncoder:
     """A loaded encoder: tokenizer, frozen model, pooling and dense layers. Make one with `TextEncoder.load`."""
 
-    def __init__(self, folder: Path, pooling: str, max_tokens: int, precision: Precision, device: str) -> None:
+    def __init__(self, folder: Path, pooling: str, max_tokens: int, precision: EncoderPrecision, device: str) -> None:
         config = read_json(folder / "config.json")
         self.folder = folder
         self.pooling = pooling
         self.max_tokens = max_tokens
         self.precision = precision
         self.device = torch.device(device)
-        self.tokenizer, self.model = _load_transformer(folder, precision)
+        self.tokenizer, self.model = _load_transformer(folder, dtype_of(precision, self.device))
         self.model.to(self.device)
         self.dense = [_load_dense(path).to(self.device) for path in dense_folders(folder)]
         self.dim: int = self.model.config.hidden_size
@@ -68,7 +68,7 @@ class TextEncoder:
         revision: str | None = None,
         pooling: Pooling = "auto",
         max_tokens: int = 64,
-        precision: Precision = "fp32",
+        precision: EncoderPrecision = "fp32",
         device: str = "cpu",
     ) -> Self:
         """Load an encoder, its weights from safetensors only and without any code of the model's own.
@@ -185,7 +185,7 @@ def pool_tokens(hidden: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch
     return hidden[torch.arange(len(hidden), device=hidden.device), chosen]
 
 
-def _load_transformer(folder: Path, precision: Precision) -> tuple[Any, Any]:
+def _load_transformer(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
     try:
         with quiet_transformers():
             config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
@@ -196,7 +196,7 @@ def _load_transformer(folder: Path, precision: Precision) -> tuple[Any, Any]:
             unpooled = "add_pooling_layer" in inspect.signature(model_class).parameters
             model, loaded = model_class.from_pretrained(
                 folder,
-                dtype=_DTYPES[precision],
+                dtype=dtype,
                 use_safetensors=True,
                 local_files_only=True,
                 output_loading_info=True,

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from recsys.compiled import compiled
+from recsys.model.precision import multiplies_bfloat16
 from recsys.recommend.selection import largest
 
 #: Users that go through together, and bytes of their products with items that are held at once.
@@ -64,9 +65,7 @@ class ItemIndex:
 
 def fastest_precision(device: torch.device) -> torch.dtype:
     """bfloat16 on a CPU with instructions for it, where products take half the time, else float32."""
-    able = torch.cpu.get_capabilities()
-    fast = device.type == "cpu" and (able.get("avx512_bf16") or able.get("amx_bf16"))
-    return torch.bfloat16 if fast else torch.float32
+    return torch.bfloat16 if device.type == "cpu" and multiplies_bfloat16(device) else torch.float32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

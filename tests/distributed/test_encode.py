@@ -29,7 +29,7 @@ def tiny_encoder(folder: Path, seed: int) -> TextEncoder:
 def night(make_night: Callable[..., Night], draw_events: Callable[..., pa.Table], tmp_path: Path) -> Night:
     """A night with an encoder of its own, and texts in parts of 5."""
     tiny_encoder(tmp_path / "configured", seed=1)
-    settings = {"encoder": {"model": str(tmp_path / "configured"), "max_tokens": 16}}
+    settings = {"encoder": {"model": str(tmp_path / "configured"), "max_tokens": 16, "precision": "fp32"}}
     return make_night(draw_events(100, days=40), settings=settings)
 
 

@@ -19,6 +19,7 @@ def test_digest_moves_with_all_that_moves_a_vector(copy: Path) -> None:
         encoder_digest(str(copy), pooling="mean"),
         encoder_digest(str(copy), max_tokens=32),
         encoder_digest(str(copy), precision="bf16"),
+        encoder_digest(str(copy), precision="auto"),
     }
     for name in ("config.json", "tokenizer.json"):
         (copy / name).write_text((copy / name).read_text() + "\n")
@@ -27,4 +28,4 @@ def test_digest_moves_with_all_that_moves_a_vector(copy: Path) -> None:
     weights["norm.weight"] += 1e-6
     safetensors.torch.save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
     seen.add(encoder_digest(str(copy)))
-    assert len(seen) == 7
+    assert len(seen) == 8

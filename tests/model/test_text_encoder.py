@@ -199,3 +199,9 @@ def test_minilm_matches_transformers() -> None:
         with torch.inference_mode():
             state = model(**tokenizer([text], return_tensors="pt")).last_hidden_state[0].mean(dim=0)
         np.testing.assert_allclose(vectors[row], state / state.norm(), atol=1e-5)
+
+
+@needs_minilm
+def test_minilm_in_bfloat16_says_the_same() -> None:
+    vectors, half = TextEncoder.load(MINILM).encode(TEXTS), TextEncoder.load(MINILM, precision="bf16").encode(TEXTS)
+    assert (vectors * half).sum(axis=1).min() >= 0.999
