@@ -35,11 +35,12 @@ def load_lending(night: Night, as_of: AsOf) -> Lending:
 def _matcher(night: Night) -> Callable[[str], Record]:
     item_ids, text_vectors = read_text_vectors(night, night.encoder_id)
     vectors = unit_rows(text_vectors)
+    texts = read_table(night.storage, night.catalog_path, ["text"])["text"].to_pylist()
 
     def match(part: str) -> Record:
         kind = cast(CountsOf, part)
         cold = item_popularity(read_table(night.storage, night.item_counts_path(kind)), item_ids) == 0
-        write_table(night.storage, night.lenders_path(kind), find_lenders(vectors, cold), LENDERS)
+        write_table(night.storage, night.lenders_path(kind), find_lenders(vectors, texts, cold), LENDERS)
         return {"new_items": int(cold.sum())}
 
     return match

@@ -1,14 +1,16 @@
-"""What new items borrow from items of like text, until somebody takes them; it knows vectors and sparse weights.
+"""What new items borrow from items of like text, until somebody takes them; it knows texts and sparse weights.
 
 To all that is counted, an item without any interaction is the least likely of all, however well its text fits. So it
-gets the mean of what its nearest items by text have, as attribute-to-feature mappings do for factor models (Gantner et
-al., "Learning Attribute-to-Feature Mappings for Cold-Start Recommendations", ICDM 2010): their transitions, their
-weights in the linear model, their counts and their id embeddings. Such means tell well which of the new items suits
-whom, and speak more weakly for it than its own counts do for a known item: that new items are seen at all is the task
-of `newcomers`.
+gets the mean of what the items with the likest texts have, as attribute-to-feature mappings do for factor models
+(Gantner et al., "Learning Attribute-to-Feature Mappings for Cold-Start Recommendations", ICDM 2010): their transitions,
+their weights in the linear model, their counts and their id embeddings. Such means tell well which of the new items
+suits whom, and speak more weakly for it than its own counts do for a known item: that new items are seen at all is the
+task of `newcomers`.
 
 Shapes: I items, T text dimensions, G moments, H horizons.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -18,37 +20,51 @@ import torch
 
 from recsys.model.ranker import Ranker
 from recsys.recommend.neighbours import Neighbours
-from recsys.recommend.retrieve import Excluded, ItemIndex, retrieve
+from recsys.recommend.selection import best_positive
+from recsys.recommend.spelling import spellings
 from recsys.schema import LENDERS
 
 #: Most lenders of an item.
 NUM_LENDERS = 20
-#: A lender counts with this power of its cosine: the nearest tell nearly all, and of many near ones none alone.
-SHARPNESS = 8
+#: A lender counts with this power of its likeness: the nearest tell nearly all, and of many near ones none alone.
+SHARPNESS = 12
+#: What a cosine of the spellings counts beside one of the meanings.
+SPELLING = 2.0
+#: New items whose likeness to all others is held at a time.
+_AT_A_TIME = 128
 
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 
 
-def find_lenders(text_vectors: Floats, cold: Bools) -> pa.Table:
-    """LENDERS: for each cold item the nearest others by the cosine of the texts, where that is above 0.
+def find_lenders(text_vectors: Floats, texts: Sequence[str], cold: Bools) -> pa.Table:
+    """LENDERS: for each cold item the others whose texts are the likest, in what they mean and how they are spelled.
 
     Args:
         text_vectors: [I, T] of length 1 (or 0).
+        texts: [I].
         cold: [I] items without any interaction.
 
     Returns:
-        By (lender, item); the shares of an item sum to 1.
+        By (lender, item); the shares of an item sum to 1. Who is like no other has no lenders.
     """
     borrowers, others = np.flatnonzero(cold), np.flatnonzero(~cold)
-    vectors = torch.from_numpy(text_vectors)
-    found = retrieve(vectors[borrowers], ItemIndex.of(vectors[others]), Excluded.none(), NUM_LENDERS)
-    weights = np.maximum(found.logits.numpy().astype(np.float64), 0) ** SHARPNESS
-    shares = weights / np.maximum(weights.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
-    rows, places = np.nonzero(shares > 0)
-    lenders = others[found.items.numpy()[rows, places]]
-    order = np.lexsort((borrowers[rows], lenders))
-    columns = (lenders[order], borrowers[rows][order], shares[rows, places][order])
+    if not (len(borrowers) and len(others)):
+        return LENDERS.empty_table()
+    spelled = spellings(texts)
+    meanings, letters = text_vectors[others].T, spelled[others].T.tocsr()
+    found = []
+    for start in range(0, len(borrowers), _AT_A_TIME):
+        own = borrowers[start : start + _AT_A_TIME]
+        likeness = text_vectors[own] @ meanings + SPELLING * (spelled[own] @ letters).toarray()
+        nearest = best_positive(likeness.astype(np.float32), min(NUM_LENDERS, len(others)))
+        weights = np.take_along_axis(likeness, nearest, 1).astype(np.float64) ** SHARPNESS * (nearest >= 0)
+        shares = weights / np.maximum(weights.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+        rows, places = np.nonzero(shares > 0)
+        found.append((others[nearest[rows, places]], own[rows], shares[rows, places]))
+    lender, item, share = (np.concatenate(column) for column in zip(*found, strict=True))
+    order = np.lexsort((item, lender))
+    columns = (lender[order], item[order], share[order])
     return pa.Table.from_arrays(
         [pa.array(column).cast(field.type) for column, field in zip(columns, LENDERS, strict=True)], schema=LENDERS
     )

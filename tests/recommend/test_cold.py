@@ -12,16 +12,19 @@ from recsys.config import RankerConfig
 from recsys.model.decoder import decoder_config
 from recsys.model.ranker import Ranker, RankerSpec
 from recsys.recommend import cold
-from recsys.recommend.cold import SHARPNESS, Lending, find_lenders
+from recsys.recommend.cold import SHARPNESS, SPELLING, Lending, find_lenders
 from recsys.recommend.neighbours import Neighbours
+from recsys.recommend.spelling import spellings
 from recsys.schema import LENDERS
 
 NUM_ITEMS, MOST = 14, 3
+WORDS = ("lantern", "lanterns", "Tee", "灯籠", "фонарь", "")
 
 
 @pytest.fixture(autouse=True)
 def _few_lenders(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cold, "NUM_LENDERS", MOST)
+    monkeypatch.setattr(cold, "_AT_A_TIME", 2)
 
 
 @pytest.fixture
@@ -40,12 +43,13 @@ def ranker() -> Ranker:
     return Ranker(spec, torch.ones(6, 3), torch.ones(6, dtype=torch.bool)).eval()
 
 
-def problem(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Unit text vectors [I, 3], some of them empty, and which items are new."""
+def problem(seed: int) -> tuple[np.ndarray, list[str], np.ndarray]:
+    """Unit text vectors [I, 3], some of them empty, texts, and which items are new."""
     random = np.random.default_rng(seed)
     vectors = random.normal(size=(NUM_ITEMS, 3)) * (random.random((NUM_ITEMS, 1)) < 0.9)
     norms = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
-    return (vectors / norms).astype(np.float32), random.random(NUM_ITEMS) < 0.4
+    texts = [" ".join(random.choice(WORDS, size=2)) for _ in range(NUM_ITEMS)]
+    return (vectors / norms).astype(np.float32), texts, random.random(NUM_ITEMS) < 0.4
 
 
 def shares_of(table: pa.Table) -> dict[int, dict[int, float]]:
@@ -56,13 +60,14 @@ def shares_of(table: pa.Table) -> dict[int, dict[int, float]]:
 
 
 @given(st.integers(0, 999))
-def test_lenders_are_the_nearest_that_somebody_took(seed: int) -> None:
-    vectors, new = problem(seed)
-    table = find_lenders(vectors, new)
+def test_lenders_are_the_likest_that_somebody_took(seed: int) -> None:
+    vectors, texts, new = problem(seed)
+    table = find_lenders(vectors, texts, new)
     assert table.schema.equals(LENDERS)
-    found = shares_of(table)
+    found, spelled = shares_of(table), spellings(texts).toarray()
+    likeness = vectors @ vectors.T + SPELLING * spelled @ spelled.T
     for item in range(NUM_ITEMS):
-        near = {other: float(vectors[other] @ vectors[item]) for other in range(NUM_ITEMS) if not new[other]}
+        near = {other: float(likeness[other, item]) for other in range(NUM_ITEMS) if not new[other]}
         best = sorted(near, key=lambda other: -near[other])[:MOST] if new[item] else []
         weights = {other: near[other] ** SHARPNESS for other in best if near[other] > 0.05}
         shares = found.get(item, {})
@@ -73,8 +78,8 @@ def test_lenders_are_the_nearest_that_somebody_took(seed: int) -> None:
 
 @given(st.integers(0, 999))
 def test_a_new_item_has_the_mean_of_what_its_lenders_have(seed: int) -> None:
-    vectors, new = problem(seed)
-    table = find_lenders(vectors, new)
+    vectors, texts, new = problem(seed)
+    table = find_lenders(vectors, texts, new)
     lending, found = Lending(table, NUM_ITEMS), shares_of(table)
     random = np.random.default_rng(seed)
     weights = random.random((NUM_ITEMS, NUM_ITEMS)) + 1j * random.random((NUM_ITEMS, NUM_ITEMS))
@@ -109,6 +114,6 @@ def test_a_new_items_id_is_the_mean_of_its_lenders_ids(ranker: Ranker) -> None:
 
 
 def test_where_nothing_is_new_or_all_is_nothing_is_lent() -> None:
-    vectors, _ = problem(0)
+    vectors, texts, _ = problem(0)
     for new in (np.zeros(NUM_ITEMS, dtype=bool), np.ones(NUM_ITEMS, dtype=bool)):
-        assert len(find_lenders(vectors, new)) == 0
+        assert len(find_lenders(vectors, texts, new)) == 0
