@@ -127,8 +127,12 @@ class Fusion:
         shortness, midst = _shortness(lengths, self.usual)[:, None], visiting[:, None]
         short = _vector(self.short or {}, names)
         visit = short if self.visit is None else _vector(self.visit, names)
-        warm = 1 + shortness * midst * np.float32(self.temperature)
-        return np.asarray((self.vector(names) + shortness * np.where(midst, visit, short)) / warm)
+        added = shortness * np.where(midst, visit, short)
+        return np.asarray((self.vector(names) + added) / self.warmth(lengths, visiting)[:, None])
+
+    def warmth(self, lengths: npt.NDArray[np.int64], visiting: Bools) -> npt.NDArray[np.float32]:
+        """[B] by what the sum of such users is divided; whatever else is added to it must be, too."""
+        return np.asarray(1 + _shortness(lengths, self.usual) * visiting * np.float32(self.temperature))
 
 
 def _vector(weights: dict[str, float], names: Sequence[str]) -> npt.NDArray[np.float32]:
@@ -179,8 +183,8 @@ def fit_fusion(choices: Choices, names: Sequence[str], allowed: Collection[str] 
 def fit_short(fusion: Fusion, whole: Choices, short: Choices, names: Sequence[str]) -> Fusion:
     """The same with what is added to its weights for short histories, and for those in the midst of a visit.
 
-    Nothing is, where the lists of these are none the better for it, or those of whole histories worse than by their
-    best signal alone.
+    Neither is added where the lists of these are none the better for it, or those of whole histories worse than by
+    their best signal alone.
 
     Args:
         fusion: Of `fit_fusion` of the whole histories.
@@ -189,29 +193,63 @@ def fit_short(fusion: Fusion, whole: Choices, short: Choices, names: Sequence[st
         names: [S].
     """
     whole, short = whole.told(), short.told()
-    leaning = _shortness(short.lengths, fusion.usual)
-    short, leaning = short.rows(leaning > 0), leaning[leaning > 0]
+    short = short.rows(_shortness(short.lengths, fusion.usual) > 0)
     if fusion.parts is None or not len(short.taken):
         return fusion
+    # a user weighs once, however many times their history was cut
+    weight = fusion.users / len(short.taken)
+    found = _better(
+        fusion, replace(fusion, short=_named(_for_short(fusion, short, weight, names), names)), whole, short, names
+    )
+    visits = short.rows(short.visiting)
+    if len(visits.taken):
+        foremost = replace(found, visit=_named(_for_visits(fusion, visits, weight, names), names))
+        foremost = replace(foremost, temperature=_temperature(visits, foremost, names))
+        found = _better(found, foremost, whole, visits, names)
+    if found is fusion:
+        return fusion
+    return replace(
+        found,
+        ndcg=_worth(found, whole, names),
+        short_ndcg=_worth(found, short, names),
+        short_ndcg_without=_worth(fusion, short, names),
+    )
+
+
+def _better(found: Fusion, other: Fusion, whole: Choices, short: Choices, names: Sequence[str]) -> Fusion:
+    """The other one where it serves some short histories better, and whole ones no worse than their best signal."""
+    assert found.parts is not None
+    serves = _worth(other, short, names) > _worth(found, short, names)
+    return other if serves and _worth(other, whole, names) >= max(found.parts.values()) else found
+
+
+def _worth(fusion: Fusion, choices: Choices, names: Sequence[str]) -> float:
+    """NDCG@10 of what users took of their candidates."""
+    return _ndcg(choices.scores(fusion.of_users(names, choices.lengths, choices.visiting)), choices.taken)
+
+
+def _for_short(fusion: Fusion, short: Choices, weight: float, names: Sequence[str]) -> Floats:
+    """[S] of `Fusion.short`, by users with few items of whom each counts as much as this part of one."""
+    scaled, usable, spread = _leaning(fusion, short, names)
+    before = short.scores(fusion.vector(names))
+    ridge = RIDGE / (weight * len(short.taken))
+    return _likeliest(scaled, usable, np.zeros(len(names)), ridge, spread, before)
+
+
+def _for_visits(fusion: Fusion, visits: Choices, weight: float, names: Sequence[str]) -> Floats:
+    """[S] of `Fusion.visit`, alike."""
+    scaled, usable, spread = _leaning(fusion, visits, names)
+    before = visits.scores(fusion.vector(names))
+    return _foremost(scaled, usable, VISIT_RIDGE / (weight * len(visits.taken)), spread, before)
+
+
+def _leaning(fusion: Fusion, short: Choices, names: Sequence[str]) -> tuple[Choices, Bools, Floats]:
+    """Signals times how short the histories are, which of them [S] may weigh, and the spread [S] of what they were."""
+    assert fusion.parts is not None
     spread = short.spread()
     usable = (spread > _CONSTANT) & np.array([name in fusion.parts for name in names])
-    scaled = replace(short, signals=short.signals * leaning[:, None, None])
-    before = short.scores(fusion.vector(names))
-    without = _ndcg(before, short.taken)
-    # a user weighs once, however many times their history was cut
-    likely = _likeliest(scaled, usable, np.zeros(len(names)), RIDGE / fusion.users, spread, before)
-    foremost = _foremost(scaled, usable, VISIT_RIDGE / fusion.users, spread, before)
-    of_short = replace(fusion, short=_named(likely, names), short_ndcg_without=without)
-    of_visits = replace(of_short, visit=_named(foremost, names))
-    of_visits = replace(of_visits, temperature=_temperature(short, of_visits, names))
-    for found in (of_visits, of_short):
-        ndcg, short_ndcg = (
-            _ndcg(choices.scores(found.of_users(names, choices.lengths, choices.visiting)), choices.taken)
-            for choices in (whole, short)
-        )
-        if ndcg >= max(fusion.parts.values()) and short_ndcg >= without:
-            return replace(found, ndcg=ndcg, short_ndcg=short_ndcg)
-    return fusion
+    leaning = _shortness(short.lengths, fusion.usual)
+    return replace(short, signals=short.signals * leaning[:, None, None]), usable, spread
 
 
 def _likeliest(

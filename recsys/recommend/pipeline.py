@@ -6,7 +6,7 @@ items, K list length, S signals.
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TypeVar
 
 import numpy as np
@@ -134,10 +134,12 @@ class Wishes:
     """[B, X] catalog indices that are candidates beside those that are found, −1 for none."""
     searching: npt.NDArray[np.bool_]
     """[B] who asks for something in words at this moment."""
+    asked: npt.NDArray[np.float64]
+    """[B] microseconds since 1970 of this moment."""
 
     def rows(self, users: Ints) -> "Wishes":
         """Those of some of the users, in this order."""
-        return Wishes(barred=self.barred[users], also=self.also[users], searching=self.searching[users])
+        return Wishes(**{part.name: getattr(self, part.name)[users] for part in fields(self)})
 
     def unwanted(self) -> tuple[Ints, Ints]:
         """(user, item) of all that is barred."""
@@ -246,7 +248,8 @@ def _by_block(
         part, rows = histories.slice(those.start, len(those)), slice(those.start, those.stop)
         batch = encode_histories(part, snapshot.item_ids, snapshot.event_kinds, snapshot.max_length, texts)
         again = not config.exclude_seen
-        profiles = Profiles.build(part, snapshot.item_ids, now[rows], again, snapshot.texts, batch.lengths > 0)
+        asked = None if wishes is None else wishes.asked[rows]
+        profiles = Profiles.build(part, snapshot.item_ids, now[rows], again, snapshot.texts, batch.lengths > 0, asked)
         order = np.argsort(batch.lengths, kind="stable")
         seen = _Seen(part, snapshot.item_ids, order) if config.exclude_seen else None
 
@@ -353,11 +356,12 @@ def user_weights(scored: Scored, fusion: Fusion) -> npt.NDArray[np.float32]:
     those alike take. Who searches means it: the weights are those of what people took without being asked, so the text
     counts more for who asks.
     """
-    profiles = scored.profiles
-    weights = fusion.of_users(SIGNALS, profiles.whole.lengths, profiles.visiting)
+    profiles, searching = scored.profiles, scored.searching
+    lengths = profiles.whole.lengths
+    weights = fusion.of_users(SIGNALS, lengths, profiles.visiting)
     weights[~profiles.known] = _POPULARITY_ALONE
     weights[profiles.only_described] = _AMONG_ALIKE
-    weights[scored.searching, SIGNALS.index("text")] += SEARCH_WEIGHT
+    weights[searching, SIGNALS.index("text")] += (SEARCH_WEIGHT / fusion.warmth(lengths, profiles.visiting))[searching]
     return weights
 
 

@@ -28,10 +28,9 @@ _FAINTEST_SEARCH = 1e-3
 #: Newest events of a user that the profiles read; older ones would hardly weigh, and cost as much.
 PROFILE_EVENTS = 100
 
-_MICROS_PER_DAY = 86_400e6
+_MICROS_PER_DAY, _MICROS_PER_MINUTE = 86_400e6, 60e6
 #: A visit ends when nothing happens for so long, as web analytics have it.
 VISIT_MINUTES = 30.0
-_MINUTES_PER_DAY = 1440
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -52,7 +51,8 @@ class Profiles:
     read: npt.NDArray[np.bool_]
     """[B] of whom the ranker reads anything: what the catalog knows of the history, or what the user is or said."""
     visiting: npt.NDArray[np.bool_]
-    """[B] who did or searched for anything within the last `VISIT_MINUTES`."""
+    """[B] who did or searched for anything within `VISIT_MINUTES` before the moment from which ages are measured; of
+    whom anything is known from after it, before they ask."""
     searches: npt.NDArray[np.float32]
     """[B, T] direction of the texts that the user searched for, as long as the newest is fresh: 1, halving each
     `SEARCH_HALF_LIFE_DAYS`; 0 without any. T is 0 where no search is known."""
@@ -66,6 +66,7 @@ class Profiles:
         again: bool,
         texts: UserTexts | None = None,
         read: npt.NDArray[np.bool_] | None = None,
+        asked: Floats | None = None,
     ) -> "Profiles":
         """Profiles of B users.
 
@@ -76,13 +77,16 @@ class Profiles:
             again: Whether items are taken again; else there are no repeats.
             texts: Vectors of what users searched for; None: no search is known.
             read: [B] of whom the ranker reads anything; None: of those with an event whose item is in ``item_ids``.
+            asked: [B] microseconds since 1970 at which they ask, if that is later than ``now``.
         """
         texts = texts or UserTexts.none()
         lists = histories["item_ids"].combine_chunks()
         user, item = _numpy(pc.list_parent_indices(lists)), index_catalog(_flat(lists), item_ids)
         moment = _numpy(_flat(histories["timestamps"].combine_chunks()).cast(pa.int64()))
         searches = _searches(histories, user, item, moment, now, texts)
-        visiting = _days_since(user, moment, now) * _MINUTES_PER_DAY <= VISIT_MINUTES
+        last = _newest(user, moment, len(histories))
+        until = now if asked is None else np.where(last > now, asked, now)
+        visiting = until - last <= VISIT_MINUTES * _MICROS_PER_MINUTE
         user, item, moment = (column[item >= 0] for column in (user, item, moment))
         counts = np.bincount(user, minlength=len(histories))
         ends = np.cumsum(counts)
@@ -150,7 +154,8 @@ def _searches(
         return np.zeros((len(histories), 0), dtype=np.float32)
     user, said = user[search], said[search]
     moment = moment[search]
-    age, newest = np.maximum(now[user] - moment, 0) / _MICROS_PER_DAY, _days_since(user, moment, now)
+    age = np.maximum(now[user] - moment, 0) / _MICROS_PER_DAY
+    newest = np.maximum(now - _newest(user, moment, len(now)), 0) / _MICROS_PER_DAY
     weight = np.exp2(-(age - newest[user]) / SEARCH_HALF_LIFE_DAYS)
     matrix = sp.csr_array((weight, (user, said)), shape=(len(histories), len(texts.texts)))
     used = np.unique(said)
@@ -159,11 +164,11 @@ def _searches(
     return np.asarray(unit_rows(sums) * freshness[:, None], dtype=np.float32)
 
 
-def _days_since(user: Ints, moment: Ints, now: Floats) -> Floats:
-    """[B] days from each user's newest event to now, ∞ without any; what lies ahead is now."""
-    days = np.full(len(now), np.inf)
-    np.minimum.at(days, user, np.maximum(now[user] - moment, 0) / _MICROS_PER_DAY)
-    return days
+def _newest(user: Ints, moment: Ints, num_users: int) -> Floats:
+    """[B] moment of each user's newest event, −∞ without any."""
+    newest = np.full(num_users, -np.inf)
+    np.maximum.at(newest, user, moment)
+    return newest
 
 
 def _flat(lists: Any) -> Any:

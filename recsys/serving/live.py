@@ -155,6 +155,7 @@ class LiveSnapshot:
             barred=np.stack([ask.barred for ask in asks]),
             also=self._published_items(asks),
             searching=np.array([bool(ask.session.query) for ask in asks]),
+            asked=np.full(len(asks), now.timestamp() * 1e6),
         )
         snapshot = self.snapshot.with_texts(self._texts(histories))
         lists = recommend_batch(snapshot, histories, config, wishes).lists

@@ -195,6 +195,20 @@ def test_the_lists_of_short_histories_are_as_good_as_they_can_be_and_their_share
     assert others.taken[likely].mean() == pytest.approx(shares[likely].mean(), abs=0.04)
 
 
+def test_what_is_added_in_visits_is_fitted_on_visits_alone() -> None:
+    """However many others there are, whose short histories tell the contrary."""
+    whole = simulate(20, 1000, length=10_000)
+    visits = simulate(21, 300, weights=(0.0, 3.0, 0.0, 0.0), length=3, visiting=True)
+    others = simulate(22, 3000, weights=(3.0, -2.0, 0.0, 0.0), length=3)
+    plain = fit_fusion(whole, NAMES)
+    fusion = fit_short(plain, whole, joined(visits, others), NAMES)
+    for choices in (visits, others):
+        found = choices.scores(fusion.of_users(NAMES, choices.lengths, choices.visiting))
+        without = choices.scores(plain.vector(NAMES))
+        assert ndcg(found, choices) > ndcg(without, choices) + 0.02
+    assert fit_short(plain, whole, others, NAMES).visit is None
+
+
 def test_a_user_weighs_once_however_often_the_history_was_cut() -> None:
     whole, short = of_short(9, 20)
     fusion = fit_fusion(whole, NAMES)

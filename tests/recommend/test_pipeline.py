@@ -636,6 +636,7 @@ def test_who_asks_in_words_is_answered_by_what_the_texts_say() -> None:
         barred=np.zeros((2, len(IDS)), dtype=bool),
         also=np.zeros((2, 0), dtype=np.int64),
         searching=np.array([True, False]),
+        asked=np.full(2, SNAPSHOT.now),
     )
     now, moment = np.full(2, SNAPSHOT.now), np.zeros(2, dtype=np.int64)
     ((owners, scored),) = scored_blocks(SNAPSHOT, histories, config(), now, moment, wishes)
@@ -645,3 +646,9 @@ def test_who_asks_in_words_is_answered_by_what_the_texts_say() -> None:
     assert raised.pop("text") == SEARCH_WEIGHT
     assert set(raised.values()) == {0.0}
     np.testing.assert_array_equal(others, EVERY_SIGNAL.vector(SIGNALS))
+    # where all the rest is divided, so is this: a search leads the list in a visit as at any time
+    tempered = dataclasses.replace(EVERY_SIGNAL, usual=100, temperature=4.0)
+    scored = dataclasses.replace(scored, profiles=dataclasses.replace(scored.profiles, visiting=np.ones(2, dtype=bool)))
+    warmth = tempered.warmth(np.array([2]), np.array([True]))
+    assert warmth > 2
+    np.testing.assert_allclose(user_weights(scored, tempered)[np.argsort(owners)], scored_weights / warmth, rtol=1e-6)

@@ -92,6 +92,21 @@ def test_a_visit_is_what_goes_on_within_half_an_hour(users: list[Events]) -> Non
     ]
 
 
+def test_a_visit_after_the_night_is_over_half_an_hour_before_one_asks() -> None:
+    """What was known to the night is of its own moment: who does nothing gets the list that is published."""
+    hour = 1 / 24
+    users: list[Events] = [[("i1", -hour)], [("i1", 0.25 * hour)], [("i1", hour)], []]
+    now = np.full(len(users), NOW.timestamp() * 1e6)
+
+    def visiting(hours_later: float) -> list[bool]:
+        asked = now + hours_later * 3600e6
+        found = Profiles.build(as_histories(users), pa.array(IDS), now, again=True, asked=asked)
+        return list(found.visiting.tolist())
+
+    assert visiting(1.4) == [True, True, False, False]
+    assert visiting(1.6) == [False, True, False, False]
+
+
 @given(st.lists(events, min_size=1, max_size=5))
 def test_rows_sum_to_one_and_those_of_an_empty_history_to_nothing(users: list[Events]) -> None:
     profiles = build(users)
