@@ -18,9 +18,11 @@ import pyarrow as pa
 import scipy.sparse as sp
 import torch
 
+from recsys.compiled import compiled
 from recsys.model.ranker import Ranker
 from recsys.recommend.neighbours import Neighbours
 from recsys.recommend.selection import best_positive
+from recsys.recommend.sparse_rows import Rows
 from recsys.recommend.spelling import spellings
 from recsys.schema import LENDERS
 
@@ -56,8 +58,9 @@ def find_lenders(text_vectors: Floats, texts: Sequence[str], cold: Bools) -> pa.
     found = []
     for start in range(0, len(borrowers), _AT_A_TIME):
         own = borrowers[start : start + _AT_A_TIME]
-        likeness = text_vectors[own] @ meanings + SPELLING * (spelled[own] @ letters).toarray()
-        nearest = best_positive(likeness.astype(np.float32), min(NUM_LENDERS, len(others)))
+        likeness = text_vectors[own] @ meanings
+        _add_products(_parts(spelled[own]), _parts(letters), SPELLING, likeness)
+        nearest = best_positive(likeness, min(NUM_LENDERS, len(others)))
         weights = np.take_along_axis(likeness, nearest, 1).astype(np.float64) ** SHARPNESS * (nearest >= 0)
         shares = weights / np.maximum(weights.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
         rows, places = np.nonzero(shares > 0)
@@ -68,6 +71,22 @@ def find_lenders(text_vectors: Floats, texts: Sequence[str], cold: Bools) -> pa.
     return pa.Table.from_arrays(
         [pa.array(column).cast(field.type) for column, field in zip(columns, LENDERS, strict=True)], schema=LENDERS
     )
+
+
+def _parts(matrix: sp.csr_array) -> Rows:
+    return matrix.indptr, matrix.indices, matrix.data
+
+
+@compiled
+def _add_products(rows: Rows, columns: Rows, weight: float, sums: Floats) -> None:
+    """Add the products of sparse rows [B, G] and [G, N], times a weight, to [B, N]; hardly one of them is 0."""
+    row_starts, row_numbers, row_values = rows
+    starts, places, values = columns
+    for row in range(len(sums)):
+        for entry in range(row_starts[row], row_starts[row + 1]):
+            number, value = row_numbers[entry], np.float32(weight) * row_values[entry]
+            for place in range(starts[number], starts[number + 1]):
+                sums[row, places[place]] += value * values[place]
 
 
 class Lending:

@@ -28,3 +28,12 @@ def test_rows_are_directions_whatever_the_script(texts: list[str]) -> None:
 def test_what_shares_rare_letters_is_alike(text: str, like: str, unlike: str) -> None:
     own, near, far, *_ = spellings([text, like, unlike, "RED CUP", "садовый стол", "木製の椅子"]).toarray()
     assert own @ near > own @ far
+
+
+def test_what_all_texts_say_tells_nothing_and_the_end_of_a_long_one_is_not_read() -> None:
+    texts = [f"Handmade {word}" for word in ("lantern", "lanterns", *(f"{n:03d}" for n in range(120)))]
+    lantern, lanterns, other, *_ = spellings(texts).toarray()
+    assert lantern @ lanterns > 0.3
+    assert lantern @ other == 0
+    long, longer = spellings(["lantern " * 100, "lantern " * 100 + "of a series"]).toarray()
+    assert long @ longer == pytest.approx(1)
