@@ -36,5 +36,5 @@ def turn_to_build(name: str) -> Iterator[None]:
     with (root / f"{name}.turn").open("w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
         for mark in root.glob(f"**/{name}/lock"):
-            mark.unlink()
+            mark.unlink(missing_ok=True)
         yield

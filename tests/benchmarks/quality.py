@@ -292,6 +292,8 @@ def report(case: str, results: dict[str, Result], question: Question) -> tuple[s
 def report_together(cases: dict[str, dict[str, Result]]) -> tuple[str, dict[str, Any]]:
     """A Markdown table of cases whose users are different people, each of whom counts alike, and its numbers."""
     systems = [system for system in next(iter(cases.values())) if all(system in results for results in cases.values())]
+    if not systems:
+        return f"### {' + '.join(cases)}\n\nNo system has lists in all of these cases.\n", {}
     values = {
         system: np.concatenate([per_user(results[system], "ndcg") for results in cases.values()]) for system in systems
     }
@@ -347,7 +349,7 @@ def main() -> int:
     written: dict[str, Any] = {"machine": describe(), "quick": arguments.quick, "encoder": arguments.encoder}
     written |= {"seeds": arguments.seeds, "cases": {}}
     earlier = {}
-    for case in [*arguments.cases, *(EARLIER_CASES if arguments.earlier else [])]:
+    for case in dict.fromkeys([*arguments.cases, *(EARLIER_CASES if arguments.earlier else [])]):
         results = dict(results_of(bench, case, systems, arguments.seeds))
         table, written["cases"][case] = report(case, results, Question.of(bench.split(case), case))
         sys.stdout.write(table + "\n")

@@ -23,6 +23,8 @@ import speed_inputs
 from machine import describe
 from quality import CONFIG, HERE, PEERS, QUICK, ROOT, Bench, run, say
 
+from recsys.config import EncoderConfig
+
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
@@ -77,6 +79,17 @@ ROWS = {
         ours="encode_texts",
         peers={"sentence-transformers": ("field", "encode_texts")},
         bars={"sentence-transformers": (1.2, 2)},
+        facts={"precision": EncoderConfig().precision},
+        has_limit=True,
+    ),
+    "encode-fp32": Row(
+        work="the same, both in float32",
+        unit="texts",
+        inputs=speed_inputs.texts,
+        ours="encode_texts",
+        peers={"sentence-transformers": ("field", "encode_texts")},
+        bars={"sentence-transformers": (1.2, 2)},
+        facts={"precision": "fp32"},
         has_limit=True,
     ),
     "train": Row(
@@ -195,7 +208,7 @@ def spread(values: list[float]) -> dict[str, float]:
 
 def same(key: str, folder: Path) -> dict[str, float]:
     """Whether ours and the peer's results are the same where that can be told."""
-    if key == "encode":
+    if key.startswith("encode"):
         ours, peer = np.load(folder / "ours.npy"), np.load(folder / "peer.npy")
         return {"least_cosine": float((ours * peer).sum(axis=1).min())}
     if key == "retrieve":

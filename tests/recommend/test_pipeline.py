@@ -437,7 +437,10 @@ def test_tables_in_slices_and_chunks_are_no_different() -> None:
 def test_popularity_of_several_moments_is_each_users_own() -> None:
     """As validation looks from the day of each user's last moment."""
     days = np.stack([SNAPSHOT.beside.popularity[0], SNAPSHOT.beside.popularity[0][:, ::-1]])
+    usual = SNAPSHOT.beside.most_popular(2)[0].tolist()  # what was looked for is kept, but not for other moments
     snapshot = SNAPSHOT.at_moments(days)
+    first, other = snapshot.beside.most_popular(2).tolist()
+    assert first == usual != other
     histories = as_histories([([], []), ([], [])])
     ((owners, scored),) = scored_blocks(snapshot, histories, config(), np.full(2, SNAPSHOT.now), np.array([1, 0]))
     column = SIGNALS.index("popularity")

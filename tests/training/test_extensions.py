@@ -1,11 +1,13 @@
 """A build that was killed leaves a mark; the next one must not wait for it."""
 
+import os
 import select
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from torch.utils.cpp_extension import get_default_build_root
 
 from recsys.training.extensions import turn_to_build
 
@@ -53,3 +55,15 @@ def test_while_one_builds_the_next_waits_and_a_killed_one_gives_its_turn_back(ro
         other.kill()
         with turn_to_build("some_op"):
             assert other.wait() < 0
+
+
+def test_training_does_not_wait_for_a_build_that_was_killed() -> None:
+    command = [sys.executable, "-c", "from recsys.training.extensions import load_extensions; load_extensions()"]
+    subprocess.run(command, check=True, timeout=300)
+    root = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or get_default_build_root())
+    marks = [folder / "lock" for folder in root.glob("**/deepspeed_shm_comm*") if folder.is_dir()]
+    assert marks, "nothing was compiled"
+    for mark in marks:
+        mark.touch()
+    subprocess.run(command, check=True, timeout=300)
+    assert not any(mark.exists() for mark in marks)

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from stopwatch import THREADS, Work, compete
 
-from recsys.config import EncoderConfig
 from recsys.model.text_encoder import TextEncoder
 
 
@@ -16,7 +15,7 @@ def prepare(folder: Path) -> tuple[Work, dict[str, Any]]:
     torch.set_num_threads(THREADS)
     facts = json.loads((folder / "facts.json").read_text())
     texts = json.loads((folder / "texts.json").read_text())
-    encoder = TextEncoder.load(facts["encoder"], precision=EncoderConfig().precision)
+    encoder = TextEncoder.load(facts["encoder"], precision=facts["precision"])
     tokens = [len(row) for row in encoder.tokenizer(texts, truncation=True, max_length=encoder.max_tokens)["input_ids"]]
     weights = sum(module.weight.numel() for module in encoder.model.modules() if isinstance(module, torch.nn.Linear))
     width = encoder.model.config.hidden_size * encoder.model.config.num_hidden_layers

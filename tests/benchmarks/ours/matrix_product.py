@@ -1,18 +1,23 @@
-"""The machine's matrix-product rate, with the threads that all contestants have: the limit of what it can do."""
+"""The machine's matrix-product rate, with the threads and the arithmetic that ours has: the limit of what it can do."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import torch
 from stopwatch import THREADS, Work, compete
 
+from recsys.model.precision import dtype_of
+
 SIZE = 2048
 
 
 def prepare(folder: Path) -> tuple[Work, dict[str, Any]]:
     torch.set_num_threads(THREADS)
-    left, right = torch.randn(SIZE, SIZE), torch.randn(SIZE, SIZE)
-    out = torch.empty(SIZE, SIZE)
+    facts = json.loads((folder / "facts.json").read_text())
+    dtype = dtype_of(facts.get("precision", "fp32"), torch.device("cpu"))
+    left, right = (torch.randn(SIZE, SIZE).to(dtype) for _ in range(2))
+    out = torch.empty(SIZE, SIZE, dtype=dtype)
 
     def work(number: int) -> int:
         torch.mm(left, right, out=out)
