@@ -94,12 +94,12 @@ def _tell(fusion: Fusion) -> None:
         "fuse: ndcg@10 %.4f of %d users, best part %s %.4f; weights %s",
         *(fusion.ndcg, fusion.users, best, parts[best], _words(fusion.weights)),
     )
-    if fusion.short is not None:
+    if fusion.short is not None or fusion.visit is not None:
         logger.info(
             "fuse: in a visit, with %d to %d items ndcg@10 %.4f, %.4f without what is added for less than %d: %s; at "
             "other times %s",
             *(min(CUTS), max(CUTS), fusion.short_ndcg, fusion.short_ndcg_without, fusion.usual),
-            *(_words(fusion.short if fusion.visit is None else fusion.visit), _words(fusion.short)),
+            *(_words(fusion.visit or {}) or "nothing", _words(fusion.short or {}) or "nothing"),
         )
 
 

@@ -107,7 +107,7 @@ class Fusion:
             return self
         kept = {name: weight for name, weight in self.weights.items() if name in allowed}
         short, visit = (
-            {name: weight for name, weight in (added or {}).items() if name in allowed} or None
+            None if added is None else {name: weight for name, weight in added.items() if name in allowed}
             for added in (self.short, self.visit)
         )
         return replace(self, weights=kept or dict.fromkeys(allowed, 1.0), short=short, visit=visit)
@@ -168,10 +168,12 @@ def fit_fusion(choices: Choices, names: Sequence[str], allowed: Collection[str] 
     if not usable.any():
         return replace(PLAIN.only(allowed), users=len(choices.taken))
     weights = _likeliest(choices, usable, np.where(usable, _START, 0.0), RIDGE / len(choices.taken), spread)
-    fused = _ndcg(choices.scores(weights), choices.taken)
+    fused = float(_ndcg(choices.scores(weights), choices.taken).mean())
     alone = np.eye(len(names))
     parts = {
-        name: _ndcg(choices.scores(alone[place]), choices.taken) for place, name in enumerate(names) if usable[place]
+        name: float(_ndcg(choices.scores(alone[place]), choices.taken).mean())
+        for place, name in enumerate(names)
+        if usable[place]
     }
     best = max(parts, key=lambda name: parts[name])
     if fused < parts[best]:
@@ -183,8 +185,8 @@ def fit_fusion(choices: Choices, names: Sequence[str], allowed: Collection[str] 
 def fit_short(fusion: Fusion, whole: Choices, short: Choices, names: Sequence[str]) -> Fusion:
     """The same with what is added to its weights for short histories, and for those in the midst of a visit.
 
-    Neither is added where the lists of these are none the better for it, or those of whole histories worse than by
-    their best signal alone.
+    Neither is added where the lists of those whom it is for are none the better for it, or those of whole histories
+    worse than by their best signal alone.
 
     Args:
         fusion: Of `fit_fusion` of the whole histories.
@@ -196,35 +198,39 @@ def fit_short(fusion: Fusion, whole: Choices, short: Choices, names: Sequence[st
     short = short.rows(_shortness(short.lengths, fusion.usual) > 0)
     if fusion.parts is None or not len(short.taken):
         return fusion
-    # a user weighs once, however many times their history was cut
-    weight = fusion.users / len(short.taken)
-    found = _better(
-        fusion, replace(fusion, short=_named(_for_short(fusion, short, weight, names), names)), whole, short, names
-    )
+    weight = fusion.users / len(short.taken)  # a user weighs once, however many times their history was cut
+    floor = max(fusion.parts.values())
+    found = fusion
+
+    added = replace(found, short=_named(_for_short(fusion, short, weight, names), names), visit={})
+    others = [part.rows(~part.visiting) for part in (whole, short)]
+    if _gain(added, found, others, names) > 0 and _ndcg_of(added, whole, names).mean() >= floor:
+        found = added
+
     visits = short.rows(short.visiting)
     if len(visits.taken):
-        foremost = replace(found, visit=_named(_for_visits(fusion, visits, weight, names), names))
-        foremost = replace(foremost, temperature=_temperature(visits, foremost, names))
-        found = _better(found, foremost, whole, visits, names)
+        added = replace(found, visit=_named(_for_visits(fusion, visits, weight, names), names))
+        added = replace(added, temperature=_temperature(visits, added, names))
+        if _gain(added, found, [visits], names) > 0 and _ndcg_of(added, whole, names).mean() >= floor:
+            found = added
+
     if found is fusion:
         return fusion
     return replace(
         found,
-        ndcg=_worth(found, whole, names),
-        short_ndcg=_worth(found, short, names),
-        short_ndcg_without=_worth(fusion, short, names),
+        ndcg=float(_ndcg_of(found, whole, names).mean()),
+        short_ndcg=float(_ndcg_of(found, short, names).mean()),
+        short_ndcg_without=float(_ndcg_of(fusion, short, names).mean()),
     )
 
 
-def _better(found: Fusion, other: Fusion, whole: Choices, short: Choices, names: Sequence[str]) -> Fusion:
-    """The other one where it serves some short histories better, and whole ones no worse than their best signal."""
-    assert found.parts is not None
-    serves = _worth(other, short, names) > _worth(found, short, names)
-    return other if serves and _worth(other, whole, names) >= max(found.parts.values()) else found
+def _gain(other: Fusion, found: Fusion, parts: Sequence[Choices], names: Sequence[str]) -> float:
+    """NDCG@10 by which all of these users together are better served by another one."""
+    return float(sum((_ndcg_of(other, part, names) - _ndcg_of(found, part, names)).sum() for part in parts))
 
 
-def _worth(fusion: Fusion, choices: Choices, names: Sequence[str]) -> float:
-    """NDCG@10 of what users took of their candidates."""
+def _ndcg_of(fusion: Fusion, choices: Choices, names: Sequence[str]) -> Floats:
+    """[B] NDCG@10 of what each user took of their candidates."""
     return _ndcg(choices.scores(fusion.of_users(names, choices.lengths, choices.visiting)), choices.taken)
 
 
@@ -339,10 +345,10 @@ def _named(weights: Floats, names: Sequence[str]) -> dict[str, float]:
     return dict(zip(names, weights.tolist(), strict=True))
 
 
-def _ndcg(scores: npt.NDArray[np.floating], taken: Bools) -> float:
-    """Mean NDCG@10 of each user's candidates [B, C], equals by column."""
+def _ndcg(scores: npt.NDArray[np.floating], taken: Bools) -> Floats:
+    """[B] NDCG@10 of each user's candidates [B, C], equals by column."""
     order = np.argsort(-scores, axis=1, kind="stable")[:, :_CUT]
     worth = discounts(_CUT)
     gain = np.take_along_axis(taken, order, axis=1) @ worth[: order.shape[1]]
     best = np.concatenate([[0.0], np.cumsum(worth)])[np.minimum(taken.sum(axis=1), _CUT)]
-    return float((gain / best).mean())
+    return np.asarray(gain / best, dtype=np.float64)

@@ -154,10 +154,12 @@ def test_the_usual_weights_are_of_signals_that_there_are() -> None:
 
 
 def of_short(seed: int, num_users: int) -> tuple[Choices, Choices]:
-    """Users who choose as `WEIGHTS` say, and in the midst of a visit the more by `weak` the fewer items there are."""
+    """Users who choose as `WEIGHTS` say, and the more by `weak` the fewer items there are, in a visit or not."""
     short = [
-        simulate(seed + length, num_users, 12, (1.5 - 1.5 * lean, 0.5 + lean, -1.0, 0.0), length, visiting=True)
+        simulate(seed + length + 100 * visiting, num_users // 2, 12, weights, length, visiting)
         for length, lean in ((1, 2**-0.5), (3, 0.5), (10, 11**-0.5))
+        for weights in ((1.5 - 1.5 * lean, 0.5 + lean, -1.0, 0.0),)
+        for visiting in (False, True)
     ]
     return simulate(seed, num_users, length=10_000), joined(*short)
 
@@ -206,7 +208,7 @@ def test_what_is_added_in_visits_is_fitted_on_visits_alone() -> None:
         found = choices.scores(fusion.of_users(NAMES, choices.lengths, choices.visiting))
         without = choices.scores(plain.vector(NAMES))
         assert ndcg(found, choices) > ndcg(without, choices) + 0.02
-    assert fit_short(plain, whole, others, NAMES).visit is None
+    assert fit_short(plain, whole, others, NAMES).visit == {}, "nothing is known of visits, and nothing added"
 
 
 def test_a_user_weighs_once_however_often_the_history_was_cut() -> None:
