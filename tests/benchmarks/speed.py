@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,16 @@ class Row:
 
 
 RECTOOLS, LENSKIT = "RecTools SASRec", "LensKit on Ray"
+ENCODE = Row(
+    work="vectors of 10,000 short texts, MiniLM",
+    unit="texts",
+    inputs=speed_inputs.texts,
+    ours="encode_texts",
+    peers={"sentence-transformers": ("field", "encode_texts")},
+    bars={"sentence-transformers": (1.2, 2)},
+    facts={"precision": EncoderConfig().precision},
+    has_limit=True,
+)
 ROWS = {
     "score": Row(
         work="100 candidates of a user with 50 events",
@@ -72,26 +82,8 @@ ROWS = {
         bars={"faiss IndexFlatIP": (1, 1.5), "implicit topk": (1, 1.5)},
         has_limit=True,
     ),
-    "encode": Row(
-        work="vectors of 10,000 short texts, MiniLM",
-        unit="texts",
-        inputs=speed_inputs.texts,
-        ours="encode_texts",
-        peers={"sentence-transformers": ("field", "encode_texts")},
-        bars={"sentence-transformers": (1.2, 2)},
-        facts={"precision": EncoderConfig().precision},
-        has_limit=True,
-    ),
-    "encode-fp32": Row(
-        work="the same, both in float32",
-        unit="texts",
-        inputs=speed_inputs.texts,
-        ours="encode_texts",
-        peers={"sentence-transformers": ("field", "encode_texts")},
-        bars={"sentence-transformers": (1.2, 2)},
-        facts={"precision": "fp32"},
-        has_limit=True,
-    ),
+    "encode": ENCODE,
+    "encode-fp32": replace(ENCODE, work="the same, both in float32", facts={"precision": "fp32"}),
     "train": Row(
         work="an epoch of full softmax",
         unit="sequences",
