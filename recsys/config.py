@@ -23,8 +23,7 @@ from ruamel.yaml.error import YAMLError
 from recsys.errors import ConfigError
 
 Format = Literal["parquet", "csv", "jsonl"]
-Precision = Literal["fp32", "bf16", "fp16"]
-EncoderPrecision = Literal["auto", Precision]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Augmentation = Literal["crop", "mask", "reorder"]
 SignalName = Literal[
     "retrieval",
@@ -267,7 +266,7 @@ class EncoderConfig(Section):
     """Longer texts are cut to this many tokens."""
     batch_size: Positive = 128
     """Texts a forward pass."""
-    precision: EncoderPrecision = "auto"
+    precision: Precision = "auto"
     """Arithmetic of the encoder; auto: bf16 for a pretrained one where the device multiplies it natively, else fp32."""
     num_workers: Positive = 1
     """Encoder workers."""
@@ -287,7 +286,7 @@ class EncoderConfig(Section):
         return self.learning_rate or {"lora": 2e-4}.get(self.train, 2e-5)
 
     @property
-    def arithmetic(self) -> EncoderPrecision:
+    def arithmetic(self) -> Precision:
         """`precision` of this encoder: one from scratch is so small that products are hardly what takes its time."""
         return "fp32" if self.precision == "auto" and self.model is None else self.precision
 
@@ -354,8 +353,8 @@ class TrainConfig(Section):
     """Largest norm of a gradient."""
     accumulation_steps: Positive = 1
     """Micro-batches summed up for an optimiser step."""
-    precision: Precision = "fp32"
-    """Arithmetic of training."""
+    precision: Precision = "auto"
+    """Arithmetic of training; auto: products in bf16 where the device multiplies it natively, all else in fp32."""
     zero_stage: Annotated[int, Field(ge=0, le=3)] = 1
     """DeepSpeed ZeRO stage: 1 shards optimiser state, 2 gradients too, 3 weights too."""
     num_workers: Positive = 1

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from recsys.config import EncoderPrecision
+from recsys.config import Precision
 from recsys.distributed.encode import open_encoder, read_text_vectors, read_user_text_vectors
 from recsys.distributed.night import Night
 from recsys.distributed.published import model_card
@@ -104,7 +104,7 @@ def _learning_encoder(night: Night, encoder_id: str, encoder_model: str | None) 
         return CatalogEncoder(encoder, texts, spec.batch_size, spec.lora_rank if spec.train == "lora" else None)
 
 
-def save_task(folder: Path, task: Task, precision: EncoderPrecision) -> None:
+def save_task(folder: Path, task: Task, precision: Precision) -> None:
     """The ranker, and beside it the encoder where it learns, whose digest is the one of this arithmetic."""
     ranker, card = task.ranker, task.card
     if (encoder := ranker.encoder) is not None:

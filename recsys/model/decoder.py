@@ -40,7 +40,6 @@ def decoder_config(config: RankerConfig, max_length: int) -> dict[str, Any]:
             num_key_value_heads=config.heads,
             head_dim=config.hidden_size // config.heads,
             max_position_embeddings=max(2 * max_length, 64),
-            attention_dropout=config.dropout,
             use_cache=False,
         )
     )

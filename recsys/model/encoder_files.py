@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
-from recsys.config import EncoderPrecision
+from recsys.config import Precision
 from recsys.errors import ConfigError
 from recsys.model.encoder_source import model_folder
 
@@ -42,7 +42,7 @@ def encoder_digest(
     revision: str | None = None,
     pooling: Pooling = "auto",
     max_tokens: int = 64,
-    precision: EncoderPrecision = "fp32",
+    precision: Precision = "fp32",
 ) -> str:
     """Hex sha256 of all that decides a text's vector; it names the store of vectors and is the same on any machine.
 
@@ -57,7 +57,7 @@ def encoder_digest(
     return folder_digest(folder, resolve_pooling(folder, pooling), max_tokens, precision)
 
 
-def folder_digest(folder: Path, pooling: str, max_tokens: int, precision: EncoderPrecision) -> str:
+def folder_digest(folder: Path, pooling: str, max_tokens: int, precision: Precision) -> str:
     """`encoder_digest` of a local folder, with the pooling in force."""
     files = {}
     for name in model_files(folder):

@@ -33,12 +33,18 @@ class _BlockedSoftmax(torch.autograd.Function):
         correction: Tensor | None,
         smoothing: float,
         block: int,
+        arithmetic: torch.dtype,
     ) -> Tensor:
-        """``weights`` [N] of mean 1; ``correction`` [I] is added to the logits of all items but a row's own target."""
+        """``weights`` [N] of mean 1; ``correction`` [I] is added to the logits of all items but a row's own target.
+
+        ``arithmetic`` is that of the products; what is made of them is float32.
+        """
         wants_gradient = hidden.requires_grad or items.requires_grad
         hidden_gradient = torch.empty_like(hidden) if wants_gradient else None
         items_gradient = torch.zeros_like(items, dtype=torch.float32) if wants_gradient else None
         total = hidden.new_zeros((), dtype=torch.float32)
+        items_dtype = items.dtype
+        hidden, items = hidden.to(arithmetic), items.to(arithmetic)
         columns = items.T.contiguous()
         buffer = hidden.new_empty((min(block, len(hidden)), len(items)), dtype=torch.float32)
         for start in range(0, len(hidden), block):
@@ -65,8 +71,12 @@ class _BlockedSoftmax(torch.autograd.Function):
                     error -= smoothing / len(items) * own
                 error.scatter_add_(1, wanted, error.new_full(wanted.shape, smoothing - 1.0) * own)
                 error = error.to(items.dtype)
-                torch.mm(error, items, out=hidden_gradient[start : start + block])
+                if error.dtype == hidden_gradient.dtype:
+                    torch.mm(error, items, out=hidden_gradient[start : start + block])
+                else:
+                    hidden_gradient[start : start + block] = error @ items
                 items_gradient += error.T @ rows
+        ctx.items_dtype = items_dtype
         # the mean is taken in `backward`, where a loss scale is at hand: 1 / (N · I) is zero to fp16
         ctx.save_for_backward(hidden_gradient, items_gradient)
         return total / len(hidden)
@@ -75,8 +85,8 @@ class _BlockedSoftmax(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         hidden_gradient, items_gradient = ctx.saved_tensors
         gradient = gradients[0] / len(hidden_gradient)
-        items_part = (items_gradient * gradient).to(hidden_gradient.dtype)
-        return hidden_gradient * gradient, items_part, None, None, None, None, None
+        items_part = (items_gradient * gradient).to(ctx.items_dtype)
+        return hidden_gradient * gradient, items_part, None, None, None, None, None, None
 
 
 def full_softmax(
@@ -171,9 +181,13 @@ def _blocked(
     block: int | None,
 ) -> Tensor:
     assert len(hidden), "no target in the batch"
-    block = block or (_CPU_BLOCK if hidden.device.type == "cpu" else _GPU_BLOCK)
+    kind = hidden.device.type
+    block = block or (_CPU_BLOCK if kind == "cpu" else _GPU_BLOCK)
+    arithmetic = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
     scaled = None if weights is None else _of_mean_one(weights)
-    loss: Tensor = _BlockedSoftmax.apply(hidden, items, targets, scaled, correction, smoothing, block)  # type: ignore[no-untyped-call]
+    loss: Tensor = _BlockedSoftmax.apply(  # type: ignore[no-untyped-call]
+        hidden, items, targets, scaled, correction, smoothing, block, arithmetic
+    )
     return loss
 
 

@@ -6,17 +6,20 @@ Shapes: B windows, L history length, C candidates, D item dimensions, I items, R
 """
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import PreTrainedModel
 
-from recsys.config import TrainConfig
+from recsys.config import Precision, TrainConfig
 from recsys.model.catalog_encoder import CatalogEncoder
 from recsys.model.lora import merged_weights
 from recsys.model.losses import full_softmax, listwise_softmax, sampled_softmax
+from recsys.model.precision import multiplies_bfloat16
 from recsys.model.ranker import History, HistoryTexts, Ranker, RankerSpec
 from recsys.model.sampling import draw_sample
 
@@ -34,6 +37,7 @@ class Objective:
     label_smoothing: float
     listwise_candidates: int
     adversarial: float
+    precision: Precision
     exclude_seen: bool
     """Whether lists leave out what was seen: then nothing of it is a candidate in training either."""
 
@@ -47,6 +51,7 @@ class Objective:
             label_smoothing=train.label_smoothing,
             listwise_candidates=train.listwise_candidates,
             adversarial=train.adversarial,
+            precision=train.precision,
             exclude_seen=exclude_seen,
         )
 
@@ -122,6 +127,22 @@ class TrainableRanker(Ranker):
         assert events is not None, "a history without events"
         if targets is None:
             return super().forward(items, gaps, events, candidates, texts)
+        mixed = self.objective.precision == "auto" and multiplies_bfloat16(items.device)
+        with torch.autocast(items.device.type, torch.bfloat16, enabled=mixed):
+            return self._loss(items, gaps, events, texts, targets, weights, positions, perturbed)
+
+    def _loss(
+        self,
+        items: Tensor,
+        gaps: Tensor,
+        events: Tensor,
+        texts: HistoryTexts | None,
+        targets: Tensor,
+        weights: Tensor | None,
+        positions: Tensor | None,
+        perturbed: bool,
+    ) -> Tensor:
+        """Arguments as those of `forward`."""
         log_q: Tensor | None = None
         sampled: Tensor | None = None
         many = self.num_known > self.objective.full_softmax_items
@@ -134,11 +155,12 @@ class TrainableRanker(Ranker):
         tokens = self.history_tokens(item_vectors, items, gaps, events, texts)
         if self.objective.adversarial:
             tokens = self._push(tokens) if perturbed else self._watch(tokens)
-        if positions is None:
-            return self._softmax(self.hidden_states(tokens), item_vectors, targets, weights, log_q)
-        history = self.read(tokens, positions + 1)
-        loss = self._softmax(history.states, item_vectors, targets, weights, log_q)
-        return loss + self._listwise(history, item_vectors, items, targets, weights, log_q)
+        with _attention_to_learn_by(tokens.device):
+            if positions is None:
+                return self._softmax(self.hidden_states(tokens), item_vectors, targets, weights, log_q)
+            history = self.read(tokens, positions + 1)
+            loss = self._softmax(history.states, item_vectors, targets, weights, log_q)
+            return loss + self._listwise(history, item_vectors, items, targets, weights, log_q)
 
     def _learning_texts(self, rows: Tensor | None, items: Tensor, targets: Tensor) -> Tensor | None:
         """[R, T] text vectors of these rows (None: of all), those of the batch's items anew and with gradient.
@@ -230,6 +252,11 @@ class TrainableRanker(Ranker):
         if log_q is not None:
             correction -= self.objective.logq_strength * F.pad(log_q, (0, 1))[others]
         return others, correction
+
+
+def _attention_to_learn_by(device: torch.device) -> AbstractContextManager[None]:
+    """The decoder's kernel: on a CPU the fused one takes several times as long on the way back."""
+    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
 
 
 def hardest(logits: Tensor, excluded: Tensor, num: int) -> Tensor:

@@ -2,12 +2,12 @@
 
 import torch
 
-from recsys.config import EncoderPrecision
+from recsys.config import Precision
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def dtype_of(precision: EncoderPrecision, device: torch.device) -> torch.dtype:
+def dtype_of(precision: Precision, device: torch.device) -> torch.dtype:
     """What a precision means on a device; `auto` is bfloat16 where that is multiplied natively, else float32."""
     if precision == "auto":
         return torch.bfloat16 if multiplies_bfloat16(device) else torch.float32

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, Cache, PreTrainedModel
 
+from recsys.model.dropout import Dropout
 from recsys.model.features import NUM_GAP_BUCKETS, TextKind
 from recsys.model.isolation import read_candidates, read_history
 from recsys.model.last_states import LastStates
@@ -115,7 +116,7 @@ class Ranker(nn.Module):
         self.to_decoder = nn.Identity() if same else nn.Linear(spec.item_dim, hidden_size, bias=False)
         self.from_decoder = nn.Identity() if same else nn.Linear(hidden_size, spec.item_dim, bias=False)
         self.candidate_head = nn.Linear(hidden_size, 1, bias=False)
-        self.dropout = nn.Dropout(spec.dropout)
+        self.dropout = Dropout(spec.dropout)
         for embedding in (self.id_embedding, self.gap_embedding, self.event_embedding):
             nn.init.normal_(embedding.weight, std=0.02)
         nn.init.normal_(self.candidate_embedding, std=0.02)

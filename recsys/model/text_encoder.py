@@ -20,7 +20,7 @@ import torch.nn.functional as F
 import transformers
 from safetensors import SafetensorError
 
-from recsys.config import EncoderPrecision
+from recsys.config import Precision
 from recsys.errors import ConfigError
 from recsys.model.encoder_files import (
     Pooling,
@@ -44,7 +44,7 @@ _ACTIVATIONS = {"Identity": torch.nn.Identity, "Tanh": torch.nn.Tanh}
 class TextEncoder:
     """A loaded encoder: tokenizer, frozen model, pooling and dense layers. Make one with `TextEncoder.load`."""
 
-    def __init__(self, folder: Path, pooling: str, max_tokens: int, precision: EncoderPrecision, device: str) -> None:
+    def __init__(self, folder: Path, pooling: str, max_tokens: int, precision: Precision, device: str) -> None:
         config = read_json(folder / "config.json")
         self.folder = folder
         self.pooling = pooling
@@ -68,7 +68,7 @@ class TextEncoder:
         revision: str | None = None,
         pooling: Pooling = "auto",
         max_tokens: int = 64,
-        precision: EncoderPrecision = "fp32",
+        precision: Precision = "fp32",
         device: str = "cpu",
     ) -> Self:
         """Load an encoder, its weights from safetensors only and without any code of the model's own.

@@ -36,7 +36,7 @@ def make_ranker(
         dropout=SMALL.dropout,
         id_dropout=SMALL.id_dropout,
     )
-    objective = Objective.of(TrainConfig(**train), exclude_seen)
+    objective = Objective.of(TrainConfig(**{"precision": "fp32"} | train), exclude_seen)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         counts = torch.randint(1, 9, (num_items,))

@@ -20,7 +20,7 @@ def trainings(draw: st.DrawFn) -> TrainConfig:
         num_workers=workers,
         accumulation_steps=accumulation,
         zero_stage=draw(st.integers(0, 3)),
-        precision=draw(st.sampled_from(["fp32", "bf16", "fp16"])),
+        precision=draw(st.sampled_from(["auto", "fp32", "bf16", "fp16"])),
         clip_norm=draw(st.floats(0.01, 10)),
         learning_rate=draw(st.floats(1e-6, 1)),
         adversarial=draw(st.sampled_from([0.0, 0.5])),
@@ -37,7 +37,7 @@ def test_the_config_adds_up(train: TrainConfig) -> None:
     assert config["train_batch_size"] == train.batch_size * turns
     assert config["train_batch_size"] == micro * config["gradient_accumulation_steps"] * train.num_workers
     assert config["zero_optimization"]["stage"] == train.zero_stage
-    assert {name for name in ("bf16", "fp16") if config[name]["enabled"]} == {train.precision} - {"fp32"}
+    assert {name for name in ("bf16", "fp16") if config[name]["enabled"]} == {train.precision} - {"auto", "fp32"}
     assert config["gradient_clipping"] == train.clip_norm
     assert config["optimizer"]["params"]["lr"] == train.learning_rate
 
@@ -54,7 +54,7 @@ def runtime() -> Any:
     return config
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("precision", ["auto", "fp32", "bf16", "fp16"])
 @pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
 def test_deepspeed_takes_it(runtime: Any, zero_stage: int, precision: Any) -> None:
     train = TrainConfig(batch_size=12, accumulation_steps=3, zero_stage=zero_stage, precision=precision)
