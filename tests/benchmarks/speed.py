@@ -1,6 +1,7 @@
 """Ours and the field's speed at the same work, taking turns on the same machine: `make bench-speed`.
 
-    python tests/benchmarks/speed.py [--rows score,lists,retrieve,encode,train] [--rounds 5] [--threads 2] [--quick]
+    python tests/benchmarks/speed.py [--rows score,lists,retrieve,encode,encode-fp32,train,train-fp32] [--rounds 5]
+        [--threads 2] [--quick]
 
 Prints a Markdown table and writes bench/speed.json. What counts are the ratios: a round asks ours, then each peer, so
 that a noisy machine disturbs all alike. Loading, compiling and a first, untimed turn are left out.
@@ -23,7 +24,7 @@ import speed_inputs
 from machine import describe
 from quality import CONFIG, HERE, PEERS, QUICK, ROOT, Bench, run, say
 
-from recsys.config import EncoderConfig
+from recsys.config import EncoderConfig, TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,16 @@ ENCODE = Row(
     facts={"precision": EncoderConfig().precision},
     has_limit=True,
 )
+TRAIN = Row(
+    work="a training epoch of full softmax",
+    unit="sequences",
+    inputs=speed_inputs.lists,
+    ours="train_one_epoch",
+    peers={RECTOOLS: ("rectools", "sasrec_speed")},
+    bars={RECTOOLS: (1.5, 3)},
+    facts={"recommend": False, "precision": TrainConfig().precision},
+)
+BOTH_IN_FLOAT32 = "the same, both in float32"
 ROWS = {
     "score": Row(
         work="100 candidates of a user with 50 events",
@@ -83,16 +94,9 @@ ROWS = {
         has_limit=True,
     ),
     "encode": ENCODE,
-    "encode-fp32": replace(ENCODE, work="the same, both in float32", facts={"precision": "fp32"}),
-    "train": Row(
-        work="an epoch of full softmax",
-        unit="sequences",
-        inputs=speed_inputs.lists,
-        ours="train_one_epoch",
-        peers={RECTOOLS: ("rectools", "sasrec_speed")},
-        bars={RECTOOLS: (1.5, 3)},
-        facts={"recommend": False},
-    ),
+    "encode-fp32": replace(ENCODE, work=BOTH_IN_FLOAT32, facts={"precision": "fp32"}),
+    "train": TRAIN,
+    "train-fp32": replace(TRAIN, work=BOTH_IN_FLOAT32, facts=TRAIN.facts | {"precision": "fp32"}),
 }
 OURS, PRODUCT = "recsys", "matrix product"
 

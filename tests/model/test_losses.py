@@ -88,6 +88,22 @@ def test_half_precision_loses_its_digits_only(dtype: torch.dtype) -> None:
         assert difference < {torch.float16: 0.003, torch.bfloat16: 0.02}[dtype]
 
 
+def test_mixed_precision_multiplies_in_it_alone() -> None:
+    """Under autocast weights and gradients stay in float32, and only the products lose digits."""
+    hidden, items, targets = (each.float() if each.is_floating_point() else each for each in problem(2000, 300))
+
+    def mixed(h: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return full_softmax(h, v, targets, block=256)
+
+    expected = loss_and_gradients(lambda h, v: full_softmax(h, v, targets), hidden, items)
+    found = loss_and_gradients(mixed, hidden, items)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.dtype == torch.float32
+        difference = (ours - theirs).norm() / theirs.norm()
+        assert 0 < difference < 0.02
+
+
 def test_half_precision_keeps_the_unlikely() -> None:
     """1 / (positions · items) is nothing to fp16: the mean must not be taken before the loss scale is in.
 

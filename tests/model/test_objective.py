@@ -68,6 +68,41 @@ def test_a_few_sequences_are_learned_by_heart(train: dict[str, Any]) -> None:
     assert losses[-1] < 0.2
 
 
+@pytest.mark.parametrize("native", [True, False])
+@pytest.mark.parametrize("listwise", [False, True])
+def test_mixed_precision_learns_the_same_where_the_device_has_it(
+    monkeypatch: pytest.MonkeyPatch, native: bool, listwise: bool
+) -> None:
+    """Bfloat16 has eight binary digits: losses and gradients are those of float32 but for about one in a hundred."""
+    monkeypatch.setattr("recsys.model.objective.multiplies_bfloat16", lambda _device: native)
+    items, gaps, events = draw(16, 6, seed=4)
+    positions = torch.full((16,), 3) if listwise else None
+    losses, gradients = [], []
+    for precision in ("fp32", "auto"):
+        ranker = make_ranker(precision=precision).train()
+        torch.manual_seed(0)
+        loss = ranker(
+            items[:, :-1], gaps[:, :-1], events[:, :-1], targets=items[:, 1:].contiguous(), positions=positions
+        )
+        loss.backward()
+        losses.append(loss.detach())
+        assert all(weight.grad.dtype == torch.float32 for weight in ranker.parameters() if weight.grad is not None)
+        gradients.append(torch.cat([each.grad.flatten() for each in ranker.parameters() if each.grad is not None]))
+    difference = (gradients[1] - gradients[0]).norm() / gradients[0].norm()
+    assert losses[0].dtype == losses[1].dtype == torch.float32
+    if native:
+        torch.testing.assert_close(losses[1], losses[0], rtol=0.01, atol=0)
+        assert 0 < difference < 0.05
+    else:
+        assert difference == 0
+
+
+def test_mixed_precision_is_of_training_alone() -> None:
+    items, gaps, events = draw(4, 6)
+    exact, mixed = (make_ranker(precision=precision) for precision in ("fp32", "auto"))
+    torch.testing.assert_close(mixed(items, gaps, events)[0], exact(items, gaps, events)[0], rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
 @pytest.mark.parametrize("weights", [None, torch.tensor([3.0, 0.0, 1.0, 2.0, 1.0, 0.5, 4.0, 1.0])])
 def test_only_wanted_positions_count_in_the_loss(weights: Tensor | None, smoothing: float) -> None:

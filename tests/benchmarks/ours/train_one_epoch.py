@@ -74,7 +74,8 @@ def ranker_of(counts: torch.Tensor, facts: dict[str, Any]) -> TrainableRanker:
         id_dropout=config.id_dropout,
     )
     texts = torch.randn(len(counts), TEXT_DIM)
-    return TrainableRanker(spec, texts, counts, Objective.of(TrainConfig(), exclude_seen=True))
+    objective = Objective.of(TrainConfig(precision=facts["precision"]), exclude_seen=True)
+    return TrainableRanker(spec, texts, counts, objective)
 
 
 def engine_of(ranker: TrainableRanker, facts: dict[str, Any], num_windows: int) -> Any:
@@ -88,7 +89,7 @@ def engine_of(ranker: TrainableRanker, facts: dict[str, Any], num_windows: int) 
     import deepspeed  # not at the top: it chooses its accelerator when it is imported
 
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
-    train = TrainConfig(batch_size=facts["batch_size"])
+    train = TrainConfig(batch_size=facts["batch_size"], precision=facts["precision"])
     deepspeed.init_distributed(dist_backend="gloo", auto_mpi_discovery=False)
     engine, *_ = deepspeed.initialize(
         model=ranker,
