@@ -57,7 +57,7 @@ def test_a_missing_key_is_named() -> None:
         ({"train": {"zero_stage": 4}}, "train.zero_stage: must be ≤ 3, got 4"),
         ({"ranker": {"dropout": 1.0}}, "ranker.dropout: must be < 1.0, got 1.0"),
         ({"gate": {"metric": "auc"}}, "gate.metric: must match"),
-        ({"train": {"precision": "int8"}}, "train.precision: must be 'fp32', 'bf16' or 'fp16', got 'int8'"),
+        ({"train": {"precision": "int8"}}, "train.precision: must be 'auto', 'fp32', 'bf16' or 'fp16', got 'int8'"),
         ({"serve": {"port": 70_000}}, "serve.port: must be ≤ 65535, got 70000"),
         ({"seed": -1}, "seed: must be ≥ 0, got -1"),
     ],
