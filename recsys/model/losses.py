@@ -43,7 +43,7 @@ class _BlockedSoftmax(torch.autograd.Function):
         hidden_gradient = torch.empty_like(hidden) if wants_gradient else None
         items_gradient = torch.zeros_like(items, dtype=torch.float32) if wants_gradient else None
         total = hidden.new_zeros((), dtype=torch.float32)
-        items_dtype = items.dtype
+        ctx.items_dtype = items.dtype
         hidden, items = hidden.to(arithmetic), items.to(arithmetic)
         columns = items.T.contiguous()
         buffer = hidden.new_empty((min(block, len(hidden)), len(items)), dtype=torch.float32)
@@ -71,12 +71,8 @@ class _BlockedSoftmax(torch.autograd.Function):
                     error -= smoothing / len(items) * own
                 error.scatter_add_(1, wanted, error.new_full(wanted.shape, smoothing - 1.0) * own)
                 error = error.to(items.dtype)
-                if error.dtype == hidden_gradient.dtype:
-                    torch.mm(error, items, out=hidden_gradient[start : start + block])
-                else:
-                    hidden_gradient[start : start + block] = error @ items
+                hidden_gradient[start : start + block] = error @ items
                 items_gradient += error.T @ rows
-        ctx.items_dtype = items_dtype
         # the mean is taken in `backward`, where a loss scale is at hand: 1 / (N · I) is zero to fp16
         ctx.save_for_backward(hidden_gradient, items_gradient)
         return total / len(hidden)
