@@ -86,5 +86,6 @@ def _stage_table(night: Night, rows: dict[str, int]) -> Table:
     return table
 
 
-def _workers(count: int, use_gpu: bool) -> str:
-    return f"{count} × {'GPU' if use_gpu else 'CPU'}"
+def _workers(count: int | None, use_gpu: bool) -> str:
+    device = "GPU" if use_gpu else "CPU"
+    return f"all {device}s" if count is None else f"{count} × {device}"

@@ -268,8 +268,8 @@ class EncoderConfig(Section):
     """Texts a forward pass."""
     precision: Precision = "auto"
     """Arithmetic of the encoder; auto: bf16 for a pretrained one where the device multiplies it natively, else fp32."""
-    num_workers: Positive = 1
-    """Encoder workers."""
+    num_workers: Positive | None = None
+    """Encoder workers; null: one a CPU, or a GPU."""
     use_gpu: bool = False
     """One GPU for each encoder worker."""
     scratch: ScratchEncoderConfig = ScratchEncoderConfig()
@@ -359,8 +359,8 @@ class TrainConfig(Section):
     """DeepSpeed ZeRO stage: 1 shards optimiser state, 2 gradients too, 3 weights too."""
     num_workers: Positive = 1
     """Training workers; each takes `cpus_per_worker` CPUs or one GPU."""
-    cpus_per_worker: Positive = 1
-    """CPUs and threads of a training worker."""
+    cpus_per_worker: Positive | None = None
+    """CPUs and threads of a training worker; null: a node's, but one, shared by its workers; one beside a GPU."""
     use_gpu: bool = False
     """One GPU for each training worker."""
     max_events_per_user: Positive = 1000
@@ -406,8 +406,8 @@ class RecommendConfig(Section):
     """Signals that may weigh in the score, e.g. `[retrieval]`, the ranker alone; null: all, as validation weighs."""
     exclude_seen: bool = True
     """Leave out what the user already touched."""
-    num_workers: Positive = 1
-    """Scoring workers."""
+    num_workers: Positive | None = None
+    """Scoring workers; null: as many as there are CPUs, or GPUs, for."""
     cpus_per_worker: Positive = 1
     """CPUs and threads of a scoring worker."""
     use_gpu: bool = False

@@ -122,8 +122,9 @@ def tiny_config(shop: Path, storage: str | Path, **sections: Any) -> dict[str, A
             "refit": False,
             "batch_size": 32,
             "learning_rate": 0.01,
+            "cpus_per_worker": 1,
         },
-        "recommend": {"top_k": 5, "candidates": 20, "num_workers": 2},
+        "recommend": {"top_k": 5, "candidates": 20},
     }
     for name, values in sections.items():
         config[name] = {**config.get(name, {}), **values} if isinstance(values, dict) else values

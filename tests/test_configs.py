@@ -72,7 +72,7 @@ def test_the_profiles_are_those_that_the_readme_names() -> None:
 
 
 #: Defaults that turned out better than those of the contract, which fixes the keys.
-BETTER = {("train", "batch_size"): 128}
+BETTER = {("train", "batch_size"): 128, ("recommend", "num_workers"): None}
 
 
 def test_the_fixed_keys_decode_and_are_the_defaults() -> None:

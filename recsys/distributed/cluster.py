@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import joblib
 import pyarrow as pa
 import ray
 import ray.data
@@ -61,8 +62,24 @@ def _connect(min_cpus: int) -> None:
     if os.environ.get("RAY_ADDRESS"):
         ray.init(logging_level=logging.WARNING)
     else:
-        ray.init(address="local", num_cpus=max(os.cpu_count() or 1, min_cpus), logging_level=logging.WARNING)
+        ray.init(address="local", num_cpus=max(machine_cpus(), min_cpus), logging_level=logging.WARNING)
     logger.info("Ray %s: %g CPUs, %g GPUs", ray.__version__, _total("CPU"), _total("GPU"))
+
+
+def machine_cpus() -> int:
+    """CPUs of this machine that this process may use, be it by affinity or by a container's quota."""
+    return int(joblib.cpu_count())
+
+
+def cpus_for_each(num_workers: int) -> int:
+    """CPUs that each of so many workers can have at once, spread over the largest nodes of the cluster.
+
+    One CPU of every node is left to what feeds them.
+    """
+    sizes = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    largest = max(sizes)
+    beside = -(-num_workers // sizes.count(largest))
+    return max(1, (largest - 1) // beside)
 
 
 #: Ray Data restarts a map actor for ever by default; 2.60 has no other place for this bound than the arguments that it

@@ -23,6 +23,7 @@ from recsys.data.splits import (
     split_last_event,
     validation_users,
 )
+from recsys.distributed.cluster import machine_cpus
 from recsys.distributed.memory import peak_memory_mb, reset_peak_memory
 from recsys.errors import InputError
 from recsys.storage.filesystem import Storage, open_input
@@ -192,8 +193,10 @@ class Night:
     def min_cpus(self) -> int:
         """CPUs that the widest stage needs: training keeps its workers' while Ray Data feeds them with one more."""
         config = self.config
-        training = config.train.num_workers * config.train.cpus_per_worker + 1
-        return max(training, config.recommend.num_workers * config.recommend.cpus_per_worker)
+        train = config.train
+        each = train.cpus_per_worker or (1 if train.use_gpu else max(1, machine_cpus() // train.num_workers))
+        scoring = (config.recommend.num_workers or 1) * config.recommend.cpus_per_worker
+        return max(train.num_workers * each + 1, scoring)
 
     def record(self, stage: str) -> Record:
         """What a finished stage left."""

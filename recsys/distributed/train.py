@@ -11,6 +11,7 @@ import ray.data
 import ray.train
 from ray.train.torch import TorchTrainer
 
+from recsys.distributed.cluster import cpus_for_each
 from recsys.distributed.encode import encode_for
 from recsys.distributed.night import Night, Record
 from recsys.distributed.published import model_to_continue
@@ -101,15 +102,17 @@ def _fit(
     config = night.config
     filesystem, root = night.storage.arrow()
     learned = [kind for kind in datasets if kind != "validation"]
+    workers = config.train.num_workers
+    cpus = config.train.cpus_per_worker or (1 if config.train.use_gpu else cpus_for_each(workers))
     trainer = TorchTrainer(
         train_worker,
-        train_loop_config={"night": night, "plan": plan, "model_id": model_id, "warm_model": warm},
+        train_loop_config={"night": night, "plan": plan, "model_id": model_id, "warm_model": warm, "threads": cpus},
         datasets=dict(datasets),
         dataset_config=ray.train.DataConfig(datasets_to_split=learned, execution_options=_in_order()),
         scaling_config=ray.train.ScalingConfig(
-            num_workers=config.train.num_workers,
+            num_workers=workers,
             use_gpu=config.train.use_gpu,
-            resources_per_worker={"CPU": config.train.cpus_per_worker, "GPU": int(config.train.use_gpu)},
+            resources_per_worker={"CPU": cpus, "GPU": int(config.train.use_gpu)},
         ),
         run_config=ray.train.RunConfig(
             name=model_id,

@@ -43,8 +43,8 @@ def train(settings: dict[str, Any]) -> None:
     """Entry point of a Ray Train worker.
 
     Args:
-        settings: `night`; the `plan`; `warm_model`, the id of the model to begin from, or None; and the `model_id`
-            of the one to make.
+        settings: `night`; the `plan`; `warm_model`, the id of the model to begin from, or None; the `model_id` of the
+            one to make; and the `threads` of a worker on CPUs.
     """
     reset_peak_memory()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -53,7 +53,7 @@ def train(settings: dict[str, Any]) -> None:
     dials, rank = night.config.train, ray.train.get_context().get_world_rank()
     if not dials.use_gpu:
         os.environ["DS_ACCELERATOR"] = "cpu"
-        torch.set_num_threads(dials.cpus_per_worker)
+        torch.set_num_threads(settings["threads"])
     # DeepSpeed compiles at run time with ninja, which lies beside a Python that was not "activated"
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     import deepspeed  # not at the top: it chooses its accelerator when it is imported
