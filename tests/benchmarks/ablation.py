@@ -30,6 +30,7 @@ VARIANTS: dict[str, list[str]] = {
     "prior only": [f"recommend.signals=[{', '.join(PRIORS)}]"],
     "with the isolated pass": ["train.listwise_epochs=1"],
     "no fusion": ["recommend.signals=[retrieval]"],
+    "no returns": [f"recommend.signals=[{', '.join(name for name in SIGNALS if name != 'returns')}]"],
     "no recent phase": ["train.recent_epochs=0"],
     "no refit": ["train.refit=false"],
     "encoder lora": ["encoder.train=lora"],
