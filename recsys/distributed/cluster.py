@@ -135,7 +135,8 @@ def for_each_part(
         parts: Names of the parts.
         build: Makes the function, once in each worker: it loads what all parts share.
         label: For the progress lines.
-        num_workers: Most workers at a time; None: as many as the cluster has, or can start, CPUs for.
+        num_workers: Most workers at a time; None: as many as the cluster has, or can start, CPUs for, or as many as it
+            has GPUs for now, since those cost more to start than to wait for.
         cpus_per_worker: CPUs of a worker.
         gpus_per_worker: GPUs of a worker.
 
@@ -145,7 +146,8 @@ def for_each_part(
     if not parts:
         return []
     work = partial(_work_on, name=f"{label} {uuid.uuid4().hex}", build=build)
-    most = min(num_workers or len(parts), len(parts))
+    there = int(_total("GPU") // gpus_per_worker) if gpus_per_worker else len(parts)
+    most = min(num_workers or max(there, 1), len(parts))
     dataset = ray.data.from_items([{"part": part} for part in parts], override_num_blocks=len(parts))
     pool = ray.data.ActorPoolStrategy(min_size=1, max_size=most) if gpus_per_worker else ray.data.TaskPoolStrategy(most)
     # the settings travel in the class: constructor arguments would be lost to an actor that restarts after its owner
