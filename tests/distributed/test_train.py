@@ -150,7 +150,8 @@ def test_the_encoder_learns_with_the_ranker(variant: Variant, trained, mode: str
     """The same under every ZeRO stage; what is saved reads as training ended."""
     # small batches: each has fewer items than the catalog, and is encoded in several parts
     settings = {"train": mode, "batch_size": 32, "learning_rate": 0.002, "lora_rank": 4}
-    night = variant(f"{mode}{stage}x{workers}", settings, zero_stage=stage, num_workers=workers, batch_size=32)
+    dials: dict[str, object] = {"zero_stage": stage, "num_workers": workers, "batch_size": 32, "precision": "fp32"}
+    night = variant(f"{mode}{stage}x{workers}", settings, **dials)
     record = finetune(night)
     run_stage(night, "reencode", encode_tuned)
     card = read_card(Path(night.storage.path(night.model_path())))
