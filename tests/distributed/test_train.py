@@ -39,6 +39,7 @@ BASE = {
         "listwise_epochs": 0,
         "batch_size": 64,
         "learning_rate": 0.01,
+        "cpus_per_worker": 1,
     },
 }
 #: Every dial of training that is off by default.
