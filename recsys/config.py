@@ -394,6 +394,10 @@ class TrainConfig(Section):
     adversarial: Annotated[float, Field(ge=0.0)] = 0.0
     """Length of the worst push to each window's tokens, which a second pass learns to bear; 0: there is none."""
 
+    def cpus_of_worker(self, there: int) -> int:
+        """CPUs of each training worker, where so many are there for each."""
+        return self.cpus_per_worker or (1 if self.use_gpu else there)
+
 
 class RecommendConfig(Section):
     """The lists."""

@@ -194,7 +194,7 @@ class Night:
         """CPUs that the widest stage needs: training keeps its workers' while Ray Data feeds them with one more."""
         config = self.config
         train = config.train
-        each = train.cpus_per_worker or (1 if train.use_gpu else max(1, machine_cpus() // train.num_workers))
+        each = train.cpus_of_worker(max(1, machine_cpus() // train.num_workers))
         scoring = (config.recommend.num_workers or 1) * config.recommend.cpus_per_worker
         return max(train.num_workers * each + 1, scoring)
 

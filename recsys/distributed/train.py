@@ -103,7 +103,7 @@ def _fit(
     filesystem, root = night.storage.arrow()
     learned = [kind for kind in datasets if kind != "validation"]
     workers = config.train.num_workers
-    cpus = config.train.cpus_per_worker or (1 if config.train.use_gpu else cpus_for_each(workers))
+    cpus = config.train.cpus_of_worker(cpus_for_each(workers))
     trainer = TorchTrainer(
         train_worker,
         train_loop_config={"night": night, "plan": plan, "model_id": model_id, "warm_model": warm, "threads": cpus},
