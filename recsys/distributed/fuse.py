@@ -2,7 +2,8 @@
 
 Each user comes several times: with the whole history, and as somebody who has just come would, in the midst of a
 visit with its first few items; few of the users who are kept for validation are new, and whoever asks the live service
-is. The fit itself is in `recsys.recommend.fusion`.
+is. Where items are new, each comes once more among known items that are taken for new, since nobody took what is. The
+fit itself is in `recsys.recommend.fusion`.
 """
 
 import logging
@@ -17,13 +18,13 @@ import pyarrow.compute as pc
 from recsys.data.histories import newest_items, sort_interactions
 from recsys.data.splits import show_first, targets
 from recsys.distributed.cluster import for_each_part, peak_of
-from recsys.distributed.cold import load_lending
+from recsys.distributed.cold import load_lending, load_stranger_lending
 from recsys.distributed.night import Night, Record
 from recsys.distributed.priors import load_daily_popularity
 from recsys.distributed.score import fusion_path, load_snapshot
 from recsys.distributed.user_texts import ShardTexts
 from recsys.model.features import index_items
-from recsys.recommend.fusion import PLAIN, Choices, Fusion, fit_fusion, fit_short
+from recsys.recommend.fusion import PLAIN, Choices, Fusion, fit_fusion, fit_new, fit_short
 from recsys.recommend.pipeline import Scored, scored_blocks
 from recsys.recommend.signals import SIGNALS
 from recsys.storage.tables import read_table, write_table
@@ -34,7 +35,7 @@ logger = logging.getLogger(__name__)
 MIN_USERS = 30
 #: Different items that are left of the histories, to learn what the signals are worth for users with few.
 CUTS = (1, 3, 10)
-_WHOLE = 0
+_WHOLE, _STRANGERS = 0, -1
 _MICROS_PER_DAY = 86_400_000_000
 
 _CANDIDATES = pa.schema(
@@ -60,11 +61,13 @@ def fuse(night: Night) -> Record:
         cpus_per_worker=config.cpus_per_worker,
         gpus_per_worker=int(config.use_gpu),
     )
-    whole, short = _gathered(night)
+    whole, short, strangers = _gathered(night)
     users = int(whole.taken.any(axis=1).sum())
     fusion = PLAIN.only(config.signals)
     if users >= MIN_USERS:
         fusion = fit_short(fit_fusion(whole, SIGNALS, config.signals), whole, short, SIGNALS)
+        if int(strangers.taken.any(axis=1).sum()) >= MIN_USERS:
+            fusion = fit_new(fusion, strangers, SIGNALS)
         _tell(fusion)
     else:
         logger.warning(
@@ -80,9 +83,12 @@ def fuse(night: Night) -> Record:
         "validation_alone": {name: round(value, 6) for name, value in (fusion.parts or {}).items()},
         "validation_short_ndcg@10": round(fusion.short_ndcg, 6),
         "validation_short_ndcg@10_without": round(fusion.short_ndcg_without, 6),
+        "validation_new_ndcg@10": round(fusion.new_ndcg, 6),
+        "validation_new_ndcg@10_without": round(fusion.new_ndcg_without, 6),
         "weights": fusion.weights,
         "weights_short": fusion.short or {},
         "weights_visit": fusion.visit or {},
+        "weights_new": fusion.new or {},
         "peak_memory_mb": peak_of(records),
     }
 
@@ -101,6 +107,11 @@ def _tell(fusion: Fusion) -> None:
             *(min(CUTS), max(CUTS), fusion.short_ndcg, fusion.short_ndcg_without, fusion.usual),
             *(_words(fusion.visit or {}) or "nothing", _words(fusion.short or {}) or "nothing"),
         )
+    if fusion.new is not None:
+        logger.info(
+            "fuse: among items that are taken for new ndcg@10 %.4f, %.4f without what is added: %s",
+            *(fusion.new_ndcg, fusion.new_ndcg_without, _words(fusion.new) or "nothing"),
+        )
 
 
 def _words(weights: dict[str, float]) -> str:
@@ -112,30 +123,34 @@ def _gatherer(night: Night) -> Callable[[str], Record]:
     snapshot = load_snapshot(night, night.model_id, config, "validation", PLAIN)
     popularity, first_day = load_daily_popularity(night, snapshot.item_ids)
     snapshot = snapshot.at_moments(load_lending(night, "validation").popularity(popularity))
+    lending = load_stranger_lending(night)
+    snapshots = dict.fromkeys((_WHOLE, *CUTS), snapshot)
+    if lending is not None:
+        snapshots[_STRANGERS] = snapshot.as_if_new(lending)
 
     def gather(shard: str) -> Record:
         interactions = read_table(night.storage, f"{night.interactions_dir}/{shard}.parquet")
         learned, kept = night.validation_split(interactions)
         texts = ShardTexts.read(night, shard)
-        rows = [row for cut in (_WHOLE, *CUTS) for row in candidates(texts, learned, kept, cut)]
+        rows = [row for cut in snapshots for row in candidates(texts, learned, kept, cut)]
         write_table(
             night.storage, _path(night, shard), pa.concat_tables([_CANDIDATES.empty_table(), *rows]), _CANDIDATES
         )
         return {"rows": sum(map(len, rows))}
 
     def candidates(texts: ShardTexts, learned: pa.Table, kept: pa.Table, cut: int) -> Iterator[pa.Table]:
-        # who has just come has had nothing before, and takes nothing twice in one visit
+        # who has just come has had nothing before, and takes nothing twice in one visit; what is new nobody had
         asked = config.model_copy(update={"exclude_seen": True}) if cut else config
         wanted = targets(kept, learned, asked.exclude_seen)
         users = wanted["user_id"].combine_chunks()
         known, kept = (part.filter(pc.is_in(part["user_id"], value_set=users)) for part in (learned, kept))
-        if cut:
+        if cut > 0:
             shown, rest = show_first(kept, wanted, cut)
             known = sort_interactions(pa.concat_tables([known, shown]))[0]
             wanted = targets(rest, known, asked.exclude_seen)
         histories = texts.histories(known, wanted["user_id"], kept, night.cutoff, night.config.histories.kept_events)
         assert histories["user_id"].equals(wanted["user_id"]), "histories and targets are of other users"
-        if cut:
+        if cut > 0:
             histories = newest_items(histories, cut)
         moments = kept.group_by("user_id", use_threads=False).aggregate([("timestamp", "max")])["timestamp_max"]
         now = np.asarray(moments.cast(pa.int64()))
@@ -143,7 +158,7 @@ def _gatherer(night: Night) -> Callable[[str], Record]:
         lists = wanted["item_ids"].combine_chunks()
         owners = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False)
         pairs = np.stack([owners, index_items(lists.flatten(), snapshot.item_ids)])
-        for own, scored in scored_blocks(snapshot, histories, asked, now.astype(np.float64), day):
+        for own, scored in scored_blocks(snapshots[cut], histories, asked, now.astype(np.float64), day):
             yield _as_rows(scored, pairs[:, np.isin(owners, own)], own, cut)
 
     return gather
@@ -165,8 +180,8 @@ def _lists(rows: npt.NDArray[np.generic]) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), pa.array(rows.reshape(-1)))
 
 
-def _gathered(night: Night) -> tuple[Choices, Choices]:
-    """Of all shards' users with the whole of their histories, and with each cut of them."""
+def _gathered(night: Night) -> tuple[Choices, Choices, Choices]:
+    """Of all shards' users with the whole of their histories, with each cut of them, and among strangers."""
     tables = [read_table(night.storage, _path(night, shard)) for shard in night.record("histories")["shards"]]
     table = pa.concat_tables(tables).combine_chunks()
     widths = pc.list_value_length(table["valid"]).to_numpy()
@@ -180,8 +195,8 @@ def _gathered(night: Night) -> tuple[Choices, Choices]:
     signals[place] = table["signals"].combine_chunks().flatten().to_numpy().reshape(-1, len(SIGNALS))
     lengths, visiting = (table[name].to_numpy(zero_copy_only=False) for name in ("length", "visiting"))
     choices = Choices(signals=signals, valid=valid, taken=taken, lengths=lengths, visiting=visiting)
-    whole = table["cut"].to_numpy() == _WHOLE
-    return choices.rows(whole), choices.rows(~whole)
+    cut = table["cut"].to_numpy()
+    return choices.rows(cut == _WHOLE), choices.rows(cut > 0), choices.rows(cut == _STRANGERS)
 
 
 def _path(night: Night, shard: str) -> str:

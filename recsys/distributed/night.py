@@ -166,6 +166,11 @@ class Night:
         return f"{self.run.dir}/lenders_{kind}.parquet"
 
     @property
+    def stranger_lenders_path(self) -> str:
+        """LENDERS of known items that are taken for new ones; none where no item is new."""
+        return f"{self.run.dir}/lenders_strangers.parquet"
+
+    @property
     def model_id(self) -> str:
         """Name of the model that this night trains."""
         return f"ranker-{self.run.run_id}"

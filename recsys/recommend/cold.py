@@ -3,9 +3,10 @@
 To all that is counted, an item without any interaction is the least likely of all, however well its text fits. So it
 gets the mean of what the items with the likest texts have, as attribute-to-feature mappings do for factor models
 (Gantner et al., "Learning Attribute-to-Feature Mappings for Cold-Start Recommendations", ICDM 2010): their transitions,
-their weights in the linear model, their counts and their id embeddings. Such means tell well which of the new items
-suits whom, and speak more weakly for it than its own counts do for a known item: that new items are seen at all is the
-task of `newcomers`.
+their weights in the linear model, their counts and their id embeddings. Such means tell which of the new items suits
+whom; how well each of them does, and so its weight among new items, is seen where known items borrow, too, as if they
+were new. They speak more weakly for an item than its own counts do for a known one: that new items are seen at all is
+the task of `newcomers`.
 
 Shapes: I items, T text dimensions, G moments, H horizons.
 """
@@ -32,6 +33,8 @@ NUM_LENDERS = 20
 SHARPNESS = 12
 #: What a cosine of the spellings counts beside one of the meanings.
 SPELLING = 2.0
+#: Known items that are taken for new ones, to learn what speaks for such: more would tell hardly more.
+MOST_STRANGERS = 5000
 #: New items whose likeness to all others is held at a time.
 _AT_A_TIME = 128
 
@@ -39,18 +42,19 @@ Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 
 
-def find_lenders(text_vectors: Floats, texts: Sequence[str], cold: Bools) -> pa.Table:
-    """LENDERS: for each cold item the others whose texts are the likest, in what they mean and how they are spelled.
+def find_lenders(text_vectors: Floats, texts: Sequence[str], borrows: Bools, lends: Bools) -> pa.Table:
+    """LENDERS: for each item that borrows the others whose texts are the likest, in meaning and in spelling.
 
     Args:
         text_vectors: [I, T] of length 1 (or 0).
         texts: [I].
-        cold: [I] items without any interaction.
+        borrows: [I] items without any interaction, or that are taken for such.
+        lends: [I] items with some; none lends to itself.
 
     Returns:
         By (lender, item); the shares of an item sum to 1. Who is like no other has no lenders.
     """
-    borrowers, others = np.flatnonzero(cold), np.flatnonzero(~cold)
+    borrowers, others = np.flatnonzero(borrows), np.flatnonzero(lends)
     if not (len(borrowers) and len(others)):
         return LENDERS.empty_table()
     spelled = spellings(texts)
@@ -60,6 +64,7 @@ def find_lenders(text_vectors: Floats, texts: Sequence[str], cold: Bools) -> pa.
         own = borrowers[start : start + _AT_A_TIME]
         likeness = text_vectors[own] @ meanings
         _add_products(_parts(spelled[own]), _parts(letters), SPELLING, likeness)
+        likeness[own[:, None] == others] = 0
         nearest = best_positive(likeness, min(NUM_LENDERS, len(others)))
         weights = np.take_along_axis(likeness, nearest, 1).astype(np.float64) ** SHARPNESS * (nearest >= 0)
         shares = weights / np.maximum(weights.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
@@ -89,8 +94,16 @@ def _add_products(rows: Rows, columns: Rows, weight: float, sums: Floats) -> Non
                 sums[row, places[place]] += value * values[place]
 
 
+def strangers(known: Bools, seed: int) -> Bools:
+    """[I] which of the known items are taken for new ones, to learn what speaks for such; at most `MOST_STRANGERS`."""
+    items = np.flatnonzero(known)
+    chosen = np.zeros(len(known), dtype=bool)
+    chosen[np.random.default_rng(seed).permutation(items)[:MOST_STRANGERS]] = True
+    return chosen
+
+
 class Lending:
-    """A matrix that gives new items the mean of what their lenders have."""
+    """A matrix that gives new items the mean of what their lenders have, in the place of anything of their own."""
 
     def __init__(self, lenders: pa.Table, num_items: int):
         """From LENDERS."""
@@ -98,16 +111,20 @@ class Lending:
         self.borrows = np.zeros(num_items, dtype=bool)
         """[I] which items are new."""
         self.borrows[item] = True
-        self._matrix = sp.csr_array((share, (lender, item)), shape=(num_items, num_items))
+        others = np.flatnonzero(~self.borrows)
+        entries = (np.append(share, np.ones(len(others))), (np.append(lender, others), np.append(item, others)))
+        self._matrix = sp.csr_array(entries, shape=(num_items, num_items))
 
     def neighbours(self, neighbours: Neighbours) -> Neighbours:
         """What speaks for the lenders speaks for the new items, too."""
-        return Neighbours(weights=(neighbours.weights + neighbours.weights @ self._matrix).astype(np.complex64))
+        weights = neighbours.weights @ self._matrix
+        weights.sort_indices()
+        return Neighbours(weights=weights.astype(np.complex64))
 
     def popularity(self, popularity: Floats) -> Floats:
         """[G, H, I] log-counts, in which the new items have the mean of their lenders' counts."""
         counts = np.expm1(popularity).reshape(-1, popularity.shape[-1])
-        return np.asarray(np.log1p(counts + counts @ self._matrix), dtype=np.float32).reshape(popularity.shape)
+        return np.asarray(np.log1p(counts @ self._matrix), dtype=np.float32).reshape(popularity.shape)
 
     def id_embeddings(self, ranker: Ranker) -> None:
         """Give the new items of a loaded ranker the mean of their lenders' id embeddings, in place."""

@@ -78,12 +78,12 @@ def contributions(signals: Floats, valid: npt.NDArray[np.bool_], columns: Ints, 
         signals: [B, C, S].
         valid: [B, C] which candidates there are.
         columns: [B, K] whose lifts are wanted.
-        weights: [B, S].
+        weights: [B, K, S] by which they were scored.
     """
     means = np.zeros((len(signals), signals.shape[2]))
     _mean(signals, valid, means)
     listed = np.take_along_axis(signals, columns[:, :, None], axis=1)
-    return np.asarray((listed - means[:, None]) * weights[:, None], dtype=np.float32)
+    return np.asarray((listed - means[:, None]) * weights, dtype=np.float32)
 
 
 @compiled

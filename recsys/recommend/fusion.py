@@ -6,7 +6,8 @@ by, and the error of an estimate falls with the root of its observations: so a w
 history holds n items, where s = 1 / √(1 + n) − 1 / √(1 + m), and wᵢ from the usual m on. In the midst of a visit it is
 (wᵢ + s · vᵢ) / (1 + s · t), where v does not make likely what is taken, but puts it to the front of the list: of what
 a visit still brings most cannot be foreseen, and to make that likely, too, hides what can. t leaves the order as it is
-and makes P likely again. Shapes: B users, C candidates, S signals.
+and makes P likely again. Among new items, whose signals are borrowed, a weight is wᵢ + nᵢ. Shapes: B users, C
+candidates, S signals.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -88,6 +89,8 @@ class Fusion:
     """What is added instead in the midst of a visit; None: the same."""
     temperature: float = 0.0
     """There the sum is divided by 1 + s times this."""
+    new: dict[str, float] | None = None
+    """What is added to the weights where new items are told apart."""
     usual: int = 0
     """Items that three of four of the histories that ``weights`` were fitted on hold at least."""
     users: int = 0
@@ -100,17 +103,21 @@ class Fusion:
     """The same of the fused score where these users' histories are cut to a few items."""
     short_ndcg_without: float = 0.0
     """The same without ``short`` and ``visit``."""
+    new_ndcg: float = 0.0
+    """The same of the fused score among candidates that all are taken for new."""
+    new_ndcg_without: float = 0.0
+    """The same without ``new``."""
 
     def only(self, allowed: Collection[str] | None) -> "Fusion":
         """The same without the weights of other signals; all alike where none of these has a weight."""
         if allowed is None:
             return self
         kept = {name: weight for name, weight in self.weights.items() if name in allowed}
-        short, visit = (
+        short, visit, new = (
             None if added is None else {name: weight for name, weight in added.items() if name in allowed}
-            for added in (self.short, self.visit)
+            for added in (self.short, self.visit, self.new)
         )
-        return replace(self, weights=kept or dict.fromkeys(allowed, 1.0), short=short, visit=visit)
+        return replace(self, weights=kept or dict.fromkeys(allowed, 1.0), short=short, visit=visit, new=new)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as for JSON."""
@@ -129,6 +136,12 @@ class Fusion:
         visit = short if self.visit is None else _vector(self.visit, names)
         added = shortness * np.where(midst, visit, short)
         return np.asarray((self.vector(names) + added) / self.warmth(lengths, visiting)[:, None])
+
+    def among_new(
+        self, names: Sequence[str], lengths: npt.NDArray[np.int64], visiting: Bools
+    ) -> npt.NDArray[np.float32]:
+        """[B, S] what is added to these weights where new items are told apart."""
+        return np.asarray(_vector(self.new or {}, names) / self.warmth(lengths, visiting)[:, None])
 
     def warmth(self, lengths: npt.NDArray[np.int64], visiting: Bools) -> npt.NDArray[np.float32]:
         """[B] by what the sum of such users is divided; whatever else is added to it must be, too."""
@@ -224,6 +237,34 @@ def fit_short(fusion: Fusion, whole: Choices, short: Choices, names: Sequence[st
     )
 
 
+def fit_new(fusion: Fusion, strangers: Choices, names: Sequence[str]) -> Fusion:
+    """The same with what is added to its weights among new items, where their order is any the better for it.
+
+    Of new items nobody took any, so they are learned from known ones that are taken for new: their signals are what
+    they would borrow.
+
+    Args:
+        fusion: Of `fit_fusion`.
+        strangers: Of users whose candidates all are taken for new.
+        names: [S].
+    """
+    strangers = strangers.told()
+    if fusion.parts is None or not len(strangers.taken):
+        return fusion
+    usable, spread = _usable(fusion, strangers, names)
+    weights = fusion.of_users(names, strangers.lengths, strangers.visiting)
+    ridge = RIDGE / len(strangers.taken)
+    added = _likeliest(strangers, usable, np.zeros(len(names)), ridge, spread, strangers.scores(weights))
+    new = replace(fusion, new=_named(added, names))
+    more = new.among_new(names, strangers.lengths, strangers.visiting)
+    with_it, without = (
+        float(_ndcg(strangers.scores(each), strangers.taken).mean()) for each in (weights + more, weights)
+    )
+    if with_it <= without:
+        return fusion
+    return replace(new, new_ndcg=with_it, new_ndcg_without=without)
+
+
 def _gain(other: Fusion, found: Fusion, parts: Sequence[Choices], names: Sequence[str]) -> float:
     """NDCG@10 by which all of these users together are better served by another one."""
     return float(sum((_ndcg_of(other, part, names) - _ndcg_of(found, part, names)).sum() for part in parts))
@@ -251,11 +292,15 @@ def _for_visits(fusion: Fusion, visits: Choices, weight: float, names: Sequence[
 
 def _leaning(fusion: Fusion, short: Choices, names: Sequence[str]) -> tuple[Choices, Bools, Floats]:
     """Signals times how short the histories are, which of them [S] may weigh, and the spread [S] of what they were."""
-    assert fusion.parts is not None
-    spread = short.spread()
-    usable = (spread > _CONSTANT) & np.array([name in fusion.parts for name in names])
     leaning = _shortness(short.lengths, fusion.usual)
-    return replace(short, signals=short.signals * leaning[:, None, None]), usable, spread
+    return replace(short, signals=short.signals * leaning[:, None, None]), *_usable(fusion, short, names)
+
+
+def _usable(fusion: Fusion, choices: Choices, names: Sequence[str]) -> tuple[Bools, Floats]:
+    """[S] signals of fitted weights to which anything may be added, and the spread [S] of each."""
+    assert fusion.parts is not None
+    spread = choices.spread()
+    return (spread > _CONSTANT) & np.array([name in fusion.parts for name in names]), spread
 
 
 def _likeliest(

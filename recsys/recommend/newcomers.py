@@ -13,6 +13,23 @@ import numpy as np
 from recsys.recommend.order import Bools, Floats, Ints, discounts
 
 
+def deal_anew(scores: Floats, new: Bools, merits: Floats) -> Floats:
+    """The scores, of which each user's new items change theirs among each other: the greatest merit gets the best.
+
+    Merits tell new items apart, and are no measure beside the scores of known ones.
+
+    Args:
+        scores: [B, C] float32.
+        new: [B, C] which candidates are new items.
+        merits: [N] float32 of these, by user and column; of equals the first column comes first.
+    """
+    dealt = scores.copy()
+    users, columns = np.nonzero(new)
+    by_merit, by_score = (np.lexsort((-values, users)) for values in (merits, scores[users, columns]))
+    dealt[users, columns[by_merit]] = scores[users, columns[by_score]]
+    return dealt
+
+
 def lift_new(items: Ints, scores: Floats, is_new: Bools, num: int, top_k: int) -> tuple[Ints, Floats, int]:
     """Move each user's best new candidates up, so that `num` of the best K are new; places by merit count.
 

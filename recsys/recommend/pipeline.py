@@ -7,7 +7,7 @@ items, K list length, S signals.
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
-from typing import TypeVar
+from typing import TypedDict, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +22,10 @@ from recsys.model.last_states import LastStates, last_states
 from recsys.model.ranker import HistoryTexts, Ranker
 from recsys.recommend.beside import Beside
 from recsys.recommend.candidates import Barred, find_candidates
+from recsys.recommend.cold import Lending
 from recsys.recommend.explain import EXPLORATION, NAMES, contributions, explain, reasons
 from recsys.recommend.fusion import Fusion, weigh
+from recsys.recommend.newcomers import deal_anew
 from recsys.recommend.order import Ints
 from recsys.recommend.profiles import Profiles
 from recsys.recommend.rerank import RerankCounts, Reranker
@@ -61,7 +63,9 @@ class Snapshot:
     decode: LastStates
     """How the ranker reads histories whose candidates are scored by retrieval alone."""
     item_vectors: Tensor
-    """[I, D]."""
+    """[I, D] as candidates."""
+    read_vectors: Tensor
+    """[I, D] as histories hold them: the same, but for `as_if_new`."""
     retrievable: Ints
     """[A] catalog indices of what may be recommended."""
     place: Ints
@@ -92,9 +96,6 @@ class Snapshot:
         now: float,
     ) -> "Snapshot":
         """Compute the item vectors once; the ranker must be in evaluation mode, over ``item_ids``."""
-        rows = np.flatnonzero(beside.recommendable)
-        place = np.full(len(item_ids), -1)
-        place[rows] = np.arange(len(rows))
         with torch.inference_mode():
             vectors = ranker.item_vectors()
         return cls(
@@ -106,9 +107,8 @@ class Snapshot:
             isolated=isolated,
             decode=last_states(ranker.decoder),
             item_vectors=vectors,
-            retrievable=rows,
-            place=place,
-            index=ItemIndex.of(vectors[torch.from_numpy(rows).to(vectors.device)]),
+            read_vectors=vectors,
+            **_retrievable(vectors, beside.recommendable),
             beside=beside,
             fusion=fusion,
             reranker=reranker,
@@ -122,6 +122,38 @@ class Snapshot:
     def at_moments(self, popularity: npt.NDArray[np.float32]) -> "Snapshot":
         """The same with the popularity [G, H, I] of several moments."""
         return replace(self, beside=replace(self.beside, popularity=popularity))
+
+    def as_if_new(self, lending: Lending) -> "Snapshot":
+        """The same as if nobody had taken the borrowers yet, which alone may be recommended; histories still hold them.
+
+        The ranker, which both share, keeps the borrowed ids; the vectors of either were computed with its own.
+        """
+        lending.id_embeddings(self.ranker)
+        with torch.inference_mode():
+            vectors = self.ranker.item_vectors()
+        beside = replace(
+            self.beside,
+            transitions=lending.neighbours(self.beside.transitions),
+            linear=lending.neighbours(self.beside.linear),
+            popularity=lending.popularity(self.beside.popularity),
+            recommendable=self.beside.recommendable & lending.borrows,
+            borrows=lending.borrows,
+        )
+        return replace(self, item_vectors=vectors, **_retrievable(vectors, beside.recommendable), beside=beside)
+
+
+class _Retrievable(TypedDict):
+    retrievable: Ints
+    place: Ints
+    index: ItemIndex
+
+
+def _retrievable(vectors: Tensor, recommendable: npt.NDArray[np.bool_]) -> _Retrievable:
+    rows = np.flatnonzero(recommendable)
+    place = np.full(len(recommendable), -1)
+    place[rows] = np.arange(len(rows))
+    index = ItemIndex.of(vectors[torch.from_numpy(rows).to(vectors.device)])
+    return _Retrievable(retrievable=rows, place=place, index=index)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -304,7 +336,7 @@ def _score(
     items, gaps, events = (
         torch.from_numpy(grid[:, :longest]).to(device) for grid in (batch.items, batch.gaps, batch.events)
     )
-    tokens = ranker.history_tokens(vectors, items, gaps, events, _texts_of(snapshot, batch, longest))
+    tokens = ranker.history_tokens(snapshot.read_vectors, items, gaps, events, _texts_of(snapshot, batch, longest))
     lengths = torch.from_numpy(batch.lengths).to(device)
     history = ranker.read(tokens, lengths) if snapshot.isolated else None
     users = ranker.last_states(tokens, lengths, snapshot.decode) if history is None else history.users
@@ -365,6 +397,17 @@ def user_weights(scored: Scored, fusion: Fusion) -> npt.NDArray[np.float32]:
     return weights
 
 
+def weights_among_new(scored: Scored, fusion: Fusion, weights: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """[B, S] weights by which a user's new items are told apart, from those [B, S] of `user_weights`.
+
+    Of whom nothing or only what they are is known, they are the same, as those never were fitted.
+    """
+    profiles = scored.profiles
+    added = fusion.among_new(SIGNALS, profiles.whole.lengths, profiles.visiting)
+    added[~profiles.known | profiles.only_described] = 0
+    return weights + added
+
+
 def fused_scores(scored: Scored, weights: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """[B, C] log P(item | user): log-softmax of Σ weight · signal over a user's candidates, −inf for none.
 
@@ -381,10 +424,19 @@ def fused_scores(scored: Scored, weights: npt.NDArray[np.float32]) -> npt.NDArra
 
 def _list_of(snapshot: Snapshot, user_ids: pa.ChunkedArray, scored: Scored, top_k: int) -> tuple[Ints, Recommended]:
     """The user of each row, and the lists of a block of users."""
-    weights = user_weights(scored, snapshot.fusion)
-    reranked = snapshot.reranker.rerank(user_ids, scored.items, fused_scores(scored, weights), top_k)
+    weights, borrows = user_weights(scored, snapshot.fusion), snapshot.beside.borrows
+    among_new = weights_among_new(scored, snapshot.fusion, weights)
+    scores = fused_scores(scored, weights)
+    new = borrows[np.maximum(scored.items, 0)] & (scored.items >= 0)
+    if new.any():
+        merits = np.einsum("ns,ns->n", scored.signals[new], among_new[np.nonzero(new)[0]])
+        scores = deal_anew(scores, new, merits)
+    reranked = snapshot.reranker.rerank(user_ids, scored.items, scores, top_k)
     users, places = np.nonzero(reranked.items >= 0)
-    lifts = contributions(scored.signals, scored.items >= 0, _columns_of(scored.items, reranked.items), weights)
+    is_new = borrows[np.maximum(reranked.items, 0)][:, :, None]
+    columns = _columns_of(scored.items, reranked.items)
+    by = np.where(is_new, among_new[:, None], weights[:, None])
+    lifts = contributions(scored.signals, scored.items >= 0, columns, by)
     explained = explain(lifts, reranked.items, weights, scored.profiles, snapshot.beside)
     explained.sources[reranked.explored] = NAMES.index(EXPLORATION)
     explained.because[reranked.explored] = -1

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.distributed.cold import load_lending, match_new_items
+from recsys.distributed.cold import load_lending, load_stranger_lending, match_new_items
 from recsys.distributed.night import Night
 from recsys.distributed.priors import count_priors, load_popularity, load_transitions
 from recsys.schema import item_vectors
@@ -33,7 +33,10 @@ def test_items_are_new_as_of_what_may_be_known(
     write_table(night.storage, night.text_vectors_path("e"), table, table.schema)
     count_priors(night)
     record = match_new_items(night)
-    assert (record["new_items"], record["new_to_training"]) == (1, 2)
+    assert (record["new_items"], record["new_to_training"], record["taken_for_new"]) == (1, 2, 10)
+    taken_for_new = load_stranger_lending(night)
+    assert taken_for_new is not None
+    assert not taken_for_new.borrows[[NEW, NEW_TO_TRAINING]].any()
     for as_of, new in (
         ("validation", {NEW: 0, NEW_TO_TRAINING: 1}),
         ("gate", {NEW: 0, NEW_TO_TRAINING: 1}),

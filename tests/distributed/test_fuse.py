@@ -67,19 +67,23 @@ def test_shards_and_blocks_of_other_widths_come_together(night: Night) -> None:
         "shard-00001": [],
         "shard-00002": [scored([[7]])],
     }
-    of_short = {shard: [scored(block.items.tolist(), length=1) for block in parts] for shard, parts in blocks.items()}
+    of_short, strangers = (
+        {shard: [scored(block.items.tolist(), length) for block in parts] for shard, parts in blocks.items()}
+        for length in (1, 3)
+    )
+    by_cut = {0: blocks, 1: of_short, -1: strangers}
     taken = pairs((0, 2), (2, 8))
     for shard, parts in blocks.items():
         starts = np.cumsum([0, *(len(block.items) for block in parts)])
         own = [np.arange(start, start + len(block.items)) for block, start in zip(parts, starts, strict=False)]
         rows = [
-            _as_rows(other if cut else block, taken, users, cut)
-            for cut in (0, 1)
-            for block, other, users in zip(parts, of_short[shard], own, strict=True)
+            _as_rows(block, taken, users, cut)
+            for cut, those in by_cut.items()
+            for block, users in zip(those[shard], own, strict=True)
         ]
         write_table(night.storage, _path(night, shard), rows, _CANDIDATES)
     night.run.finish("histories", {"shards": list(blocks)})
-    for choices, expected, length in zip(_gathered(night), (blocks, of_short), (2, 1), strict=True):
+    for choices, expected, length in zip(_gathered(night), by_cut.values(), (2, 1, 3), strict=True):
         first, second, last = (block.signals for parts in expected.values() for block in parts)
         assert (choices.signals.dtype, choices.signals.shape) == (np.float32, (4, 4, len(SIGNALS)))
         assert choices.valid.astype(int).tolist() == [[1, 1, 0, 0], [0, 1, 0, 0], [1, 1, 1, 1], [1, 0, 0, 0]]

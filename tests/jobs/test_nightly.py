@@ -144,6 +144,8 @@ def check_fusion(record: dict[str, Any]) -> None:
         assert any(weights.values())
     assert 0 < record["validation_short_ndcg@10_without"] < 1
     assert 0 < record["validation_short_ndcg@10"] < 1
+    assert set(record["weights_new"]) == set(SIGNALS), "one item is new"
+    assert 0 < record["validation_new_ndcg@10_without"] < record["validation_new_ndcg@10"] < 1
     assert record["validation_ndcg@10"] >= max(record["validation_alone"].values()) > 0
 
 

@@ -12,7 +12,7 @@ from recsys.config import RankerConfig
 from recsys.model.decoder import decoder_config
 from recsys.model.ranker import Ranker, RankerSpec
 from recsys.recommend import cold
-from recsys.recommend.cold import SHARPNESS, SPELLING, Lending, find_lenders
+from recsys.recommend.cold import SHARPNESS, SPELLING, Lending, find_lenders, strangers
 from recsys.recommend.neighbours import Neighbours
 from recsys.recommend.spelling import spellings
 from recsys.schema import LENDERS
@@ -62,7 +62,7 @@ def shares_of(table: pa.Table) -> dict[int, dict[int, float]]:
 @given(st.integers(0, 999))
 def test_lenders_are_the_likest_that_somebody_took(seed: int) -> None:
     vectors, texts, new = problem(seed)
-    table = find_lenders(vectors, texts, new)
+    table = find_lenders(vectors, texts, new, ~new)
     assert table.schema.equals(LENDERS)
     found, spelled = shares_of(table), spellings(texts).toarray()
     likeness = vectors @ vectors.T + SPELLING * spelled @ spelled.T
@@ -79,7 +79,7 @@ def test_lenders_are_the_likest_that_somebody_took(seed: int) -> None:
 @given(st.integers(0, 999))
 def test_a_new_item_has_the_mean_of_what_its_lenders_have(seed: int) -> None:
     vectors, texts, new = problem(seed)
-    table = find_lenders(vectors, texts, new)
+    table = find_lenders(vectors, texts, new, ~new)
     lending, found = Lending(table, NUM_ITEMS), shares_of(table)
     random = np.random.default_rng(seed)
     weights = random.random((NUM_ITEMS, NUM_ITEMS)) + 1j * random.random((NUM_ITEMS, NUM_ITEMS))
@@ -113,7 +113,32 @@ def test_a_new_items_id_is_the_mean_of_its_lenders_ids(ranker: Ranker) -> None:
     assert not ranker.known[1]
 
 
+@given(st.integers(0, 999))
+def test_who_is_taken_for_new_borrows_from_the_others_and_loses_what_it_had(seed: int) -> None:
+    vectors, texts, new = problem(seed)
+    table = find_lenders(vectors, texts, ~new, ~new)
+    lending, found = Lending(table, NUM_ITEMS), shares_of(table)
+    assert not any(item in lenders or new[item] for item, lenders in found.items()), "none lends to itself"
+    weights = np.random.default_rng(seed).random((NUM_ITEMS, NUM_ITEMS)).astype(np.complex64)
+    richer = lending.neighbours(Neighbours(weights=sp.csr_array(weights)))
+    assert richer.weights.has_sorted_indices
+    for item, lenders in found.items():
+        expected = weights[:, list(lenders)] @ np.array(list(lenders.values()))
+        np.testing.assert_allclose(richer.weights.toarray()[:, item], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_some_known_items_are_taken_for_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = np.arange(NUM_ITEMS) % 3 > 0
+    assert (strangers(known, 0) == known).all()
+    monkeypatch.setattr(cold, "MOST_STRANGERS", 4)
+    few = strangers(known, 0)
+    assert few.sum() == 4
+    assert not (few & ~known).any()
+    assert (strangers(known, 0) == few).all()
+    assert (strangers(known, 1) != few).any()
+
+
 def test_where_nothing_is_new_or_all_is_nothing_is_lent() -> None:
     vectors, texts, _ = problem(0)
     for new in (np.zeros(NUM_ITEMS, dtype=bool), np.ones(NUM_ITEMS, dtype=bool)):
-        assert len(find_lenders(vectors, texts, new)) == 0
+        assert len(find_lenders(vectors, texts, new, ~new)) == 0

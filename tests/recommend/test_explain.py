@@ -117,21 +117,22 @@ def test_contributions_are_weighted_distances_from_the_mean(seed: int, users: in
     signals = random.normal(size=(users, candidates, len(SIGNALS))).astype(np.float32)
     valid = random.random((users, candidates)) < 0.7
     columns = random.integers(0, candidates, (users, 3))
-    weights = random.random((users, len(SIGNALS))).astype(np.float32)
+    weights = random.random((users, 3, len(SIGNALS))).astype(np.float32)
     found = contributions(signals, valid, columns, weights)
     assert found.shape == (users, 3, len(SIGNALS))
     assert found.dtype == np.float32
     for user in range(users):
         mean = signals[user, valid[user]].mean(axis=0) if valid[user].any() else np.zeros(len(SIGNALS))
         for place, column in enumerate(columns[user]):
-            np.testing.assert_allclose(found[user, place], (signals[user, column] - mean) * weights[user], atol=1e-5)
+            expected = (signals[user, column] - mean) * weights[user, place]
+            np.testing.assert_allclose(found[user, place], expected, atol=1e-5)
 
 
 def test_what_is_the_same_for_all_lifts_nobody() -> None:
     """Not by the last bit of a sum either: else the reason would be one that holds for no item."""
     signals = np.full((1, 331, len(SIGNALS)), np.log(0.02), dtype=np.float32)
     lifts = contributions(
-        signals, np.ones((1, 331), dtype=bool), np.array([[0, 330]]), np.ones((1, len(SIGNALS)), "f4")
+        signals, np.ones((1, 331), dtype=bool), np.array([[0, 330]]), np.ones((1, 2, len(SIGNALS)), "f4")
     )
     assert not lifts.any()
 

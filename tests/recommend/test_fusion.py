@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys.recommend.fusion import PLAIN, Choices, Fusion, Signals, fit_fusion, fit_short
+from recsys.recommend.fusion import PLAIN, Choices, Fusion, Signals, fit_fusion, fit_new, fit_short
 from recsys.recommend.signals import SIGNALS
 
 NAMES = ("strong", "weak", "misleading", "constant")
@@ -150,7 +150,9 @@ def test_the_usual_weights_are_of_signals_that_there_are() -> None:
     assert PLAIN.only(["text", "seen"]).weights == {"text": 1.0, "seen": 1.0}
     both = {"strong": 2.0, "weak": 3.0}
     leaning = Fusion(weights={"strong": 1.0, "weak": 1.0}, short=both, visit=both)
-    assert leaning.only(["weak"]) == Fusion(weights={"weak": 1.0}, short={"weak": 3.0}, visit={"weak": 3.0})
+    kept = {"weak": 3.0}
+    assert leaning.only(["weak"]) == Fusion(weights={"weak": 1.0}, short=kept, visit=kept)
+    assert replace(leaning, new=both).only(["weak"]).new == kept
 
 
 def of_short(seed: int, num_users: int) -> tuple[Choices, Choices]:
@@ -270,10 +272,39 @@ def test_nothing_is_added_to_weights_that_were_not_fitted_or_without_short_histo
     assert [name for name, weight in (allowed.short or {}).items() if weight] == ["strong", "weak"]
 
 
+def test_what_is_added_among_new_items_is_found_again() -> None:
+    lengths, others = np.array([50, 1]), np.zeros(2, dtype=bool)
+    plain = fit_fusion(simulate(20, 4000), NAMES)
+    fusion = fit_new(plain, simulate(21, 4000, weights=(0.5, 1.5, -1.0, 0.0)), NAMES)
+    assert fusion.new_ndcg > fusion.new_ndcg_without + 0.05
+    assert fusion.new == pytest.approx({"strong": -1, "weak": 1, "misleading": 0, "constant": 0}, abs=0.12)
+    assert replace(fusion, new=None, new_ndcg=0.0, new_ndcg_without=0.0) == plain, (
+        "known items have the weights they had"
+    )
+    assert fusion.among_new(NAMES, lengths, others)[0] == pytest.approx([-1, 1, 0, 0], abs=0.12)
+    assert not plain.among_new(NAMES, lengths, others).any()
+    warm = replace(fusion, temperature=2.0, usual=50)
+    cold, visiting = (warm.among_new(NAMES, lengths, others | visit) for visit in (False, True))
+    np.testing.assert_allclose(visiting * warm.warmth(lengths, ~others)[:, None], cold, rtol=1e-6)
+
+
+def test_nothing_is_added_among_new_items_where_it_does_not_help() -> None:
+    fusion = fit_fusion(simulate(22, 300), NAMES)
+    strangers = simulate(23, 300)
+    assert fit_new(fusion, replace(strangers, taken=np.zeros_like(strangers.taken)), NAMES) == fusion
+    assert fit_new(PLAIN, strangers, NAMES) == PLAIN, "these weights were not fitted"
+    alike = replace(strangers, signals=np.zeros_like(strangers.signals))
+    assert fit_new(fusion, alike, NAMES) == fusion
+    allowed = fit_new(fit_fusion(simulate(22, 300), NAMES, NAMES[:2]), simulate(21, 300, weights=(0, 2, 2, 0)), NAMES)
+    assert [name for name, weight in (allowed.new or {}).items() if weight] == ["strong", "weak"]
+
+
 def test_weights_travel_as_json() -> None:
     whole, short = of_short(5, 50)
     fusion = fit_short(fit_fusion(whole, NAMES), whole, short, NAMES)
+    fusion = fit_new(fusion, simulate(21, 50, weights=(-1.0, 2.0, 0.0, 0.0)), NAMES)
     assert fusion.short
+    assert fusion.new
     assert Fusion(**json.loads(json.dumps(fusion.as_dict()))) == fusion
     older = {"weights": {"weak": 2.0}, "users": 3, "ndcg": 0.5, "parts": {"weak": 0.5}}
     assert Fusion(**older).of_users(NAMES, np.array([1]), np.array([True])).tolist() == [[0, 2, 0, 0]]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.recommend.newcomers import lift_new, new_share, places_of
+from recsys.recommend.newcomers import deal_anew, lift_new, new_share, places_of
 from recsys.recommend.order import Floats, Ints, best_first
 
 NUM_ITEMS = 30
@@ -49,6 +49,22 @@ def test_the_share_is_filled_with_the_best_and_the_others_keep_their_order(
         head = score[:top_k][after[:top_k] >= 0]
         assert (np.diff(head) <= 0).all()
     assert moved == gained
+
+
+@given(st.integers(0, 9999), st.integers(1, 4), st.integers(1, 12))
+def test_new_items_change_scores_among_each_other_by_merit(seed: int, users: int, width: int) -> None:
+    random = np.random.default_rng(seed)
+    scores = random.normal(size=(users, width)).astype(np.float32)
+    new = random.random((users, width)) < 0.5
+    merits = random.integers(0, 4, int(new.sum())).astype(np.float32)
+    dealt = deal_anew(scores, new, merits)
+    assert (dealt[~new] == scores[~new]).all(), "known items keep theirs"
+    grid = np.full(new.shape, np.nan, dtype=np.float32)
+    grid[new] = merits
+    for user in range(users):
+        own = new[user]
+        order = np.argsort(-grid[user, own], kind="stable")
+        assert dealt[user, own][order].tolist() == sorted(scores[user, own], reverse=True)
 
 
 @pytest.mark.parametrize(("num", "places"), [(1, [3]), (2, [1, 7]), (3, [1, 5, 8])])

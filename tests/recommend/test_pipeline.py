@@ -23,6 +23,7 @@ from recsys.model.features import UserTexts
 from recsys.model.ranker import Ranker, RankerSpec
 from recsys.recommend import pipeline
 from recsys.recommend.beside import Beside
+from recsys.recommend.cold import Lending
 from recsys.recommend.fusion import Fusion
 from recsys.recommend.neighbours import Neighbours
 from recsys.recommend.pipeline import (
@@ -34,13 +35,14 @@ from recsys.recommend.pipeline import (
     recommend_batch,
     scored_blocks,
     user_weights,
+    weights_among_new,
 )
 from recsys.recommend.popularity import HORIZONS
 from recsys.recommend.rerank import Reranker
 from recsys.recommend.retrieve import ItemIndex
 from recsys.recommend.signals import SIGNALS
 from recsys.recommend.transitions import count_transitions, strongest_transitions, total_transitions
-from recsys.schema import HISTORIES, PROFILE, RECOMMENDATIONS, TEXTS
+from recsys.schema import HISTORIES, LENDERS, PROFILE, RECOMMENDATIONS, TEXTS
 
 IDS = [f"i{number:02}" for number in range(12)]
 TITLES = [f"Title {number}" for number in range(12)]
@@ -195,6 +197,67 @@ def test_every_list_holds_to_the_contract(
     is_contract_of_lists(rows, found.lists, top_k, exclude_seen)
     assert (found.counts.users, found.counts.listed) == (len(rows), len(found.lists))
     assert found.counts.duplicates == 0
+
+
+def with_new(snapshot: Snapshot, *new: int) -> Snapshot:
+    borrows = np.isin(np.arange(len(IDS)), new)
+    return dataclasses.replace(snapshot, beside=dataclasses.replace(snapshot.beside, borrows=borrows))
+
+
+def test_new_items_are_told_apart_by_weights_of_their_own() -> None:
+    """The others keep their scores, and the contributions of a new item are those of the weights that placed it."""
+    rows: Rows = [(["i00", "i01"], []), ([], [])]
+    new = (4, 5, 8)
+    plain = with_new(SNAPSHOT, *new)
+    none = {name: -weight for name, weight in EVERY_SIGNAL.weights.items()}
+    by_text = dataclasses.replace(EVERY_SIGNAL, new=none | {"text": none["text"] - 1})
+    dealt = dataclasses.replace(plain, fusion=by_text)
+    before, after = (recommend_batch(each, as_histories(rows), config(12)) for each in (plain, dealt))
+    known, unknown = (recommended(rows, config(12), each)["u0"] for each in (plain, dealt))
+    scores = {row["item_id"]: row["score"] for row in known}
+    ours = {row["item_id"]: row["score"] for row in unknown}
+    ids = [IDS[item] for item in new]
+    assert {item: score for item, score in scores.items() if item not in ids} == {
+        item: score for item, score in ours.items() if item not in ids
+    }
+    assert sorted(scores[item] for item in ids) == pytest.approx(sorted(ours[item] for item in ids))
+    texts = plain.beside.text_vectors
+    mean = texts[0] + texts[1]
+    assert [item for item in ours if item in ids] == sorted(ids, key=lambda item: float(texts[IDS.index(item)] @ mean))
+    assert list(ours) != list(scores)
+    for part, others in ((before, True), (after, False)):
+        lists = part.lists.to_pylist()
+        own = [place for place, row in enumerate(lists) if row["user_id"] == "u0" and row["item_id"] in ids]
+        assert len(own) == len(ids)
+        lifts = np.delete(part.contributions[own], SIGNALS.index("text"), axis=1)
+        assert bool(lifts.any()) == others
+    ((_, scored),) = scored_blocks(dealt, as_histories(rows), config(), np.full(2, dealt.now), np.zeros(2, dtype=int))
+    nobody = ~scored.profiles.known
+    weights = user_weights(scored, by_text)
+    same = (weights_among_new(scored, by_text, weights) == weights).all(axis=1)
+    assert same.tolist() == nobody.tolist(), "of whom nothing is known popularity speaks"
+
+
+def test_known_items_are_taken_for_new() -> None:
+    """They alone are candidates, by what they borrow; who reads histories reads what it read."""
+    snapshot = dataclasses.replace(SNAPSHOT, ranker=make_ranker(len(IDS)), isolated=False)
+    lenders = pa.Table.from_pylist(
+        [{"lender": 2, "item": 5, "share": 1.0}, {"lender": 7, "item": 9, "share": 1.0}], LENDERS
+    )
+    taken_for_new = snapshot.as_if_new(Lending(lenders, len(IDS)))
+    histories = as_histories([(["i05", "i09", "i01"], [])])
+    now, moment = np.full(1, snapshot.now), np.zeros(1, dtype=np.int64)
+    ((_, usual),) = scored_blocks(snapshot, histories, config(exclude_seen=False), now, moment)
+    ((_, scored),) = scored_blocks(taken_for_new, histories, config(exclude_seen=False), now, moment)
+    assert scored.items[scored.items >= 0].tolist() == [5, 9]
+    as_lender, own = (dict(zip(each.items[0].tolist(), each.signals[0], strict=True)) for each in (usual, scored))
+    lent = [place for place, name in enumerate(SIGNALS) if name.startswith(("newest", "whole", "linear", "popularity"))]
+    np.testing.assert_allclose(own[5][lent], as_lender[2][lent], rtol=1e-5)
+    np.testing.assert_allclose(own[9][lent], as_lender[7][lent], rtol=1e-5)
+    retrieval = SIGNALS.index("retrieval")
+    assert taken_for_new.read_vectors is snapshot.item_vectors
+    assert not torch.equal(taken_for_new.item_vectors[5], SNAPSHOT.item_vectors[5])
+    assert own[5][retrieval] != as_lender[5][retrieval]
 
 
 DIALS = make_snapshot(tail=0.5, diversity=0.4, exploration=0.5)
