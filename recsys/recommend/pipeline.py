@@ -428,7 +428,7 @@ def _list_of(snapshot: Snapshot, user_ids: pa.ChunkedArray, scored: Scored, top_
     among_new = weights_among_new(scored, snapshot.fusion, weights)
     scores = fused_scores(scored, weights)
     new = borrows[np.maximum(scored.items, 0)] & (scored.items >= 0)
-    if new.any():
+    if snapshot.fusion.new is not None and new.any():
         merits = np.einsum("ns,ns->n", scored.signals[new], among_new[np.nonzero(new)[0]])
         scores = deal_anew(scores, new, merits)
     reranked = snapshot.reranker.rerank(user_ids, scored.items, scores, top_k)
