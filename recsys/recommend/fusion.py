@@ -1,13 +1,14 @@
 """Weights of the signals: score = Σ wᵢ · sᵢ, fitted by what users took; it knows no signal's meaning.
 
 A conditional logit (McFadden, 1974): P(c | user) ∝ exp(Σ wᵢ · sᵢ(c)) over the user's candidates, the listwise objective
-of ListNet with the taken items as truth (Cao et al., ICML 2007). What a signal is worth hangs on how much it had to go
-by, and the error of an estimate falls with the root of its observations: so a weight is wᵢ + s · uᵢ for a user whose
-history holds n items, where s = 1 / √(1 + n) − 1 / √(1 + m), and wᵢ from the usual m on. In the midst of a visit it is
-(wᵢ + s · vᵢ) / (1 + s · t), where v does not make likely what is taken, but puts it to the front of the list: of what
-a visit still brings most cannot be foreseen, and to make that likely, too, hides what can. t leaves the order as it is
-and makes P likely again. Among new items, whose signals are borrowed, a weight is wᵢ + nᵢ. Shapes: B users, C
-candidates, S signals.
+of ListNet with the taken items as truth (Cao et al., ICML 2007). Of many items that a user took most cannot be
+foreseen, and what makes those likely, too, hides the others: so a user's likelihood is the power mean of the P of what
+they took, which lies nearer to the likeliest of them than the geometric mean, ListNet's. What a signal is worth hangs
+on how much it had to go by, and the error of an estimate falls with the root of its observations: so a weight is wᵢ + s
+· uᵢ for a user whose history holds n items, where s = 1 / √(1 + n) − 1 / √(1 + m), and wᵢ from the usual m on. In the
+midst of a visit it is (wᵢ + s · vᵢ) / (1 + s · t), where v does not make likely what is taken, but puts it to the front
+of the list. t leaves the order as it is and makes P likely again. Among new items, whose signals are borrowed, a weight
+is wᵢ + nᵢ. Shapes: B users, C candidates, S signals.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -27,13 +28,17 @@ Bools = npt.NDArray[np.bool_]
 
 #: Pull of every standardised weight towards 0, in nats of all users together: a normal prior that evidence overcomes.
 RIDGE = 1.0
+#: The same where weights are fitted from nothing: signals that say nearly the same shall share what they are worth.
+FIRST_RIDGE = 10.0
+#: Exponent of the power mean: 0 is the geometric mean, at 1 it is enough that one of many was likely.
+FORESEEN = 0.5
 #: The same of what is added in the midst of a visit, in NDCG of all users together.
 VISIT_RIDGE = 0.03
 #: Weights from which the fit starts; of the usual scale, so that it takes few steps.
 _START = 0.1
 #: A signal that spreads no further is the same everywhere, and tells nothing.
 _CONSTANT = 1e-6
-#: Between what the temperature of visits is looked for; 1 + s · t is above 0.
+#: Between what a temperature is looked for; 1 + s · t is above 0.
 _TEMPERATURES = (-1.0, 100.0)
 _CUT = 10
 _DIGITS = 6
@@ -180,7 +185,13 @@ def fit_fusion(choices: Choices, names: Sequence[str], allowed: Collection[str] 
     usable &= np.array([allowed is None or name in allowed for name in names])
     if not usable.any():
         return replace(PLAIN.only(allowed), users=len(choices.taken))
-    weights = _likeliest(choices, usable, np.where(usable, _START, 0.0), RIDGE / len(choices.taken), spread)
+    users = len(choices.taken)
+    weights = np.where(usable, _START / np.maximum(spread, _CONSTANT), 0.0)
+    for power in (0.0, FORESEEN):  # the second has several maxima: it is the one near the only one of the first
+        weights = _likeliest(choices, usable, weights, FIRST_RIDGE / users, spread, power=power)
+    pull = RIDGE / users * float(((weights * spread) ** 2).sum())
+    weights = weights / (1 + _temperature(choices.scores(weights), choices.taken, np.ones(users), pull))
+    weights = np.round(weights, _DIGITS)
     fused = float(_ndcg(choices.scores(weights), choices.taken).mean())
     alone = np.eye(len(names))
     parts = {
@@ -223,7 +234,9 @@ def fit_short(fusion: Fusion, whole: Choices, short: Choices, names: Sequence[st
     visits = short.rows(short.visiting)
     if len(visits.taken):
         added = replace(found, visit=_named(_for_visits(fusion, visits, weight, names), names))
-        added = replace(added, temperature=_temperature(visits, added, names))
+        scores = visits.scores(added.of_users(names, visits.lengths, visits.visiting))
+        temperature = _temperature(scores, visits.taken, _shortness(visits.lengths, fusion.usual))
+        added = replace(added, temperature=round(temperature, _DIGITS))
         if _gain(added, found, [visits], names) > 0 and _ndcg_of(added, whole, names).mean() >= floor:
             found = added
 
@@ -310,20 +323,22 @@ def _likeliest(
     ridge: float,
     spread: Floats,
     before: npt.NDArray[np.floating] | None = None,
+    power: float = 0.0,
 ) -> Floats:
     """[S] weights under which what was taken is likeliest, rounded; a user who took much counts as much as another.
 
     Args:
         choices: Of users who each took something.
         usable: [S] signals that may weigh.
-        start: [S] standardised weights to start from.
+        start: [S] weights to start from.
         ridge: Pull of each standardised weight towards 0, in nats of one user.
         spread: [S] of the signals, by which weights are standardised.
         before: [B, C] scores that the weighed signals are added to; None: none.
+        power: Exponent of the mean of what a user took.
     """
     spread = np.maximum(spread, _CONSTANT)
     scaled = choices.signals / spread.astype(np.float32)
-    truth = choices.taken / choices.taken.sum(axis=1, keepdims=True)
+    num = choices.taken.sum(axis=1, keepdims=True)
     offset = np.where(choices.valid, 0.0 if before is None else before, -np.inf)
 
     def objective(weights: Floats) -> tuple[float, Floats]:
@@ -332,12 +347,15 @@ def _likeliest(
         probability = np.exp(logits)
         total = probability.sum(axis=1, keepdims=True)
         log_probability = np.where(choices.taken, logits - np.log(total), 0.0)
-        loss = -(truth * log_probability).sum() / len(scaled) + ridge * float(weights @ weights)
+        raised = np.where(choices.taken, np.exp(power * log_probability), 0.0)  # at power 0 all 1
+        truth = raised / raised.sum(axis=1, keepdims=True)
+        likelihood = np.log(raised.sum(axis=1, keepdims=True) / num) / power if power else log_probability / num
+        loss = -likelihood.sum() / len(scaled) + ridge * float(weights @ weights)
         error = (probability / total - truth) / len(scaled)
         gradient = np.einsum("bc,bcs->s", error, scaled, dtype=np.float64) + 2 * ridge * weights
         return float(loss), gradient
 
-    return _least(objective, start, usable, spread)
+    return _least(objective, start * spread, usable, spread)
 
 
 def _foremost(
@@ -371,19 +389,24 @@ def _least(objective: Callable[[Floats], tuple[float, Floats]], start: Floats, u
     return np.asarray(np.round(found.x / spread, _DIGITS))
 
 
-def _temperature(choices: Choices, fusion: Fusion, names: Sequence[str]) -> float:
-    """`Fusion.temperature` under which what was taken in visits is likeliest; it had none yet."""
-    scores = choices.scores(fusion.of_users(names, choices.lengths, choices.visiting)).astype(np.float64)
+def _temperature(
+    scores: npt.NDArray[np.floating], taken: Bools, leaning: npt.NDArray[np.floating], pull: float = 0.0
+) -> float:
+    """The t under which what was taken is likeliest where the scores [B, C] are divided by 1 + leaning [B] · t.
+
+    A pull keeps few users from making scores large: nats of one user that their weights cost as they are.
+    """
+    scores = scores.astype(np.float64)
     scores -= scores.max(axis=1, keepdims=True)
-    shortness = _shortness(choices.lengths, fusion.usual)[:, None]
-    truth = choices.taken / choices.taken.sum(axis=1, keepdims=True)
+    truth = taken / taken.sum(axis=1, keepdims=True)
 
     def surprise(temperature: float) -> float:
-        logits = scores / (1 + shortness * temperature)
+        logits = scores / (1 + leaning[:, None] * temperature)
         total = np.log(np.exp(logits).sum(axis=1))
-        return float((total - (truth * np.where(choices.taken, logits, 0.0)).sum(axis=1)).mean())
+        surprised = float((total - (truth * np.where(taken, logits, 0.0)).sum(axis=1)).mean())
+        return surprised + pull / (1 + temperature) ** 2
 
-    return round(float(minimize_scalar(surprise, bounds=_TEMPERATURES, method="bounded").x), _DIGITS)
+    return float(minimize_scalar(surprise, bounds=_TEMPERATURES, method="bounded").x)
 
 
 def _named(weights: Floats, names: Sequence[str]) -> dict[str, float]:
