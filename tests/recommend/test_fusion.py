@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recsys.recommend import fusion as fusion_module
 from recsys.recommend.fusion import PLAIN, Choices, Fusion, Signals, fit_fusion, fit_new, fit_short
 from recsys.recommend.signals import SIGNALS
 
@@ -132,6 +133,34 @@ def test_who_took_much_counts_as_much_as_who_took_little() -> None:
         weights.append(fit_fusion(choices_of(signals, np.ones_like(taken), taken), NAMES[:2]).weights["strong"])
     assert weights[0] == pytest.approx(weights[1], rel=0.01)
     assert weights[0] > 0.1
+
+
+def test_what_can_be_foreseen_weighs_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Users take one item by `strong`, and three of which `weak` tells only a little."""
+    foreseen = simulate(31, 500, 40, (3.0, 0.0, 0.0, 0.0))
+    gumbel = np.random.default_rng(32).gumbel(size=(3, *foreseen.taken.shape))
+    others = np.where(foreseen.valid, foreseen.signals[:, :, 1] + gumbel, -np.inf).argmax(axis=2)
+    foreseen.taken[np.arange(500), others] = True
+
+    def share() -> float:
+        weights = fit_fusion(foreseen, NAMES).weights
+        return weights["strong"] / weights["weak"]
+
+    weighed = share()
+    monkeypatch.setattr(fusion_module, "FORESEEN", 0.0)
+    assert weighed > 1.5 * share() > 0
+
+
+def test_the_fused_scores_are_likely() -> None:
+    """No other scale of the weights makes what was taken likelier."""
+    choices = simulate(33, 2000)
+    weights = fit_fusion(choices, NAMES).vector(NAMES)
+
+    def surprise(scale: float) -> float:
+        scores = choices.scores(weights * np.float32(scale)).astype(np.float64)
+        return float((np.log(np.exp(scores).sum(axis=1)) - scores[choices.taken]).mean())
+
+    assert surprise(1.0) < min(surprise(0.95), surprise(1.05))
 
 
 def test_only_allowed_signals_weigh() -> None:
