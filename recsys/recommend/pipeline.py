@@ -198,7 +198,8 @@ class Recommended:
 
     lists: pa.Table
     contributions: npt.NDArray[np.float32]
-    """[N, S] for each row of the lists, what each signal lifts the item above the user's other candidates, in nats."""
+    """[N, S] for each row of the lists, what each signal lifts the item above the user's other candidates, in nats; a
+    new one by the weights that tell new ones apart."""
     counts: RerankCounts
 
 
@@ -427,8 +428,8 @@ def _list_of(snapshot: Snapshot, user_ids: pa.ChunkedArray, scored: Scored, top_
     weights, borrows = user_weights(scored, snapshot.fusion), snapshot.beside.borrows
     among_new = weights_among_new(scored, snapshot.fusion, weights)
     scores = fused_scores(scored, weights)
-    new = borrows[np.maximum(scored.items, 0)] & (scored.items >= 0)
-    if snapshot.fusion.new is not None and new.any():
+    if snapshot.fusion.new is not None:
+        new = borrows[np.maximum(scored.items, 0)] & (scored.items >= 0)
         merits = np.einsum("ns,ns->n", scored.signals[new], among_new[np.nonzero(new)[0]])
         scores = deal_anew(scores, new, merits)
     reranked = snapshot.reranker.rerank(user_ids, scored.items, scores, top_k)
