@@ -20,8 +20,9 @@ from recsys.data.histories import shard_of
 from recsys.distributed.night import Night, night_of
 from recsys.distributed.score import load_snapshot
 from recsys.errors import InputError
-from recsys.recommend.pipeline import Snapshot, recommend_batch
+from recsys.recommend.pipeline import recommend_batch
 from recsys.recommend.signals import SIGNALS
+from recsys.recommend.snapshot import Snapshot
 from recsys.schema import HISTORIES
 from recsys.storage.filesystem import Storage
 from recsys.storage.publish import require_latest

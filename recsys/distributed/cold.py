@@ -60,7 +60,8 @@ def _matcher(night: Night) -> Callable[[str], Record]:
     def match(part: str) -> Record:
         if part == _STRANGERS:
             known, path = known_to(COUNTS["validation"][1]), night.stranger_lenders_path
-            borrows = strangers(known, night.config.seed) & ~known.all()
+            nothing_new = known.all()  # then nobody need tell new items apart
+            borrows = np.zeros_like(known) if nothing_new else strangers(known, night.config.seed)
         else:
             kind = cast(CountsOf, part)
             known, path = known_to(kind), night.lenders_path(kind)

@@ -3,7 +3,7 @@
 Each user comes several times: with the whole history, and as somebody who has just come would, in the midst of a
 visit with its first few items; few of the users who are kept for validation are new, and whoever asks the live service
 is. Where items are new, each comes once more among known items that are taken for new, since nobody took what is. The
-fit itself is in `recsys.recommend.fusion`.
+fit itself is in `recsys.recommend.fusion_fit`.
 """
 
 import logging
@@ -24,7 +24,8 @@ from recsys.distributed.priors import load_daily_popularity
 from recsys.distributed.score import fusion_path, load_snapshot
 from recsys.distributed.user_texts import ShardTexts
 from recsys.model.features import index_items
-from recsys.recommend.fusion import PLAIN, Choices, Fusion, fit_fusion, fit_new, fit_short
+from recsys.recommend.fusion import PLAIN, Fusion
+from recsys.recommend.fusion_fit import Choices, fit_fusion, fit_new, fit_short
 from recsys.recommend.pipeline import Scored, scored_blocks
 from recsys.recommend.signals import SIGNALS
 from recsys.storage.tables import read_table, write_table

@@ -26,8 +26,9 @@ from recsys.evaluation.beyond_accuracy import ItemFacts, average_popularity, exp
 from recsys.evaluation.metrics import Ints
 from recsys.evaluation.slices import COLD_USERS, LONGTAIL_ITEMS, Relevant, cut_slices
 from recsys.model.features import index_items
-from recsys.recommend.pipeline import Snapshot, fused_scores, recommend_batch, scored_blocks, user_weights
+from recsys.recommend.pipeline import fused_scores, recommend_batch, scored_blocks, user_weights
 from recsys.recommend.popular import popular_batch
+from recsys.recommend.snapshot import Snapshot
 from recsys.recommend.tail import log_popularity, tail_frontier
 from recsys.storage.tables import read_table
 

@@ -21,9 +21,10 @@ from recsys.distributed.priors import load_popularity, load_returns, load_transi
 from recsys.model.checkpoint import FUSION_FILE, load_ranker, read_card
 from recsys.recommend.beside import Beside
 from recsys.recommend.fusion import Fusion
-from recsys.recommend.pipeline import Snapshot, recommend_batch
+from recsys.recommend.pipeline import recommend_batch
 from recsys.recommend.rerank import RerankCounts, Reranker
 from recsys.recommend.retrieve import unit_rows
+from recsys.recommend.snapshot import Snapshot
 from recsys.recommend.tail import item_popularity
 from recsys.schema import RECOMMENDATIONS
 from recsys.storage.publish import night_folder

@@ -37,6 +37,10 @@ class Beside:
         """Catalog indices of the new items that may be recommended."""
         return np.flatnonzero(self.borrows & self.recommendable).astype(np.int32)
 
+    def are_new(self, items: Ints) -> Bools:
+        """[B, C] which of some catalog indices are of new items; −1 is of none."""
+        return np.asarray(self.borrows[np.maximum(items, 0)] & (items >= 0))
+
     def most_popular(self, num: int) -> Ints:
         """[G, num] of what may be recommended, what is the most popular over the first horizon; −1 where it is less.
 

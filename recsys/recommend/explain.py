@@ -113,7 +113,7 @@ def explain(lifts: Floats, items: Ints, weights: Floats, profiles: Profiles, bes
         profiles: Of B users.
         beside: Of I items.
     """
-    borrowed = beside.borrows[np.maximum(items, 0)] & (items >= 0)
+    borrowed = beside.are_new(items)
     by_source = np.add.reduceat(lifts, _STARTS, axis=2)
     if borrowed.any():
         by_source = _as_text(by_source, borrowed)

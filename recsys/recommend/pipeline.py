@@ -6,8 +6,8 @@ items, K list length, S signals.
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, fields, replace
-from typing import TypedDict, TypeVar
+from dataclasses import dataclass, fields
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,20 +17,18 @@ import torch
 from torch import Tensor
 
 from recsys.config import RecommendConfig
-from recsys.model.features import HistoryBatch, TextKind, UserTexts, encode_histories, index_catalog
-from recsys.model.last_states import LastStates, last_states
-from recsys.model.ranker import HistoryTexts, Ranker
-from recsys.recommend.beside import Beside
+from recsys.model.features import HistoryBatch, TextKind, encode_histories, index_catalog
+from recsys.model.ranker import HistoryTexts
 from recsys.recommend.candidates import Barred, find_candidates
-from recsys.recommend.cold import Lending
 from recsys.recommend.explain import EXPLORATION, NAMES, contributions, explain, reasons
 from recsys.recommend.fusion import Fusion, weigh
 from recsys.recommend.newcomers import deal_anew
 from recsys.recommend.order import Ints
 from recsys.recommend.profiles import Profiles
-from recsys.recommend.rerank import RerankCounts, Reranker
-from recsys.recommend.retrieve import Excluded, ItemIndex, inner_products, retrieve
+from recsys.recommend.rerank import RerankCounts
+from recsys.recommend.retrieve import Excluded, inner_products, retrieve
 from recsys.recommend.signals import SIGNALS, measure_signals
+from recsys.recommend.snapshot import Snapshot
 from recsys.schema import RECOMMENDATIONS
 
 #: Users who go through together: few enough that a CPU finds their matrices in its cache, or enough for a GPU.
@@ -45,115 +43,6 @@ _POPULARITY_ALONE = Fusion(weights={"popularity": 1.0}).vector(SIGNALS)
 _AMONG_ALIKE = Fusion(weights={"popularity": 1.0, "retrieval": 1.0}).vector(SIGNALS)
 
 _Result = TypeVar("_Result")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Snapshot:
-    """A model over one night's catalog, ready to score."""
-
-    ranker: Ranker
-    item_ids: pa.Array
-    """[I] sorted."""
-    titles: pa.Array
-    """[I] what people call the items; reasons name them."""
-    event_kinds: pa.Array
-    max_length: int
-    isolated: bool
-    """Whether the candidates go through the ranker's isolated pass."""
-    decode: LastStates
-    """How the ranker reads histories whose candidates are scored by retrieval alone."""
-    item_vectors: Tensor
-    """[I, D] as candidates."""
-    read_vectors: Tensor
-    """[I, D] as histories hold them: the same, but for `as_if_new`."""
-    retrievable: Ints
-    """[A] catalog indices of what may be recommended."""
-    place: Ints
-    """[I] where an item stands among these, −1 for none of them."""
-    index: ItemIndex
-    """Of these A items."""
-    beside: Beside
-    fusion: Fusion
-    reranker: Reranker
-    now: float
-    """Microseconds since 1970 at which the lists are made; recency is measured from there."""
-    texts: UserTexts = field(default_factory=UserTexts.none)
-    """What users are and said; a text that is not here leaves no trace."""
-
-    @classmethod
-    def build(
-        cls,
-        *,
-        ranker: Ranker,
-        item_ids: pa.Array,
-        titles: pa.Array,
-        event_kinds: list[str],
-        max_length: int,
-        isolated: bool,
-        beside: Beside,
-        fusion: Fusion,
-        reranker: Reranker,
-        now: float,
-    ) -> "Snapshot":
-        """Compute the item vectors once; the ranker must be in evaluation mode, over ``item_ids``."""
-        with torch.inference_mode():
-            vectors = ranker.item_vectors()
-        return cls(
-            ranker=ranker,
-            item_ids=item_ids,
-            titles=titles,
-            event_kinds=pa.array(event_kinds, pa.string()),
-            max_length=max_length,
-            isolated=isolated,
-            decode=last_states(ranker.decoder),
-            item_vectors=vectors,
-            read_vectors=vectors,
-            **_retrievable(vectors, beside.recommendable),
-            beside=beside,
-            fusion=fusion,
-            reranker=reranker,
-            now=now,
-        )
-
-    def with_texts(self, texts: UserTexts) -> "Snapshot":
-        """The same for histories with these texts, whose vectors are of the items' encoder."""
-        return replace(self, texts=texts)
-
-    def at_moments(self, popularity: npt.NDArray[np.float32]) -> "Snapshot":
-        """The same with the popularity [G, H, I] of several moments."""
-        return replace(self, beside=replace(self.beside, popularity=popularity))
-
-    def as_if_new(self, lending: Lending) -> "Snapshot":
-        """The same as if nobody had taken the borrowers yet, which alone may be recommended; histories still hold them.
-
-        The ranker, which both share, keeps the borrowed ids; the vectors of either were computed with its own.
-        """
-        lending.id_embeddings(self.ranker)
-        with torch.inference_mode():
-            vectors = self.ranker.item_vectors()
-        beside = replace(
-            self.beside,
-            transitions=lending.neighbours(self.beside.transitions),
-            linear=lending.neighbours(self.beside.linear),
-            popularity=lending.popularity(self.beside.popularity),
-            recommendable=self.beside.recommendable & lending.borrows,
-            borrows=lending.borrows,
-        )
-        return replace(self, item_vectors=vectors, **_retrievable(vectors, beside.recommendable), beside=beside)
-
-
-class _Retrievable(TypedDict):
-    retrievable: Ints
-    place: Ints
-    index: ItemIndex
-
-
-def _retrievable(vectors: Tensor, recommendable: npt.NDArray[np.bool_]) -> _Retrievable:
-    rows = np.flatnonzero(recommendable)
-    place = np.full(len(recommendable), -1)
-    place[rows] = np.arange(len(rows))
-    index = ItemIndex.of(vectors[torch.from_numpy(rows).to(vectors.device)])
-    return _Retrievable(retrievable=rows, place=place, index=index)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -425,16 +314,16 @@ def fused_scores(scored: Scored, weights: npt.NDArray[np.float32]) -> npt.NDArra
 
 def _list_of(snapshot: Snapshot, user_ids: pa.ChunkedArray, scored: Scored, top_k: int) -> tuple[Ints, Recommended]:
     """The user of each row, and the lists of a block of users."""
-    weights, borrows = user_weights(scored, snapshot.fusion), snapshot.beside.borrows
+    weights = user_weights(scored, snapshot.fusion)
     among_new = weights_among_new(scored, snapshot.fusion, weights)
     scores = fused_scores(scored, weights)
     if snapshot.fusion.new is not None:
-        new = borrows[np.maximum(scored.items, 0)] & (scored.items >= 0)
+        new = snapshot.beside.are_new(scored.items)
         merits = np.einsum("ns,ns->n", scored.signals[new], among_new[np.nonzero(new)[0]])
         scores = deal_anew(scores, new, merits)
     reranked = snapshot.reranker.rerank(user_ids, scored.items, scores, top_k)
     users, places = np.nonzero(reranked.items >= 0)
-    is_new = borrows[np.maximum(reranked.items, 0)][:, :, None]
+    is_new = snapshot.beside.are_new(reranked.items)[:, :, None]
     columns = _columns_of(scored.items, reranked.items)
     by = np.where(is_new, among_new[:, None], weights[:, None])
     lifts = contributions(scored.signals, scored.items >= 0, columns, by)

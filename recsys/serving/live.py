@@ -18,7 +18,8 @@ from recsys.data.histories import shard_of
 from recsys.data.texts import filled_template, template_columns
 from recsys.model.features import UserTexts, index_catalog, index_items
 from recsys.model.text_encoder import TextEncoder
-from recsys.recommend.pipeline import Snapshot, Wishes, recommend_batch
+from recsys.recommend.pipeline import Wishes, recommend_batch
+from recsys.recommend.snapshot import Snapshot
 from recsys.schema import HISTORIES, RECOMMENDATIONS
 from recsys.serving.contracts import (
     FoundItem,

@@ -93,4 +93,5 @@ def test_decoders_that_cannot_keep_candidates_apart_are_refused_by_a_trial(
 @pytest.mark.parametrize("kind", ["Llama", "Qwen3", "Gemma", "GPT2", "OPT", "GPTNeoX", "Qwen3Moe", "Olmo2"])
 def test_decoders_of_full_attention_pass(kind: str, tmp_path: Path) -> None:
     config = getattr(transformers, f"{kind}Config")(**SIZES)
-    build_decoder(named(save(config, torch.float32, tmp_path)))
+    decoder = build_decoder(named(save(config, torch.float32, tmp_path)))
+    assert decoder.config.model_type == config.model_type

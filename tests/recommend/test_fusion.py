@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys.recommend import fusion as fusion_module
-from recsys.recommend.fusion import PLAIN, Choices, Fusion, Signals, fit_fusion, fit_new, fit_short
+from recsys.recommend import fusion_fit
+from recsys.recommend.fusion import PLAIN, Fusion, Signals
+from recsys.recommend.fusion_fit import Choices, fit_fusion, fit_new, fit_short
 from recsys.recommend.signals import SIGNALS
 
 NAMES = ("strong", "weak", "misleading", "constant")
@@ -147,7 +148,7 @@ def test_what_can_be_foreseen_weighs_more(monkeypatch: pytest.MonkeyPatch) -> No
         return weights["strong"] / weights["weak"]
 
     weighed = share()
-    monkeypatch.setattr(fusion_module, "FORESEEN", 0.0)
+    monkeypatch.setattr(fusion_fit, "FORESEEN", 0.0)
     assert weighed > 1.5 * share() > 0
 
 

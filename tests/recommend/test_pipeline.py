@@ -28,7 +28,6 @@ from recsys.recommend.fusion import Fusion
 from recsys.recommend.neighbours import Neighbours
 from recsys.recommend.pipeline import (
     SEARCH_WEIGHT,
-    Snapshot,
     Wishes,
     as_recommendations,
     fused_scores,
@@ -41,6 +40,7 @@ from recsys.recommend.popularity import HORIZONS
 from recsys.recommend.rerank import Reranker
 from recsys.recommend.retrieve import ItemIndex
 from recsys.recommend.signals import SIGNALS
+from recsys.recommend.snapshot import Snapshot
 from recsys.recommend.transitions import count_transitions, strongest_transitions, total_transitions
 from recsys.schema import HISTORIES, LENDERS, PROFILE, RECOMMENDATIONS, TEXTS
 
