@@ -18,6 +18,7 @@ import ray.train
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
+from recsys.config import TrainConfig
 from recsys.distributed.cluster import quiet_ray
 from recsys.distributed.memory import peak_memory_mb, reset_peak_memory
 from recsys.distributed.night import Night
@@ -37,6 +38,8 @@ logger = logging.getLogger(__name__)
 #: Windows from which the next batch is drawn at random.
 SHUFFLE_WINDOWS = 50_000
 VALIDATION_BATCH = 256
+#: Seconds of an epoch from which compiled code pays: it takes half a minute to make, and each epoch a sixth less.
+WORTH_COMPILING_S = 60.0
 
 
 def train(settings: dict[str, Any]) -> None:
@@ -73,10 +76,14 @@ def train(settings: dict[str, Any]) -> None:
     )
     if task.text_vectors is not None:
         task = replace(task, text_vectors=task.text_vectors.to(engine.device))
-    progress = _resume(engine, task)
+    progress, compiled = _resume(engine, task), False
     while phase := progress.next_phase(plan, dials.patience):
         if progress.begins(phase):
             _return_to_best(engine, task, plan, phase)
+        if not compiled and _compiling_pays(dials, progress.history):
+            logger.info("finetune: the decoder is compiled")
+            task.ranker.compile_decoder()
+            compiled = True
         torch.manual_seed(night.config.seed + 1000 * (len(progress.history) + 1) + rank)
         progress.history.append(_epoch(night, engine, task, plan, len(progress.history) + 1, phase))
         progress.phases.append(phase)
@@ -106,6 +113,14 @@ def _epoch(night: Night, engine: Any, task: Task, plan: Plan, number: int, phase
         return figures | {RETRIEVAL: validate(engine, kept, num_items, recommend.exclude_seen)}
     found = validate_isolated(engine, kept, num_items, recommend.exclude_seen, recommend.candidates)
     return figures | {RETRIEVAL: found[0], ISOLATED: found[1]}
+
+
+def _compiling_pays(dials: TrainConfig, history: list[dict[str, float]]) -> bool:
+    """Whether to go on with compiled code, by the epochs so far; a sharded model (ZeRO-3) is never compiled."""
+    if dials.compile != "auto":
+        return dials.compile == "always"
+    seconds = [epoch["windows"] / epoch["windows_per_s"] for epoch in history]
+    return dials.zero_stage < 3 and max(seconds, default=0.0) >= WORTH_COMPILING_S
 
 
 def _tell(progress: Progress, plan: Plan) -> None:

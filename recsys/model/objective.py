@@ -5,9 +5,12 @@ It knows the ranker and the losses, no optimiser and no engine.
 Shapes: B windows, L history length, C candidates, D item dimensions, I items, R those of them that a step looks at.
 """
 
+import logging
 import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +25,8 @@ from recsys.model.losses import full_softmax, listwise_softmax, sampled_softmax
 from recsys.model.precision import multiplies_bfloat16
 from recsys.model.ranker import History, HistoryTexts, Ranker, RankerSpec
 from recsys.model.sampling import draw_sample
+
+logger = logging.getLogger(__name__)
 
 #: One in so many listwise candidates is drawn at random; the others are the hardest.
 RANDOM_SHARE = 5
@@ -76,6 +81,31 @@ class TrainableRanker(Ranker):
         self.num_known = int((counts > 0).sum())
         self.encoder: CatalogEncoder | None = None
         self._watched: Tensor | None = None
+        self._compiled: Callable[..., Any] | None = None
+
+    def compile_decoder(self) -> None:
+        """From now on learn through machine code that is made for the decoder; what it computes stays the same.
+
+        It joins what stands between the matrix products: norms, rotations and casts. To make it takes half a minute,
+        or seconds where the temporary folder still holds it. Where it cannot be made, as without a C++ compiler, that
+        is said and the decoder learns as before. A sharded model (ZeRO-3) must not be compiled: its weights are
+        gathered by the modules that this goes past.
+        """
+        self._compiled = torch.compile(self.decoder.forward)
+
+    def hidden_states(self, tokens: Tensor) -> Tensor:
+        """As `Ranker.hidden_states`."""
+        if self._compiled is None or not self.training:
+            return super().hidden_states(tokens)
+        entered = self._enter(tokens)
+        torch._dynamo.maybe_mark_dynamic(entered, 0)  # or an epoch's last batch, which is smaller, is compiled anew
+        try:
+            return self._leave(self._compiled(inputs_embeds=entered, use_cache=False).last_hidden_state)
+        except RuntimeError as error:
+            why = str(error).partition("\n")[0]
+            logger.warning("finetune: the decoder cannot be compiled, and learns as before: %s", why)
+            self._compiled = None
+            return super().hidden_states(tokens)
 
     def add_encoder(self, encoder: CatalogEncoder) -> None:
         """Let the text encoder learn too, through the items of each batch; all others keep their stored vectors."""

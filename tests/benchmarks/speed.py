@@ -1,7 +1,7 @@
 """Ours and the field's speed at the same work, taking turns on the same machine: `make bench-speed`.
 
-    python tests/benchmarks/speed.py [--rows score,lists,retrieve,encode,encode-fp32,train,train-fp32] [--rounds 5]
-        [--threads 2] [--quick]
+    python tests/benchmarks/speed.py [--rows score,lists,retrieve,encode,encode-fp32,train,train-plain,train-fp32]
+        [--rounds 5] [--threads 2] [--quick]
 
 Prints a Markdown table and writes bench/speed.json. What counts are the ratios: a round asks ours, then each peer, so
 that a noisy machine disturbs all alike. Loading, compiling and a first, untimed turn are left out.
@@ -56,14 +56,15 @@ ENCODE = Row(
     has_limit=True,
 )
 TRAIN = Row(
-    work="a training epoch of full softmax",
+    work="a training epoch of full softmax, compiled",
     unit="sequences",
     inputs=speed_inputs.lists,
     ours="train_one_epoch",
     peers={RECTOOLS: ("rectools", "sasrec_speed")},
     bars={RECTOOLS: (1.5, 3)},
-    facts={"recommend": False, "precision": TrainConfig().precision},
+    facts={"recommend": False, "precision": TrainConfig().precision, "compile": True},
 )
+PLAIN = replace(TRAIN, work="the same, not compiled", facts=TRAIN.facts | {"compile": False})
 BOTH_IN_FLOAT32 = "the same, both in float32"
 ROWS = {
     "score": Row(
@@ -96,7 +97,8 @@ ROWS = {
     "encode": ENCODE,
     "encode-fp32": replace(ENCODE, work=BOTH_IN_FLOAT32, facts={"precision": "fp32"}),
     "train": TRAIN,
-    "train-fp32": replace(TRAIN, work=BOTH_IN_FLOAT32, facts=TRAIN.facts | {"precision": "fp32"}),
+    "train-plain": PLAIN,
+    "train-fp32": replace(PLAIN, work=BOTH_IN_FLOAT32, facts=PLAIN.facts | {"precision": "fp32"}),
 }
 OURS, PRODUCT = "recsys", "matrix product"
 

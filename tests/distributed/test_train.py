@@ -254,6 +254,18 @@ def test_accumulation_and_bf16(variant: Variant, encoder: str) -> None:
     assert all(torch.isfinite(each).all() for each in weights)
 
 
+def test_a_compiled_decoder_learns_the_same(variant: Variant, capfd: pytest.CaptureFixture[str]) -> None:
+    """Over two workers, with a batch at the end of each epoch that is smaller than the others."""
+    losses = []
+    for compiling in ("never", "always"):
+        record = finetune(variant(f"compile-{compiling}", compile=compiling, zero_stage=2, num_workers=2))
+        told = capfd.readouterr().err
+        assert ("the decoder is compiled" in told) == (compiling == "always")
+        assert "cannot be compiled" not in told
+        losses.append([epoch["loss"] for epoch in record["history"]])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
 def test_item_ids_of_the_model_are_the_catalogs(variant: Variant, encoded_night: Night) -> None:
     item_ids, _ = read_text_vectors(encoded_night, encoded_night.encoder_id)
     assert item_ids.equals(pa.array(sorted(item_ids.to_pylist())))

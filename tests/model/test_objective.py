@@ -424,3 +424,38 @@ def test_rows_are_encoded_as_they_are_now(decoder: Path) -> None:
     rows = torch.tensor([3, 0, 11])
     expected = TextEncoder.load(str(decoder), max_tokens=16).encode([texts[row] for row in rows])
     torch.testing.assert_close(ranker(rows=rows).detach(), torch.from_numpy(expected), atol=1e-5, rtol=0)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch looks at all it reads
+@pytest.mark.parametrize("compiler", ["the usual one", "none"])
+def test_a_compiled_decoder_learns_the_same(
+    compiler: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever the size of a batch, none of which is compiled anew; where nothing can be made, that is said."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    if compiler == "none":
+        monkeypatch.setattr("torch._inductor.config.cpp.cxx", (str(tmp_path / "no-compiler"),))
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    plain, compiled = make_ranker().train(), make_ranker().train()
+    compiled.compile_decoder()
+    for num_users in (16, 7, 2):
+        items, gaps, events = draw(num_users, 6, seed=num_users)
+        losses = []
+        for ranker in (plain, compiled):
+            ranker.zero_grad()
+            loss = ranker(items[:, :-1], gaps[:, :-1], events[:, :-1], targets=items[:, 1:].contiguous())
+            loss.backward()
+            losses.append(loss.detach())
+        torch.testing.assert_close(losses[1], losses[0])
+        for name, weight in plain.named_parameters():
+            torch.testing.assert_close(compiled.get_parameter(name).grad, weight.grad, rtol=1e-4, atol=1e-6)
+    assert compiled.state_dict().keys() == plain.state_dict().keys()
+    told = [record.message for record in caplog.records if record.name == "recsys.model.objective"]
+    if compiler == "none":
+        assert len(told) == 1
+        assert "cannot be compiled" in told[0]
+        assert "no-compiler" in told[0]
+    else:
+        assert not told
+        assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1

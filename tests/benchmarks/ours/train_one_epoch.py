@@ -44,7 +44,10 @@ def prepare(folder: Path) -> tuple[Work, dict[str, Any]]:
     length = facts["length"]
     windows = build_windows(interactions, item_ids, pa.array(["interaction"]), length, length + 1)
     counts = np.bincount(index_items(interactions["item_id"], item_ids), minlength=len(item_ids))
-    engine = engine_of(ranker_of(torch.from_numpy(counts), facts), facts, len(windows))
+    ranker = ranker_of(torch.from_numpy(counts), facts)
+    engine = engine_of(ranker, facts, len(windows))
+    if facts["compile"]:
+        ranker.compile_decoder()
     random = np.random.default_rng(0)
 
     def batches(order: np.ndarray) -> Iterator[WindowBatch]:
