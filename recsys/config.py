@@ -365,7 +365,7 @@ class TrainConfig(Section):
     """CPUs and threads of a training worker; null: a node's, but one, shared by its workers; one beside a GPU."""
     use_gpu: bool = False
     """One GPU for each training worker."""
-    max_events_per_user: Positive = 1000
+    max_events_per_user: Annotated[int, Field(ge=2)] = 1000
     """Newest events of a user that training reads, cut into windows of `histories.max_length`."""
     validation_users: Positive = 500
     """Users whose last moment before the holdout is kept from training, for early stopping and the fusion's weights."""

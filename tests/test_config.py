@@ -55,6 +55,7 @@ def test_a_missing_key_is_named() -> None:
         ({"recommend": {"top_k": 0}}, "recommend.top_k: must be ≥ 1, got 0"),
         ({"train": {"learning_rate": 0.0}}, "train.learning_rate: must be > 0.0, got 0.0"),
         ({"train": {"zero_stage": 4}}, "train.zero_stage: must be ≤ 3, got 4"),
+        ({"train": {"max_events_per_user": 1}}, "train.max_events_per_user: must be ≥ 2, got 1"),
         ({"train": {"zero_stage": 3, "compile": "always"}}, "train: compile=always needs the whole weights"),
         ({"ranker": {"dropout": 1.0}}, "ranker.dropout: must be < 1.0, got 1.0"),
         ({"gate": {"metric": "auc"}}, "gate.metric: must match"),

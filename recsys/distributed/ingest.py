@@ -48,12 +48,20 @@ _VALIDATION_DAYS = tuple(7 * 2**doubled for doubled in range(11))
 def ingest_catalog(night: Night) -> Record:
     """Read every version of every item, keep the latest, write the catalog; a rule that leaves nothing stops here."""
     merged, totals = _read_described(night, described_items(night.config.inputs.items), "items")
-    catalog = build_catalog(merged, night.config.inputs.items)
+    spec = night.config.inputs.items
+    catalog = build_catalog(merged, spec)
+    available = pc.sum(catalog["available"]).as_py() or 0
+    if not available:
+        raise InputError(
+            f"inputs.items: none of the {len(catalog):,} items of {spec.path} is available; "
+            f"inputs.items.columns.available={spec.columns.available!r} must name a column that is true where an item "
+            f"may be recommended"
+        )
     write_table(night.storage, night.catalog_path, catalog, CATALOG)
     recommendable(night, catalog)
     return totals | {
         "items": len(catalog),
-        "available": pc.sum(catalog["available"]).as_py() or 0,
+        "available": available,
         "path": night.catalog_path,
     }
 

@@ -154,7 +154,7 @@ class Night:
 
     @property
     def day_counts_path(self) -> str:
-        """DAY_COUNTS of the days of validation and the week before them."""
+        """DAY_COUNTS of all days from before validation, as far back as popularity looks, to the night."""
         return f"{self.run.dir}/day_counts.parquet"
 
     def linear_path(self, as_of: AsOf) -> str:

@@ -101,7 +101,7 @@ class TrainableRanker(Ranker):
         torch._dynamo.maybe_mark_dynamic(entered, 0)  # or an epoch's last batch, which is smaller, is compiled anew
         try:
             return self._leave(self._compiled(inputs_embeds=entered, use_cache=False).last_hidden_state)
-        except RuntimeError as error:
+        except torch._dynamo.exc.TorchDynamoException as error:
             why = str(error).partition("\n")[0]
             logger.warning("finetune: the decoder cannot be compiled, and learns as before: %s", why)
             self._compiled = None

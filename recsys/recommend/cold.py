@@ -132,5 +132,5 @@ class Lending:
         embedding = ranker.id_embedding.weight
         with torch.no_grad():
             own = (embedding * ranker.known[:, None]).cpu().numpy()
-            embedding[new] = torch.from_numpy(self._matrix.T[new.numpy()] @ own).to(embedding.dtype)
+            embedding[new] = torch.from_numpy(self._matrix.T[new.numpy()] @ own).to(embedding)
             ranker.known[new] = True

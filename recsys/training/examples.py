@@ -124,7 +124,6 @@ def build_windows(
     gaps = gap_buckets(seconds_between(interactions["timestamp"]), position == 0)
     profiles = _profiles(interactions, texts)
 
-    from_end = count - 1 - position
     told = (position == 0) & (profiles >= 0)  # the first event follows what the user is
     from_end = count - 1 - position
     target = np.flatnonzero(((position > 0) | told) & (from_end < max_events - 1))

@@ -217,6 +217,17 @@ def test_rules_that_leave_nothing_stop_the_night_before_training(write_config, r
     assert not (tmp_path / "warehouse" / "models").exists()
 
 
+def test_a_catalog_without_any_available_item_stops_the_night(write_config, run_job, shop, tmp_path):
+    """A column that was named by mistake must not leave everybody without a list."""
+    items = pq.read_table(shop / "items.parquet")
+    pq.write_table(items.append_column("hidden", pa.array([False] * len(items))), tmp_path / "items.parquet")
+    read = {"path": str(tmp_path / "items.parquet"), "text": "{title}", "columns": {"available": "hidden"}}
+    code, answer = run_job("nightly", "--config", write_config(inputs={"items": read}))
+    assert code == 3
+    assert f"none of the {len(items)} items of {tmp_path}/items.parquet is available" in answer["error"]
+    assert "inputs.items.columns.available='hidden'" in answer["error"]
+
+
 def test_one_and_two_workers_write_the_same_bytes(write_config, run_job, night_before, tmp_path):
     config = write_config(tmp_path / "one-worker", recommend={"num_workers": 1})
     code, answer = run_job("nightly", "--config", config)
