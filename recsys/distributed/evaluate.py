@@ -47,11 +47,11 @@ def measure_holdout(
         night: Its protocol says what is held out.
         models: Ids of models that saw nothing of the holdout.
         metrics: Names like `ndcg@10`.
-        max_users: Users measured at most, chosen by hash.
+        max_users: Users with held-out events who are measured at most, about as many, chosen by hash.
         in_depth: Also measure slices, cold users among them, and what the lists are like.
     """
     recommend = night.config.recommend
-    share = min(1.0, max_users / max(night.record("histories")["users"], 1))
+    share = min(1.0, max_users / max(night.record("histories")["held_out_users"], 1))
     num_train_users = count_item_users(night) if in_depth else None
     records = for_each_part(
         night.record("histories")["shards"],

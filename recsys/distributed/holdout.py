@@ -62,7 +62,7 @@ def shard_measurer(
         night: Its protocol says what is held out.
         models: Ids of models that saw nothing of the holdout.
         metrics: Names like `ndcg@10`.
-        share: Of the users, chosen by hash.
+        share: Of the users, chosen by hash; of those with held-out events as many are measured.
         num_train_users: What `count_item_users` answered; None: nothing but `metrics` is measured.
     """
     k = list_length(metrics if num_train_users is None else [*metrics, SLICE_METRIC])

@@ -204,6 +204,7 @@ def shuffle_histories(night: Night) -> Record:
     return {
         "rows": ingested["accepted"],
         "users": sum(record["users"] for record in records),
+        "held_out_users": sum(record["held_out_users"] for record in records),
         "searches": sum(record["searches"] for record in records),
         "duplicates": sum(record["duplicates"] for record in records),
         "validation": _choose_validation(night, active.tolist()),
@@ -241,6 +242,7 @@ def _write_shard(night: Night, group: pa.Table) -> pa.Table:
     record = {
         "shard": name,
         "users": len(histories),
+        "held_out_users": pc.count_distinct(night.split(interactions).holdout["user_id"]).as_py(),
         "rows": len(interactions),
         "searches": 0 if searches is None else len(searches),
         "duplicates": duplicates,

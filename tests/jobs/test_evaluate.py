@@ -27,6 +27,8 @@ def test_a_trained_night_is_measured_in_depth(write_config, run_job, night_befor
     held_out = events[events.timestamp >= CUTOFF][["user_id", "item_id"]].drop_duplicates()
     held_out = held_out.merge(pairs, how="left", indicator=True).query("_merge == 'left_only'")
     wanted = held_out[held_out.user_id.isin(train.user_id)]
+    later = events[(events.timestamp >= CUTOFF) & events.user_id.isin(train.user_id)]
+    assert run.done("histories")["held_out_users"] == later.user_id.nunique()
 
     # the whole holdout: what the gate said of the same users, and means that hang together
     ours, popularity = figures["ranker"], figures["popularity"]

@@ -90,6 +90,8 @@ def test_a_night_writes_every_users_list_and_says_what_it_did(write_config, run_
     assert all(metrics[stage][key] >= 0 for stage in STAGES for key in ("seconds", "rows", "rows_per_s"))
     assert all(metrics[stage]["peak_memory_mb"] > 50 for stage in STAGES)
     assert metrics["histories"]["duplicates"] > 0
+    measured = metrics["gate"]["rows"]  # all who have anything to be found that they had not before
+    assert measured <= metrics["histories"]["held_out_users"] < metrics["histories"]["users"]
     assert metrics["priors"]["pairs"] > 0
     check_fusion(metrics["fuse"])
     check_reasons(frame, histories, title_of(storage, run))
