@@ -237,26 +237,26 @@ def _write_shard(night: Night, group: pa.Table) -> pa.Table:
     write_table(night.storage, f"{night.interactions_dir}/{name}.parquet", interactions, schema)
     path = f"{night.run.histories_dir}/{name}.parquet"
     write_table(night.storage, path, histories, histories.schema, row_group_size=USERS_PER_ROW_GROUP)
-    for kind, counts in _item_counts(night, interactions).items():
+    split = night.split(interactions)
+    for kind, counts in _item_counts(night, interactions, split.train).items():
         write_table(night.storage, _counts_path(night, kind, name), counts, counts.schema)
     record = {
         "shard": name,
         "users": len(histories),
-        "held_out_users": pc.count_distinct(night.split(interactions).holdout["user_id"]).as_py(),
+        "held_out_users": pc.count_distinct(split.holdout["user_id"]).as_py(),
         "rows": len(interactions),
         "searches": 0 if searches is None else len(searches),
         "duplicates": duplicates,
-        "active": _active_users(night, interactions),
+        "active": _active_users(night, split.train),
         "oldest": pc.min(events["timestamp"]).as_py().astimezone(dt.UTC).isoformat(),
         "peak_memory_mb": peak_memory_mb(),
     }
     return pa.table({"record": pa.array([json.dumps(record)], pa.string())})
 
 
-def _item_counts(night: Night, interactions: pa.Table) -> dict[CountsOf, pa.Table]:
+def _item_counts(night: Night, interactions: pa.Table, train: pa.Table) -> dict[CountsOf, pa.Table]:
     """Interactions with each item of one shard, by the days that are counted."""
     week = dt.timedelta(days=RECENT_DAYS)
-    train = night.split(interactions).train
     return {
         "all": count_items(train),
         "week": count_items(train, night.cutoff - week),
@@ -265,9 +265,9 @@ def _item_counts(night: Night, interactions: pa.Table) -> dict[CountsOf, pa.Tabl
     }
 
 
-def _active_users(night: Night, interactions: pa.Table) -> list[int]:
+def _active_users(night: Night, train: pa.Table) -> list[int]:
     """Users of one shard who could be validated, by how many weeks, doubled each time, hold their last moment."""
-    moments = last_moments(night.split(interactions).train)
+    moments = last_moments(train)
     age_days = (night.cutoff.timestamp() - moments / 1e6) / 86_400
     return [int((age_days <= days).sum()) for days in _VALIDATION_DAYS]
 

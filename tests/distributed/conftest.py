@@ -86,7 +86,7 @@ def make_night(tmp_path: Path) -> Callable[..., Night]:
         }
         for kind, table in counts.items():
             write_table(run.storage, night.item_counts_path(kind), table, table.schema)
-        active = np.sum([_active_users(night, part) for part in parts], axis=0).tolist()
+        active = np.sum([_active_users(night, night.split(part).train) for part in parts], axis=0).tolist()
         oldest = min(events["timestamp"].to_pylist()).isoformat()
         validation = _choose_validation(night, active)
         run.finish("catalog", {"items": len(IDS)})
