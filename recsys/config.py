@@ -424,6 +424,8 @@ class RecommendConfig(Section):
     """CPUs and threads of a scoring worker."""
     use_gpu: bool = False
     """One GPU for each scoring worker."""
+    precision: Precision = "auto"
+    """Arithmetic of the decoder on a GPU; auto: bf16 where it is multiplied natively. On CPUs it is always fp32."""
     batch_size: Positive = 2048
     """Users scored together."""
 

@@ -137,7 +137,7 @@ def for_each_part(
         label: For the progress lines.
         num_workers: Most workers at a time; None: as many as the cluster has, or can start, CPUs for, or as many as it
             has GPUs for now, since those cost more to start than to wait for.
-        cpus_per_worker: CPUs of a worker.
+        cpus_per_worker: CPUs of a worker without a GPU: Ray Data calls both together experimental.
         gpus_per_worker: GPUs of a worker.
 
     Raises:
@@ -157,7 +157,7 @@ def for_each_part(
         batch_size=1,
         batch_format="pyarrow",
         compute=pool,
-        num_cpus=cpus_per_worker,
+        num_cpus=None if gpus_per_worker else cpus_per_worker,
         num_gpus=gpus_per_worker or None,
         **(_BOUNDED_ACTORS if gpus_per_worker else _BOUNDED_TASKS),
     )

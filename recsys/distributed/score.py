@@ -19,6 +19,7 @@ from recsys.distributed.memory import peak_memory_mb
 from recsys.distributed.night import COUNTS, AsOf, Night, Record
 from recsys.distributed.priors import load_popularity, load_returns, load_transitions
 from recsys.model.checkpoint import FUSION_FILE, load_ranker, read_card
+from recsys.model.precision import dtype_of
 from recsys.recommend.beside import Beside
 from recsys.recommend.fusion import Fusion
 from recsys.recommend.pipeline import recommend_batch
@@ -138,6 +139,8 @@ def load_snapshot(
     lending = load_lending(night, as_of)
     lending.id_embeddings(ranker)
     ranker = ranker.to(device)
+    if config.use_gpu:
+        ranker.decode_in(dtype_of(config.precision, torch.device(device)))
     with torch.inference_mode():
         directions = ranker.item_vectors().float().cpu().numpy()
     rules = recommendable(night, catalog)

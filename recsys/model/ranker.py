@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoModel, Cache, PreTrainedModel
 
 from recsys.model.dropout import Dropout
 from recsys.model.features import NUM_GAP_BUCKETS, TextKind
-from recsys.model.isolation import read_candidates, read_history
+from recsys.model.isolation import able_to_isolate, read_candidates, read_history
 from recsys.model.last_states import LastStates
 from recsys.model.lora import add_adapters, merged_weights
 
@@ -109,7 +109,8 @@ class Ranker(nn.Module):
         self.log_scale = nn.Parameter(torch.full((1,), math.log(INITIAL_SCALE)))
         settings = dict(spec.decoder)
         decoder_settings = AutoConfig.for_model(settings.pop("model_type"), **settings)
-        self.decoder = decoder if decoder is not None else AutoModel.from_config(decoder_settings)  # type: ignore[no-untyped-call]
+        built = decoder if decoder is not None else AutoModel.from_config(decoder_settings)  # type: ignore[no-untyped-call]
+        self.decoder = able_to_isolate(built)
         self.decoder.set_input_embeddings(nn.Identity())  # tokens are item vectors: a vocabulary would be dead weight
         hidden_size = decoder_settings.hidden_size
         same = hidden_size == spec.item_dim
@@ -117,6 +118,7 @@ class Ranker(nn.Module):
         self.from_decoder = nn.Identity() if same else nn.Linear(hidden_size, spec.item_dim, bias=False)
         self.candidate_head = nn.Linear(hidden_size, 1, bias=False)
         self.dropout = Dropout(spec.dropout)
+        self._decodes_in: torch.dtype | None = None
         for embedding in (self.id_embedding, self.gap_embedding, self.event_embedding):
             nn.init.normal_(embedding.weight, std=0.02)
         nn.init.normal_(self.candidate_embedding, std=0.02)
@@ -128,6 +130,15 @@ class Ranker(nn.Module):
     def add_lora(self, rank: int) -> None:
         """Freeze the decoder but for low-rank adapters of its linear layers."""
         self.decoder = add_adapters(self.decoder, rank)
+
+    def decode_in(self, dtype: torch.dtype) -> None:
+        """Hold the decoder's weights in this precision and read by it; what leaves the decoder is float32 as before.
+
+        Buffers stay as they are: rotations by angles of eight bits would be other rotations.
+        """
+        for weight in self.decoder.parameters():
+            weight.data = weight.data.to(dtype)
+        self._decodes_in = dtype
 
     def load_fitting(self, weights: dict[str, Tensor]) -> list[str]:
         """Copy the weights whose names and shapes fit; answers the names that start anew.
@@ -229,7 +240,7 @@ class Ranker(nn.Module):
         padding = candidates >= len(item_vectors)
         tokens = self._item_tokens(item_vectors, candidates) + self.candidate_embedding
         decoded = read_candidates(self.decoder, history.cache, self._enter(tokens), history.lengths)
-        beyond: Tensor = self.candidate_head(self.dropout(decoded)).squeeze(-1).float()
+        beyond: Tensor = self.candidate_head(self.dropout(self._own(decoded))).squeeze(-1).float()
         vectors = F.embedding(candidates.masked_fill(padding, 0), item_vectors)
         retrieval = torch.einsum("bd,bcd->bc", history.users.float(), vectors.float())
         return (retrieval + beyond).masked_fill(padding, -torch.inf)
@@ -294,10 +305,14 @@ class Ranker(nn.Module):
 
     def _enter(self, tokens: Tensor) -> Tensor:
         entered: Tensor = self.to_decoder(self.dropout(tokens))
-        return entered
+        return entered if self._decodes_in is None else entered.to(self._decodes_in)
 
     def _leave(self, decoded: Tensor) -> Tensor:
-        return F.normalize(self.from_decoder(self.dropout(decoded)), dim=-1) * self.log_scale.exp()
+        return F.normalize(self.from_decoder(self.dropout(self._own(decoded))), dim=-1) * self.log_scale.exp()
+
+    def _own(self, decoded: Tensor) -> Tensor:
+        """States in the precision of all that is not the decoder."""
+        return decoded if self._decodes_in is None else decoded.to(self.log_scale.dtype)
 
 
 def history_lengths(items: Tensor, num_items: int, texts: HistoryTexts | None = None) -> Tensor:

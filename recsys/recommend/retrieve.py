@@ -1,8 +1,8 @@
 """Exact retrieval: the best items of each user by inner product.
 
-Almost all of its time goes into products in the precision that the device multiplies fastest. They are wrong by no more
-than a bound that is known, so they tell for sure which few items can be among the best; only these are multiplied in
-float32, and decide. It knows vectors and indices only. Shapes: B users, I items, D dimensions, C candidates.
+On a CPU almost all of its time goes into products in the precision that it multiplies fastest. They are wrong by no
+more than a bound that is known, so they tell for sure which few items can be among the best; only these are multiplied
+in float32, and decide. It knows vectors and indices only. Shapes: B users, I items, D dimensions, C candidates.
 """
 
 import itertools
@@ -148,7 +148,8 @@ def retrieve(
 def _search(users: Tensor, index: ItemIndex, items: range, barred: Excluded, num: int, products: Tensor) -> Retrieved:
     """The best of the items in a range, by item."""
     vectors = index.vectors[items.start : items.stop]
-    if len(items) < _LOOKED_AT * _GROUP * num:
+    on_gpu = vectors.device.type != "cpu"  # which chooses among all of them eight times faster than it screens (H100)
+    if on_gpu or len(items) < _LOOKED_AT * _GROUP * num:
         best = _among_all(users, vectors, barred, num)
     else:
         rows, columns, crowded = _screen(users, index, items, barred, num, products)

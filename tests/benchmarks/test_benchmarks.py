@@ -241,3 +241,21 @@ def test_a_fifth_of_the_users_is_withheld_with_all_they_rated(load, tmp_path):
     assert (len(known), len(gone), known & gone) == (8, 2, set())
     assert made["withheld"].groupby("user_id").item_id.agg(list).tolist() == [["1", "2"]] * 2
     assert set(made["users"].user_id) == known | gone
+
+
+def test_the_way_through_of_the_gpus_benchmark(load, tmp_path, capsys, monkeypatch):
+    arguments = ["gpu.py", "--quick", "--rounds", "1", "--rows", "product,retrieve", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", arguments)
+    assert load("gpu").main() == 0
+    assert "torch.topk" in capsys.readouterr().out
+    rows = json.loads((tmp_path / "gpu.json").read_text())["rows"]
+    assert len(rows) == 4
+    assert all(row["per_s"] > 0 for row in rows)
+
+
+def test_what_half_a_billion_weights_need_is_counted(load):
+    gpu = load("gpu")
+    bench = gpu.Bench(device=gpu.torch.device("cpu"), rounds=1, quick=True)
+    # two layers of 4 heads of 16, half as many of keys: 2 · (64 · 128 + 64 · 64 + 3 · 64 · 128) weights
+    weights, width, tokens, pairs = 2 * (64 * 128 + 64 * 64 + 3 * 64 * 128), 2 * 64, 10 + 3, 55 + 3 * 11
+    assert gpu.forward_flops(gpu.half_billion(bench), 10, 3) == 2 * (weights * tokens + 2 * width * pairs)

@@ -203,3 +203,19 @@ def test_gradients_reach_candidates_and_history() -> None:
     ranker = make_ranker("small")
     ranker(*draw([6, 3], 6, 0), some_candidates(2, 5, 0)).logsumexp(dim=1).sum().backward()
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in ranker.parameters())
+
+
+@pytest.mark.parametrize("decoder", ["llama", "qwen3"])
+def test_a_decoder_in_bfloat16_scores_nearly_the_same(decoder: str) -> None:
+    """As on a GPU: its weights are half as large, rotations and all that is not the decoder stay as they were."""
+    ranker, histories, candidates = make_ranker(decoder), draw([6, 3, 0], 6, 0), some_candidates(3, 10, 0)
+    whole = score(ranker, histories, candidates)
+    ranker.decode_in(torch.bfloat16)
+    assert {weight.dtype for weight in ranker.decoder.parameters()} == {torch.bfloat16}
+    assert {buffer.dtype for buffer in ranker.decoder.buffers()} == {torch.float32}
+    assert ranker.candidate_head.weight.dtype == torch.float32
+    rounded = score(ranker, histories, candidates)
+    assert (rounded - whole).abs().max() < 0.1 * whole.std()
+    assert not torch.equal(rounded, whole)
+    with torch.no_grad():
+        assert ranker(*histories)[0].dtype == torch.float32

@@ -1,0 +1,287 @@
+"""What a GPU makes of the pure rooms: a decoder of half a billion weights, exact retrieval, training.
+
+    python tests/benchmarks/gpu.py [--rows product,isolated,histories,train,retrieve] [--rounds 9] [--quick]
+
+Prints a Markdown table and writes bench/gpu.json. Needs torch with CUDA and the product, no Ray; with --quick it is a
+check of the way through, on a CPU too. Weights and inputs are random: they decide nothing about the speed. The first
+turns, in which kernels are chosen and compiled, are left out.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from machine import describe
+from torch import Tensor, nn
+from transformers import Qwen3Config
+
+from recsys.config import TrainConfig
+from recsys.model.features import NUM_GAP_BUCKETS
+from recsys.model.last_states import last_states
+from recsys.model.objective import Objective, TrainableRanker
+from recsys.model.precision import dtype_of
+from recsys.model.ranker import Ranker, RankerSpec
+from recsys.recommend.retrieve import Excluded, ItemIndex, retrieve
+
+ROOT = Path(__file__).parent.parent.parent
+#: Dense products in bfloat16 a second, by the maker's data sheets; a utilisation is a share of these.
+PEAK_FLOPS = {"H100 80GB HBM3": 989.4e12, "H200": 989.4e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12}
+NUM_ITEMS, TEXT_DIM, LENGTH, CANDIDATES = 10_000, 384, 50, 100
+#: Layers as Qwen3-0.6B has them, as many as hold 0.5 B weights: a vocabulary is of no use here.
+HALF_BILLION = {"hidden_size": 1024, "intermediate_size": 3072, "num_hidden_layers": 32, "num_attention_heads": 16}
+TINY = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One line of the table."""
+
+    work: str
+    units: str
+    per_s: float
+    spread: tuple[float, float]
+    flops: float = 0.0
+    """Floating-point operations of a unit, a multiply-add being two; 0 where they are not what limits the work."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """Where is measured, how often and at which size."""
+
+    device: torch.device
+    rounds: int
+    quick: bool
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        return TINY if self.quick else HALF_BILLION
+
+    def rate(self, work: Callable[[], object], units: int, warmup: int = 3) -> tuple[float, tuple[float, float]]:
+        """Median, least and most units a second."""
+        for _ in range(warmup):
+            work()
+        rates = []
+        for _ in range(self.rounds):
+            self.wait()
+            start = time.perf_counter()
+            work()
+            self.wait()
+            rates.append(units / (time.perf_counter() - start))
+        return statistics.median(rates), (min(rates), max(rates))
+
+    def wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def measured(self, work: str, units: str, num: int, do: Callable[[], object], flops: float = 0.0) -> Measured:
+        per_s, spread = self.rate(do, num)
+        return Measured(work=work, units=units, per_s=per_s, spread=spread, flops=flops)
+
+
+def product(bench: Bench) -> Iterator[Measured]:
+    """The rate of one large matrix product: the most that any of this can reach."""
+    size = 512 if bench.quick else 8192
+    for dtype in (torch.bfloat16, torch.float32):
+        left, right = (torch.randn(size, size, device=bench.device).to(dtype) for _ in range(2))
+        out = torch.empty_like(left)
+        name = f"{size}³ product in {str(dtype).removeprefix('torch.')}"
+        yield bench.measured(name, "products", 1, lambda a=left, b=right, c=out: torch.mm(a, b, out=c), 2.0 * size**3)
+
+
+def isolated(bench: Bench) -> Iterator[Measured]:
+    """Users with 50 events and 100 candidates each, from their items to 100 scores: `recommend` with the pass."""
+    ranker = half_billion(bench)
+    flops = forward_flops(ranker, LENGTH, CANDIDATES)
+    vectors = ranker.item_vectors()
+
+    def of(num_users: int, name: str = "") -> Measured:
+        read, asked = drawn_histories(bench, num_users), drawn_items(bench, num_users, CANDIDATES)
+
+        def score() -> Tensor:
+            with torch.inference_mode():
+                return ranker.candidate_logits(vectors, *read, asked)
+
+        return bench.measured(f"isolated pass, {num_users} users at once{name}", "users", num_users, score, flops)
+
+    few, many = (2, 4) if bench.quick else (64, 512)
+    yield of(few)
+    yield of(many)
+    ranker.decoder.compile(dynamic=False)  # for one size, since each takes a minute
+    yield of(many, ", compiled")
+
+
+def histories(bench: Bench) -> Iterator[Measured]:
+    """Users with 50 events, from their items to their vectors: `recommend` by retrieval alone."""
+    ranker = half_billion(bench)
+    decode, flops = last_states(ranker.decoder), forward_flops(ranker, LENGTH, 0)
+    num_users = 4 if bench.quick else 1024
+    items, gaps, events = drawn_histories(bench, num_users)
+    lengths = torch.full((num_users,), LENGTH, device=bench.device)
+    vectors = ranker.item_vectors()
+
+    def read() -> Tensor:
+        with torch.inference_mode():
+            return ranker.last_states(ranker.history_tokens(vectors, items, gaps, events), lengths, decode)
+
+    name = f"histories, {num_users} users at once"
+    yield bench.measured(name, "users", num_users, read, flops)
+    ranker.decoder.compile(dynamic=False)
+    yield bench.measured(f"{name}, compiled", "users", num_users, read, flops)
+
+
+def train(bench: Bench) -> Iterator[Measured]:
+    """Forward and backward pass of full softmax over windows of 50 targets, by the product's objective."""
+    num_windows = 4 if bench.quick else 128
+    counts = torch.ones(NUM_ITEMS, dtype=torch.int64)
+    objective = Objective.of(TrainConfig(), exclude_seen=True)
+    ranker = TrainableRanker(spec_of(bench), torch.randn(NUM_ITEMS, TEXT_DIM), counts, objective).to(bench.device)
+    items, gaps, events = drawn_histories(bench, num_windows)
+    targets = drawn_items(bench, num_windows, LENGTH)
+    flops = 3 * (forward_flops(ranker, LENGTH, 0) + 2.0 * LENGTH * NUM_ITEMS * ranker.spec.item_dim)
+
+    def step() -> None:
+        ranker.zero_grad(set_to_none=True)
+        ranker(items, gaps, events, targets=targets).backward()
+
+    for compiled in (False,) if bench.quick else (False, True):
+        if compiled:
+            ranker.compile_decoder()
+        name = f"learning, {num_windows} windows at once{', compiled' if compiled else ''}"
+        yield bench.measured(name, "windows", num_windows, step, flops)
+
+
+def retrieval(bench: Bench) -> Iterator[Measured]:
+    """Exact top 100 of 100,000 × 128 for 10,000 users, beside the product and torch's own topk."""
+    num_items, num_users = (2_000, 100) if bench.quick else (100_000, 10_000)
+    items, users = (torch.randn(num, 128, device=bench.device) for num in (num_items, num_users))
+    index = ItemIndex.of(items)
+    flops = 2.0 * num_items * 128
+    found = retrieve(users[:50], index, Excluded.none(), CANDIDATES).items
+    plainly = torch.topk(users[:50] @ items.T, CANDIDATES).indices
+    agreed = (found[:, :, None] == plainly[:, None]).any(dim=2).float().mean()
+    assert agreed > 0.999, f"only {agreed:.2%} of the items are those of torch.topk"
+
+    def plain() -> None:
+        for few in torch.split(users, 1024):
+            torch.topk(few @ items.T, CANDIDATES)
+
+    with torch.inference_mode():
+        yield bench.measured(
+            f"top {CANDIDATES} of {num_items:,}, ours",
+            "users",
+            num_users,
+            lambda: retrieve(users, index, Excluded.none(), CANDIDATES),
+            flops,
+        )
+        yield bench.measured(f"top {CANDIDATES} of {num_items:,}, torch.topk", "users", num_users, plain, flops)
+
+
+ROWS = {"product": product, "isolated": isolated, "histories": histories, "train": train, "retrieve": retrieval}
+
+
+def half_billion(bench: Bench) -> Ranker:
+    """An untrained ranker that reads as the night does on this device."""
+    texts, known = torch.randn(NUM_ITEMS, TEXT_DIM), torch.ones(NUM_ITEMS, dtype=torch.bool)
+    ranker = Ranker(spec_of(bench), texts, known).eval().to(bench.device)
+    ranker.decode_in(dtype_of("auto", bench.device))
+    return ranker.requires_grad_(False)
+
+
+def spec_of(bench: Bench) -> RankerSpec:
+    heads, width = bench.sizes["num_attention_heads"], bench.sizes["hidden_size"]
+    head_dim = 128 if width == HALF_BILLION["hidden_size"] else width // heads
+    decoder = Qwen3Config(vocab_size=1, num_key_value_heads=heads // 2, head_dim=head_dim, **bench.sizes).to_dict()
+    return RankerSpec(
+        num_items=NUM_ITEMS,
+        text_dim=TEXT_DIM,
+        item_dim=width,
+        num_event_kinds=1,
+        decoder=decoder,
+        dropout=0.0,
+        id_dropout=0.0,
+    )
+
+
+def drawn_items(bench: Bench, num_users: int, num: int) -> Tensor:
+    return torch.randint(NUM_ITEMS, (num_users, num), device=bench.device)
+
+
+def drawn_histories(bench: Bench, num_users: int) -> tuple[Tensor, Tensor, Tensor]:
+    """[B, 50] items, gaps and kinds of event."""
+    gaps = torch.randint(NUM_GAP_BUCKETS, (num_users, LENGTH), device=bench.device)
+    return drawn_items(bench, num_users, LENGTH), gaps, torch.ones_like(gaps)
+
+
+def forward_flops(ranker: Ranker, length: int, candidates: int) -> float:
+    """What the decoder needs for one user.
+
+    Weights of the linear layers once a token; queries · keys and attention · values for what each token may see: its
+    past for an event, the whole history and itself for a candidate. A multiply-add is two operations.
+    """
+    weights = sum(module.weight.numel() for module in ranker.decoder.modules() if isinstance(module, nn.Linear))
+    settings = ranker.spec.decoder
+    width = settings["num_attention_heads"] * settings["head_dim"] * settings["num_hidden_layers"]
+    seen = length * (length + 1) / 2 + candidates * (length + 1)
+    return 2.0 * (weights * (length + candidates) + 2 * width * seen)
+
+
+def table(measured: list[Measured], peak: float | None) -> str:
+    """Markdown; shares are of the data sheet and of the product in bfloat16."""
+    best = next((each.per_s * each.flops for each in measured if "bfloat16" in each.work), None)
+    lines = [
+        "| work | a second (least–most) | TFLOP/s | of the data sheet | of the product |",
+        "| --- |" + " ---: |" * 4,
+    ]
+    for each in measured:
+        low, high = each.spread
+        rate = each.per_s * each.flops
+        cells = [
+            each.work,
+            f"{each.per_s:,.1f} {each.units} ({low:,.1f}–{high:,.1f})",
+            f"{rate / 1e12:,.1f}",
+            f"{rate / peak:.0%}" if peak else "",
+            f"{rate / best:.0%}" if best else "",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    """Measure row by row, print and write."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--rows", type=lambda text: text.split(","), default=list(ROWS))
+    options.add_argument("--rounds", type=int, default=9)
+    options.add_argument("--quick", action="store_true", help="small sizes: a check of the way through")
+    options.add_argument("--out", type=Path, default=ROOT / "bench")
+    arguments = options.parse_args()
+    if unknown := set(arguments.rows) - set(ROWS):
+        options.error(f"no row {', '.join(sorted(unknown))}; known: {', '.join(ROWS)}")
+    if not (torch.cuda.is_available() or arguments.quick):
+        options.error("torch sees no GPU; --quick tries the way through on a CPU")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.manual_seed(0)
+    name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
+    peak = next((flops for part, flops in PEAK_FLOPS.items() if part in name), None)
+    bench = Bench(device=device, rounds=arguments.rounds, quick=arguments.quick)
+    measured: list[Measured] = []
+    for row in arguments.rows:
+        for each in ROWS[row](bench):
+            sys.stderr.write(f"{each.work}: {each.per_s:,.1f} {each.units}/s\n")
+            measured.append(each)
+    sys.stdout.write(f"{name}, torch {torch.__version__}\n\n{table(measured, peak)}")
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    written: dict[str, Any] = {"machine": describe() | {"gpu": name, "torch": torch.__version__}, "quick": bench.quick}
+    written["rows"] = [asdict(each) for each in measured]
+    (arguments.out / "gpu.json").write_text(json.dumps(written, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
