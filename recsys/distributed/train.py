@@ -39,7 +39,8 @@ def finetune(night: Night) -> Record:
     warm = model_to_continue(night) if config.train.warm_start else None
     if warm is not None:
         encode_for(night, warm)
-    plan = plan_training(config.train, counts["train"], counts["recent"])
+    # whether the newest targets are better learned once more is for validation users to say: without any they are not
+    plan = plan_training(config.train, counts["train"], counts["recent"] if counts["validation"] else 0)
     best, figures = _fit(night, datasets, plan, night.model_id, warm.model_id if warm else None)
     _keep(night, best.checkpoint, night.model_id)
     epochs, chosen = figures["history"], best.metrics
@@ -52,7 +53,7 @@ def finetune(night: Night) -> Record:
         "best_epoch": chosen["epoch"],
         "recent_helped": recent_helped(epochs, figures["phases"]),
         "loss": epochs[chosen["epoch"] - 1]["loss"],
-        "validation_ndcg@10": chosen["score"],
+        "validation_ndcg@10": chosen["score"] if counts["validation"] else 0.0,
         "isolated": chosen["isolated"],
         "model_id": night.model_id,
         "warm_start": warm.model_id if warm else "none",

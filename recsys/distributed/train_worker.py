@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import sys
 import warnings
@@ -29,7 +30,7 @@ from recsys.training.deepspeed import deepspeed_config, micro_batch_size, parame
 from recsys.training.extensions import load_extensions
 from recsys.training.loop import WindowBatch, train_epoch
 from recsys.training.plan import Phase, Plan
-from recsys.training.progress import ISOLATED, RETRIEVAL, Progress, isolated_is_better, score
+from recsys.training.progress import EPOCH, ISOLATED, RETRIEVAL, Progress, isolated_is_better, score
 from recsys.training.refresh import refresh_text_vectors
 from recsys.training.validation import validate, validate_isolated
 
@@ -105,14 +106,17 @@ def _epoch(night: Night, engine: Any, task: Task, plan: Plan, number: int, phase
     listwise = phase == "listwise" or (phase == "refit" and task.card.isolated)
     adversarial = night.config.train.adversarial > 0
     figures = train_epoch(engine, batches, f"epoch {number}", listwise=listwise, adversarial=adversarial)
+    figures |= {EPOCH: float(number)}
     refresh_text_vectors(engine, task.ranker, task.text_vectors)
     if phase == "refit":
-        return figures | {RETRIEVAL: float(number)}  # nothing is held out to measure by: the last epoch counts
+        return figures  # nothing is held out to measure by
     kept = _batches(night, "validation", engine, task, 0)
-    if phase != "listwise":
-        return figures | {RETRIEVAL: validate(engine, kept, num_items, recommend.exclude_seen)}
-    found = validate_isolated(engine, kept, num_items, recommend.exclude_seen, recommend.candidates)
-    return figures | {RETRIEVAL: found[0], ISOLATED: found[1]}
+    if phase == "listwise":
+        found = validate_isolated(engine, kept, num_items, recommend.exclude_seen, recommend.candidates)
+        measured = dict(zip((RETRIEVAL, ISOLATED), found, strict=True))
+    else:
+        measured = {RETRIEVAL: validate(engine, kept, num_items, recommend.exclude_seen)}
+    return figures if math.isnan(measured[RETRIEVAL]) else figures | measured
 
 
 def _compiling_pays(dials: TrainConfig, history: list[dict[str, float]]) -> bool:
@@ -126,7 +130,7 @@ def _compiling_pays(dials: TrainConfig, history: list[dict[str, float]]) -> bool
 def _tell(progress: Progress, plan: Plan) -> None:
     epoch = progress.history[-1]
     isolated = f", isolated {epoch[ISOLATED]:.4f}" if ISOLATED in epoch else ""
-    found = "" if progress.phases[-1] == "refit" else f", validation ndcg@10 {epoch[RETRIEVAL]:.4f}{isolated}"
+    found = f", validation ndcg@10 {epoch[RETRIEVAL]:.4f}{isolated}" if RETRIEVAL in epoch else ""
     logger.info(
         "finetune: epoch %d of at most %d (%s), loss %.4f%s, %.0f windows/s",
         *(len(progress.history), plan.epochs, progress.phases[-1], epoch["loss"], found, epoch["windows_per_s"]),

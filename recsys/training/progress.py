@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 
 from recsys.training.plan import Phase, Plan
 
-#: Figures of an epoch beside those of `loop.train_epoch`: retrieval, and the isolated pass where it was trained.
+#: Figures of an epoch beside those of `loop.train_epoch`: its number from 1, and how well it ranks what validation
+#: users took, by retrieval and by the isolated pass where that was trained; the latter only where somebody is held out.
+EPOCH = "epoch"
 RETRIEVAL = "validation_ndcg@10"
 ISOLATED = "isolated_ndcg@10"
 
@@ -47,14 +49,19 @@ class Progress:
 
 
 def score(epoch: dict[str, float]) -> float:
-    """What an epoch's model is worth: its retrieval, or its isolated pass where that ranks better."""
+    """What an epoch's model is worth: its retrieval, or its isolated pass where that ranks better.
+
+    Where nothing was measured it is the epoch's number, so that the last one counts and none ends the training early.
+    """
+    if RETRIEVAL not in epoch:
+        return epoch[EPOCH]
     return max(epoch[RETRIEVAL], epoch.get(ISOLATED, 0.0))
 
 
 def recent_helped(history: Sequence[dict[str, float]], phases: Sequence[Phase]) -> bool:
     """Whether validation gained by the phase over the newest targets."""
     scores = {
-        name: [epoch[RETRIEVAL] for epoch, phase in zip(history, phases, strict=True) if phase == name]
+        name: [epoch.get(RETRIEVAL, 0.0) for epoch, phase in zip(history, phases, strict=True) if phase == name]
         for name in phases
     }
     return max(scores.get("recent", [0.0])) > max(scores["softmax"])
@@ -62,4 +69,4 @@ def recent_helped(history: Sequence[dict[str, float]], phases: Sequence[Phase]) 
 
 def isolated_is_better(epoch: dict[str, float]) -> bool:
     """Whether lists should come from the isolated pass: never where it ranks no better than retrieval."""
-    return epoch.get(ISOLATED, 0.0) > epoch[RETRIEVAL]
+    return epoch.get(ISOLATED, 0.0) > epoch.get(RETRIEVAL, 0.0)

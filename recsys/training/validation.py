@@ -17,7 +17,7 @@ USER_BLOCK = 64
 def validate(
     engine: Engine, batches: Iterable[WindowBatch], num_items: int, exclude_history: bool, k: int = 10
 ) -> float:
-    """NDCG@k of each window's last target among all items, averaged over windows.
+    """NDCG@k of each window's last target among all items, averaged over windows; NaN without any window.
 
     Args:
         engine: The ranker.
@@ -102,8 +102,8 @@ def _without_history(logits: Tensor, wanted: Tensor, history: Tensor) -> Tensor:
 
 
 def _ndcg(ranks: list[Tensor], k: int) -> float:
-    """Mean of 1 / log₂(1 + rank) for ranks up to k, else 0; 0 without any."""
+    """Mean of 1 / log₂(1 + rank) for ranks up to k, else 0; NaN without any."""
     if not ranks:
-        return 0.0
+        return float("nan")
     rank = torch.cat(ranks)
     return float(torch.where(rank <= k, 1 / torch.log2(rank + 1.0), 0.0).mean())

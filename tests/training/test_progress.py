@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from recsys.config import TrainConfig
 from recsys.training.plan import Plan, plan_training
-from recsys.training.progress import ISOLATED, RETRIEVAL, Progress, isolated_is_better, recent_helped, score
+from recsys.training.progress import EPOCH, ISOLATED, RETRIEVAL, Progress, isolated_is_better, recent_helped, score
 
 
 def plan(epochs: int, recent_epochs: int, listwise_epochs: int) -> Plan:
@@ -81,3 +81,14 @@ def test_recent_targets_helped_where_retrieval_rose_above_all_before() -> None:
     assert not recent_helped(history, ["softmax", "softmax", "recent", "listwise"])
     assert recent_helped(history, ["softmax", "recent", "recent", "listwise"])
     assert not recent_helped(history, ["softmax", "softmax", "listwise", "listwise"])
+
+
+def test_where_nobody_is_held_out_all_epochs_are_trained_and_the_last_counts() -> None:
+    progress, todo = Progress(), plan(6, 0, 0)
+    while phase := progress.next_phase(todo, patience=1):
+        progress.history.append({EPOCH: len(progress.history) + 1.0})
+        progress.phases.append(phase)
+    assert progress.phases == ["softmax"] * 6
+    assert max(progress.history, key=score) == {EPOCH: 6.0}
+    assert not recent_helped(progress.history, progress.phases)
+    assert not isolated_is_better(progress.history[-1])
