@@ -122,7 +122,7 @@ def _words(weights: dict[str, float]) -> str:
 def _gatherer(night: Night) -> Callable[[str], Record]:
     config = night.config.recommend
     snapshot = load_snapshot(night, night.model_id, config, "validation", PLAIN)
-    popularity, first_day = load_daily_popularity(night, snapshot.item_ids)
+    popularity, days = load_daily_popularity(night, snapshot.item_ids)
     snapshot = snapshot.at_moments(load_lending(night, "validation").popularity(popularity))
     lending = load_stranger_lending(night)
     snapshots = dict.fromkeys((_WHOLE, *CUTS), snapshot)
@@ -155,7 +155,7 @@ def _gatherer(night: Night) -> Callable[[str], Record]:
             histories = newest_items(histories, cut)
         moments = kept.group_by("user_id", use_threads=False).aggregate([("timestamp", "max")])["timestamp_max"]
         now = np.asarray(moments.cast(pa.int64()))
-        day = np.clip(now // _MICROS_PER_DAY - first_day, 0, len(popularity) - 1)
+        day = np.maximum(np.searchsorted(days, now // _MICROS_PER_DAY, side="right") - 1, 0)
         lists = wanted["item_ids"].combine_chunks()
         owners = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False)
         pairs = np.stack([owners, index_items(lists.flatten(), snapshot.item_ids)])

@@ -40,6 +40,8 @@ ITEMS_PER_RANGE = 50_000
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
+#: Days whose popularity is held at once: of 100,000 items each takes 1.6 MB.
+MOST_MOMENTS = 256
 _MICROS_PER_DAY = 86_400_000_000
 
 
@@ -80,10 +82,14 @@ def load_popularity(night: Night, as_of: AsOf, item_ids: pa.Array) -> npt.NDArra
     return _popularity_at(night, item_ids, [_day_of(night.end if as_of == "night" else night.cutoff)])
 
 
-def load_daily_popularity(night: Night, item_ids: pa.Array) -> tuple[npt.NDArray[np.float32], int]:
-    """[G, H, I] log-popularity as each day from validation to the cutoff begins, and the first of them since 1970."""
-    first = _first_moment(night)
-    return _popularity_at(night, item_ids, list(range(first, _day_of(night.cutoff) + 1))), first
+def load_daily_popularity(night: Night, item_ids: pa.Array) -> tuple[npt.NDArray[np.float32], Ints]:
+    """[G, H, I] log-popularity as days from validation to the cutoff begin, and these days [G] since 1970.
+
+    They are all of the days, or `MOST_MOMENTS` of them, evenly apart, where few users are spread over years.
+    """
+    first, last = _first_moment(night), _day_of(night.cutoff)
+    days = np.arange(first, last + 1, -(-(last + 1 - first) // MOST_MOMENTS))
+    return _popularity_at(night, item_ids, days.tolist()), days
 
 
 def _popularity_at(night: Night, item_ids: pa.Array, moments: list[int]) -> npt.NDArray[np.float32]:

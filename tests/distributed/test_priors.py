@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from recsys.data.histories import rank_ids, sort_interactions
+from recsys.distributed import priors
 from recsys.distributed.night import AsOf, Night, Protocol
 from recsys.distributed.priors import count_priors, load_daily_popularity, load_popularity, load_transitions
 from recsys.model.features import index_items
@@ -108,13 +109,27 @@ def test_popularity_of_a_day_is_that_of_the_days_before_it(
     events = draw_events(600, days=150)
     night = make_night(events, protocol)
     count_priors(night)
-    found, first_day = load_daily_popularity(night, pa.array(IDS))
+    found, days = load_daily_popularity(night, pa.array(IDS))
     past = night.split(events).train.to_pandas()
-    assert first_day + len(found) - 1 == int(night.cutoff.timestamp() // 86_400)
-    assert len(found) == night.record("histories")["validation"]["days"] + 1
-    for place, row in enumerate(found):
-        np.testing.assert_allclose(row, rates(past, first_day + place, oldest_day(events)), rtol=1e-5, atol=1e-6)
+    assert days[-1] == int(night.cutoff.timestamp() // 86_400)
+    assert len(found) == len(days) == night.record("histories")["validation"]["days"] + 1
+    for day, row in zip(days.tolist(), found, strict=True):
+        np.testing.assert_allclose(row, rates(past, day, oldest_day(events)), rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(found[-1:], load_popularity(night, "gate", pa.array(IDS)))
+
+
+def test_of_very_many_days_some_are_looked_at(
+    make_night: Night_, draw_events: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    night = make_night(draw_events(300, days=30))
+    count_priors(night)
+    every, each_day = load_daily_popularity(night, pa.array(IDS))
+    monkeypatch.setattr(priors, "MOST_MOMENTS", 4)
+    some, days = load_daily_popularity(night, pa.array(IDS))
+    assert 2 <= len(some) <= 4
+    assert days[0] == each_day[0]
+    assert len(set(np.diff(days).tolist())) == 1
+    np.testing.assert_array_equal(some, every[np.isin(each_day, days)])
 
 
 def test_popularity_is_of_what_may_be_known(make_night: Night_, draw_events: Draw) -> None:
