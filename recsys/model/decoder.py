@@ -8,7 +8,7 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedMode
 
 from recsys.config import RankerConfig
 from recsys.errors import ConfigError
-from recsys.model.isolation import able_to_isolate, read_candidates, read_history
+from recsys.model.isolation import read_candidates, read_history
 
 #: Largest difference that rounding is taken for when a model is tried out.
 TOLERANCE = 1e-4
@@ -111,7 +111,6 @@ def _require_isolation(model: PreTrainedModel, name: str) -> None:
     history, candidates = tokens[:, :length], tokens[:, length:]
     lengths, order = torch.tensor([length]), torch.arange(num_candidates).flip(0)
     try:
-        able_to_isolate(model)
         with torch.no_grad():
             cache = read_history(model, history)[1]
             states = read_candidates(model, cache, candidates, lengths)
@@ -119,8 +118,8 @@ def _require_isolation(model: PreTrainedModel, name: str) -> None:
             first = model(inputs_embeds=tokens[:, : length + 1], use_cache=False).last_hidden_state[:, length]
     except (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
         raise ConfigError(
-            f"ranker.model: {name!r} takes no attention, positions or cache of ours, which keep candidates apart; "
-            f"name a decoder such as a Qwen3 or a Llama ({error})"
+            f"ranker.model: {name!r} takes no mask, positions or cache of ours, which keep candidates apart; name a "
+            f"decoder such as a Qwen3 or a Llama ({error})"
         ) from error
     alike = torch.allclose(states, permuted, atol=TOLERANCE) and torch.allclose(states[:, 0], first, atol=TOLERANCE)
     if not alike:

@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoModel, Cache, PreTrainedModel
 
 from recsys.model.dropout import Dropout
 from recsys.model.features import NUM_GAP_BUCKETS, TextKind
-from recsys.model.isolation import able_to_isolate, read_candidates, read_history
+from recsys.model.isolation import read_candidates, read_history
 from recsys.model.last_states import LastStates
 from recsys.model.lora import add_adapters, merged_weights
 
@@ -109,8 +109,7 @@ class Ranker(nn.Module):
         self.log_scale = nn.Parameter(torch.full((1,), math.log(INITIAL_SCALE)))
         settings = dict(spec.decoder)
         decoder_settings = AutoConfig.for_model(settings.pop("model_type"), **settings)
-        built = decoder if decoder is not None else AutoModel.from_config(decoder_settings)  # type: ignore[no-untyped-call]
-        self.decoder = able_to_isolate(built)
+        self.decoder = decoder if decoder is not None else AutoModel.from_config(decoder_settings)  # type: ignore[no-untyped-call]
         self.decoder.set_input_embeddings(nn.Identity())  # tokens are item vectors: a vocabulary would be dead weight
         hidden_size = decoder_settings.hidden_size
         same = hidden_size == spec.item_dim

@@ -110,7 +110,7 @@ def isolated(bench: Bench) -> Iterator[Measured]:
 
         return bench.measured(f"isolated pass, {num_users} users at once{name}", "users", num_users, score, flops)
 
-    few, many = (2, 4) if bench.quick else (64, 512)
+    few, many = (2, 4) if bench.quick else (64, 1024)
     yield of(few)
     yield of(many)
     ranker.decoder.compile(dynamic=False)  # for one size, since each takes a minute
