@@ -97,13 +97,14 @@ def make_snapshot(
     fusion: Fusion = EVERY_SIGNAL,
     isolated: bool = True,
     returns: npt.NDArray[np.float32] | None = None,
+    ranker: Ranker = RANKER,
     **rerank: Any,
 ) -> Snapshot:
     open_items = recommendable if recommendable is not None else [item not in UNAVAILABLE for item in IDS]
-    texts = RANKER.text_vectors.numpy()
+    texts = ranker.text_vectors.numpy()
     dials = RerankConfig.model_validate(rerank)
     return Snapshot.build(
-        ranker=RANKER,
+        ranker=ranker,
         item_ids=pa.array(IDS),
         titles=pa.array(TITLES),
         event_kinds=["view"],
@@ -356,6 +357,20 @@ def test_the_isolated_pass_adds_what_it_sees_beyond_retrieval(isolated: bool) ->
     expected = dict(zip(AVAILABLE, logits.log_softmax(dim=0).tolist(), strict=True))
     assert {row["item_id"]: row["score"] for row in found} == pytest.approx(expected, abs=1e-5)
     assert (beyond - plain).std() > 0.05, "the pass says something"
+
+
+@pytest.mark.parametrize("isolated", [True, False])
+def test_a_decoder_in_bfloat16_makes_nearly_the_same_lists(isolated: bool) -> None:
+    """As it reads on a GPU."""
+    rows = [(["i00", "i04"], ["i07"]), (["i05"], []), ([], [])]
+    whole = recommended(rows, config(), make_snapshot(isolated=isolated))
+    ranker = make_ranker(len(IDS))
+    ranker.decode_in(torch.bfloat16)
+    rounded = recommended(rows, config(), make_snapshot(isolated=isolated, ranker=ranker))
+    assert rounded["u0"] != whole["u0"]
+    for user, found in whole.items():
+        scores = {row["item_id"]: row["score"] for row in rounded[user]}
+        assert {row["item_id"]: row["score"] for row in found} == pytest.approx(scores, abs=0.05)
 
 
 def test_fused_scores_are_a_log_softmax_of_the_weighted_sum() -> None:
