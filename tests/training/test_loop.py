@@ -4,6 +4,7 @@ Shapes: B windows, L history length, I items, D dimensions.
 """
 
 import logging
+import math
 from typing import Any
 
 import pyarrow as pa
@@ -137,7 +138,7 @@ def test_progress_is_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCap
 def test_an_epoch_without_windows_is_no_trouble() -> None:
     engine = make_engine()
     assert train_epoch(engine, [], "epoch 1")["loss"] == 0
-    assert validate(engine, [], NUM_ITEMS, exclude_history=True) == 0
+    assert math.isnan(validate(engine, [], NUM_ITEMS, exclude_history=True))
 
 
 def test_weights_say_what_is_learned() -> None:
