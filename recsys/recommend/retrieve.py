@@ -131,7 +131,8 @@ def retrieve(
     num_users, num_items = tile or (_USERS, _BYTES // _USERS // index.rounded.itemsize)
     width = min(num_candidates, len(index))
     found = _nothing(len(users), width, users.device)
-    slices = -(-min(num_items, len(index)) // _SLICE)
+    most = min(num_items, len(index))
+    slices = -(-most // _SLICE) if _screening_pays(index, most, num_candidates) else 0
     products = index.rounded.new_empty(slices * min(num_users, len(users)) * _SLICE)  # the first touch is what costs
     for start in range(0, len(users), num_users):
         those = range(start, min(start + num_users, len(users)))
@@ -145,11 +146,18 @@ def retrieve(
     return found
 
 
+def _screening_pays(index: ItemIndex, num_items: int, num: int) -> bool:
+    """Whether to look at maxima of groups first: not for few items, and on a GPU never.
+
+    An H100 chooses among all items eight times faster than it screens them.
+    """
+    return index.vectors.device.type == "cpu" and num_items >= _LOOKED_AT * _GROUP * num
+
+
 def _search(users: Tensor, index: ItemIndex, items: range, barred: Excluded, num: int, products: Tensor) -> Retrieved:
     """The best of the items in a range, by item."""
     vectors = index.vectors[items.start : items.stop]
-    on_gpu = vectors.device.type != "cpu"  # which chooses among all of them eight times faster than it screens (H100)
-    if on_gpu or len(items) < _LOOKED_AT * _GROUP * num:
+    if not _screening_pays(index, len(items), num):
         best = _among_all(users, vectors, barred, num)
     else:
         rows, columns, crowded = _screen(users, index, items, barred, num, products)
