@@ -79,7 +79,7 @@ def load_returns(night: Night, as_of: AsOf) -> npt.NDArray[np.float32]:
 
 def load_popularity(night: Night, as_of: AsOf, item_ids: pa.Array) -> npt.NDArray[np.float32]:
     """[1, H, I] log-popularity over all horizons when the view begins."""
-    return _popularity_at(night, item_ids, [_day_of(night.end if as_of == "night" else night.cutoff)])
+    return _popularity_at(night, item_ids, np.array([_day_of(night.end if as_of == "night" else night.cutoff)]))
 
 
 def load_daily_popularity(night: Night, item_ids: pa.Array) -> tuple[npt.NDArray[np.float32], Ints]:
@@ -89,16 +89,16 @@ def load_daily_popularity(night: Night, item_ids: pa.Array) -> tuple[npt.NDArray
     """
     first, last = _first_moment(night), _day_of(night.cutoff)
     days = np.arange(first, last + 1, -(-(last + 1 - first) // MOST_MOMENTS))
-    return _popularity_at(night, item_ids, days.tolist()), days
+    return _popularity_at(night, item_ids, days), days
 
 
-def _popularity_at(night: Night, item_ids: pa.Array, moments: list[int]) -> npt.NDArray[np.float32]:
+def _popularity_at(night: Night, item_ids: pa.Array, moments: Ints) -> npt.NDArray[np.float32]:
     table = read_table(night.storage, night.day_counts_path)
     days, items, numbers = (table[name].to_numpy().astype(np.int64) for name in DAY_COUNTS.names)
     learned = days < _day_of(night.cutoff)
     counted = np.bincount(items[learned], numbers[learned], minlength=len(item_ids)).astype(np.int64)
     all_learned = item_popularity(read_table(night.storage, night.item_counts_path("all")), item_ids)
-    return log_popularity(days, items, numbers, all_learned - counted, np.array(moments), _oldest_day(night))
+    return log_popularity(days, items, numbers, all_learned - counted, moments, _oldest_day(night))
 
 
 def newest_seen(night: Night, interactions: pa.Table, as_of: AsOf, item_ids: pa.Array) -> tuple[Ints, Ints, Floats]:
