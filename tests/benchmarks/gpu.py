@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from decoder_work import multiply_adds
 from machine import describe
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import Qwen3Config
 
 from recsys.config import TrainConfig
@@ -32,7 +33,14 @@ from recsys.recommend.retrieve import Excluded, ItemIndex, retrieve
 
 ROOT = Path(__file__).parent.parent.parent
 #: Dense products in bfloat16 a second, by the maker's data sheets; a utilisation is a share of these.
-PEAK_FLOPS = {"H100 80GB HBM3": 989.4e12, "H200": 989.4e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12}
+PEAK_FLOPS = {
+    "NVIDIA H100 80GB HBM3": 989.4e12,
+    "NVIDIA H200": 989.4e12,
+    "NVIDIA A100-SXM4-80GB": 312e12,
+    "NVIDIA L40S": 362e12,
+    "NVIDIA L4": 121e12,
+}
+WARMUP = 3
 NUM_ITEMS, TEXT_DIM, LENGTH, CANDIDATES = 10_000, 384, 50, 100
 #: Layers as Qwen3-0.6B has them, as many as hold 0.5 B weights: a vocabulary is of no use here.
 HALF_BILLION = {"hidden_size": 1024, "intermediate_size": 3072, "num_hidden_layers": 32, "num_attention_heads": 16}
@@ -47,8 +55,8 @@ class Measured:
     units: str
     per_s: float
     spread: tuple[float, float]
-    flops: float = 0.0
-    """Floating-point operations of a unit, a multiply-add being two; 0 where they are not what limits the work."""
+    flops: float
+    """Floating-point operations of a unit, a multiply-add being two."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,26 +71,23 @@ class Bench:
     def sizes(self) -> dict[str, int]:
         return TINY if self.quick else HALF_BILLION
 
-    def rate(self, work: Callable[[], object], units: int, warmup: int = 3) -> tuple[float, tuple[float, float]]:
-        """Median, least and most units a second."""
-        for _ in range(warmup):
-            work()
-        rates = []
-        for _ in range(self.rounds):
-            self.wait()
-            start = time.perf_counter()
-            work()
-            self.wait()
-            rates.append(units / (time.perf_counter() - start))
-        return statistics.median(rates), (min(rates), max(rates))
-
     def wait(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize()
 
-    def measured(self, work: str, units: str, num: int, do: Callable[[], object], flops: float = 0.0) -> Measured:
-        per_s, spread = self.rate(do, num)
-        return Measured(work=work, units=units, per_s=per_s, spread=spread, flops=flops)
+    def measured(self, work: str, units: str, num: int, do: Callable[[], object], flops: float) -> Measured:
+        """Let it be done some times untimed, then `rounds` times; median, least and most units a second."""
+        for _ in range(WARMUP):
+            do()
+        rates = []
+        for _ in range(self.rounds):
+            self.wait()
+            start = time.perf_counter()
+            do()
+            self.wait()
+            rates.append(num / (time.perf_counter() - start))
+        spread = (min(rates), max(rates))
+        return Measured(work=work, units=units, per_s=statistics.median(rates), spread=spread, flops=flops)
 
 
 def product(bench: Bench) -> Iterator[Measured]:
@@ -150,11 +155,11 @@ def train(bench: Bench) -> Iterator[Measured]:
         ranker.zero_grad(set_to_none=True)
         ranker(items, gaps, events, targets=targets).backward()
 
-    for compiled in (False,) if bench.quick else (False, True):
-        if compiled:
-            ranker.compile_decoder()
-        name = f"learning, {num_windows} windows at once{', compiled' if compiled else ''}"
-        yield bench.measured(name, "windows", num_windows, step, flops)
+    name = f"learning, {num_windows} windows at once"
+    yield bench.measured(name, "windows", num_windows, step, flops)
+    if not bench.quick:
+        ranker.compile_decoder()
+        yield bench.measured(f"{name}, compiled", "windows", num_windows, step, flops)
 
 
 def retrieval(bench: Bench) -> Iterator[Measured]:
@@ -172,15 +177,13 @@ def retrieval(bench: Bench) -> Iterator[Measured]:
         for few in torch.split(users, 1024):
             torch.topk(few @ items.T, CANDIDATES)
 
+    def ours() -> None:
+        retrieve(users, index, Excluded.none(), CANDIDATES)
+
+    name = f"top {CANDIDATES} of {num_items:,}"
     with torch.inference_mode():
-        yield bench.measured(
-            f"top {CANDIDATES} of {num_items:,}, ours",
-            "users",
-            num_users,
-            lambda: retrieve(users, index, Excluded.none(), CANDIDATES),
-            flops,
-        )
-        yield bench.measured(f"top {CANDIDATES} of {num_items:,}, torch.topk", "users", num_users, plain, flops)
+        yield bench.measured(f"{name}, ours", "users", num_users, ours, flops)
+        yield bench.measured(f"{name}, torch.topk", "users", num_users, plain, flops)
 
 
 ROWS = {"product": product, "isolated": isolated, "histories": histories, "train": train, "retrieve": retrieval}
@@ -220,16 +223,8 @@ def drawn_histories(bench: Bench, num_users: int) -> tuple[Tensor, Tensor, Tenso
 
 
 def forward_flops(ranker: Ranker, length: int, candidates: int) -> float:
-    """What the decoder needs for one user.
-
-    Weights of the linear layers once a token; queries · keys and attention · values for what each token may see: its
-    past for an event, the whole history and itself for a candidate. A multiply-add is two operations.
-    """
-    weights = sum(module.weight.numel() for module in ranker.decoder.modules() if isinstance(module, nn.Linear))
-    settings = ranker.spec.decoder
-    width = settings["num_attention_heads"] * settings["head_dim"] * settings["num_hidden_layers"]
-    seen = length * (length + 1) / 2 + candidates * (length + 1)
-    return 2.0 * (weights * (length + candidates) + 2 * width * seen)
+    """What the decoder needs for one user; a multiply-add is two operations."""
+    return 2.0 * multiply_adds(ranker, length, candidates)
 
 
 def table(measured: list[Measured], peak: float | None) -> str:
@@ -268,14 +263,13 @@ def main() -> int:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(0)
     name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
-    peak = next((flops for part, flops in PEAK_FLOPS.items() if part in name), None)
     bench = Bench(device=device, rounds=arguments.rounds, quick=arguments.quick)
     measured: list[Measured] = []
     for row in arguments.rows:
         for each in ROWS[row](bench):
             sys.stderr.write(f"{each.work}: {each.per_s:,.1f} {each.units}/s\n")
             measured.append(each)
-    sys.stdout.write(f"{name}, torch {torch.__version__}\n\n{table(measured, peak)}")
+    sys.stdout.write(f"{name}, torch {torch.__version__}\n\n{table(measured, PEAK_FLOPS.get(name))}")
     arguments.out.mkdir(parents=True, exist_ok=True)
     written: dict[str, Any] = {"machine": describe() | {"gpu": name, "torch": torch.__version__}, "quick": bench.quick}
     written["rows"] = [asdict(each) for each in measured]

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import torch
+from decoder_work import multiply_adds
 from stopwatch import THREADS, Work, compete
 
 from recsys.config import RankerConfig
@@ -42,7 +43,9 @@ def prepare(folder: Path) -> tuple[Work, dict[str, Any]]:
         with torch.inference_mode():
             return ranker.candidate_logits(vectors, items, gaps, kinds, candidates).numel()
 
-    return work, {"multiply_adds": multiply_adds(ranker, items.shape[1], candidates.shape[1])}
+    length, asked = items.shape[1], candidates.shape[1]
+    # of a pair of user and candidate, its share of reading the history included
+    return work, {"multiply_adds": multiply_adds(ranker, length, asked) / asked}
 
 
 def ranker_of(item_ids: pa.Array, facts: dict[str, Any]) -> Ranker:
@@ -59,19 +62,6 @@ def ranker_of(item_ids: pa.Array, facts: dict[str, Any]) -> Ranker:
     )
     known = torch.ones(len(item_ids), dtype=torch.bool)
     return Ranker(spec, torch.randn(len(item_ids), TEXT_DIM), known).eval()
-
-
-def multiply_adds(ranker: Ranker, length: int, candidates: int) -> float:
-    """What a pair of user and candidate needs at least, its share of reading the history included.
-
-    Weights of the decoder's linear layers once a token; queries · keys and attention · values for what each token may
-    see: its past for an event, the whole history and itself for a candidate.
-    """
-    weights = sum(module.weight.numel() for module in ranker.decoder.modules() if isinstance(module, torch.nn.Linear))
-    settings = ranker.spec.decoder
-    width = settings["num_attention_heads"] * settings["head_dim"] * settings["num_hidden_layers"]
-    seen = length * (length + 1) / 2 + candidates * (length + 1)
-    return (weights * (length + candidates) + 2 * width * seen) / candidates
 
 
 if __name__ == "__main__":
