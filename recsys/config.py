@@ -450,7 +450,7 @@ class RerankConfig(Section):
     new_items: Fraction = 0.1
     """Share of a list for the user's best items without interactions, at most their share of the catalog; 0: none."""
     tail: Annotated[float, Field(ge=0.0)] = 0.0
-    """Long-tail dial: score − tail · log(1 + interactions); at 1 an item's own popularity no longer helps it."""
+    """Long-tail dial: items outside the fifth of the catalog with most interactions count e^tail times as much."""
     diversity: Fraction = 0.0
     """Maximal marginal relevance: 0 ranks by score alone, 1 by unlikeness to the items above it alone."""
     pool: Positive = 100

@@ -29,7 +29,7 @@ from recsys.model.features import index_items
 from recsys.recommend.pipeline import fused_scores, recommend_batch, scored_blocks, user_weights
 from recsys.recommend.popular import popular_batch
 from recsys.recommend.snapshot import Snapshot
-from recsys.recommend.tail import log_popularity, tail_frontier
+from recsys.recommend.tail import tail_frontier
 from recsys.storage.tables import read_table
 
 POPULARITY = "popularity"
@@ -38,7 +38,7 @@ SLICE_METRIC = "ndcg@10"
 BATCH_USERS = 512
 
 #: Values of the long-tail dial at which the frontier is measured.
-TAILS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
+TAILS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5)
 
 #: HISTORIES in, RECOMMENDATIONS out.
 _Rank = Callable[[pa.Table], pa.Table]
@@ -135,13 +135,12 @@ def _lists_by_tail(
 ) -> dict[float, npt.NDArray[np.int64]]:
     """Lists [U, K] at each value of the long-tail dial, without the other dials."""
     lists = {tail: np.full((len(histories), config.top_k), -1, dtype=np.int64) for tail in TAILS}
-    popularity = log_popularity(facts.num_interactions)
     for start in range(0, len(histories), BATCH_USERS):
         batch = histories.slice(start, BATCH_USERS)
         now, moment = np.full(len(batch), snapshot.now), np.zeros(len(batch), dtype=np.int64)
         for users, scored in scored_blocks(snapshot, batch, config, now, moment):
             scores = fused_scores(scored, user_weights(scored, snapshot.fusion))
-            for tail, found in tail_frontier(scored.items, scores, popularity, TAILS, config.top_k).items():
+            for tail, found in tail_frontier(scored.items, scores, facts.head, TAILS, config.top_k).items():
                 lists[tail][start + users] = found
     return lists
 

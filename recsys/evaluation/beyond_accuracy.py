@@ -10,10 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from recsys.data.popularity import head_items
 from recsys.evaluation.metrics import Bools, Floats, Ints, ratio
-
-#: The short head: this share of the catalog, by training interactions. The rest is the long tail.
-HEAD_PERCENT = 20
 
 #: Numbers of text vectors held at once by the diversity.
 _VECTOR_CELLS = 2**22
@@ -88,21 +86,6 @@ def gini(shown: Ints) -> float:
         return 0.0
     weights = 2 * np.arange(1, num_items + 1) - num_items - 1
     return float(weights @ np.sort(shown) / (total * (num_items - 1)))
-
-
-def head_items(num_interactions: Ints) -> Bools:
-    """Which items [I] are the short head: the top 20 % of the catalog by training interactions, at least one item.
-
-    An item without any interaction is never of it; equals come by index.
-
-    >>> head_items(np.array([3, 9, 9, 1, 0, 0])).tolist()
-    [False, True, True, False, False, False]
-    """
-    num_head = -(-len(num_interactions) * HEAD_PERCENT // 100)
-    head = np.zeros(len(num_interactions), dtype=bool)
-    head[np.argsort(-num_interactions, kind="stable")[:num_head]] = True
-    known: Bools = head & (num_interactions > 0)
-    return known
 
 
 def longtail_share(recommended: Ints, head: Bools) -> Floats:

@@ -13,11 +13,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from recsys.config import RerankConfig
+from recsys.data.popularity import head_items
 from recsys.recommend.diversity import Directions, directions, select_diverse
 from recsys.recommend.exploration import draw, num_places, user_keys
 from recsys.recommend.newcomers import lift_new, new_share
 from recsys.recommend.order import NO_ITEM, Bools, Floats, Ints, best_first, distinct_candidates, falling
-from recsys.recommend.tail import discounted, log_popularity
+from recsys.recommend.tail import discounted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +76,8 @@ class Reranker:
     """The dials, and what they need to know of one night's catalog; a dial that is off holds nothing."""
 
     config: RerankConfig
-    log_popularity: Floats | None
-    """[I], where the long-tail dial is on."""
+    head: Bools | None
+    """[I] items of the short head, where the long-tail dial is on."""
     is_new: Bools
     """[I] items without interactions."""
     new_share: float
@@ -109,7 +110,7 @@ class Reranker:
         assert len(popularity) == len(vectors), f"{len(popularity)} counts, {len(vectors)} vectors"
         return cls(
             config=config,
-            log_popularity=log_popularity(popularity) if config.tail else None,
+            head=head_items(popularity) if config.tail else None,
             is_new=popularity == 0,
             new_share=new_share(popularity == 0, recommendable, config.new_items),
             directions=directions(vectors) if config.diversity else None,
@@ -169,9 +170,9 @@ class Reranker:
 
     def _favour_tail(self, items: Ints, scores: Floats, top_k: int) -> tuple[Ints, Floats, int]:
         """Sorted candidates [B, C] in their order after the dial, and how many entered the best K."""
-        if self.log_popularity is None:
+        if self.head is None:
             return items, scores, 0
-        scores = discounted(items, scores, self.log_popularity, self.config.tail)
+        scores = discounted(items, scores, self.head, self.config.tail)
         order = np.lexsort((items, -scores), axis=1)
         items, scores = np.take_along_axis(items, order, 1), np.take_along_axis(scores, order, 1)
         return items, scores, int(((order >= top_k) & (items >= 0))[:, :top_k].sum())

@@ -1,13 +1,17 @@
 import collections
 import datetime as dt
+import doctest
 import itertools
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
-from recsys.data.popularity import count_items, merge_counts, recent_popularity
+from recsys.data import popularity
+from recsys.data.popularity import count_items, head_items, merge_counts, recent_popularity
 from recsys.schema import INTERACTIONS, ITEM_COUNTS
 
 START = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
@@ -64,3 +68,26 @@ def test_the_recent_week_comes_before_all_time():
 def test_a_moment_without_a_zone_is_refused():
     with pytest.raises(AssertionError, match="no time zone"):
         count_items(interactions([]), START.replace(tzinfo=None))
+
+
+def test_the_examples_in_the_docstrings_hold():
+    examples = doctest.testmod(popularity)
+    assert examples.failed == 0
+    assert examples.attempted == 1
+
+
+@given(arrays.arrays(np.int64, 11, elements=st.integers(0, 9)))
+def test_the_head_is_the_most_touched_fifth(counts):
+    head = head_items(counts)
+    assert head.sum() == min(3, np.count_nonzero(counts))  # 20 % of 11, rounded up
+    if head.any() and not head.all():
+        assert counts[head].min() >= counts[~head].max()
+
+
+def test_equals_at_the_edge_of_the_head_come_by_index():
+    assert head_items(np.array([1, 5, 5, 5, 5, 5])).tolist() == [False, True, True, False, False, False]
+
+
+def test_a_negative_count_is_a_defect():
+    with pytest.raises(AssertionError, match="negative"):
+        head_items(np.array([3, -1]))

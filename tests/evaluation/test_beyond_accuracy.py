@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from recsys.data.popularity import head_items
 from recsys.evaluation import beyond_accuracy
 from recsys.evaluation.beyond_accuracy import (
     ItemFacts,
@@ -15,7 +16,6 @@ from recsys.evaluation.beyond_accuracy import (
     coverage,
     exposure,
     gini,
-    head_items,
     intra_list_diversity,
     longtail_share,
     measure_lists,
@@ -41,7 +41,7 @@ def mean(values) -> float:
 def test_the_examples_in_the_docstrings_hold():
     examples = doctest.testmod(beyond_accuracy)
     assert examples.failed == 0
-    assert examples.attempted == 9
+    assert examples.attempted == 8
 
 
 @given(lists, per_item)
@@ -97,18 +97,6 @@ def test_an_exposure_counts_every_place_once(rows):
     shown = exposure(as_array(rows), NUM_ITEMS)
     assert shown.tolist() == [sum(item in row for row in rows) for item in range(NUM_ITEMS)]
     assert coverage(shown) == len({item for row in rows for item in row}) / NUM_ITEMS
-
-
-@given(per_item)
-def test_the_head_is_the_most_touched_fifth(counts):
-    head = head_items(counts)
-    assert head.sum() == min(3, np.count_nonzero(counts))  # 20 % of 11, rounded up
-    if head.any() and not head.all():
-        assert counts[head].min() >= counts[~head].max()
-
-
-def test_equals_at_the_edge_of_the_head_come_by_index():
-    assert head_items(np.array([1, 5, 5, 5, 5, 5])).tolist() == [False, True, True, False, False, False]
 
 
 def test_all_is_told_of_a_list_by_its_length():

@@ -139,7 +139,7 @@ def test_with_everything_off_it_is_a_plain_sort(found: tuple[Ints, Floats], top_
         assert list(zip(got.items[user, there], got.scores[user, there], strict=True)) == expected
     assert not got.explored.any()
     idle = reranker()
-    assert idle.log_popularity is None
+    assert idle.head is None
     assert idle.directions is None
 
 
@@ -185,10 +185,10 @@ def test_what_each_dial_moves_is_counted() -> None:
     def build(**dial: float) -> Reranker:
         return Reranker.build(RerankConfig.model_validate(dial), popularity, popularity >= 0, vectors, 0, DATE)
 
-    got = build(tail=1.0).rerank(users(1), items, scores, 3)
-    assert got.items.tolist() == [[2, 3, 0]]
+    got = build(tail=3.5).rerank(users(1), items, scores, 3)
+    assert got.items.tolist() == [[1, 2, 3]]
     assert got.counts.moved_by_tail == 1
-    np.testing.assert_allclose(got.scores, [[-3, -4, -1 - np.log(1001)]], rtol=1e-6)
+    np.testing.assert_allclose(got.scores, [[-2, -3, -4]], rtol=1e-6)
     got = build(diversity=0.9).rerank(users(1), items, scores, 2)
     assert got.items.tolist() == [[0, 3]]
     assert got.counts.moved_by_diversity == 1
