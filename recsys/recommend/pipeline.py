@@ -6,7 +6,7 @@ items, K list length, S signals.
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
 import numpy as np
@@ -86,6 +86,8 @@ class Recommended:
     """RECOMMENDATIONS of a batch, and what re-ranking did."""
 
     lists: pa.Table
+    users: Ints
+    """[N] for each row of the lists the user's row in the batch."""
     contributions: npt.NDArray[np.float32]
     """[N, S] for each row of the lists, what each signal lifts the item above the user's other candidates, in nats; a
     new one by the weights that tell new ones apart."""
@@ -102,7 +104,7 @@ def recommend_batch(
 
     Args:
         snapshot: What scores.
-        histories: HISTORIES table of B users.
+        histories: HISTORIES table of B users; an id that two of them share gives them the same draws.
         config: List length, candidates, what is left out.
         wishes: Of the same users; None: they have none.
 
@@ -111,19 +113,25 @@ def recommend_batch(
     """
     now, moment = np.full(len(histories), snapshot.now), np.zeros(len(histories), dtype=np.int64)
 
-    def lists(users: Ints, scored: Scored) -> tuple[Ints, Recommended]:
-        own, recommended = _list_of(snapshot, histories["user_id"].take(pa.array(users)), scored, config.top_k)
-        return users[own], recommended
+    def lists(users: Ints, scored: Scored) -> Recommended:
+        recommended = _list_of(snapshot, histories["user_id"].take(pa.array(users)), scored, config.top_k)
+        return replace(recommended, users=users[recommended.users])
 
     done = _by_block(lists, snapshot, histories, config, now, moment, wishes)
     if not done:
-        nothing = np.zeros((0, len(SIGNALS)), dtype=np.float32)
-        return Recommended(lists=RECOMMENDATIONS.empty_table(), contributions=nothing, counts=RerankCounts())
-    order = np.argsort(np.concatenate([owners for owners, _ in done]), kind="stable")
+        return Recommended(
+            lists=RECOMMENDATIONS.empty_table(),
+            users=np.zeros(0, dtype=np.int64),
+            contributions=np.zeros((0, len(SIGNALS)), dtype=np.float32),
+            counts=RerankCounts(),
+        )
+    owners = np.concatenate([part.users for part in done])
+    order = np.argsort(owners, kind="stable")
     return Recommended(
-        lists=pa.concat_tables(part.lists for _, part in done).take(pa.array(order)),
-        contributions=np.concatenate([part.contributions for _, part in done])[order],
-        counts=RerankCounts.sum(part.counts for _, part in done),
+        lists=pa.concat_tables(part.lists for part in done).take(pa.array(order)),
+        users=owners[order],
+        contributions=np.concatenate([part.contributions for part in done])[order],
+        counts=RerankCounts.sum(part.counts for part in done),
     )
 
 
@@ -312,8 +320,8 @@ def fused_scores(scored: Scored, weights: npt.NDArray[np.float32]) -> npt.NDArra
     return np.asarray(logits - peak - np.log(total), dtype=np.float32)
 
 
-def _list_of(snapshot: Snapshot, user_ids: pa.ChunkedArray, scored: Scored, top_k: int) -> tuple[Ints, Recommended]:
-    """The user of each row, and the lists of a block of users."""
+def _list_of(snapshot: Snapshot, user_ids: pa.ChunkedArray, scored: Scored, top_k: int) -> Recommended:
+    """The lists of a block of users."""
     weights = user_weights(scored, snapshot.fusion)
     among_new = weights_among_new(scored, snapshot.fusion, weights)
     scores = fused_scores(scored, weights)
@@ -334,7 +342,7 @@ def _list_of(snapshot: Snapshot, user_ids: pa.ChunkedArray, scored: Scored, top_
     lists = as_recommendations(
         user_ids, snapshot.item_ids, reranked.items, reranked.scores, source=source, reason=reason
     )
-    return users, Recommended(lists=lists, contributions=lifts[users, places], counts=reranked.counts)
+    return Recommended(lists=lists, users=users, contributions=lifts[users, places], counts=reranked.counts)
 
 
 def _columns_of(candidates: Ints, items: Ints) -> Ints:

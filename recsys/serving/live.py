@@ -150,7 +150,7 @@ class LiveSnapshot:
     def _rank(self, asks: Sequence["_Ask"], top_k: int, now: dt.datetime) -> list[Recommendations]:
         """Fresh lists of one length."""
         histories = session_histories([ask.session for ask in asks], now, self.kept_events)
-        histories = histories.set_column(0, "user_id", pa.array([str(place) for place in range(len(asks))]))
+        histories = histories.set_column(0, "user_id", pa.array([ask.identity for ask in asks]))
         config = self.config.model_copy(update={"top_k": top_k, "candidates": max(self.config.candidates, top_k)})
         wishes = Wishes(
             barred=np.stack([ask.barred for ask in asks]),
@@ -159,9 +159,9 @@ class LiveSnapshot:
             asked=np.full(len(asks), now.timestamp() * 1e6),
         )
         snapshot = self.snapshot.with_texts(self._texts(histories))
-        lists = recommend_batch(snapshot, histories, config, wishes).lists
-        bounds = np.searchsorted(lists["user_id"].cast(pa.int64()), np.arange(len(asks) + 1))
-        parts = (lists.slice(start, stop - start) for start, stop in pairwise(bounds.tolist()))
+        fresh = recommend_batch(snapshot, histories, config, wishes)
+        bounds = np.searchsorted(fresh.users, np.arange(len(asks) + 1))
+        parts = (fresh.lists.slice(start, stop - start) for start, stop in pairwise(bounds.tolist()))
         return [self._reply(part, ask.strategy, ask.warnings, now) for ask, part in zip(asks, parts, strict=True)]
 
     def _published_items(self, asks: Sequence["_Ask"]) -> Ints:
@@ -267,6 +267,12 @@ class _Ask:
     barred: Bools
     """[I]."""
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def identity(self) -> str:
+        """By what the re-ranking draws: who asks, or what a stranger tells; so an answer is of its request alone."""
+        told = {"history", "query", "attributes"}
+        return self.session.user_id or self.request.model_dump_json(include=told)
 
     @property
     def strategy(self) -> Strategy:

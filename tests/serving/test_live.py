@@ -1,6 +1,7 @@
 """What is answered live is what the night would have written, and nobody is refused."""
 
 import datetime as dt
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -55,8 +56,11 @@ def test_a_history_is_answered_with_the_list_of_the_night(live, published, histo
         assert [item.reason for item in answer.items] == [row["reason"] for row in published[user]]
 
 
-def test_company_changes_nothing(live, histories):
+@pytest.mark.parametrize("exploration", [0.0, 0.4])
+def test_company_changes_nothing(live, histories, exploration):
     """Requests of all kinds, alone and together."""
+    dials = live.snapshot.reranker.config.model_copy(update={"exploration": exploration})
+    live = replace(live, snapshot=replace(live.snapshot, reranker=replace(live.snapshot.reranker, config=dials)))
     user = sorted(histories)[0]
     requests = [
         RecommendationRequest(),
@@ -64,13 +68,16 @@ def test_company_changes_nothing(live, histories):
         RecommendationRequest(history=as_events(histories[user])[:2]),
         RecommendationRequest(user_id=user),
         RecommendationRequest(user_id=user, query="vase"),
+        RecommendationRequest(query="steel lamp", k=3),
     ]
     together = live.answer(requests, NOW)
     alone = [live.answer([request], NOW)[0] for request in requests]
     for one, other in zip(together, alone, strict=True):
         assert [item.item_id for item in one.items] == [item.item_id for item in other.items]
         assert one.strategy == other.strategy
-    assert [answer.strategy for answer in together] == ["popular", "query", "personalized", "precomputed", "query"]
+    strategies = ["popular", "query", "personalized", "precomputed", "query", "query"]
+    assert [answer.strategy for answer in together] == strategies
+    assert any(item.source == "exploration" for answer in together for item in answer.items) == (exploration > 0)
 
 
 def test_a_known_user_gets_the_published_list(live, published):
