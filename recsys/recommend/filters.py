@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.data.expressions import Filter
 from recsys.errors import ConfigError
-from recsys.recommend.order import Bools
+
+Bools = npt.NDArray[np.bool_]
 
 _SHOWN = 5
 

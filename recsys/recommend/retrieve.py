@@ -172,7 +172,7 @@ def _among_all(users: Tensor, vectors: Tensor, barred: Excluded, num: int) -> Re
     """The best by all of the products at once, by item."""
     logits = users @ vectors.T
     barred.bar(logits)
-    columns = largest(logits, num)
+    columns = _largest(logits, num)
     return Retrieved(items=columns, logits=logits.gather(1, columns))
 
 
@@ -230,7 +230,7 @@ def _decide(users: Tensor, vectors: Tensor, rows: Tensor, columns: Tensor, num: 
     items[rows, place] = columns
     items = items.sort(dim=1).values
     logits = inner_products(users, vectors, items.clamp(max=none - 1)).masked_fill(items == none, -torch.inf)
-    best = largest(logits, num)
+    best = _largest(logits, num)
     return Retrieved(items=items.masked_fill(items == none, 0).gather(1, best), logits=logits.gather(1, best))
 
 
@@ -271,6 +271,25 @@ def inner_products(users: Tensor, vectors: Tensor, items: Tensor) -> Tensor:
     few = max(1, _GATHERED_CELLS // (items.shape[1] * vectors.shape[1]))
     blocks = zip(torch.split(users, few), torch.split(items, few), strict=True)
     return torch.cat([torch.einsum("bd,bcd->bc", user, vectors[item]) for user, item in blocks])
+
+
+def _largest(values: Tensor, num: int) -> Tensor:
+    """[B, num] columns of the largest of [B, N] values, as `selection.largest` chooses them.
+
+    `topk` alone keeps any of equals, so that a list would hang on the size of the batch and of the blocks. Among values
+    of −inf any may come.
+    """
+    if num >= values.shape[1]:
+        return torch.arange(values.shape[1], device=values.device).expand_as(values)
+    if values.device.type == "cpu":
+        return torch.from_numpy(largest(values.numpy(), num))
+    top = values.topk(num + 1, dim=1)
+    columns = top.indices[:, :num]
+    tied = (top.values[:, num - 1] == top.values[:, num]) & top.values[:, num].isfinite()
+    if tied.any():
+        columns = columns.clone()
+        columns[tied] = values[tied].sort(dim=1, descending=True, stable=True).indices[:, :num]
+    return columns.sort(dim=1).values
 
 
 @compiled

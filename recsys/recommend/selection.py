@@ -1,12 +1,15 @@
-"""The largest of many numbers; where equals meet the cut, the first of them."""
+"""The largest of many numbers; where equals meet the cut, the first of them. It knows arrays, no tensors.
+
+Stages that only count things get by without torch, which weighs 200 MB a worker; so what they need is here.
+"""
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from recsys.compiled import compiled
 
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.uint32]
 
 #: Bits that a pass looks at, from the highest: three passes see all 32 of a float.
@@ -54,7 +57,7 @@ def nth_largest(keys: Keys, num: int) -> np.uint32:
 
 
 @compiled
-def _largest(bits: Keys, columns: npt.NDArray[np.int64]) -> None:
+def _largest(bits: Keys, columns: Ints) -> None:
     num_rows, num = columns.shape
     keys = np.empty(bits.shape[1], dtype=np.uint32)
     found = np.empty(num + 1, dtype=np.int64)  # written before it is known whether to stay
@@ -74,32 +77,21 @@ def _largest(bits: Keys, columns: npt.NDArray[np.int64]) -> None:
         columns[row] = found[:num]
 
 
-def largest(values: Tensor, num: int) -> Tensor:
+def largest(values: Floats, num: int) -> Ints:
     """[B, num] columns of the largest values of each row, ascending; the first columns where equals meet the cut.
 
-    `topk` alone keeps any of them, so that a list would hang on the size of the batch and of the blocks. Among values
-    of −inf any may come.
-
     Args:
-        values: [B, N] float32.
+        values: [B, N] float32, no nan.
         num: Of those columns that there are.
     """
     if num >= values.shape[1]:
-        return torch.arange(values.shape[1], device=values.device).expand_as(values)
-    if values.device.type == "cpu":
-        found = np.empty((len(values), num), dtype=np.int64)
-        _largest(np.ascontiguousarray(values.numpy()).view(np.uint32), found)
-        return torch.from_numpy(found)
-    top = values.topk(num + 1, dim=1)
-    columns = top.indices[:, :num]
-    tied = (top.values[:, num - 1] == top.values[:, num]) & top.values[:, num].isfinite()
-    if tied.any():
-        columns = columns.clone()
-        columns[tied] = values[tied].sort(dim=1, descending=True, stable=True).indices[:, :num]
-    return columns.sort(dim=1).values
+        return np.broadcast_to(np.arange(values.shape[1]), values.shape)
+    found = np.empty((len(values), num), dtype=np.int64)
+    _largest(np.ascontiguousarray(values).view(np.uint32), found)
+    return found
 
 
-def best_positive(scores: npt.NDArray[np.float32], num: int) -> npt.NDArray[np.int64]:
+def best_positive(scores: Floats, num: int) -> Ints:
     """[B, num] columns of the largest positive scores of each row, of equals the first; −1 where there are fewer."""
-    columns = largest(torch.from_numpy(np.where(scores > 0, scores, np.float32(-np.inf))), num).numpy()
+    columns = largest(np.where(scores > 0, scores, np.float32(-np.inf)), num)
     return np.where(np.take_along_axis(scores, columns, 1) > 0, columns, -1)
