@@ -28,9 +28,9 @@ def item_popularity(counts: pa.Table, item_ids: pa.Array) -> Ints:
 def discounted(items: Ints, scores: Floats, head: Bools, tail: float) -> Floats:
     """Scores [B, C] less `tail` for the items of the short head; those of the long tail keep theirs.
 
-    A score is log P(item | user), so a hit in the long tail counts for e^`tail` hits in the head: the best K maximise the
-    expected hits, Σ P(item | user), plus (e^`tail` − 1) times those in the long tail. By Lagrange, no other lists with
-    as many expected hits in the tail have more of them in all. A penalty that grows with popularity, such as
+    A score is log P(item | user), so a hit in the long tail counts for e^`tail` hits in the head: the best K maximise
+    the expected hits, Σ P(item | user), plus (e^`tail` − 1) times those in the long tail. By Lagrange, no other lists
+    with as many expected hits in the tail have more of them in all. A penalty that grows with popularity, such as
     tail · log(1 + n), pays more for as much, since it also orders the head and the tail anew. The goal is that of
     Abdollahpouri, Burke & Mobasher (FLAIRS 2019).
 
