@@ -6,6 +6,7 @@ in `recsys.evaluation.metrics`: item indices, −1 where a list is shorter. What
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ from recsys.evaluation.metrics import Bools, Floats, Ints, ratio
 _VECTOR_CELLS = 2**22
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ItemFacts:
     """What training knows of the catalog's items."""
 
@@ -30,7 +31,7 @@ class ItemFacts:
     vectors: npt.NDArray[np.float32]
     """[I, T] text vectors, of any length."""
 
-    @property
+    @cached_property  # it sorts the catalog, and is asked for with every block of users
     def head(self) -> Bools:
         """[I] the short head."""
         return head_items(self.num_interactions)

@@ -105,7 +105,7 @@ class Reranker:
             recommendable: [I] what may be in a list.
             vectors: [I, D] item vectors; only their directions count.
             seed: The config's.
-            date: The night's; exploration draws anew every night.
+            date: The night's; who has a place for new items, and what is explored, is drawn anew every night.
         """
         assert len(popularity) == len(vectors), f"{len(popularity)} counts, {len(vectors)} vectors"
         return cls(
@@ -119,7 +119,7 @@ class Reranker:
         )
 
     def rerank(self, user_ids: pa.Array | pa.ChunkedArray, items: Ints, scores: Floats, top_k: int) -> Reranked:
-        """The lists of B users, each a function of its own candidates and, where it explores, of its user's id.
+        """The lists of B users, each a function of its own candidates and, where something is drawn, of its user's id.
 
         The written score is log P(item | user) less the long-tail penalty; under diversity it is the value that chose
         the item, on the same scale. A new item that was lifted takes the score of the one above it. Drawn items take
