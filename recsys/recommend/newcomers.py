@@ -3,15 +3,13 @@
 A new item gets no interactions before it is shown, and by its score alone it is hardly shown: what speaks for it is
 borrowed, and weaker than what speaks for a known item. So lists hold as many of each user's best new items as the new
 items are of the catalog: an equal chance of exposure (Singh & Joachims, "Fairness of Exposure in Rankings", KDD 2018),
-and no larger one, so that dead stock does not fill the lists. Where that is no whole number of places, some users have
-one more than others, and every night it is others.
+and no larger one, so that dead stock does not fill the lists.
 
 Shapes: B users, C candidates, I items, K list length.
 """
 
 import numpy as np
 
-from recsys.recommend.exploration import Keys, num_places
 from recsys.recommend.order import Bools, Floats, Ints, discounts
 
 
@@ -73,19 +71,6 @@ def lift_new(items: Ints, scores: Floats, is_new: Bools, num: int, top_k: int) -
         ranked[:, place] = np.where(lifted[:, place], np.maximum(ranked[:, place], neighbour), ranked[:, place])
     scores[users] = ranked
     return items, scores, moved
-
-
-def numbers_of_places(share: float, top_k: int, keys: Keys) -> Ints:
-    """[B] places that each user has for new items: ⌊share · K⌋ or one more, share · K on the mean.
-
-    Args:
-        share: Of `new_share`.
-        top_k: K.
-        keys: [B] as `exploration.user_keys` gives; the least get one more.
-    """
-    whole = num_places(share, top_k)
-    rest = max(share * top_k - whole, 0.0)
-    return whole + (keys < np.uint64(rest * 2.0**64)).astype(np.int64)
 
 
 def places_of(num: int, top_k: int) -> Ints:

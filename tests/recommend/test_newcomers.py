@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.recommend.newcomers import deal_anew, lift_new, new_share, numbers_of_places, places_of
+from recsys.recommend.newcomers import deal_anew, lift_new, new_share, places_of
 from recsys.recommend.order import Floats, Ints, best_first
 
 NUM_ITEMS = 30
@@ -98,18 +98,3 @@ def test_the_share_is_that_of_the_catalog_and_bounded() -> None:
     assert new_share(is_new, np.arange(10) >= 3, 1.0) == pytest.approx(1 / 7)
     assert new_share(is_new, np.ones(10, dtype=bool), 0.1) == pytest.approx(0.1)
     assert new_share(is_new, np.zeros(10, dtype=bool), 0.1) == 0
-
-
-@given(st.floats(0, 0.5), st.integers(1, 50))
-def test_what_is_no_whole_place_is_a_place_of_some_users(share: float, top_k: int) -> None:
-    keys = np.linspace(0, 2**64 - 2**12, 1001).astype(np.uint64)
-    nums = numbers_of_places(share, top_k, keys)
-    assert nums.max() - nums.min() <= 1
-    assert nums.min() >= 0
-    assert nums.mean() == pytest.approx(share * top_k, abs=0.002)
-
-
-@pytest.mark.parametrize(("share", "top_k"), [(0.1, 10), (0.29, 100), (0.0, 7)])
-def test_whole_places_are_everybodys(share: float, top_k: int) -> None:
-    nums = numbers_of_places(share, top_k, np.array([0, 1, 2**63, 2**64 - 1], dtype=np.uint64))
-    assert set(nums.tolist()) == {round(share * top_k)}

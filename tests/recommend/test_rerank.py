@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from recsys.config import RerankConfig
 from recsys.recommend.exploration import num_places
-from recsys.recommend.order import Bools, Floats, Ints
+from recsys.recommend.order import Floats, Ints
 from recsys.recommend.rerank import RerankCounts, Reranked, Reranker
 
 DATE = dt.date(2026, 11, 22)
@@ -132,14 +132,13 @@ def test_neither_order_nor_neighbours_change_a_bit(
 
 @given(candidates(), st.integers(1, 12))
 def test_with_everything_off_it_is_a_plain_sort(found: tuple[Ints, Floats], top_k: int) -> None:
-    got = rerank(found, top_k, new_items=0.0)
+    got = rerank(found, top_k)
     for user, known in enumerate(best_scores(*found)):
         expected = sorted(known.items(), key=lambda pair: (-pair[1], pair[0]))[:top_k]
         there = got.items[user] >= 0
         assert list(zip(got.items[user, there], got.scores[user, there], strict=True)) == expected
     assert not got.explored.any()
-    idle = reranker(new_items=0.0)
-    assert idle.new_share == 0
+    idle = reranker()
     assert idle.head is None
     assert idle.directions is None
 
@@ -210,25 +209,3 @@ def test_facts_of_other_catalogs_are_a_defect() -> None:
 
 def test_no_batch_counts_nothing() -> None:
     assert set(RerankCounts.sum([]).as_dict().values()) == {0}
-
-
-def test_few_new_items_are_shown_to_some_users_and_every_night_to_others() -> None:
-    """2 of 40 items are 0.3 places of 6: so many of the users have one."""
-    items = np.tile(np.arange(NUM_ITEMS), (500, 1))
-    scores = -items.astype(np.float32)
-    popularity = np.where(np.arange(NUM_ITEMS) >= NUM_ITEMS - 2, 0, 5)
-
-    def who(date: dt.date) -> Bools:
-        dials = RerankConfig()
-        made = Reranker.build(dials, popularity, RECOMMENDABLE, VECTORS.astype(np.float32), 0, date)
-        got = made.rerank(users(500), items, scores, 6)
-        shown = (popularity[got.items] == 0).sum(axis=1)
-        assert set(shown.tolist()) == {0, 1}
-        assert got.counts.lifted_new == shown.sum()
-        return shown > 0
-
-    first, second = who(DATE), who(DATE + dt.timedelta(days=1))
-    expected = 6 * 2 / NUM_ITEMS
-    for night in (first, second):
-        assert night.mean() == pytest.approx(expected, abs=0.06)
-    assert (first & second).mean() == pytest.approx(expected**2, abs=0.04)
