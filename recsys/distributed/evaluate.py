@@ -75,7 +75,7 @@ def measure_holdout(
     )
     if not in_depth:
         return measured
-    k = list_length([*metrics, SLICE_METRIC])
+    k = list_length(night, [*metrics, SLICE_METRIC])
     shown = {ranker: _exposure_of(records, night.record("catalog")["items"], "exposure", ranker) for ranker in rankers}
     return replace(
         measured,

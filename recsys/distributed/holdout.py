@@ -26,10 +26,9 @@ from recsys.evaluation.beyond_accuracy import ItemFacts, average_popularity, exp
 from recsys.evaluation.metrics import Ints
 from recsys.evaluation.slices import COLD_USERS, LONGTAIL_ITEMS, Relevant, cut_slices
 from recsys.model.features import index_items
-from recsys.recommend.pipeline import fused_scores, recommend_batch, scored_blocks, user_weights
+from recsys.recommend.pipeline import fuse, recommend_batch, scored_blocks
 from recsys.recommend.popular import popular_batch
 from recsys.recommend.snapshot import Snapshot
-from recsys.recommend.tail import tail_frontier
 from recsys.storage.tables import read_table
 
 POPULARITY = "popularity"
@@ -44,9 +43,9 @@ TAILS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5)
 _Rank = Callable[[pa.Table], pa.Table]
 
 
-def list_length(metrics: Sequence[str]) -> int:
-    """K that all of the metrics need."""
-    return max(int(metric.partition("@")[2]) for metric in metrics)
+def list_length(night: Night, metrics: Sequence[str]) -> int:
+    """K of the night's own lists, since what re-ranking puts where hangs on it; more where a metric looks further."""
+    return max(night.config.recommend.top_k, *(int(metric.partition("@")[2]) for metric in metrics))
 
 
 def shard_measurer(
@@ -65,7 +64,7 @@ def shard_measurer(
         share: Of the users, chosen by hash; of those with held-out events as many are measured.
         num_train_users: What `count_item_users` answered; None: nothing but `metrics` is measured.
     """
-    k = list_length(metrics if num_train_users is None else [*metrics, SLICE_METRIC])
+    k = list_length(night, metrics if num_train_users is None else [*metrics, SLICE_METRIC])
     config = night.config.recommend
     config = config.model_copy(update={"top_k": k, "candidates": max(config.candidates, k)})
     item_ids = read_table(night.storage, night.catalog_path, ["item_id"])["item_id"].combine_chunks()
@@ -100,7 +99,7 @@ def shard_measurer(
             record["values"] = {name: values[name] | measure_lists(lists[name], facts) for name in lists}
             record["exposure"] = {name: _sparse(exposure(lists[name], len(item_ids))) for name in lists}
             record["frontier"] = {}
-            for tail, found in _lists_by_tail(snapshots[models[0]], histories, config, facts).items():
+            for tail, found in _lists_by_tail(snapshots[models[0]], histories, config).items():
                 record["frontier"][f"{tail:g}"] = {
                     "all": relevant.measure(found, [SLICE_METRIC]),
                     "tail": slices[LONGTAIL_ITEMS].measure(found, [SLICE_METRIC]),
@@ -131,17 +130,18 @@ def _lists(snapshot: Snapshot, config: RecommendConfig, histories: pa.Table) -> 
 
 
 def _lists_by_tail(
-    snapshot: Snapshot, histories: pa.Table, config: RecommendConfig, facts: ItemFacts
+    snapshot: Snapshot, histories: pa.Table, config: RecommendConfig
 ) -> dict[float, npt.NDArray[np.int64]]:
-    """Lists [U, K] at each value of the long-tail dial, without the other dials."""
+    """Lists [U, K] at each value of the long-tail dial, all other dials as they are."""
+    rerankers = {tail: snapshot.reranker.with_tail(tail) for tail in TAILS}
     lists = {tail: np.full((len(histories), config.top_k), -1, dtype=np.int64) for tail in TAILS}
     for start in range(0, len(histories), BATCH_USERS):
         batch = histories.slice(start, BATCH_USERS)
         now, moment = np.full(len(batch), snapshot.now), np.zeros(len(batch), dtype=np.int64)
         for users, scored in scored_blocks(snapshot, batch, config, now, moment):
-            scores = fused_scores(scored, user_weights(scored, snapshot.fusion))
-            for tail, found in tail_frontier(scored.items, scores, facts.head, TAILS, config.top_k).items():
-                lists[tail][start + users] = found
+            user_ids, scores = batch["user_id"].take(pa.array(users)), fuse(snapshot, scored).scores
+            for tail, reranker in rerankers.items():
+                lists[tail][start + users] = reranker.rerank(user_ids, scored.items, scores, config.top_k).items
     return lists
 
 

@@ -16,10 +16,15 @@ from recsys.recommend.order import Bools, Ints
 Keys = npt.NDArray[np.uint64]
 
 
-def user_keys(user_ids: pa.Array | pa.ChunkedArray, seed: int, date: dt.date) -> Keys:
-    """[B] uint64 for a user's draws of one night: by the seed, the night and the id alone."""
-    key = hashlib.blake2b(f"exploration {seed} {date.isoformat()}".encode(), digest_size=8).hexdigest()
+def user_keys(purpose: str, user_ids: pa.Array | pa.ChunkedArray, seed: int, date: dt.date) -> Keys:
+    """[B] uint64 for a user's draws of one night: by what is drawn, the seed, the night and the id alone."""
+    key = hashlib.blake2b(f"{purpose} {seed} {date.isoformat()}".encode(), digest_size=8).hexdigest()
     return hash_ids(user_ids, key)
+
+
+def fractions(keys: Keys) -> npt.NDArray[np.float64]:
+    """[B] the keys as numbers in [0, 1)."""
+    return (keys >> np.uint64(11)).astype(np.float64) / 2.0**53
 
 
 def num_places(share: float, top_k: int) -> int:

@@ -3,14 +3,24 @@
 A new item gets no interactions before it is shown, and by its score alone it is hardly shown: what speaks for it is
 borrowed, and weaker than what speaks for a known item. So lists hold as many of each user's best new items as the new
 items are of the catalog: an equal chance of exposure (Singh & Joachims, "Fairness of Exposure in Rankings", KDD 2018),
-and no larger one, so that dead stock does not fill the lists.
+and no larger one, so that dead stock does not fill the lists. Where that is less than one place in ten, some users have
+one and others none, every night others.
 
-Shapes: B users, C candidates, I items, K list length.
+Shapes: B users, C candidates, I items.
 """
 
 import numpy as np
+import numpy.typing as npt
 
-from recsys.recommend.order import Bools, Floats, Ints, discounts
+from recsys.compiled import compiled
+from recsys.recommend.order import Bools, Floats, Ints
+
+Phases = npt.NDArray[np.float64]
+
+#: Places for new items that a list has at least some day: one of ten.
+_RATE = 0.1
+#: How far a list is ahead of an even distribution, so that the one of ten is the fourth; 1.4 and it are surely 2.
+_LEAD = 0.6 + 1e-9
 
 
 def deal_anew(scores: Floats, new: Bools, merits: Floats) -> Floats:
@@ -30,58 +40,56 @@ def deal_anew(scores: Floats, new: Bools, merits: Floats) -> Floats:
     return dealt
 
 
-def lift_new(items: Ints, scores: Floats, is_new: Bools, num: int, top_k: int) -> tuple[Ints, Floats, int]:
-    """Move each user's best new candidates up, so that `num` of the best K are new; places by merit count.
+def lift_new(items: Ints, scores: Floats, is_new: Bools, share: float, phases: Phases) -> tuple[Ints, Floats, Ints]:
+    """Move each user's best new candidates up, until as many of the first n are new as are due there, for every n.
 
-    They are spread evenly over the list, see `places_of`, and take the score of the one above. The
-    others keep their order.
+    One is due at the fourth place of every ten: readers look less and less far down, so that a place counts
+    1 / log₂(1 + rank), as in the paper above, and the fourth gets about a tenth of what all ten get. Places drawn among
+    all ten would get as much, and cost the known items twice as much, since the first ones would be among them. Of a
+    share below a tenth each user has as many of these places less, which ones hangs on the phase; a larger share is due
+    more often.
+
+    Where as many stand there by merit, nothing moves. A lifted item takes the score of the one above it; all others
+    keep their order. A shorter list is the head of a longer one.
 
     Args:
         items: [B, C] int64 candidates by (−score, index), what is none at the end.
         scores: [B, C] float32.
         is_new: [I].
-        num: New items that a list shall hold; fewer where a user has no more.
-        top_k: K.
+        share: Of the places, in [0, 1].
+        phases: [B] in [0, 1), where each user's turns begin.
 
     Returns:
-        Items and scores [B, C] in the new order, whose scores may have equals in any order, and how many items are
-        among the best K that were not before.
+        Items and scores [B, C] in the new order, whose scores may have equals in any order, and the column [B, C] where
+        each stood before.
     """
     new = is_new[np.maximum(items, 0)] & (items >= 0)
-    users = np.flatnonzero(new[:, top_k:].any(axis=1) & (new[:, :top_k].sum(axis=1) < num))
-    if not len(users):
-        return items, scores, 0
-    order = np.arange(items.shape[1]) + np.zeros((len(users), 1))
-    best = np.argsort(~new[users], axis=1, kind="stable")[:, :num]
-    lifted = np.zeros(order.shape, dtype=bool)
-    rows = np.arange(len(users))
-    moved = 0
-    for place, columns in zip(places_of(num, top_k).tolist(), best.T, strict=False):
-        up = new[users, columns] & (columns > place)
-        above = lifted[rows[up]].sum(axis=1)  # they push what stands at the place down, each by one
-        order[rows[up], columns[up]] = place - above - 0.5
-        lifted[rows[up], columns[up]] = True
-        moved += int((columns[up] >= top_k).sum())
-    by = np.argsort(order, axis=1, kind="stable")
-    items, scores = items.copy(), scores.copy()
-    items[users] = np.take_along_axis(items[users], by, 1)
-    ranked, lifted = np.take_along_axis(scores[users], by, 1), np.take_along_axis(lifted, by, 1)
-    for place in range(min(top_k, ranked.shape[1])):
-        neighbour = ranked[:, place - 1] if place else ranked[:, 1:].max(axis=1, initial=-np.inf)
-        ranked[:, place] = np.where(lifted[:, place], np.maximum(ranked[:, place], neighbour), ranked[:, place])
-    scores[users] = ranked
-    return items, scores, moved
+    turns = np.floor(np.arange(1, items.shape[1] + 1) * max(share, _RATE) + _LEAD)
+    order, written = np.empty_like(items), np.empty_like(scores)
+    _merge(new, scores, turns * min(share / _RATE, 1), phases, order, written)
+    return np.take_along_axis(items, order, 1), written, order
 
 
-def places_of(num: int, top_k: int) -> Ints:
-    """[num] ascending places of K: of each of as many pieces of the list the one that is exposed as it is on the mean.
-
-    Readers look less and less far down, so that a place counts 1 / log₂(1 + rank), as in the paper above: the only one
-    of ten is the fourth, which gets a tenth of all exposure, where the sixth, in the middle, gets a thirteenth.
-    """
-    exposure = discounts(top_k)
-    pieces = np.array_split(np.arange(top_k), num)
-    return np.array([piece[np.abs(exposure[piece] - exposure[piece].mean()).argmin()] for piece in pieces])
+@compiled
+def _merge(new: Bools, scores: Floats, turns: Phases, phases: Phases, order: Ints, written: Floats) -> None:
+    """Of the two queues that the candidates [B, C] form, the new ones go first where they are due."""
+    width = new.shape[1]
+    for row in range(len(new)):
+        taken = np.zeros(width, dtype=np.bool_)
+        best = best_new = num_new = 0
+        for place in range(width):
+            while taken[best]:
+                best += 1
+            while best_new < width and (taken[best_new] or not new[row, best_new]):
+                best_new += 1
+            due = np.floor(turns[place] + phases[row]) > num_new
+            column = best_new if due and best_new < width else best
+            score = scores[row, column]
+            if column > best:
+                score = max(score, written[row, place - 1] if place else scores[row, 0])
+            order[row, place], written[row, place] = column, score
+            taken[column] = True
+            num_new += new[row, column]
 
 
 def new_share(is_new: Bools, recommendable: Bools, most: float) -> float:

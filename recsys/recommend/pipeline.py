@@ -278,6 +278,30 @@ def _of_candidates(values: Tensor, candidates: Tensor) -> npt.NDArray[np.float32
     return np.asarray(values.masked_fill(candidates < 0, 0).cpu().numpy())
 
 
+@dataclass(frozen=True, kw_only=True)
+class Fused:
+    """What the signals of a block's candidates make together."""
+
+    scores: npt.NDArray[np.float32]
+    """[B, C] log P(item | user), where a user's new items have changed theirs among each other by their merit."""
+    weights: npt.NDArray[np.float32]
+    """[B, S] of `user_weights`."""
+    among_new: npt.NDArray[np.float32]
+    """[B, S] of `weights_among_new`."""
+
+
+def fuse(snapshot: Snapshot, scored: Scored) -> Fused:
+    """The scores that re-ranking starts from."""
+    weights = user_weights(scored, snapshot.fusion)
+    among_new = weights_among_new(scored, snapshot.fusion, weights)
+    scores = fused_scores(scored, weights)
+    if snapshot.fusion.new is not None:
+        new = snapshot.beside.are_new(scored.items)
+        merits = np.einsum("ns,ns->n", scored.signals[new], among_new[np.nonzero(new)[0]])
+        scores = deal_anew(scores, new, merits)
+    return Fused(scores=scores, weights=weights, among_new=among_new)
+
+
 def user_weights(scored: Scored, fusion: Fusion) -> npt.NDArray[np.float32]:
     """[B, S] weights of the signals for each user.
 
@@ -322,20 +346,14 @@ def fused_scores(scored: Scored, weights: npt.NDArray[np.float32]) -> npt.NDArra
 
 def _list_of(snapshot: Snapshot, user_ids: pa.ChunkedArray, scored: Scored, top_k: int) -> Recommended:
     """The lists of a block of users."""
-    weights = user_weights(scored, snapshot.fusion)
-    among_new = weights_among_new(scored, snapshot.fusion, weights)
-    scores = fused_scores(scored, weights)
-    if snapshot.fusion.new is not None:
-        new = snapshot.beside.are_new(scored.items)
-        merits = np.einsum("ns,ns->n", scored.signals[new], among_new[np.nonzero(new)[0]])
-        scores = deal_anew(scores, new, merits)
-    reranked = snapshot.reranker.rerank(user_ids, scored.items, scores, top_k)
+    fused = fuse(snapshot, scored)
+    reranked = snapshot.reranker.rerank(user_ids, scored.items, fused.scores, top_k)
     users, places = np.nonzero(reranked.items >= 0)
     is_new = snapshot.beside.are_new(reranked.items)[:, :, None]
     columns = _columns_of(scored.items, reranked.items)
-    by = np.where(is_new, among_new[:, None], weights[:, None])
+    by = np.where(is_new, fused.among_new[:, None], fused.weights[:, None])
     lifts = contributions(scored.signals, scored.items >= 0, columns, by)
-    explained = explain(lifts, reranked.items, weights, scored.profiles, snapshot.beside)
+    explained = explain(lifts, reranked.items, fused.weights, scored.profiles, snapshot.beside)
     explained.sources[reranked.explored] = NAMES.index(EXPLORATION)
     explained.because[reranked.explored] = -1
     source, reason = reasons(explained, snapshot.titles, users, places)

@@ -6,7 +6,7 @@ dimensions, K list length.
 
 import datetime as dt
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ import pyarrow as pa
 from recsys.config import RerankConfig
 from recsys.data.popularity import head_items
 from recsys.recommend.diversity import Directions, directions, select_diverse
-from recsys.recommend.exploration import draw, num_places, user_keys
+from recsys.recommend.exploration import draw, fractions, num_places, user_keys
 from recsys.recommend.newcomers import lift_new, new_share
 from recsys.recommend.order import NO_ITEM, Bools, Floats, Ints, best_first, distinct_candidates, falling
 from recsys.recommend.tail import discounted
@@ -73,11 +73,11 @@ class Reranked:
 
 @dataclass(frozen=True, kw_only=True)
 class Reranker:
-    """The dials, and what they need to know of one night's catalog; a dial that is off holds nothing."""
+    """The dials, and what they need to know of one night's catalog."""
 
     config: RerankConfig
-    head: Bools | None
-    """[I] items of the short head, where the long-tail dial is on."""
+    head: Bools
+    """[I] items of the short head."""
     is_new: Bools
     """[I] items without interactions."""
     new_share: float
@@ -105,12 +105,12 @@ class Reranker:
             recommendable: [I] what may be in a list.
             vectors: [I, D] item vectors; only their directions count.
             seed: The config's.
-            date: The night's; exploration draws anew every night.
+            date: The night's; who has a place for new items, and what is explored, is drawn anew every night.
         """
         assert len(popularity) == len(vectors), f"{len(popularity)} counts, {len(vectors)} vectors"
         return cls(
             config=config,
-            head=head_items(popularity) if config.tail else None,
+            head=head_items(popularity),
             is_new=popularity == 0,
             new_share=new_share(popularity == 0, recommendable, config.new_items),
             directions=directions(vectors) if config.diversity else None,
@@ -118,8 +118,13 @@ class Reranker:
             date=date,
         )
 
+    def with_tail(self, tail: float) -> "Reranker":
+        """The same with the long-tail dial at this value, ≥ 0."""
+        assert tail >= 0, f"a dial below 0: {tail}"
+        return replace(self, config=self.config.model_copy(update={"tail": tail}))
+
     def rerank(self, user_ids: pa.Array | pa.ChunkedArray, items: Ints, scores: Floats, top_k: int) -> Reranked:
-        """The lists of B users, each a function of its own candidates and, where it explores, of its user's id.
+        """The lists of B users, each a function of its own candidates and, where something is drawn, of its user's id.
 
         The written score is log P(item | user) less the long-tail penalty; under diversity it is the value that chose
         the item, on the same scale. A new item that was lifted takes the score of the one above it. Drawn items take
@@ -138,10 +143,7 @@ class Reranker:
         num_candidates = duplicates + int(np.count_nonzero(items >= 0))
         items, scores = best_first(items, scores)
         items, scores, moved_by_tail = self._favour_tail(items, scores, top_k)
-        num_new, lifted_new = num_places(self.new_share, top_k), 0
-        if num_new:
-            items, scores, lifted_new = lift_new(items, scores, self.is_new, num_new, top_k)
-
+        items, scores, lifted_new = self._lift_new(user_ids, items, scores, top_k)
         num_drawn = num_places(self.config.exploration, top_k)
         columns, values, moved_by_diversity = self._choose(items, scores, top_k - num_drawn)
         explored = np.zeros((len(items), top_k), dtype=bool)
@@ -152,7 +154,7 @@ class Reranker:
             values = np.concatenate([values, lots], axis=1)
             explored[:, top_k - num_drawn :] = drawn >= 0
         listed = np.where(values > -np.inf, np.take_along_axis(items, columns, 1), NO_ITEM)
-        if num_drawn or num_new or self.directions is not None:
+        if num_drawn or self.new_share or self.directions is not None:
             values = falling(listed, values)
         num_listed = int((listed >= 0).sum())
         counts = RerankCounts(
@@ -170,12 +172,22 @@ class Reranker:
 
     def _favour_tail(self, items: Ints, scores: Floats, top_k: int) -> tuple[Ints, Floats, int]:
         """Sorted candidates [B, C] in their order after the dial, and how many entered the best K."""
-        if self.head is None:
+        if not self.config.tail:
             return items, scores, 0
         scores = discounted(items, scores, self.head, self.config.tail)
         order = np.lexsort((items, -scores), axis=1)
         items, scores = np.take_along_axis(items, order, 1), np.take_along_axis(scores, order, 1)
         return items, scores, int(((order >= top_k) & (items >= 0))[:, :top_k].sum())
+
+    def _lift_new(
+        self, user_ids: pa.Array | pa.ChunkedArray, items: Ints, scores: Floats, top_k: int
+    ) -> tuple[Ints, Floats, int]:
+        """Candidates [B, C] after each user's best new items got their places, and how many entered the best K."""
+        if not self.new_share:
+            return items, scores, 0
+        phases = fractions(user_keys("new items", user_ids, self.seed, self.date))
+        items, scores, order = lift_new(items, scores, self.is_new, self.new_share, phases)
+        return items, scores, int((order[:, :top_k] >= top_k).sum())
 
     def _choose(self, items: Ints, scores: Floats, num: int) -> tuple[Ints, Floats, int]:
         """Columns [B, num] of the candidates that stand by merit, their values, and how many diversity brought in."""
@@ -191,4 +203,4 @@ class Reranker:
         waiting = items >= 0
         users, places = np.nonzero(values > -np.inf)
         waiting[users, columns[users, places]] = False
-        return draw(items, waiting, user_keys(user_ids, self.seed, self.date), num)
+        return draw(items, waiting, user_keys("exploration", user_ids, self.seed, self.date), num)

@@ -3,13 +3,11 @@
 Shapes: B users, C candidates, I items, K list length.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import pyarrow as pa
 
 from recsys.model.features import index_items
-from recsys.recommend.order import Bools, Floats, Ints, best_first, distinct_candidates
+from recsys.recommend.order import Bools, Floats, Ints
 
 
 def item_popularity(counts: pa.Table, item_ids: pa.Array) -> Ints:
@@ -45,23 +43,3 @@ def discounted(items: Ints, scores: Floats, head: Bools, tail: float) -> Floats:
     if not tail or not len(head):
         return scores
     return np.where(head[np.maximum(items, 0)] & (items >= 0), scores - np.float32(tail), scores)
-
-
-def tail_frontier(items: Ints, scores: Floats, head: Bools, tails: Sequence[float], top_k: int) -> dict[float, Ints]:
-    """The lists that each value of the dial would give: the points of an accuracy–coverage frontier.
-
-    Only the candidates are ordered anew: what retrieval did not find is in no list, whatever the dial.
-
-    Args:
-        items: [B, C] int64 candidates in any order, −1 where there is none.
-        scores: [B, C] float32 log P(item | user).
-        head: [I] as `recsys.data.popularity.head_items` gives.
-        tails: Values of the dial, each ≥ 0.
-        top_k: K.
-
-    Returns:
-        For each value int64 [B, K], best first, −1 where a list is shorter, as `recsys.evaluation.metrics` takes them.
-    """
-    assert all(tail >= 0 for tail in tails), f"a dial below 0: {tails}"
-    items, scores, _ = distinct_candidates(items, scores, top_k)
-    return {tail: best_first(items, discounted(items, scores, head, tail))[0][:, :top_k].copy() for tail in tails}

@@ -164,11 +164,12 @@ def check_visits(storage: Storage, run: Run) -> None:
 
 
 def check_reasons(lists: pd.DataFrame, histories: pa.Table, titles: dict[str, str]) -> None:
-    """Every row says why; what it names was in the user's own history."""
-    columns = (histories[name].to_pylist() for name in ("user_id", "item_ids"))
+    """Every row says why; what it names was in the user's own history, and what is something new was in nobody's."""
+    columns = [histories[name].to_pylist() for name in ("user_id", "item_ids")]
     had = {user: {titles[item] for item in items} for user, items in zip(*columns, strict=True)}
-    assert set(lists.source) <= {"ranker", "transitions", "text", "popularity"}
+    assert set(lists.source) <= {"ranker", "transitions", "text", "popularity", "exploration"}
     assert "transitions" in set(lists.source)
+    assert not set(lists.item_id[lists.source == "exploration"]) & {item for items in columns[1] for item in items}
     for row in lists.itertuples():
         named = row.reason.removeprefix("often chosen with ").removeprefix("similar to ")
         assert (row.source in ("transitions", "text")) == (named != row.reason) == (named in had[row.user_id])

@@ -38,7 +38,7 @@ def problem(seed: int, num_users: int = 5, num_candidates: int = 12) -> tuple[In
 @given(st.integers(0, 999), st.integers(0, 14))
 def test_only_who_waits_is_drawn_as_many_as_asked_and_none_twice(seed: int, num: int) -> None:
     items, waiting = problem(seed)
-    drawn = draw(items, waiting, user_keys(users(5), seed, DATE), num)
+    drawn = draw(items, waiting, user_keys("draw", users(5), seed, DATE), num)
     assert drawn.shape == (5, min(num, 12))
     for user, row in enumerate(drawn):
         columns = row[row >= 0].tolist()
@@ -51,7 +51,7 @@ def test_only_who_waits_is_drawn_as_many_as_asked_and_none_twice(seed: int, num:
 @given(st.integers(0, 999), st.integers(1, 6))
 def test_neither_order_nor_neighbours_take_part(seed: int, num: int) -> None:
     items, waiting = problem(seed)
-    keys = user_keys(users(5), seed, DATE)
+    keys = user_keys("draw", users(5), seed, DATE)
     columns = draw(items, waiting, keys, num)
     random = np.random.default_rng(seed)
     for user in range(5):
@@ -66,7 +66,7 @@ def test_every_waiting_item_is_as_likely_as_another() -> None:
     num_users, num_items, num = 20_000, 10, 3
     items = np.tile(np.arange(num_items), (num_users, 1))
     waiting = items != 4
-    drawn = draw(items, waiting, user_keys(users(num_users), 1, DATE), num)
+    drawn = draw(items, waiting, user_keys("draw", users(num_users), 1, DATE), num)
     often = np.bincount(drawn.ravel(), minlength=num_items)
     expected = num_users * num / (num_items - 1)
     assert often[4] == 0
@@ -84,24 +84,24 @@ def test_every_waiting_item_is_as_likely_as_another() -> None:
 def test_another_seed_or_night_draws_anew(other: tuple[int, dt.date]) -> None:
     items = np.tile(np.arange(50), (200, 1))
     waiting = np.ones(items.shape, dtype=bool)
-    first, second = (draw(items, waiting, user_keys(users(200), *key), 5) for key in ((7, DATE), other))
+    first, second = (draw(items, waiting, user_keys("draw", users(200), *key), 5) for key in ((7, DATE), other))
     common = np.mean([len(set(a) & set(b)) for a, b in zip(first, second, strict=True)])
     assert common < 1.0, "5 of 50 share half an item by chance"
 
 
 def test_users_draw_apart() -> None:
     items = np.tile(np.arange(50), (200, 1))
-    drawn = draw(items, np.ones(items.shape, dtype=bool), user_keys(users(200), 7, DATE), 5)
+    drawn = draw(items, np.ones(items.shape, dtype=bool), user_keys("draw", users(200), 7, DATE), 5)
     assert len({tuple(row) for row in drawn}) > 195
 
 
 def test_keys_are_the_same_in_every_process() -> None:
     code = (
         "import datetime as dt, pyarrow as pa; from recsys.recommend.exploration import user_keys; "
-        "print(user_keys(pa.array(['a', 'ü']), 3, dt.date(2026, 11, 22)).tolist())"
+        "print(user_keys('draw', pa.array(['a', 'ü']), 3, dt.date(2026, 11, 22)).tolist())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == str(user_keys(pa.chunked_array([["a"], ["ü"]]), 3, DATE).tolist())
+    assert done.stdout.strip() == str(user_keys("draw", pa.chunked_array([["a"], ["ü"]]), 3, DATE).tolist())
 
 
 @pytest.mark.parametrize(

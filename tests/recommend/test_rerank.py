@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from recsys.config import RerankConfig
 from recsys.recommend.exploration import num_places
-from recsys.recommend.order import Floats, Ints
+from recsys.recommend.order import Bools, Floats, Ints
 from recsys.recommend.rerank import RerankCounts, Reranked, Reranker
 
 DATE = dt.date(2026, 11, 22)
@@ -132,14 +132,14 @@ def test_neither_order_nor_neighbours_change_a_bit(
 
 @given(candidates(), st.integers(1, 12))
 def test_with_everything_off_it_is_a_plain_sort(found: tuple[Ints, Floats], top_k: int) -> None:
-    got = rerank(found, top_k)
+    got = rerank(found, top_k, new_items=0.0)
     for user, known in enumerate(best_scores(*found)):
         expected = sorted(known.items(), key=lambda pair: (-pair[1], pair[0]))[:top_k]
         there = got.items[user] >= 0
         assert list(zip(got.items[user, there], got.scores[user, there], strict=True)) == expected
     assert not got.explored.any()
-    idle = reranker()
-    assert idle.head is None
+    idle = reranker(new_items=0.0)
+    assert idle.new_share == 0
     assert idle.directions is None
 
 
@@ -159,22 +159,42 @@ def test_exploration_leaves_the_head_of_a_list_alone(
 def test_without_diversity_drawn_items_keep_their_own_score(
     found: tuple[Ints, Floats], tail: float, top_k: int
 ) -> None:
-    got = rerank(found, top_k, exploration=0.5, tail=tail)
-    everything = rerank(found, 30, tail=tail)
+    got = rerank(found, top_k, exploration=0.5, tail=tail, new_items=0)
+    everything = rerank(found, 30, tail=tail, new_items=0)
     for user, place in zip(*np.nonzero(got.explored), strict=True):
         own = everything.scores[user, everything.items[user] == got.items[user, place]]
         assert got.scores[user, place] == own[0]
 
 
+@given(candidates(), st.sampled_from([0.0, 0.5]), st.integers(1, 12), st.integers(0, 12))
+def test_a_shorter_list_is_the_head_of_a_longer_one(
+    found: tuple[Ints, Floats], tail: float, top_k: int, more: int
+) -> None:
+    short, long = (rerank(found, length, tail=tail, new_items=0.3) for length in (top_k, top_k + more))
+    np.testing.assert_array_equal(long.items[:, :top_k], short.items)
+    np.testing.assert_array_equal(long.scores[:, :top_k], short.scores)
+
+
+@given(candidates(), dials, st.integers(1, 12))
+def test_the_dial_turned_later_is_the_dial(found: tuple[Ints, Floats], dial: dict[str, float], top_k: int) -> None:
+    turned = reranker(**dial | {"tail": 0.5}).with_tail(dial["tail"]).rerank(users(len(found[0])), *found, top_k)
+    np.testing.assert_array_equal(turned.items, rerank(found, top_k, **dial).items)
+
+
 def test_exploration_is_another_one_by_seed_night_and_user() -> None:
     items = np.tile(np.arange(NUM_ITEMS), (50, 1))
     scores = -items.astype(np.float32)
-    first = reranker(exploration=0.5).rerank(users(50), items, scores, 10).items
-    for other in (reranker(exploration=0.5, seed=1), reranker(exploration=0.5, date=dt.date(2026, 11, 23))):
+    first = reranker(exploration=0.5, new_items=0).rerank(users(50), items, scores, 10).items
+    for other in (
+        reranker(exploration=0.5, new_items=0, seed=1),
+        reranker(exploration=0.5, new_items=0, date=dt.date(2026, 11, 23)),
+    ):
         assert (other.rerank(users(50), items, scores, 10).items[:, 5:] != first[:, 5:]).any(axis=1).mean() > 0.9
     assert len(np.unique(first[:, 5:], axis=0)) > 45
     assert (first[:, :5] == np.arange(5)).all()
-    np.testing.assert_array_equal(reranker(exploration=0.5).rerank(users(50), items, scores, 10).items, first)
+    np.testing.assert_array_equal(
+        reranker(exploration=0.5, new_items=0).rerank(users(50), items, scores, 10).items, first
+    )
 
 
 def test_what_each_dial_moves_is_counted() -> None:
@@ -209,3 +229,25 @@ def test_facts_of_other_catalogs_are_a_defect() -> None:
 
 def test_no_batch_counts_nothing() -> None:
     assert set(RerankCounts.sum([]).as_dict().values()) == {0}
+
+
+def test_few_new_items_are_shown_to_some_users_and_every_night_to_others() -> None:
+    """2 of 40 items are half a place of ten: half of the users have it, the fourth."""
+    items = np.tile(np.arange(NUM_ITEMS), (500, 1))
+    scores = -items.astype(np.float32)
+    popularity = np.where(np.arange(NUM_ITEMS) >= NUM_ITEMS - 2, 0, 5)
+
+    def who(date: dt.date) -> Bools:
+        dials = RerankConfig()
+        made = Reranker.build(dials, popularity, RECOMMENDABLE, VECTORS.astype(np.float32), 0, date)
+        got = made.rerank(users(500), items, scores, 6)
+        shown = (popularity[got.items] == 0).sum(axis=1)
+        assert set(shown.tolist()) == {0, 1}
+        assert got.counts.lifted_new == shown.sum()
+        return shown > 0
+
+    first, second = who(DATE), who(DATE + dt.timedelta(days=1))
+    expected = 10 * 2 / NUM_ITEMS
+    for night in (first, second):
+        assert night.mean() == pytest.approx(expected, abs=0.06)
+    assert (first & second).mean() == pytest.approx(expected**2, abs=0.04)

