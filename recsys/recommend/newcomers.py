@@ -45,9 +45,9 @@ def lift_new(items: Ints, scores: Floats, is_new: Bools, share: float, phases: P
 
     One is due at the fourth place of every ten: readers look less and less far down, so that a place counts
     1 / log₂(1 + rank), as in the paper above, and the fourth gets about a tenth of what all ten get. Places drawn among
-    all ten would get as much, and cost the known items twice as much, since the first ones would be among them. Of a
-    share below a tenth each user has as many of these places less, which ones hangs on the phase; a larger share is due
-    more often.
+    all ten would get as much, and cost the known items up to twice as much, since the first ones would be among them.
+    Where the share is below a tenth, only that part of the users has each of these places, and the phase says who;
+    where it is larger, one is due more often.
 
     Where as many stand there by merit, nothing moves. A lifted item takes the score of the one above it; all others
     keep their order. A shorter list is the head of a longer one.
