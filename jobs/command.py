@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
 
-from recsys.config import Config, load_config
 from recsys.errors import RecsysError
+from recsys.settings import Config, load_config
 
 logger = logging.getLogger("jobs")
 

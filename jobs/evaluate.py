@@ -11,16 +11,16 @@ from dataclasses import asdict
 from jobs import command
 from jobs.evaluation_tables import print_figures
 from jobs.finetune import learn
-from recsys.config import Config
-from recsys.distributed.cluster import cluster
-from recsys.distributed.evaluate import Measured, measure_holdout
-from recsys.distributed.holdout import POPULARITY, SLICE_METRIC
-from recsys.distributed.night import Night, night_of, open_night
 from recsys.errors import ConfigError, InputError
 from recsys.evaluation.metrics import Floats, paired_bootstrap
+from recsys.pipeline.cluster import cluster
+from recsys.pipeline.holdout import POPULARITY, SLICE_METRIC
+from recsys.pipeline.run import Run, open_run, stored_run
+from recsys.pipeline.run_gate import Measured, measure_holdout
+from recsys.settings import Config
 from recsys.storage.filesystem import Storage
 from recsys.storage.lease import lock
-from recsys.storage.runs import Run
+from recsys.storage.runs import RunFolder
 
 METRICS = tuple(f"{metric}@{k}" for metric in ("ndcg", "recall", "hitrate", "mrr") for k in (10, 20))
 #: Decimals of the figures.
@@ -31,38 +31,38 @@ def evaluate(config: Config, options: Namespace) -> command.Answer:
     """Measure a ranker and popularity on the same held-out users, in all and by slices."""
     if options.max_users < 1:
         raise ConfigError(f"--max-users: must be ≥ 1, got {options.max_users}")
-    night = _finished_night(config, options) if options.run else open_night(config, options.protocol)
-    with lock(night.run), cluster(min_cpus=night.min_cpus):
+    run = _finished_night(config, options) if options.run else open_run(config, options.protocol)
+    with lock(run.folder), cluster(min_cpus=run.min_cpus):
         if not options.run:
-            night.run.write_config(config.to_yaml())
-            learn(night)
-        measured = measure_holdout(night, [night.model_id], METRICS, options.max_users, in_depth=True)
+            run.folder.write_config(config.to_yaml())
+            learn(run)
+        measured = measure_holdout(run, [run.model_id], METRICS, options.max_users, in_depth=True)
     if not measured.num_users:
         raise InputError(
-            f"evaluate: no user has events both in training and held out (protocol {night.protocol}); give more "
-            f"events, change gate.holdout_days={night.config.gate.holdout_days}, or raise "
+            f"evaluate: no user has events both in training and held out (protocol {run.protocol}); give more "
+            f"events, change gate.holdout_days={run.config.gate.holdout_days}, or raise "
             f"--max-users {options.max_users}"
         )
-    figures = _figures(night, measured)
-    night.storage.write_json(f"{night.run.dir}/evaluation-{night.protocol}.json", figures)
+    figures = _figures(run, measured)
+    run.storage.write_json(f"{run.folder.dir}/evaluation-{run.protocol}.json", figures)
     print_figures(figures)
-    return {"status": "evaluated", "run_id": night.run.run_id, "path": night.storage.url(night.run.dir), **figures}
+    return {"status": "evaluated", "run_id": run.folder.run_id, "path": run.storage.url(run.folder.dir), **figures}
 
 
-def _finished_night(config: Config, options: Namespace) -> Night:
+def _finished_night(config: Config, options: Namespace) -> Run:
     if options.protocol != "time":
         raise ConfigError(f"--protocol {options.protocol}: a run's model has seen the last events; leave out --run")
-    run = Run(Storage(config.storage), options.run)
-    if run.done("finetune") is None:
-        raise ConfigError(f"--run {options.run}: no trained model in {run.storage.url(run.dir)}")
-    return night_of(run)
+    folder = RunFolder(Storage(config.storage), options.run)
+    if folder.done("finetune") is None:
+        raise ConfigError(f"--run {options.run}: no trained model in {folder.storage.url(folder.dir)}")
+    return stored_run(folder)
 
 
-def _figures(night: Night, measured: Measured) -> command.Answer:
+def _figures(run: Run, measured: Measured) -> command.Answer:
     """Means of both rankers, and the paired 95 % intervals of their differences, in all and in each slice."""
-    rankers = {"ranker": night.model_id, POPULARITY: POPULARITY}
+    rankers = {"ranker": run.model_id, POPULARITY: POPULARITY}
     return {
-        "protocol": night.protocol,
+        "protocol": run.protocol,
         "users": measured.num_users,
         **{
             name: {metric: _mean(values) for metric, values in measured.values[ranker].items()}
@@ -70,15 +70,15 @@ def _figures(night: Night, measured: Measured) -> command.Answer:
             for name, ranker in rankers.items()
         },
         "difference": {
-            metric: _difference(night, values, measured.values[POPULARITY][metric])
-            for metric, values in measured.values[night.model_id].items()
+            metric: _difference(run, values, measured.values[POPULARITY][metric])
+            for metric, values in measured.values[run.model_id].items()
         },
         "slice_metric": SLICE_METRIC,
         "slices": {
             part: {
                 "users": len(values[POPULARITY]),
                 **{name: _mean(values[ranker]) for name, ranker in rankers.items()},
-                "difference": _difference(night, values[night.model_id], values[POPULARITY]),
+                "difference": _difference(run, values[run.model_id], values[POPULARITY]),
             }
             for part, values in measured.slices.items()
         },
@@ -93,11 +93,11 @@ def _mean(values: Floats) -> float | None:
     return round(float(values.mean()), DIGITS) if len(values) else None
 
 
-def _difference(night: Night, ours: Floats, theirs: Floats) -> dict[str, float] | None:
+def _difference(run: Run, ours: Floats, theirs: Floats) -> dict[str, float] | None:
     """Mean, low and high of the difference, user by user; None without users."""
     if not len(ours):
         return None
-    interval = paired_bootstrap(ours - theirs, seed=night.config.seed)
+    interval = paired_bootstrap(ours - theirs, seed=run.config.seed)
     return {name: round(value, DIGITS) for name, value in asdict(interval).items()}
 
 

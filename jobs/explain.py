@@ -15,18 +15,18 @@ from rich.table import Table
 from rich.text import Text
 
 from jobs import command
-from recsys.config import Config
 from recsys.data.histories import shard_of
-from recsys.distributed.night import Night, night_of
-from recsys.distributed.score import load_snapshot
 from recsys.errors import InputError
-from recsys.recommend.pipeline import recommend_batch
-from recsys.recommend.signals import SIGNALS
-from recsys.recommend.snapshot import Snapshot
+from recsys.pipeline.run import Run, stored_run
+from recsys.pipeline.write_lists import load_snapshot
+from recsys.ranking.lists import recommend_batch
+from recsys.ranking.snapshot import Snapshot
 from recsys.schema import HISTORIES
+from recsys.settings import Config
+from recsys.signals.signals import SIGNALS
 from recsys.storage.filesystem import Storage
 from recsys.storage.publish import require_latest
-from recsys.storage.runs import Run
+from recsys.storage.runs import RunFolder
 from recsys.storage.tables import iter_batches
 
 _BATCH_ROWS = 65_536
@@ -36,10 +36,10 @@ def explain(config: Config, options: Namespace) -> command.Answer:
     """Recompute the lists with their contributions."""
     storage = Storage(config.storage)
     latest = require_latest(storage)
-    night, model_id = night_of(Run(storage, latest.run_id)), latest.model_id
-    histories = find_histories(night, options.user_ids)
-    recommend = night.config.recommend.model_copy(update={"use_gpu": False})
-    snapshot = load_snapshot(night, model_id, recommend, "night")
+    run, model_id = stored_run(RunFolder(storage, latest.run_id)), latest.model_id
+    histories = find_histories(run, options.user_ids)
+    recommend = run.config.recommend.model_copy(update={"use_gpu": False})
+    snapshot = load_snapshot(run, model_id, recommend, "full")
     recommended = recommend_batch(snapshot, histories, recommend)
     rows = [
         row | {"contributions": {name: round(float(value), 4) for name, value in zip(SIGNALS, values, strict=True)}}
@@ -48,29 +48,29 @@ def explain(config: Config, options: Namespace) -> command.Answer:
     _print(rows, snapshot)
     return {
         "status": "explained",
-        "run_id": night.run.run_id,
-        "path": night.storage.url(night.run.dir),
+        "run_id": run.folder.run_id,
+        "path": run.storage.url(run.folder.dir),
         "model_id": model_id,
         "lists": rows,
     }
 
 
-def find_histories(night: Night, user_ids: Sequence[str]) -> pa.Table:
+def find_histories(run: Run, user_ids: Sequence[str]) -> pa.Table:
     """HISTORIES of these users, in their order; reads only their shards.
 
     Raises:
         InputError: a user has no history.
     """
     wanted = list(dict.fromkeys(user_ids))
-    shards = np.unique(shard_of(pa.array(wanted, pa.string()), night.config.histories.shards))
-    paths = [f"{night.run.histories_dir}/shard-{shard:05d}.parquet" for shard in shards]
-    batches = (batch for path in paths for batch in iter_batches(night.storage, path, _BATCH_ROWS))
+    shards = np.unique(shard_of(pa.array(wanted, pa.string()), run.config.histories.shards))
+    paths = [f"{run.folder.histories_dir}/shard-{shard:05d}.parquet" for shard in shards]
+    batches = (batch for path in paths for batch in iter_batches(run.storage, path, _BATCH_ROWS))
     theirs = (batch.filter(pc.is_in(batch["user_id"], value_set=pa.array(wanted, pa.string()))) for batch in batches)
     found = pa.concat_tables([HISTORIES.empty_table(), *theirs], promote_options="default")  # there may be texts too
     known = found["user_id"].to_pylist()
     if missing := [user for user in wanted if user not in known]:
         raise InputError(
-            f"user {', '.join(missing)}: has no history in run {night.run.run_id}; it needs an accepted interaction"
+            f"user {', '.join(missing)}: has no history in run {run.folder.run_id}; it needs an accepted interaction"
         )
     return found.take([known.index(user) for user in wanted])
 

@@ -10,87 +10,87 @@ from functools import partial
 
 from jobs import command
 from jobs.plan import print_plan
-from recsys.config import Config
-from recsys.distributed.cluster import cluster
-from recsys.distributed.cold import match_new_items
-from recsys.distributed.encode import encode_items, encode_tuned
-from recsys.distributed.evaluate import examine
-from recsys.distributed.fuse import fuse
-from recsys.distributed.ingest import ingest_catalog, ingest_events, ingest_users, shuffle_histories
-from recsys.distributed.linear import learn_linear
-from recsys.distributed.night import Night, open_night, run_stage
-from recsys.distributed.priors import count_priors
-from recsys.distributed.publish import publish_night, stage_metrics, tidy
-from recsys.distributed.report import write_report
-from recsys.distributed.score import recommend
-from recsys.distributed.train import finetune, refit
 from recsys.errors import GateError, InputError
+from recsys.pipeline.cluster import cluster
+from recsys.pipeline.count_priors import count_priors
+from recsys.pipeline.encode_texts import encode_items, encode_tuned
+from recsys.pipeline.fit_fusion import fuse
+from recsys.pipeline.ingest import ingest_catalog, ingest_events, ingest_users, shuffle_histories
+from recsys.pipeline.learn_ease import learn_linear
+from recsys.pipeline.match_cold_items import match_new_items
+from recsys.pipeline.publish_lists import publish_night, stage_metrics, tidy
+from recsys.pipeline.run import Run, open_run, run_stage
+from recsys.pipeline.run_gate import examine
+from recsys.pipeline.train import finetune, refit
+from recsys.pipeline.write_lists import recommend
+from recsys.pipeline.write_report import write_report
+from recsys.settings import Config
 from recsys.storage.lease import Lease, lock
 from recsys.storage.publish import published, unpublished_run
 
 
-def stages(night: Night, lease: Lease) -> None:
+def stages(run: Run, lease: Lease) -> None:
     """The night as its list of stages."""
-    run_stage(night, "catalog", ingest_catalog)
-    if night.config.inputs.users is not None:
-        run_stage(night, "users", ingest_users)
-    run_stage(night, "ingest", ingest_events)
-    run_stage(night, "histories", shuffle_histories)
-    run_stage(night, "encode", encode_items)
-    run_stage(night, "finetune", finetune)
-    if night.config.encoder.learns:
-        run_stage(night, "reencode", encode_tuned)
-    run_stage(night, "priors", count_priors)
-    run_stage(night, "linear", learn_linear)
-    run_stage(night, "cold", match_new_items)
-    run_stage(night, "fuse", fuse)
-    gate = run_stage(night, "gate", examine)
+    run_stage(run, "catalog", ingest_catalog)
+    if run.config.inputs.users is not None:
+        run_stage(run, "users", ingest_users)
+    run_stage(run, "ingest", ingest_events)
+    run_stage(run, "histories", shuffle_histories)
+    run_stage(run, "encode", encode_items)
+    run_stage(run, "finetune", finetune)
+    if run.config.encoder.learns:
+        run_stage(run, "reencode", encode_tuned)
+    run_stage(run, "priors", count_priors)
+    run_stage(run, "linear", learn_linear)
+    run_stage(run, "cold", match_new_items)
+    run_stage(run, "fuse", fuse)
+    gate = run_stage(run, "gate", examine)
     if gate["verdict"] == "refused":
-        raise GateError(f"the gate refused {night.model_id}: {gate['reason']}; nothing was published")
-    if night.config.train.refit:
-        run_stage(night, "refit", refit)
-    run_stage(night, "recommend", recommend)
-    run_stage(night, "publish", partial(publish_night, lease=lease))
+        raise GateError(f"the gate refused {run.model_id}: {gate['reason']}; nothing was published")
+    if run.config.train.refit:
+        run_stage(run, "refit", refit)
+    run_stage(run, "recommend", recommend)
+    run_stage(run, "publish", partial(publish_night, lease=lease))
 
 
 def nightly(config: Config, options: Namespace) -> command.Answer:
     """Run the night, or say that it is done."""
-    night = open_night(config)
+    run = open_run(config)
     if options.dry_run:
-        print_plan(night)
-        return {"status": "planned", "run_id": night.run.run_id}
+        print_plan(run)
+        return {"status": "planned", "run_id": run.folder.run_id}
     if options.force:
-        night = replace(night, run=unpublished_run(night.run))
-    elif (latest := published(night.storage, night.run.run_id)) is not None:
-        return {"status": "already_published", "run_id": latest.run_id, "path": night.storage.url(latest.path)}
-    with lock(night.run) as lease:
+        run = replace(run, folder=unpublished_run(run.folder))
+    elif (latest := published(run.storage, run.folder.run_id)) is not None:
+        return {"status": "already_published", "run_id": latest.run_id, "path": run.storage.url(latest.path)}
+    with lock(run.folder) as lease:
         if options.force:
-            night.run.forget()
-            tidy(night)  # or Ray Train would take up the finished training again
-        night.run.write_config(config.to_yaml())
-        with cluster(min_cpus=night.min_cpus):
+            run.folder.forget()
+            tidy(run)  # or Ray Train would take up the finished training again
+        run.folder.write_config(config.to_yaml())
+        with cluster(min_cpus=run.min_cpus):
             refused = {}
             try:
-                stages(night, lease)
+                stages(run, lease)
             except InputError as error:
                 refused = error.details
                 raise
             finally:
-                metrics = {"run_id": night.run.run_id, "stages": stage_metrics(night), "refused": refused}
-                night.run.write_metrics(metrics)
-        write_report(night)
-        tidy(night)
-    command.print_stages(stage_metrics(night), f"night {night.run.run_id}")
-    done = night.record("publish")
+                metrics = {"run_id": run.folder.run_id, "stages": stage_metrics(run), "refused": refused}
+                run.folder.write_metrics(metrics)
+        write_report(run)
+        tidy(run)
+    command.print_stages(stage_metrics(run), f"night {run.folder.run_id}")
+    done = run.record("publish")
     return {
         "status": "published",
-        "run_id": night.run.run_id,
-        "path": night.storage.url(done["path"]),
+        "run_id": run.folder.run_id,
+        "path": run.storage.url(done["path"]),
         "latest": done["latest"],
-        "users": night.record("recommend")["users"],
-        "model_id": night.published_id,
-        "metrics": night.storage.url(night.run.metrics_path),
-        "report": night.storage.url(night.run.report_path),
+        "users": run.record("recommend")["users"],
+        "model_id": run.published_id,
+        "metrics": run.storage.url(run.folder.metrics_path),
+        "report": run.storage.url(run.folder.report_path),
     }
 
 

@@ -3,19 +3,19 @@
 from rich.table import Table
 
 from jobs.command import console
-from recsys.config import TableInput
+from recsys.data.config import TableInput
 from recsys.data.estimates import estimate_rows
-from recsys.distributed.night import Night, input_files
-from recsys.distributed.score import fusion_path
-from recsys.recommend.signals import SIGNALS
+from recsys.pipeline.run import Run, input_files
+from recsys.pipeline.write_lists import fusion_path
+from recsys.signals.signals import SIGNALS
 from recsys.storage.filesystem import open_input
-from recsys.storage.publish import night_folder
+from recsys.storage.publish import lists_folder
 
 
-def print_plan(night: Night) -> None:
+def print_plan(run: Run) -> None:
     """Print what a night would do; only listings and samples of the inputs are read, nothing is written."""
-    config = night.config
-    console.print(f"run [bold]{night.run.run_id}[/], events before {night.end:%Y-%m-%d %H:%M} UTC", highlight=False)
+    config = run.config
+    console.print(f"run [bold]{run.folder.run_id}[/], events before {run.end:%Y-%m-%d %H:%M} UTC", highlight=False)
     inputs = Table(title="inputs")
     for column in ("input", "path", "files", "bytes", "rows (about)"):
         inputs.add_column(column, overflow="fold")
@@ -25,7 +25,7 @@ def print_plan(night: Night) -> None:
         files, num_bytes, rows[name] = _size(source)
         inputs.add_row(name, source.path, f"{files:,}", f"{num_bytes:,}", f"{rows[name]:,}")
     console.print(inputs)
-    console.print(_stage_table(night, rows))
+    console.print(_stage_table(run, rows))
     console.print("[bold]resolved config[/]")
     console.print(config.to_yaml(), markup=False, highlight=False)
 
@@ -36,37 +36,37 @@ def _size(source: TableInput) -> tuple[int, int, int]:
     return len(files), sum(file.size for file in files), estimate_rows(fs, files, source.format)
 
 
-def _stage_table(night: Night, rows: dict[str, int]) -> Table:
-    config = night.config
-    url = night.storage.url
+def _stage_table(run: Run, rows: dict[str, int]) -> Table:
+    config = run.config
+    url = run.storage.url
     encoder = config.encoder.model or "a small encoder from scratch"
     decoder = config.ranker.model or f"{config.ranker.layers} layers × {config.ranker.hidden_size}"
     training = _workers(config.train.num_workers, config.train.use_gpu)
-    refit = [("refit", training, "the held-out days too", url(night.model_path(night.refit_id)))]
+    refit = [("refit", training, "the held-out days too", url(run.model_path(run.refit_id)))]
     encoding = _workers(config.encoder.num_workers, config.encoder.use_gpu)
     reencode = [("reencode", encoding, f"the encoder as it was trained ({config.encoder.train})", url("items"))]
-    users = [("users", "all CPUs", f"{rows['users']:,} rows", url(night.profiles_dir))] if "users" in rows else []
+    users = [("users", "all CPUs", f"{rows['users']:,} rows", url(run.profiles_dir))] if "users" in rows else []
     plan = [
-        ("catalog", "all CPUs", f"{rows['items']:,} rows", url(night.catalog_path)),
+        ("catalog", "all CPUs", f"{rows['items']:,} rows", url(run.catalog_path)),
         *users,
-        ("ingest", "all CPUs", f"{rows['events']:,} rows", url(night.run.quarantine_dir)),
-        ("histories", "all CPUs", f"{config.histories.shards} shards", url(night.run.histories_dir)),
+        ("ingest", "all CPUs", f"{rows['events']:,} rows", url(run.folder.quarantine_dir)),
+        ("histories", "all CPUs", f"{config.histories.shards} shards", url(run.folder.histories_dir)),
         ("encode", encoding, encoder, url("items")),
         (
             "finetune",
             training,
             f"{decoder}, {config.train.epochs} epochs, ZeRO-{config.train.zero_stage}, {config.train.precision}",
-            url(night.model_path()),
+            url(run.model_path()),
         ),
         *(reencode if config.encoder.learns else []),
-        ("priors", "all CPUs", "what follows what, daily popularity", url(night.transitions_dir("night"))),
-        ("linear", "3 × CPU", f"EASE of {config.linear.items:,} items at most", url(night.linear_path("night"))),
-        ("cold", "2 × CPU", "who lends to new items", url(night.lenders_path("ever"))),
+        ("priors", "all CPUs", "what follows what, daily popularity", url(run.transitions_dir("full"))),
+        ("linear", "3 × CPU", f"EASE of {config.linear.items:,} items at most", url(run.linear_path("full"))),
+        ("cold", "2 × CPU", "who lends to new items", url(run.lenders_path("full"))),
         (
             "fuse",
             _workers(config.recommend.num_workers, config.recommend.use_gpu),
             f"weights of {len(config.recommend.signals or SIGNALS)} signals",
-            url(fusion_path(night, night.model_id)),
+            url(fusion_path(run, run.model_id)),
         ),
         ("gate", _workers(config.recommend.num_workers, config.recommend.use_gpu), config.gate.metric, "—"),
         *(refit if config.train.refit else []),
@@ -74,7 +74,7 @@ def _stage_table(night: Night, rows: dict[str, int]) -> Table:
             "recommend",
             _workers(config.recommend.num_workers, config.recommend.use_gpu),
             f"top {config.recommend.top_k} of {config.recommend.candidates} candidates",
-            url(night_folder(night.run)),
+            url(lists_folder(run.folder)),
         ),
         ("publish", "driver", "manifest, then LATEST", url("recommendations", "LATEST.json")),
     ]

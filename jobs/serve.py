@@ -18,20 +18,20 @@ from ray.serve.schema import ServeDeploySchema
 from ruamel.yaml import YAML
 
 from jobs import command
-from recsys.config import Config, load_config
-from recsys.distributed.encode import open_encoder
-from recsys.distributed.night import Night, night_of
-from recsys.distributed.published import model_card
-from recsys.distributed.score import load_snapshot
+from recsys.pipeline.encode_texts import open_encoder
+from recsys.pipeline.published_model import model_card
+from recsys.pipeline.run import Run, stored_run
+from recsys.pipeline.write_lists import load_snapshot
 from recsys.serving import front
 from recsys.serving.auth import Keys, new_key
 from recsys.serving.deployment import LOGGING, application
-from recsys.serving.item_filters import ItemFilters
 from recsys.serving.live import LiveSnapshot, UserTemplate
+from recsys.serving.request_filters import ItemFilters
+from recsys.settings import Config, load_config
 from recsys.storage.filesystem import Storage
 from recsys.storage.lookup import KeyedFiles
 from recsys.storage.publish import Latest, read_manifest, require_latest
-from recsys.storage.runs import Run
+from recsys.storage.runs import RunFolder
 from recsys.storage.tables import read_table
 
 APP = "recsys"
@@ -43,15 +43,15 @@ _ENVIRONMENT = {"RAY_worker_niceness": "0", "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LO
 def load_live(storage: Storage, latest: Latest) -> LiveSnapshot:
     """A published night as the service needs it, on the CPU; nothing is drawn by lot, which is the night's business."""
     manifest = read_manifest(storage, latest)
-    night = night_of(Run(storage, latest.run_id))
-    rerank = night.config.rerank.model_copy(update={"exploration": 0.0})
-    recommend = night.config.recommend.model_copy(update={"use_gpu": False, "cpus_per_worker": 1})
-    config = night.config.model_copy(update={"rerank": rerank, "recommend": recommend})
-    live = Night(config=config, date=night.date, run=night.run)
+    run = stored_run(RunFolder(storage, latest.run_id))
+    rerank = run.config.rerank.model_copy(update={"exploration": 0.0})
+    recommend = run.config.recommend.model_copy(update={"use_gpu": False, "cpus_per_worker": 1})
+    config = run.config.model_copy(update={"rerank": rerank, "recommend": recommend})
+    live = Run(config=config, date=run.date, folder=run.folder)
     card = model_card(live, latest.model_id)
     with open_encoder(storage, config, card.encoder_id, card.encoder_model) as encoder:
         pass  # it is loaded: what it lies in may go
-    snapshot = load_snapshot(live, latest.model_id, recommend, "night")
+    snapshot = load_snapshot(live, latest.model_id, recommend, "full")
     shards = [shard["name"].removesuffix(".parquet") for shard in manifest["shards"]]
     users = config.inputs.users
     return LiveSnapshot(
@@ -63,7 +63,7 @@ def load_live(storage: Storage, latest: Latest) -> LiveSnapshot:
         shards=frozenset(shards),
         lists=KeyedFiles(storage, {shard: f"{latest.path}/{shard}.parquet" for shard in shards}, "user_id"),
         histories=KeyedFiles(
-            storage, {shard: f"{live.run.histories_dir}/{shard}.parquet" for shard in shards}, "user_id"
+            storage, {shard: f"{live.folder.histories_dir}/{shard}.parquet" for shard in shards}, "user_id"
         ),
         filters=ItemFilters(read_table(storage, live.catalog_path, ["attributes"]), snapshot.titles),
         encoder=encoder,

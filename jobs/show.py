@@ -14,13 +14,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from recsys.config import load_config
 from recsys.data.histories import shard_of
 from recsys.errors import InputError, RecsysError
 from recsys.schema import RECOMMENDATIONS
+from recsys.settings import load_config
 from recsys.storage.filesystem import Storage
 from recsys.storage.publish import MANIFEST, Latest, read_manifest, require_latest
-from recsys.storage.runs import Run
+from recsys.storage.runs import RunFolder
 from recsys.storage.tables import iter_batches
 
 _BATCH_ROWS = 65_536
@@ -81,7 +81,7 @@ def find_titles(storage: Storage, latest: Latest, item_ids: pa.ChunkedArray) -> 
     """
     titles: dict[str, str] = {}
     wanted = pc.unique(item_ids).cast(pa.string())
-    path = f"{Run(storage, latest.run_id).dir}/catalog.parquet"
+    path = f"{RunFolder(storage, latest.run_id).dir}/catalog.parquet"
     for batch in iter_batches(storage, path, _BATCH_ROWS, ["item_id", "attributes"]):
         rows = batch.filter(pc.is_in(batch["item_id"], value_set=wanted))
         for item_id, attributes in zip(rows["item_id"].to_pylist(), rows["attributes"].to_pylist(), strict=True):
@@ -114,7 +114,7 @@ def _print(
             texts = (Text(row["item_id"]), Text(title), f"{row['score']:.3f}", Text(row["source"]), Text(row["reason"]))
             table.add_row(str(row["rank"]), *texts)
         console.print(table)
-    run = Run(storage, latest.run_id)
+    run = RunFolder(storage, latest.run_id)
     places = {
         "run": f"{latest.run_id}, model {latest.model_id}",
         "lists": f"{storage.url(latest.path)}/shard-*.parquet",

@@ -99,7 +99,7 @@ ITEM_COUNTS = pa.schema(
     ]
 )
 
-#: Time scales on which items speak for items; see `recsys.recommend.transitions` and `recsys.recommend.linear`.
+#: Time scales on which items speak for items; see `recsys.signals.transitions` and `recsys.signals.ease`.
 TIME_SCALES = ("lasting", "recent")
 
 #: How strongly `item` speaks for `next`, both rows of the night's catalog.
@@ -119,7 +119,7 @@ TRANSITION_TOTALS = pa.schema(
 #: For each row of the catalog, how many users took it, and how many of them at several moments.
 ITEM_RETURNS = pa.schema([pa.field(name, pa.int64(), nullable=False) for name in ("users", "again")])
 
-#: Rows of the catalog that lend to a row without interactions, and what share of theirs; see `recsys.recommend.cold`.
+#: Rows of the catalog that lend to a row without interactions, and what share of theirs; see `recsys.signals.donors`.
 LENDERS = pa.schema(
     [
         pa.field("lender", pa.int32(), nullable=False),

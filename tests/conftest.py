@@ -14,14 +14,14 @@ import pyarrow as pa
 import pytest
 from hypothesis import settings
 
-from recsys.config import decode_config
 from recsys.data.histories import shard_of
 from recsys.data.synthetic import make_shop, write_shop
 from recsys.schema import CATALOG, RECOMMENDATIONS
 from recsys.serving import front
+from recsys.settings import decode_config
 from recsys.storage.filesystem import Storage
-from recsys.storage.publish import Shard, night_folder, publish, write_manifest
-from recsys.storage.runs import Run
+from recsys.storage.publish import Shard, lists_folder, publish, write_manifest
+from recsys.storage.runs import RunFolder
 from recsys.storage.tables import write_table
 
 #: The data date of the nights of tests.
@@ -68,7 +68,7 @@ def ray_cluster() -> Iterator[None]:
 def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A published night of 20 users and 2 items a list in 3 shards, written by the parts that write a real one."""
     folder = tmp_path_factory.mktemp("shop") / "warehouse"
-    run = Run(Storage(str(folder)), "2026-11-22-0123456789ab")
+    run = RunFolder(Storage(str(folder)), "2026-11-22-0123456789ab")
     shard_of_user = shard_of(pa.array(USERS), NUM_SHARDS)
     shards: list[Shard] = []
     for number in range(NUM_SHARDS):
@@ -81,7 +81,7 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ]
         name = f"shard-{number:05d}.parquet"
         lists = pa.Table.from_pylist(rows, schema=RECOMMENDATIONS)
-        stats = write_table(run.storage, f"{night_folder(run)}/{name}", lists, RECOMMENDATIONS)
+        stats = write_table(run.storage, f"{lists_folder(run)}/{name}", lists, RECOMMENDATIONS)
         shard = Shard(name=name, rows=stats.rows, users=len(users), bytes=stats.bytes, sha256=stats.sha256)
         shards.append(shard)
     items = [("i0001", "Oak [Desk] Lamp"), ("i0002", "Copper Vase"), ("i0003", "Unseen")]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from recsys.config import Config
+from recsys.settings import Config
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- config reference: begin (make docs) -->\n", "<!-- config reference: end -->"

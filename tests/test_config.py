@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from recsys.config import Config, decode_config, load_config
 from recsys.errors import ConfigError
+from recsys.settings import Config, decode_config, load_config
 
 INPUTS: dict[str, Any] = {"events": {"path": "events"}, "items": {"path": "items.parquet", "text": "{title}"}}
 MINIMAL = 'inputs:\n  events: {path: events}\n  items: {path: items.parquet, text: "{title}"}\n'

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from recsys.config import Config, decode_config, load_config
 from recsys.data.expressions import Filter
 from recsys.data.texts import template_columns
+from recsys.settings import Config, decode_config, load_config
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))

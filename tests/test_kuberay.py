@@ -14,9 +14,9 @@ from ruamel.yaml import YAML
 
 from jobs import nightly
 from jobs.serve import deploy_file
-from recsys.config import Config, load_config
 from recsys.serving import front
 from recsys.serving.auth import ENVIRONMENT_VARIABLE, Keys, new_key
+from recsys.settings import Config, load_config
 from tests.test_cluster_yaml import SECRETS
 
 ROOT = Path(__file__).parents[1]

@@ -18,7 +18,7 @@ import pytest
 from ray.scripts.scripts import cli as ray_cli
 from ruamel.yaml import YAML
 
-from recsys.config import decode_config
+from recsys.settings import decode_config
 
 ROOT = Path(__file__).parents[1]
 #: Blocks that ask the live service are run against one in tests/serving/test_client.py.

@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.config import ItemsInput
 from recsys.data.cells import as_truth
+from recsys.data.config import ItemsInput
 from recsys.data.events import flags
 from recsys.data.quarantine import Reason
 from recsys.data.texts import clean_text, filled_template, hash_texts, template_columns

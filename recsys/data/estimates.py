@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import fsspec
 import pyarrow.parquet as pq
 
-from recsys.config import Format
+from recsys.data.config import Format
 from recsys.data.files import BROKEN, FileInfo, is_gzip
 from recsys.errors import InputError
 

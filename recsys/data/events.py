@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.config import EventsInput
 from recsys.data.cells import as_number, as_text
 from recsys.data.columns import require_columns
+from recsys.data.config import EventsInput
 from recsys.data.expressions import Filter
 from recsys.data.quarantine import Reason, quarantined, rows_as_json
 from recsys.data.texts import LONGEST_TEXT, clean_text, cut_text, non_empty

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.config import EventColumns, EventsInput
 from recsys.data.columns import require_columns
+from recsys.data.config import EventColumns, EventsInput
 from recsys.data.events import EventRules, NormalisedEvents, interactions_schema, normalise_events, read_ids
 from recsys.data.histories import hash_ids
 

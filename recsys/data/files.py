@@ -11,7 +11,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recsys.config import Format
+from recsys.data.config import Format
 from recsys.errors import InputError
 
 #: What the libraries raise for a file that is cut off or corrupt.

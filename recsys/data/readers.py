@@ -11,8 +11,8 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recsys.config import TableInput
 from recsys.data.columns import distinct_columns
+from recsys.data.config import TableInput
 from recsys.data.csv_rows import read_csv
 from recsys.data.files import BROKEN, unpacked
 from recsys.data.jsonl_rows import read_jsonl

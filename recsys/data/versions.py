@@ -12,9 +12,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.config import TableInput
 from recsys.data.cells import as_text, as_truth
 from recsys.data.columns import require_columns
+from recsys.data.config import TableInput
 from recsys.data.events import Fault, filtered, first_faults, flags, id_faults, read_ids
 from recsys.data.quarantine import Reason
 from recsys.data.texts import LONGEST_TEXT, non_empty

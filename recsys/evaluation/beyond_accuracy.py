@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from recsys.data.popularity import head_items
+from recsys.data.item_counts import head_items
 from recsys.evaluation.metrics import Bools, Floats, Ints, ratio
 
 #: Numbers of text vectors held at once by the diversity.

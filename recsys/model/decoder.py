@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel, Qwen3Config
 
-from recsys.config import RankerConfig
 from recsys.errors import ConfigError
+from recsys.model.config import RankerConfig
 from recsys.model.isolation import read_candidates, read_history
 
 #: Largest difference that rounding is taken for when a model is tried out.

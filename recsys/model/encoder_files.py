@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
-from recsys.config import Precision
+from recsys.config.section import Precision
 from recsys.errors import ConfigError
 from recsys.model.encoder_source import model_folder
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from recsys.config import Precision
+from recsys.config.section import Precision
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

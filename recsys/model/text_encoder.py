@@ -20,7 +20,7 @@ import torch.nn.functional as F
 import transformers
 from safetensors import SafetensorError
 
-from recsys.config import Precision
+from recsys.config.section import Precision
 from recsys.errors import ConfigError
 from recsys.model.encoder_files import (
     Pooling,

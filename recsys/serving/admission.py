@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from recsys.serving.faults import TOO_MANY, respond
+from recsys.serving.error_replies import TOO_MANY, respond
 
 #: Seconds after which to ask again.
 _RETRY_AFTER = {"Retry-After": "1"}

@@ -17,12 +17,13 @@ from ray import serve
 from ray.util import metrics
 
 from recsys import __version__
-from recsys.config import ServeConfig
+from recsys.config.serve import ServeConfig
 from recsys.errors import ConfigError
-from recsys.serving import faults
+from recsys.serving import error_replies
 from recsys.serving.access_log import hashed, log_to_stderr
 from recsys.serving.admission import Admission
 from recsys.serving.auth import Keys, bearer_token
+from recsys.serving.batching import Ranker
 from recsys.serving.border import Border
 from recsys.serving.contracts import (
     MAX_ID_CHARS,
@@ -37,9 +38,8 @@ from recsys.serving.contracts import (
     RecommendationRequest,
     Recommendations,
 )
-from recsys.serving.faults import FaultError
-from recsys.serving.feedback import FeedbackLog
-from recsys.serving.ranker import Ranker
+from recsys.serving.error_replies import FaultError
+from recsys.serving.feedback_log import FeedbackLog
 from recsys.serving.snapshots import Load
 from recsys.serving.standby import Standby
 from recsys.storage.filesystem import Storage
@@ -73,7 +73,7 @@ def _is_full() -> bool:
 
 api.add_middleware(Admission, path=RANKED, is_full=_is_full)
 api.add_middleware(Border)
-faults.install(api)
+error_replies.install(api)
 
 
 def _told(request: Request, answer: Recommendations) -> Response:

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recsys.serving.access_log import log_request
 from recsys.serving.contracts import MAX_BODY_BYTES, Fault
-from recsys.serving.faults import respond
+from recsys.serving.error_replies import respond
 from recsys.serving.request_metrics import RequestMetrics
 
 #: The page loads nothing from elsewhere, and no other page may frame it.

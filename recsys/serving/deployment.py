@@ -4,9 +4,9 @@ from ray import serve
 from ray.serve.config import BackpressureConfig
 from ray.serve.schema import LoggingConfig
 
-from recsys.config import Config
 from recsys.serving.app import Service
 from recsys.serving.snapshots import Load
+from recsys.settings import Config
 
 #: The app never blocks its event loop, so that Serve need not hand each request to another thread.
 ENVIRONMENT = {"RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0"}

@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from recsys.serving.contracts import RANKED, ErrorReply
-from recsys.serving.faults import TOO_MANY
+from recsys.serving.error_replies import TOO_MANY
 
 #: The command, beside the interpreter that it belongs to.
 LAUNCHER = "recsys-front"

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, TypeAdapter
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from recsys.config import Section
+from recsys.config.section import Section
 from recsys.errors import ConfigError
 from recsys.serving.rate_limit import RateLimit
 

@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from recsys.config import RecommendConfig
 from recsys.data.histories import shard_of
 from recsys.data.texts import filled_template, template_columns
 from recsys.model.features import UserTexts, index_catalog, index_items
 from recsys.model.text_encoder import TextEncoder
-from recsys.recommend.pipeline import Wishes, recommend_batch
-from recsys.recommend.snapshot import Snapshot
+from recsys.ranking.config import RecommendConfig
+from recsys.ranking.lists import Wishes, recommend_batch
+from recsys.ranking.snapshot import Snapshot
 from recsys.schema import HISTORIES, RECOMMENDATIONS
 from recsys.serving.contracts import (
     FoundItem,
@@ -28,7 +28,7 @@ from recsys.serving.contracts import (
     RecommendedItem,
     Strategy,
 )
-from recsys.serving.item_filters import ItemFilters
+from recsys.serving.request_filters import ItemFilters
 from recsys.serving.sessions import Session, session_histories
 from recsys.storage.lookup import KeyedFiles
 from recsys.storage.publish import Latest

@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import Field
 from pyrate_limiter import Rate, TokenBucket
 
-from recsys.config import Section
+from recsys.config.section import Section
 
 #: Milliseconds over which a rate is told to the bucket, which takes whole requests only: 11.5 days, so that a rate of
 #: 0.001 a second is still one thousand requests.

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 
 from recsys.serving.contracts import MAX_LIST, RecommendationRequest, Recommendations
-from recsys.serving.faults import FaultError
+from recsys.serving.error_replies import FaultError
 
 #: What is asked for: as much as any request may want, and nothing known.
 POPULAR = RecommendationRequest(k=MAX_LIST)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from recsys.errors import ConfigError
 from recsys.storage.atomic import sync_folder
-from recsys.storage.faults import explained
+from recsys.storage.failures import explained
 from recsys.storage.filesystem import Storage
 
 _WRITER = re.compile(r"[A-Za-z0-9._-]{1,100}")

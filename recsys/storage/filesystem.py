@@ -19,7 +19,7 @@ import pyarrow.fs
 
 from recsys.errors import ConfigError
 from recsys.storage.atomic import PARTIAL_SUFFIX, commit, partial_file, write_synced
-from recsys.storage.faults import explained
+from recsys.storage.failures import explained
 from recsys.storage.object_file import ObjectFile
 from recsys.storage.s3 import aws_code, create_object, open_bucket
 

@@ -15,7 +15,7 @@ import psutil
 
 from recsys.errors import LockedError
 from recsys.storage.filesystem import to_json
-from recsys.storage.runs import Run
+from recsys.storage.runs import RunFolder
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class Lease:
     A heartbeat thread keeps it fresh. Whoever slept too long may have been replaced: `check()` before publishing.
     """
 
-    def __init__(self, run: Run, generation: int, record: dict[str, Any]) -> None:
+    def __init__(self, run: RunFolder, generation: int, record: dict[str, Any]) -> None:
         self.generation = generation
         self._run = run
         self._record = record
@@ -67,7 +67,7 @@ class Lease:
 
 
 @contextlib.contextmanager
-def lock(run: Run, heartbeat_s: float = HEARTBEAT_S, dead_after_s: float = DEAD_AFTER_S) -> Iterator[Lease]:
+def lock(run: RunFolder, heartbeat_s: float = HEARTBEAT_S, dead_after_s: float = DEAD_AFTER_S) -> Iterator[Lease]:
     """Hold the run while the block lasts.
 
     A holder counts as dead when it released the lease, when its last heartbeat is older than `dead_after_s`, or when
@@ -87,7 +87,7 @@ def lock(run: Run, heartbeat_s: float = HEARTBEAT_S, dead_after_s: float = DEAD_
         lease._release()
 
 
-def _acquire(run: Run, dead_after_s: float) -> Lease:
+def _acquire(run: RunFolder, dead_after_s: float) -> Lease:
     token = uuid.uuid4().hex
     while True:
         highest, holder = _highest(run)
@@ -112,11 +112,11 @@ def _acquire(run: Run, dead_after_s: float) -> Lease:
             return Lease(run, highest + 1, record)
 
 
-def _lease_path(run: Run, generation: int) -> str:
+def _lease_path(run: RunFolder, generation: int) -> str:
     return f"{run.dir}/lock/{generation:08d}.json"
 
 
-def _highest(run: Run) -> tuple[int, dict[str, Any]]:
+def _highest(run: RunFolder) -> tuple[int, dict[str, Any]]:
     """The highest generation and its record; (0, {}) where there is none, {} where it is damaged."""
     generations = [int(stem) for name in run.storage.list(f"{run.dir}/lock") if (stem := Path(name).stem).isdecimal()]
     if not generations:

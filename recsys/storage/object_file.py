@@ -4,7 +4,7 @@ import io
 import os
 from typing import Any
 
-from recsys.storage.faults import explained
+from recsys.storage.failures import explained
 
 
 class ObjectFile(io.RawIOBase):

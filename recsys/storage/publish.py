@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 from recsys.errors import ConfigError, InputError
 from recsys.schema import SCHEMA_VERSION
 from recsys.storage.filesystem import Storage, to_json
-from recsys.storage.runs import Run
+from recsys.storage.runs import RunFolder
 
 LATEST = "recommendations/LATEST.json"
 MANIFEST = "_MANIFEST.json"
@@ -45,24 +45,24 @@ class Latest:
     manifest_sha256: str
 
 
-def night_folder(run: Run) -> str:
+def lists_folder(run: RunFolder) -> str:
     """Where the run's lists are written, relative to the storage root."""
     return f"recommendations/run_date={run.date.isoformat()}/run_id={run.run_id}"
 
 
-def unpublished_run(run: Run) -> Run:
+def unpublished_run(run: RunFolder) -> RunFolder:
     """The run itself, or where its manifest is out already, the first free `-2`, `-3` … of it.
 
     This is what `--force` works on: files that a reader may hold open are never written again.
     """
     attempt, number = run, 1
-    while run.storage.exists(f"{night_folder(attempt)}/{MANIFEST}"):
+    while run.storage.exists(f"{lists_folder(attempt)}/{MANIFEST}"):
         number += 1
-        attempt = Run(run.storage, f"{run.run_id}-{number}")
+        attempt = RunFolder(run.storage, f"{run.run_id}-{number}")
     return attempt
 
 
-def write_manifest(run: Run, date: dt.date, shards: Iterable[Shard], details: Mapping[str, Any]) -> str:
+def write_manifest(run: RunFolder, date: dt.date, shards: Iterable[Shard], details: Mapping[str, Any]) -> str:
     """List the night's files, and answer the manifest's sha256; `details` has model_id, and metrics, gate, config.
 
     A manifest is written once: for the same shards the first one stays, so that an interrupted night can go on.
@@ -74,7 +74,7 @@ def write_manifest(run: Run, date: dt.date, shards: Iterable[Shard], details: Ma
     if date != run.date:
         raise AssertionError(f"the run {run.run_id} is not of the night {date}")
     listed = sorted(shards, key=lambda shard: shard["name"])
-    folder = night_folder(run)
+    folder = lists_folder(run)
     path = f"{folder}/{MANIFEST}"
     _verify_sizes(run.storage, folder, listed)
     manifest = {
@@ -101,7 +101,7 @@ def write_manifest(run: Run, date: dt.date, shards: Iterable[Shard], details: Ma
     return hashlib.sha256(data).hexdigest()
 
 
-def publish(run: Run, manifest_sha256: str, model_id: str, allow_older: bool = False) -> bool:
+def publish(run: RunFolder, manifest_sha256: str, model_id: str, allow_older: bool = False) -> bool:
     """Point LATEST at the run, in one step; answers whether LATEST points there now.
 
     A night older than the one LATEST names is published for the history of nights, and LATEST stays, unless
@@ -114,7 +114,7 @@ def publish(run: Run, manifest_sha256: str, model_id: str, allow_older: bool = F
     latest = Latest(
         run_id=run.run_id,
         run_date=run.date,
-        path=night_folder(run),
+        path=lists_folder(run),
         model_id=model_id,
         published_at=dt.datetime.now(dt.UTC).isoformat(),
         manifest_sha256=manifest_sha256,
@@ -175,7 +175,7 @@ def verify(storage: Storage, manifest: Mapping[str, Any]) -> None:
     Raises:
         InputError: a shard is missing, differs in size or sha256, or a file is there that the manifest does not list.
     """
-    folder = night_folder(Run(storage, manifest["run_id"]))
+    folder = lists_folder(RunFolder(storage, manifest["run_id"]))
     shards: list[Shard] = manifest["shards"]
     _verify_sizes(storage, folder, shards)
     listed = {MANIFEST, *(shard["name"] for shard in shards)}
@@ -197,7 +197,7 @@ def published(storage: Storage, run_id: str) -> Latest | None:
     Raises:
         InputError: it was published and its manifest has been changed since.
     """
-    run = Run(storage, run_id)
+    run = RunFolder(storage, run_id)
     receipt = _read_pointer(storage, _receipt(run))
     if receipt is None:
         # The receipt comes after the pointer: a night cut off between the two is published all the same.
@@ -220,7 +220,7 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
-def _receipt(run: Run) -> str:
+def _receipt(run: RunFolder) -> str:
     return f"{run.dir}/published.json"
 
 

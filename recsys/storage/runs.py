@@ -30,7 +30,7 @@ def run_id(date: dt.date, config_digest: str, input_files: Sequence[tuple[str, i
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Run:
+class RunFolder:
     """One night's folder of records. A stage is done when its file is there, whole; so is a part of a stage."""
 
     storage: Storage

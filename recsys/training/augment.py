@@ -9,9 +9,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from recsys.config import Augmentation
 from recsys.model.features import TextKind
 from recsys.model.ranker import HistoryTexts
+from recsys.training.config import Augmentation
 from recsys.training.loop import WindowBatch, num_targets
 
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from recsys.config import TrainConfig
-from recsys.model.objective import TrainableRanker
+from recsys.training.config import TrainConfig
+from recsys.training.objective import TrainableRanker
 
 
 def deepspeed_config(train: TrainConfig) -> dict[str, Any]:

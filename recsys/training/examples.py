@@ -16,7 +16,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.config import TrainConfig
 from recsys.model.features import (
     TextKind,
     gap_buckets,
@@ -26,6 +25,7 @@ from recsys.model.features import (
     text_columns,
 )
 from recsys.schema import PROFILES, TIMESTAMP
+from recsys.training.config import TrainConfig
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float32]

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from recsys.config import TrainConfig
+from recsys.training.config import TrainConfig
 from recsys.training.deepspeed import micro_batch_size
 
 #: `softmax`: all windows; `recent`: the newest targets alone; `listwise`: all windows and the isolated pass too;

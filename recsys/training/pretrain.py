@@ -22,8 +22,8 @@ import torch.nn.functional as F
 import transformers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from recsys.config import ScratchEncoderConfig
 from recsys.errors import InputError
+from recsys.model.config import ScratchEncoderConfig
 from recsys.model.encoder_files import declare_modules, write_dense
 from recsys.model.text_encoder import TextEncoder, pool_tokens, quiet_transformers
 

@@ -6,8 +6,8 @@ Shapes: I items, Q texts of users, S of both a worker, T text dimensions, N work
 import torch
 import torch.distributed as dist
 
-from recsys.model.objective import TrainableRanker
 from recsys.training.loop import Engine
+from recsys.training.objective import TrainableRanker
 
 
 def refresh_text_vectors(engine: Engine, ranker: TrainableRanker, user_texts: torch.Tensor | None = None) -> None:

@@ -17,7 +17,7 @@ from machine import describe
 from quality import CASES, OURS, ROOT, Bench
 
 from recsys.evaluation.metrics import paired_bootstrap
-from recsys.recommend.signals import SIGNALS
+from recsys.signals.signals import SIGNALS
 
 #: Signals that no language model takes part in.
 PRIORS = [name for name in SIGNALS if name not in ("retrieval", "isolated", "text")]

@@ -23,13 +23,13 @@ from machine import describe
 from torch import Tensor
 from transformers import Qwen3Config
 
-from recsys.config import TrainConfig
 from recsys.model.features import NUM_GAP_BUCKETS
 from recsys.model.last_states import last_states
-from recsys.model.objective import Objective, TrainableRanker
 from recsys.model.precision import dtype_of
 from recsys.model.ranker import Ranker, RankerSpec
-from recsys.recommend.retrieve import Excluded, ItemIndex, retrieve
+from recsys.signals.retrieve import Excluded, ItemIndex, retrieve
+from recsys.training.config import TrainConfig
+from recsys.training.objective import Objective, TrainableRanker
 
 ROOT = Path(__file__).parent.parent.parent
 #: Dense products in bfloat16 a second, by the maker's data sheets; a utilisation is a share of these.

@@ -23,7 +23,7 @@ from recsys.serving.contracts import (
     FoundItems,
     Recommendations,
 )
-from recsys.serving.faults import STATUS
+from recsys.serving.error_replies import STATUS
 
 JSON = "application/json"
 RECOMMEND, EVENTS = "/v1/recommendations", "/v1/events"

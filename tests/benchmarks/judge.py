@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from recsys.data.popularity import head_items
+from recsys.data.item_counts import head_items
 from recsys.evaluation.beyond_accuracy import coverage, exposure
 from recsys.evaluation.metrics import hitrate, hits_matrix, ndcg
 

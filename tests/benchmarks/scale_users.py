@@ -13,14 +13,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from recsys.config import Config, load_config
 from recsys.data.synthetic import make_shop, write_shop
-from recsys.distributed.cluster import cluster
-from recsys.distributed.encode import encode_items
-from recsys.distributed.ingest import ingest_catalog, ingest_events, shuffle_histories
-from recsys.distributed.night import open_night, run_stage
-from recsys.distributed.score import recommend
-from recsys.distributed.train import finetune
+from recsys.pipeline.cluster import cluster
+from recsys.pipeline.encode_texts import encode_items
+from recsys.pipeline.ingest import ingest_catalog, ingest_events, shuffle_histories
+from recsys.pipeline.run import open_run, run_stage
+from recsys.pipeline.train import finetune
+from recsys.pipeline.write_lists import recommend
+from recsys.settings import Config, load_config
 
 END = dt.date(2026, 11, 22)
 STAGES = (
@@ -51,11 +51,11 @@ def config_for(folder: Path) -> Config:
 def measure(folder: Path, num_users: int) -> dict[str, float]:
     """Run a night up to its lists; answers what scoring took."""
     write_shop(make_shop(num_users=num_users, num_items=600, num_days=90, seed=0, end=END), folder)
-    night = open_night(config_for(folder))
-    with cluster(night.min_cpus):
+    run = open_run(config_for(folder))
+    with cluster(run.min_cpus):
         for name, stage in STAGES:
-            run_stage(night, name, stage)
-    parts = night.run.parts("recommend").values()
+            run_stage(run, name, stage)
+    parts = run.folder.parts("recommend").values()
     seconds = sum(part["seconds"] for part in parts)
     users = sum(part["users"] for part in parts)
     return {

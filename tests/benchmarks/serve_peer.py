@@ -13,8 +13,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from jobs.serve import load_live
-from recsys.config import load_config
 from recsys.serving.contracts import RecommendationRequest, Recommendations
+from recsys.settings import load_config
 from recsys.storage.filesystem import Storage
 from recsys.storage.publish import require_latest
 

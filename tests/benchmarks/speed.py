@@ -24,7 +24,8 @@ import speed_inputs
 from machine import describe
 from quality import CONFIG, HERE, PEERS, QUICK, ROOT, Bench, run, say
 
-from recsys.config import EncoderConfig, TrainConfig
+from recsys.model.config import EncoderConfig
+from recsys.training.config import TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.config import ItemsInput
 from recsys.data.catalog import build_catalog, described_items
+from recsys.data.config import ItemsInput
 from recsys.data.versions import Versions, merge_versions, read_versions, versions_schema
 from recsys.errors import InputError
 from recsys.schema import CATALOG, QUARANTINE

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from recsys.config import Format
+from recsys.data.config import Format
 from recsys.data.estimates import SAMPLE_BYTES, SAMPLE_FILES, estimate_rows
 from recsys.data.files import list_files
 from recsys.errors import InputError

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.config import EventsInput
+from recsys.data.config import EventsInput
 from recsys.data.events import EventRules, NormalisedEvents, normalise_events
 from recsys.data.quarantine import Reason
 from recsys.errors import InputError

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.config import EventColumns, EventsInput
+from recsys.data.config import EventColumns, EventsInput
 from recsys.data.events import EventRules, interactions_schema
 from recsys.data.feedback import (
     FEEDBACK_COLUMNS,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.config import TableInput
+from recsys.data.config import TableInput
 from recsys.data.files import FileInfo, list_files, num_row_groups, plan_splits
 from recsys.data.readers import read_chunks
 from recsys.errors import InputError

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from recsys.data.histories import sort_interactions
-from recsys.data.popularity import count_items
+from recsys.data.item_counts import count_items
 from recsys.data.splits import split_last_event
 from recsys.data.synthetic import main, make_shop, write_shop
 from recsys.schema import INTERACTIONS, TIMESTAMP

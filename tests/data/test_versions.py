@@ -7,8 +7,8 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.config import ItemsInput
 from recsys.data.catalog import described_items
+from recsys.data.config import ItemsInput
 from recsys.data.versions import Described, merge_versions, read_versions
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from recsys.data.popularity import head_items
+from recsys.data.item_counts import head_items
 from recsys.evaluation import beyond_accuracy
 from recsys.evaluation.beyond_accuracy import (
     ItemFacts,

@@ -6,11 +6,11 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from recsys.distributed.holdout import TAILS
 from recsys.evaluation.slices import HISTORY_LENGTHS, SLICES
+from recsys.pipeline.holdout import TAILS
 from recsys.storage.filesystem import Storage
 from recsys.storage.publish import read_latest
-from recsys.storage.runs import Run
+from recsys.storage.runs import RunFolder
 
 #: The seven newest days of the shop are held out.
 CUTOFF = pd.Timestamp("2026-11-16", tz="UTC")
@@ -19,7 +19,7 @@ CUTOFF = pd.Timestamp("2026-11-16", tz="UTC")
 def test_a_trained_night_is_measured_in_depth(write_config, run_job, night_before, tmp_path):
     code, figures = run_job("evaluate", "--config", write_config(), "--run", night_before["run_id"])
     assert (code, figures["status"], figures["protocol"]) == (0, "evaluated", "time")
-    run = Run(Storage(str(tmp_path / "warehouse")), night_before["run_id"])
+    run = RunFolder(Storage(str(tmp_path / "warehouse")), night_before["run_id"])
     events = ds.dataset(tmp_path / "warehouse" / run.dir / "interactions").to_table().to_pandas()
     catalog = pq.read_table(tmp_path / "warehouse" / run.dir / "catalog.parquet")
     train = events[events.timestamp < CUTOFF]

@@ -3,7 +3,7 @@
 import pyarrow.dataset as ds
 import pytest
 
-from recsys.recommend.signals import SIGNALS, SOURCES
+from recsys.signals.signals import SIGNALS, SOURCES
 from recsys.storage.filesystem import Storage
 from recsys.storage.publish import read_latest
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from recsys.config import load_config
-from recsys.distributed.encode import read_text_vectors
-from recsys.distributed.night import night_of
 from recsys.model.checkpoint import ModelCard, read_card
 from recsys.model.text_encoder import TextEncoder
+from recsys.pipeline.encode_texts import read_text_vectors
+from recsys.pipeline.run import stored_run
+from recsys.settings import load_config
 from recsys.storage.filesystem import Storage
-from recsys.storage.runs import Run
+from recsys.storage.runs import RunFolder
 from recsys.storage.tables import read_table
 from tests.conftest import END
 from tests.jobs.conftest import RunJob, WriteConfig
@@ -22,10 +22,10 @@ def check_encoder(warehouse: Path, card: ModelCard, run_id: str, max_tokens: int
     """It lies beside its model, and the vectors that the night read are its own."""
     encoder = TextEncoder.load(str(warehouse / "models" / card.model_id / "encoder"), max_tokens=max_tokens)
     assert encoder.digest == card.encoder_id
-    night = night_of(Run(Storage(str(warehouse)), run_id))
-    assert night.encoder_id == card.encoder_id
-    texts = read_table(night.storage, night.catalog_path, ["text"])["text"].to_pylist()
-    _, vectors = read_text_vectors(night, card.encoder_id)
+    run = stored_run(RunFolder(Storage(str(warehouse)), run_id))
+    assert run.encoder_id == card.encoder_id
+    texts = read_table(run.storage, run.catalog_path, ["text"])["text"].to_pylist()
+    _, vectors = read_text_vectors(run, card.encoder_id)
     np.testing.assert_allclose(encoder.encode(texts), vectors, atol=1e-5)
 
 
@@ -37,11 +37,11 @@ def test_a_night_continues_the_encoder_of_the_night_before(
     max_tokens = load_config(config).encoder.max_tokens
     warehouse = tmp_path / "warehouse"
     cards: list[dict[str, ModelCard]] = []
-    runs: list[Run] = []
+    runs: list[RunFolder] = []
     for date in (END - dt.timedelta(days=1), END):
         code, answer = run_job("nightly", "--config", config, "--date", date.isoformat())
         assert (code, answer["status"]) == (0, "published")
-        runs.append(Run(Storage(str(warehouse)), answer["run_id"]))
+        runs.append(RunFolder(Storage(str(warehouse)), answer["run_id"]))
         examined = answer["model_id"].removesuffix("-refit")
         names = {"examined": examined, "listed": answer["model_id"]}
         cards.append({role: read_card(warehouse / "models" / name) for role, name in names.items()})
@@ -49,7 +49,7 @@ def test_a_night_continues_the_encoder_of_the_night_before(
             check_encoder(warehouse, card, answer["run_id"], max_tokens)
         assert cards[-1]["listed"].encoder_id == cards[-1]["examined"].encoder_id
     first, second = (each["examined"] for each in cards)
-    records: list[dict[str, Any]] = [run.done(name) or {} for run in runs for name in ("encode", "finetune", "gate")]
+    records: list[dict[str, Any]] = [each.done(name) or {} for each in runs for name in ("encode", "finetune", "gate")]
     encode, _, _, encode_again, finetune, gate = records
     assert encode["encoder_id"] == encode_again["encoder_id"] == first.base_encoder_id == second.base_encoder_id
     assert len({encode["encoder_id"], first.encoder_id, second.encoder_id}) == 3

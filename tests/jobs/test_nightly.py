@@ -18,18 +18,18 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from recsys.config import load_config
-from recsys.distributed.fuse import CUTS, MIN_USERS
-from recsys.distributed.night import open_night
 from recsys.model.checkpoint import FUSION_FILE
-from recsys.recommend.fusion import PLAIN
-from recsys.recommend.signals import SIGNALS
+from recsys.pipeline.fit_fusion import CUTS, MIN_USERS
+from recsys.pipeline.run import open_run
+from recsys.ranking.fusion import PLAIN
 from recsys.schema import HISTORIES, QUARANTINE, RECOMMENDATIONS
+from recsys.settings import load_config
+from recsys.signals.signals import SIGNALS
 from recsys.storage.filesystem import Storage
 from recsys.storage.lease import lock
 from recsys.storage.publish import published as published_before
 from recsys.storage.publish import read_latest, read_manifest, verify
-from recsys.storage.runs import Run
+from recsys.storage.runs import RunFolder
 from recsys.storage.tables import read_table
 
 STAGES = [
@@ -65,7 +65,7 @@ def test_a_night_writes_every_users_list_and_says_what_it_did(write_config, run_
 
     assert answer["status"] == "published"
     storage = Storage(str(tmp_path / "warehouse"))
-    run = Run(storage, answer["run_id"])
+    run = RunFolder(storage, answer["run_id"])
     verify(storage, manifest_of(storage))
 
     lists = published_lists(storage)
@@ -118,7 +118,7 @@ def test_a_night_writes_every_users_list_and_says_what_it_did(write_config, run_
     # the next night starts from this one's model, and is compared with it
     code, next_night = run_job("nightly", "--config", config, "--date", "2026-11-23")
     assert (code, next_night["status"]) == (0, "published")
-    records = Run(storage, next_night["run_id"])
+    records = RunFolder(storage, next_night["run_id"])
     assert records.done("finetune")["warm_start"] == answer["model_id"]
     assert records.done("gate")["compared_with"] == answer["model_id"]
     assert records.done("encode")["encoded"] == 0
@@ -131,7 +131,7 @@ def test_a_night_writes_every_users_list_and_says_what_it_did(write_config, run_
     assert [row[0] for row in rows] == [dt.date(2026, 11, 22), dt.date(2026, 11, 23)]
 
 
-def title_of(storage: Storage, run: Run) -> dict[str, str]:
+def title_of(storage: Storage, run: RunFolder) -> dict[str, str]:
     catalog = pq.read_table(storage.path(f"{run.dir}/catalog.parquet"))
     columns = (catalog[name].to_pylist() for name in ("item_id", "attributes"))
     return {item: dict(attributes)["title"] for item, attributes in zip(*columns, strict=True)}
@@ -151,7 +151,7 @@ def check_fusion(record: dict[str, Any]) -> None:
     assert record["validation_ndcg@10"] >= max(record["validation_alone"].values()) > 0
 
 
-def check_visits(storage: Storage, run: Run) -> None:
+def check_visits(storage: Storage, run: RunFolder) -> None:
     """Validation users come with the whole of their histories, and as visitors with a few items."""
     tables = [read_table(storage, f"{run.dir}/fusion/{shard}.parquet") for shard in run.done("histories")["shards"]]
     frame = pa.concat_tables(tables).select(["cut", "length"]).to_pandas()
@@ -187,7 +187,7 @@ def test_rules_of_items_and_too_few_users_to_weigh_signals(write_config, run_job
     assert (code, answer["status"]) == (0, "published")
     log = " ".join(capsys.readouterr().err.split())
     storage = Storage(str(tmp_path / "warehouse"))
-    run = Run(storage, answer["run_id"])
+    run = RunFolder(storage, answer["run_id"])
     lists = published_lists(storage).to_pandas()
     assert not {"i0000", "i0001"} & set(lists.item_id)
     assert {"i0000", "i0001"} <= set(title_of(storage, run))
@@ -204,7 +204,7 @@ def test_rules_of_items_and_too_few_users_to_weigh_signals(write_config, run_job
 
     # another content of the list is another night; without the list there is none
     blocked.write_text("i0001\ni0002\n")
-    assert open_night(load_config(config)).run.run_id != answer["run_id"]
+    assert open_run(load_config(config)).run.run_id != answer["run_id"]
     blocked.unlink()
     code, answer = run_job("nightly", "--config", config)
     assert code == 3
@@ -216,7 +216,7 @@ def test_rules_that_leave_nothing_stop_the_night_before_training(write_config, r
     code, answer = run_job("nightly", "--config", config)
     assert code == 2
     assert "none of the" in answer["error"]
-    assert open_night(load_config(config)).run.done("catalog") is None
+    assert open_run(load_config(config)).run.done("catalog") is None
     assert not (tmp_path / "warehouse" / "models").exists()
 
 
@@ -260,7 +260,7 @@ def test_a_killed_night_goes_on_where_it_was_cut_off(write_config, run_job, tmp_
 
     storage = Storage(str(tmp_path / "warehouse"))
     assert read_latest(storage) is None
-    night = open_night(load_config(config))
+    night = open_run(load_config(config))
     trained = night.run.done("finetune")
     assert trained is not None
     check_visits(storage, night.run)
@@ -274,7 +274,7 @@ def test_a_killed_night_goes_on_where_it_was_cut_off(write_config, run_job, tmp_
 def test_only_missing_shards_are_written_again(write_config, run_job, night_before, tmp_path):
     config = write_config()
     storage = Storage(str(tmp_path / "warehouse"))
-    night = open_night(load_config(config))
+    night = open_run(load_config(config))
     folder = next((tmp_path / "warehouse" / "recommendations").glob("run_date=*/run_id=*"))
     shards = sorted(folder.glob("shard-*.parquet"))
     before = {shard.name: (shard.stat().st_mtime_ns, shard.read_bytes()) for shard in shards}
@@ -307,7 +307,7 @@ def test_force_runs_a_published_night_anew_beside_the_old_one(write_config, run_
     latest = read_latest(storage)
     assert latest is not None
     assert latest.run_id == second["run_id"]
-    assert Run(storage, second["run_id"]).done("encode")["encoded"] == 0
+    assert RunFolder(storage, second["run_id"]).done("encode")["encoded"] == 0
     published = published_before(storage, night_before["run_id"])
     assert published is not None
     verify(storage, read_manifest(storage, published))
@@ -324,7 +324,7 @@ def test_a_model_worse_than_popularity_is_not_published(write_config, run_job, t
     assert code == 4
 
     # --force trains anew: no epoch of the refused training is taken up from its checkpoint
-    run = open_night(load_config(config)).run
+    run = open_run(load_config(config)).run
     refused = run.done("finetune")
     code, again = run_job("nightly", "--config", config, "--force")
     assert (code, again["status"]) == (4, "refused")
@@ -341,7 +341,7 @@ def test_too_much_bad_input_stops_the_night(write_config, run_job, shop, tmp_pat
     assert "unknown_item" in answer["error"]
     storage = Storage(str(tmp_path / "warehouse"))
     assert read_latest(storage) is None
-    run = open_night(load_config(config)).run
+    run = open_run(load_config(config)).run
     assert storage.read_json(run.metrics_path)["refused"]["inputs.events"]["reasons"]["unknown_item"] > 0
     assert storage.list(run.quarantine_dir)
 
@@ -393,7 +393,7 @@ def test_a_wrong_command_starts_nothing(write_config, run_job, tmp_path):
 
 def test_a_second_run_of_the_same_night_is_kept_out(write_config, run_job):
     config = write_config()
-    with lock(open_night(load_config(config)).run):
+    with lock(open_run(load_config(config)).run):
         code, answer = run_job("nightly", "--config", config)
     assert code == 5
     assert str(os.getpid()) in answer["error"]
@@ -409,7 +409,7 @@ def test_a_dry_run_prints_the_plan_and_touches_nothing(write_config, run_job, ca
 
 def test_finetune_alone_is_taken_up_by_the_night(write_config, run_job, night_before, tmp_path):
     storage = Storage(str(tmp_path / "warehouse"))
-    run = Run(storage, night_before["run_id"])
+    run = RunFolder(storage, night_before["run_id"])
     for stage in ("finetune", "fuse", "gate", "recommend", "publish"):
         storage.delete(run.stage_path(stage))
     storage.delete_folder(f"models/{night_before['model_id']}")

@@ -16,12 +16,12 @@ import torch
 import transformers
 from transformers import Qwen3Config, Qwen3ForCausalLM, Qwen3Model
 
-from recsys.config import load_config
 from recsys.data.synthetic import make_shop
 from recsys.model.checkpoint import load_weights, read_card
+from recsys.settings import load_config
 from recsys.storage.filesystem import Storage
 from recsys.storage.publish import read_latest, read_manifest, verify
-from recsys.storage.runs import Run
+from recsys.storage.runs import RunFolder
 from recsys.training.pretrain import train_tokenizer
 
 ROOT = Path(__file__).parents[2]
@@ -143,7 +143,7 @@ def test_the_profile_runs_with_tiny_weights_of_its_architectures(run_job, inputs
     assert latest is not None
     verify(storage, read_manifest(storage, latest))
     lists = ds.dataset(storage.path(latest.path), format="parquet").to_table().to_pandas()
-    run = Run(storage, answer["run_id"])
+    run = RunFolder(storage, answer["run_id"])
     histories = ds.dataset(storage.path(run.histories_dir)).to_table(["user_id"])
     assert set(lists.user_id) == set(histories["user_id"].to_pylist())
     assert lists.groupby("user_id").size().le(5).all()

@@ -13,7 +13,7 @@ import pytest
 from jobs.show import find_titles
 from recsys.storage.filesystem import Storage
 from recsys.storage.publish import read_latest, read_manifest, verify
-from recsys.storage.runs import Run
+from recsys.storage.runs import RunFolder
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("RECSYS_DATA") or ROOT.parent / "shared" / "data").absolute()
@@ -44,10 +44,10 @@ def _data_folder(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def night(run_job, tmp_path):
+def run(run_job, tmp_path):
     """Run a profile cut down; answers its storage, its run, its lists and the records of its stages."""
 
-    def run(profile: str, **settings: object) -> tuple[Storage, Run, pa.Table, dict[str, Any]]:
+    def run(profile: str, **settings: object) -> tuple[Storage, RunFolder, pa.Table, dict[str, Any]]:
         changed = {**SMALL, "storage": tmp_path / "warehouse", **settings}
         words = [word for key, value in changed.items() for word in ("--set", f"{key}={value}")]
         code, answer = run_job("nightly", "--config", ROOT / "configs" / f"{profile}.yaml", *words)
@@ -56,7 +56,7 @@ def night(run_job, tmp_path):
         latest = read_latest(storage)
         assert latest is not None
         verify(storage, read_manifest(storage, latest))
-        found = Run(storage, answer["run_id"])
+        found = RunFolder(storage, answer["run_id"])
         lists = ds.dataset(storage.path(latest.path), format="parquet").to_table()
         return storage, found, lists, storage.read_json(found.metrics_path)["stages"]
 
@@ -69,10 +69,10 @@ def titles_of(storage: Storage, lists: pa.Table) -> dict[str, str]:
     return find_titles(storage, latest, lists["item_id"])
 
 
-def test_online_retail_lists_every_customer_and_sets_aside_lines_without_one(night):
+def test_online_retail_lists_every_customer_and_sets_aside_lines_without_one(run):
     # the profile leaves lines without a customer out; here they come through `where`, and go to the quarantine
     where = "not startswith(InvoiceNo, 'C') and Quantity > 0 and UnitPrice > 0"
-    storage, run, lists, stages = night(
+    storage, folder, lists, stages = run(
         "online_retail",
         **{
             "inputs.events.path": RETAIL,
@@ -91,26 +91,26 @@ def test_online_retail_lists_every_customer_and_sets_aside_lines_without_one(nig
     assert len(customers) > 500
     assert set(lists["user_id"].to_pylist()) == {customer for (customer,) in customers}
     assert stages["ingest"]["reasons"] == {"missing_user": nobodys}
-    bad = ds.dataset(storage.path(run.quarantine_dir)).to_table()
+    bad = ds.dataset(storage.path(folder.quarantine_dir)).to_table()
     assert pc.unique(bad["reason"]).to_pylist() == ["missing_user"]
     assert len(bad) == nobodys
 
     # of each product the name, taken from the lines
     titles = titles_of(storage, lists)
     assert set(titles) == set(lists["item_id"].to_pylist())
-    catalog = ds.dataset(storage.path(run.dir, "catalog.parquet")).to_table(filter=ds.field("item_id") == "22423")
+    catalog = ds.dataset(storage.path(folder.dir, "catalog.parquet")).to_table(filter=ds.field("item_id") == "22423")
     assert catalog["text"].to_pylist() == ["REGENCY CAKESTAND 3 TIER"]
 
 
-def test_movielens_lists_every_user_with_film_titles(night):
-    storage, run, lists, stages = night("movielens")
+def test_movielens_lists_every_user_with_film_titles(run):
+    storage, folder, lists, stages = run("movielens")
     assert stages["ingest"]["accepted"] == 100_000
     assert stages["catalog"]["items"] == 1682
     assert stages["ingest"]["reasons"] == stages["catalog"]["reasons"] == {}
     assert set(lists["user_id"].to_pylist()) == {str(user) for user in range(1, 944)}
     titles = titles_of(storage, lists)
     assert set(titles) == set(lists["item_id"].to_pylist())
-    catalog = ds.dataset(storage.path(run.dir, "catalog.parquet")).to_table(filter=ds.field("item_id") == "1")
+    catalog = ds.dataset(storage.path(folder.dir, "catalog.parquet")).to_table(filter=ds.field("item_id") == "1")
     assert catalog["text"].to_pylist() == ["Toy Story (1995) Animation Children's Comedy"]
 
 

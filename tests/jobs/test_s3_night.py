@@ -16,7 +16,7 @@ from recsys.data.synthetic import make_shop, write_shop
 from recsys.schema import HISTORIES, RECOMMENDATIONS
 from recsys.storage.filesystem import Storage
 from recsys.storage.publish import read_latest, read_manifest, verify
-from recsys.storage.runs import Run
+from recsys.storage.runs import RunFolder
 
 ROOT = Path(__file__).parents[2]
 BUCKET = "shop"
@@ -64,7 +64,9 @@ def test_a_night_reads_and_writes_s3(bucket, write_config, tmp_path):
     assert (manifest["run_id"], manifest["users"]) == (answer["run_id"], answer["users"])
     filesystem, root = storage.arrow()
     lists = ds.dataset(f"{root}/{latest.path}", filesystem=filesystem, format="parquet").to_table()
-    histories = ds.dataset(f"{root}/{Run(storage, latest.run_id).histories_dir}", filesystem=filesystem).to_table()
+    histories = ds.dataset(
+        f"{root}/{RunFolder(storage, latest.run_id).histories_dir}", filesystem=filesystem
+    ).to_table()
     assert histories.schema.remove_metadata() == HISTORIES
     check_lists(lists, histories)
 

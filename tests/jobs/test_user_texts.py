@@ -14,20 +14,20 @@ import pytest
 
 from jobs.nightly import nightly
 from jobs.serve import load_live
-from recsys.config import decode_config
 from recsys.data.synthetic import make_shop, write_shop
 from recsys.data.synthetic_texts import with_texts
-from recsys.distributed.encode import open_encoder
-from recsys.distributed.night import Night, night_of, open_night
-from recsys.distributed.score import load_snapshot
 from recsys.model.checkpoint import read_card
 from recsys.model.features import UserTexts
-from recsys.recommend.pipeline import recommend_batch
+from recsys.pipeline.encode_texts import open_encoder
+from recsys.pipeline.run import Run, open_run, stored_run
+from recsys.pipeline.write_lists import load_snapshot
+from recsys.ranking.lists import recommend_batch
 from recsys.schema import HISTORIES, PROFILE, TEXTS
 from recsys.serving.contracts import RecommendationRequest
+from recsys.settings import decode_config
 from recsys.storage.filesystem import Storage
 from recsys.storage.publish import read_latest, require_latest
-from recsys.storage.runs import Run
+from recsys.storage.runs import RunFolder
 from tests.conftest import END, tiny_config
 from tests.jobs.conftest import RunJob, WriteConfig
 
@@ -59,12 +59,12 @@ def settings(shop: Path, storage: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def talking_night(talking_shop: Path, tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Night:
+def talking_night(talking_shop: Path, tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Run:
     storage = tmp_path_factory.mktemp("talking-night") / "warehouse"
     config = decode_config(settings(talking_shop, storage))
     answer = nightly(config, argparse.Namespace(dry_run=False, force=False))
     assert answer["status"] == "published"
-    return night_of(Run(Storage(str(storage)), answer["run_id"]))
+    return stored_run(RunFolder(Storage(str(storage)), answer["run_id"]))
 
 
 def lists_of(storage: Storage) -> pa.Table:
@@ -74,12 +74,12 @@ def lists_of(storage: Storage) -> pa.Table:
     return table.sort_by([("user_id", "ascending"), ("rank", "ascending")])
 
 
-def everything(night: Night, folder: str) -> pa.Table:
-    return ds.dataset(night.storage.path(folder), format="parquet").to_table()
+def everything(run: Run, folder: str) -> pa.Table:
+    return ds.dataset(run.storage.path(folder), format="parquet").to_table()
 
 
-def test_histories_hold_texts_and_counts_hold_none(talking_night: Night) -> None:
-    histories = everything(talking_night, talking_night.run.histories_dir)
+def test_histories_hold_texts_and_counts_hold_none(talking_night: Run) -> None:
+    histories = everything(talking_night, talking_night.folder.histories_dir)
     assert histories.schema.remove_metadata() == HISTORIES.append(TEXTS).append(PROFILE)
     users = {row["user_id"]: row for row in histories.to_pylist()}
     assert (users[SEARCHER]["item_ids"], users[SEARCHER]["texts"]) == ([""], ["oak bench"])
@@ -93,37 +93,37 @@ def test_histories_hold_texts_and_counts_hold_none(talking_night: Night) -> None
     interactions = everything(talking_night, talking_night.interactions_dir)
     assert pc.all(pc.equal(searches["item_id"], "")).as_py()
     assert not pc.any(pc.equal(interactions["item_id"], "")).as_py()
-    ever = pq.read_table(talking_night.storage.path(talking_night.item_counts_path("ever")))
+    ever = pq.read_table(talking_night.storage.path(talking_night.item_counts_path("full")))
     assert pc.sum(ever["num"]).as_py() == len(interactions)
     record = talking_night.record("histories")
     assert record["searches"] == len(searches)
     assert len(interactions) + len(searches) + record["duplicates"] == talking_night.record("ingest")["accepted"]
 
 
-def test_a_row_with_neither_item_nor_text_is_quarantined(talking_night: Night, talking_shop: Path) -> None:
-    aside = everything(talking_night, talking_night.run.quarantine_dir).to_pylist()
+def test_a_row_with_neither_item_nor_text_is_quarantined(talking_night: Run, talking_shop: Path) -> None:
+    aside = everything(talking_night, talking_night.folder.quarantine_dir).to_pylist()
     missing = [json.loads(row["row"]) for row in aside if row["reason"] == "missing_item"]
     assert len(missing) > 1
     assert STARTER in {row["user_id"] for row in missing}
     assert not any((row["text"] or "").strip() for row in missing)
 
 
-def test_who_only_searched_has_a_list_by_what_was_searched_for(talking_night: Night) -> None:
+def test_who_only_searched_has_a_list_by_what_was_searched_for(talking_night: Run) -> None:
     lists = lists_of(talking_night.storage)
-    histories = everything(talking_night, talking_night.run.histories_dir)
+    histories = everything(talking_night, talking_night.folder.histories_dir)
     assert set(lists["user_id"].to_pylist()) == set(histories["user_id"].to_pylist())
     assert "" not in lists["item_id"].to_pylist()
     with talking_night.storage.local_folder(talking_night.model_path(talking_night.published_id)) as folder:
         assert read_card(folder).spec.user_texts
 
 
-def test_a_query_alone_is_enough_for_the_service(talking_night: Night) -> None:
+def test_a_query_alone_is_enough_for_the_service(talking_night: Run) -> None:
     """A history of one search whose text no night has seen, as the live service hands it over."""
-    night, recommend = talking_night, talking_night.config.recommend
+    run, recommend = talking_night, talking_night.config.recommend
     query = "a rattan mirror"
-    with open_encoder(night.storage, night.config, night.record("encode")["encoder_id"], None) as encoder:
+    with open_encoder(run.storage, run.config, run.record("encode")["encoder_id"], None) as encoder:
         texts = UserTexts(texts=pa.array([query]), vectors=encoder.encode([query]))
-    snapshot = load_snapshot(night, night.published_id, recommend, "night").with_texts(texts)
+    snapshot = load_snapshot(run, run.published_id, recommend, "full").with_texts(texts)
     moment = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
     row = {"user_id": "anybody", "item_ids": [""], "timestamps": [moment], "events": ["search"], "weights": [1.0]}
     history = pa.Table.from_pylist([row | {"seen_item_ids": [], "texts": [query]}], HISTORIES.append(TEXTS))
@@ -139,7 +139,7 @@ def test_a_query_alone_is_enough_for_the_service(talking_night: Night) -> None:
     assert {row["reason"] for row in found if row["source"] == "ranker"} <= {"in line with what you told us"}
 
 
-def test_who_only_says_what_they_are_gets_what_is_popular_among_those_alike(talking_night: Night) -> None:
+def test_who_only_says_what_they_are_gets_what_is_popular_among_those_alike(talking_night: Run) -> None:
     storage = talking_night.storage
     live = load_live(storage, require_latest(storage))
     asked = [{}, {"attributes": {"age": "30", "likes": "lamps"}}, {"attributes": {"age": "70", "likes": "vases"}}]
@@ -152,13 +152,13 @@ def test_who_only_says_what_they_are_gets_what_is_popular_among_those_alike(talk
 
 
 def test_a_night_that_goes_on_after_training_gives_the_same_lists(
-    talking_night: Night, talking_shop: Path, tmp_path: Path, run_job: RunJob
+    talking_night: Run, talking_shop: Path, tmp_path: Path, run_job: RunJob
 ) -> None:
     path = tmp_path / "config.json"  # JSON is YAML
     path.write_text(json.dumps(settings(talking_shop, tmp_path / "warehouse")))
     assert run_job("finetune", "--config", path)[0] == 0
     code, answer = run_job("nightly", "--config", path)
-    assert (code, answer["status"], answer["run_id"]) == (0, "published", talking_night.run.run_id)
+    assert (code, answer["status"], answer["run_id"]) == (0, "published", talking_night.folder.run_id)
     assert lists_of(Storage(str(tmp_path / "warehouse"))).equals(lists_of(talking_night.storage))
 
 
@@ -174,9 +174,9 @@ def test_the_plan_names_the_users_and_their_files_name_the_run(
     users = pq.read_table(talking_shop / "users.parquet")
     pq.write_table(users.slice(1), tmp_path / "users.parquet")
     raw["inputs"]["users"]["path"] = str(tmp_path / "users.parquet")
-    first = open_night(decode_config(raw)).run.run_id
+    first = open_run(decode_config(raw)).run.run_id
     pq.write_table(users.slice(2), tmp_path / "users.parquet")
-    assert open_night(decode_config(raw)).run.run_id != first
+    assert open_run(decode_config(raw)).run.run_id != first
 
 
 def test_a_users_table_without_the_column_is_refused(write_config: WriteConfig, run_job: RunJob, shop: Path) -> None:

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from recsys.config import RankerConfig
 from recsys.errors import InputError
 from recsys.model.checkpoint import (
     ID_EMBEDDING,
@@ -26,6 +25,7 @@ from recsys.model.checkpoint import (
     remap_items,
     save_ranker,
 )
+from recsys.model.config import RankerConfig
 from recsys.model.decoder import decoder_config
 from recsys.model.ranker import Ranker, RankerSpec
 

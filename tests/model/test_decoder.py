@@ -7,8 +7,8 @@ import pytest
 import torch
 import transformers
 
-from recsys.config import RankerConfig
 from recsys.errors import ConfigError
+from recsys.model.config import RankerConfig
 from recsys.model.decoder import build_decoder, decoder_config
 
 SMALL = RankerConfig(hidden_size=8, layers=2, heads=2, dropout=0.0, id_dropout=0.0)

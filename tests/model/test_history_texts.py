@@ -11,12 +11,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from recsys.config import RankerConfig, TrainConfig
+from recsys.model.config import RankerConfig
 from recsys.model.decoder import decoder_config
 from recsys.model.features import HistoryBatch, TextKind, encode_histories
-from recsys.model.objective import Objective, TrainableRanker
 from recsys.model.ranker import HistoryTexts, RankerSpec
 from recsys.schema import HISTORIES, PROFILE, TEXTS
+from recsys.training.config import TrainConfig
+from recsys.training.objective import Objective, TrainableRanker
 
 ITEMS = pa.array(["a", "b", "c", "d"])
 TEXT_ROWS = pa.array(["cook", "pan", "pot"])

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from recsys.config import RankerConfig
 from recsys.model import isolation
+from recsys.model.config import RankerConfig
 from recsys.model.decoder import decoder_config
 from recsys.model.features import NUM_GAP_BUCKETS
 from recsys.model.isolation import read_candidates, read_history

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModel, PreTrainedModel, Qwen3Config
 
-from recsys.config import RankerConfig
+from recsys.model.config import RankerConfig
 from recsys.model.decoder import decoder_config
 from recsys.model.last_states import last_states
 from recsys.model.lora import add_adapters

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 import torch
 
-from recsys.config import EncoderConfig
+from recsys.model.config import EncoderConfig
 from recsys.model.precision import dtype_of, multiplies_bfloat16
 
 CPU = torch.device("cpu")

@@ -11,11 +11,12 @@ import torch
 import transformers
 from torch import Tensor
 
-from recsys.config import RankerConfig, TrainConfig
+from recsys.model.config import RankerConfig
 from recsys.model.decoder import build_decoder, decoder_config
 from recsys.model.features import NUM_GAP_BUCKETS
-from recsys.model.objective import Objective, TrainableRanker
 from recsys.model.ranker import Ranker, RankerSpec
+from recsys.training.config import TrainConfig
+from recsys.training.objective import Objective, TrainableRanker
 
 NUM_ITEMS, TEXT_DIM, NUM_KINDS = 12, 6, 2
 SMALL = RankerConfig(hidden_size=8, layers=2, heads=2, dropout=0.0, id_dropout=0.0)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from recsys.config import decode_config
 from recsys.serving.live import LiveSnapshot
+from recsys.settings import decode_config
 from recsys.storage.filesystem import Storage
 from recsys.storage.publish import require_latest
 from tests.conftest import MAX_IN_FLIGHT, free_ports, tiny_config

@@ -8,7 +8,7 @@ import pyarrow.dataset as ds
 import requests
 
 from jobs.nightly import nightly
-from recsys.config import decode_config
+from recsys.settings import decode_config
 from tests.conftest import tiny_config
 
 

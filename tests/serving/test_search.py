@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recsys.config import load_config
 from recsys.serving.contracts import RecommendationRequest
 from recsys.serving.live import LiveSnapshot
+from recsys.settings import load_config
 from recsys.storage.filesystem import Storage
 from recsys.storage.publish import require_latest
 

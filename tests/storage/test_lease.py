@@ -17,21 +17,21 @@ import pytest
 from recsys.errors import LockedError
 from recsys.storage.filesystem import Storage, to_json
 from recsys.storage.lease import Lease, lock
-from recsys.storage.runs import Run
+from recsys.storage.runs import RunFolder
 
 
 @pytest.fixture
-def run(root: str) -> Run:
-    return Run(Storage(root), "2026-11-22-0123456789ab")
+def run(root: str) -> RunFolder:
+    return RunFolder(Storage(root), "2026-11-22-0123456789ab")
 
 
-def lease_path(run: Run, generation: int) -> str:
+def lease_path(run: RunFolder, generation: int) -> str:
     return f"{run.dir}/lock/{generation:08d}.json"
 
 
-def write_lease(run: Run, generation: int, **changes: object) -> None:
+def write_lease(run: RunFolder, generation: int, **changes: object) -> None:
     """A lease of this very process, alive unless changed."""
-    with lock(Run(run.storage, "2026-11-22-template")) as lease:
+    with lock(RunFolder(run.storage, "2026-11-22-template")) as lease:
         run.storage.write_json(lease_path(run, generation), {**lease._record, **changes})
 
 
@@ -39,7 +39,7 @@ def ago(seconds: float) -> str:
     return (dt.datetime.now(dt.UTC) - dt.timedelta(seconds=seconds)).isoformat()
 
 
-def test_a_live_lease_keeps_others_out_and_names_its_holder(run: Run) -> None:
+def test_a_live_lease_keeps_others_out_and_names_its_holder(run: RunFolder) -> None:
     with lock(run) as lease:
         lease.check()
         since = re.escape(lease._record["started_at"])
@@ -50,15 +50,15 @@ def test_a_live_lease_keeps_others_out_and_names_its_holder(run: Run) -> None:
         assert second.generation == lease.generation + 1
 
 
-def test_the_lease_is_released_when_the_work_fails(run: Run) -> None:
+def test_the_lease_is_released_when_the_work_fails(run: RunFolder) -> None:
     with pytest.raises(RuntimeError, match="work"), lock(run):
         raise RuntimeError("work")
     with lock(run):
         pass
 
 
-def test_two_runs_do_not_block_each_other(run: Run) -> None:
-    other = Run(run.storage, "2026-11-23-0123456789ab")
+def test_two_runs_do_not_block_each_other(run: RunFolder) -> None:
+    other = RunFolder(run.storage, "2026-11-23-0123456789ab")
     with lock(run) as lease, lock(other) as lease_of_other:
         lease.check()
         lease_of_other.check()
@@ -69,7 +69,7 @@ def test_two_runs_do_not_block_each_other(run: Run) -> None:
 
 
 @pytest.mark.parametrize("dead", [None, {"heartbeat_at": "old"}, {"released_at": "now"}, {"pid": "gone"}])
-def test_of_sixteen_racers_one_holds_the_run(run: Run, dead: dict[str, object] | None) -> None:
+def test_of_sixteen_racers_one_holds_the_run(run: RunFolder, dead: dict[str, object] | None) -> None:
     if dead is not None:
         values = {"old": ago(61), "now": ago(0), "gone": 2**22 + 1}
         write_lease(run, 7, **{key: values[str(value)] for key, value in dead.items()})
@@ -113,7 +113,7 @@ def test_of_sixteen_racers_one_holds_the_run(run: Run, dead: dict[str, object] |
     ],
 )
 def test_who_counts_as_dead(tmp_path: Path, changes: dict[str, object], free: bool) -> None:
-    run = Run(Storage(str(tmp_path)), "2026-11-22-0123456789ab")
+    run = RunFolder(Storage(str(tmp_path)), "2026-11-22-0123456789ab")
     # Ages become moments only now: a session may have begun a minute ago.
     moments = {key: ago(value) for key, value in changes.items() if key.endswith("_at") and type(value) is int}
     write_lease(run, 1, **{**changes, **moments})
@@ -125,7 +125,7 @@ def test_who_counts_as_dead(tmp_path: Path, changes: dict[str, object], free: bo
             pass
 
 
-def test_a_replaced_holder_learns_it_before_publishing(run: Run) -> None:
+def test_a_replaced_holder_learns_it_before_publishing(run: RunFolder) -> None:
     with lock(run) as sleeper:
         run.storage.write_json(lease_path(run, 1), {**sleeper._record, "heartbeat_at": ago(90)})
         with lock(run) as successor:
@@ -137,13 +137,13 @@ def test_a_replaced_holder_learns_it_before_publishing(run: Run) -> None:
 
 
 @contextlib.contextmanager
-def holder_process(run: Run) -> Iterator[subprocess.Popen[str]]:
+def holder_process(run: RunFolder) -> Iterator[subprocess.Popen[str]]:
     code = """
 import sys
 from recsys.storage.filesystem import Storage
 from recsys.storage.lease import lock
-from recsys.storage.runs import Run
-with lock(Run(Storage(sys.argv[1]), sys.argv[2])):
+from recsys.storage.runs import RunFolder
+with lock(RunFolder(Storage(sys.argv[1]), sys.argv[2])):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -157,7 +157,7 @@ with lock(Run(Storage(sys.argv[1]), sys.argv[2])):
             process.kill()
 
 
-def test_a_killed_holder_is_replaced_at_once(run: Run) -> None:
+def test_a_killed_holder_is_replaced_at_once(run: RunFolder) -> None:
     with holder_process(run) as process:
         with pytest.raises(LockedError, match=f"process {process.pid} "), lock(run):
             pass
@@ -192,7 +192,7 @@ class Faulty(Storage):
 
 def test_the_heartbeat_goes_on_after_failures_and_stops_with_the_block(tmp_path: Path) -> None:
     storage = Faulty(str(tmp_path))
-    run = Run(storage, "2026-11-22-0123456789ab")
+    run = RunFolder(storage, "2026-11-22-0123456789ab")
     with lock(run, heartbeat_s=0.001) as lease:
         first = storage.read_json(lease_path(run, 1))["heartbeat_at"]
         object.__setattr__(storage, "failures", 3)
@@ -206,7 +206,7 @@ def test_the_heartbeat_goes_on_after_failures_and_stops_with_the_block(tmp_path:
 
 def test_a_failed_release_does_not_hide_the_result(tmp_path: Path) -> None:
     storage = Faulty(str(tmp_path))
-    run = Run(storage, "2026-11-22-0123456789ab")
+    run = RunFolder(storage, "2026-11-22-0123456789ab")
     with lock(run):
         object.__setattr__(storage, "failures", 1)
     assert "released_at" not in storage.read_json(lease_path(run, 1))
@@ -220,12 +220,12 @@ def test_a_lease_whose_creation_was_answered_wrongly_is_still_ours(tmp_path: Pat
             super().create_bytes(path, data)
             return False
 
-    with lock(Run(Forgetful(str(tmp_path)), "2026-11-22-0123456789ab")) as lease:
+    with lock(RunFolder(Forgetful(str(tmp_path)), "2026-11-22-0123456789ab")) as lease:
         assert isinstance(lease, Lease)
         assert lease.generation == 1
 
 
-def test_a_damaged_lease_does_not_block_for_ever(run: Run) -> None:
+def test_a_damaged_lease_does_not_block_for_ever(run: RunFolder) -> None:
     run.storage.write_bytes(lease_path(run, 3), to_json({"host": "x"})[:5])
     with lock(run) as lease:
         assert lease.generation == 4

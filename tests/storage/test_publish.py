@@ -16,7 +16,7 @@ from recsys.storage.publish import (
     LATEST,
     MANIFEST,
     Shard,
-    night_folder,
+    lists_folder,
     package_versions,
     publish,
     published,
@@ -26,7 +26,7 @@ from recsys.storage.publish import (
     verify,
     write_manifest,
 )
-from recsys.storage.runs import Run
+from recsys.storage.runs import RunFolder
 from recsys.storage.tables import read_table, write_table
 
 OLD, NEW = "2026-11-21-0123456789ab", "2026-11-22-0123456789ab"
@@ -41,18 +41,18 @@ def lists(mark: str, num_users: int = 3) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=RECOMMENDATIONS)
 
 
-def write_shards(run: Run, mark: str, num_shards: int = 2) -> list[Shard]:
+def write_shards(run: RunFolder, mark: str, num_shards: int = 2) -> list[Shard]:
     shards: list[Shard] = []
     for number in range(num_shards):
         name = f"shard-{number:05d}.parquet"
-        stats = write_table(run.storage, f"{night_folder(run)}/{name}", lists(f"{mark}{number}"), RECOMMENDATIONS)
+        stats = write_table(run.storage, f"{lists_folder(run)}/{name}", lists(f"{mark}{number}"), RECOMMENDATIONS)
         shards.append({"name": name, "rows": 3, "users": 3, "bytes": stats.bytes, "sha256": stats.sha256})
     return shards
 
 
 def night(storage: Storage, run_id: str, mark: str) -> bool:
     """The end of a night, as a job would write it; it can be run again."""
-    run = Run(storage, run_id)
+    run = RunFolder(storage, run_id)
     with lock(run, heartbeat_s=3600) as lease:  # no heartbeat among the counted writes
         if published(storage, run_id) is not None:
             return True
@@ -84,7 +84,7 @@ def storage(root: str) -> Storage:
 def test_a_night_is_published_as_the_contract_says(storage: Storage) -> None:
     assert read_latest(storage) is None
     assert published(storage, NEW) is None
-    run = Run(storage, NEW)
+    run = RunFolder(storage, NEW)
     shards = write_shards(run, "a")
     sha256 = write_manifest(run, run.date, reversed(shards), DETAILS)
     assert read_latest(storage) is None
@@ -118,7 +118,7 @@ def test_an_older_night_does_not_move_the_pointer_back_unless_asked(storage: Sto
     receipt = published(storage, OLD)
     assert receipt is not None
     assert read_manifest(storage, receipt)["run_id"] == OLD
-    assert publish(Run(storage, OLD), receipt.manifest_sha256, "m1", allow_older=True)
+    assert publish(RunFolder(storage, OLD), receipt.manifest_sha256, "m1", allow_older=True)
     assert read_night(storage) == "old0 old1"
 
 
@@ -132,8 +132,8 @@ def test_another_run_of_the_same_date_moves_the_pointer(storage: Storage) -> Non
 def test_publishing_again_changes_nothing(storage: Storage) -> None:
     assert night(storage, NEW, "a")
     before = storage.read_bytes(LATEST)
-    run = Run(storage, NEW)
-    shards = storage.read_json(f"{night_folder(run)}/{MANIFEST}")["shards"]
+    run = RunFolder(storage, NEW)
+    shards = storage.read_json(f"{lists_folder(run)}/{MANIFEST}")["shards"]
     sha256 = write_manifest(run, run.date, shards, {**DETAILS, "metrics": {}})
     assert publish(run, sha256, "m1")
     assert storage.read_bytes(LATEST) == before
@@ -142,15 +142,15 @@ def test_publishing_again_changes_nothing(storage: Storage) -> None:
 
 def test_a_manifest_is_never_rewritten_with_other_shards(storage: Storage) -> None:
     assert night(storage, NEW, "a")
-    run = Run(storage, NEW)
-    shards = storage.read_json(f"{night_folder(run)}/{MANIFEST}")["shards"]
+    run = RunFolder(storage, NEW)
+    shards = storage.read_json(f"{lists_folder(run)}/{MANIFEST}")["shards"]
     with pytest.raises(ConfigError, match=r"other shards.*--force"):
         write_manifest(run, run.date, shards[:1], DETAILS)
     assert read_night(storage) == "a0 a1"
 
 
 def test_a_forced_night_goes_to_a_fresh_folder(storage: Storage) -> None:
-    run = Run(storage, NEW)
+    run = RunFolder(storage, NEW)
     assert unpublished_run(run) == run
     assert night(storage, NEW, "a")
     again = unpublished_run(run)
@@ -161,16 +161,16 @@ def test_a_forced_night_goes_to_a_fresh_folder(storage: Storage) -> None:
 
 
 def test_a_manifest_lists_only_what_is_there(storage: Storage) -> None:
-    run = Run(storage, NEW)
+    run = RunFolder(storage, NEW)
     shards = write_shards(run, "a")
     with pytest.raises(InputError, match=r"shard-00000\.parquet: has \d+ bytes, the manifest says 1"):
         write_manifest(run, run.date, [{**shards[0], "bytes": 1}], DETAILS)
-    storage.delete(f"{night_folder(run)}/shard-00001.parquet")
+    storage.delete(f"{lists_folder(run)}/shard-00001.parquet")
     with pytest.raises(InputError, match=r"shard-00001\.parquet: is missing"):
         write_manifest(run, run.date, shards, DETAILS)
     with pytest.raises(AssertionError, match="not of the night"):
         write_manifest(run, dt.date(2026, 11, 21), shards, DETAILS)
-    assert not storage.exists(f"{night_folder(run)}/{MANIFEST}")
+    assert not storage.exists(f"{lists_folder(run)}/{MANIFEST}")
 
 
 def test_damaged_shards_are_told_by_name(storage: Storage) -> None:
@@ -211,7 +211,7 @@ def test_a_changed_manifest_is_refused(storage: Storage) -> None:
     with pytest.raises(InputError, match=r"_MANIFEST\.json: is missing"):
         read_manifest(storage, latest)
     with pytest.raises(InputError, match="is missing"):
-        publish(Run(storage, OLD), "0" * 64, "m1")
+        publish(RunFolder(storage, OLD), "0" * 64, "m1")
 
 
 GOOD = {

@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 
 from recsys.errors import ConfigError
 from recsys.storage.filesystem import Storage
-from recsys.storage.runs import Run, run_id
+from recsys.storage.runs import RunFolder, run_id
 
 DATE = dt.date(2026, 11, 22)
 FILES = [("data/a.parquet", 10, "v1"), ("data/b.parquet", 20, "v1")]
 
 
 @pytest.fixture
-def run(root: str) -> Run:
-    return Run(Storage(root), "2026-11-22-0123456789ab")
+def run(root: str) -> RunFolder:
+    return RunFolder(Storage(root), "2026-11-22-0123456789ab")
 
 
 @given(files=st.permutations(FILES))
@@ -42,16 +42,16 @@ def test_any_other_night_has_another_name() -> None:
 @pytest.mark.parametrize("name", ["", "../x", "2026-11-22", "2026-11-22-a/b", "2026-13-22-0123456789ab", "x"])
 def test_a_wrong_run_id_is_told(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="run id"):
-        Run(Storage(str(tmp_path)), name)
+        RunFolder(Storage(str(tmp_path)), name)
 
 
-def test_stages_and_parts_are_remembered(run: Run) -> None:
+def test_stages_and_parts_are_remembered(run: RunFolder) -> None:
     assert run.done("encode") is None
     assert run.parts("recommend") == {}
     run.finish("encode", {"num_items": 3})
     run.finish_part("recommend", "shard-00001", {"rows": 1})
     run.finish_part("recommend", "shard-00000", {"rows": 0})
-    again = Run(Storage(run.storage.root), run.run_id)
+    again = RunFolder(Storage(run.storage.root), run.run_id)
     assert again.done("encode") == {"num_items": 3}
     assert again.done("recommend") is None
     assert again.part_done("recommend", "shard-00001") == {"rows": 1}
@@ -60,7 +60,7 @@ def test_stages_and_parts_are_remembered(run: Run) -> None:
     assert run.storage.exists("runs/2026-11-22-0123456789ab/stages/recommend/shard-00001.json")
 
 
-def test_forgetting_drops_the_stages_alone(run: Run) -> None:
+def test_forgetting_drops_the_stages_alone(run: RunFolder) -> None:
     run.finish("encode", {})
     run.finish_part("recommend", "shard-00000", {})
     run.write_config("seed: 0\n")
@@ -75,7 +75,7 @@ def test_forgetting_drops_the_stages_alone(run: Run) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b'{"rows": 1', b"\xff\xfe", b"[1]", b"null"])
-def test_a_damaged_record_is_not_done(run: Run, content: bytes) -> None:
+def test_a_damaged_record_is_not_done(run: RunFolder, content: bytes) -> None:
     run.storage.write_bytes(run.stage_path("encode"), content)
     run.storage.write_bytes(run.part_path("recommend", "shard-00000"), content)
     assert run.done("encode") is None

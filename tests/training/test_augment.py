@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from recsys.config import Augmentation
 from recsys.training.augment import augment, crop, mask, reorder
+from recsys.training.config import Augmentation
 from recsys.training.loop import WindowBatch
 
 NUM_ITEMS, LENGTH = 100, 8

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.config import TrainConfig
+from recsys.training.config import TrainConfig
 from recsys.training.deepspeed import deepspeed_config, micro_batch_size
 
 

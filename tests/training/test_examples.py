@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.config import TrainConfig
 from recsys.data.histories import build_histories
 from recsys.model.features import encode_histories, gap_buckets
 from recsys.schema import INTERACTIONS
+from recsys.training.config import TrainConfig
 from recsys.training.examples import (
     build_windows,
     only_since,

@@ -12,13 +12,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from recsys.config import RankerConfig, TrainConfig
+from recsys.model.config import RankerConfig
 from recsys.model.decoder import decoder_config
-from recsys.model.objective import Objective, TrainableRanker
 from recsys.model.ranker import RankerSpec
 from recsys.training import loop
+from recsys.training.config import TrainConfig
 from recsys.training.examples import windows_schema
 from recsys.training.loop import WindowBatch, draw_positions, train_epoch
+from recsys.training.objective import Objective, TrainableRanker
 from recsys.training.validation import validate, validate_isolated
 
 NUM_ITEMS, LENGTH = 8, 3

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.optim.lr_scheduler import LambdaLR
 
-from recsys.config import TrainConfig
+from recsys.training.config import TrainConfig
 from recsys.training.deepspeed import micro_batch_size
 from recsys.training.plan import RATES, Plan, plan_refit, plan_training
 

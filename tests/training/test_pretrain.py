@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from recsys.config import ScratchEncoderConfig
 from recsys.errors import InputError
+from recsys.model.config import ScratchEncoderConfig
 from recsys.model.text_encoder import TextEncoder
 from recsys.training.pretrain import _batches, _some_tokens, contrastive_loss, pretrain_encoder, train_tokenizer
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.config import TrainConfig
+from recsys.training.config import TrainConfig
 from recsys.training.plan import Plan, plan_training
 from recsys.training.progress import EPOCH, ISOLATED, RETRIEVAL, Progress, isolated_is_better, recent_helped, score
 

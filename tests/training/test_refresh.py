@@ -8,13 +8,14 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from recsys.config import RankerConfig, ScratchEncoderConfig, TrainConfig
 from recsys.model.catalog_encoder import CatalogEncoder
+from recsys.model.config import RankerConfig, ScratchEncoderConfig
 from recsys.model.decoder import decoder_config
-from recsys.model.objective import Objective, TrainableRanker
 from recsys.model.ranker import RankerSpec
 from recsys.model.text_encoder import TextEncoder
+from recsys.training.config import TrainConfig
 from recsys.training.deepspeed import parameter_groups
+from recsys.training.objective import Objective, TrainableRanker
 from recsys.training.pretrain import pretrain_encoder
 from recsys.training.refresh import refresh_text_vectors
 from tests.training.test_loop import PlainEngine

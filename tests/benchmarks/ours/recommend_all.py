@@ -8,26 +8,26 @@ from typing import Any
 import pyarrow as pa
 from stopwatch import THREADS, Work, compete
 
-from recsys.config import load_config
-from recsys.distributed.night import open_night
-from recsys.distributed.score import load_snapshot
-from recsys.recommend.pipeline import recommend_batch
+from recsys.pipeline.run import open_run
+from recsys.pipeline.write_lists import load_snapshot
+from recsys.ranking.lists import recommend_batch
+from recsys.settings import load_config
 from recsys.storage.publish import read_latest
-from recsys.storage.runs import Run
+from recsys.storage.runs import RunFolder
 from recsys.storage.tables import read_table
 
 
 def prepare(folder: Path) -> tuple[Work, dict[str, Any]]:
     facts = json.loads((folder / "facts.json").read_text())
-    night = open_night(load_config(str(folder / "config.yaml"), facts["changes"]))
-    latest = read_latest(night.storage)
+    run = open_run(load_config(str(folder / "config.yaml"), facts["changes"]))
+    latest = read_latest(run.storage)
     assert latest is not None, "the night of this benchmark was not published"
-    night = replace(night, run=Run(night.storage, latest.run_id))
-    config = night.config.recommend.model_copy(update={"cpus_per_worker": THREADS})
-    snapshot = load_snapshot(night, night.published_id, config, "night")
-    shards = night.record("histories")["shards"]
+    run = replace(run, folder=RunFolder(run.storage, latest.run_id))
+    config = run.config.recommend.model_copy(update={"cpus_per_worker": THREADS})
+    snapshot = load_snapshot(run, run.published_id, config, "full")
+    shards = run.record("histories")["shards"]
     histories = pa.concat_tables(
-        read_table(night.storage, f"{night.run.histories_dir}/{shard}.parquet") for shard in shards
+        read_table(run.storage, f"{run.folder.histories_dir}/{shard}.parquet") for shard in shards
     ).combine_chunks()
 
     def work(number: int) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from stopwatch import THREADS, Work, compete
 
-from recsys.recommend.retrieve import Excluded, ItemIndex, retrieve
+from recsys.signals.retrieve import Excluded, ItemIndex, retrieve
 
 
 def prepare(folder: Path) -> tuple[Work, dict[str, Any]]:

@@ -11,8 +11,8 @@ import torch
 from decoder_work import multiply_adds
 from stopwatch import THREADS, Work, compete
 
-from recsys.config import RankerConfig
 from recsys.data.histories import build_histories, sort_interactions
+from recsys.model.config import RankerConfig
 from recsys.model.decoder import decoder_config
 from recsys.model.features import encode_histories, index_items
 from recsys.model.ranker import Ranker, RankerSpec

@@ -18,16 +18,17 @@ import torch
 from stopwatch import THREADS, Work, compete
 from torch.optim.lr_scheduler import LambdaLR
 
-from recsys.config import RankerConfig, TrainConfig
 from recsys.data.histories import sort_interactions
+from recsys.model.config import RankerConfig
 from recsys.model.decoder import decoder_config
 from recsys.model.features import index_items
-from recsys.model.objective import Objective, TrainableRanker
 from recsys.model.ranker import RankerSpec
 from recsys.schema import INTERACTIONS
+from recsys.training.config import TrainConfig
 from recsys.training.deepspeed import deepspeed_config
 from recsys.training.examples import build_windows
 from recsys.training.loop import WindowBatch, train_epoch
+from recsys.training.objective import Objective, TrainableRanker
 from recsys.training.plan import plan_training
 
 TEXT_DIM = 384

@@ -1,0 +1,92 @@
+"""Reading a config: YAML, overrides of the command line, variables of the environment."""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pydantic
+from pydantic import BaseModel
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from recsys.config.messages import explain
+from recsys.errors import ConfigError
+
+_Settings = TypeVar("_Settings", bound=BaseModel)
+
+
+def load_settings(
+    model: type[_Settings], path: str | Path, overrides: Sequence[str] = (), date: str | None = None
+) -> _Settings:
+    """Read a YAML config; `overrides` are `key.path=value` with YAML values, `date` wins over both.
+
+    `${NAME}` and `${NAME:-default}` inside a text stand for environment variables. Relative local paths are taken
+    from the working directory.
+
+    Raises:
+        ConfigError: the file is missing, not YAML, or a key is unknown, missing, of a wrong type or out of range.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"config {path}: cannot be read: {error}") from error
+    raw = _parse_yaml(text, f"config {path}")
+    if not isinstance(raw, dict):
+        raise ConfigError(f"config {path}: must be a mapping of keys, got {type(raw).__name__}")
+    for override in overrides:
+        _override(raw, override)
+    if date is not None:
+        raw["date"] = date
+    return decode_settings(model, raw)
+
+
+def decode_settings(model: type[_Settings], raw: Mapping[str, Any]) -> _Settings:
+    """Validate a mapping; raises ConfigError that names the full path of every fault."""
+    try:
+        return model.model_validate(_interpolate(raw, ""))
+    except pydantic.ValidationError as error:
+        raise ConfigError("\n".join(explain(fault, model) for fault in error.errors())) from error
+
+
+def _parse_yaml(text: str, origin: str) -> Any:
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except (YAMLError, ValueError) as error:
+        raise ConfigError(f"{origin}: is not valid YAML: {error}") from error
+
+
+def _override(raw: dict[str, Any], override: str) -> None:
+    key, separator, value = override.partition("=")
+    if not separator or not key:
+        raise ConfigError(f"--set {override}: must look like recommend.top_k=20")
+    *parents, leaf = key.split(".")
+    section = raw
+    for parent in parents:
+        child = section.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise ConfigError(f"--set {override}: {parent} is a value, not a section")
+        section = child
+    section[leaf] = _parse_yaml(value, f"--set {override}")
+
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+
+
+def _interpolate(value: Any, path: str) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _interpolate(child, f"{path}.{key}".lstrip(".")) for key, child in value.items()}
+    if isinstance(value, list):
+        return [_interpolate(child, f"{path}[{index}]") for index, child in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+
+    def replace(match: re.Match[str]) -> str:
+        name, default = match.groups()
+        found = os.environ.get(name) or default
+        if found is None:
+            raise ConfigError(f"{path}: environment variable {name} is not set; set it or write ${{{name}:-default}}")
+        return found
+
+    return _VARIABLE.sub(replace, value)

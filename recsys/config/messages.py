@@ -1,0 +1,49 @@
+"""What the errors of a config say."""
+
+import difflib
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from recsys.config.renamed import RENAMED
+
+_BOUNDS = {
+    "greater_than_equal": "must be ≥ {ge}",
+    "greater_than": "must be > {gt}",
+    "less_than_equal": "must be ≤ {le}",
+    "less_than": "must be < {lt}",
+    "literal_error": "must be {expected}",
+    "string_pattern_mismatch": "must match {pattern}",
+}
+
+
+def explain(fault: Any, model: type[BaseModel]) -> str:
+    """One line for a fault that pydantic found: the full path, what is wrong, and the value."""
+    path = ".".join(str(part) for part in fault["loc"])
+    prefix = f"{path}: " if path else ""
+    kind = fault["type"]
+    if kind == "extra_forbidden" and path in RENAMED:
+        return f"{prefix}has a new name: write {RENAMED[path]}"
+    if kind == "extra_forbidden":
+        return f"{prefix}unknown key{_suggest(fault['loc'], model)}"
+    if kind == "missing":
+        return f"{prefix}is required"
+    if kind == "value_error":
+        return f"{prefix}{fault['ctx']['error']}"
+    if kind in _BOUNDS:
+        return f"{prefix}{_BOUNDS[kind].format(**fault['ctx'])}, got {fault['input']!r}"
+    message = fault["msg"].removeprefix("Input should be ").removeprefix("Value should be ")
+    return (
+        f"{prefix}must be {message}, got {fault['input']!r}"
+        if message != fault["msg"]
+        else f"{prefix}{message}, got {fault['input']!r}"
+    )
+
+
+def _suggest(loc: tuple[str | int, ...], model: type[BaseModel]) -> str:
+    section: Any = model
+    for part in loc[:-1]:
+        annotation = section.model_fields[str(part)].annotation
+        section = next((kind for kind in get_args(annotation) if kind is not type(None)), annotation)  # of an optional
+    close = difflib.get_close_matches(str(loc[-1]), section.model_fields, n=1)
+    return f"; did you mean {close[0]}?" if close else f"; known here: {', '.join(section.model_fields)}"

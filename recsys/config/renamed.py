@@ -1,0 +1,4 @@
+"""Keys that had another name before: a config that still uses one is refused with the new name."""
+
+#: Old path → new path.
+RENAMED: dict[str, str] = {}

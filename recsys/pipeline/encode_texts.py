@@ -1,0 +1,224 @@
+"""Texts to vectors by a pool of workers, of items and of users; only texts without a stored vector are read."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+
+from recsys.model.checkpoint import ENCODER_FOLDER, ModelCard
+from recsys.model.encoder_files import encoder_digest
+from recsys.model.features import UserTexts
+from recsys.model.text_encoder import TextEncoder
+from recsys.pipeline.cluster import for_each_part, peak_of
+from recsys.pipeline.published_model import model_card
+from recsys.pipeline.run import Record, Run
+from recsys.pipeline.user_texts import read_user_texts
+from recsys.schema import item_vectors, text_vectors, user_text_vectors
+from recsys.settings import Config
+from recsys.storage.filesystem import Storage
+from recsys.storage.tables import read_table, write_table
+from recsys.training.pretrain import pretrain_encoder
+
+logger = logging.getLogger(__name__)
+
+#: Texts a worker takes at a time; fixed, so that a text is always encoded beside the same others.
+TEXTS_PER_PART = 4096
+
+
+def encode_items(run: Run) -> Record:
+    """Encode with the configured encoder what is new, then lay out the vectors of the catalog and of users' texts."""
+    scratch = run.config.encoder.model is None
+    return _encode_catalog(run, _scratch_encoder(run) if scratch else _digest(run.config), None)
+
+
+def encode_tuned(run: Run) -> Record:
+    """The same with the encoder that was trained with this night's model, to which every text is new."""
+    card = model_card(run, run.model_id)
+    return _encode_catalog(run, card.encoder_id, card.encoder_model)
+
+
+def encode_for(run: Run, card: ModelCard) -> None:
+    """The same with the encoder of any model of the warehouse, unless it was done before."""
+    if not run.storage.exists(run.text_vectors_path(card.encoder_id)):
+        _encode_catalog(run, card.encoder_id, card.encoder_model)
+
+
+def _encode_catalog(run: Run, encoder_id: str, encoder_model: str | None) -> Record:
+    catalog = read_table(run.storage, run.catalog_path, ["item_id", "text", "text_hash"])
+    user_texts = read_user_texts(run)
+    texts = pa.concat_tables([table.select(["text", "text_hash"]) for table in (catalog, user_texts)])
+    missing = _missing_texts(run.storage, encoder_id, texts)
+    records = _encode(run, encoder_id, encoder_model, missing)
+    stored = pa.concat_tables([read_table(run.storage, path) for path in _stored(run.storage, encoder_id)])
+    stored = stored.combine_chunks()
+    dim = _assemble(run, encoder_id, stored, catalog)
+    counts = {}
+    if run.config.inputs.has_user_texts:
+        _assemble_user_texts(run, encoder_id, stored, user_texts)
+        counts["user_texts"] = len(user_texts)
+    return counts | {
+        "rows": len(catalog),
+        "encoded": len(missing),
+        "encoder_id": encoder_id,
+        "dim": dim,
+        "path": run.text_vectors_path(encoder_id),
+        "peak_memory_mb": peak_of(records),
+    }
+
+
+@contextmanager
+def open_encoder(
+    storage: Storage, config: Config, encoder_id: str, encoder_model: str | None, device: str = "cpu"
+) -> Iterator[TextEncoder]:
+    """The encoder of this digest; its folder is there until the context ends, and the loaded model after that too.
+
+    Args:
+        storage: The warehouse.
+        config: Settings with which it reads.
+        encoder_id: Its digest.
+        encoder_model: See `ModelCard.encoder_model`; None: the configured model, or the one from scratch that the
+            warehouse keeps.
+        device: Where it works.
+    """
+    spec = config.encoder
+    if encoder_model is None and spec.model is not None:
+        yield TextEncoder.load(spec.model, spec.revision, spec.pooling, spec.max_tokens, spec.arithmetic, device)
+        return
+    kept = _scratch_folder(encoder_id) if encoder_model is None else f"models/{encoder_model}/{ENCODER_FOLDER}"
+    with storage.local_folder(kept) as folder:
+        yield TextEncoder.load(str(folder), None, "auto", spec.max_tokens, spec.arithmetic, device)
+
+
+def _digest(config: Config) -> str:
+    spec = config.encoder
+    assert spec.model is not None
+    return encoder_digest(spec.model, spec.revision, spec.pooling, spec.max_tokens, spec.arithmetic)
+
+
+def _store(encoder_id: str) -> str:
+    return f"items/{encoder_id}"
+
+
+def _scratch_folder(encoder_id: str) -> str:
+    return f"models/encoder-{encoder_id}"
+
+
+def _scratch_encoder(run: Run) -> str:
+    """The small encoder of this config, trained on the first night that needs it and kept: its vectors are reused."""
+    spec = run.config.encoder
+    name = f"models/scratch-encoders/{run.config.encoder_recipe()}.json"
+    if run.storage.exists(name):
+        encoder_id: str = run.storage.read_json(name)["encoder_id"]
+        return encoder_id
+    logger.info("encode: pretraining a small text encoder on the catalog (%d steps)", spec.scratch.pretrain_steps)
+    encoder_id = ray.get(ray.remote(_pretrain).options(num_cpus=1).remote(run))
+    run.storage.write_json(name, {"encoder_id": encoder_id, "trained_by": run.folder.run_id})
+    return encoder_id
+
+
+def _pretrain(run: Run) -> str:
+    spec = run.config.encoder
+    texts = read_table(run.storage, run.catalog_path, ["text"])["text"].to_pylist()
+    encoder = pretrain_encoder(texts, spec.scratch, spec.max_tokens, run.config.seed, None)
+    with TemporaryDirectory() as folder:
+        encoder.save(folder)
+        run.storage.upload_folder(folder, _scratch_folder(encoder.digest))
+    return encoder.digest
+
+
+def _missing_texts(storage: Storage, encoder_id: str, catalog: pa.Table) -> pa.Table:
+    """Distinct (text, text_hash) of the catalog without a stored vector, by length so that batches need no padding."""
+    texts = catalog.group_by("text_hash", use_threads=False).aggregate([("text", "first")])
+    texts = texts.rename_columns({"text_first": "text"})
+    known = [read_table(storage, path, ["text_hash"])["text_hash"] for path in _stored(storage, encoder_id)]
+    if known:
+        stored = pa.chunked_array([chunk for column in known for chunk in column.chunks], pa.string())
+        texts = texts.filter(pc.invert(pc.is_in(texts["text_hash"], value_set=stored)))
+    lengths = pc.utf8_length(texts["text"])
+    return texts.append_column("length", lengths).sort_by([("length", "ascending"), ("text_hash", "ascending")])
+
+
+def _stored(storage: Storage, encoder_id: str) -> list[str]:
+    folder = _store(encoder_id)
+    return [f"{folder}/{name}" for name in storage.list(folder) if name.endswith(".parquet")]
+
+
+def _encode(run: Run, encoder_id: str, encoder_model: str | None, missing: pa.Table) -> list[Record]:
+    spec = run.config.encoder
+    tables = [missing.slice(start, TEXTS_PER_PART) for start in range(0, len(missing), TEXTS_PER_PART)]
+    # named by content: numbers would mean other texts after an interruption, and take the place of what is stored
+    parts = {table["text_hash"][0].as_py(): table.select(["text", "text_hash"]) for table in tables}
+    folder = f"{run.folder.dir}/texts"
+    for part, table in parts.items():
+        write_table(run.storage, f"{folder}/{part}.parquet", table, table.schema)
+    return for_each_part(
+        list(parts),
+        partial(_encoder, run, encoder_id, encoder_model, folder),
+        label="encode",
+        num_workers=spec.num_workers,
+        gpus_per_worker=int(spec.use_gpu),
+    )
+
+
+def _encoder(run: Run, encoder_id: str, encoder_model: str | None, folder: str) -> Callable[[str], Record]:
+    spec = run.config.encoder
+    device = "cuda" if spec.use_gpu else "cpu"
+    with open_encoder(run.storage, run.config, encoder_id, encoder_model, device) as encoder:
+        pass  # it is loaded: what it lies in may go
+
+    def encode(part: str) -> Record:
+        texts = read_table(run.storage, f"{folder}/{part}.parquet")
+        vectors = encoder.encode(texts["text"].to_pylist(), spec.batch_size)
+        schema = text_vectors(encoder.dim)
+        lists = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), encoder.dim)
+        table = pa.Table.from_arrays([texts["text_hash"].combine_chunks(), lists], schema=schema)
+        write_table(run.storage, f"{_store(encoder_id)}/{run.folder.run_id}-{part}.parquet", table, schema)
+        return {"rows": len(texts)}
+
+    return encode
+
+
+def _assemble(run: Run, encoder_id: str, stored: pa.Table, catalog: pa.Table) -> int:
+    """Write the vector of each item of the catalog, in its order; answers their dimension."""
+    dim: int = stored.schema.field("vector").type.list_size
+    schema = item_vectors(dim)
+    table = pa.Table.from_arrays([catalog["item_id"], _vectors_of(stored, catalog)], schema=schema)
+    write_table(run.storage, run.text_vectors_path(encoder_id), table, schema)
+    return dim
+
+
+def _assemble_user_texts(run: Run, encoder_id: str, stored: pa.Table, user_texts: pa.Table) -> None:
+    """Write the vector of each text of users."""
+    schema = user_text_vectors(stored.schema.field("vector").type.list_size)
+    table = pa.Table.from_arrays([user_texts["text"], _vectors_of(stored, user_texts)], schema=schema)
+    write_table(run.storage, run.user_text_vectors_path(encoder_id), table, schema)
+
+
+def _vectors_of(stored: pa.Table, texts: pa.Table) -> pa.ChunkedArray:
+    rows = pc.index_in(texts["text_hash"], value_set=stored["text_hash"].combine_chunks())
+    assert not rows.null_count, "a text was not encoded"
+    return stored["vector"].take(rows)
+
+
+def read_text_vectors(run: Run, encoder_id: str) -> tuple[pa.Array, np.ndarray[tuple[int, int], np.dtype[np.float32]]]:
+    """Ids of the catalog [I] and the text vectors float32 [I, T] that an encoder gave them, in its order."""
+    table = read_table(run.storage, run.text_vectors_path(encoder_id))
+    vectors = table["vector"].combine_chunks()
+    flat = vectors.flatten().to_numpy(zero_copy_only=False)
+    return table["item_id"].combine_chunks(), flat.reshape(len(table), -1)
+
+
+def read_user_text_vectors(run: Run, encoder_id: str) -> UserTexts:
+    """What the night's users are and said, with vectors; nothing where histories hold no texts."""
+    if not run.config.inputs.has_user_texts:
+        return UserTexts.none()
+    table = read_table(run.storage, run.user_text_vectors_path(encoder_id)).combine_chunks()
+    vectors = table["vector"].combine_chunks()
+    flat = vectors.flatten().to_numpy(zero_copy_only=False)
+    return UserTexts(texts=table["text"].combine_chunks(), vectors=flat.reshape(len(table), vectors.type.list_size))

@@ -1,0 +1,72 @@
+"""The parts of an input: the files that each one reads, its rows, what they are held to, and where bad ones go."""
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+
+from recsys.data.config import TableInput
+from recsys.data.events import EventRules
+from recsys.data.files import FileInfo, Split, plan_splits
+from recsys.data.readers import read_chunks
+from recsys.pipeline.run import Run
+from recsys.schema import QUARANTINE
+from recsys.storage.filesystem import Storage, open_input
+from recsys.storage.tables import read_table, write_table
+
+#: Bad rows are written in files of about this many, so that a bad input does not fill the memory.
+QUARANTINE_ROWS = 50_000
+#: An order key for rows: no split has more.
+ROWS_PER_SPLIT = 1 << 40
+
+
+def plan_parts(source: TableInput, files: Sequence[FileInfo]) -> dict[str, Split]:
+    """What each part reads of an input's files, by the part's name."""
+    fs, _ = open_input(source.path)
+    splits = plan_splits(fs, files, source.format)
+    return {f"{split.index:05d}": split for split in splits}
+
+
+def read_part(source: TableInput, split: Split) -> Iterator[tuple[str, pa.Table, pa.Table]]:
+    """(file, rows, malformed lines) of every file of a split."""
+    fs, _ = open_input(source.path)
+    for file in split.files:
+        for chunk in read_chunks(fs, file, source, split.row_groups):
+            yield file, chunk.table, chunk.malformed
+
+
+def event_rules(run: Run, now: dt.datetime) -> EventRules:
+    """What the night's events are held to; the catalog must be there."""
+    items = read_table(run.storage, run.catalog_path, ["item_id"])["item_id"].combine_chunks()
+    return EventRules(known_items=items, max_id_chars=run.config.inputs.max_id_chars, end=run.end, now=now)
+
+
+class Quarantine:
+    """Rows set aside by one part of the ingest, written in files of bounded size; a retry overwrites them."""
+
+    def __init__(self, storage: Storage, folder: str, name: str) -> None:
+        self._storage = storage
+        self._path = f"{folder}/{name}"
+        self._waiting: list[pa.Table] = []
+        self._files = 0
+        self._reasons: Counter[str] = Counter()
+
+    def add(self, rows: pa.Table) -> None:
+        """Set rows of QUARANTINE aside."""
+        if len(rows):
+            self._waiting.append(rows)
+            self._reasons.update(rows["reason"].to_pylist())
+            if sum(len(table) for table in self._waiting) >= QUARANTINE_ROWS:
+                self._flush()
+
+    def close(self) -> dict[str, int]:
+        """Write what is left; answers the number of rows by reason."""
+        if self._waiting:
+            self._flush()
+        return dict(self._reasons)
+
+    def _flush(self) -> None:
+        write_table(self._storage, f"{self._path}-{self._files:03d}.parquet", self._waiting, QUARANTINE)
+        self._files += 1
+        self._waiting = []

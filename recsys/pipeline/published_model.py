@@ -1,0 +1,49 @@
+"""Which published model this night may start from and be compared with; it reads model cards, no weights."""
+
+import logging
+
+from recsys.model.checkpoint import ModelCard, read_card
+from recsys.model.ranker import ARCHITECTURE
+from recsys.pipeline.run import Run
+from recsys.storage.publish import read_latest
+
+logger = logging.getLogger(__name__)
+
+
+def published_model(run: Run) -> ModelCard | None:
+    """The published model, unless it saw days of this night's holdout or reads an encoder of another origin."""
+    latest = read_latest(run.storage)
+    if latest is None or latest.model_id in (run.model_id, run.refit_id):
+        return None
+    card = model_card(run, latest.model_id)
+    if card.base is not None:
+        card = model_card(run, card.base)  # the continuation saw every day of its night, also of this one's holdout
+    if card.architecture != ARCHITECTURE:
+        logger.info("%s is of another version of the network: no warm start, no comparison with it", card.model_id)
+        return None
+    if run.record("encode")["encoder_id"] not in (card.encoder_id, card.base_encoder_id):
+        logger.info("%s reads another text encoder: no warm start from it, no comparison with it", card.model_id)
+        return None
+    if card.trained_until > run.cutoff.isoformat():
+        logger.info("%s saw days of this night's holdout: no warm start from it, no comparison with it", card.model_id)
+        return None
+    return card
+
+
+def model_to_continue(run: Run) -> ModelCard | None:
+    """The published model where training may start from it: a frozen encoder stays the configured one."""
+    card = published_model(run)
+    if card is None or run.config.encoder.learns:
+        return card
+    if card.encoder_id != run.record("encode")["encoder_id"]:
+        logger.info(
+            "%s reads an encoder that was trained with it, this night's is frozen: no warm start", card.model_id
+        )
+        return None
+    return card
+
+
+def model_card(run: Run, model_id: str) -> ModelCard:
+    """The card of a model of the warehouse."""
+    with run.storage.local_folder(run.model_path(model_id), recursive=False) as folder:
+        return read_card(folder)

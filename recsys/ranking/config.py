@@ -1,0 +1,78 @@
+"""The settings of the lists, and of what decides their order beside the score."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from recsys.config.section import Fraction, Positive, Precision, Section
+
+SignalName = Literal[
+    "retrieval",
+    "isolated",
+    "newest_lasting",
+    "newest_recent",
+    "whole_lasting",
+    "whole_recent",
+    "linear_lasting",
+    "linear_recent",
+    "text",
+    "popularity",
+    "popularity_month",
+    "popularity_quarter",
+    "popularity_ever",
+    "repeat",
+    "seen",
+    "returns",
+]
+
+
+class RecommendConfig(Section):
+    """The lists."""
+
+    top_k: Annotated[int, Field(ge=1, le=10_000)] = 20
+    """Length of a list."""
+    candidates: Annotated[int, Field(ge=1, le=100_000)] = 200
+    """Items retrieved for a user before ranking; at least `top_k`."""
+    signals: Annotated[list[SignalName], Field(min_length=1)] | None = None
+    """Signals that may weigh in the score, e.g. `[retrieval]`, the ranker alone; null: all, as validation weighs."""
+    exclude_seen: bool = True
+    """Leave out what the user already touched."""
+    num_workers: Positive | None = None
+    """Scoring workers; null: as many as there are CPUs, or GPUs, for."""
+    cpus_per_worker: Positive = 1
+    """CPUs and threads of a scoring worker."""
+    use_gpu: bool = False
+    """One GPU for each scoring worker."""
+    precision: Precision = "auto"
+    """Arithmetic of the decoder on a GPU; auto: bf16 where it is multiplied natively. On CPUs it is always fp32."""
+    batch_size: Positive = 2048
+    """Users scored together."""
+
+    @model_validator(mode="after")
+    def _enough_candidates(self) -> "RecommendConfig":
+        if self.candidates < self.top_k:
+            raise ValueError(f"candidates={self.candidates} must be at least top_k={self.top_k}")
+        return self
+
+
+class RerankConfig(Section):
+    """Who may be recommended, and what else than the score decides the order; by default nothing else does."""
+
+    block: list[str] | None = None
+    """Item ids that are never recommended."""
+    block_file: Annotated[str, Field(min_length=1)] | None = None
+    """Text file of such ids, one a line; local or `s3://`."""
+    allow_file: Annotated[str, Field(min_length=1)] | None = None
+    """Text file of item ids, one a line; nothing else is recommended. Local or `s3://`."""
+    where: str | None = None
+    """Filter over the items' attributes that a recommended item passes, e.g. `category != 'Gift cards'`."""
+    new_items: Fraction = 0.1
+    """Share of a list for the user's best items without interactions, at most their share of the catalog; 0: none."""
+    tail: Annotated[float, Field(ge=0.0)] = 0.0
+    """Long-tail dial: items outside the fifth of the catalog with most interactions count e^tail times as much."""
+    diversity: Fraction = 0.0
+    """Maximal marginal relevance: 0 ranks by score alone, 1 by unlikeness to the items above it alone."""
+    pool: Positive = 100
+    """Best candidates that diversity chooses from; at least `recommend.top_k` are read."""
+    exploration: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
+    """Share of a list, its last places, given to items drawn from the user's other candidates."""

@@ -1,0 +1,37 @@
+"""What is popular as lists, the gate's baseline; it knows no models."""
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from recsys.model.features import index_items
+from recsys.ranking.lists import as_recommendations, seen_pairs
+from recsys.signals.retrieve import Excluded, ItemIndex, retrieve
+
+
+def popular_batch(
+    popularity: pa.Array, item_ids: pa.Array, histories: pa.Table, top_k: int, exclude_seen: bool
+) -> pa.Table:
+    """The most popular items for each of B users.
+
+    Args:
+        popularity: Item ids, best first; items that are not in it come last.
+        item_ids: [I] sorted ids of the items that may be recommended.
+        histories: HISTORIES table of B users.
+        top_k: Length of a list.
+        exclude_seen: Leave out what the user already touched.
+
+    Returns:
+        RECOMMENDATIONS table; the score is minus the item's place.
+    """
+    places = np.full(len(item_ids), len(item_ids), dtype=np.float32)
+    known = index_items(popularity, item_ids)
+    places[known[known >= 0]] = np.arange((known >= 0).sum())
+    users = torch.ones(len(histories), 1)
+    excluded = Excluded.of(*seen_pairs(histories, item_ids)) if exclude_seen else Excluded.none()
+    retrieved = retrieve(users, ItemIndex.of(-torch.from_numpy(places)[:, None]), excluded, top_k)
+    scores = retrieved.logits.numpy()
+    items = np.where(np.isfinite(scores), retrieved.items.numpy(), -1)
+    return as_recommendations(
+        histories["user_id"], item_ids, items, scores, source="popularity", reason="popular this week"
+    )

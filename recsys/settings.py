@@ -1,0 +1,148 @@
+"""The settings of a job: every section, and what only holds between them."""
+
+import datetime as dt
+import hashlib
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator, model_validator
+from ruamel.yaml import YAML
+
+from recsys.config.loading import decode_settings, load_settings
+from recsys.config.section import Section
+from recsys.config.serve import ServeConfig
+from recsys.data.config import HistoriesConfig, InputsConfig
+from recsys.evaluation.config import GateConfig
+from recsys.model.config import EncoderConfig, RankerConfig
+from recsys.plugins import load_plugins
+from recsys.ranking.config import RecommendConfig, RerankConfig
+from recsys.signals.config import LinearConfig, TransitionsConfig
+from recsys.training.config import TrainConfig
+
+#: Settings that change where or how fast a night runs, never its lists: they are left out of the digest. Threads and
+#: devices are not among them, since they round sums differently.
+EXECUTION_ONLY: dict[str, Any] = {
+    "storage": True,
+    "encoder": {"num_workers": True},
+    "train": {"max_failures": True},
+    "recommend": {"num_workers": True},
+    "serve": True,
+}
+
+
+class Config(Section):
+    """The whole config of a job."""
+
+    storage: Annotated[str, Field(min_length=1)] = "./warehouse"
+    """Root of everything written: a folder or `s3://bucket/prefix`."""
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    """Seed of every random choice."""
+    date: dt.date | None = None
+    """Data date of the night; null: today (UTC)."""
+    plugins: list[str] = Field(default_factory=list)
+    """Modules of your own that register signals, rules, metrics or input formats, e.g. `[my_shop.signals]`."""
+    inputs: InputsConfig
+    """What is read."""
+    histories: HistoriesConfig = HistoriesConfig()
+    """How users' events are laid out."""
+    encoder: EncoderConfig = EncoderConfig()
+    """Text to vectors."""
+    ranker: RankerConfig = RankerConfig()
+    """Vectors to scores."""
+    train: TrainConfig = TrainConfig()
+    """Fine-tuning."""
+    transitions: TransitionsConfig = TransitionsConfig()
+    linear: LinearConfig = LinearConfig()
+    """What follows what."""
+    recommend: RecommendConfig = RecommendConfig()
+    """The lists."""
+    rerank: RerankConfig = RerankConfig()
+    """Filters and dials of the lists."""
+    gate: GateConfig = GateConfig()
+    """The model's exam."""
+    serve: ServeConfig = ServeConfig()
+    """The live service."""
+
+    @field_validator("date", mode="before")
+    @classmethod
+    def _iso_date(cls, value: object) -> object:
+        """Accept `2026-11-22` as text too: JSON and some YAML writers quote dates."""
+        if isinstance(value, dt.datetime):
+            value = value.isoformat()
+        if isinstance(value, str):
+            try:
+                return dt.date.fromisoformat(value)
+            except ValueError as error:
+                raise ValueError(f"must be a date like 2026-11-22, got {value!r}") from error
+        return value
+
+    @model_validator(mode="after")
+    def _batch_divides(self) -> "Config":
+        parts = self.train.num_workers * self.train.accumulation_steps
+        if self.train.batch_size % parts:
+            raise ValueError(
+                f"train.batch_size={self.train.batch_size} must be a multiple of train.num_workers × "
+                f"train.accumulation_steps = {parts}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _encoder_is_read(self) -> "Config":
+        if self.encoder.learns and self.ranker.parts == "ids":
+            raise ValueError(
+                f"encoder.train={self.encoder.train} has nothing to learn from where ranker.parts=ids reads no text: "
+                f"take parts both or text, or a frozen encoder"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _exploration_has_a_place(self) -> "Config":
+        share, top_k = self.rerank.exploration, self.recommend.top_k
+        if share and share * top_k < 1 - 1e-9:
+            needed = f"at least {math.ceil(1000 / top_k) / 1000:g}" if top_k > 1 else "lists of 2 or more"
+            raise ValueError(
+                f"rerank.exploration={share:g} gives no place of recommend.top_k={top_k}: ask for {needed}, or for 0"
+            )
+        return self
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        """Arrive in another process: what the plugins register must be known there too."""
+        super().__setstate__(state)
+        load_plugins(self.plugins)
+
+    def digest(self) -> str:
+        """Hex digest of every setting that can change a list; see `EXECUTION_ONLY`."""
+        return _digest_of(self.model_dump(mode="json", exclude=EXECUTION_ONLY))
+
+    def encoder_recipe(self) -> str:
+        """Hex digest of what a text encoder from scratch is made by, besides the catalog of its first night."""
+        recipe = self.encoder.model_dump(mode="json", include={"scratch": True, "max_tokens": True})
+        return _digest_of(recipe | {"precision": self.encoder.arithmetic, "seed": self.seed})
+
+    def to_yaml(self) -> str:
+        """The resolved config, every default written out."""
+        stream = io.StringIO()
+        YAML(typ="safe", pure=True).dump(self.model_dump(mode="json"), stream)
+        return stream.getvalue()
+
+
+def _digest_of(settings: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = (), date: str | None = None) -> Config:
+    """Read a YAML file, see `recsys.config.loading.load_settings`, and import its plugins."""
+    config = load_settings(Config, path, overrides, date)
+    load_plugins(config.plugins)
+    return config
+
+
+def decode_config(raw: Mapping[str, Any]) -> Config:
+    """Validate a mapping, see `recsys.config.loading.decode_settings`, and import its plugins."""
+    config = decode_settings(Config, raw)
+    load_plugins(config.plugins)
+    return config

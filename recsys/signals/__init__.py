@@ -1,0 +1,1 @@
+"""What speaks for an item: one file a signal."""

@@ -1,0 +1,84 @@
+"""The catalog's text vectors, by whichever encoder: only new texts are read, and an interrupted night loses none."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from recsys.model.checkpoint import ENCODER_FOLDER, ModelCard
+from recsys.model.config import ScratchEncoderConfig
+from recsys.model.ranker import RankerSpec
+from recsys.model.text_encoder import TextEncoder
+from recsys.pipeline import encode_texts as encode
+from recsys.pipeline.encode_texts import encode_for, encode_items, read_text_vectors
+from recsys.pipeline.run import Run
+from recsys.training.pretrain import pretrain_encoder
+from tests.pipeline.conftest import IDS
+
+
+def tiny_encoder(folder: Path, seed: int) -> TextEncoder:
+    config = ScratchEncoderConfig(hidden_size=8, layers=1, heads=2, vocab_size=300, pretrain_steps=0)
+    pretrain_encoder(IDS, config, 16, seed).save(folder)
+    return TextEncoder.load(str(folder), max_tokens=16)
+
+
+@pytest.fixture
+def run(make_night: Callable[..., Run], draw_events: Callable[..., pa.Table], tmp_path: Path) -> Run:
+    """A night with an encoder of its own, and texts in parts of 5."""
+    tiny_encoder(tmp_path / "configured", seed=1)
+    settings = {"encoder": {"model": str(tmp_path / "configured"), "max_tokens": 16, "precision": "fp32"}}
+    return make_night(draw_events(100, days=40), settings=settings)
+
+
+@pytest.fixture(autouse=True)
+def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encode, "TEXTS_PER_PART", 5)
+
+
+def test_an_interrupted_encoding_goes_on_with_what_is_missing(run: Run) -> None:
+    record = encode_items(run)
+    assert record["encoded"] == len(IDS)
+    item_ids, vectors = read_text_vectors(run, record["encoder_id"])
+    assert item_ids.to_pylist() == IDS
+    parts = sorted(Path(run.storage.path("items", record["encoder_id"])).iterdir())
+    assert len(parts) == 3
+    parts[-1].unlink()  # as if the night had died before it
+    again = encode_items(run)
+    assert 0 < again["encoded"] < len(IDS)
+    np.testing.assert_allclose(read_text_vectors(run, again["encoder_id"])[1], vectors, atol=1e-6)
+
+
+def card_of(encoder_id: str, **facts: Any) -> ModelCard:
+    spec = RankerSpec(
+        num_items=1, text_dim=8, item_dim=8, num_event_kinds=1, decoder={}, dropout=0.0, id_dropout=0.0
+    )  # fmt: skip
+    return ModelCard(
+        model_id="ranker-x",
+        base=None,
+        encoder_id=encoder_id,
+        trained_until="",
+        max_length=8,
+        event_kinds=[],
+        spec=spec,
+        **facts,
+    )
+
+
+def test_a_model_is_read_by_the_encoder_that_lies_beside_it(run: Run, tmp_path: Path) -> None:
+    configured = encode_items(run)["encoder_id"]
+    encoder = tiny_encoder(tmp_path / "tuned", seed=2)
+    run.storage.upload_folder(tmp_path / "tuned", f"models/ranker-x/{ENCODER_FOLDER}")
+    encode_for(run, card_of(encoder.digest, base_encoder_id=configured))
+    own, theirs = (read_text_vectors(run, each)[1] for each in (configured, encoder.digest))
+    np.testing.assert_allclose(theirs, encoder.encode(IDS), atol=1e-6)
+    assert np.abs(own - theirs).max() > 0.01
+
+    # vectors that were laid out are not made again
+    path = Path(run.storage.path(run.text_vectors_path(encoder.digest)))
+    before = path.stat().st_mtime_ns
+    encode_for(run, card_of(encoder.digest, base_encoder_id=configured))
+    encode_for(run, card_of(configured))
+    assert path.stat().st_mtime_ns == before

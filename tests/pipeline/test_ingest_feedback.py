@@ -1,0 +1,175 @@
+"""What the live service was told is part of the night: beside the events, each event once, and never in its way."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pytest
+
+from recsys.data.feedback import FEEDBACK_COLUMNS, FEEDBACK_DIR
+from recsys.errors import InputError
+from recsys.pipeline import ingest
+from recsys.pipeline import ingest_feedback as feedback
+from recsys.pipeline import input_parts as sources
+from recsys.pipeline.cluster import cluster
+from recsys.pipeline.ingest import ingest_catalog, ingest_events
+from recsys.pipeline.run import Record, Run, feedback_files, open_run
+from recsys.schema import INTERACTIONS
+from recsys.serving.contracts import FeedbackEvent
+from recsys.serving.feedback_log import FeedbackLog
+from recsys.settings import decode_config
+
+MakeNight = Callable[..., Run]
+
+
+@pytest.fixture
+def make_night(shop: Path, tmp_path: Path) -> MakeNight:
+    events = {"path": f"{shop}/events", "format": "csv", "columns": {"event": "event"}}
+    inputs = {"events": events, "items": {"path": f"{shop}/items.parquet", "text": "{title}"}}
+
+    def make(**settings: Any) -> Run:
+        given = {"storage": str(tmp_path / "warehouse"), "date": "2026-11-22", "inputs": inputs | settings}
+        return open_run(decode_config(given))
+
+    return make
+
+
+@pytest.fixture
+def on_ray(ray_cluster: None) -> Iterator[None]:
+    with cluster(min_cpus=1):
+        yield
+
+
+@pytest.fixture
+def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parts run in this process; on Ray they do in the first test."""
+
+    def for_each_part(parts: Sequence[str], build: Callable[[], Any], **_: Any) -> list[Record]:
+        work = build()
+        return [work(part) | {"peak_memory_mb": 1.0} for part in parts]
+
+    for module in (ingest, feedback):
+        monkeypatch.setattr(module, "for_each_part", for_each_part)
+
+
+def line(event_id: str, user_id: str = "told", item_id: str = "i0001", day: int = 22, **values: Any) -> str:
+    moment = f"2026-11-{day:02d}T10:00:00+00:00"
+    row = dict(zip(FEEDBACK_COLUMNS, (event_id, user_id, item_id, moment, "click", 1.0, ""), strict=True))
+    return json.dumps(row | values) + "\n"
+
+
+def write(tmp_path: Path, name: str, *lines: str) -> None:
+    path = tmp_path / "warehouse" / FEEDBACK_DIR / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(lines))
+
+
+def accepted(run: Run, record: Record) -> pa.Table:
+    table = ds.dataset([run.storage.path(path) for path in record["parts"]], format="parquet").to_table()
+    assert table.schema.remove_metadata() == INTERACTIONS
+    return table
+
+
+def test_feedback_is_read_beside_the_events_each_event_once(
+    make_night: MakeNight, on_ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_night()
+    ingest_catalog(run)
+    without = ingest_events(run)
+    assert "feedback" not in without
+
+    async def tell() -> None:
+        log = FeedbackLog(run.storage, "replica")
+        at = {"timestamp": "2026-11-22T11:00:00Z"}
+        await log.append([FeedbackEvent(event_id=f"s{n}", user_id="told", item_id="i0002", **at) for n in range(3)])
+        await log.append([FeedbackEvent(event_id="now", user_id="told", item_id="i0002")])
+        await log.append([FeedbackEvent(event_id="search", user_id="told", text="red lamp", **at)])
+        await log.close()
+
+    asyncio.run(tell())
+    assert feedback_files(run.config, run.date) == []  # begun after its date: they wait for the night of today
+    for file in (tmp_path / "warehouse" / FEEDBACK_DIR).iterdir():
+        file.rename(file.with_name("20261122T110000Z" + file.name[16:]))
+    write(tmp_path, "a.jsonl", line("a", day=21, user_id="later"), line("b", event="b-of-a"))
+    write(
+        tmp_path, "b.jsonl", line("a", day=20, user_id="told"), line("b"), line("c", item_id="gone"), '{"event_id": "to'
+    )
+    write(tmp_path, "empty.jsonl")
+    write(tmp_path, "torn.jsonl", '{"event_id":"to')
+    write(tmp_path, "_aside/old.jsonl", line("old"))
+
+    def record_of(run: Run) -> Record:
+        record = ingest_events(run)
+        assert record["rows"] == without["rows"] + 12
+        assert record["accepted"] == without["accepted"] + record["feedback"]
+        assert (record["feedback"], record["feedback_repeats"]) == (5, 2)
+        assert (record["later"], record["filtered"]) == (without["later"] + 1, without["filtered"] + 1)
+        assert record["quarantined"] == without["quarantined"] + 3
+        assert record["reasons"]["malformed_row"] == without["reasons"].get("malformed_row", 0) + 2
+        assert record["kinds"] == sorted({*without["kinds"], "click", "b-of-a", "interaction"})
+        told = accepted(run, record)
+        told = told.filter(pc.is_in(told["user_id"], pa.array(["told", "later"]))).to_pylist()
+        assert sorted((row["user_id"], row["item_id"], row["event"], row["timestamp"].day) for row in told) == [
+            ("told", "i0001", "b-of-a", 22),
+            ("told", "i0001", "click", 20),
+            *[("told", "i0002", "interaction", 22)] * 3,
+        ]
+        return record
+
+    record_of(run)
+    # a part for each file, and more than one bucket: the same events are kept
+    monkeypatch.setattr(feedback, "BUCKET_BYTES", 300)
+    plan = sources.plan_splits
+    monkeypatch.setattr(sources, "plan_splits", lambda fs, files, form: plan(fs, files, form, 1))
+    record = record_of(run)
+    assert len([path for path in record["parts"] if "feedback" in path]) > 1
+
+    left_out = ingest_events(replace(run, config=make_night(feedback=False).config))
+    assert "feedback" not in left_out
+    assert left_out["rows"] == without["rows"]
+
+
+def test_the_rate_of_bad_rows_protects_but_torn_lines_never_refuse(
+    make_night: MakeNight, one_by_one: None, tmp_path: Path
+) -> None:
+    run = make_night(max_quarantine_rate=0.02)
+    ingest_catalog(run)
+    without = ingest_events(run)
+    limit = 0.02 * without["rows"]
+    num_bad = int(limit - without["quarantined"]) + 2
+    assert num_bad > 2
+    for number in range(num_bad):
+        write(tmp_path, f"torn-{number}.jsonl", '{"event_id": ')
+    assert ingest_events(run)["quarantined"] == without["quarantined"] + num_bad
+    write(tmp_path, "gone.jsonl", *(line(f"e{number}", item_id="gone") for number in range(2 * num_bad)))
+    with pytest.raises(InputError, match=r"inputs\.feedback: .* rows of events and feedback .*unknown_item") as refused:
+        ingest_events(run)
+    assert refused.value.details["inputs.feedback"]["reasons"]["unknown_item"] >= 2 * num_bad
+
+
+def test_feedback_names_the_night_wherever_the_warehouse_is(make_night: MakeNight, tmp_path: Path) -> None:
+    none = make_night().run.run_id
+    assert feedback_files(make_night().config, make_night().date) == []
+    assert not (tmp_path / "warehouse").exists()
+    write(tmp_path, "empty.jsonl")
+    assert make_night().run.run_id == none
+    write(tmp_path, "a.jsonl", line("a"))
+    one = make_night().run.run_id
+    assert one != none
+    assert make_night().run.run_id == one
+    left_out = make_night(feedback=False).run.run_id
+    write(tmp_path, "a.jsonl", line("a"), line("b"))
+    assert make_night().run.run_id not in (none, one)
+    assert make_night(feedback=False).run.run_id == left_out
+    grown = make_night().run.run_id
+    (tmp_path / "warehouse").rename(tmp_path / "moved")
+    run = make_night()
+    assert run.folder.run_id == none
+    moved = run.config.model_copy(update={"storage": str(tmp_path / "moved")})
+    assert open_run(moved).run.run_id == grown

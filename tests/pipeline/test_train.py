@@ -1,0 +1,271 @@
+"""Fine-tuning on real Ray Train workers with a real DeepSpeed: every ZeRO stage, and a worker that dies."""
+
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pytest
+import torch
+
+from recsys.model.checkpoint import load_ranker, read_card
+from recsys.pipeline.cluster import cluster
+from recsys.pipeline.encode_texts import encode_items, encode_tuned, open_encoder, read_text_vectors
+from recsys.pipeline.ingest import ingest_catalog, ingest_events, shuffle_histories
+from recsys.pipeline.run import Record, Run, open_run, run_stage
+from recsys.pipeline.train import finetune
+from recsys.pipeline.windows import windows_of
+from recsys.settings import Config, decode_config
+from recsys.storage.runs import RunFolder
+from recsys.storage.tables import read_table
+from recsys.training.loop import WindowBatch
+from recsys.training.progress import ISOLATED, RETRIEVAL, score
+from recsys.training.validation import validate
+
+BASE = {
+    "date": "2026-11-22",
+    "histories": {"max_length": 10, "shards": 2},
+    "encoder": {"scratch": {"hidden_size": 16, "layers": 1, "heads": 2, "vocab_size": 400, "pretrain_steps": 0}},
+    "ranker": {"hidden_size": 16, "layers": 1, "heads": 2, "dropout": 0.0, "id_dropout": 0.0},
+    "train": {
+        "epochs": 2,
+        "min_steps": 0,
+        "recent_epochs": 0,
+        "listwise_epochs": 0,
+        "batch_size": 64,
+        "learning_rate": 0.01,
+        "cpus_per_worker": 1,
+    },
+}
+#: Every dial of training that is off by default.
+ALL_DIALS: dict[str, object] = {
+    "full_softmax_items": 40,
+    "negatives": 30,
+    "label_smoothing": 0.1,
+    "event_weights": {"purchase": 2.0},
+    "recency_half_life_days": 30.0,
+    "augment": ["crop", "mask", "reorder"],
+    "adversarial": 0.5,
+}
+
+Variant = Callable[..., Run]
+
+
+def config_of(shop: Path, storage: Path, encoder: dict[str, object] | None = None, **train: object) -> Config:
+    return decode_config(
+        {
+            **BASE,
+            "storage": str(storage),
+            "inputs": {
+                "events": {"path": f"{shop}/events", "format": "csv", "columns": {"event": "event"}},
+                "items": {"path": f"{shop}/items.parquet", "text": "{title}"},
+            },
+            "encoder": {**BASE["encoder"], **(encoder or {})},  # type: ignore[dict-item]
+            "train": {**BASE["train"], **train},  # type: ignore[dict-item]
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def encoded_night(shop: Path, tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Iterator[Run]:
+    """A night that is ready to be trained on."""
+    run = open_run(config_of(shop, tmp_path_factory.mktemp("warehouse")))
+    with cluster(min_cpus=2):
+        for name, stage in (
+            ("catalog", ingest_catalog),
+            ("ingest", ingest_events),
+            ("histories", shuffle_histories),
+            ("encode", encode_items),
+        ):
+            run_stage(run, name, stage)
+        yield run
+
+
+@pytest.fixture
+def variant(encoded_night: Run, shop: Path, request: pytest.FixtureRequest) -> Variant:
+    """The same night under another name and other settings of the training, and of the encoder."""
+
+    def make(name: str, encoder: dict[str, object] | None = None, **train: object) -> Run:
+        folder = RunFolder(encoded_night.storage, f"2026-11-22-{name}")
+        root = Path(encoded_night.storage.root)
+        shutil.copytree(root / encoded_night.folder.dir, root / folder.dir)
+        config = config_of(shop, root, encoder, **train)
+        return replace(encoded_night, config=config, folder=folder)
+
+    return make
+
+
+def user_and_item_vectors(run: Run) -> tuple[torch.Tensor, torch.Tensor]:
+    folder = Path(run.storage.path(run.model_path()))
+    item_ids, text_vectors = read_text_vectors(run, read_card(folder).encoder_id)
+    ranker, card = load_ranker(folder, item_ids, torch.from_numpy(text_vectors.copy()))
+    assert card.trained_until == run.cutoff.isoformat()
+    items = torch.arange(10).reshape(1, 10)
+    with torch.no_grad():
+        vectors = ranker.item_vectors()
+        return ranker.user_vectors(vectors, items, torch.ones_like(items), torch.ones_like(items)), vectors
+
+
+@pytest.fixture(scope="module")
+def trained(encoded_night: Run) -> dict[int, tuple[Record, tuple[torch.Tensor, torch.Tensor]]]:
+    """Record and vectors by number of workers, of whichever ZeRO stage came first."""
+    return {}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_every_zero_stage_learns_the_same(variant: Variant, trained, stage: int, workers: int) -> None:
+    run = variant(f"zero{stage}x{workers}", zero_stage=stage, num_workers=workers)
+    record = finetune(run)
+    assert record["epochs"] == 2
+    assert record["history"][1]["loss"] < record["history"][0]["loss"]
+    assert record["validation_ndcg@10"] > 0.1
+    vectors = user_and_item_vectors(run)
+    first, expected = trained.setdefault(workers, (record, vectors))
+    losses = [[epoch["loss"] for epoch in each["history"]] for each in (record, first)]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
+    for own, other in zip(vectors, expected, strict=True):
+        torch.testing.assert_close(own, other, rtol=0.01, atol=0.01)
+
+
+def validation_ndcg(run: Run) -> float:
+    """Of what is saved: the ranker, over the vectors that its encoder gives as it was read from its files."""
+    folder = Path(run.storage.path(run.model_path()))
+    item_ids, text_vectors = read_text_vectors(run, read_card(folder).encoder_id)
+    ranker, _ = load_ranker(folder, item_ids, torch.from_numpy(text_vectors.copy()))
+    batches = windows_of(run, "validation").iter_batches(batch_format="pyarrow", batch_size=256)
+    windows = (WindowBatch.of(table, len(item_ids), torch.device("cpu")) for table in batches)
+    return validate(ranker, windows, len(item_ids), run.config.recommend.exclude_seen)
+
+
+@pytest.mark.parametrize(
+    ("mode", "stage", "workers"),
+    [("full", 1, 1), ("full", 1, 2), ("full", 2, 2), ("full", 3, 2), ("lora", 3, 2)],
+)
+def test_the_encoder_learns_with_the_ranker(variant: Variant, trained, mode: str, stage: int, workers: int) -> None:
+    """The same under every ZeRO stage; what is saved reads as training ended."""
+    # small batches: each has fewer items than the catalog, and is encoded in several parts
+    settings = {"train": mode, "batch_size": 32, "learning_rate": 0.002, "lora_rank": 4}
+    dials: dict[str, object] = {"zero_stage": stage, "num_workers": workers, "batch_size": 32, "precision": "fp32"}
+    run = variant(f"{mode}{stage}x{workers}", settings, **dials)
+    record = finetune(run)
+    run_stage(run, "reencode", encode_tuned)
+    card = read_card(Path(run.storage.path(run.model_path())))
+    configured = run.record("encode")["encoder_id"]
+    assert card.base_encoder_id == configured
+    assert card.encoder_id == run.encoder_id != configured
+    assert record["history"][1]["loss"] < record["history"][0]["loss"]
+
+    with open_encoder(run.storage, run.config, card.encoder_id, card.encoder_model) as encoder:
+        assert encoder.digest == card.encoder_id
+    texts = read_table(run.storage, run.catalog_path, ["text"])["text"].to_pylist()
+    before, after = (read_text_vectors(run, each)[1] for each in (configured, card.encoder_id))
+    np.testing.assert_allclose(encoder.encode(texts), after, atol=1e-5)
+    assert np.abs(after - before).max() > 0.01
+    assert validation_ndcg(run) == pytest.approx(record["validation_ndcg@10"], abs=1e-4)
+
+    first, expected = trained.setdefault((mode, workers), (record, after))
+    losses = [[epoch["loss"] for epoch in each["history"]] for each in (record, first)]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
+    np.testing.assert_allclose(after, expected, atol=0.01)
+
+
+def listwise_begun(folder: Path) -> bool:
+    """Whether a checkpoint of the listwise phase lies below the folder."""
+    try:
+        return any(ISOLATED in path.read_text() for path in folder.rglob("progress.json"))
+    except FileNotFoundError:  # Ray deleted an older one in the meantime
+        return False
+
+
+@pytest.mark.parametrize("encoder", ["frozen", "lora"])
+def test_training_goes_on_after_a_worker_dies(variant: Variant, encoded_night: Run, encoder: str) -> None:
+    """It dies in the listwise phase, and goes on there; an encoder that learns with it does too."""
+    settings: dict[str, object] = {"train": encoder, "learning_rate": 0.002}
+    run = variant(f"killed-{encoder}", settings, epochs=2, listwise_epochs=3, patience=10)
+    folder = Path(run.storage.path(run.train_dir))
+    outcome: list[Record | BaseException] = []
+
+    def train() -> None:
+        try:
+            outcome.append(finetune(run))
+        except BaseException as error:  # noqa: BLE001 (handed to the test)
+            outcome.append(error)
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    tick = threading.Event()
+    while thread.is_alive() and not listwise_begun(folder):
+        tick.wait(0.05)
+    ours = psutil.Process().children(recursive=True)
+    workers = [process for process in ours if "RayTrainWorker" in " ".join(process.cmdline())]
+    assert len(workers) == 1, "training ended before it could be disturbed"
+    workers[0].send_signal(signal.SIGKILL)
+    thread.join()
+    (record,) = outcome
+    assert isinstance(record, dict), record
+    assert [ISOLATED in epoch for epoch in record["history"]] == [False, False, True, True, True]
+    assert np.isfinite([epoch["loss"] for epoch in record["history"]]).all()
+    if encoder != "frozen":
+        run_stage(run, "reencode", encode_tuned)
+    chosen = record["history"][record["best_epoch"] - 1]
+    assert validation_ndcg(run) == pytest.approx(chosen[RETRIEVAL], abs=1e-4)
+
+
+def test_early_stopping_keeps_the_best_epoch(variant: Variant) -> None:
+    run = variant("patience", epochs=30, patience=2, learning_rate=0.1)
+    record = finetune(run)
+    assert record["epochs"] < 30
+    scores = [epoch["validation_ndcg@10"] for epoch in record["history"]]
+    assert record["best_epoch"] == 1 + int(np.argmax(scores))
+    assert record["epochs"] == record["best_epoch"] + 2
+
+
+def test_the_listwise_phase_goes_on_from_the_best_epoch(variant: Variant, capfd: pytest.CaptureFixture[str]) -> None:
+    """Over two workers that share the weights (ZeRO-3), under every dial there is; the card is as validation says."""
+    settings = {"epochs": 30, "patience": 1, "learning_rate": 0.1, "listwise_epochs": 2}
+    run = variant("listwise", zero_stage=3, num_workers=2, **settings, **ALL_DIALS)
+    record = finetune(run)
+    history, softmax = record["history"], record["epochs"] - 2
+    assert [ISOLATED in epoch for epoch in history] == [False] * softmax + [True] * 2
+    best = 1 + int(np.argmax([epoch[RETRIEVAL] for epoch in history[:softmax]]))
+    assert best == softmax - 1, "patience ends the first phase an epoch after its best"
+    assert f"the listwise phase begins from epoch {best}" in capfd.readouterr().err
+    assert record["best_epoch"] == 1 + int(np.argmax([score(epoch) for epoch in history]))
+    chosen = history[record["best_epoch"] - 1]
+    assert record["isolated"] == (chosen.get(ISOLATED, 0.0) > chosen[RETRIEVAL])
+    card = read_card(Path(run.storage.path(run.model_path())))
+    assert card.isolated == record["isolated"]
+
+
+@pytest.mark.parametrize("encoder", ["frozen", "lora"])
+def test_accumulation_and_bf16(variant: Variant, encoder: str) -> None:
+    run = variant(f"bf16-{encoder}", {"train": encoder}, precision="bf16", accumulation_steps=2)
+    record = finetune(run)
+    if encoder != "frozen":
+        run_stage(run, "reencode", encode_tuned)
+    assert record["history"][1]["loss"] < record["history"][0]["loss"]
+    weights = user_and_item_vectors(run)
+    assert all(torch.isfinite(each).all() for each in weights)
+
+
+def test_a_compiled_decoder_learns_the_same(variant: Variant, capfd: pytest.CaptureFixture[str]) -> None:
+    """Over two workers, with a batch at the end of each epoch that is smaller than the others."""
+    losses = []
+    for compiling in ("never", "always"):
+        record = finetune(variant(f"compile-{compiling}", compile=compiling, zero_stage=2, num_workers=2))
+        told = capfd.readouterr().err
+        assert ("the decoder is compiled" in told) == (compiling == "always")
+        assert "cannot be compiled" not in told
+        losses.append([epoch["loss"] for epoch in record["history"]])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
+def test_item_ids_of_the_model_are_the_catalogs(variant: Variant, encoded_night: Run) -> None:
+    item_ids, _ = read_text_vectors(encoded_night, encoded_night.encoder_id)
+    assert item_ids.equals(pa.array(sorted(item_ids.to_pylist())))

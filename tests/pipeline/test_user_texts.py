@@ -1,0 +1,117 @@
+"""What is said after a cutoff is seen by nobody who is measured there: in training, validation, fusion or gate."""
+
+import datetime as dt
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from recsys.data.histories import shard_of, sort_interactions
+from recsys.model.features import TextKind
+from recsys.pipeline.run import Protocol, Run
+from recsys.pipeline.user_texts import ShardTexts, read_user_texts, write_texts
+from recsys.pipeline.windows import Kind, _windows_of_shards
+from recsys.schema import INTERACTIONS_WITH_TEXT, PROFILES, TEXT
+from recsys.storage.tables import read_table, write_table
+
+from .conftest import DATE, NUM_SHARDS
+
+END = dt.datetime.combine(DATE, dt.time(), tzinfo=dt.UTC) + dt.timedelta(days=1)
+SETTINGS = {
+    "inputs": {
+        "events": {"path": "x", "columns": {"text": "text"}},
+        "items": {"path": "y", "text": "{title}"},
+        "users": {"path": "z", "text": "{job}"},
+    }
+}
+
+MakeNight = Callable[..., Run]
+DrawEvents = Callable[[int, int], pa.Table]
+
+
+def talking(make_night: MakeNight, draw_events: DrawEvents, protocol: Protocol) -> tuple[Run, dict[str, Any]]:
+    """A night whose users, and two who never touched an item, searched at random; and the search of each text."""
+    events = draw_events(300, 30)
+    events = events.append_column(TEXT, pa.array([""] * len(events)))
+    run = make_night(events, protocol, settings=SETTINGS)
+    random = np.random.default_rng(1)
+    searches = [
+        {
+            "user_id": f"u{random.integers(42)}",
+            "item_id": "",
+            "timestamp": END - dt.timedelta(hours=int(random.integers(1, 24 * 30))),
+            "event": "search",
+            "weight": 1.0,
+            "text": f"q{number:03}",
+        }
+        for number in range(200)
+    ]
+    table = sort_interactions(pa.Table.from_pylist(searches, INTERACTIONS_WITH_TEXT))[0]
+    users = sorted({*events["user_id"].to_pylist(), *table["user_id"].to_pylist()})
+    profiles = pa.table([users, ["cook"] * len(users)], schema=PROFILES)
+    for number in range(NUM_SHARDS):
+        shard = f"shard-{number:05d}"
+        said, users_of = (
+            rows.filter(pa.array(shard_of(rows["user_id"], NUM_SHARDS) == number)) for rows in (table, profiles)
+        )
+        write_table(run.storage, f"{run.searches_dir}/{shard}.parquet", said, said.schema)
+        write_table(run.storage, f"{run.profiles_dir}/{shard}.parquet", users_of, users_of.schema)
+        write_texts(run, shard, said, users_of)
+    run.folder.finish("ingest", {"kinds": ["search", "view"]})
+    return run, {search["text"]: search for search in searches}
+
+
+@pytest.mark.parametrize("protocol", ["time", "leave-one-out"])
+def test_histories_end_where_a_model_is_measured(
+    make_night: MakeNight, draw_events: DrawEvents, protocol: Protocol
+) -> None:
+    run, searches = talking(make_night, draw_events, protocol)
+    read = 0
+    for shard in run.record("histories")["shards"]:
+        interactions = read_table(run.storage, f"{run.interactions_dir}/{shard}.parquet")
+        texts, split = ShardTexts.read(run, shard), run.split(interactions)
+        first: dict[str, dt.datetime] = {}
+        for row in split.holdout.to_pylist():
+            first.setdefault(row["user_id"], row["timestamp"])
+        histories = texts.histories(split.train, None, split.holdout, run.cutoff, 500)
+        for row in histories.to_pylist():
+            assert row["timestamps"] == sorted(row["timestamps"])
+            assert row["profile"] == "cook"
+            for said in filter(None, row["texts"]):
+                assert searches[said]["user_id"] == row["user_id"]
+                assert searches[said]["timestamp"] < run.cutoff
+                assert searches[said]["timestamp"] <= first.get(row["user_id"], END)
+                read += 1
+        strangers = pa.chunked_array([["nobody", "u40"]])
+        cold = texts.histories(split.train.slice(0, 0), strangers, split.holdout, run.cutoff, 500)
+        assert cold["user_id"].to_pylist() == ["nobody", "u40"]
+        assert cold["item_ids"][0].as_py() == []
+    assert read > 50
+
+
+@pytest.mark.parametrize("kind", ["train", "recent", "validation", "newest", "everything"])
+def test_windows_hold_what_led_to_their_targets(make_night: MakeNight, draw_events: DrawEvents, kind: Kind) -> None:
+    run, searches = talking(make_night, draw_events, "time")
+    texts = read_user_texts(run)["text"].to_pylist()
+    shards: list[str] = run.record("histories")["shards"]
+    windows = _windows_of_shards(run, kind, pa.table({"shard": shards}))
+    last = {}
+    for shard in shards:
+        interactions = read_table(run.storage, f"{run.interactions_dir}/{shard}.parquet")
+        learned, kept = run.validation_split(interactions)
+        seen = {"validation": pa.concat_tables([learned, kept])}.get(kind, learned)
+        for row in (interactions if kind in ("newest", "everything") else seen).to_pylist():
+            last[row["user_id"]] = max(row["timestamp"], last.get(row["user_id"], row["timestamp"]))
+    found = 0
+    for window in windows.to_pylist():
+        said = [
+            texts[row] for row, of in zip(window["texts"], window["text_kinds"], strict=True) if of == TextKind.SEARCH
+        ]
+        assert window["text_kinds"][0] == TextKind.PROFILE
+        assert len({searches[text]["user_id"] for text in said}) <= 1, "a window is of one user"
+        for text in said:
+            assert searches[text]["timestamp"] <= last[searches[text]["user_id"]]
+        found += len(said)
+    assert found > 5

@@ -1,0 +1,84 @@
+"""Popularity as lists: its order, and what is left out; and as a signal, of any day."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recsys.ranking.popular_lists import popular_batch
+from recsys.schema import HISTORIES, RECOMMENDATIONS
+from recsys.signals.popularity import HORIZONS, USUAL_WEEK, log_popularity
+
+IDS = [f"i{number}" for number in range(9)]
+
+
+def as_histories(seen: list[list[str]]) -> pa.Table:
+    rows = [
+        {"user_id": f"u{number}", "item_ids": [], "timestamps": [], "events": [], "weights": [], "seen_item_ids": items}
+        for number, items in enumerate(seen)
+    ]
+    return pa.Table.from_pylist(rows, schema=HISTORIES)
+
+
+@given(
+    st.lists(st.sampled_from([*IDS, "gone"]), unique=True),
+    st.lists(st.lists(st.sampled_from([*IDS, "lost"]), unique=True), max_size=4),
+    st.integers(1, 12),
+    st.booleans(),
+)
+def test_lists_follow_popularity(popular: list[str], seen: list[list[str]], top_k: int, exclude_seen: bool) -> None:
+    """The popular in their order, then the rest by id; each without what the user saw."""
+    ids, ranking = pa.array(IDS), pa.array(popular, pa.string())
+    table = popular_batch(ranking, ids, as_histories(seen), top_k, exclude_seen)
+    assert table.schema.equals(RECOMMENDATIONS, check_metadata=True)
+    known = [item for item in popular if item in IDS]
+    order = known + [item for item in IDS if item not in known]
+    expected = []
+    for number, items in enumerate(seen):
+        kept = [item for item in order if not (exclude_seen and item in items)][:top_k]
+        expected += [(f"u{number}", rank, item) for rank, item in enumerate(kept, start=1)]
+    columns = (table[name].to_pylist() for name in ("user_id", "rank", "item_id"))
+    assert list(zip(*columns, strict=True)) == expected
+
+
+def test_the_score_is_minus_the_place() -> None:
+    table = popular_batch(pa.array(["i4", "gone", "i2"]), pa.array(IDS), as_histories([["i4"]]), 3, exclude_seen=False)
+    assert table["item_id"].to_pylist() == ["i4", "i2", "i0"]
+    assert table["score"].to_pylist() == [0.0, -1.0, -9.0]
+    assert set(table["source"].to_pylist()) == {"popularity"}
+
+
+@pytest.mark.parametrize("top_k", [1, 3])
+def test_who_saw_everything_gets_no_rows(top_k: int) -> None:
+    table = popular_batch(pa.array(["i4"]), pa.array(IDS), as_histories([IDS, []]), top_k, exclude_seen=True)
+    assert table["user_id"].to_pylist() == ["u1"] * top_k
+    assert len(popular_batch(pa.array(["i4"]), pa.array(IDS), as_histories([]), top_k, exclude_seen=True)) == 0
+
+
+NUM_ITEMS, FIRST = 4, 20_000
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 120), st.integers(0, NUM_ITEMS - 1), st.integers(1, 9)), max_size=60),
+    st.lists(st.integers(0, 130), min_size=1, max_size=5, unique=True).map(sorted),
+    st.sampled_from([0, 3, 400]),
+)
+def test_popularity_is_the_rate_of_the_days_before_a_moment(
+    rows: list[tuple[int, int, int]], moments: list[int], earlier: int
+) -> None:
+    """Nothing of the day itself or later counts; what is shorter than a horizon is divided by its own length."""
+    day, item, number = (np.array([row[place] for row in sorted(rows)], dtype=np.int64) for place in range(3))
+    before = np.array([7, 0, 50, 1]) * bool(earlier)
+    found = log_popularity(day + FIRST, item, number, before, np.array(moments) + FIRST, FIRST - earlier)
+    assert (found.dtype, found.shape) == (np.float32, (len(moments), len(HORIZONS), NUM_ITEMS))
+    for row, moment in zip(found, moments, strict=True):
+        known = max(moment + earlier, 7)
+        rates = []
+        for length in HORIZONS.values():
+            reach = known if length is None else min(length, known)
+            there = (day < moment) & ((day >= moment - reach) | (length is None))
+            counts = np.bincount(item[there], number[there], minlength=NUM_ITEMS) + (length is None) * before
+            rates.append(counts * 7 / reach)
+        rates[0] = rates[0] + USUAL_WEEK * rates[-1]
+        np.testing.assert_allclose(row, np.log1p(rates), rtol=1e-5, atol=1e-6)
