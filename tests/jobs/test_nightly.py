@@ -324,7 +324,7 @@ def test_a_model_worse_than_popularity_is_not_published(write_config, run_job, t
     assert code == 4
 
     # --force trains anew: no epoch of the refused training is taken up from its checkpoint
-    run = open_run(load_config(config)).run
+    run = open_run(load_config(config)).folder
     refused = run.done("finetune")
     code, again = run_job("nightly", "--config", config, "--force")
     assert (code, again["status"]) == (4, "refused")
@@ -341,7 +341,7 @@ def test_too_much_bad_input_stops_the_night(write_config, run_job, shop, tmp_pat
     assert "unknown_item" in answer["error"]
     storage = Storage(str(tmp_path / "warehouse"))
     assert read_latest(storage) is None
-    run = open_run(load_config(config)).run
+    run = open_run(load_config(config)).folder
     assert storage.read_json(run.metrics_path)["refused"]["inputs.events"]["reasons"]["unknown_item"] > 0
     assert storage.list(run.quarantine_dir)
 
