@@ -58,8 +58,12 @@ class Done(Generic[R]):
         return as_json(self.record) | as_json(self.timing)
 
 
-def _everywhere(_: Config) -> bool:
-    return True
+@dataclass(frozen=True)
+class Condition:
+    """Which configs have a stage."""
+
+    words: str
+    holds: Callable[[Config], bool]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,10 +90,12 @@ class Stage(Generic[R]):
     """Folders below `{run}` that no stage needs after the lists are published; they are deleted then."""
     workers: Callable[[Config], str]
     """Which processes do the work, for people."""
-    applies: Callable[[Config], bool] = _everywhere
-    """Whether a run of this config has the stage."""
-    condition: str = ""
-    """When it applies, in words; empty: always."""
+    condition: Condition | None = None
+    """None: every run has the stage."""
+
+    def applies(self, config: Config) -> bool:
+        """Whether a run of this config has the stage."""
+        return self.condition is None or self.condition.holds(config)
 
     def work(self, run: "Run", **arguments: Any) -> R:
         """Import the function and call it."""

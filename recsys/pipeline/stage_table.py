@@ -21,7 +21,7 @@ def stage_rows(stages: Iterable[Stage[Any]]) -> list[str]:
     """The lines of a Markdown table: name, what the stage does, what it reads, what it writes, and its module."""
     rows = ["| stage | what it does | reads | writes | code |", "| --- | --- | --- | --- | --- |"]
     for stage in stages:
-        summary = stage.summary + (f" Only {stage.condition}." if stage.condition else "")
+        summary = stage.summary + (f" Only {stage.condition.words}." if stage.condition else "")
         module = stage.function.partition(":")[0]
         cells = (f"`{stage.name}`", summary, _code(stage.reads), _code(stage.writes), f"`{module}`")
         rows.append(f"| {' | '.join(cells)} |")

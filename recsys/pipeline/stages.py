@@ -4,7 +4,7 @@ This file imports nothing heavy: a stage's function is imported when the stage r
 """
 
 from recsys.pipeline import records
-from recsys.pipeline.stage import Stage
+from recsys.pipeline.stage import Condition, Stage
 from recsys.settings import Config
 
 
@@ -53,8 +53,7 @@ INGEST_USERS = Stage(
     writes=("{run}/profiles/", "{run}/quarantine/"),
     intermediate=("versions",),
     workers=_all_cpus,
-    applies=lambda config: config.inputs.users is not None,
-    condition="with `inputs.users`",
+    condition=Condition("with `inputs.users`", lambda config: config.inputs.users is not None),
 )
 
 INGEST_EVENTS = Stage(
@@ -110,8 +109,7 @@ REENCODE = Stage(
     writes=("items/<encoder digest>/", "{run}/text_vectors/"),
     intermediate=("texts",),
     workers=_encoding,
-    applies=lambda config: config.encoder.learns,
-    condition="where the encoder learns",
+    condition=Condition("where the encoder learns (`encoder.train`)", lambda config: config.encoder.learns),
 )
 
 COUNT_ITEM_STATISTICS = Stage(
@@ -175,8 +173,7 @@ REFIT = Stage(
     writes=("{refit}/",),
     intermediate=("train",),
     workers=_training,
-    applies=lambda config: config.train.refit,
-    condition="with `train.refit`",
+    condition=Condition("with `train.refit`", lambda config: config.train.refit),
 )
 
 WRITE_LISTS = Stage(

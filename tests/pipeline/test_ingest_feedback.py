@@ -148,7 +148,7 @@ def test_the_rate_of_bad_rows_protects_but_torn_lines_never_refuse(
     assert num_bad > 2
     for number in range(num_bad):
         write(tmp_path, f"torn-{number}.jsonl", '{"event_id": ')
-    assert ingest_events(run)["quarantined"] == without.quarantined + num_bad
+    assert ingest_events(run).quarantined == without.quarantined + num_bad
     write(tmp_path, "gone.jsonl", *(line(f"e{number}", item_id="gone") for number in range(2 * num_bad)))
     with pytest.raises(InputError, match=r"inputs\.feedback: .* rows of events and feedback .*unknown_item") as refused:
         ingest_events(run)
