@@ -5,7 +5,7 @@ The stages themselves are declared in `recsys.pipeline.stages`.
 
 import dataclasses
 import json
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -119,14 +119,13 @@ T = TypeVar("T")
 
 
 @cache
-def _adapter(type_: Hashable) -> TypeAdapter[Any]:
-    return TypeAdapter(type_)
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def as_json(record: object) -> dict[str, Any]:
     """A dataclass as plain values for JSON."""
-    kind: Hashable = type(record)
-    plain: dict[str, Any] = _adapter(kind).dump_python(record, mode="json", by_alias=True, warnings="error")
+    plain: dict[str, Any] = _adapter(type(record)).dump_python(record, mode="json", by_alias=True, warnings="error")
     return plain
 
 
@@ -137,8 +136,7 @@ def from_json(type_: type[T], stored: Mapping[str, Any]) -> T:
         ValueError: a field is missing, unknown, or of a wrong type.
     """
     try:
-        kind: Hashable = type_
-        found: T = _adapter(kind).validate_json(json.dumps(stored))
+        found: T = _adapter(type_).validate_json(json.dumps(stored))
     except ValidationError as error:
         faults = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
         raise ValueError("; ".join(faults)) from error
