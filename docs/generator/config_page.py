@@ -40,7 +40,8 @@ def _sections(
         child = _section_of(schema, field)
         if child is None or "anyOf" in field:
             required = name in section.get("required", [])
-            default = "required" if required else f"`{json.dumps(field.get('default'))}`"
+            made = {"array": [], "object": {}}.get(field.get("type"))  # the schema does not say what a factory makes
+            default = "required" if required else f"`{json.dumps(field.get('default', made))}`"
             rows.append((f"`{prefix}{name}`", default, _kind(field), cell(field["description"])))
         if child is not None:
             inner.append((child, f"{prefix}{name}", field.get("description", child.get("description", ""))))
@@ -74,7 +75,8 @@ def _kind(field: dict[str, Any]) -> str:
     if field["type"] == "array":
         return f"list of {_kind(field['items'])}"
     if field["type"] == "object":
-        return f"mapping of text to {_kind(field['additionalProperties'])}"
+        values = field["additionalProperties"]
+        return "section" if values is True else f"mapping of text to {_kind(values)}"
     name = field.get("format", _TYPES.get(field["type"], field["type"]))
     bounds = [f"{sign} {field[key]:.12g}" for key, sign in _BOUNDS.items() if key in field]
     return " ".join([name, ", ".join(bounds)]).strip()
