@@ -48,7 +48,7 @@ def _sections(
     if rows:
         yield f"\n## {title}\n\n"
         yield f"{cell(description)}\n\n" if description else ""
-        yield table(("key", "default", "type", "meaning"), rows)
+        yield table(("key", "default", "type", "meaning"), rows, stacked="keys")
     for child, path, text in inner:
         yield from _sections(schema, child, f"{path}.", f"`{path}`", text)
 

@@ -30,7 +30,7 @@ def page(config: Config) -> str:
         )
         for stage in NIGHT
     ]
-    return INTRO + table(("stage", "what it does", "reads", "writes", "workers"), rows)
+    return INTRO + table(("stage", "what it does", "reads", "writes", "workers"), rows, stacked="stages")
 
 
 def _paths(paths: tuple[str, ...]) -> str:
