@@ -174,9 +174,9 @@ def test_the_plan_names_the_users_and_their_files_name_the_run(
     users = pq.read_table(talking_shop / "users.parquet")
     pq.write_table(users.slice(1), tmp_path / "users.parquet")
     raw["inputs"]["users"]["path"] = str(tmp_path / "users.parquet")
-    first = open_run(decode_config(raw)).run.run_id
+    first = open_run(decode_config(raw)).folder.run_id
     pq.write_table(users.slice(2), tmp_path / "users.parquet")
-    assert open_run(decode_config(raw)).run.run_id != first
+    assert open_run(decode_config(raw)).folder.run_id != first
 
 
 def test_a_users_table_without_the_column_is_refused(write_config: WriteConfig, run_job: RunJob, shop: Path) -> None:

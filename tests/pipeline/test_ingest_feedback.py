@@ -154,22 +154,22 @@ def test_the_rate_of_bad_rows_protects_but_torn_lines_never_refuse(
 
 
 def test_feedback_names_the_night_wherever_the_warehouse_is(make_night: MakeNight, tmp_path: Path) -> None:
-    none = make_night().run.run_id
+    none = make_night().folder.run_id
     assert feedback_files(make_night().config, make_night().date) == []
     assert not (tmp_path / "warehouse").exists()
     write(tmp_path, "empty.jsonl")
-    assert make_night().run.run_id == none
+    assert make_night().folder.run_id == none
     write(tmp_path, "a.jsonl", line("a"))
-    one = make_night().run.run_id
+    one = make_night().folder.run_id
     assert one != none
-    assert make_night().run.run_id == one
-    left_out = make_night(feedback=False).run.run_id
+    assert make_night().folder.run_id == one
+    left_out = make_night(feedback=False).folder.run_id
     write(tmp_path, "a.jsonl", line("a"), line("b"))
-    assert make_night().run.run_id not in (none, one)
-    assert make_night(feedback=False).run.run_id == left_out
-    grown = make_night().run.run_id
+    assert make_night().folder.run_id not in (none, one)
+    assert make_night(feedback=False).folder.run_id == left_out
+    grown = make_night().folder.run_id
     (tmp_path / "warehouse").rename(tmp_path / "moved")
     run = make_night()
     assert run.folder.run_id == none
     moved = run.config.model_copy(update={"storage": str(tmp_path / "moved")})
-    assert open_run(moved).run.run_id == grown
+    assert open_run(moved).folder.run_id == grown

@@ -23,7 +23,7 @@ SPEC = RankerSpec(num_items=1, text_dim=8, item_dim=8, num_event_kinds=1, decode
 @pytest.fixture
 def run(make_night: Callable[..., Run], draw_events: Callable[..., pa.Table]) -> Run:
     made = make_night(draw_events(100, days=40))
-    made.run.finish("encode", {"encoder_id": "configured"})
+    made.folder.finish("encode", {"encoder_id": "configured"})
     return made
 
 
