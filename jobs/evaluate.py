@@ -13,10 +13,10 @@ from jobs.evaluation_tables import print_figures
 from jobs.nightly import TRAINING
 from recsys.errors import ConfigError, InputError
 from recsys.evaluation.metrics import Floats, paired_bootstrap
-from recsys.pipeline.holdout import POPULARITY, SLICE_METRIC
+from recsys.pipeline.measure_holdout import Measured, measure_holdout
+from recsys.pipeline.measure_shard import POPULARITY, SLICE_METRIC
 from recsys.pipeline.open_run import open_run, stored_run
 from recsys.pipeline.run import Run
-from recsys.pipeline.run_gate import Measured, measure_holdout
 from recsys.pipeline.run_stages import run_stages
 from recsys.pipeline.stages import FINETUNE
 from recsys.settings import Config

@@ -11,8 +11,8 @@ from recsys.data.estimates import estimate_rows
 from recsys.pipeline.open_run import input_files
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
-from recsys.pipeline.stage_table import places
 from recsys.storage.filesystem import open_input
+from recsys.storage.publish import lists_folder
 
 
 def print_plan(run: Run, stages: Iterable[Stage[Any]]) -> None:
@@ -47,3 +47,15 @@ def _stage_table(run: Run, stages: Iterable[Stage[Any]]) -> Table:
             writes = "\n".join(run.storage.url(place) for place in places(run, stage.writes)) or "—"
             table.add_row(stage.name, stage.workers(run.config), stage.summary, writes)
     return table
+
+
+def places(run: Run, paths: Iterable[str]) -> list[str]:
+    """Paths of a stage's declaration as this run has them, below the storage root."""
+    own = {
+        "run": run.folder.dir,
+        "histories": run.folder.histories_dir,
+        "model": run.model_path(),
+        "refit": run.model_path(run.refit_id),
+        "lists": lists_folder(run.folder),
+    }
+    return [path.format_map(own) for path in paths]

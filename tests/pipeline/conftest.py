@@ -15,7 +15,7 @@ from recsys.pipeline import count_priors as priors
 from recsys.pipeline import encode_texts as encode
 from recsys.pipeline import learn_ease as linear
 from recsys.pipeline import match_cold_items as cold
-from recsys.pipeline.ingest import _active_users, _choose_validation
+from recsys.pipeline.choose_validation import choose_validation, count_active_users
 from recsys.pipeline.run import CountedDays, Protocol, Run
 from recsys.pipeline.stages import INGEST_CATALOG, SHUFFLE_HISTORIES
 from recsys.schema import CATALOG, INTERACTIONS
@@ -91,9 +91,9 @@ def make_night(tmp_path: Path) -> Callable[..., Run]:
         }
         for kind, table in counts.items():
             write_table(folder.storage, run.item_counts_path(kind), table, table.schema)
-        active = np.sum([_active_users(run, run.split(part).train) for part in parts], axis=0).tolist()
+        active = np.sum([count_active_users(run, run.split(part).train) for part in parts], axis=0).tolist()
         oldest = min(events["timestamp"].to_pylist()).isoformat()
-        validation = _choose_validation(run, active)
+        validation = choose_validation(run, active)
         finish(run, INGEST_CATALOG, items=len(IDS))
         finish(run, SHUFFLE_HISTORIES, shards=shards, validation=validation, oldest=oldest)
         return run

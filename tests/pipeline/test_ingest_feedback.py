@@ -14,11 +14,13 @@ import pytest
 
 from recsys.data.feedback import FEEDBACK_COLUMNS, FEEDBACK_DIR
 from recsys.errors import InputError
-from recsys.pipeline import ingest
+from recsys.pipeline import described_input
+from recsys.pipeline import ingest_events as events_stage
 from recsys.pipeline import ingest_feedback as feedback
 from recsys.pipeline import input_parts as sources
 from recsys.pipeline.cluster import cluster
-from recsys.pipeline.ingest import ingest_catalog, ingest_events
+from recsys.pipeline.ingest_catalog import ingest_catalog
+from recsys.pipeline.ingest_events import ingest_events
 from recsys.pipeline.open_run import feedback_files, open_run
 from recsys.pipeline.records import IngestedEvents
 from recsys.pipeline.run import Record, Run
@@ -56,7 +58,7 @@ def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
         work = build()
         return [work(part) | {"peak_memory_mb": 1.0} for part in parts]
 
-    for module in (ingest, feedback):
+    for module in (described_input, events_stage, feedback):
         monkeypatch.setattr(module, "for_each_part", for_each_part)
 
 
