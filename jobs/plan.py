@@ -1,4 +1,4 @@
-"""The plan of a night for `--dry-run`: inputs with their sizes, stages with their workers, and where all is written."""
+"""The plan of a night for `--dry-run`: its inputs with their sizes, and its stages with what they write."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -16,7 +16,7 @@ from recsys.storage.publish import lists_folder
 
 
 def print_plan(run: Run, stages: Iterable[Stage[Any]]) -> None:
-    """Print what a night would do; only listings and samples of the inputs are read, nothing is written."""
+    """Print what a night would do. Reads the names, sizes and samples of the input files, and writes nothing."""
     config = run.config
     console.print(f"run [bold]{run.folder.run_id}[/], events before {run.end:%Y-%m-%d %H:%M} UTC", highlight=False)
     inputs = Table(title="inputs")

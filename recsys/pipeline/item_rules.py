@@ -1,4 +1,4 @@
-"""Which items a night may recommend, by its config and its id files; `recsys.ranking.item_filters` has the rules."""
+"""Which items a night may recommend, by its config and its id files; the rules are in `recsys.ranking.item_filters`."""
 
 import logging
 
@@ -13,10 +13,10 @@ logger = logging.getLogger(__name__)
 
 
 def recommendable(run: Run, catalog: pa.Table) -> Recommendable:
-    """The items that the rules of the config leave.
+    """What the rules of the config leave of the catalog.
 
     Raises:
-        ConfigError: a rule cannot be read, or the rules leave no item.
+        ConfigError: a rule cannot be read, or they leave nothing.
     """
     rules = run.config.rerank
     blocked = list(rules.block or [])
@@ -27,7 +27,7 @@ def recommendable(run: Run, catalog: pa.Table) -> Recommendable:
 
 
 def count_filtered(run: Run) -> dict[str, int]:
-    """Log how many items the rules leave out, and return the counts for the stage's record."""
+    """What the rules took from the catalog, for a record of the run; the log says it too."""
     found = recommendable(run, read_table(run.storage, run.catalog_path, ["item_id", "available", "attributes"]))
     for warning in found.warnings:
         logger.warning("%s", warning)

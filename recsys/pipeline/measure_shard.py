@@ -1,4 +1,4 @@
-"""Measuring one shard of the holdout: what each worker of an evaluation does; it knows no other shard and no totals.
+"""Measuring one shard of the holdout: the work of one worker of an evaluation.
 
 Shapes: U users of the shard, K length of the lists, I items.
 """
@@ -32,11 +32,11 @@ from recsys.ranking.snapshot import Snapshot
 from recsys.storage.tables import read_table
 
 POPULARITY = "popularity"
-#: What slices are measured by.
+#: The metric of slices.
 SLICE_METRIC = "ndcg@10"
 BATCH_USERS = 512
 
-#: Values of the long-tail dial at which the frontier is measured.
+#: Values of the long-tail boost at which lists are measured.
 TAILS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5)
 
 #: HISTORIES in, RECOMMENDATIONS out.
@@ -44,25 +44,25 @@ _Rank = Callable[[pa.Table], pa.Table]
 
 
 def list_length(run: Run, metrics: Sequence[str]) -> int:
-    """K of the night's own lists, since what re-ranking puts where hangs on it; more where a metric looks further."""
+    """K of the lists to measure: that of the night, since re-ranking depends on it, or more if a metric needs more."""
     return max(run.config.recommend.top_k, *(int(metric.partition("@")[2]) for metric in metrics))
 
 
 def shard_measurer(
     run: Run, models: tuple[str, ...], metrics: tuple[str, ...], share: float, num_train_users: int | None
 ) -> Callable[[str], Record]:
-    """Load what all shards share; answers the function that measures one.
+    """Load what all shards share; returns the function that measures one shard.
 
-    Its record holds per-user values of each ranker. With `num_train_users` it also holds the values of the slices, what
-    lists are like, how often each item was shown, and the same for the first model's lists at other values of the
-    long-tail dial: none of it grows with U × K.
+    Its record holds the values of each user and each ranker. With `num_train_users` it also holds the values of the
+    slices, properties of the lists, how often each item is in a list, and the same for the first model's lists at other
+    values of the long-tail boost. The record grows with U or I, not with U × K.
 
     Args:
         run: Its protocol says what is held out.
         models: Ids of models that saw nothing of the holdout.
         metrics: Names like `ndcg@10`.
-        share: Of the users, chosen by hash; of those with held-out events as many are measured.
-        num_train_users: What `count_item_users` answered; None: nothing but `metrics` is measured.
+        share: Share of the users that is measured, chosen by hash.
+        num_train_users: The answer of `count_item_users`; None: only `metrics` are measured.
     """
     k = list_length(run, metrics if num_train_users is None else [*metrics, SLICE_METRIC])
     config = run.config.recommend
@@ -132,7 +132,7 @@ def _lists(snapshot: Snapshot, config: RecommendConfig, histories: pa.Table) -> 
 def _lists_by_tail(
     snapshot: Snapshot, histories: pa.Table, config: RecommendConfig
 ) -> dict[float, npt.NDArray[np.int64]]:
-    """Lists [U, K] at each value of the long-tail dial, all other dials as they are."""
+    """Lists [U, K] at each value of the long-tail boost; all other settings stay."""
     rerankers = {tail: snapshot.reranker.with_tail(tail) for tail in TAILS}
     lists = {tail: np.full((len(histories), config.top_k), -1, dtype=np.int64) for tail in TAILS}
     for start in range(0, len(histories), BATCH_USERS):
@@ -163,12 +163,12 @@ def _load_facts(run: Run, item_ids: pa.Array, num_train_users: int) -> ItemFacts
 
 
 def _of_cold_users(interactions: pa.Table, train: pa.Table) -> pa.Table:
-    """Interactions of the users without any in training: splits leave them out of the holdout."""
+    """Interactions of users without an interaction in training; a split leaves them out of the holdout."""
     return interactions.filter(pc.invert(pc.is_in(interactions["user_id"], value_set=pc.unique(train["user_id"]))))
 
 
 def _relevant(wanted: pa.Table, item_ids: pa.Array) -> Relevant:
-    """TARGETS as rows of the lists and of the catalog."""
+    """TARGETS by row of the lists, with indices of the catalog."""
     lists = wanted["item_ids"].combine_chunks()
     lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False)
     return Relevant.of_all(lengths, index_items(lists.flatten(), item_ids))
@@ -186,13 +186,13 @@ def _rank_all(rank: _Rank, histories: pa.Table, item_ids: pa.Array, k: int) -> n
 
 
 def _plain(value: Any) -> Any:
-    """For JSON: arrays as lists, however deep in dicts."""
+    """The value for JSON: arrays become lists, in nested dicts too."""
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}
     return value.tolist() if isinstance(value, np.ndarray) else value
 
 
 def _sparse(counts: Ints) -> dict[str, Ints]:
-    """The counts [I] that are not 0, with their items."""
+    """The items with a count above 0, and their counts, out of counts [I]."""
     items = np.flatnonzero(counts)
     return {"items": items, "counts": counts[items]}

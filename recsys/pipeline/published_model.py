@@ -24,9 +24,7 @@ def published_model(run: Run) -> ModelCard | None:
     if card.base is not None:
         card = model_card(run, card.base)  # a refitted model saw all days of its night, also of this night's holdout
     if card.architecture != ARCHITECTURE:
-        logger.info(
-            "%s has another version of the network: no warm start from it, no comparison with it", card.model_id
-        )
+        logger.info("%s has another version of the network: no warm start, no comparison with it", card.model_id)
         return None
     if run.record(ENCODE_TEXTS).encoder_id not in (card.encoder_id, card.base_encoder_id):
         logger.info("%s reads another text encoder: no warm start from it, no comparison with it", card.model_id)

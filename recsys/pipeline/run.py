@@ -117,7 +117,7 @@ class Run:
 
     @property
     def searches_dir(self) -> str:
-        """INTERACTIONS_WITH_TEXT of searches (events without an item) in the same shards, if texts of events are read."""
+        """INTERACTIONS_WITH_TEXT of searches (events without an item), in the same shards, if event texts are read."""
         return f"{self.folder.dir}/searches"
 
     @property
