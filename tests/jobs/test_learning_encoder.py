@@ -42,13 +42,13 @@ def test_a_night_continues_the_encoder_of_the_night_before(
         code, answer = run_job("nightly", "--config", config, "--date", date.isoformat())
         assert (code, answer["status"]) == (0, "published")
         runs.append(RunFolder(Storage(str(warehouse)), answer["run_id"]))
-        examined = answer["model_id"].removesuffix("-refit")
-        names = {"examined": examined, "listed": answer["model_id"]}
+        judged = answer["model_id"].removesuffix("-refit")
+        names = {"judged": judged, "listed": answer["model_id"]}
         cards.append({role: read_card(warehouse / "models" / name) for role, name in names.items()})
         for card in cards[-1].values():  # the refit keeps the encoder as it was fine-tuned
             check_encoder(warehouse, card, answer["run_id"], max_tokens)
-        assert cards[-1]["listed"].encoder_id == cards[-1]["examined"].encoder_id
-    first, second = (each["examined"] for each in cards)
+        assert cards[-1]["listed"].encoder_id == cards[-1]["judged"].encoder_id
+    first, second = (each["judged"] for each in cards)
     records: list[dict[str, Any]] = [each.done(name) or {} for each in runs for name in ("encode", "finetune", "gate")]
     encode, _, _, encode_again, finetune, gate = records
     assert encode["encoder_id"] == encode_again["encoder_id"] == first.base_encoder_id == second.base_encoder_id
