@@ -12,18 +12,16 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.data.histories import user_runs
 from recsys.data.item_counts import recent_popularity
-from recsys.data.splits import targets, validation_users
 from recsys.evaluation.beyond_accuracy import ItemFacts, average_popularity, exposure, longtail_share, measure_lists
 from recsys.evaluation.metrics import Ints
 from recsys.evaluation.slices import COLD_USERS, LONGTAIL_ITEMS, Relevant, cut_slices
 from recsys.model.features import index_items
 from recsys.pipeline.count_item_users import item_users_path
 from recsys.pipeline.encode_texts import read_text_vectors
+from recsys.pipeline.held_out_shard import HeldOutShard
 from recsys.pipeline.item_rules import recommendable
 from recsys.pipeline.run import COUNTS_OF_VIEW, Record, Run
-from recsys.pipeline.user_texts import ShardTexts
 from recsys.pipeline.write_lists import load_snapshot
 from recsys.ranking.config import RecommendConfig
 from recsys.ranking.lists import fuse, recommend_batch, scored_blocks
@@ -73,44 +71,45 @@ def shard_measurer(
     facts = None if num_train_users is None else _load_facts(run, item_ids, num_train_users)
 
     def measure_shard(shard: str) -> Record:
-        interactions = read_table(run.storage, f"{run.interactions_dir}/{shard}.parquet")
-        chosen = validation_users(interactions["user_id"], share, run.config.seed)
-        interactions = interactions.filter(pa.array(chosen))
-        split = run.split(interactions)
-        wanted = targets(split.holdout, split.train, config.exclude_seen)
-        past = split.train.filter(pc.is_in(split.train["user_id"], value_set=wanted["user_id"].combine_chunks()))
-        texts, length = ShardTexts.read(run, shard), run.config.histories.kept_events
-        histories = texts.histories(past, wanted["user_id"], split.holdout, run.cutoff, length)
-        assert histories["user_id"].equals(wanted["user_id"]), "histories and targets are of other users"
-        relevant = _relevant(wanted, item_ids)
+        held_out = HeldOutShard.read(run, shard, share)
+        histories = held_out.histories()
+        relevant = _relevant(held_out.wanted, item_ids)
         lists = {name: _rank_all(rank, histories, item_ids, k) for name, rank in rankers.items()}
         values = {name: relevant.measure(lists[name], metrics) for name in lists}
         record: Record = {"users": len(histories), "values": values}
         if facts is not None:
-            slices = cut_slices(relevant, np.diff(user_runs(past)[1]), facts.head, facts.cold)
-            cold = targets(_of_cold_users(interactions, split.train), split.train, config.exclude_seen)
-            nothing = texts.histories(past.slice(0, 0), cold["user_id"], split.holdout, run.cutoff, length)
-            cold_relevant = _relevant(cold, item_ids)
+            slices = cut_slices(relevant, held_out.num_events(), facts.head, facts.cold)
+            cold = held_out.wanted_by_cold_users()
+            cold_relevant, nothing = _relevant(cold, item_ids), held_out.cold_histories(cold)
+            cold_lists = {name: _rank_all(rank, nothing, item_ids, k) for name, rank in rankers.items()}
             record["slices"] = {
-                name: {part: wanted_there.measure(lists[name], [SLICE_METRIC]) for part, wanted_there in slices.items()}
-                | {COLD_USERS: cold_relevant.measure(_rank_all(rank, nothing, item_ids, k), [SLICE_METRIC])}
-                for name, rank in rankers.items()
+                name: {part: wanted.measure(lists[name], [SLICE_METRIC]) for part, wanted in slices.items()}
+                | {COLD_USERS: cold_relevant.measure(cold_lists[name], [SLICE_METRIC])}
+                for name in lists
             }
             record["values"] = {name: values[name] | measure_lists(lists[name], facts) for name in lists}
             record["exposure"] = {name: _sparse(exposure(lists[name], len(item_ids))) for name in lists}
-            record["frontier"] = {}
-            for tail, found in _lists_by_tail(snapshots[models[0]], histories, config).items():
-                record["frontier"][f"{tail:g}"] = {
-                    "all": relevant.measure(found, [SLICE_METRIC]),
-                    "tail": slices[LONGTAIL_ITEMS].measure(found, [SLICE_METRIC]),
-                    "longtail_share": longtail_share(found, facts.head),
-                    "average_popularity": average_popularity(found, facts.num_interactions),
-                    "exposure": _sparse(exposure(found, len(item_ids))),
-                }
+            record["frontier"] = {
+                f"{tail:g}": _measure_tail(found, relevant, slices[LONGTAIL_ITEMS], facts)
+                for tail, found in _lists_by_tail(snapshots[models[0]], histories, config).items()
+            }
         plain: Record = _plain(record)
         return plain
 
     return measure_shard
+
+
+def _measure_tail(
+    lists: npt.NDArray[np.int64], relevant: Relevant, longtail: Relevant, facts: ItemFacts
+) -> dict[str, Any]:
+    """What lists [U, K] at one value of the long-tail boost are like."""
+    return {
+        "all": relevant.measure(lists, [SLICE_METRIC]),
+        "tail": longtail.measure(lists, [SLICE_METRIC]),
+        "longtail_share": longtail_share(lists, facts.head),
+        "average_popularity": average_popularity(lists, facts.num_interactions),
+        "exposure": _sparse(exposure(lists, len(facts.num_interactions))),
+    }
 
 
 def _rankers(run: Run, snapshots: Mapping[str, Snapshot], config: RecommendConfig) -> dict[str, _Rank]:
@@ -160,11 +159,6 @@ def _load_facts(run: Run, item_ids: pa.Array, num_train_users: int) -> ItemFacts
         total_users=num_train_users,
         vectors=read_text_vectors(run, run.encoder_id)[1],
     )
-
-
-def _of_cold_users(interactions: pa.Table, train: pa.Table) -> pa.Table:
-    """Interactions of users without an interaction in training; a split leaves them out of the holdout."""
-    return interactions.filter(pc.invert(pc.is_in(interactions["user_id"], value_set=pc.unique(train["user_id"]))))
 
 
 def _relevant(wanted: pa.Table, item_ids: pa.Array) -> Relevant:
