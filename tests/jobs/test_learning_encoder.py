@@ -1,4 +1,4 @@
-"""Nights whose text encoder learns: it goes with its model, and the next night continues it and is measured by it."""
+"""Nights whose text encoder learns: it is stored with its model, and the next night continues it."""
 
 import datetime as dt
 from pathlib import Path
@@ -19,7 +19,7 @@ from tests.jobs.conftest import RunJob, WriteConfig
 
 
 def check_encoder(warehouse: Path, card: ModelCard, run_id: str, max_tokens: int) -> None:
-    """It lies beside its model, and the vectors that the night read are its own."""
+    """The encoder is stored with its model, and the night read the vectors of that encoder."""
     encoder = TextEncoder.load(str(warehouse / "models" / card.model_id / "encoder"), max_tokens=max_tokens)
     assert encoder.digest == card.encoder_id
     run = stored_run(RunFolder(Storage(str(warehouse)), run_id))

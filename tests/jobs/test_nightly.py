@@ -157,7 +157,7 @@ def check_fusion(record: dict[str, Any]) -> None:
 
 
 def check_visits(storage: Storage, run: RunFolder) -> None:
-    """Validation users come with the whole of their histories, and as visitors with a few items."""
+    """Each validation user comes with the whole history, and several times with only a few items."""
     tables = [read_table(storage, f"{run.dir}/fusion/{shard}.parquet") for shard in run.done("histories")["shards"]]
     frame = pa.concat_tables(tables).select(["cut", "length"]).to_pandas()
     whole, short = frame[frame.cut == 0], frame[frame.cut > 0]
@@ -169,7 +169,7 @@ def check_visits(storage: Storage, run: RunFolder) -> None:
 
 
 def check_reasons(lists: pd.DataFrame, histories: pa.Table, titles: dict[str, str]) -> None:
-    """Every row says why; what it names was in the user's own history, and what is something new was in nobody's."""
+    """Every row has a reason. Items that it names are in the user's history; an explored item is in no history."""
     columns = [histories[name].to_pylist() for name in ("user_id", "item_ids")]
     had = {user: {titles[item] for item in items} for user, items in zip(*columns, strict=True)}
     assert set(lists.source) <= {"ranker", "transitions", "text", "popularity", "exploration"}
@@ -181,7 +181,7 @@ def check_reasons(lists: pd.DataFrame, histories: pa.Table, titles: dict[str, st
 
 
 def test_rules_of_items_and_too_few_users_to_weigh_signals(write_config, run_job, capsys, tmp_path):
-    """One night with both: a blocked item is in no list, and the usual weights are taken, and a warning says so."""
+    """One night with both: a blocked item is in no list, and default weights are used, with a warning."""
     blocked = tmp_path / "blocked.txt"
     blocked.write_text("i0001\nnever-heard-of\n")
     config = write_config(
@@ -207,7 +207,7 @@ def test_rules_of_items_and_too_few_users_to_weigh_signals(write_config, run_job
     assert fused["weights"] == PLAIN.weights
     assert f"and {MIN_USERS} are needed to weigh the signals: the usual weights are taken" in log
 
-    # another content of the list is another night; without the list there is none
+    # another content of the block list gives another run; a missing list is refused
     blocked.write_text("i0001\ni0002\n")
     assert open_run(load_config(config)).folder.run_id != answer["run_id"]
     blocked.unlink()
@@ -226,7 +226,7 @@ def test_rules_that_leave_nothing_stop_the_night_before_training(write_config, r
 
 
 def test_a_catalog_without_any_available_item_stops_the_night(write_config, run_job, shop, tmp_path):
-    """A column that was named by mistake must not leave everybody without a list."""
+    """A wrong column name must not leave all users without a list."""
     items = pq.read_table(shop / "items.parquet")
     pq.write_table(items.append_column("hidden", pa.array([False] * len(items))), tmp_path / "items.parquet")
     read = {"path": str(tmp_path / "items.parquet"), "text": "{title}", "columns": {"available": "hidden"}}
@@ -283,7 +283,7 @@ def test_only_missing_shards_are_written_again(write_config, run_job, night_befo
     folder = next((tmp_path / "warehouse" / "recommendations").glob("run_date=*/run_id=*"))
     shards = sorted(folder.glob("shard-*.parquet"))
     before = {shard.name: (shard.stat().st_mtime_ns, shard.read_bytes()) for shard in shards}
-    # as if the night had been cut off after all shards but one
+    # as if the night had been interrupted before its last shard
     lost = shards[1]
     for path in (
         "recommendations/LATEST.json",

@@ -1,4 +1,4 @@
-"""The refit: lists from a model that knows the held-out days, and next nights that start from the one that does not."""
+"""The refit: its model knows the held-out days and makes the lists; the next night continues the model before it."""
 
 import datetime as dt
 import json

@@ -1,4 +1,4 @@
-"""A night as the stages before leave it; its parts run one by one in this process, and on Ray in the tests of jobs."""
+"""A run whose first stages are done. Parts run one after the other in this process; tests of jobs run them on Ray."""
 
 import datetime as dt
 from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ DAY = dt.timedelta(days=1)
 
 @pytest.fixture
 def draw_events() -> Callable[..., pa.Table]:
-    """Draws events of 40 users, several of one moment among them, up to the end of the night's date."""
+    """Draws events of 40 users up to the end of the night's date; some have the same time."""
     return _draw_events
 
 
@@ -55,7 +55,7 @@ def _draw_events(num: int, days: int) -> pa.Table:
 
 @pytest.fixture
 def make_night(tmp_path: Path) -> Callable[..., Run]:
-    """A night as the stages before leave it: interactions in shards, counts of items, and their records."""
+    """A run whose first stages are done: interactions in shards, item counts, and the records."""
 
     def make(
         events: pa.Table,

@@ -52,7 +52,7 @@ def on_ray(ray_cluster: None) -> Iterator[None]:
 
 @pytest.fixture
 def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The parts run in this process; on Ray they do in the first test."""
+    """Runs the parts in this process. The first test runs them on Ray."""
 
     def for_each_part(parts: Sequence[str], build: Callable[[], Any], **_: Any) -> list[Record]:
         work = build()
