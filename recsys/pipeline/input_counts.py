@@ -7,7 +7,7 @@ from recsys.errors import InputError
 from recsys.pipeline.cluster import peak_of
 from recsys.pipeline.records import ReadRows
 from recsys.pipeline.run import Record, Run
-from recsys.pipeline.stage import as_json
+from recsys.pipeline.strict_json import as_json
 
 
 def count_rows(parts: Sequence[Record]) -> ReadRows:

@@ -17,8 +17,10 @@ from recsys.data.splits import (
     split_last_event,
     validation_users,
 )
-from recsys.pipeline.stage import Done, R, Stage, T, as_json, from_json
+from recsys.errors import InputError
+from recsys.pipeline.stage import Done, R, Stage
 from recsys.pipeline.stages import ENCODE_TEXTS, REENCODE, SHUFFLE_HISTORIES
+from recsys.pipeline.strict_json import T, as_json, from_json
 from recsys.settings import Config
 from recsys.storage.filesystem import Storage
 from recsys.storage.runs import RunFolder
@@ -76,9 +78,9 @@ class Run:
         return split_by_time(interactions, self.cutoff)
 
     def validation_split(self, interactions: pa.Table) -> Split:
-        """What training learns of sorted interactions, and the last moment of the validation users.
+        """Split the sorted interactions before the cutoff: the last basket of each validation user is held out.
 
-        They are drawn from the users who were active lately, as those are for whom lists are made.
+        Validation users are drawn from those who were active shortly before the cutoff.
         """
         past = self.split(interactions).train
         chosen = self.record(SHUFFLE_HISTORIES).validation
@@ -87,7 +89,7 @@ class Run:
         return hold_out_last_moment(past, recent & drawn)
 
     def seen_from(self, interactions: pa.Table, view: DataView) -> tuple[pa.Table, dt.datetime]:
-        """The part of sorted interactions that may be learned from there, and the moment that is looked from."""
+        """The sorted interactions that belong to a view, and the time from which their age is counted."""
         match view:
             case "validation":
                 return self.validation_split(interactions).train, self.cutoff
@@ -188,9 +190,18 @@ class Run:
         return f"{self.folder.dir}/train"
 
     def record(self, stage: Stage[R]) -> R:
-        """The record of a finished stage."""
+        """The record of a finished stage.
+
+        Raises:
+            InputError: another version of the code wrote the record, and it does not fit this version.
+        """
         done = self.done(stage)
-        assert done is not None, f"stage {stage.name} has not run"
+        if done is None:
+            assert self.folder.done(stage.name) is not None, f"stage {stage.name} has not run"
+            raise InputError(
+                f"run {self.folder.run_id}: another version of the code wrote its stage {stage.name}; run "
+                f"jobs/nightly.py with the same config again"
+            )
         return done.record
 
     def done(self, stage: Stage[R]) -> Done[R] | None:

@@ -10,6 +10,7 @@ import pytest
 
 from jobs.nightly import NIGHT
 from jobs.plan import places
+from recsys.errors import InputError
 from recsys.pipeline.records import ItemStatistics
 from recsys.pipeline.run import Run
 from recsys.pipeline.run_stages import run_stage, run_stages
@@ -70,6 +71,9 @@ def test_a_record_that_does_not_fit_is_made_again(
     assert stored is not None
     changed = {key: value for key, value in (stored | change).items() if value is not None}
     run.folder.finish("counting", changed)
+    with pytest.raises(InputError, match="another version of the code wrote its stage counting"):
+        run.record(COUNTING)
+    caplog.clear()
     with caplog.at_level(logging.WARNING):
         assert run_stage(run, COUNTING).pairs == 2
     (line,) = [record.getMessage() for record in caplog.records]
