@@ -16,9 +16,9 @@ import ray.data
 
 from recsys.data.catalog import build_catalog, described_items
 from recsys.data.events import interactions_schema, normalise_events
-from recsys.data.files import Split
 from recsys.data.histories import shard_of, sort_interactions
 from recsys.data.item_counts import RECENT_DAYS, count_items, merge_counts
+from recsys.data.read_tasks import ReadTask
 from recsys.data.searches import part_searches
 from recsys.data.splits import last_moments
 from recsys.data.user_table import build_profiles, described_users
@@ -89,7 +89,7 @@ def _read_described(run: Run, what: Described, name: str) -> tuple[pa.Table, Rec
     return merge_versions(versions), totals
 
 
-def _version_reader(run: Run, what: Described, splits: dict[str, Split], name: str) -> Callable[[str], Record]:
+def _version_reader(run: Run, what: Described, splits: dict[str, ReadTask], name: str) -> Callable[[str], Record]:
     limit = run.config.inputs.max_id_chars
 
     def read(part: str) -> Record:
@@ -146,7 +146,7 @@ def ingest_events(run: Run) -> Record:
     )
 
 
-def _event_reader(run: Run, splits: dict[str, Split], now: dt.datetime) -> Callable[[str], Record]:
+def _event_reader(run: Run, splits: dict[str, ReadTask], now: dt.datetime) -> Callable[[str], Record]:
     inputs = run.config.inputs
     rules = event_rules(run, now)
 

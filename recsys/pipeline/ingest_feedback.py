@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from recsys.data.config import EventsInput
 from recsys.data.events import interactions_schema
 from recsys.data.feedback import bucket_of, drop_repeats, feedback_schema, read_feedback
-from recsys.data.files import Split
+from recsys.data.read_tasks import ReadTask
 from recsys.pipeline.cluster import for_each_part
 from recsys.pipeline.input_parts import ROWS_PER_SPLIT, Quarantine, event_rules, plan_parts, read_part
 from recsys.pipeline.run import Record, Run, feedback_files, feedback_input
@@ -65,7 +65,7 @@ def ingest_feedback(run: Run, now: dt.datetime) -> Told | None:
 def _reader(
     run: Run,
     source: EventsInput,
-    splits: dict[str, Split],
+    splits: dict[str, ReadTask],
     num_buckets: int,
     now: dt.datetime,
 ) -> Callable[[str], Record]:

@@ -13,7 +13,8 @@ import pyarrow as pa
 from recsys import __version__
 from recsys.data.config import EventsInput, TableInput
 from recsys.data.feedback import FEEDBACK_DIR, begun_before, feedback_source
-from recsys.data.files import FileInfo, list_files
+from recsys.data.files import list_files
+from recsys.data.formats.input_format import FileInfo
 from recsys.data.splits import (
     Split,
     active_since,

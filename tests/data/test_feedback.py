@@ -21,7 +21,7 @@ from recsys.data.feedback import (
     feedback_source,
     read_feedback,
 )
-from recsys.data.jsonl_rows import read_jsonl
+from recsys.data.formats.jsonl import read_jsonl
 from recsys.errors import InputError
 
 EVENTS = EventsInput(path="x", columns=EventColumns(user_id="their user"), where="a > 1", timezone="Europe/London")
@@ -45,9 +45,9 @@ GOOD = {
 
 def read(*rows: dict[str, Any], events: EventsInput = EVENTS) -> Feedback:
     content = "".join(json.dumps(row) + "\n" for row in rows).encode()
-    ((table, _),) = read_jsonl(io.BytesIO(content), "f.jsonl", block_bytes=1 << 20)
+    (chunk,) = read_jsonl(io.BytesIO(content), "f.jsonl")
     spec = feedback_source("feedback", events)
-    found = read_feedback(table, "f.jsonl", spec, RULES, 100)
+    found = read_feedback(chunk.table, "f.jsonl", spec, RULES, 100)
     assert found.events.schema == feedback_schema(spec)
     found.events.validate(full=True)
     return found
