@@ -1,10 +1,10 @@
 """The re-ranking rules: what each of them does, and where its settings are."""
 
 from markdown_table import cell, table
-from recsys.ranking.rules.registry import RULES
-from recsys.ranking.rules.rule import ItemRule
 
 from recsys.ranking.config import RerankConfig
+from recsys.ranking.rules.registry import RULES
+from recsys.ranking.rules.rule import ItemRule
 
 INTRO = """\
 # Re-ranking rules
