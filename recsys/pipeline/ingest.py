@@ -14,15 +14,15 @@ import pyarrow.compute as pc
 import ray
 import ray.data
 
-from recsys.data.catalog import build_catalog, described_items
+from recsys.data.catalog import build_catalog, item_version_spec
 from recsys.data.events import interactions_schema, normalise_events
 from recsys.data.histories import shard_of, sort_interactions
 from recsys.data.item_counts import RECENT_DAYS, count_items, merge_counts
+from recsys.data.profile_table import build_profiles, user_version_spec
 from recsys.data.read_tasks import ReadTask
-from recsys.data.searches import part_searches
-from recsys.data.splits import last_moments
-from recsys.data.user_table import build_profiles, described_users
-from recsys.data.versions import Described, merge_versions, read_versions
+from recsys.data.searches import split_searches
+from recsys.data.splits import last_timestamps
+from recsys.data.versions import VersionSpec, merge_versions, read_versions
 from recsys.errors import InputError
 from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.ingest_feedback import ingest_feedback
@@ -53,7 +53,7 @@ _VALIDATION_DAYS = tuple(7 * 2**doubled for doubled in range(11))
 
 def ingest_catalog(run: Run) -> IngestedCatalog:
     """Read every version of every item, keep the latest, write the catalog; a rule that leaves nothing stops here."""
-    merged, totals = _read_described(run, described_items(run.config.inputs.items), "items")
+    merged, totals = _read_described(run, item_version_spec(run.config.inputs.items), "items")
     spec = run.config.inputs.items
     catalog = build_catalog(merged, spec)
     available = pc.sum(catalog["available"]).as_py() or 0
@@ -72,7 +72,7 @@ def ingest_users(run: Run) -> IngestedUsers:
     """Read every version of every user, keep the latest, write what they are in the shards of the histories."""
     spec = run.config.inputs.users
     assert spec is not None, "no users are read"
-    merged, totals = _read_described(run, described_users(spec), "users")
+    merged, totals = _read_described(run, user_version_spec(spec), "users")
     profiles = build_profiles(merged, spec)
     shard = shard_of(profiles["user_id"], run.config.histories.shards)
     for number in np.unique(shard):
@@ -81,7 +81,7 @@ def ingest_users(run: Run) -> IngestedUsers:
     return IngestedUsers(**totals, users=len(profiles), path=run.profiles_dir)
 
 
-def _read_described(run: Run, what: Described, name: str) -> tuple[pa.Table, Record]:
+def _read_described(run: Run, what: VersionSpec, name: str) -> tuple[pa.Table, Record]:
     """Merged versions of all that an input describes, and the counts of its rows."""
     splits = plan_parts(what.source, input_files(what.source))
     records = for_each_part(list(splits), partial(_version_reader, run, what, splits, name), label=name)
@@ -91,7 +91,7 @@ def _read_described(run: Run, what: Described, name: str) -> tuple[pa.Table, Rec
     return merge_versions(versions), totals
 
 
-def _version_reader(run: Run, what: Described, splits: dict[str, ReadTask], name: str) -> Callable[[str], Record]:
+def _version_reader(run: Run, what: VersionSpec, splits: dict[str, ReadTask], name: str) -> Callable[[str], Record]:
     limit = run.config.inputs.max_id_chars
 
     def read(part: str) -> Record:
@@ -254,7 +254,7 @@ def _write_shard(run: Run, number: int, group: pa.Table) -> Record:
     events, duplicates = sort_interactions(group.select(schema.names).cast(schema))
     interactions, searches = events, None
     if schema == INTERACTIONS_WITH_TEXT:
-        interactions, searches = part_searches(events)
+        interactions, searches = split_searches(events)
         write_table(run.storage, f"{run.searches_dir}/{name}.parquet", searches, schema)
     texts = ShardTexts(searches=searches, profiles=read_profiles(run, name))
     nothing = interactions.slice(0, 0)
@@ -292,7 +292,7 @@ def _item_counts(run: Run, interactions: pa.Table, train: pa.Table) -> dict[Coun
 
 def _active_users(run: Run, train: pa.Table) -> list[int]:
     """Users of one shard who could be validated, by how many weeks, doubled each time, hold their last moment."""
-    moments = last_moments(train)
+    moments = last_timestamps(train)
     age_days = (run.cutoff.timestamp() - moments / 1e6) / 86_400
     return [int((age_days <= days).sum()) for days in _VALIDATION_DAYS]
 

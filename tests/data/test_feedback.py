@@ -14,12 +14,12 @@ from recsys.data.events import EventRules, interactions_schema
 from recsys.data.feedback import (
     FEEDBACK_COLUMNS,
     Feedback,
-    begun_before,
     bucket_of,
     drop_repeats,
     feedback_schema,
     feedback_source,
     read_feedback,
+    started_before,
 )
 from recsys.data.formats.jsonl import read_jsonl
 from recsys.errors import InputError
@@ -146,4 +146,4 @@ def test_repeats_may_be_dropped_bucket_by_bucket(drawn: list[tuple[str | None, i
     ],
 )
 def test_a_file_is_of_the_night_before_whose_end_it_was_begun(name, before):
-    assert begun_before(f"feedback/{name}", dt.datetime(2026, 11, 23, tzinfo=dt.UTC)) is before
+    assert started_before(f"feedback/{name}", dt.datetime(2026, 11, 23, tzinfo=dt.UTC)) is before
