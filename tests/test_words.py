@@ -25,7 +25,7 @@ NOT_YET = {
     "recsys/compiled.py",
     "recsys/data/estimates.py",
     "recsys/data/histories.py",
-    "recsys/data/user_table.py",
+    "recsys/data/profile_table.py",
     "recsys/evaluation/beyond_accuracy.py",
     "recsys/evaluation/config.py",
     "recsys/evaluation/gate.py",

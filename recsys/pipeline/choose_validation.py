@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from recsys.data.splits import last_moments
+from recsys.data.splits import last_timestamps
 from recsys.pipeline.records import ValidationUsers
 from recsys.pipeline.run import Run
 
@@ -17,7 +17,7 @@ def count_active_users(run: Run, train: pa.Table) -> list[int]:
         run: The run.
         train: Sorted interactions before the cutoff, of whole users.
     """
-    moments = last_moments(train)
+    moments = last_timestamps(train)
     age_days = (run.cutoff.timestamp() - moments / 1e6) / 86_400
     return [int((age_days <= days).sum()) for days in PERIODS_DAYS]
 

@@ -2,7 +2,7 @@
 
 import pyarrow.compute as pc
 
-from recsys.data.catalog import build_catalog, described_items
+from recsys.data.catalog import build_catalog, item_version_spec
 from recsys.errors import InputError
 from recsys.pipeline.described_input import read_described
 from recsys.pipeline.item_rules import recommendable
@@ -22,7 +22,7 @@ def ingest_catalog(run: Run) -> IngestedCatalog:
         ConfigError: the item rules cannot be read, or they leave no item.
     """
     spec = run.config.inputs.items
-    versions, counts = read_described(run, described_items(spec), "items")
+    versions, counts = read_described(run, item_version_spec(spec), "items")
     catalog = build_catalog(versions, spec)
     available = pc.sum(catalog["available"]).as_py() or 0
     if not available:

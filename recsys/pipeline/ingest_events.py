@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.data.events import interactions_schema, normalise_events
-from recsys.data.files import Split
+from recsys.data.read_tasks import ReadTask
 from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.ingest_feedback import ingest_feedback
 from recsys.pipeline.input_counts import count_rows, refuse_bad_input, refuse_bad_rate
@@ -35,9 +35,9 @@ def ingest_events(run: Run) -> IngestedEvents:
         InputError: no event can be used, or too many rows are bad.
     """
     source = run.config.inputs.events
-    splits = plan_parts(source, input_files(source))
+    tasks = plan_parts(source, input_files(source))
     now = dt.datetime.now(dt.UTC)
-    parts = for_each_part(list(splits), partial(_event_reader, run, splits, now), label="ingest")
+    parts = for_each_part(list(tasks), partial(_event_reader, run, tasks, now), label="ingest")
     counts = count_rows(parts)
     refuse_bad_input(run, counts, sum(part["accepted"] for part in parts), "events")
     num_feedback = num_repeats = 0
@@ -62,7 +62,7 @@ def ingest_events(run: Run) -> IngestedEvents:
     )
 
 
-def _event_reader(run: Run, splits: dict[str, Split], now: dt.datetime) -> Callable[[str], Record]:
+def _event_reader(run: Run, tasks: dict[str, ReadTask], now: dt.datetime) -> Callable[[str], Record]:
     inputs = run.config.inputs
     rules = event_rules(run, now)
 
@@ -74,7 +74,7 @@ def _event_reader(run: Run, splits: dict[str, Split], now: dt.datetime) -> Calla
 
         def accepted() -> Iterator[pa.Table]:
             nonlocal newest
-            for source, table, malformed in read_part(inputs.events, splits[part]):
+            for source, table, malformed in read_part(inputs.events, tasks[part]):
                 found = normalise_events(table, source, inputs.events, rules)
                 counts.update(rows=found.num_read + len(malformed), filtered=found.num_filtered, later=found.num_later)
                 quarantine.add(malformed)

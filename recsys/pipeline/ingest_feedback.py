@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 from recsys.data.config import EventsInput
 from recsys.data.events import interactions_schema
 from recsys.data.feedback import bucket_of, drop_repeats, feedback_schema, read_feedback
-from recsys.data.files import Split
+from recsys.data.read_tasks import ReadTask
 from recsys.pipeline.cluster import for_each_part
-from recsys.pipeline.input_parts import ROWS_PER_SPLIT, Quarantine, event_rules, plan_parts, read_part
+from recsys.pipeline.input_parts import ROWS_PER_PART, Quarantine, event_rules, plan_parts, read_part
 from recsys.pipeline.open_run import feedback_files, feedback_input
 from recsys.pipeline.run import Record, Run
 from recsys.storage.tables import read_table, write_table
@@ -64,10 +64,10 @@ def ingest_feedback(run: Run, now: dt.datetime) -> Feedback | None:
     if not files:
         return None
     source = feedback_input(run.config)
-    splits = plan_parts(source, files)
+    tasks = plan_parts(source, files)
     num_buckets = 1 + sum(file.size for file in files) // BUCKET_BYTES
-    reader = partial(_reader, run, source, splits, num_buckets, now)
-    parts = for_each_part(list(splits), reader, label="feedback")
+    reader = partial(_reader, run, source, tasks, num_buckets, now)
+    parts = for_each_part(list(tasks), reader, label="feedback")
     paths: dict[str, list[str]] = {}
     for record in parts:
         for bucket, path in record["written"].items():
@@ -80,7 +80,7 @@ def ingest_feedback(run: Run, now: dt.datetime) -> Feedback | None:
 def _reader(
     run: Run,
     source: EventsInput,
-    splits: dict[str, Split],
+    tasks: dict[str, ReadTask],
     num_buckets: int,
     now: dt.datetime,
 ) -> Callable[[str], Record]:
@@ -91,9 +91,9 @@ def _reader(
         quarantine = Quarantine(run.storage, run.folder.quarantine_dir, f"feedback-{part}")
         counts: Counter[str] = Counter()
         malformed_in: Counter[str] = Counter()
-        place = splits[part].index * ROWS_PER_SPLIT
+        place = tasks[part].index * ROWS_PER_PART
         accepted = [schema.empty_table()]
-        for file, table, malformed in read_part(source, splits[part]):
+        for file, table, malformed in read_part(source, tasks[part]):
             found = read_feedback(table, file, source, rules, place)
             place += len(table)
             counts.update(rows=len(table) + len(malformed), filtered=found.num_searches, later=found.read.num_later)

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from recsys.data.histories import shard_of
-from recsys.data.user_table import build_profiles, described_users
+from recsys.data.profile_table import build_profiles, user_version_spec
 from recsys.pipeline.described_input import read_described
 from recsys.pipeline.records import IngestedUsers
 from recsys.pipeline.run import Run
@@ -20,7 +20,7 @@ def ingest_users(run: Run) -> IngestedUsers:
     """
     spec = run.config.inputs.users
     assert spec is not None, "the stage applies only to configs with inputs.users"
-    versions, counts = read_described(run, described_users(spec), "users")
+    versions, counts = read_described(run, user_version_spec(spec), "users")
     profiles = build_profiles(versions, spec)
     shard = shard_of(profiles["user_id"], run.config.histories.shards)
     for number in np.unique(shard):

@@ -8,7 +8,8 @@ import pyarrow as pa
 
 from recsys.data.config import TableInput
 from recsys.data.events import EventRules
-from recsys.data.files import FileInfo, Split, plan_splits
+from recsys.data.formats.input_format import FileInfo
+from recsys.data.read_tasks import ReadTask, plan_reads
 from recsys.data.readers import read_chunks
 from recsys.pipeline.run import Run
 from recsys.schema import QUARANTINE
@@ -17,22 +18,21 @@ from recsys.storage.tables import read_table, write_table
 
 #: Bad rows are written in files of about so many rows: a very bad input must not fill the memory.
 QUARANTINE_ROWS = 50_000
-#: No split has more rows; the order of a row is the number of its split times this, plus its place in the split.
-ROWS_PER_SPLIT = 1 << 40
+#: No part has more rows. The order of a row is the number of its part times this, plus its place in the part.
+ROWS_PER_PART = 1 << 40
 
 
-def plan_parts(source: TableInput, files: Sequence[FileInfo]) -> dict[str, Split]:
-    """Which files, or row groups of files, each part of an input reads, by the part's name."""
+def plan_parts(source: TableInput, files: Sequence[FileInfo]) -> dict[str, ReadTask]:
+    """What each part of an input reads, by the part's name."""
     fs, _ = open_input(source.path)
-    splits = plan_splits(fs, files, source.format)
-    return {f"{split.index:05d}": split for split in splits}
+    return {f"{task.index:05d}": task for task in plan_reads(fs, files, source.format)}
 
 
-def read_part(source: TableInput, split: Split) -> Iterator[tuple[str, pa.Table, pa.Table]]:
-    """(file, rows, malformed lines) of each chunk of a split."""
+def read_part(source: TableInput, task: ReadTask) -> Iterator[tuple[str, pa.Table, pa.Table]]:
+    """(file, rows, malformed lines) of each chunk that a part reads."""
     fs, _ = open_input(source.path)
-    for file in split.files:
-        for chunk in read_chunks(fs, file, source, split.row_groups):
+    for file in task.files:
+        for chunk in read_chunks(fs, file, source, task.span):
             yield file, chunk.table, chunk.malformed
 
 

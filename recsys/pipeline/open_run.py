@@ -4,8 +4,9 @@ import datetime as dt
 
 from recsys import __version__
 from recsys.data.config import EventsInput, TableInput
-from recsys.data.feedback import FEEDBACK_DIR, begun_before, feedback_source
-from recsys.data.files import FileInfo, list_files
+from recsys.data.feedback import FEEDBACK_DIR, feedback_source, started_before
+from recsys.data.files import list_files
+from recsys.data.formats.input_format import FileInfo
 from recsys.data.splits import cutoff_for
 from recsys.errors import InputError
 from recsys.pipeline.run import Protocol, Run
@@ -38,7 +39,7 @@ def feedback_files(config: Config, date: dt.date) -> list[FileInfo]:
     fs, path = open_input(source.path)
     # A service that was killed may leave an empty file.
     found = list_files(fs, path, source.format, required=False)
-    return [file for file in found if file.size and begun_before(file.path, cutoff_for(date, 0))]
+    return [file for file in found if file.size and started_before(file.path, cutoff_for(date, 0))]
 
 
 def id_files(rules: RerankConfig) -> list[FileInfo]:

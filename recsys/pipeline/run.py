@@ -12,7 +12,7 @@ from recsys.data.splits import (
     Split,
     active_since,
     cutoff_for,
-    hold_out_last_moment,
+    hold_out_last_basket,
     split_by_time,
     split_last_event,
     validation_users,
@@ -86,7 +86,7 @@ class Run:
         chosen = self.record(SHUFFLE_HISTORIES).validation
         recent = active_since(past, self.cutoff - dt.timedelta(days=chosen.days))
         drawn = validation_users(past["user_id"], chosen.share, self.config.seed)
-        return hold_out_last_moment(past, recent & drawn)
+        return hold_out_last_basket(past, recent & drawn)
 
     def seen_from(self, interactions: pa.Table, view: DataView) -> tuple[pa.Table, dt.datetime]:
         """The sorted interactions that belong to a view, and the time from which their age is counted."""

@@ -12,7 +12,7 @@ import ray.data
 
 from recsys.data.events import interactions_schema
 from recsys.data.histories import shard_of, sort_interactions
-from recsys.data.searches import part_searches
+from recsys.data.searches import split_searches
 from recsys.pipeline.choose_validation import choose_validation, count_active_users
 from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.memory import peak_memory_mb, reset_peak_memory
@@ -108,7 +108,7 @@ def _write_shard(run: Run, number: int, group: pa.Table) -> Record:
     events, duplicates = sort_interactions(group.select(schema.names).cast(schema))
     interactions, searches = events, None
     if schema == INTERACTIONS_WITH_TEXT:
-        interactions, searches = part_searches(events)
+        interactions, searches = split_searches(events)
         write_table(run.storage, f"{run.searches_dir}/{name}.parquet", searches, schema)
     texts = ShardTexts(searches=searches, profiles=read_profiles(run, name))
     nothing = interactions.slice(0, 0)

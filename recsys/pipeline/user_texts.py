@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.data.histories import build_histories
-from recsys.data.searches import merge_searches, searches_before, searches_that_led_on
+from recsys.data.profile_table import with_profiles
+from recsys.data.searches import followed_searches, merge_searches, searches_before
 from recsys.data.texts import hash_texts
-from recsys.data.user_table import with_profiles
 from recsys.evaluation.slices import empty_histories
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import SHUFFLE_HISTORIES
@@ -69,7 +69,7 @@ class ShardTexts:
         """Interactions to learn, with the searches before them that led to them."""
         if self.searches is None:
             return interactions
-        return merge_searches(interactions, searches_that_led_on(self.searches, interactions))
+        return merge_searches(interactions, followed_searches(self.searches, interactions))
 
 
 def read_profiles(run: Run, shard: str) -> pa.Table | None:

@@ -134,8 +134,8 @@ def test_feedback_is_read_beside_the_events_each_event_once(
     record_of(run)
     # a part for each file, and more than one bucket: the same events are kept
     monkeypatch.setattr(feedback, "BUCKET_BYTES", 300)
-    plan = sources.plan_splits
-    monkeypatch.setattr(sources, "plan_splits", lambda fs, files, form: plan(fs, files, form, 1))
+    plan = sources.plan_reads
+    monkeypatch.setattr(sources, "plan_reads", lambda fs, files, form: plan(fs, files, form, 1))
     record = record_of(run)
     assert len([path for path in record.parts if "feedback" in path]) > 1
 
