@@ -56,7 +56,8 @@ def _kind(field: dict[str, Any]) -> str:
     if field["type"] == "array":
         return f"list of {_kind(field['items'])}"
     if field["type"] == "object":
-        return f"mapping of text to {_kind(field['additionalProperties'])}"
+        values = field["additionalProperties"]
+        return "section" if values is True else f"mapping of text to {_kind(values)}"
     name = {"string": "text", "boolean": "`true`, `false`", "null": "`null`"}.get(field["type"], field["type"])
     name = field.get("format", name)
     bounds = [f"{sign} {field[key]:.12g}" for key, sign in _BOUNDS.items() if key in field]

@@ -20,7 +20,7 @@ from recsys.data.histories import newest_events, rank_ids
 from recsys.model.features import index_items
 from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.run import DataView, Record, Run
-from recsys.ranking.long_tail import item_popularity
+from recsys.ranking.item_popularity import item_popularity
 from recsys.schema import DAY_COUNTS, ITEM_RETURNS, TIMESTAMP, TRANSITION_TOTALS, TRANSITIONS
 from recsys.signals.neighbours import Neighbours
 from recsys.signals.popularity import LONGEST_DAYS, log_popularity

@@ -21,9 +21,10 @@ from recsys.pipeline.memory import peak_memory_mb
 from recsys.pipeline.run import COUNTS_OF_VIEW, DataView, Record, Run
 from recsys.ranking.config import RecommendConfig
 from recsys.ranking.fusion import Fusion
+from recsys.ranking.item_popularity import item_popularity
 from recsys.ranking.lists import recommend_batch
-from recsys.ranking.long_tail import item_popularity
-from recsys.ranking.rerank import RerankCounts, Reranker
+from recsys.ranking.rerank import Reranker
+from recsys.ranking.rerank_counts import RerankCounts
 from recsys.ranking.snapshot import Snapshot
 from recsys.schema import RECOMMENDATIONS
 from recsys.signals.item_features import Beside
@@ -162,7 +163,7 @@ def load_snapshot(
             borrows=lending.borrows,
         ),
         fusion=fusion or read_fusion(run, model_id),
-        reranker=Reranker.build(rerank, popularity, rules.mask, directions, run.config.seed, run.date),
+        reranker=Reranker.build(rerank, popularity, rules.mask, directions, run.config.seed, run.date, catalog),
         now=(run.end if view == "full" else run.cutoff).timestamp() * 1e6,
     )
     return snapshot.with_texts(read_user_text_vectors(run, card.encoder_id))
