@@ -1,8 +1,7 @@
 """What re-ranking did, in numbers that add up."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +17,7 @@ class RerankCounts:
     """Places of all lists that hold an item."""
     left_out: int = 0
     """Distinct candidates that are in no list."""
-    moved: Mapping[str, int] = field(default_factory=dict)
+    moved: dict[str, int] = field(default_factory=dict)
     """Items that each list rule moved, by the rule's name; its class says which items it counts."""
 
     def __add__(self, other: "RerankCounts") -> "RerankCounts":
@@ -38,7 +37,3 @@ class RerankCounts:
     def sum(cls, counts: Iterable["RerankCounts"]) -> "RerankCounts":
         """All of them together; zeros for none."""
         return sum(counts, start=cls())
-
-    def as_dict(self) -> dict[str, Any]:
-        """For a record of the run; `RerankCounts(**record)` reads it."""
-        return asdict(self)

@@ -45,7 +45,7 @@ def test_values_equal_those_of_ranx():
     lists = [random.permutation(60)[: random.integers(1, 25)].tolist() for _ in range(200)]
     relevant = [random.permutation(60)[: random.integers(1, 15)].tolist() for _ in range(200)]
     qrels = ranx.Qrels({f"q{u:03}": {f"d{i}": 1 for i in row} for u, row in enumerate(relevant)})
-    run = ranx.RunFolder({f"q{u:03}": {f"d{i}": 1 / (r + 1) for r, i in enumerate(row)} for u, row in enumerate(lists)})
+    run = ranx.Run({f"q{u:03}": {f"d{i}": 1 / (r + 1) for r, i in enumerate(row)} for u, row in enumerate(lists)})
     theirs = {"ndcg": "ndcg", "recall": "recall", "hitrate": "hit_rate", "mrr": "mrr"}
     cutoffs = (1, 3, 10, 30)
     scores = ranx.evaluate(qrels, run, [f"{name}@{k}" for name in theirs.values() for k in cutoffs], return_mean=False)

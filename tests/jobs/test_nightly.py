@@ -20,7 +20,7 @@ import pytest
 
 from recsys.model.checkpoint import FUSION_FILE
 from recsys.pipeline.fit_fusion import CUTS, MIN_USERS
-from recsys.pipeline.run import open_run
+from recsys.pipeline.open_run import open_run
 from recsys.ranking.fusion import PLAIN
 from recsys.schema import HISTORIES, QUARANTINE, RECOMMENDATIONS
 from recsys.settings import load_config
@@ -38,8 +38,8 @@ STAGES = [
     "histories",
     "encode",
     "finetune",
-    "priors",
-    "linear",
+    "item_statistics",
+    "ease",
     "cold",
     "fuse",
     "gate",
@@ -92,7 +92,7 @@ def test_a_night_writes_every_users_list_and_says_what_it_did(write_config, run_
     assert metrics["histories"]["duplicates"] > 0
     measured = metrics["gate"]["rows"]  # all who have anything to be found that they had not before
     assert measured <= metrics["histories"]["held_out_users"] < metrics["histories"]["users"]
-    assert metrics["priors"]["pairs"] > 0
+    assert metrics["item_statistics"]["pairs"] > 0
     check_fusion(metrics["fuse"])
     check_reasons(frame, histories, title_of(storage, run))
     reranked, filtered = metrics["recommend"]["reranked"], metrics["recommend"]["filtered"]
@@ -204,7 +204,7 @@ def test_rules_of_items_and_too_few_users_to_weigh_signals(write_config, run_job
 
     # another content of the list is another night; without the list there is none
     blocked.write_text("i0001\ni0002\n")
-    assert open_run(load_config(config)).run.run_id != answer["run_id"]
+    assert open_run(load_config(config)).folder.run_id != answer["run_id"]
     blocked.unlink()
     code, answer = run_job("nightly", "--config", config)
     assert code == 3
@@ -216,7 +216,7 @@ def test_rules_that_leave_nothing_stop_the_night_before_training(write_config, r
     code, answer = run_job("nightly", "--config", config)
     assert code == 2
     assert "none of the" in answer["error"]
-    assert open_run(load_config(config)).run.done("catalog") is None
+    assert open_run(load_config(config)).folder.done("catalog") is None
     assert not (tmp_path / "warehouse" / "models").exists()
 
 
@@ -261,13 +261,13 @@ def test_a_killed_night_goes_on_where_it_was_cut_off(write_config, run_job, tmp_
     storage = Storage(str(tmp_path / "warehouse"))
     assert read_latest(storage) is None
     night = open_run(load_config(config))
-    trained = night.run.done("finetune")
+    trained = night.folder.done("finetune")
     assert trained is not None
-    check_visits(storage, night.run)
+    check_visits(storage, night.folder)
 
     code, answer = run_job("nightly", "--config", config)
-    assert (code, answer["run_id"]) == (0, night.run.run_id)
-    assert night.run.done("finetune") == trained
+    assert (code, answer["run_id"]) == (0, night.folder.run_id)
+    assert night.folder.done("finetune") == trained
     verify(storage, manifest_of(storage))
 
 
@@ -282,10 +282,10 @@ def test_only_missing_shards_are_written_again(write_config, run_job, night_befo
     lost = shards[1]
     for path in (
         "recommendations/LATEST.json",
-        f"{night.run.dir}/published.json",
-        night.run.part_path("recommend", lost.stem),
-        night.run.stage_path("recommend"),
-        night.run.stage_path("publish"),
+        f"{night.folder.dir}/published.json",
+        night.folder.part_path("recommend", lost.stem),
+        night.folder.stage_path("recommend"),
+        night.folder.stage_path("publish"),
     ):
         storage.delete(path)
     lost.unlink()
@@ -293,7 +293,7 @@ def test_only_missing_shards_are_written_again(write_config, run_job, night_befo
 
     code, second = run_job("nightly", "--config", config)
     assert (code, second["path"]) == (0, str(folder))
-    assert night.run.done("recommend")["resumed_shards"] == len(shards) - 1
+    assert night.folder.done("recommend")["resumed_shards"] == len(shards) - 1
     after = {shard.name: (shard.stat().st_mtime_ns, shard.read_bytes()) for shard in shards}
     assert after[lost.name][1] == before[lost.name][1]
     assert {name for name in before if after[name] != before[name]} == {lost.name}
@@ -324,7 +324,7 @@ def test_a_model_worse_than_popularity_is_not_published(write_config, run_job, t
     assert code == 4
 
     # --force trains anew: no epoch of the refused training is taken up from its checkpoint
-    run = open_run(load_config(config)).run
+    run = open_run(load_config(config)).folder
     refused = run.done("finetune")
     code, again = run_job("nightly", "--config", config, "--force")
     assert (code, again["status"]) == (4, "refused")
@@ -341,7 +341,7 @@ def test_too_much_bad_input_stops_the_night(write_config, run_job, shop, tmp_pat
     assert "unknown_item" in answer["error"]
     storage = Storage(str(tmp_path / "warehouse"))
     assert read_latest(storage) is None
-    run = open_run(load_config(config)).run
+    run = open_run(load_config(config)).folder
     assert storage.read_json(run.metrics_path)["refused"]["inputs.events"]["reasons"]["unknown_item"] > 0
     assert storage.list(run.quarantine_dir)
 
@@ -393,7 +393,7 @@ def test_a_wrong_command_starts_nothing(write_config, run_job, tmp_path):
 
 def test_a_second_run_of_the_same_night_is_kept_out(write_config, run_job):
     config = write_config()
-    with lock(open_run(load_config(config)).run):
+    with lock(open_run(load_config(config)).folder):
         code, answer = run_job("nightly", "--config", config)
     assert code == 5
     assert str(os.getpid()) in answer["error"]

@@ -10,7 +10,8 @@ import pytest
 
 from recsys.errors import ConfigError, InputError
 from recsys.pipeline.item_rules import count_filtered, recommendable
-from recsys.pipeline.run import Run, open_run
+from recsys.pipeline.open_run import open_run
+from recsys.pipeline.run import Run
 from recsys.schema import CATALOG
 from recsys.settings import decode_config
 from recsys.storage.tables import write_table
@@ -102,11 +103,11 @@ def test_rules_that_cannot_be_kept_are_named(make_night: MakeNight, tmp_path: Pa
 def test_another_content_of_a_file_is_another_night(make_night: MakeNight, tmp_path: Path, key: str) -> None:
     ids = tmp_path / "ids.txt"
     ids.write_text("a\n")
-    first = make_night(**{key: str(ids)}).run.run_id
-    assert make_night(**{key: str(ids)}).run.run_id == first
-    assert make_night().run.run_id != first
+    first = make_night(**{key: str(ids)}).folder.run_id
+    assert make_night(**{key: str(ids)}).folder.run_id == first
+    assert make_night().folder.run_id != first
     ids.write_text("a\nb\n")
-    assert make_night(**{key: str(ids)}).run.run_id != first
+    assert make_night(**{key: str(ids)}).folder.run_id != first
 
 
 @pytest.mark.parametrize("key", ["block_file", "allow_file"])

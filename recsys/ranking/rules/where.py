@@ -3,8 +3,8 @@
 import numpy as np
 import pyarrow as pa
 
-from recsys.data.expressions import Filter
-from recsys.errors import ConfigError
+from recsys.data.row_filter import row_filter
+from recsys.errors import ConfigError, InputError
 from recsys.ranking.config import RerankConfig
 from recsys.ranking.rules.attributes import attribute_names, attribute_values, known_attributes
 from recsys.ranking.rules.rule import ItemCheck, ItemRule
@@ -13,8 +13,8 @@ from recsys.ranking.rules.rule import ItemCheck, ItemRule
 class Where(ItemRule[RerankConfig]):
     """Removes the items whose attributes do not pass `rerank.where`.
 
-    Attributes are text. Compared with a number they are read as numbers, and a text that is no number passes nothing.
-    Two attributes are compared as texts; `width + 0 > height + 0` compares their numbers.
+    Attributes are text. Beside a number they are compared as numbers, and text that is no number is null there. Two
+    attributes are compared as text; `number(width) > number(height)` compares their numbers.
     """
 
     name = "not_where"
@@ -26,25 +26,20 @@ class Where(ItemRule[RerankConfig]):
         where = settings.where
         if where is None:
             return ItemCheck(passes=np.ones(len(catalog), dtype=bool))
-        rule = _parsed(where)
+        condition = row_filter(where, "rerank.where")
         known = attribute_names(catalog)
-        for name in sorted(rule.columns):
-            if name not in known:
+        lower = [name.lower() for name in known]
+        for name in sorted(condition.columns):
+            if name not in known and lower.count(name.lower()) != 1:
                 raise ConfigError(
                     f"rerank.where {where!r}: no item has an attribute {name!r}; {known_attributes(known)}. "
                     "inputs.items.attributes says which columns are kept"
                 )
-        columns = {name: attribute_values(catalog, name) for name in sorted(rule.columns)}
+        names = sorted(condition.names_in(known, "the catalog").values())
+        columns = {name: attribute_values(catalog, name) for name in names}
         table = pa.table(columns) if columns else catalog.select(["item_id"])  # `true` reads no attribute
-        return ItemCheck(
-            passes=np.asarray(rule.mask(table), dtype=bool),
-            blame=f"rerank.where {where!r} is not true of",
-            hint=known_attributes(known),
-        )
-
-
-def _parsed(where: str) -> Filter:
-    try:
-        return Filter.parse(where)
-    except ConfigError as error:
-        raise ConfigError(f"rerank.{error}") from error  # its text begins with `where`
+        try:
+            passes = np.asarray(condition.mask(table, "the attributes"), dtype=bool)
+        except InputError as error:
+            raise ConfigError(str(error)) from error
+        return ItemCheck(passes=passes, blame=f"rerank.where {where!r} is not true of", hint=known_attributes(known))
