@@ -6,26 +6,26 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.data.cells import as_truth
+from recsys.data.cells import as_boolean
 from recsys.data.config import ItemsInput
-from recsys.data.events import flags
 from recsys.data.quarantine import Reason
+from recsys.data.row_checks import flags
 from recsys.data.texts import clean_text, filled_template, hash_texts, template_columns
-from recsys.data.versions import Described
+from recsys.data.versions import VersionSpec
 from recsys.schema import CATALOG
 
 _KEY = "inputs.items"
 _SLICE_ROWS = 500_000
 
 
-def described_items(spec: ItemsInput) -> Described:
+def item_version_spec(spec: ItemsInput) -> VersionSpec:
     """What the catalog needs of the items' rows.
 
     Raises:
         ConfigError: `text` is no template.
     """
     available = [spec.columns.available] if spec.columns.available is not None else []
-    return Described(
+    return VersionSpec(
         key=_KEY,
         source=spec,
         id_name="item_id",
@@ -55,11 +55,11 @@ def build_catalog(merged: pa.Table, spec: ItemsInput) -> pa.Table:
 
 def _build_slice(merged: pa.Table, spec: ItemsInput) -> pa.Table:
     num_items = merged.num_rows
-    values = {column: clean_text(merged[f"value:{column}"]) for column in described_items(spec).columns}
+    values = {column: clean_text(merged[f"value:{column}"]) for column in item_version_spec(spec).columns}
     texts = filled_template(spec.text, f"{_KEY}.text", values, num_items, spec.max_text_chars)
     available = pa.repeat(True, num_items)
     if spec.columns.available is not None:
-        available = pc.fill_null(as_truth(values[spec.columns.available]), True)
+        available = pc.fill_null(as_boolean(values[spec.columns.available]), True)
     shown = {"title": values[_title_column(spec)]}
     shown |= {column: values[column] for column in _attribute_columns(spec) if column != "title"}
     return pa.table([merged["item_id"], texts, available, _map_of(shown, num_items), hash_texts(texts)], schema=CATALOG)

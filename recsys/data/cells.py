@@ -50,7 +50,7 @@ def as_number(values: Any) -> Any:
     return _nulls_like(values, pa.float64())
 
 
-def as_truth(values: Any) -> Any:
+def as_boolean(values: Any) -> Any:
     """Booleans of a column or scalar: true/false, 1/0 and yes/no in any case; anything else → null."""
     if pa.types.is_boolean(values.type):
         return values

@@ -1,13 +1,11 @@
 """The settings of what is read, and of the histories made of it."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
 from recsys.config.section import Fraction, Positive, Section
 from recsys.errors import ConfigError
-
-Format = Literal["parquet", "csv", "jsonl"]
 
 
 def _check_condition(text: str) -> str:
@@ -68,8 +66,8 @@ class TableInput(Section):
 
     path: Annotated[str, Field(min_length=1)]
     """A file, a folder or a glob; local or `s3://`."""
-    format: Format = "parquet"
-    """`parquet`, `csv` (also `.gz`) or `jsonl`."""
+    format: Annotated[str, Field(min_length=1)] = "parquet"
+    """`parquet`, `csv` or `jsonl` (the last two also `.gz`), or a format that one of `plugins` registers."""
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     """CSV only: one character between fields."""
     encoding: str = "utf-8"

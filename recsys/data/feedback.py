@@ -14,8 +14,9 @@ import pyarrow.compute as pc
 
 from recsys.data.columns import require_columns
 from recsys.data.config import EventColumns, EventsInput
-from recsys.data.events import EventRules, NormalisedEvents, interactions_schema, normalise_events, read_ids
+from recsys.data.events import EventRules, NormalisedEvents, interactions_schema, normalise_events
 from recsys.data.histories import hash_ids
+from recsys.data.row_checks import read_ids
 
 #: Folder of the files, below the storage's root; JSON Lines.
 FEEDBACK_DIR = "feedback"
@@ -39,7 +40,7 @@ class Feedback:
     """Rows without an item, which are none where texts are not read."""
 
 
-def begun_before(path: str, moment: dt.datetime) -> bool:
+def started_before(path: str, moment: dt.datetime) -> bool:
     """Whether a file of feedback was begun before a moment (aware), by its name; true where the name does not tell."""
     begun = _BEGUN.match(PurePosixPath(path).name)
     return begun is None or begun[1] < moment.astimezone(dt.UTC).strftime("%Y%m%dT%H%M%SZ")

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from recsys.schema import INTERACTIONS_WITH_TEXT, TIMESTAMP
 
 
-def part_searches(events: pa.Table) -> tuple[pa.Table, pa.Table]:
+def split_searches(events: pa.Table) -> tuple[pa.Table, pa.Table]:
     """The interactions with items, and the searches, of a table of INTERACTIONS_WITH_TEXT."""
     search = pc.equal(events["item_id"], "")
     return events.filter(pc.invert(search)), events.filter(search)
@@ -38,7 +38,7 @@ def searches_before(searches: pa.Table, kept: pa.Table, cutoff: dt.datetime) -> 
     return searches.filter(pc.and_(early, pc.fill_null(pc.less_equal(searches["timestamp"], bound), True)))
 
 
-def searches_that_led_on(searches: pa.Table, interactions: pa.Table) -> pa.Table:
+def followed_searches(searches: pa.Table, interactions: pa.Table) -> pa.Table:
     """Those that some interaction of their user follows, or is of the same moment: all that training can learn from."""
     last = interactions.group_by("user_id", use_threads=False).aggregate([("timestamp", "max")])
     rows = pc.index_in(searches["user_id"], value_set=last["user_id"].combine_chunks())

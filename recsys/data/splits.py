@@ -55,7 +55,7 @@ def hold_out_last(sorted_interactions: pa.Table, chosen: npt.NDArray[np.bool_]) 
     return _split(sorted_interactions, ~last, last)
 
 
-def hold_out_last_moment(sorted_interactions: pa.Table, chosen: npt.NDArray[np.bool_]) -> Split:
+def hold_out_last_basket(sorted_interactions: pa.Table, chosen: npt.NDArray[np.bool_]) -> Split:
     """Leave the last moment out for some users: all events of the newest timestamp, where there are older ones.
 
     The lines of one invoice share a timestamp, and seeing some of them gives the others away.
@@ -82,7 +82,7 @@ def validation_users(user_ids: pa.Array | pa.ChunkedArray, share: float, seed: i
     return mask
 
 
-def last_moments(sorted_interactions: pa.Table) -> npt.NDArray[np.int64]:
+def last_timestamps(sorted_interactions: pa.Table) -> npt.NDArray[np.int64]:
     """Each user's newest moment [V], µs since 1970, of the users who have older ones too."""
     _, offsets = user_runs(sorted_interactions)
     moments = np.asarray(pc.cast(sorted_interactions["timestamp"], pa.int64()))

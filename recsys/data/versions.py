@@ -12,18 +12,18 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.data.cells import as_text, as_truth
+from recsys.data.cells import as_boolean, as_text
 from recsys.data.columns import require_columns
 from recsys.data.config import TableInput
-from recsys.data.events import Fault, filtered, first_faults, flags, id_faults, read_ids
 from recsys.data.quarantine import Reason
+from recsys.data.row_checks import RowFault, filtered, flags, id_faults, quarantine_faults, read_ids
 from recsys.data.texts import LONGEST_TEXT, non_empty
 from recsys.data.timestamps import to_utc
 from recsys.schema import QUARANTINE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Described:
+class VersionSpec:
     """What is read of a table whose rows describe things by their ids."""
 
     key: str
@@ -60,7 +60,7 @@ class Versions:
     """Rows that `where` left out."""
 
 
-def versions_schema(what: Described) -> pa.Schema:
+def versions_schema(what: VersionSpec) -> pa.Schema:
     """The id, and for each column that is kept its `value:` (string) and the `order:` (int64) of it.
 
     Every column keeps its own order, since the latest value of one may be older than that of another: that makes a
@@ -72,7 +72,7 @@ def versions_schema(what: Described) -> pa.Schema:
     return pa.schema(fields)
 
 
-def read_versions(table: pa.Table, source: str, what: Described, max_id_chars: int, order: int) -> Versions:
+def read_versions(table: pa.Table, source: str, what: VersionSpec, max_id_chars: int, order: int) -> Versions:
     """Filter, map and check the rows of one source table.
 
     Where `columns.timestamp` is null, row i of the table (before `where`) has the order key `order` + i: give later
@@ -96,22 +96,22 @@ def read_versions(table: pa.Table, source: str, what: Described, max_id_chars: i
 
     ids = read_ids(table, what.id_column)
     faults = [
-        Fault(what.missing, what.id_column, flags(pc.is_null(ids))),
+        RowFault(what.missing, what.id_column, flags(pc.is_null(ids))),
         *id_faults(ids, what.id_column, max_id_chars),
     ]
     if what.timestamp is not None:
         orders = to_utc(table[what.timestamp], spec.timezone, spec.timestamp_format).cast(pa.int64())
-        faults.append(Fault(Reason.UNREADABLE_TIMESTAMP, what.timestamp, flags(pc.is_null(orders))))
+        faults.append(RowFault(Reason.UNREADABLE_TIMESTAMP, what.timestamp, flags(pc.is_null(orders))))
     values = {column: non_empty(as_text(table[column])) for column in what.columns}
     if what.truth is not None:
         truths = values[what.truth]
-        unreadable = pc.and_(pc.is_valid(truths), pc.is_null(as_truth(truths)))
-        faults.append(Fault(Reason.UNREADABLE_AVAILABLE, what.truth, flags(unreadable)))
+        unreadable = pc.and_(pc.is_valid(truths), pc.is_null(as_boolean(truths)))
+        faults.append(RowFault(Reason.UNREADABLE_AVAILABLE, what.truth, flags(unreadable)))
     faults += [
-        Fault(Reason.TEXT_TOO_LONG, column, flags(pc.greater(pc.utf8_length(value), LONGEST_TEXT)))
+        RowFault(Reason.TEXT_TOO_LONG, column, flags(pc.greater(pc.utf8_length(value), LONGEST_TEXT)))
         for column, value in values.items()
     ]
-    bad, aside = first_faults(table, source, faults, np.ones(table.num_rows, dtype=bool))
+    bad, aside = quarantine_faults(table, source, faults, np.ones(table.num_rows, dtype=bool))
 
     columns: list[Any] = [ids]
     for value in values.values():
@@ -138,7 +138,7 @@ def merge_versions(versions: Sequence[pa.Table]) -> pa.Table:
     return pa.table(columns, schema=table.schema)
 
 
-def _require(table: pa.Table, source: str, what: Described) -> None:
+def _require(table: pa.Table, source: str, what: VersionSpec) -> None:
     named = what.source.columns.model_dump(exclude_none=True)  # type: ignore[attr-defined]
     wanted = {f"{what.key}.columns.{part}": [name] for part, name in named.items()}
     if table.num_columns:  # a block of nothing but malformed lines has no columns to look for

@@ -1,4 +1,4 @@
-"""Measuring one shard of the holdout: what each worker of an evaluation does; it knows no other shard and no totals.
+"""Measuring one shard of the holdout: the work of one worker of an evaluation.
 
 Shapes: U users of the shard, K length of the lists, I items.
 """
@@ -12,18 +12,16 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.data.histories import user_runs
 from recsys.data.item_counts import recent_popularity
-from recsys.data.splits import targets, validation_users
 from recsys.evaluation.beyond_accuracy import ItemFacts, average_popularity, exposure, longtail_share, measure_lists
 from recsys.evaluation.metrics import Ints
 from recsys.evaluation.slices import COLD_USERS, LONGTAIL_ITEMS, Relevant, cut_slices
 from recsys.model.features import index_items
 from recsys.pipeline.count_item_users import item_users_path
 from recsys.pipeline.encode_texts import read_text_vectors
+from recsys.pipeline.held_out_shard import HeldOutShard
 from recsys.pipeline.item_rules import recommendable
 from recsys.pipeline.run import COUNTS_OF_VIEW, Record, Run
-from recsys.pipeline.user_texts import ShardTexts
 from recsys.pipeline.write_lists import load_snapshot
 from recsys.ranking.config import RecommendConfig
 from recsys.ranking.lists import fuse, recommend_batch, scored_blocks
@@ -32,11 +30,11 @@ from recsys.ranking.snapshot import Snapshot
 from recsys.storage.tables import read_table
 
 POPULARITY = "popularity"
-#: What slices are measured by.
+#: The metric of slices.
 SLICE_METRIC = "ndcg@10"
 BATCH_USERS = 512
 
-#: Values of the long-tail dial at which the frontier is measured.
+#: Values of the long-tail boost at which lists are measured.
 TAILS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5)
 
 #: HISTORIES in, RECOMMENDATIONS out.
@@ -44,25 +42,25 @@ _Rank = Callable[[pa.Table], pa.Table]
 
 
 def list_length(run: Run, metrics: Sequence[str]) -> int:
-    """K of the night's own lists, since what re-ranking puts where hangs on it; more where a metric looks further."""
+    """K of the lists to measure: that of the night, since re-ranking depends on it, or more if a metric needs more."""
     return max(run.config.recommend.top_k, *(int(metric.partition("@")[2]) for metric in metrics))
 
 
 def shard_measurer(
     run: Run, models: tuple[str, ...], metrics: tuple[str, ...], share: float, num_train_users: int | None
 ) -> Callable[[str], Record]:
-    """Load what all shards share; answers the function that measures one.
+    """Load what all shards share; returns the function that measures one shard.
 
-    Its record holds per-user values of each ranker. With `num_train_users` it also holds the values of the slices, what
-    lists are like, how often each item was shown, and the same for the first model's lists at other values of the
-    long-tail dial: none of it grows with U × K.
+    Its record holds the values of each user and each ranker. With `num_train_users` it also holds the values of the
+    slices, properties of the lists, how often each item is in a list, and the same for the first model's lists at other
+    values of the long-tail boost. The record grows with U or I, not with U × K.
 
     Args:
         run: Its protocol says what is held out.
         models: Ids of models that saw nothing of the holdout.
         metrics: Names like `ndcg@10`.
-        share: Of the users, chosen by hash; of those with held-out events as many are measured.
-        num_train_users: What `count_item_users` answered; None: nothing but `metrics` is measured.
+        share: Share of the users that is measured, chosen by hash.
+        num_train_users: The answer of `count_item_users`; None: only `metrics` are measured.
     """
     k = list_length(run, metrics if num_train_users is None else [*metrics, SLICE_METRIC])
     config = run.config.recommend
@@ -73,44 +71,45 @@ def shard_measurer(
     facts = None if num_train_users is None else _load_facts(run, item_ids, num_train_users)
 
     def measure_shard(shard: str) -> Record:
-        interactions = read_table(run.storage, f"{run.interactions_dir}/{shard}.parquet")
-        chosen = validation_users(interactions["user_id"], share, run.config.seed)
-        interactions = interactions.filter(pa.array(chosen))
-        split = run.split(interactions)
-        wanted = targets(split.holdout, split.train, config.exclude_seen)
-        past = split.train.filter(pc.is_in(split.train["user_id"], value_set=wanted["user_id"].combine_chunks()))
-        texts, length = ShardTexts.read(run, shard), run.config.histories.kept_events
-        histories = texts.histories(past, wanted["user_id"], split.holdout, run.cutoff, length)
-        assert histories["user_id"].equals(wanted["user_id"]), "histories and targets are of other users"
-        relevant = _relevant(wanted, item_ids)
+        held_out = HeldOutShard.read(run, shard, share)
+        histories = held_out.histories()
+        relevant = _relevant(held_out.wanted, item_ids)
         lists = {name: _rank_all(rank, histories, item_ids, k) for name, rank in rankers.items()}
         values = {name: relevant.measure(lists[name], metrics) for name in lists}
         record: Record = {"users": len(histories), "values": values}
         if facts is not None:
-            slices = cut_slices(relevant, np.diff(user_runs(past)[1]), facts.head, facts.cold)
-            cold = targets(_of_cold_users(interactions, split.train), split.train, config.exclude_seen)
-            nothing = texts.histories(past.slice(0, 0), cold["user_id"], split.holdout, run.cutoff, length)
-            cold_relevant = _relevant(cold, item_ids)
+            slices = cut_slices(relevant, held_out.num_events(), facts.head, facts.cold)
+            cold = held_out.wanted_by_cold_users()
+            cold_relevant, nothing = _relevant(cold, item_ids), held_out.cold_histories(cold)
+            cold_lists = {name: _rank_all(rank, nothing, item_ids, k) for name, rank in rankers.items()}
             record["slices"] = {
-                name: {part: wanted_there.measure(lists[name], [SLICE_METRIC]) for part, wanted_there in slices.items()}
-                | {COLD_USERS: cold_relevant.measure(_rank_all(rank, nothing, item_ids, k), [SLICE_METRIC])}
-                for name, rank in rankers.items()
+                name: {part: wanted.measure(lists[name], [SLICE_METRIC]) for part, wanted in slices.items()}
+                | {COLD_USERS: cold_relevant.measure(cold_lists[name], [SLICE_METRIC])}
+                for name in lists
             }
             record["values"] = {name: values[name] | measure_lists(lists[name], facts) for name in lists}
             record["exposure"] = {name: _sparse(exposure(lists[name], len(item_ids))) for name in lists}
-            record["frontier"] = {}
-            for tail, found in _lists_by_tail(snapshots[models[0]], histories, config).items():
-                record["frontier"][f"{tail:g}"] = {
-                    "all": relevant.measure(found, [SLICE_METRIC]),
-                    "tail": slices[LONGTAIL_ITEMS].measure(found, [SLICE_METRIC]),
-                    "longtail_share": longtail_share(found, facts.head),
-                    "average_popularity": average_popularity(found, facts.num_interactions),
-                    "exposure": _sparse(exposure(found, len(item_ids))),
-                }
+            record["frontier"] = {
+                f"{tail:g}": _measure_tail(found, relevant, slices[LONGTAIL_ITEMS], facts)
+                for tail, found in _lists_by_tail(snapshots[models[0]], histories, config).items()
+            }
         plain: Record = _plain(record)
         return plain
 
     return measure_shard
+
+
+def _measure_tail(
+    lists: npt.NDArray[np.int64], relevant: Relevant, longtail: Relevant, facts: ItemFacts
+) -> dict[str, Any]:
+    """What lists [U, K] at one value of the long-tail boost are like."""
+    return {
+        "all": relevant.measure(lists, [SLICE_METRIC]),
+        "tail": longtail.measure(lists, [SLICE_METRIC]),
+        "longtail_share": longtail_share(lists, facts.head),
+        "average_popularity": average_popularity(lists, facts.num_interactions),
+        "exposure": _sparse(exposure(lists, len(facts.num_interactions))),
+    }
 
 
 def _rankers(run: Run, snapshots: Mapping[str, Snapshot], config: RecommendConfig) -> dict[str, _Rank]:
@@ -132,7 +131,7 @@ def _lists(snapshot: Snapshot, config: RecommendConfig, histories: pa.Table) -> 
 def _lists_by_tail(
     snapshot: Snapshot, histories: pa.Table, config: RecommendConfig
 ) -> dict[float, npt.NDArray[np.int64]]:
-    """Lists [U, K] at each value of the long-tail dial, all other dials as they are."""
+    """Lists [U, K] at each value of the long-tail boost; all other settings stay."""
     rerankers = {tail: snapshot.reranker.with_tail(tail) for tail in TAILS}
     lists = {tail: np.full((len(histories), config.top_k), -1, dtype=np.int64) for tail in TAILS}
     for start in range(0, len(histories), BATCH_USERS):
@@ -162,13 +161,8 @@ def _load_facts(run: Run, item_ids: pa.Array, num_train_users: int) -> ItemFacts
     )
 
 
-def _of_cold_users(interactions: pa.Table, train: pa.Table) -> pa.Table:
-    """Interactions of the users without any in training: splits leave them out of the holdout."""
-    return interactions.filter(pc.invert(pc.is_in(interactions["user_id"], value_set=pc.unique(train["user_id"]))))
-
-
 def _relevant(wanted: pa.Table, item_ids: pa.Array) -> Relevant:
-    """TARGETS as rows of the lists and of the catalog."""
+    """TARGETS by row of the lists, with indices of the catalog."""
     lists = wanted["item_ids"].combine_chunks()
     lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False)
     return Relevant.of_all(lengths, index_items(lists.flatten(), item_ids))
@@ -186,13 +180,13 @@ def _rank_all(rank: _Rank, histories: pa.Table, item_ids: pa.Array, k: int) -> n
 
 
 def _plain(value: Any) -> Any:
-    """For JSON: arrays as lists, however deep in dicts."""
+    """The value for JSON: arrays become lists, in nested dicts too."""
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}
     return value.tolist() if isinstance(value, np.ndarray) else value
 
 
 def _sparse(counts: Ints) -> dict[str, Ints]:
-    """The counts [I] that are not 0, with their items."""
+    """The items with a count above 0, and their counts, out of counts [I]."""
     items = np.flatnonzero(counts)
     return {"items": items, "counts": counts[items]}

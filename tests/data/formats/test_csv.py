@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys.data.csv_rows import read_csv
+from recsys.data.formats.csv import read_csv
 from recsys.errors import ConfigError, InputError
 from recsys.schema import QUARANTINE
 
@@ -17,7 +17,8 @@ def pieces(
     content: str | bytes, encoding: str = "utf-8", delimiter: str = ",", block_bytes: int = 1 << 20
 ) -> list[tuple[pa.Table, pa.Table]]:
     stream = io.BytesIO(content.encode() if isinstance(content, str) else content)
-    found = list(read_csv(stream, "a.csv", encoding=encoding, delimiter=delimiter, block_bytes=block_bytes))
+    chunks = read_csv(stream, "a.csv", encoding=encoding, delimiter=delimiter, block_bytes=block_bytes)
+    found = [(chunk.table, chunk.malformed) for chunk in chunks]
     assert all(malformed.schema == QUARANTINE for _, malformed in found)
     return found
 

@@ -1,4 +1,4 @@
-"""Streams CSV as tables of texts, with the lines that are no rows set aside; it knows no column's meaning."""
+"""CSV files: every cell is text, and an empty cell is null."""
 
 import csv
 import io
@@ -11,17 +11,34 @@ import pyarrow.csv
 
 from recsys.data.columns import distinct_columns
 from recsys.data.decoding import UNREADABLE_PATTERN, Utf8Stream, show_unreadable
+from recsys.data.formats.input_format import BLOCK_BYTES, Chunk, InputFormat, Source
 from recsys.data.quarantine import Reason, quarantined, raw_rows, rows_as_json
 from recsys.errors import InputError
-from recsys.schema import QUARANTINE
 
 _RECBOLE_TYPES = frozenset({"token", "token_seq", "float", "float_seq"})
+_HEADER_BYTES = 1 << 20
+
+
+class CsvFormat(InputFormat):
+    """Delimited text with a header, as RFC 4180 describes it; also the typed headers of RecBole (`user_id:token`)."""
+
+    name = "csv"
+    endings = (".csv", ".tsv", ".txt", ".inter", ".item", ".user")
+    header_lines = 1
+
+    def read(self, stream: IO[bytes], source: Source) -> Iterator[Chunk]:
+        """Stream the rows, a block at a time."""
+        options = source.options
+        return read_csv(stream, source.path, encoding=options.encoding, delimiter=options.delimiter)
 
 
 def read_csv(
-    stream: IO[bytes], path: str, *, encoding: str, delimiter: str, block_bytes: int
-) -> Iterator[tuple[pa.Table, pa.Table]]:
-    """Stream (rows, QUARANTINE of the lines that are no rows), a block at a time; cells are texts, empty ones null.
+    stream: IO[bytes], path: str, *, encoding: str, delimiter: str, block_bytes: int = BLOCK_BYTES
+) -> Iterator[Chunk]:
+    """Stream the rows of a CSV file, a block at a time.
+
+    A line with another number of fields, a quote that never closes and a cell that is not text in the encoding make
+    their rows malformed.
 
     Raises:
         InputError: there is no header, or two of its columns share a name.
@@ -35,11 +52,11 @@ def read_csv(
         bad.extend(row.text.split("\n"))  # a quote that never closes must not hide a thousand rows in one
         return "skip"
 
-    first = text.read(1 << 20)
+    first = text.read(_HEADER_BYTES)
     while first and not first.strip(b"\r\n"):
-        first = text.read(1 << 20)
+        first = text.read(_HEADER_BYTES)
     if not first:
-        yield _no_rows(names), QUARANTINE.empty_table()
+        yield Chunk(table=_no_rows(names))
         return
     text.push_back(first)
     batches = pyarrow.csv.open_csv(
@@ -66,7 +83,7 @@ def read_csv(
 
 def _header(text: Utf8Stream, path: str, delimiter: str) -> list[str]:
     """Column names; leaves the stream at the first row."""
-    data = text.read(1 << 20)
+    data = text.read(_HEADER_BYTES)
     lines = io.StringIO(data.decode(errors="ignore"), newline="")
     used: list[str] = []
 
@@ -93,7 +110,7 @@ def _no_rows(names: list[str]) -> pa.Table:
 
 
 def _without_open_quote(table: pa.Table, bad: list[str], text: Utf8Stream) -> pa.Table:
-    """The parser lets a quote that never closes swallow the rest of the file into one cell: those lines are no row."""
+    """Without the last row, where a quote that never closes made the parser read the rest of the file as one cell."""
     if not table.num_rows or text.last_byte == b'"':
         return table
     last = table[table.num_columns - 1][-1].as_py() or ""
@@ -104,15 +121,15 @@ def _without_open_quote(table: pa.Table, bad: list[str], text: Utf8Stream) -> pa
     return table.slice(0, table.num_rows - 1)
 
 
-def _set_apart(table: pa.Table, bad: list[str], path: str, text: Utf8Stream) -> tuple[pa.Table, pa.Table]:
-    """Rows that are text throughout, and QUARANTINE of the others and of the `bad` lines so far."""
+def _set_apart(table: pa.Table, bad: list[str], path: str, text: Utf8Stream) -> Chunk:
+    """The rows whose cells are all text; the other rows and the `bad` lines so far are malformed."""
     lines = bad[:]
     del bad[: len(lines)]  # not clear(): the parser may read ahead and add to it meanwhile
     malformed = raw_rows(path, [show_unreadable(line) for line in lines], [Reason.MALFORMED_ROW] * len(lines))
     if text.has_unreadable:
         table, unreadable = _split_unreadable(table, path)
         malformed = pa.concat_tables([malformed, unreadable])
-    return table, malformed
+    return Chunk(table=table, malformed=malformed)
 
 
 def _split_unreadable(table: pa.Table, path: str) -> tuple[pa.Table, pa.Table]:

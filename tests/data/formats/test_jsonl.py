@@ -5,13 +5,13 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from recsys.data.jsonl_rows import read_jsonl
+from recsys.data.formats.jsonl import read_jsonl
 from recsys.schema import QUARANTINE
 
 
 def pieces(content: str | bytes) -> list[tuple[pa.Table, pa.Table]]:
     stream = io.BytesIO(content.encode() if isinstance(content, str) else content)
-    found = list(read_jsonl(stream, "a.jsonl", block_bytes=1 << 20))
+    found = [(chunk.table, chunk.malformed) for chunk in read_jsonl(stream, "a.jsonl", block_bytes=1 << 20)]
     assert all(malformed.schema == QUARANTINE for _, malformed in found)
     return found
 

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from recsys.data.config import UsersInput
-from recsys.data.user_table import build_profiles, described_users, with_profiles
+from recsys.data.profile_table import build_profiles, user_version_spec, with_profiles
 from recsys.data.versions import Versions, merge_versions, read_versions
 from recsys.errors import ConfigError, InputError
 from recsys.evaluation.slices import empty_histories
@@ -18,7 +18,7 @@ def spec(text: str = "{age} year old {job}", **options: Any) -> UsersInput:
 
 
 def versions(rows: list[dict[str, Any]], users: UsersInput) -> Versions:
-    return read_versions(pa.Table.from_pylist(rows), "f.csv", described_users(users), 10, 0)
+    return read_versions(pa.Table.from_pylist(rows), "f.csv", user_version_spec(users), 10, 0)
 
 
 def profiles(rows: list[dict[str, Any]], users: UsersInput) -> pa.Table:
@@ -69,7 +69,7 @@ def test_errors_name_the_key_of_the_users() -> None:
     with pytest.raises(InputError, match=r"inputs\.users\.columns\.user_id: column 'who' is not in"):
         versions([{"age": "1", "job": "x"}], spec())
     with pytest.raises(ConfigError, match=r"inputs\.users\.text"):
-        described_users(spec("no column"))
+        user_version_spec(spec("no column"))
 
 
 def test_histories_say_what_their_users_are() -> None:

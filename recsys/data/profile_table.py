@@ -6,19 +6,19 @@ import pyarrow.compute as pc
 from recsys.data.config import UsersInput
 from recsys.data.quarantine import Reason
 from recsys.data.texts import clean_text, filled_template, template_columns
-from recsys.data.versions import Described
+from recsys.data.versions import VersionSpec
 from recsys.schema import PROFILE, PROFILES
 
 _TEXT_KEY = "inputs.users.text"
 
 
-def described_users(spec: UsersInput) -> Described:
+def user_version_spec(spec: UsersInput) -> VersionSpec:
     """What the profiles need of the users' rows.
 
     Raises:
         ConfigError: `text` is no template.
     """
-    return Described(
+    return VersionSpec(
         key="inputs.users",
         source=spec,
         id_name="user_id",
@@ -35,7 +35,7 @@ def build_profiles(merged: pa.Table, spec: UsersInput) -> pa.Table:
     Text is NFC, without control characters, with single blanks, and cut to `max_text_chars`.
     """
     merged = merged.sort_by("user_id")
-    values = {column: clean_text(merged[f"value:{column}"]) for column in described_users(spec).columns}
+    values = {column: clean_text(merged[f"value:{column}"]) for column in user_version_spec(spec).columns}
     texts = filled_template(spec.text, _TEXT_KEY, values, merged.num_rows, spec.max_text_chars)
     profiles = pa.table([merged["user_id"], texts], schema=PROFILES)
     return profiles.filter(pc.not_equal(profiles["profile"], ""))

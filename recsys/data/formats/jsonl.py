@@ -1,4 +1,4 @@
-"""Streams JSON lines as tables, with the lines that are no rows set aside; it knows no column's meaning."""
+"""JSON Lines files: one JSON object a line."""
 
 import codecs
 import json
@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json
 
+from recsys.data.formats.input_format import BLOCK_BYTES, Chunk, InputFormat, Source
 from recsys.data.quarantine import Reason, raw_rows
 from recsys.errors import InputError
 from recsys.schema import QUARANTINE
@@ -16,10 +17,21 @@ from recsys.schema import QUARANTINE
 _LONGEST_LINE_BLOCKS = 8
 
 
-def read_jsonl(stream: IO[bytes], path: str, *, block_bytes: int) -> Iterator[tuple[pa.Table, pa.Table]]:
-    """Stream (rows, QUARANTINE of the lines that are no rows), a block at a time; a column stays once it was seen.
+class JsonlFormat(InputFormat):
+    """JSON Lines, UTF-8."""
 
-    Values without a common type become texts, and so do nested ones.
+    name = "jsonl"
+    endings = (".jsonl", ".ndjson", ".json")
+
+    def read(self, stream: IO[bytes], source: Source) -> Iterator[Chunk]:
+        """Stream the rows, a block at a time."""
+        return read_jsonl(stream, source.path)
+
+
+def read_jsonl(stream: IO[bytes], path: str, *, block_bytes: int = BLOCK_BYTES) -> Iterator[Chunk]:
+    """Stream the rows of a JSON Lines file, a block at a time; a key that was read once stays a column.
+
+    Values without a common type become text, and so do nested values. A line that is not a JSON object is malformed.
 
     Raises:
         InputError: the file is empty, or a line is too long.
@@ -33,11 +45,11 @@ def read_jsonl(stream: IO[bytes], path: str, *, block_bytes: int) -> Iterator[tu
         known |= dict(zip(table.column_names, table.schema.types, strict=True))
         for name in known.keys() - set(table.column_names):  # a key that no line of this block has is missing there
             table = table.append_column(name, pa.nulls(table.num_rows, known[name]))
-        yield table.select(list(known)) if known else table, malformed
+        yield Chunk(table=table.select(list(known)) if known else table, malformed=malformed)
 
 
 def _line_blocks(stream: IO[bytes], path: str, block_bytes: int) -> Iterator[bytes]:
-    """Whole lines, about a block of them at a time."""
+    """Whole lines, about `block_bytes` at a time."""
     data = stream.read(block_bytes)
     if not data:
         raise InputError(f"{path}: is empty; write at least one line, or remove the file")
@@ -55,7 +67,7 @@ def _line_blocks(stream: IO[bytes], path: str, block_bytes: int) -> Iterator[byt
 
 
 def _parsed_block(block: bytes) -> pa.Table | None:
-    """The fast way; None where only a line by line reading keeps every value as it was written."""
+    """The rows, or None if only reading line by line keeps every value as it was written."""
     options = pyarrow.json.ReadOptions(use_threads=False, block_size=len(block) + 1)
     try:
         block.decode()  # the parser would let broken text pass
@@ -75,7 +87,7 @@ def _parsed_block(block: bytes) -> pa.Table | None:
 
 
 def _parsed_lines(block: bytes, path: str) -> tuple[pa.Table, pa.Table]:
-    """The patient way: every line for itself."""
+    """Rows and QUARANTINE, each line read by itself: slow."""
     rows: list[dict[str, Any]] = []
     bad: list[bytes] = []
     reasons: list[str] = []
@@ -96,7 +108,7 @@ def _parsed_lines(block: bytes, path: str) -> tuple[pa.Table, pa.Table]:
 def _json_object(line: bytes) -> dict[str, Any] | Reason:
     try:
         row = json.loads(line.decode())
-        json.dumps(row, ensure_ascii=False).encode()  # half a surrogate pair is no text
+        json.dumps(row, ensure_ascii=False).encode()  # half a surrogate pair cannot be text
     except UnicodeError:
         return Reason.INVALID_ENCODING
     except (ValueError, RecursionError):
