@@ -151,7 +151,7 @@ def _bounds(counts: npt.NDArray[np.int64]) -> pa.Array:
 
 
 def _mix(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Finaliser of SplitMix64. Without it, XOR with the hash of a user orders the items equally for half of the users."""
+    """Finaliser of SplitMix64. Without it, XOR with a user hash orders the items equally for half of the users."""
     hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return hashes ^ (hashes >> np.uint64(31))
