@@ -8,7 +8,7 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedMode
 
 from recsys.errors import ConfigError
 from recsys.model.config import RankerConfig
-from recsys.model.isolation import read_candidates, read_history
+from recsys.model.candidate_pass import read_candidates, read_history
 
 #: Largest difference that rounding is taken for when a model is tried out.
 TOLERANCE = 1e-4

@@ -18,7 +18,9 @@ from recsys.model.checkpoint import ENCODER_FOLDER, FUSION_FILE, MODEL_FILES
 from recsys.pipeline.cluster import cpus_for_each
 from recsys.pipeline.encode_texts import encode_for
 from recsys.pipeline.published_model import model_to_continue
-from recsys.pipeline.run import Record, Run
+from recsys.pipeline.records import RefittedModel, TrainedModel
+from recsys.pipeline.run import Run
+from recsys.pipeline.stages import FINETUNE
 from recsys.pipeline.train_entry import Fit, train_worker
 from recsys.pipeline.windows import Kind, Windows, cut_windows
 from recsys.training.plan import Plan, plan_refit, plan_training
@@ -30,7 +32,7 @@ logger = logging.getLogger(__name__)
 POLL_S = "0.1"
 
 
-def finetune(run: Run) -> Record:
+def finetune(run: Run) -> TrainedModel:
     """Train the ranker on all events before the cutoff, and the text encoder if it is trained; keep the best epoch."""
     config = run.config
     windows = cut_windows(run, ("train", "train_recent", "validation"))
@@ -48,32 +50,32 @@ def finetune(run: Run) -> Record:
     best, figures = _fit(run, windows, plan, run.model_id, warm.model_id if warm else None)
     _keep(run, best.checkpoint, run.model_id)
     epochs, chosen = figures["history"], best.metrics
-    return {
-        "rows": int(sum(epoch["windows"] for epoch in epochs)),
-        "windows": counts["train"],
-        "recent_windows": counts["train_recent"],
-        "validation_users": counts["validation"],
-        "epochs": len(epochs),
-        "best_epoch": chosen["epoch"],
-        "recent_helped": recent_helped(epochs, figures["phases"]),
-        "loss": epochs[chosen["epoch"] - 1]["loss"],
-        "validation_ndcg@10": chosen["score"] if counts["validation"] else 0.0,
-        "candidate_pass": chosen["candidate_pass"],
-        "model_id": run.model_id,
-        "warm_start": warm.model_id if warm else "none",
-        "history": epochs,
-        "phases": figures["phases"],
-        "peak_memory_mb": figures["peak_memory_mb"],
-    }
+    return TrainedModel(
+        rows=int(sum(epoch["windows"] for epoch in epochs)),
+        windows=counts["train"],
+        recent_windows=counts["train_recent"],
+        validation_users=counts["validation"],
+        epochs=len(epochs),
+        best_epoch=chosen["epoch"],
+        recent_helped=recent_helped(epochs, figures["phases"]),
+        loss=epochs[chosen["epoch"] - 1]["loss"],
+        validation_ndcg=chosen["score"] if counts["validation"] else 0.0,
+        candidate_pass=chosen["candidate_pass"],
+        model_id=run.model_id,
+        warm_start=warm.model_id if warm else "none",
+        history=epochs,
+        phases=figures["phases"],
+        peak_memory_mb=figures["peak_memory_mb"],
+    )
 
 
-def refit(run: Run) -> Record:
+def refit(run: Run) -> RefittedModel:
     """Continue the model that passed the gate, with the held-out days.
 
     It trains on the recent targets if these improved validation, else on all targets. No data are left to measure the
     result: the gate's figures are those of the model that the refit continues. The text encoder stays as it is.
     """
-    kind: Kind = "full_recent" if run.record("finetune")["recent_helped"] else "full"
+    kind: Kind = "full_recent" if run.record(FINETUNE).recent_helped else "full"
     windows = cut_windows(run, (kind,))
     num_windows = windows[kind].count
     plan = plan_refit(run.config.train, num_windows)
@@ -86,13 +88,13 @@ def refit(run: Run) -> Record:
     if run.config.encoder.learns:
         with run.storage.local_folder(f"{run.model_path()}/{ENCODER_FOLDER}") as encoder:
             run.storage.upload_folder(encoder, f"{run.model_path(run.refit_id)}/{ENCODER_FOLDER}")
-    return {
-        "rows": int(sum(epoch["windows"] for epoch in figures["history"])),
-        "windows": num_windows,
-        "loss": figures["history"][-1]["loss"],
-        "model_id": run.refit_id,
-        "peak_memory_mb": figures["peak_memory_mb"],
-    }
+    return RefittedModel(
+        rows=int(sum(epoch["windows"] for epoch in figures["history"])),
+        windows=num_windows,
+        loss=figures["history"][-1]["loss"],
+        model_id=run.refit_id,
+        peak_memory_mb=figures["peak_memory_mb"],
+    )
 
 
 class _NoProcessGroup(TorchConfig):

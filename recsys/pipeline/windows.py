@@ -10,6 +10,7 @@ import ray
 import ray.data
 
 from recsys.pipeline.run import Run
+from recsys.pipeline.stages import INGEST_EVENTS, SHUFFLE_HISTORIES
 from recsys.pipeline.user_texts import ShardTexts, read_user_texts
 from recsys.schema import PROFILES
 from recsys.storage.tables import read_table
@@ -47,7 +48,7 @@ class Windows:
 
 def cut_windows(run: Run, kinds: Sequence[Kind]) -> dict[Kind, Windows]:
     """Cut the windows of these kinds, with a Ray task for each shard of histories."""
-    shards = run.record("histories")["shards"]
+    shards = run.record(SHUFFLE_HISTORIES).shards
     task = ray.remote(_windows_of_shard).options(num_returns=1 + len(kinds))  # type: ignore[attr-defined]
     found = [task.remote(run, shard, tuple(kinds)) for shard in shards]
     counts = ray.get([counted for counted, *_ in found])
@@ -72,7 +73,7 @@ def windows_of_shard(run: Run, shard: str, kinds: Sequence[Kind]) -> dict[Kind, 
     """
     length, train = run.config.histories.max_length, run.config.train
     item_ids = read_table(run.storage, run.catalog_path, ["item_id"])["item_id"].combine_chunks()
-    event_kinds = pa.array(run.record("ingest")["kinds"], pa.string())
+    event_kinds = pa.array(run.record(INGEST_EVENTS).kinds, pa.string())
     interactions = read_table(run.storage, f"{run.interactions_dir}/{shard}.parquet")
     learned, kept = run.validation_split(interactions)
     shard_texts, texts = ShardTexts.read(run, shard), None
