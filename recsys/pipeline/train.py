@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 
 #: Seconds between two looks of Ray Train's controller at its workers. Ray's default is 2.
 POLL_S = "0.1"
+#: Threads of torch that wait for each other sleep. By default they spin: beside other work on the same cores a training
+#: step then took more than ten times as long. It must be set before a worker loads torch.
+PASSIVE_WAIT = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
 
 
 def finetune(run: Run) -> TrainedModel:
@@ -143,6 +146,7 @@ def _fit(
             name=model_id,
             storage_path=f"{root}/{run.train_dir}",
             storage_filesystem=filesystem,
+            worker_runtime_env={"env_vars": {} if config.use_gpu else PASSIVE_WAIT},
             failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
             checkpoint_config=ray.train.CheckpointConfig(
                 num_to_keep=1, checkpoint_score_attribute="score", checkpoint_score_order="max"

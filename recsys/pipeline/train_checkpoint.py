@@ -45,7 +45,7 @@ def return_to_best(engine: Engine, task: Task, plan: Plan, phase: Phase) -> None
 
 
 def report_epoch(engine: Engine, progress: Progress, task: Task, encoder_precision: Precision, rank: int) -> None:
-    """Write a checkpoint: the engine's state of every worker, and from worker 0 the model that the later stages read."""
+    """Write a checkpoint: the engine's state of every worker, and from worker 0 the model for the later stages."""
     with TemporaryDirectory() as name:
         folder = Path(name)
         engine.save(folder)

@@ -98,11 +98,11 @@ def _load_weights(ranker: TrainableRanker, run: Run, model_id: str, item_ids: pa
         weights, _ = load_weights(folder, item_ids)
     skipped = ranker.load_fitting(weights)
     if skipped:
-        logger.info("finetune: %d tensors of %s do not fit and start from random values: %s", len(skipped), model_id, skipped)
+        logger.info("finetune: %d tensors of %s do not fit and start at random: %s", len(skipped), model_id, skipped)
 
 
 def _learning_encoder(run: Run, encoder_id: str, encoder_model: str | None) -> CatalogEncoder:
-    """The encoder of this digest with the texts that it reads in training. It is in fp32: the engine lowers precision."""
+    """The encoder of this digest with the texts that it reads in training, in fp32 as the ranker."""
     spec = run.config.encoder
     whole = run.config.model_copy(update={"encoder": spec.model_copy(update={"precision": "fp32"})})
     texts = read_table(run.storage, run.catalog_path, ["text"])["text"].to_pylist()

@@ -98,7 +98,7 @@ class _Worker:
         return figures | self._validate(phase)
 
     def _training_batches(self, number: int, phase: Phase) -> Iterator[WindowBatch]:
-        """The windows of an epoch, as often as the plan says: in another order, and changed in another way, each time."""
+        """The windows of an epoch. Each pass over them has an order of its own, and changes of its own."""
         train, seed = self.config.train, self.config.seed
         passes = self.fit.plan.phase(phase).passes
         for turn in range(number * passes, (number + 1) * passes):

@@ -59,7 +59,7 @@ class WindowsInMemory:
     @classmethod
     def collect(cls, shard: ray.data.DataIterator, reader: WindowReader) -> "WindowsInMemory":
         """Read this worker's share of a Ray Data set, once."""
-        return cls(reader.batch(shard.iter_batches(batch_format="pyarrow", batch_size=None)))
+        return cls(reader.batch(shard.iter_batches(batch_format="pyarrow", batch_size=SHUFFLE_WINDOWS)))
 
     def batches(self, size: int, seed: int | None) -> Iterator[WindowBatch]:
         """See `WorkerWindows`."""

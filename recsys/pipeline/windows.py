@@ -19,7 +19,6 @@ from recsys.training.examples import (
     build_windows,
     only_since,
     target_weights,
-    windows_schema,
     with_first_target,
     with_weight,
 )
@@ -49,13 +48,11 @@ class Windows:
 def cut_windows(run: Run, kinds: Sequence[Kind]) -> dict[Kind, Windows]:
     """Cut the windows of these kinds, with a Ray task for each shard of histories."""
     shards = run.record(SHUFFLE_HISTORIES).shards
-    task = ray.remote(_windows_of_shard).options(num_returns=1 + len(kinds))  # type: ignore[attr-defined]
+    task: Any = ray.remote(_windows_of_shard).options(num_returns=1 + len(kinds))
     found = [task.remote(run, shard, tuple(kinds)) for shard in shards]
     counts = ray.get([counted for counted, *_ in found])
     return {
-        kind: Windows(
-            tables=[tables[place] for _, *tables in found], count=sum(counted[place] for counted in counts)
-        )
+        kind: Windows(tables=[tables[place] for _, *tables in found], count=sum(counted[place] for counted in counts))
         for place, kind in enumerate(kinds)
     }
 

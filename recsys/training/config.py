@@ -22,7 +22,7 @@ class TrainConfig(Section):
     recent_days: Positive = 30
     """Maximum age in days of the targets that the recent phase and the refit train on."""
     recent_epochs: Annotated[int, Field(ge=0)] = 4
-    """Epochs over the recent targets, after the epochs over all windows. Their result is kept if validation improves."""
+    """Epochs over the recent targets, after those over all windows; their result is kept if validation improves."""
     refit: bool = True
     """After the gate, continue the training with the held-out days, so that the lists use all data."""
     listwise_epochs: Annotated[int, Field(ge=0)] = 0
@@ -42,11 +42,11 @@ class TrainConfig(Section):
     accumulation_steps: Positive = 1
     """Micro-batches whose gradients are summed for an optimiser step."""
     precision: Precision = "auto"
-    """Arithmetic of training. auto: matrix products in bf16 if the device has instructions for them, the rest in fp32."""
+    """Arithmetic of training. auto: fp32, with matrix products in bf16 if the device has instructions for them."""
     compile: Literal["auto", "always", "never"] = "auto"
     """Compile the decoder, which makes training about 20 % faster. auto: only if an epoch takes a minute or more."""
     engine: Literal["auto", "deepspeed", "torch"] = "auto"
-    """What steps the optimiser. auto: plain PyTorch for one CPU worker with `zero_stage` ≤ 1 in fp32, else DeepSpeed."""
+    """What runs the optimiser. auto: plain PyTorch for one CPU worker with `zero_stage` ≤ 1, else DeepSpeed."""
     zero_stage: Annotated[int, Field(ge=0, le=3)] = 1
     """DeepSpeed ZeRO stage: 1 shards the optimiser state, 2 the gradients too, 3 the weights too."""
     num_workers: Positive = 1
@@ -96,8 +96,8 @@ class TrainConfig(Section):
     def _torch_engine_can(self) -> "TrainConfig":
         if self.engine == "torch" and (self.num_workers > 1 or self.zero_stage > 1 or self.precision in _HALF):
             raise ValueError(
-                f"engine=torch trains on one worker, with zero_stage 0 or 1, in fp32; got num_workers={self.num_workers}, "
-                f"zero_stage={self.zero_stage}, precision={self.precision}: set engine to auto or deepspeed"
+                f"engine=torch needs num_workers=1, zero_stage ≤ 1 and precision auto or fp32, got {self.num_workers}, "
+                f"{self.zero_stage} and {self.precision}: set engine to auto or deepspeed"
             )
         return self
 
@@ -115,7 +115,7 @@ class TrainConfig(Section):
 
     @property
     def micro_batches_per_step(self) -> int:
-        """Micro-batches of an optimiser step; with adversarial training each batch is followed by its perturbed copy."""
+        """Micro-batches of an optimiser step; adversarial training adds a perturbed copy of each."""
         return self.accumulation_steps * (2 if self.adversarial_epsilon else 1)
 
     def cpus_of_worker(self, available: int) -> int:

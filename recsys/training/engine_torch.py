@@ -19,7 +19,7 @@ STATE_FILE = "engine.pt"
 
 
 class TorchEngine:
-    """AdamW (Loshchilov & Hutter, 2019) with gradient clipping and accumulation, see `recsys.training.engine.Engine`."""
+    """AdamW (Loshchilov & Hutter, 2019) with clipping and accumulation, see `recsys.training.engine.Engine`."""
 
     def __init__(
         self, ranker: TrainableRanker, groups: list[dict[str, Any]], train: TrainConfig, schedule: Schedule
@@ -28,9 +28,7 @@ class TorchEngine:
         self.device = torch.device("cuda" if train.use_gpu else "cpu")
         self.ranker = ranker.to(self.device)
         self.clip_norm, self.accumulation = train.clip_norm, train.micro_batches_per_step
-        self.optimizer = torch.optim.AdamW(
-            groups, lr=train.learning_rate, weight_decay=train.weight_decay, fused=True
-        )
+        self.optimizer = torch.optim.AdamW(groups, lr=train.learning_rate, weight_decay=train.weight_decay, fused=True)
         self.schedule = schedule
         self.peak_rates = [group["lr"] for group in self.optimizer.param_groups]
         self.micro_batches = 0

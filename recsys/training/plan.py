@@ -14,8 +14,8 @@ from recsys.training.config import TrainConfig
 #: `refit`: after the gate, with the held-out days.
 Phase = Literal["softmax", "recent", "listwise", "refit"]
 
-#: Maximum epochs that `train.min_steps` are divided into. With few windows an epoch is several passes over them, because
-#: a validation and a checkpoint after every few steps would take longer than the steps.
+#: Maximum epochs that `train.min_steps` are divided into. With few windows an epoch is several passes over them: a
+#: validation and a checkpoint after every few steps would take longer than the steps.
 EPOCHS_OF_MIN_STEPS = 20
 #: Learning rate at the start of a phase, as a share of the peak; the phase before ended near zero.
 RATES: dict[Phase, float] = {"softmax": 1.0, "recent": 0.5, "listwise": 0.3, "refit": 0.5}

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from recsys.training.plan import Phase, Plan
 
-#: Figures of an epoch, in addition to those of `loop.train_epoch`: its number from 1, and NDCG@10 on validation users by
+#: Figures of an epoch, in addition to those of `loop.train_epoch`: its number from 1; NDCG@10 on validation users by
 #: retrieval, and by the candidate pass if that was trained. Without validation users the latter two are missing.
 EPOCH = "epoch"
 RETRIEVAL = "validation_ndcg@10"
