@@ -28,7 +28,7 @@ def print_figures(figures: dict[str, Any]) -> None:
         slices.add_row(name, f"{part['users']:,}", *cells)
     console.print(slices)
     frontier = figures["tail_frontier"]
-    dial = _table("the long-tail dial, rerank.tail", tuple(frontier[0]))
+    dial = _table("rerank.long_tail_boost", tuple(frontier[0]))
     for point in frontier:
         dial.add_row(*(f"{value:,.4g}" if name == "tail" else f"{value:,.4f}" for name, value in point.items()))
     console.print(dial)

@@ -3,13 +3,14 @@
 A stored record that no longer fits its class is treated as missing: the stage runs again.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
 from recsys.pipeline.stage import StageRecord
 from recsys.pipeline.strict_json import STRICT
+from recsys.ranking.rerank_counts import RerankCounts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,9 +209,8 @@ class WrittenLists(StageRecord):
     recommendations: int
     """Rows of all lists."""
     filtered: dict[str, int]
-    """Items of the catalog by what the rules did, see `recsys.ranking.item_filters.FilterCounts`."""
-    reranked: dict[str, int]
-    """See `recsys.ranking.rerank.RerankCounts`."""
+    """Items of the catalog by what the item rules did, see `recsys.ranking.recommendable.Recommendable`."""
+    reranked: RerankCounts
     shards: int
     resumed_shards: int
     """Shards that an earlier start of the night had written."""
@@ -231,8 +231,7 @@ class WrittenShard:
     bytes: int
     sha256: str
     users_without_list: int
-    reranked: dict[str, int] = field(default_factory=dict)
-    """See `recsys.ranking.rerank.RerankCounts`."""
+    reranked: RerankCounts = RerankCounts()
     seconds: float
     peak_memory_mb: float
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.ranking.item_filters import attribute_names
+from recsys.ranking.rules.attributes import attribute_names
 
 Bools = npt.NDArray[np.bool_]
 

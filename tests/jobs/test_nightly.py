@@ -200,7 +200,7 @@ def test_rules_of_items_and_too_few_users_to_weigh_signals(write_config, run_job
     assert run.done("recommend")["filtered"]["unknown_block"] == 1
     assert "1 of the 3 ids to block are not in the catalog: never-heard-of" in log
     assert (lists.source[lists["rank"] == 5] == "exploration").all()
-    assert run.done("recommend")["reranked"]["explored"] == len(lists[lists["rank"] == 5])
+    assert run.done("recommend")["reranked"]["moved"]["exploration"] == len(lists[lists["rank"] == 5])
 
     fused = run.done("fuse")
     assert fused["users"] < MIN_USERS

@@ -66,8 +66,8 @@ def test_a_history_is_answered_with_the_list_of_the_night(live, published, histo
 @pytest.mark.parametrize("exploration", [0.0, 0.4])
 def test_company_changes_nothing(live, histories, exploration):
     """Requests of all kinds, alone and together."""
-    dials = live.snapshot.reranker.config.model_copy(update={"exploration": exploration})
-    live = replace(live, snapshot=replace(live.snapshot, reranker=replace(live.snapshot.reranker, config=dials)))
+    reranker = live.snapshot.reranker.with_exploration(exploration)
+    live = replace(live, snapshot=replace(live.snapshot, reranker=reranker))
     user = sorted(histories)[0]
     requests = [
         RecommendationRequest(),

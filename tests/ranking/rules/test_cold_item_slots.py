@@ -1,4 +1,4 @@
-"""New items get their share of every place, the best of them, and the others keep their order.
+"""Cold items get their share of the places, the best of them first, and the others keep their order.
 
 Shapes: B users, C candidates.
 """
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.ranking.cold_slots import deal_anew, lift_new, new_share
+from recsys.ranking.rules.cold_item_slots import cold_share, slot_order
 from recsys.signals.order import Floats, Ints, best_first
 
 NUM_ITEMS = 30
@@ -30,12 +30,12 @@ def candidates(draw: st.DrawFn) -> tuple[Ints, Floats, np.ndarray]:
 def test_as_many_are_new_as_are_due_the_best_first_and_the_others_keep_their_order(
     found: tuple[Ints, Floats, np.ndarray], share: float, phase: float
 ) -> None:
-    items, scores, is_new = found
-    lifted, written, order = lift_new(items, scores, is_new, share, np.full(len(items), phase))
-    np.testing.assert_array_equal(np.take_along_axis(items, order, 1), lifted)
+    items, scores, is_cold = found
+    order, written = slot_order(items, scores, is_cold, share, np.full(len(items), phase))
+    lifted = np.take_along_axis(items, order, 1)
     for before, after, columns, score, own in zip(items, lifted, order, written, scores, strict=True):
         assert sorted(columns) == list(range(len(before)))
-        new = [item for item in before if item >= 0 and is_new[item]]
+        new = [item for item in before if item >= 0 and is_cold[item]]
         assert [item for item in after if item in new] == new
         assert [item for item in after if item not in new] == [item for item in before if item not in new]
         num = 0
@@ -52,27 +52,11 @@ def test_as_many_are_new_as_are_due_the_best_first_and_the_others_keep_their_ord
         assert (score[1:] <= score[:-1]).all()
 
 
-@given(st.integers(0, 9999), st.integers(1, 4), st.integers(1, 12))
-def test_new_items_change_scores_among_each_other_by_merit(seed: int, users: int, width: int) -> None:
-    random = np.random.default_rng(seed)
-    scores = random.normal(size=(users, width)).astype(np.float32)
-    new = random.random((users, width)) < 0.5
-    merits = random.integers(0, 4, int(new.sum())).astype(np.float32)
-    dealt = deal_anew(scores, new, merits)
-    assert (dealt[~new] == scores[~new]).all(), "known items keep theirs"
-    grid = np.full(new.shape, np.nan, dtype=np.float32)
-    grid[new] = merits
-    for user in range(users):
-        own = new[user]
-        order = np.argsort(-grid[user, own], kind="stable")
-        assert dealt[user, own][order].tolist() == sorted(scores[user, own], reverse=True)
-
-
 def shown_places(share: float, phases: np.ndarray, top_k: int = 20) -> np.ndarray:
-    """[B, K] which places new items get that stand far below."""
+    """[B, K] which places go to cold items whose scores are far below."""
     items = np.tile(np.arange(60), (len(phases), 1))
-    lifted, written, _ = lift_new(items, -items.astype(np.float32), np.arange(60) >= 40, share, phases)
-    shown = lifted[:, :top_k] >= 40
+    order, written = slot_order(items, -items.astype(np.float32), np.arange(60) >= 40, share, phases)
+    shown = order[:, :top_k] >= 40
     above = np.roll(written[:, :top_k], 1, axis=1)
     assert (written[:, :top_k] == above)[:, 1:][shown[:, 1:]].all()
     return shown
@@ -103,14 +87,14 @@ def test_the_places_get_about_their_share_of_what_is_looked_at(share: float) -> 
 def test_nothing_moves_where_the_share_stands_by_merit() -> None:
     items = np.arange(6)[None]
     scores = -np.arange(6, dtype=np.float32)[None]
-    is_new = np.array([False, True, False, False, False, True])
-    lifted, written, order = lift_new(items, scores, is_new, 0.2, np.array([0.4]))
-    assert lifted.tolist() == order.tolist() == items.tolist()
+    is_cold = np.array([False, True, False, False, False, True])
+    order, written = slot_order(items, scores, is_cold, 0.2, np.array([0.4]))
+    assert order.tolist() == items.tolist()
     assert written.tolist() == scores.tolist()
 
 
 def test_the_share_is_that_of_the_catalog_and_bounded() -> None:
-    is_new = np.arange(10) < 4
-    assert new_share(is_new, np.arange(10) >= 3, 1.0) == pytest.approx(1 / 7)
-    assert new_share(is_new, np.ones(10, dtype=bool), 0.1) == pytest.approx(0.1)
-    assert new_share(is_new, np.zeros(10, dtype=bool), 0.1) == 0
+    is_cold = np.arange(10) < 4
+    assert cold_share(is_cold, np.arange(10) >= 3, 1.0) == pytest.approx(1 / 7)
+    assert cold_share(is_cold, np.ones(10, dtype=bool), 0.1) == pytest.approx(0.1)
+    assert cold_share(is_cold, np.zeros(10, dtype=bool), 0.1) == 0

@@ -1,4 +1,4 @@
-"""Draws hang on the seed, the night and the user alone, are fair, and take only who waits."""
+"""Draws depend on the seed, the night and the user alone, are fair, and take only what may be drawn."""
 
 import datetime as dt
 import subprocess
@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.errors import ConfigError
-from recsys.ranking.exploration import draw, num_places, user_keys
+from recsys.ranking.rules.exploration import draw, num_places
+from recsys.ranking.rules.user_draws import user_keys
 from recsys.settings import Config, decode_config
 from recsys.signals.order import Bools, Ints
 
@@ -36,37 +37,37 @@ def problem(seed: int, num_users: int = 5, num_candidates: int = 12) -> tuple[In
 
 
 @given(st.integers(0, 999), st.integers(0, 14))
-def test_only_who_waits_is_drawn_as_many_as_asked_and_none_twice(seed: int, num: int) -> None:
-    items, waiting = problem(seed)
-    drawn = draw(items, waiting, user_keys("draw", users(5), seed, DATE), num)
+def test_only_what_may_be_drawn_is_drawn_and_nothing_twice(seed: int, num: int) -> None:
+    items, may_be_drawn = problem(seed)
+    drawn = draw(items, may_be_drawn, user_keys("draw", users(5), seed, DATE), num)
     assert drawn.shape == (5, min(num, 12))
     for user, row in enumerate(drawn):
         columns = row[row >= 0].tolist()
-        assert len(columns) == min(num, waiting[user].sum())
+        assert len(columns) == min(num, may_be_drawn[user].sum())
         assert columns == sorted(set(columns))
-        assert waiting[user, columns].all()
+        assert may_be_drawn[user, columns].all()
         assert (row[len(columns) :] == -1).all()
 
 
 @given(st.integers(0, 999), st.integers(1, 6))
-def test_neither_order_nor_neighbours_take_part(seed: int, num: int) -> None:
-    items, waiting = problem(seed)
+def test_neither_the_order_nor_other_users_change_a_draw(seed: int, num: int) -> None:
+    items, may_be_drawn = problem(seed)
     keys = user_keys("draw", users(5), seed, DATE)
-    columns = draw(items, waiting, keys, num)
+    columns = draw(items, may_be_drawn, keys, num)
     random = np.random.default_rng(seed)
     for user in range(5):
         row = columns[user]
         order = random.permutation(items.shape[1])
-        alone = draw(items[user, order][None], waiting[user, order][None], keys[user : user + 1], num)[0]
+        alone = draw(items[user, order][None], may_be_drawn[user, order][None], keys[user : user + 1], num)[0]
         expected = set(items[user, row[row >= 0]])
         assert set(items[user, order][alone[alone >= 0]]) == expected
 
 
-def test_every_waiting_item_is_as_likely_as_another() -> None:
+def test_all_items_are_equally_likely() -> None:
     num_users, num_items, num = 20_000, 10, 3
     items = np.tile(np.arange(num_items), (num_users, 1))
-    waiting = items != 4
-    drawn = draw(items, waiting, user_keys("draw", users(num_users), 1, DATE), num)
+    may_be_drawn = items != 4
+    drawn = draw(items, may_be_drawn, user_keys("draw", users(num_users), 1, DATE), num)
     often = np.bincount(drawn.ravel(), minlength=num_items)
     expected = num_users * num / (num_items - 1)
     assert often[4] == 0
@@ -81,15 +82,15 @@ def test_every_waiting_item_is_as_likely_as_another() -> None:
 
 
 @pytest.mark.parametrize("other", [(8, DATE), (7, DATE + dt.timedelta(days=1))])
-def test_another_seed_or_night_draws_anew(other: tuple[int, dt.date]) -> None:
+def test_another_seed_or_night_draws_other_items(other: tuple[int, dt.date]) -> None:
     items = np.tile(np.arange(50), (200, 1))
-    waiting = np.ones(items.shape, dtype=bool)
-    first, second = (draw(items, waiting, user_keys("draw", users(200), *key), 5) for key in ((7, DATE), other))
+    may_be_drawn = np.ones(items.shape, dtype=bool)
+    first, second = (draw(items, may_be_drawn, user_keys("draw", users(200), *key), 5) for key in ((7, DATE), other))
     common = np.mean([len(set(a) & set(b)) for a, b in zip(first, second, strict=True)])
     assert common < 1.0, "5 of 50 share half an item by chance"
 
 
-def test_users_draw_apart() -> None:
+def test_users_draw_different_items() -> None:
     items = np.tile(np.arange(50), (200, 1))
     drawn = draw(items, np.ones(items.shape, dtype=bool), user_keys("draw", users(200), 7, DATE), 5)
     assert len({tuple(row) for row in drawn}) > 195
@@ -97,7 +98,7 @@ def test_users_draw_apart() -> None:
 
 def test_keys_are_the_same_in_every_process() -> None:
     code = (
-        "import datetime as dt, pyarrow as pa; from recsys.ranking.exploration import user_keys; "
+        "import datetime as dt, pyarrow as pa; from recsys.ranking.rules.exploration import user_keys; "
         "print(user_keys('draw', pa.array(['a', 'ü']), 3, dt.date(2026, 11, 22)).tolist())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,20 +1,18 @@
-"""The long-tail dial: the best exchange of expected hits for hits in the tail, and monotone."""
+"""The long-tail boost gives the best exchange of expected hits for hits in the tail, and is monotone."""
 
 import itertools
 from collections.abc import Iterable
 
 import numpy as np
-import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.data.item_counts import head_items
-from recsys.ranking.long_tail import discounted, item_popularity
-from recsys.schema import ITEM_COUNTS
+from recsys.ranking.rules.long_tail_boost import discounted
 from recsys.signals.order import Bools, Floats, Ints, best_first
 
 NUM_ITEMS = 60
-TAILS = [0.0, 0.25, 0.5, 1.0, 2.0, 10.0]
+BOOSTS = [0.0, 0.25, 0.5, 1.0, 2.0, 10.0]
 
 
 def problem(seed: int, num_users: int = 4, num_candidates: int = 30) -> tuple[Ints, Floats, Bools]:
@@ -26,23 +24,17 @@ def problem(seed: int, num_users: int = 4, num_candidates: int = 30) -> tuple[In
     return items, (np.round(scores * 16) / 16).astype(np.float32), head_items(popularity)
 
 
-def listed(items: Ints, scores: Floats, head: Bools, tail: float, top_k: int) -> Ints:
-    return best_first(items, discounted(items, scores, head, tail))[0][:, :top_k]
-
-
-def test_counts_stand_at_their_items_and_strangers_are_passed_over() -> None:
-    counts = pa.table({"item_id": ["c", "x", "a"], "num": [7, 5, 2]}, schema=ITEM_COUNTS)
-    assert item_popularity(counts, pa.array(["a", "b", "c"])).tolist() == [2, 0, 7]
-    assert item_popularity(ITEM_COUNTS.empty_table(), pa.array(["a"])).tolist() == [0]
+def listed(items: Ints, scores: Floats, head: Bools, boost: float, top_k: int) -> Ints:
+    return best_first(items, discounted(items, scores, head, boost))[0][:, :top_k]
 
 
 @given(st.integers(0, 999))
-def test_a_dial_of_0_changes_nothing(seed: int) -> None:
+def test_a_boost_of_0_changes_nothing(seed: int) -> None:
     items, scores, head = problem(seed)
     np.testing.assert_array_equal(discounted(items, scores, head, 0.0), scores)
 
 
-def test_only_the_head_gives_way_and_what_is_none_stays_none() -> None:
+def test_only_scores_of_the_head_are_lowered() -> None:
     scores = np.array([[-1.0, -2.0, -np.inf]], dtype=np.float32)
     got = discounted(np.array([[1, 0, -1]]), scores, np.array([False, True]), 0.5)
     assert got.dtype == np.float32
@@ -51,8 +43,8 @@ def test_only_the_head_gives_way_and_what_is_none_stays_none() -> None:
     assert empty.tolist() == [[-np.inf]]
 
 
-@given(st.integers(0, 99), st.sampled_from(TAILS), st.integers(1, 4))
-def test_no_other_list_has_more_hits_at_as_many_in_the_tail(seed: int, tail: float, top_k: int) -> None:
+@given(st.integers(0, 99), st.sampled_from(BOOSTS), st.integers(1, 4))
+def test_no_other_list_has_more_hits_at_as_many_in_the_tail(seed: int, boost: float, top_k: int) -> None:
     items, scores, head = problem(seed, num_users=1, num_candidates=8)
     chance = dict(zip(items[0].tolist(), np.exp(scores[0].astype(np.float64)), strict=True))
 
@@ -61,26 +53,26 @@ def test_no_other_list_has_more_hits_at_as_many_in_the_tail(seed: int, tail: flo
         listed = list(listed)
         return sum(chance[item] for item in listed), sum(chance[item] for item in listed if not head[item])
 
-    hits, in_tail = expected(listed(items, scores, head, tail, top_k)[0].tolist())
+    hits, in_tail = expected(listed(items, scores, head, boost, top_k)[0].tolist())
     for other in itertools.combinations(items[0].tolist(), top_k):
         other_hits, other_in_tail = expected(other)
         assert other_in_tail < in_tail * (1 + 1e-6) or other_hits <= hits * (1 + 1e-6)
 
 
 @given(st.integers(0, 999), st.integers(1, 30))
-def test_a_larger_dial_never_takes_a_users_items_of_the_tail(seed: int, top_k: int) -> None:
+def test_a_larger_boost_never_removes_a_users_items_of_the_tail(seed: int, top_k: int) -> None:
     items, scores, head = problem(seed)
-    lists = {tail: listed(items, scores, head, tail, top_k) for tail in TAILS}
-    for lower, higher in itertools.pairwise([(~head[lists[tail]]).sum(axis=1) for tail in TAILS]):
+    lists = {boost: listed(items, scores, head, boost, top_k) for boost in BOOSTS}
+    for lower, higher in itertools.pairwise([(~head[lists[boost]]).sum(axis=1) for boost in BOOSTS]):
         assert (higher >= lower).all()
     by_item = np.zeros((len(items), NUM_ITEMS))
     np.put_along_axis(by_item, items, scores.astype(np.float64), axis=1)
-    worth = [np.take_along_axis(by_item, lists[tail], axis=1).mean(axis=1) for tail in TAILS]
+    worth = [np.take_along_axis(by_item, lists[boost], axis=1).mean(axis=1) for boost in BOOSTS]
     for lower, higher in itertools.pairwise(worth):
         assert (higher <= lower + 1e-5).all()
 
 
-def test_the_dial_is_felt() -> None:
+def test_the_boost_has_an_effect() -> None:
     items, scores, head = problem(3, num_users=50)
-    off, on = (listed(items, scores, head, tail, 10) for tail in (0.0, 3.0))
+    off, on = (listed(items, scores, head, boost, 10) for boost in (0.0, 3.0))
     assert head[on].mean() < 0.6 * head[off].mean()

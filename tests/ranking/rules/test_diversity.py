@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys.ranking import diversity as room
-from recsys.ranking.diversity import Directions, directions, select_diverse
+from recsys.ranking.rules import diversity as room
+from recsys.ranking.rules.diversity import Directions, directions, select_diverse
 from recsys.signals.order import Floats, Ints, best_first
 
 NUM_ITEMS = 80
