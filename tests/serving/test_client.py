@@ -1,4 +1,4 @@
-"""The README's clients get their answers."""
+"""The example clients of the README work."""
 
 import json
 import shlex
