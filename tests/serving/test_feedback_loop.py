@@ -7,8 +7,9 @@ import pyarrow.dataset as ds
 import requests
 
 from recsys.pipeline.cluster import cluster
-from recsys.pipeline.ingest import ingest_catalog, ingest_events, shuffle_histories
-from recsys.pipeline.run import open_run, run_stage
+from recsys.pipeline.run import open_run
+from recsys.pipeline.run_stages import run_stages
+from recsys.pipeline.stages import INGEST_CATALOG, INGEST_EVENTS, SHUFFLE_HISTORIES
 from recsys.settings import decode_config
 from tests.conftest import tiny_config
 
@@ -26,8 +27,7 @@ def test_a_user_of_the_feedback_has_a_history_with_its_items(service_url, servic
     tomorrow = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=1)
     run = open_run(decode_config(tiny_config(shop, storage) | {"date": tomorrow.isoformat()}))
     with cluster(min_cpus=1):
-        for name, stage in (("catalog", ingest_catalog), ("ingest", ingest_events), ("histories", shuffle_histories)):
-            run_stage(run, name, stage)
+        run_stages(run, (INGEST_CATALOG, INGEST_EVENTS, SHUFFLE_HISTORIES))
     histories = ds.dataset(storage / "histories" / run.folder.run_id, format="parquet").to_table()
     (history,) = histories.filter(ds.field("user_id") == "new-today").to_pylist()
     assert sorted(history["item_ids"]) == history["seen_item_ids"] == items
