@@ -7,7 +7,7 @@ import pyarrow.dataset as ds
 import requests
 
 from recsys.pipeline.cluster import cluster
-from recsys.pipeline.run import open_run
+from recsys.pipeline.open_run import open_run
 from recsys.pipeline.run_stages import run_stages
 from recsys.pipeline.stages import INGEST_CATALOG, INGEST_EVENTS, SHUFFLE_HISTORIES
 from recsys.settings import decode_config
