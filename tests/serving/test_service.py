@@ -195,3 +195,27 @@ def _eventually(url, holds):
         if holds(state):
             return state
     raise AssertionError(state)
+
+
+def test_ray_exports_requests_by_route_and_lists_by_strategy(service_url):
+    import ray
+
+    assert post(service_url, query="steel").status_code == 200
+    (node,) = ray.nodes()
+    exporter = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    wanted = {
+        "ray_serve_num_http_requests_total": 'route="/v1/recommendations",status_code="200"',
+        "ray_serve_http_request_latency_ms_count": 'route="/v1/users/{user_id}/recommendations",status_code="404"',
+        "ray_recsys_lists_total": 'strategy="query"',
+        "ray_recsys_snapshot_age_seconds": "",
+        "ray_recsys_batch_size_count": "",
+    }
+    end = time.monotonic() + 60
+    while wanted and time.monotonic() < end:
+        exported = requests.get(exporter, timeout=TIMEOUT_S).text.splitlines()
+        wanted = {
+            name: tags
+            for name, tags in wanted.items()
+            if not any(line.startswith(name + "{") and tags in line for line in exported)
+        }
+    assert wanted == {}
