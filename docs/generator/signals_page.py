@@ -10,13 +10,13 @@ from recsys.signals.signal import Signal
 INTRO = """\
 # Signals
 
-A signal gives every candidate of a user one or more numbers. The score of a candidate is the weighted sum of all numbers. The
-weights are fitted on validation data; a number with a negative weight counts against an item. [The model](../model.md#signals)
-explains the score.
+A signal gives every candidate of a user one or more numbers. The score of a candidate is the weighted sum of all
+numbers. The weights are fitted on validation data; a number with a negative weight counts against an item. [The
+model](../model.md#signals) explains the score.
 
 - `recommend.signals` names the signals or numbers that may have a weight. By default all may.
-- `source` in a list is the name of the signal that lifts the item most above the user's other candidates. `reason` is one of the
-  signal's sentences, with the title of an item of the user's history.
+- `source` in a list is the name of the signal that lifts the item most above the user's other candidates. `reason` is
+  one of the signal's sentences, with the title of an item of the user's history.
 - `exploration` is the source of an item that a rule drew at random ("something new to try").
 - `jobs/explain.py` prints what each number adds to the score of each item.
 

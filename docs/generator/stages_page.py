@@ -8,12 +8,13 @@ from recsys.settings import Config
 INTRO = """\
 # Stages of a night
 
-A night runs these stages in this order. Each stage runs once: its record is stored in `runs/<run_id>/stages/`, and a second
-start of the same night skips it. `python jobs/nightly.py --config configs/demo.yaml --dry-run` prints the stages of your config.
+A night runs these stages in this order. Each stage runs once: its record is stored in `runs/<run_id>/stages/`, and a
+second start of the same night skips it. `python jobs/nightly.py --config configs/demo.yaml --dry-run` prints the
+stages of your config.
 
-Paths are below the storage. `{run}` is `runs/<run_id>`, `{histories}` is `histories/<run_id>`, `{model}` and `{refit}` are
-folders in `models/`, and `{lists}` is the folder of the lists in `recommendations/`. Entries such as `inputs.events` are
-keys of the config.
+Paths are below the storage. `{run}` is `runs/<run_id>`, `{histories}` is `histories/<run_id>`, `{model}` and
+`{refit}` are folders in `models/`, and `{lists}` is the folder of the lists in `recommendations/`. Entries such as
+`inputs.events` are keys of the config.
 
 """
 

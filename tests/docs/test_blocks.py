@@ -31,7 +31,7 @@ INPUTS = {"events": {"path": "events"}, "items": {"path": "items", "text": "{tit
 
 
 def commands() -> Iterator[str]:
-    """Every line of the bash blocks, and every command in backticks that begins with `python jobs/`, `make ` or `ray `."""
+    """Every line of the bash blocks, and every `python jobs/…`, `make …` and `ray …` between backticks."""
     for block in blocks("bash"):
         yield from (line.split(" #")[0].strip() for line in block.text.splitlines())
     for page in PAGES:
