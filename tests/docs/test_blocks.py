@@ -26,7 +26,7 @@ from tests.docs.pages import PAGES, ROOT, Block, blocks, prose
 #: Where the pages say that the live service is.
 SERVICE = "http://127.0.0.1:8000"
 #: What every language of a block is checked by; a new language needs a check.
-CHECKED = {"bash", "console", "json", "python", "sh", "sql", "text", "yaml"}
+CHECKED = {"bash", "console", "json", "pycon", "python", "sh", "sql", "text", "yaml"}
 INPUTS = {"events": {"path": "events"}, "items": {"path": "items", "text": "{title}"}}
 
 
