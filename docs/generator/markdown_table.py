@@ -9,9 +9,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def stacked(table: str, kind: str) -> str:
-    """A table whose rows become blocks on a phone, with the labels of a class in assets/site.css."""
-    return f'<div class="stacked {kind}" markdown>\n\n{table}\n</div>\n'
+def in_blocks(table: str, kinds: str) -> str:
+    """A table whose rows are shown as blocks; `kinds` are classes of assets/site.css."""
+    return f'<div class="{kinds}" markdown>\n\n{table}\n</div>\n'
 
 
 def cell(text: str) -> str:

@@ -1,6 +1,6 @@
 """The stage table: what each stage of a night does, reads and writes."""
 
-from markdown_table import stacked
+from markdown_table import in_blocks
 
 from jobs.nightly import NIGHT
 from recsys.pipeline.stage_table import stage_rows
@@ -19,4 +19,4 @@ Paths are below the storage. Entries such as `inputs.events` are keys of the con
 
 def page() -> str:
     """Markdown: one table of all stages."""
-    return INTRO + stacked("\n".join(stage_rows(NIGHT)) + "\n", "stages")
+    return INTRO + in_blocks("\n".join(stage_rows(NIGHT)) + "\n", "blocks stages")
