@@ -29,7 +29,10 @@ from recsys.pipeline.ingest_feedback import ingest_feedback
 from recsys.pipeline.input_parts import ROWS_PER_SPLIT, Quarantine, event_rules, plan_parts, read_part
 from recsys.pipeline.item_rules import recommendable
 from recsys.pipeline.memory import peak_memory_mb, reset_peak_memory
-from recsys.pipeline.run import CountedDays, Record, Run, input_files
+from recsys.pipeline.open_run import input_files
+from recsys.pipeline.records import IngestedCatalog, IngestedEvents, IngestedUsers, ShuffledHistories, ValidationUsers
+from recsys.pipeline.run import CountedDays, Record, Run
+from recsys.pipeline.stages import INGEST_EVENTS
 from recsys.pipeline.user_texts import ShardTexts, read_profiles, write_texts
 from recsys.schema import CATALOG, INTERACTIONS_WITH_TEXT, PROFILES
 from recsys.storage.tables import read_table, write_table
@@ -38,6 +41,9 @@ logger = logging.getLogger(__name__)
 
 #: The newest event may be this many days older than the night's date before a warning names its date.
 STALE_DAYS = 2
+#: Up to this many accepted events, each worker reads all of them, and no shuffle is needed: Ray Data's would cost
+#: seconds whatever the number of events. The result is the same.
+ROWS_READ_WHOLE = 1_000_000
 #: Histories are read a row group at a time: this bounds the memory of scoring, whatever the number of users, and what
 #: the live service decodes to look one user up (2 ms of a core; 2,048 users took 6 ms).
 USERS_PER_ROW_GROUP = 512
@@ -45,7 +51,7 @@ USERS_PER_ROW_GROUP = 512
 _VALIDATION_DAYS = tuple(7 * 2**doubled for doubled in range(11))
 
 
-def ingest_catalog(run: Run) -> Record:
+def ingest_catalog(run: Run) -> IngestedCatalog:
     """Read every version of every item, keep the latest, write the catalog; a rule that leaves nothing stops here."""
     merged, totals = _read_described(run, described_items(run.config.inputs.items), "items")
     spec = run.config.inputs.items
@@ -59,14 +65,10 @@ def ingest_catalog(run: Run) -> Record:
         )
     write_table(run.storage, run.catalog_path, catalog, CATALOG)
     recommendable(run, catalog)
-    return totals | {
-        "items": len(catalog),
-        "available": available,
-        "path": run.catalog_path,
-    }
+    return IngestedCatalog(**totals, items=len(catalog), available=available, path=run.catalog_path)
 
 
-def ingest_users(run: Run) -> Record:
+def ingest_users(run: Run) -> IngestedUsers:
     """Read every version of every user, keep the latest, write what they are in the shards of the histories."""
     spec = run.config.inputs.users
     assert spec is not None, "no users are read"
@@ -76,7 +78,7 @@ def ingest_users(run: Run) -> Record:
     for number in np.unique(shard):
         path = f"{run.profiles_dir}/shard-{number:05d}.parquet"
         write_table(run.storage, path, profiles.filter(pa.array(shard == number)), PROFILES)
-    return totals | {"users": len(profiles), "path": run.profiles_dir}
+    return IngestedUsers(**totals, users=len(profiles), path=run.profiles_dir)
 
 
 def _read_described(run: Run, what: Described, name: str) -> tuple[pa.Table, Record]:
@@ -113,7 +115,7 @@ def _version_reader(run: Run, what: Described, splits: dict[str, Split], name: s
     return read
 
 
-def ingest_events(run: Run) -> Record:
+def ingest_events(run: Run) -> IngestedEvents:
     """Normalise every event, or quarantine it with its reason; later events wait for their own night."""
     source = run.config.inputs.events
     splits = plan_parts(source, input_files(source))
@@ -132,17 +134,14 @@ def ingest_events(run: Run) -> Record:
         kinds.update(record.get("kinds", {}))
     newest = max(record.get("newest", "") for record in records)
     _warn_of_stale_events(run, newest)
-    return (
-        totals
-        | {
-            "accepted": sum(record.get("accepted", 0) for record in records),
-            "later": sum(record.get("later", 0) for record in records),
-            "newest": newest,
-            "kinds": sorted(kinds),
-            "parts": [record["path"] for record in records if record.get("accepted")],
-            "peak_memory_mb": peak_of(records),
-        }
-        | ({} if told is None else told.counts)
+    return IngestedEvents(
+        **totals | {"peak_memory_mb": peak_of(records)},
+        accepted=sum(record.get("accepted", 0) for record in records),
+        later=sum(record.get("later", 0) for record in records),
+        newest=newest,
+        kinds=sorted(kinds),
+        parts=[record["path"] for record in records if record.get("accepted")],
+        **({} if told is None else told.counts),
     )
 
 
@@ -185,44 +184,72 @@ def _event_reader(run: Run, splits: dict[str, Split], now: dt.datetime) -> Calla
     return read
 
 
-def shuffle_histories(run: Run) -> Record:
+def shuffle_histories(run: Run) -> ShuffledHistories:
     """Bring each user's events together in one shard: the only shuffle of the night."""
-    ingested = run.record("ingest")
-    shards = run.config.histories.shards
-    fs, root = run.storage.arrow()
-    paths = [f"{root}/{path}" for path in ingested["parts"]]
-    rows = (
-        ray.data.read_parquet(paths, filesystem=fs)
-        .map_batches(partial(_assign_shard, shards), batch_format="pyarrow", batch_size=131_072, zero_copy_batch=True)
-        .groupby("shard", num_partitions=shards)
-        .map_groups(partial(_write_shard, run), batch_format="pyarrow")
-        .take_all()
-    )
-    records = sorted((json.loads(row["record"]) for row in rows), key=lambda record: str(record["shard"]))
+    ingested = run.record(INGEST_EVENTS)
+    few = ingested.accepted <= ROWS_READ_WHOLE
+    records = _write_shards(run, ingested.parts) if few else _shuffle_shards(run, ingested.parts)
     _merge_counts(run, [record["shard"] for record in records])
     active = np.sum([record["active"] for record in records], axis=0)
-    return {
-        "rows": ingested["accepted"],
-        "users": sum(record["users"] for record in records),
-        "held_out_users": sum(record["held_out_users"] for record in records),
-        "searches": sum(record["searches"] for record in records),
-        "duplicates": sum(record["duplicates"] for record in records),
-        "validation": _choose_validation(run, active.tolist()),
-        "oldest": min(record["oldest"] for record in records),
-        "shards": [record["shard"] for record in records],
-        "path": run.folder.histories_dir,
-        "peak_memory_mb": peak_of(records),
-    }
+    return ShuffledHistories(
+        rows=ingested.accepted,
+        users=sum(record["users"] for record in records),
+        held_out_users=sum(record["held_out_users"] for record in records),
+        searches=sum(record["searches"] for record in records),
+        duplicates=sum(record["duplicates"] for record in records),
+        validation=_choose_validation(run, active.tolist()),
+        oldest=min(record["oldest"] for record in records),
+        shards=[record["shard"] for record in records],
+        path=run.folder.histories_dir,
+        peak_memory_mb=peak_of(records),
+    )
+
+
+def _write_shards(run: Run, paths: list[str]) -> list[Record]:
+    """Write the shards of few events: each worker reads all events once and keeps the rows of its shards."""
+    events = pa.concat_tables([read_table(run.storage, path, ["user_id"]) for path in paths])
+    numbers = np.unique(shard_of(events["user_id"], run.config.histories.shards))
+    return for_each_part([str(number) for number in numbers], partial(_shard_writer, run, paths), label="histories")
+
+
+def _shard_writer(run: Run, paths: list[str]) -> Callable[[str], Record]:
+    events = pa.concat_tables([read_table(run.storage, path) for path in paths])
+    shard = shard_of(events["user_id"], run.config.histories.shards)
+
+    def write(part: str) -> Record:
+        number = int(part)
+        return _write_shard(run, number, events.filter(pa.array(shard == number)))
+
+    return write
+
+
+def _shuffle_shards(run: Run, paths: list[str]) -> list[Record]:
+    """Write the shards of many events, which Ray Data brings together from all files of events."""
+    shards = run.config.histories.shards
+    fs, root = run.storage.arrow()
+    rows = (
+        ray.data.read_parquet([f"{root}/{path}" for path in paths], filesystem=fs)
+        .map_batches(partial(_assign_shard, shards), batch_format="pyarrow", batch_size=131_072, zero_copy_batch=True)
+        .groupby("shard", num_partitions=shards)
+        .map_groups(partial(_write_group, run), batch_format="pyarrow")
+        .take_all()
+    )
+    return sorted((json.loads(row["record"]) for row in rows), key=lambda record: str(record["shard"]))
 
 
 def _assign_shard(num_shards: int, events: pa.Table) -> pa.Table:
     return events.append_column("shard", pa.array(shard_of(events["user_id"], num_shards), pa.int32()))
 
 
-def _write_shard(run: Run, group: pa.Table) -> pa.Table:
-    """Lay out one shard: sorted interactions, searches, histories, and the counts of the items before the cutoff."""
+def _write_group(run: Run, group: pa.Table) -> pa.Table:
     reset_peak_memory()
-    name = f"shard-{group['shard'][0].as_py():05d}"
+    record = _write_shard(run, group["shard"][0].as_py(), group) | {"peak_memory_mb": peak_memory_mb()}
+    return pa.table({"record": pa.array([json.dumps(record)], pa.string())})
+
+
+def _write_shard(run: Run, number: int, group: pa.Table) -> Record:
+    """Lay out one shard: sorted interactions, searches, histories, and the counts of the items before the cutoff."""
+    name = f"shard-{number:05d}"
     schema = interactions_schema(run.config.inputs.events)
     events, duplicates = sort_interactions(group.select(schema.names).cast(schema))
     interactions, searches = events, None
@@ -240,7 +267,7 @@ def _write_shard(run: Run, group: pa.Table) -> pa.Table:
     split = run.split(interactions)
     for kind, counts in _item_counts(run, interactions, split.train).items():
         write_table(run.storage, _counts_path(run, kind, name), counts, counts.schema)
-    record = {
+    return {
         "shard": name,
         "users": len(histories),
         "held_out_users": pc.count_distinct(split.holdout["user_id"]).as_py(),
@@ -249,9 +276,7 @@ def _write_shard(run: Run, group: pa.Table) -> pa.Table:
         "duplicates": duplicates,
         "active": _active_users(run, split.train),
         "oldest": pc.min(events["timestamp"]).as_py().astimezone(dt.UTC).isoformat(),
-        "peak_memory_mb": peak_memory_mb(),
     }
-    return pa.table({"record": pa.array([json.dumps(record)], pa.string())})
 
 
 def _item_counts(run: Run, interactions: pa.Table, train: pa.Table) -> dict[CountedDays, pa.Table]:
@@ -272,12 +297,12 @@ def _active_users(run: Run, train: pa.Table) -> list[int]:
     return [int((age_days <= days).sum()) for days in _VALIDATION_DAYS]
 
 
-def _choose_validation(run: Run, active: list[int]) -> dict[str, float]:
+def _choose_validation(run: Run, active: list[int]) -> ValidationUsers:
     """The shortest time before the cutoff that holds `train.validation_users`, and the share of its users to draw."""
     wanted = run.config.train.validation_users
     enough = [place for place, num in enumerate(active) if num >= wanted]
     place = enough[0] if enough else len(active) - 1
-    return {"days": _VALIDATION_DAYS[place], "share": min(1.0, wanted / max(active[place], 1))}
+    return ValidationUsers(days=_VALIDATION_DAYS[place], share=min(1.0, wanted / max(active[place], 1)))
 
 
 def _counts_path(run: Run, kind: CountedDays, shard: str) -> str:

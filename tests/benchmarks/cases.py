@@ -163,7 +163,7 @@ def cold_users(past: pd.DataFrame, future: pd.DataFrame, items: pd.DataFrame, cu
 
 
 def cold_items(past: pd.DataFrame, future: pd.DataFrame, items: pd.DataFrame) -> Split:
-    """A random tenth of the items lose all their events. The targets of `retail-new` among these items are the targets."""
+    """A random tenth of the items lose all their events. Targets are the targets of `retail-new` among these items."""
     ids = np.sort(items.item_id.to_numpy(dtype=object))
     number = round(COLD_ITEM_SHARE * len(ids))
     withheld = set(np.random.default_rng(COLD_ITEM_SEED).choice(ids, size=number, replace=False))

@@ -4,8 +4,8 @@
         [--seconds 20] [--rounds 5] [--swaps 100] [--kills 5] [--quick]
 
 Prints a Markdown table and writes bench/serve.json. The service starts as a user starts it, with a night of 10,000
-items (`serve_nights.py`). The load comes over loopback from wrk, or from `serve_client.py` where replies are checked. Service
-and load share the same cores. All settings are at their defaults except those that a row names.
+items (`serve_nights.py`). The load comes over loopback from wrk, or from `serve_client.py` where replies are checked.
+Service and load share the same cores. All settings are at their defaults except those that a row names.
 """
 
 import argparse

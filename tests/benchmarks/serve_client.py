@@ -152,7 +152,7 @@ class _Connection(asyncio.Protocol):
         self._retry_after, self._parts = False, list[bytes]()
 
     def ask(self, request: bytes) -> "asyncio.Future[tuple[int, bool, bytes]]":
-        """Send a request; the future holds status, whether it has a Retry-After, and body. Status 0: broken connection."""
+        """Send a request; the future holds status, whether there is a Retry-After, and body. Status 0: no answer."""
         self._retry_after, self._parts = False, []
         self._answer = asyncio.get_running_loop().create_future()
         self._transport.write(request)

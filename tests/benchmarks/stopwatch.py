@@ -2,8 +2,8 @@
 
 Each contestant is a separate process, so that every library has its own environment, and contestants take turns.
 `speed.py` starts it as `python SCRIPT.py INPUT_FOLDER` and reads lines of JSON: {"facts": …} when the contestant is
-ready and warm, then {"seconds", "units", "rss_mb"} for each line on its stdin. This module imports nothing from recsys, since
-it also runs in the peers' environments.
+ready and warm, then {"seconds", "units", "rss_mb"} for each line on its stdin. This module imports nothing from recsys,
+since it also runs in the peers' environments.
 """
 
 import json
