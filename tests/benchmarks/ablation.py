@@ -28,7 +28,7 @@ VARIANTS: dict[str, list[str]] = {
     "ids only": ["ranker.parts=ids"],
     "no prior": ["recommend.signals=[retrieval, isolated, text, repeat, seen]"],
     "prior only": [f"recommend.signals=[{', '.join(PRIORS)}]"],
-    "with the isolated pass": ["train.listwise_epochs=1"],
+    "with the candidate pass": ["train.listwise_epochs=1"],
     "no fusion": ["recommend.signals=[retrieval]"],
     "no returns": [f"recommend.signals=[{', '.join(name for name in SIGNALS if name != 'returns')}]"],
     "no recent phase": ["train.recent_epochs=0"],

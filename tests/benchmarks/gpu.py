@@ -1,6 +1,6 @@
 """Speed of the model on a GPU: a decoder of half a billion weights, exact retrieval and training.
 
-    python tests/benchmarks/gpu.py [--rows product,isolated,histories,train,retrieve] [--rounds 9] [--quick]
+    python tests/benchmarks/gpu.py [--rows product,candidate_pass,histories,train,retrieve] [--rounds 9] [--quick]
 
 Prints a Markdown table and writes bench/gpu.json. Needs torch with CUDA and recsys, but no Ray. --quick only checks
 that everything runs, also on a CPU. Weights and inputs are random, since they do not change the speed. The first turns,
@@ -100,7 +100,7 @@ def product(bench: Bench) -> Iterator[Measured]:
         yield bench.measured(name, "products", 1, lambda a=left, b=right, c=out: torch.mm(a, b, out=c), 2.0 * size**3)
 
 
-def isolated(bench: Bench) -> Iterator[Measured]:
+def candidate_pass(bench: Bench) -> Iterator[Measured]:
     """Candidate pass: users with 50 events and 100 candidates each, from item ids to 100 scores."""
     ranker = half_billion(bench)
     flops = forward_flops(ranker, LENGTH, CANDIDATES)
@@ -113,7 +113,7 @@ def isolated(bench: Bench) -> Iterator[Measured]:
             with torch.inference_mode():
                 return ranker.candidate_logits(vectors, *read, asked)
 
-        return bench.measured(f"isolated pass, {num_users} users at once{name}", "users", num_users, score, flops)
+        return bench.measured(f"candidate pass, {num_users} users at once{name}", "users", num_users, score, flops)
 
     few, many = (2, 4) if bench.quick else (64, 1024)
     yield of(few)
@@ -186,7 +186,13 @@ def retrieval(bench: Bench) -> Iterator[Measured]:
         yield bench.measured(f"{name}, torch.topk", "users", num_users, plain, flops)
 
 
-ROWS = {"product": product, "isolated": isolated, "histories": histories, "train": train, "retrieve": retrieval}
+ROWS = {
+    "product": product,
+    "candidate_pass": candidate_pass,
+    "histories": histories,
+    "train": train,
+    "retrieve": retrieval,
+}
 
 
 def half_billion(bench: Bench) -> Ranker:

@@ -3,7 +3,7 @@
     python tests/benchmarks/lookup.py [--rows 1000000] [--lookups 2000] [--row-groups 65536,2048]
 
 Writes lists of made-up users into a temporary folder, once for each row-group size, and looks up random users in
-another process. Prints wall time and CPU time per look-up in ms (p50, p99; a busy machine disturbs CPU time less), bytes
+another process. Prints wall time and CPU time per look-up in ms (p50, p99; other work disturbs CPU time less), bytes
 of the files, and how many MB the process grew. Three passes: nothing cached; footers cached, other users; answers
 cached, the same users again. The files are in the page cache in all of them. Target: p99 ≤ 20 ms on two cores.
 """
