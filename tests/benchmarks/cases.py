@@ -7,7 +7,8 @@ ml100k       MovieLens 100K, users and items with ≥ 5 ratings; each user's las
 retail       Online Retail before 2011-11-25; the next fortnight is withheld
 cold-users   retail plus the first 3 items of customers who came later, dated just before the cut;
              cold-users-MM-DD is the same at an earlier day, since few customers come in one fortnight
-cold-items   retail without the events of a tenth of the items; only these items are targets
+cold-items   retail without the events of a tenth of the items; only these items are targets;
+             cold-items-MM-DD is the same at an earlier day, without other items
 
 The folder of a split holds events.parquet, items.parquet, split.json and for each
 case CASE/truth.parquet and CASE/case.json.
@@ -23,11 +24,12 @@ import pandas as pd
 #: Events before this time are known; events from here on are withheld.
 CUT = pd.Timestamp("2011-11-25", tz="UTC")
 FORTNIGHT = pd.Timedelta(days=14)
-#: The days of the cases `cold-users-MM-DD`.
+#: The days of the cases `cold-users-MM-DD` and `cold-items-MM-DD`.
 EARLIER = tuple(CUT - number * FORTNIGHT for number in (4, 3, 2, 1))
 MIN_COUNT = 5
 ITEMS_GIVEN = 3
 COLD_ITEM_SHARE = 0.1
+#: Draws the withheld items; the earlier cases count on from it.
 COLD_ITEM_SEED = 0
 
 
@@ -122,19 +124,24 @@ def online_retail(data: Path) -> dict[str, Split]:
         "retail": _retail(past, future, items),
         "cold-users": cold_users(past, future, items),
         "cold-items": cold_items(past, future, items),
-        **{earlier_case(cut): _earlier_cold_users(events, items, cut) for cut in EARLIER},
+        **{case_at("cold-users", cut): cold_users(*until(events, items, cut), cut) for cut in EARLIER},
+        **{
+            case_at("cold-items", cut): cold_items(*until(events, items, cut), cut, COLD_ITEM_SEED + number)
+            for number, cut in enumerate(EARLIER, start=1)
+        },
     }
 
 
-def earlier_case(cut: pd.Timestamp) -> str:
-    """The name of the cold-users case at an earlier day."""
-    return f"cold-users-{cut:%m-%d}"
+def case_at(case: str, cut: pd.Timestamp) -> str:
+    """The name of a case at an earlier day."""
+    return case if cut == CUT else f"{case}-{cut:%m-%d}"
 
 
-def _earlier_cold_users(events: pd.DataFrame, items: pd.DataFrame, cut: pd.Timestamp) -> Split:
+def until(events: pd.DataFrame, items: pd.DataFrame, cut: pd.Timestamp) -> tuple[pd.DataFrame, ...]:
+    """Past events, future events and items, as if the file ended a fortnight after an earlier day."""
     events = events[events.timestamp < cut + FORTNIGHT]
     sold = items[items.item_id.isin(set(events.item_id))]
-    return cold_users(events[events.timestamp < cut], events[events.timestamp >= cut], sold, cut)
+    return events[events.timestamp < cut], events[events.timestamp >= cut], sold
 
 
 def _retail(past: pd.DataFrame, future: pd.DataFrame, items: pd.DataFrame) -> Split:
@@ -159,20 +166,26 @@ def cold_users(past: pd.DataFrame, future: pd.DataFrame, items: pd.DataFrame, cu
     times = cut - pd.to_timedelta(ITEMS_GIVEN - place[given.index], unit="us")
     events = pd.concat([past, given.assign(timestamp=times)], ignore_index=True)
     case = Case(truth=_pairs(rest), exclude_seen=True)
-    return _fortnight(events, items, {"cold-users" if cut == CUT else earlier_case(cut): case})
+    return _fortnight(events, items, {case_at("cold-users", cut): case})
 
 
-def cold_items(past: pd.DataFrame, future: pd.DataFrame, items: pd.DataFrame) -> Split:
+def cold_items(
+    past: pd.DataFrame,
+    future: pd.DataFrame,
+    items: pd.DataFrame,
+    cut: pd.Timestamp = CUT,
+    seed: int = COLD_ITEM_SEED,
+) -> Split:
     """A random tenth of the items lose all their events. Targets are the targets of `retail-new` among these items."""
     ids = np.sort(items.item_id.to_numpy(dtype=object))
     number = round(COLD_ITEM_SHARE * len(ids))
-    withheld = set(np.random.default_rng(COLD_ITEM_SEED).choice(ids, size=number, replace=False))
+    withheld = set(np.random.default_rng(seed).choice(ids, size=number, replace=False))
     truth = _pairs(future[future.user_id.isin(set(past.user_id)) & future.item_id.isin(withheld)])
     events = past[~past.item_id.isin(withheld)]
     truth = without(truth, past)
     truth = truth[truth.user_id.isin(set(events.user_id))]
     case = Case(truth=truth, exclude_seen=True)
-    return _fortnight(events, items, {"cold-items": case})
+    return _fortnight(events, items, {case_at("cold-items", cut): case})
 
 
 def _fortnight(events: pd.DataFrame, items: pd.DataFrame, cases: dict[str, Case]) -> Split:

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from cases import EARLIER, earlier_case, movielens, online_retail, write_split
+from cases import EARLIER, case_at, movielens, online_retail, write_split
 from judge import Judged, Question
 from machine import describe
 
@@ -40,9 +40,10 @@ CASES = {
     "cold-users": "cold-users",
     "cold-items": "cold-items",
 }
-#: The cold-users cases of earlier days, for --earlier.
-EARLIER_CASES = [earlier_case(cut) for cut in EARLIER]
-CASES |= {case: case for case in EARLIER_CASES}
+USUAL_CASES = list(CASES)
+#: Case → the same case at earlier days, for --earlier.
+EARLIER_CASES = {case: [case_at(case, cut) for cut in EARLIER] for case in ("cold-users", "cold-items")}
+CASES |= {case: case for cases in EARLIER_CASES.values() for case in cases}
 OURS = "recsys"
 CONFIG = """storage: {out}/warehouse
 date: {date}
@@ -328,9 +329,8 @@ def per_user(result: Result, field: str) -> np.ndarray:
 def main() -> int:
     """Make the lists that are missing, judge all, then print and write the tables."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    usual = [case for case in CASES if case not in EARLIER_CASES]
-    options.add_argument("--cases", type=lambda text: text.split(","), default=usual)
-    options.add_argument("--earlier", action="store_true", help="also cold customers of four earlier fortnights")
+    options.add_argument("--cases", type=lambda text: text.split(","), default=USUAL_CASES)
+    options.add_argument("--earlier", action="store_true", help="also cold-users and cold-items at four earlier days")
     options.add_argument("--seeds", type=lambda text: [int(seed) for seed in text.split(",")], default=[0, 1, 2])
     options.add_argument("--systems", type=lambda text: text.split(","), help="parts of their names; default: all")
     options.add_argument("--ours-only", action="store_true")
@@ -348,16 +348,16 @@ def main() -> int:
     bench = Bench(arguments)
     written: dict[str, Any] = {"machine": describe(), "quick": arguments.quick, "encoder": arguments.encoder}
     written |= {"seeds": arguments.seeds, "cases": {}}
-    earlier = {}
-    for case in dict.fromkeys([*arguments.cases, *(EARLIER_CASES if arguments.earlier else [])]):
-        results = dict(results_of(bench, case, systems, arguments.seeds))
-        table, written["cases"][case] = report(case, results, Question.of(bench.split(case), case))
+    earlier = [case for case in arguments.cases if arguments.earlier and case in EARLIER_CASES]
+    found: dict[str, dict[str, Result]] = {}
+    for case in dict.fromkeys([*arguments.cases, *(each for kind in earlier for each in EARLIER_CASES[kind])]):
+        found[case] = dict(results_of(bench, case, systems, arguments.seeds))
+        table, written["cases"][case] = report(case, found[case], Question.of(bench.split(case), case))
         sys.stdout.write(table + "\n")
         sys.stdout.flush()
-        if case in EARLIER_CASES:
-            earlier[case] = results
-    if len(earlier) > 1:
-        table, written["earlier"] = report_together(earlier)
+    for kind in earlier:
+        table, numbers = report_together({case: found[case] for case in EARLIER_CASES[kind]})
+        written.setdefault("earlier", {})[kind] = numbers
         sys.stdout.write(table + "\n")
     (bench.out / "quality.json").write_text(json.dumps(written, indent=2) + "\n")
     for failure in bench.failed:

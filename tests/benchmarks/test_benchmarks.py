@@ -75,7 +75,7 @@ def test_earlier_cold_users_have_nothing_from_after_their_fortnight(load, shop, 
     cut = pd.Timestamp("2011-11-20", tz="UTC")
     for days, expected in ((14, {("new", "d"), ("new", "f")}), (7, {("new", "d")})):
         monkeypatch.setattr(cases, "FORTNIGHT", pd.Timedelta(days=days))
-        split = cases._earlier_cold_users(events, shop["items"], cut)
+        split = cases.cold_users(*cases.until(events, shop["items"], cut), cut)
         assert pairs(split.cases["cold-users-11-20"].truth) == expected
         assert split.events.timestamp.max() < cut
         before = split.events[split.events.user_id != "new"]
@@ -109,8 +109,7 @@ def test_cold_items_have_no_events_and_are_the_only_targets(load, shop, monkeypa
     monkeypatch.setattr(cases, "COLD_ITEM_SHARE", 0.5)
     targets = set()
     for seed in range(20):
-        monkeypatch.setattr(cases, "COLD_ITEM_SEED", seed)
-        split = cases.cold_items(shop["past"], shop["future"], shop["items"])
+        split = cases.cold_items(shop["past"], shop["future"], shop["items"], seed=seed)
         truth = split.cases["cold-items"].truth
         assert not set(truth.item_id) & set(split.events.item_id)
         assert set(truth.user_id) <= set(split.events.user_id)
