@@ -23,9 +23,6 @@ BANNED = (
 NOT_YET = {
     "jobs/explain.py",
     "recsys/compiled.py",
-    "recsys/data/estimates.py",
-    "recsys/data/histories.py",
-    "recsys/data/profile_table.py",
     "recsys/evaluation/beyond_accuracy.py",
     "recsys/evaluation/config.py",
     "recsys/evaluation/gate.py",

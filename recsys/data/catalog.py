@@ -1,4 +1,4 @@
-"""Builds the catalog, one row an item, out of the latest values of its columns; it knows no files and no vectors."""
+"""Build the catalog: one row for each item, from the latest value of each column."""
 
 from typing import Any
 
@@ -19,10 +19,10 @@ _SLICE_ROWS = 500_000
 
 
 def item_version_spec(spec: ItemsInput) -> VersionSpec:
-    """What the catalog needs of the items' rows.
+    """Which columns the catalog needs from the rows of the items.
 
     Raises:
-        ConfigError: `text` is no template.
+        ConfigError: `text` is not a template.
     """
     available = [spec.columns.available] if spec.columns.available is not None else []
     return VersionSpec(
@@ -38,18 +38,18 @@ def item_version_spec(spec: ItemsInput) -> VersionSpec:
             f"{_KEY}.attributes": _attribute_columns(spec),
             f"{_KEY}.columns.available": available,
         },
-        truth=spec.columns.available,
+        boolean=spec.columns.available,
     )
 
 
 def build_catalog(merged: pa.Table, spec: ItemsInput) -> pa.Table:
-    """CATALOG of merged versions, sorted by item_id; an item with nothing to read has an empty text.
+    """CATALOG of merged versions, sorted by item_id. An item whose columns are all empty has an empty text.
 
-    Text is NFC, without control characters, with single blanks, and cut to `max_text_chars`. Attributes hold the
-    non-empty values of `attributes` (else of the template), and under `title` the one that people are shown.
+    Text is NFC, without control characters, with single blanks, and cut to `max_text_chars`. Attributes are the
+    non-empty values of the columns in `attributes` (by default those of the template), and `title` is what people see.
     """
     merged = merged.sort_by("item_id")
-    starts = range(0, max(merged.num_rows, 1), _SLICE_ROWS)  # an Arrow string array ends at 2 GB
+    starts = range(0, max(merged.num_rows, 1), _SLICE_ROWS)  # an Arrow string array holds at most 2 GB
     return pa.concat_tables([_build_slice(merged.slice(start, _SLICE_ROWS), spec) for start in starts])
 
 

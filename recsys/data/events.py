@@ -1,7 +1,4 @@
-"""Turns source rows into interactions, or sets them aside with a reason.
-
-It knows no files, and of the catalog only the ids.
-"""
+"""Turn source rows into interactions, or into quarantine rows with a reason."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -26,45 +23,45 @@ _LARGEST_WEIGHT = float(np.finfo(np.float32).max)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventRules:
-    """What an event is measured against, the same for all rows of a night."""
+    """Limits that every event of a night is checked against."""
 
     known_items: pa.Array
-    """Ids of the catalog, strings."""
+    """Ids of the catalog: string [I]."""
     max_id_chars: int
     end: dt.datetime
     """Exclusive end of the night's data date (aware)."""
     now: dt.datetime
-    """The moment of the run (aware): nothing can have happened much later."""
+    """Time at which the run reads its input (aware). An event much later than this is a fault."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NormalisedEvents:
-    """One table's rows, each in one place: num_read = accepted + quarantined + num_filtered + num_later."""
+    """What became of each row of a table: num_read = accepted + quarantined + num_filtered + num_later."""
 
     accepted: pa.Table
     """`interactions_schema`, in the order of the rows."""
     rows: Any
-    """Place of each accepted event among the rows that `where` let through: int64."""
+    """Index of each accepted event among the rows that passed `where`: int64."""
     quarantined: pa.Table
-    """QUARANTINE, one row for each bad event, with its first fault."""
+    """QUARANTINE: one row for each bad event, with the first fault that was found."""
     num_read: int
     num_filtered: int
-    """Rows that `where` left out."""
+    """Rows that did not pass `where`."""
     num_later: int
-    """Events after the night's date, which wait for their own night."""
+    """Events after the night's date; a later night will use them."""
     newest: dt.datetime | None
-    """Latest accepted event."""
+    """Timestamp of the latest accepted event."""
 
 
 def interactions_schema(spec: EventsInput) -> pa.Schema:
-    """INTERACTIONS, with the texts where they are read."""
+    """INTERACTIONS, or INTERACTIONS_WITH_TEXT if the config reads texts of events."""
     return INTERACTIONS if spec.columns.text is None else INTERACTIONS_WITH_TEXT
 
 
 def normalise_events(table: pa.Table, source: str, spec: EventsInput, rules: EventRules) -> NormalisedEvents:
     """Filter, map, check and clean the rows of one source table.
 
-    Where texts are read, a row with a text and no item is a search: its item id is "".
+    If the config reads texts, a row with a text and without an item is a search: its item id is "".
 
     Raises:
         InputError: a mapped or filtered column is missing, or cannot hold ids.
@@ -72,11 +69,11 @@ def normalise_events(table: pa.Table, source: str, spec: EventsInput, rules: Eve
     """
     num_read = table.num_rows
     columns = spec.columns
-    if table.num_columns:  # a block of nothing but malformed lines has no columns to look for
+    if table.num_columns:  # a block that holds only malformed lines has no columns
         for part, column in columns.model_dump(exclude_none=True).items():
             require_columns(table.column_names, [column], source, f"inputs.events.columns.{part}")
     if not num_read:
-        return _nothing(spec)
+        return _no_events(spec)
     table = filtered(table, spec.where, source, "inputs.events.where")
     num_filtered = num_read - table.num_rows
 
@@ -127,7 +124,7 @@ def _read_weights(table: pa.Table, column: str | None) -> tuple[Any, list[RowFau
     if pa.types.is_string(source.type):
         missing = pc.or_kleene(missing, pc.equal(pc.utf8_trim_whitespace(source), ""))
     number = pc.if_else(missing, 1.0, as_number(source))
-    # A weight that float32 cannot hold would be stored as infinite.
+    # A weight that float32 cannot hold would be stored as infinity.
     finite = pc.and_(pc.is_finite(number), pc.less_equal(pc.abs(number), _LARGEST_WEIGHT))
     faults = [
         RowFault(Reason.UNREADABLE_WEIGHT, column, flags(pc.is_null(number))),
@@ -145,18 +142,18 @@ def _read_kinds(table: pa.Table, column: str | None) -> Any:
 
 
 def _read_texts(table: pa.Table, spec: EventsInput) -> tuple[Any, list[RowFault]]:
-    """What was said [N], clean and cut, "" where nothing was."""
+    """Clean texts [N], cut to their maximum, and "" where there is none."""
     column = spec.columns.text
     if column is None:
         return pa.repeat("", table.num_rows), []
-    said = non_empty(as_text(table[column]))
-    too_long = flags(pc.greater(pc.utf8_length(said), LONGEST_TEXT))
-    said = pc.if_else(pa.array(too_long), pa.scalar(None, pa.string()), said)
-    texts = cut_text(clean_text(pc.fill_null(said, "")), spec.max_text_chars)
+    raw = non_empty(as_text(table[column]))
+    too_long = flags(pc.greater(pc.utf8_length(raw), LONGEST_TEXT))
+    raw = pc.if_else(pa.array(too_long), pa.scalar(None, pa.string()), raw)
+    texts = cut_text(clean_text(pc.fill_null(raw, "")), spec.max_text_chars)
     return texts, [RowFault(Reason.TEXT_TOO_LONG, column, too_long)]
 
 
-def _nothing(spec: EventsInput) -> NormalisedEvents:
+def _no_events(spec: EventsInput) -> NormalisedEvents:
     return NormalisedEvents(
         accepted=interactions_schema(spec).empty_table(),
         rows=np.empty(0, np.int64),

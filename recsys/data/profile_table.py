@@ -1,4 +1,4 @@
-"""What users are, as text: one profile a user out of the latest values of its columns; it knows no files."""
+"""Build the profiles of users: one text for each user, from the latest value of each column."""
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,10 +13,10 @@ _TEXT_KEY = "inputs.users.text"
 
 
 def user_version_spec(spec: UsersInput) -> VersionSpec:
-    """What the profiles need of the users' rows.
+    """Which columns the profiles need from the rows of the users.
 
     Raises:
-        ConfigError: `text` is no template.
+        ConfigError: `text` is not a template.
     """
     return VersionSpec(
         key="inputs.users",
@@ -30,7 +30,7 @@ def user_version_spec(spec: UsersInput) -> VersionSpec:
 
 
 def build_profiles(merged: pa.Table, spec: UsersInput) -> pa.Table:
-    """PROFILES of merged versions, sorted by user_id; without the users of whom nothing is said.
+    """PROFILES of merged versions, sorted by user_id, without the users whose text would be empty.
 
     Text is NFC, without control characters, with single blanks, and cut to `max_text_chars`.
     """
@@ -42,7 +42,7 @@ def build_profiles(merged: pa.Table, spec: UsersInput) -> pa.Table:
 
 
 def with_profiles(histories: pa.Table, profiles: pa.Table) -> pa.Table:
-    """HISTORIES with the column `profile`; "" for a user who has none."""
+    """HISTORIES with the column `profile`, which is "" for a user without a profile."""
     rows = pc.index_in(histories["user_id"], value_set=profiles["user_id"].combine_chunks())
     known = profiles["profile"].combine_chunks().take(rows.combine_chunks())
     return histories.append_column(PROFILE, pc.fill_null(known, ""))

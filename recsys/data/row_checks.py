@@ -18,32 +18,34 @@ _UNPRINTABLE = r"[\p{Cc}\x{2028}\x{2029}]"
 
 @dataclass(frozen=True, slots=True)
 class RowFault:
-    """A reason, the column that carries it, and the rows [N] it applies to."""
+    """One thing that is wrong with some rows of a table."""
 
     reason: Reason
     column: str
+    """Column in which the fault is."""
     rows: Any
+    """Bool [N]: rows that have the fault."""
 
 
 def filtered(table: pa.Table, where: str | None, source: str, key: str) -> pa.Table:
-    """The rows that the filter of the config key `key` lets through; None: all."""
+    """The rows that pass the condition of the config key `key`; all rows where it is None."""
     return table if where is None else table.filter(row_filter(where, key).mask(table, source))
 
 
 def read_ids(table: pa.Table, column: str) -> pa.ChunkedArray:
-    """Ids [N] as stripped text, null where missing; numbers become text: 17850 and 17850.0 → "17850".
+    """Ids [N] as text without blanks around it, null where missing. The numbers 17850 and 17850.0 become "17850".
 
     Raises:
-        InputError: the column's type has no plain text.
+        InputError: values of the column's type cannot be ids, such as lists.
     """
     if pa.types.is_nested(table[column].type):
-        raise InputError(f"column {column!r} is {table[column].type}; an id must be a text or a number")
+        raise InputError(f"column {column!r} is {table[column].type}; an id must be text or a number")
     ids = pc.utf8_trim_whitespace(as_text(table[column]))
     return pc.if_else(pc.equal(ids, ""), pa.scalar(None, pa.string()), ids)
 
 
 def id_faults(ids: pa.ChunkedArray, column: str, max_id_chars: int) -> list[RowFault]:
-    """What can be wrong with an id that is there."""
+    """Faults of ids that are not missing."""
     return [
         RowFault(Reason.ID_TOO_LONG, column, flags(pc.greater(pc.utf8_length(ids), max_id_chars))),
         RowFault(Reason.UNPRINTABLE_ID, column, flags(pc.match_substring_regex(ids, pattern=_UNPRINTABLE))),
@@ -51,7 +53,17 @@ def id_faults(ids: pa.ChunkedArray, column: str, max_id_chars: int) -> list[RowF
 
 
 def quarantine_faults(table: pa.Table, source: str, faults: list[RowFault], counts: Any) -> tuple[Any, pa.Table]:
-    """Which rows [N] are bad, among those that `counts`, and their QUARANTINE with each row's first fault."""
+    """Find the bad rows of a table.
+
+    Args:
+        table: The rows [N].
+        source: Path of their file.
+        faults: In order of importance: a row is quarantined with its first one.
+        counts: Bool [N]; other rows are never bad.
+
+    Returns:
+        Bool [N], which rows are bad; and QUARANTINE, one row for each of them.
+    """
     first = np.full(table.num_rows, -1)
     for place, fault in reversed(list(enumerate(faults))):
         first[fault.rows] = place
@@ -65,5 +77,5 @@ def quarantine_faults(table: pa.Table, source: str, faults: list[RowFault], coun
 
 
 def flags(values: Any) -> Any:
-    """A numpy bool [N] of an Arrow one; null is false."""
+    """Bool [N] as numpy, from Arrow; null is false."""
     return np.asarray(pc.fill_null(values, False))

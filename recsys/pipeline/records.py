@@ -120,7 +120,7 @@ class TrainedModel(StageRecord):
     """Loss of the best epoch."""
     validation_ndcg: Annotated[float, Field(alias="validation_ndcg@10")]
     """NDCG@10 of the best epoch on validation, 0 without validation users."""
-    isolated: bool
+    candidate_pass: bool
     """Whether the model scores candidates in a pass of their own."""
     model_id: str
     warm_start: str

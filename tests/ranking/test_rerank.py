@@ -71,7 +71,7 @@ def best_scores(items: Ints, scores: Floats) -> list[dict[int, float]]:
     return found
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(candidates(), settings_of_rules, st.integers(1, 12))
 def test_the_contract_of_a_list(found: tuple[Ints, Floats], chosen: dict[str, float], top_k: int) -> None:
     got = rerank(found, top_k, **chosen)
@@ -93,7 +93,7 @@ def test_the_contract_of_a_list(found: tuple[Ints, Floats], chosen: dict[str, fl
         assert explored.tolist() == list(range(length - len(explored), length)), "the last places"
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(candidates(), settings_of_rules, st.integers(1, 12))
 def test_the_counts_add_up(found: tuple[Ints, Floats], chosen: dict[str, float], top_k: int) -> None:
     got = rerank(found, top_k, **chosen)
@@ -114,7 +114,7 @@ def test_the_counts_add_up(found: tuple[Ints, Floats], chosen: dict[str, float],
     assert RerankCounts.sum(halves) == counts
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(candidates(), settings_of_rules, st.integers(1, 12), st.integers(0, 999))
 def test_neither_the_order_of_candidates_nor_other_users_change_a_list(
     found: tuple[Ints, Floats], chosen: dict[str, float], top_k: int, seed: int

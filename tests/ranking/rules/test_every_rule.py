@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.ranking.config import RerankConfig
@@ -19,7 +19,7 @@ from recsys.ranking.rules.rule import NightFacts, RankedBatch
 from recsys.schema import CATALOG
 from recsys.signals.order import Bools, Floats, Ints, best_first
 
-pytestmark = pytest.mark.usefixtures("plugin")
+pytestmark = pytest.mark.usefixtures("plugin_of_module")
 
 NUM_ITEMS = 40
 RANDOM = np.random.default_rng(0)
@@ -58,9 +58,9 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     "max_per_category": [{"rules": {"max_per_category": {"most": most}}} for most in (1, 2)],
 }
 LIST_CASES = [
-    (name, settings)
+    (name, section)
     for name in ("long_tail_boost", "cold_item_slots", "diversity", "exploration", "max_per_category")
-    for settings in SETTINGS[name]
+    for section in SETTINGS[name]
 ]
 ITEM_CASES = ["unavailable", "blocked", "not_allowed", "not_where"]
 
@@ -145,8 +145,8 @@ def rows_of(batch: RankedBatch, users: list[int]) -> RankedBatch:
     )
 
 
-def apply(name: str, settings: dict[str, Any], batch: RankedBatch) -> tuple[RankedBatch, int]:
-    config = RerankConfig.model_validate({"cold_item_slots": 0.0} | settings)
+def apply(name: str, section: dict[str, Any], batch: RankedBatch) -> tuple[RankedBatch, int]:
+    config = RerankConfig.model_validate({"cold_item_slots": 0.0} | section)
     prepared = PreparedRule.of(RULES[name], config, FACTS)
     assert prepared.reorder is not None, "the case switches the rule off"
     return prepared.reorder(batch)
@@ -156,11 +156,12 @@ def parts(batch: RankedBatch) -> tuple[Ints, Floats, Bools]:
     return batch.items, batch.scores, batch.explored
 
 
-@pytest.mark.parametrize(("name", "settings"), LIST_CASES)
+@pytest.mark.parametrize(("name", "section"), LIST_CASES)
+@settings(max_examples=30)
 @given(batch=batches())
-def test_a_list_rule_only_reorders(name: str, settings: dict[str, Any], batch: RankedBatch) -> None:
+def test_a_list_rule_only_reorders(name: str, section: dict[str, Any], batch: RankedBatch) -> None:
     before = [part.copy() for part in parts(batch)]
-    after, moved = apply(name, settings, batch)
+    after, moved = apply(name, section, batch)
     for part, copy in zip(parts(batch), before, strict=True):
         np.testing.assert_array_equal(part, copy, "the given batch is changed")
     assert after.items.shape == after.scores.shape == after.explored.shape == batch.items.shape
@@ -173,30 +174,31 @@ def test_a_list_rule_only_reorders(name: str, settings: dict[str, Any], batch: R
     assert (after.user_ids, after.top_k) == (batch.user_ids, batch.top_k)
 
 
-@pytest.mark.parametrize(("name", "settings"), LIST_CASES)
+@pytest.mark.parametrize(("name", "section"), LIST_CASES)
+@settings(max_examples=20)
 @given(batch=batches(), seed=st.integers(0, 999))
-def test_a_user_gets_the_same_in_any_batch(name: str, settings: dict[str, Any], batch: RankedBatch, seed: int) -> None:
-    after, moved = apply(name, settings, batch)
+def test_a_user_gets_the_same_in_any_batch(name: str, section: dict[str, Any], batch: RankedBatch, seed: int) -> None:
+    after, moved = apply(name, section, batch)
     order = np.random.default_rng(seed).permutation(len(batch.items)).tolist()
-    shuffled, again = apply(name, settings, rows_of(batch, order))
+    shuffled, again = apply(name, section, rows_of(batch, order))
     for part, expected in zip(parts(shuffled), parts(after), strict=True):
         np.testing.assert_array_equal(part, expected[order])
     assert again == moved
-    alone = [apply(name, settings, rows_of(batch, [user])) for user in order]
+    alone = [apply(name, section, rows_of(batch, [user])) for user in order]
     assert sum(num for _, num in alone) == moved
     for user, (one, _) in zip(order, alone, strict=True):
         for part, expected in zip(parts(one), parts(after), strict=True):
             np.testing.assert_array_equal(part[0], expected[user])
 
 
-@pytest.mark.parametrize(("name", "settings"), LIST_CASES)
-def test_a_list_rule_moves_something(name: str, settings: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("name", "section"), LIST_CASES)
+def test_a_list_rule_moves_something(name: str, section: dict[str, Any]) -> None:
     items = np.tile(np.arange(NUM_ITEMS), (200, 1))
     scores = -0.1 * items.astype(np.float32)
     users = pa.array([f"u{user}" for user in range(200)])
     batch = RankedBatch(user_ids=users, items=items, scores=scores, explored=items < 0, top_k=10, num_open=10)
-    after, moved = apply(name, settings, batch)
-    assert moved > 0 or "diversity_pool" in settings, "of the best K only, diversity changes the order alone"
+    after, moved = apply(name, section, batch)
+    assert moved > 0 or "diversity_pool" in section, "of the best K only, diversity changes the order alone"
     assert (after.items[:, :10] != items[:, :10]).any()
 
 
@@ -218,8 +220,7 @@ def test_what_is_reserved_at_the_end_is_left_alone(batch: RankedBatch) -> None:
         top_k=batch.top_k,
         num_open=batch.top_k // 2,
     )
-    settings = {"diversity": 0.5}
-    whole, part = (apply("diversity", settings, each)[0].items for each in (batch, narrow))
+    whole, part = (apply("diversity", {"diversity": 0.5}, each)[0].items for each in (batch, narrow))
     np.testing.assert_array_equal(whole[:, : batch.top_k // 2], part[:, : batch.top_k // 2])
     rest = part[:, batch.top_k // 2 :]
     for user, row in enumerate(rest):

@@ -1,8 +1,8 @@
-"""What DeepSpeed compiles when it starts; it knows no model.
+"""Compiling the C++ extension that DeepSpeed loads when it starts on a CPU.
 
-torch marks a build by a file, which stays when its process is killed, and then everybody after waits for it for ever.
-So whoever builds takes turns by a lock of the kernel's, which ends with its process, and whoever has the turn may take
-a mark away: nobody is behind it.
+torch marks a build that is under way by a lock file. The file stays when the process is killed, and every later process
+would wait for it without end. Here the processes of a machine take turns by a kernel lock, which ends with its process.
+The process that has the turn may delete an old lock file, since no other build can be under way.
 """
 
 import fcntl
@@ -13,12 +13,12 @@ from pathlib import Path
 
 from torch.utils.cpp_extension import get_default_build_root
 
-#: Of DeepSpeed's operations, the one that its communication on CPUs needs.
+#: The only extension of DeepSpeed that its communication on CPUs needs.
 _OPERATION = "ShareMemCommBuilder"
 
 
 def load_extensions() -> None:
-    """Compile and load what DeepSpeed needs on this device, or load what was compiled before."""
+    """Load the extension that DeepSpeed needs on this device; compile it if no earlier process did."""
     import deepspeed  # not at the top: it chooses its accelerator when it is imported
     from deepspeed.accelerator import get_accelerator
 
@@ -30,7 +30,7 @@ def load_extensions() -> None:
 
 @contextmanager
 def turn_to_build(name: str) -> Iterator[None]:
-    """Wait for the turn to build an extension on this machine, and take away the mark of one that was cut off."""
+    """Wait until no other process of this machine builds extensions, and delete the lock file of a killed build."""
     root = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or get_default_build_root())
     root.mkdir(parents=True, exist_ok=True)
     with (root / f"{name}.turn").open("w") as turn:

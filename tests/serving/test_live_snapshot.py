@@ -1,4 +1,4 @@
-"""What is answered live is what the night would have written, and nobody is refused."""
+"""The service answers a history with the list that the nightly run would have written, and refuses nobody."""
 
 import datetime as dt
 from dataclasses import replace
@@ -28,7 +28,7 @@ def published(one_night):
 
 @pytest.fixture(scope="module")
 def histories(one_night):
-    """What the night knew, by user."""
+    """The stored histories, by user."""
     table: pa.Table = ds.dataset(f"{one_night[0]}/histories/{one_night[1]['run_id']}", format="parquet").to_table()
     return {row["user_id"]: row for row in table.to_pylist()}
 
@@ -42,10 +42,10 @@ def as_events(history):
     return [HistoryEvent(item_id=i, timestamp=t, event=e) for i, t, e in zip(*columns, strict=True)]
 
 
-def test_a_history_is_answered_with_the_list_of_the_night(live, published, histories):
-    """Asked together, in one batch, as strangers with a known user's history.
+def test_a_history_gets_the_list_of_the_nightly_run(live, published, histories):
+    """All in one batch: anonymous requests with the history of a known user.
 
-    But for the places of items that nobody had: who has one is drawn by who asks.
+    Items that nobody had are not compared: random draws, which depend on the user id, give them their places.
     """
     had = {item for history in histories.values() for item in history["item_ids"]}
     users = [user for user in sorted(published) if len(histories[user]["item_ids"]) <= 200][:NUM_USERS]
@@ -64,10 +64,11 @@ def test_a_history_is_answered_with_the_list_of_the_night(live, published, histo
 
 
 @pytest.mark.parametrize("exploration", [0.0, 0.4])
-def test_company_changes_nothing(live, histories, exploration):
-    """Requests of all kinds, alone and together."""
-    reranker = live.snapshot.reranker.with_exploration(exploration)
-    live = replace(live, snapshot=replace(live.snapshot, reranker=reranker))
+def test_the_other_requests_of_a_batch_change_nothing(live, histories, exploration):
+    """Requests of all kinds, one by one and in one batch."""
+    snapshot = live.ranker.snapshot
+    snapshot = replace(snapshot, reranker=snapshot.reranker.with_exploration(exploration))
+    live = replace(live, ranker=replace(live.ranker, snapshot=snapshot))
     user = sorted(histories)[0]
     requests = [
         RecommendationRequest(),
@@ -96,7 +97,7 @@ def test_a_known_user_gets_the_published_list(live, published):
     assert answer == live.published_list(user, 3, NOW)
 
 
-def test_what_a_known_user_does_moves_the_list(live, published, histories):
+def test_a_new_event_of_a_known_user_changes_the_list(live, published, histories):
     user = sorted(published)[1]
     clicked = published[user][0]["item_id"]
     answer = ask(live, user_id=user, history=[{"item_id": clicked}])
@@ -105,15 +106,15 @@ def test_what_a_known_user_does_moves_the_list(live, published, histories):
     assert [item.item_id for item in answer.items] != [row["item_id"] for row in published[user]]
 
 
-def test_a_known_user_may_tell_of_what_was_long_ago(live, published):
+def test_a_known_user_may_send_old_events(live, published):
     user = sorted(published)[1]
-    items = live.snapshot.item_ids.to_pylist()[:2]
+    items = live.catalog.item_ids.to_pylist()[:2]
     answer = ask(live, user_id=user, history=[{"item_id": item, "timestamp": "0301-02-03T04:05:06Z"} for item in items])
     assert answer.strategy == "personalized"
-    assert len(answer.items) == live.config.top_k
+    assert len(answer.items) == live.ranker.config.top_k
 
 
-def test_excluded_items_make_room(live, published):
+def test_other_items_take_the_places_of_excluded_ones(live, published):
     user = sorted(published)[1]
     first = published[user][0]["item_id"]
     answer = ask(live, user_id=user, exclude=[first])
@@ -121,7 +122,7 @@ def test_excluded_items_make_room(live, published):
     assert len(answer.items) == len(published[user])
 
 
-def test_a_longer_list_than_the_night_wrote_begins_alike(live, published):
+def test_a_list_longer_than_the_published_one_begins_with_the_same_items(live, published):
     user = sorted(published)[1]
     answer = ask(live, user_id=user, k=12)
     assert len(answer.items) == 12
@@ -130,12 +131,12 @@ def test_a_longer_list_than_the_night_wrote_begins_alike(live, published):
 
 
 def test_filters_hold(live):
-    category = live.filters._column("category")[0].as_py()
+    category = live.catalog._column("category")[0].as_py()
     answer = ask(live, filters={"category": category}, k=50)
     passing = {
         item
         for item, there in zip(
-            live.snapshot.item_ids.to_pylist(), live.filters.passing({"category": category}), strict=True
+            live.catalog.item_ids.to_pylist(), live.catalog.passing({"category": category}), strict=True
         )
         if there
     }
@@ -143,25 +144,25 @@ def test_filters_hold(live):
     assert {item.item_id for item in answer.items} <= passing
 
 
-def test_nothing_that_passes_is_an_empty_list_with_a_warning(live):
+def test_filters_that_no_item_passes_give_an_empty_list_with_a_warning(live):
     answer = ask(live, filters={"category": "no such thing"})
     assert answer.items == []
     assert answer.warnings == ["filters: no item passes them"]
 
 
-def test_strangers_and_strange_items_are_no_error(live):
+def test_unknown_users_and_items_are_no_error(live):
     answer = ask(live, user_id="nobody", history=[{"item_id": "nope"}], exclude=["neither"], attributes={"age": "9"})
     assert answer.strategy == "popular"
-    assert len(answer.items) == live.config.top_k
+    assert len(answer.items) == live.ranker.config.top_k
     assert answer.warnings == [
         "history: the catalog does not know nope",
-        "attributes: this night's model reads nothing of what users are",
+        "attributes: the model of this snapshot reads no user attributes",
         "exclude: the catalog does not know neither",
     ]
     assert live.published_list("nobody", None, NOW) is None
 
 
-def test_the_reply_names_its_night(live, one_night):
+def test_the_reply_names_its_run(live, one_night):
     answer = ask(live)
     assert (answer.run_id, answer.model_id) == (one_night[1]["run_id"], one_night[1]["model_id"])
     assert answer.snapshot_age_s == pytest.approx(
@@ -170,7 +171,7 @@ def test_the_reply_names_its_night(live, one_night):
 
 
 def test_items_are_found_by_words_of_their_titles(live):
-    titles = live.snapshot.titles.to_pylist()
+    titles = live.catalog.titles.to_pylist()
     word = titles[0].split()[0]
     found = live.find_items(word.upper(), 5)
     assert found
