@@ -44,7 +44,7 @@ def _stage_table(run: Run, stages: Iterable[Stage[Any]]) -> Table:
         table.add_column(column, overflow="fold")
     for stage in stages:
         if stage.applies(run.config):
-            writes = "\n".join(run.storage.url(place) for place in places(run, stage.writes)) or "—"
+            writes = "\n".join(run.storage.url(place.rstrip("/")) for place in places(run, stage.writes)) or "—"
             table.add_row(stage.name, stage.workers(run.config), stage.summary, writes)
     return table
 
