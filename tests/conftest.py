@@ -17,7 +17,7 @@ from hypothesis import settings
 from recsys.data.histories import shard_of
 from recsys.data.synthetic import make_shop, write_shop
 from recsys.schema import CATALOG, RECOMMENDATIONS
-from recsys.serving import front
+from recsys.serving.haproxy_launcher import haproxy_environment
 from recsys.settings import decode_config
 from recsys.storage.filesystem import Storage
 from recsys.storage.publish import Shard, lists_folder, publish, write_manifest
@@ -79,7 +79,9 @@ def ray_cluster() -> Iterator[None]:
     """A Ray of 3 CPUs in this machine, shared by the whole session; jobs join it."""
     import ray
 
-    os.environ.update(front.environment("127.0.0.1", MAX_IN_FLIGHT))  # as `jobs/serve.py` sets it before it starts Ray
+    os.environ.update(
+        haproxy_environment("127.0.0.1", MAX_IN_FLIGHT)
+    )  # as `jobs/serve.py` sets it before it starts Ray
     ray.init(address="local", num_cpus=3, include_dashboard=False, logging_level=logging.ERROR)
     yield
     ray.shutdown()
