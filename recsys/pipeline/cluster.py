@@ -28,6 +28,9 @@ PROGRESS_S = 10.0
 MAX_RETRIES = 3
 #: Tasks that wait for a CPU at most. More would only cost memory of the driver.
 MAX_WAITING = 1000
+#: Threads of torch that wait for each other sleep. By default they spin: beside other work on the same cores a training
+#: step then took more than ten times as long. It must be set before a process loads torch.
+PASSIVE_WAIT = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
 #: Events for which one more worker is worth its start: it imports the libraries and loads the model in about 5 s.
 ROWS_PER_WORKER = 100_000
 
@@ -63,7 +66,8 @@ def quiet_ray() -> None:
 
 
 def _connect(min_cpus: int) -> None:
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    for name, value in {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", **PASSIVE_WAIT}.items():
+        os.environ.setdefault(name, value)  # the processes of a Ray that is started here inherit them
     if os.environ.get("RAY_ADDRESS"):
         ray.init(logging_level=logging.WARNING)
     else:
