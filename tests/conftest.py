@@ -54,7 +54,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     All tests over `one_night` share a process, so that this night is made once. Of the others, each file is a group.
     """
-    if config.getoption("dist", "no") != "loadgroup":
+    if not getattr(config.option, "loadgroup", False):  # set in the processes that xdist starts
         return
     place: dict[pytest.Item, int] = {}
     for item in items:

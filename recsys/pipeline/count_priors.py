@@ -50,7 +50,8 @@ _MICROS_PER_DAY = 86_400_000_000
 def count_priors(run: Run) -> ItemStatistics:
     """Count transitions, returns and daily popularity: by shard, then by range of items."""
     shards = run.record(SHUFFLE_HISTORIES).shards
-    counted = for_each_part(shards, partial(_shard_counter, run), label="transitions")
+    rows = run.record(SHUFFLE_HISTORIES).rows
+    counted = for_each_part(shards, partial(_shard_counter, run), label="transitions", rows=rows)
     for view in get_args(DataView):
         totals = merge_totals([read_table(run.storage, _totals_path(run, view, shard)) for shard in shards])
         write_table(run.storage, run.transition_totals_path(view), totals, TRANSITION_TOTALS)
@@ -59,7 +60,7 @@ def count_priors(run: Run) -> ItemStatistics:
     days = pa.concat_tables([read_table(run.storage, _days_path(run, shard)) for shard in shards])
     write_table(run.storage, run.day_counts_path, _sum_days(days), DAY_COUNTS)
     parts = [f"{view}/{number}" for view in get_args(DataView) for number in range(_num_ranges(run))]
-    merged = for_each_part(parts, partial(_range_merger, run, tuple(shards)), label="transitions")
+    merged = for_each_part(parts, partial(_range_merger, run, tuple(shards)), label="transitions", rows=rows)
     return ItemStatistics(
         rows=sum(record["rows"] for record in counted),
         pairs=sum(record["pairs"] for part, record in zip(parts, merged, strict=True) if part.startswith("full")),

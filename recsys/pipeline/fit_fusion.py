@@ -60,6 +60,7 @@ def fuse(run: Run) -> FittedFusion:
         run.record(SHUFFLE_HISTORIES).shards,
         partial(_gatherer, run),
         label="fuse",
+        rows=run.record(SHUFFLE_HISTORIES).rows,
         num_workers=config.num_workers,
         cpus_per_worker=config.cpus_per_worker,
         gpus_per_worker=int(config.use_gpu),

@@ -20,7 +20,8 @@ from recsys.storage.tables import read_table, write_table
 
 def learn_linear(run: Run) -> LearnedEase:
     """Learn the linear item model as it is seen from validation, from the gate and from the night."""
-    records = for_each_part(get_args(DataView), partial(_learner, run), label="linear")
+    rows = run.record(SHUFFLE_HISTORIES).rows
+    records = for_each_part(get_args(DataView), partial(_learner, run), label="ease", rows=rows)
     return LearnedEase(
         rows=records[-1]["events"],
         users=records[-1]["users"],

@@ -11,7 +11,7 @@ from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.encode_texts import read_text_vectors
 from recsys.pipeline.records import ColdItems
 from recsys.pipeline.run import COUNTS_OF_VIEW, CountedDays, DataView, Record, Run
-from recsys.pipeline.stages import INGEST_CATALOG
+from recsys.pipeline.stages import INGEST_CATALOG, SHUFFLE_HISTORIES
 from recsys.ranking.item_popularity import item_popularity
 from recsys.schema import LENDERS
 from recsys.signals.donors import Lending, find_lenders, strangers
@@ -25,7 +25,8 @@ def match_new_items(run: Run) -> ColdItems:
     """Find lenders for what is new to training, for what is new to the night, and for what is taken for new."""
     kinds = sorted({known for _, known in COUNTS_OF_VIEW.values()})
     parts = [*kinds, _STRANGERS]
-    records = dict(zip(parts, for_each_part(parts, partial(_matcher, run), label="cold"), strict=True))
+    rows = run.record(SHUFFLE_HISTORIES).rows
+    records = dict(zip(parts, for_each_part(parts, partial(_matcher, run), label="cold", rows=rows), strict=True))
     return ColdItems(
         rows=run.record(INGEST_CATALOG).items,
         new_items=records[COUNTS_OF_VIEW["full"][1]]["borrowers"],

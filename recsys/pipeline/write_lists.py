@@ -55,6 +55,7 @@ def recommend(run: Run) -> WrittenLists:
         missing,
         partial(_list_writer, run),
         label="recommend",
+        rows=run.record(SHUFFLE_HISTORIES).rows,
         num_workers=config.num_workers,
         cpus_per_worker=config.cpus_per_worker,
         gpus_per_worker=int(config.use_gpu),

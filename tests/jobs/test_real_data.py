@@ -31,6 +31,7 @@ SMALL = {
     "ranker.layers": 1,
     "train.epochs": 1,
     "train.min_steps": 0,
+    "train.refit": "false",
     "train.max_events_per_user": 50,
     "gate.min_users": 1_000_000,
 }
