@@ -4,7 +4,6 @@ import datetime as dt
 import hashlib
 import io
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +20,7 @@ from recsys.evaluation.config import GateConfig
 from recsys.model.config import EncoderConfig, RankerConfig
 from recsys.plugins import load_plugins
 from recsys.ranking.config import RecommendConfig, RerankConfig
+from recsys.ranking.rules.registry import check_rules
 from recsys.signals.config import LinearConfig, TransitionsConfig
 from recsys.training.config import TrainConfig
 
@@ -62,7 +62,7 @@ class Config(Section):
     recommend: RecommendConfig = RecommendConfig()
     """The lists."""
     rerank: RerankConfig = RerankConfig()
-    """Filters and dials of the lists."""
+    """Re-ranking rules: which items may be recommended, and what else than the score decides the order."""
     gate: GateConfig = GateConfig()
     """The model's exam."""
     serve: ServeConfig = ServeConfig()
@@ -100,14 +100,16 @@ class Config(Section):
             )
         return self
 
+    @field_validator("plugins", mode="after")
+    @classmethod
+    def _load_plugins(cls, modules: list[str]) -> list[str]:
+        """Import them before the fields below are checked, which may name what the plugins register."""
+        load_plugins(modules)
+        return modules
+
     @model_validator(mode="after")
-    def _exploration_has_a_place(self) -> "Config":
-        share, top_k = self.rerank.exploration, self.recommend.top_k
-        if share and share * top_k < 1 - 1e-9:
-            needed = f"at least {math.ceil(1000 / top_k) / 1000:g}" if top_k > 1 else "lists of 2 or more"
-            raise ValueError(
-                f"rerank.exploration={share:g} gives no place of recommend.top_k={top_k}: ask for {needed}, or for 0"
-            )
+    def _rules_are_possible(self) -> "Config":
+        check_rules(self.rerank, self.recommend.top_k)
         return self
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
