@@ -78,7 +78,7 @@ VECTORS = torch.randn(3, 5, generator=torch.Generator().manual_seed(3))
 
 
 def scores(batch: HistoryBatch) -> Tensor:
-    """Retrieval and isolated logits of all items."""
+    """Retrieval and candidate pass logits of all items."""
     grids = [torch.from_numpy(grid) for grid in (batch.items, batch.gaps, batch.events)]
     texts = HistoryTexts(rows=torch.from_numpy(batch.texts), kinds=torch.from_numpy(batch.text_kinds), vectors=VECTORS)
     candidates = torch.arange(4).expand(len(batch.items), -1)

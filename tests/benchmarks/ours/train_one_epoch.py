@@ -27,7 +27,8 @@ from recsys.schema import INTERACTIONS
 from recsys.training.config import TrainConfig
 from recsys.training.deepspeed import deepspeed_config
 from recsys.training.examples import build_windows
-from recsys.training.loop import WindowBatch, train_epoch
+from recsys.training.loop import train_epoch
+from recsys.training.window_batch import WindowBatch
 from recsys.training.objective import Objective, TrainableRanker
 from recsys.training.plan import plan_training
 
