@@ -153,7 +153,7 @@ def validation_ndcg(run: Run) -> float:
 
 
 def check_encoder(run: Run, record: TrainedModel) -> None:
-    """The trained encoder was saved with the model, its digest names its vectors, and the model was validated with them."""
+    """The trained encoder is saved with the model, its digest names its vectors, and validation used them."""
     run_stage(run, REENCODE)
     card = read_card(Path(run.storage.path(run.model_path())))
     configured = run.record(ENCODE_TEXTS).encoder_id
