@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from recsys.model.features import TextKind
-from recsys.model.ranker import HistoryTexts
+from recsys.model.history_states import HistoryTexts
 from recsys.training.config import Augmentation
 from recsys.training.window_batch import WindowBatch, num_targets
 

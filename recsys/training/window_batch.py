@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from recsys.model.ranker import HistoryTexts
+from recsys.model.history_states import HistoryTexts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,8 @@ from recsys.model.candidate_pass import read_candidates, read_history
 from recsys.model.config import RankerConfig
 from recsys.model.decoder import decoder_config
 from recsys.model.features import NUM_GAP_BUCKETS
-from recsys.model.ranker import Ranker, RankerSpec
+from recsys.model.ranker import Ranker
+from recsys.model.ranker_spec import RankerSpec
 
 NUM_ITEMS, TEXT_DIM, NUM_KINDS, ITEM_DIM = 30, 6, 2, 8
 SIZES: dict[str, Any] = {

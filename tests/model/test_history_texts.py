@@ -14,7 +14,8 @@ from torch import Tensor
 from recsys.model.config import RankerConfig
 from recsys.model.decoder import decoder_config
 from recsys.model.features import HistoryBatch, TextKind, encode_histories
-from recsys.model.ranker import HistoryTexts, RankerSpec
+from recsys.model.history_states import HistoryTexts
+from recsys.model.ranker_spec import RankerSpec
 from recsys.schema import HISTORIES, PROFILE, TEXTS
 from recsys.training.config import TrainConfig
 from recsys.training.objective import Objective, TrainableRanker

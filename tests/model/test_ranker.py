@@ -14,7 +14,8 @@ from torch import Tensor
 from recsys.model.config import RankerConfig
 from recsys.model.decoder import build_decoder, decoder_config
 from recsys.model.features import NUM_GAP_BUCKETS
-from recsys.model.ranker import ItemIds, Ranker, RankerSpec
+from recsys.model.ranker import ItemIds, Ranker
+from recsys.model.ranker_spec import RankerSpec
 from recsys.training.config import TrainConfig
 from recsys.training.objective import Objective, TrainableRanker
 

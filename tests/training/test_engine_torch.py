@@ -12,7 +12,7 @@ import torch.distributed as dist
 
 from recsys.model.config import RankerConfig
 from recsys.model.decoder import decoder_config
-from recsys.model.ranker import RankerSpec
+from recsys.model.ranker_spec import RankerSpec
 from recsys.training.config import TrainConfig
 from recsys.training.engine import Engine, open_engine
 from recsys.training.loop import train_epoch

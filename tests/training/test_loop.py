@@ -13,7 +13,7 @@ import torch
 
 from recsys.model.config import RankerConfig
 from recsys.model.decoder import decoder_config
-from recsys.model.ranker import RankerSpec
+from recsys.model.ranker_spec import RankerSpec
 from recsys.training import loop
 from recsys.training.config import TrainConfig
 from recsys.training.engine import parameter_groups

@@ -15,7 +15,7 @@ from recsys.model.catalog_encoder import CatalogEncoder
 from recsys.model.config import RankerConfig
 from recsys.model.decoder import decoder_config
 from recsys.model.features import NUM_GAP_BUCKETS
-from recsys.model.ranker import RankerSpec
+from recsys.model.ranker_spec import RankerSpec
 from recsys.model.text_encoder import TextEncoder
 from recsys.training.config import TrainConfig
 from recsys.training.hard_candidates import hardest, without_repeats

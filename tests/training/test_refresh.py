@@ -11,7 +11,7 @@ import torch.distributed as dist
 from recsys.model.catalog_encoder import CatalogEncoder
 from recsys.model.config import RankerConfig, ScratchEncoderConfig
 from recsys.model.decoder import decoder_config
-from recsys.model.ranker import RankerSpec
+from recsys.model.ranker_spec import RankerSpec
 from recsys.model.text_encoder import TextEncoder
 from recsys.training.config import TrainConfig
 from recsys.training.engine import parameter_groups

@@ -23,7 +23,7 @@ from recsys.data.histories import sort_interactions
 from recsys.model.config import RankerConfig
 from recsys.model.decoder import decoder_config
 from recsys.model.features import index_items
-from recsys.model.ranker import RankerSpec
+from recsys.model.ranker_spec import RankerSpec
 from recsys.schema import INTERACTIONS
 from recsys.training.config import TrainConfig
 from recsys.training.examples import build_windows
