@@ -142,7 +142,7 @@ def _fit(
             use_gpu=config.use_gpu,
             resources_per_worker={"CPU": cpus, "GPU": int(config.use_gpu)},
         ),
-        run_config=ray.train.RunConfig(
+        run_config=ray.train.RunConfig(  # type: ignore[call-arg] # the types are those of version 1
             name=model_id,
             storage_path=f"{root}/{run.train_dir}",
             storage_filesystem=filesystem,

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from recsys.model import isolation
+from recsys.model import candidate_pass
 from recsys.model.candidate_pass import read_candidates, read_history
 from recsys.model.config import RankerConfig
 from recsys.model.decoder import decoder_config
@@ -176,7 +176,7 @@ def test_history_candidate_and_its_mark_each_count(decoder: str) -> None:
 def test_blocks_of_candidates_add_up(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     histories, candidates = draw([6, 3, 0], 6, 0), some_candidates(3, 10, 0)
     whole = score(RANKERS["small"], histories, candidates)
-    monkeypatch.setattr(isolation, "CANDIDATE_BLOCK", block)
+    monkeypatch.setattr(candidate_pass, "CANDIDATE_BLOCK", block)
     torch.testing.assert_close(score(RANKERS["small"], histories, candidates), whole, **TOLERANCE)
 
 

@@ -433,7 +433,7 @@ def test_rows_are_encoded_as_they_are_now(decoder: Path) -> None:
 def test_a_compiled_decoder_learns_the_same(
     compiler: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever the size of a batch, none of which is compiled anew; where nothing can be made, that is said."""
+    """For batches of any size, without a new compilation; if compilation fails, the log says so."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     if compiler == "none":
         monkeypatch.setattr("torch._inductor.config.cpp.cxx", (str(tmp_path / "no-compiler"),))
