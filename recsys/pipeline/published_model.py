@@ -3,7 +3,7 @@
 import logging
 
 from recsys.model.checkpoint import ModelCard, read_card
-from recsys.model.ranker import ARCHITECTURE
+from recsys.model.ranker_spec import ARCHITECTURE
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import ENCODE_TEXTS
 from recsys.storage.publish import read_latest

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from recsys.model.checkpoint import ModelCard
-from recsys.model.ranker import RankerSpec
+from recsys.model.ranker_spec import RankerSpec
 from recsys.pipeline.published_model import model_to_continue, published_model
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import ENCODE_TEXTS

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from recsys.model.config import RankerConfig
 from recsys.model.decoder import decoder_config
 from recsys.model.features import UserTexts
-from recsys.model.ranker import Ranker, RankerSpec
+from recsys.model.ranker import Ranker
+from recsys.model.ranker_spec import RankerSpec
 from recsys.ranking import lists as pipeline
 from recsys.ranking.config import RecommendConfig, RerankConfig
 from recsys.ranking.fusion import Fusion
