@@ -12,7 +12,9 @@ from jobs import command
 from jobs.evaluation_tables import print_figures
 from jobs.nightly import TRAINING
 from recsys.errors import ConfigError, InputError
-from recsys.evaluation.metrics import Floats, paired_bootstrap
+from recsys.evaluation.bootstrap import paired_bootstrap
+from recsys.evaluation.metrics.metric import Floats
+from recsys.evaluation.metrics.registry import accuracy_metrics
 from recsys.pipeline.holdout import POPULARITY, SLICE_METRIC
 from recsys.pipeline.open_run import open_run, stored_run
 from recsys.pipeline.run import Run
@@ -24,7 +26,8 @@ from recsys.storage.filesystem import Storage
 from recsys.storage.lease import lock
 from recsys.storage.runs import RunFolder
 
-METRICS = tuple(f"{metric}@{k}" for metric in ("ndcg", "recall", "hitrate", "mrr") for k in (10, 20))
+#: Places of the lists that each metric looks at.
+CUTOFFS = (10, 20)
 #: Decimals of the figures.
 DIGITS = 4
 
@@ -33,12 +36,13 @@ def evaluate(config: Config, options: Namespace) -> command.Answer:
     """Measure a ranker and popularity on the same held-out users, in all and by slices."""
     if options.max_users < 1:
         raise ConfigError(f"--max-users: must be ≥ 1, got {options.max_users}")
+    metrics = [f"{metric.name}@{k}" for metric in accuracy_metrics() for k in CUTOFFS]
     run = _finished_night(config, options) if options.run else open_run(config, options.protocol)
     with lock(run.folder), command.on_ray(run.config):
         if not options.run:
             run.folder.write_config(config.to_yaml())
             run_stages(run, TRAINING)
-        measured = measure_holdout(run, [run.model_id], METRICS, options.max_users, in_depth=True)
+        measured = measure_holdout(run, [run.model_id], metrics, options.max_users, in_depth=True)
     if not measured.num_users:
         raise InputError(
             f"evaluate: no user has events both in training and held out (protocol {run.protocol}); give more "

@@ -15,8 +15,11 @@ import pyarrow.compute as pc
 from recsys.data.histories import user_runs
 from recsys.data.item_counts import recent_popularity
 from recsys.data.splits import targets, validation_users
-from recsys.evaluation.beyond_accuracy import ItemFacts, average_popularity, exposure, longtail_share, measure_lists
-from recsys.evaluation.metrics import Ints
+from recsys.evaluation.item_facts import ItemFacts
+from recsys.evaluation.measure import exposure, measure_lists
+from recsys.evaluation.metrics.average_popularity import AveragePopularity
+from recsys.evaluation.metrics.longtail_share import LongtailShare
+from recsys.evaluation.metrics.metric import Ints
 from recsys.evaluation.slices import COLD_USERS, LONGTAIL_ITEMS, Relevant, cut_slices
 from recsys.model.features import index_items
 from recsys.pipeline.count_item_users import item_users_path
@@ -103,8 +106,8 @@ def shard_measurer(
                 record["frontier"][f"{tail:g}"] = {
                     "all": relevant.measure(found, [SLICE_METRIC]),
                     "tail": slices[LONGTAIL_ITEMS].measure(found, [SLICE_METRIC]),
-                    "longtail_share": longtail_share(found, facts.head),
-                    "average_popularity": average_popularity(found, facts.num_interactions),
+                    "longtail_share": LongtailShare().values(found, facts),
+                    "average_popularity": AveragePopularity().values(found, facts),
                     "exposure": _sparse(exposure(found, len(item_ids))),
                 }
         plain: Record = _plain(record)
