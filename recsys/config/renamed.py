@@ -2,6 +2,7 @@
 
 #: Old path → new path.
 RENAMED: dict[str, str] = {
+    "train.adversarial": "train.adversarial_epsilon",
     "rerank.new_items": "rerank.cold_item_slots",
     "rerank.pool": "rerank.diversity_pool",
     "rerank.tail": "rerank.long_tail_boost",

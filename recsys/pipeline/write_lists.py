@@ -154,7 +154,7 @@ def load_snapshot(
         titles=_titles(catalog),
         event_kinds=card.event_kinds,
         max_length=card.max_length,
-        isolated=card.isolated,
+        isolated=card.candidate_pass,
         beside=Beside(
             transitions=lending.neighbours(load_transitions(run, view)),
             linear=lending.neighbours(load_linear(run, view)),

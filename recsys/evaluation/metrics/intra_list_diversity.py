@@ -1,4 +1,4 @@
-"""How different the texts of a list's items are. Shapes: U users, K length of the lists, T dimensions of a text vector."""
+"""How different the texts of a list's items are. Shapes: U users, K length of a list, T dimensions of a text vector."""
 
 import numpy as np
 
