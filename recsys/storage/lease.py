@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from recsys.errors import LockedError
-from recsys.storage.filesystem import to_json
+from recsys.storage.json_files import to_json
 from recsys.storage.runs import RunFolder
 
 logger = logging.getLogger(__name__)

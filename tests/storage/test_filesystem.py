@@ -12,7 +12,8 @@ import pyarrow.fs
 import pytest
 
 from recsys.errors import ConfigError
-from recsys.storage.filesystem import Storage, open_input
+from recsys.storage.addresses import open_input
+from recsys.storage.filesystem import Storage
 
 
 @pytest.fixture

@@ -11,21 +11,11 @@ import pytest
 from recsys.errors import ConfigError, InputError
 from recsys.schema import RECOMMENDATIONS, SCHEMA_VERSION
 from recsys.storage.filesystem import NewFile, Storage
+from recsys.storage.latest import LATEST, read_latest
 from recsys.storage.lease import lock
-from recsys.storage.publish import (
-    LATEST,
-    MANIFEST,
-    Shard,
-    lists_folder,
-    package_versions,
-    publish,
-    published,
-    read_latest,
-    read_manifest,
-    unpublished_run,
-    verify,
-    write_manifest,
-)
+from recsys.storage.manifest import MANIFEST, Shard, lists_folder, read_manifest, verify, write_manifest
+from recsys.storage.package_versions import package_versions
+from recsys.storage.publish import publish, published, unpublished_run
 from recsys.storage.runs import RunFolder
 from recsys.storage.tables import read_table, write_table
 
