@@ -195,7 +195,7 @@ class Storage:
             yield Path(folder)
 
     def upload_folder(self, local_dir: str | Path, prefix: str) -> None:
-        """Copy every file of a local folder; each appears whole, a marker that must be last is written by the caller."""
+        """Copy every file of a local folder. Each appears whole; the caller writes a marker that must be last."""
         source = Path(local_dir)
         for file in sorted(file for file in source.rglob("*") if file.is_file()):
             with self.new_file(f"{prefix}/{file.relative_to(source).as_posix()}") as new:
