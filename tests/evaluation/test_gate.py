@@ -67,7 +67,7 @@ def test_a_model_perhaps_worse_than_the_published_one_passes():
     assert difference.low < difference.mean < 0 < difference.high
 
 
-def test_a_hair_below_the_published_model_is_tolerated_and_below_popularity_is_not():
+def test_slightly_below_the_published_model_is_tolerated_but_not_below_popularity():
     users = np.random.default_rng(0).uniform(0.4, 0.6, 312)
     for below, passes in ((0.01, True), (0.03, False)):
         verdict = judge("ndcg@10", users - below * 0.5, users - 0.3, users, min_users=20, seed=0, tolerance=0.02)

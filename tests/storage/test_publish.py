@@ -163,7 +163,7 @@ def test_a_manifest_lists_only_what_is_there(storage: Storage) -> None:
     assert not storage.exists(f"{lists_folder(run)}/{MANIFEST}")
 
 
-def test_damaged_shards_are_told_by_name(storage: Storage) -> None:
+def test_damaged_shards_are_reported_by_name(storage: Storage) -> None:
     assert night(storage, NEW, "a")
     latest = read_latest(storage)
     assert latest is not None
@@ -227,7 +227,7 @@ GOOD = {
         json.dumps({**GOOD, "model_id": 3}).encode(),
     ],
 )
-def test_a_damaged_pointer_is_told_by_name(storage: Storage, content: bytes) -> None:
+def test_a_damaged_pointer_is_reported_by_name(storage: Storage, content: bytes) -> None:
     storage.write_bytes(LATEST, content)
     with pytest.raises(InputError, match=r"LATEST\.json.*restore the file, or delete it"):
         read_latest(storage)
