@@ -81,9 +81,7 @@ def test_a_weight_of_0_is_the_order_of_scores(seed: int, num: int) -> None:
 
 
 @given(st.integers(0, 9999), WEIGHTS, st.floats(0.01, 1000), st.integers(-50, 50))
-def test_the_scale_of_the_scores_does_not_matter(
-    seed: int, weight: float, scale: float, shift: int
-) -> None:
+def test_the_scale_of_the_scores_does_not_matter(seed: int, weight: float, scale: float, shift: int) -> None:
     """By powers of 2 and whole numbers, under which floats keep their digits."""
     items, scores, vectors = problem(seed)
     columns, _ = select_diverse(items, scores, vectors, 10, weight)
