@@ -11,8 +11,8 @@ from recsys.data.estimates import estimate_rows
 from recsys.pipeline.open_run import input_files
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
-from recsys.storage.filesystem import open_input
-from recsys.storage.publish import lists_folder
+from recsys.storage.addresses import open_input
+from recsys.storage.manifest import lists_folder
 
 
 def print_plan(run: Run, stages: Iterable[Stage[Any]]) -> None:
