@@ -77,6 +77,34 @@ def _largest(bits: Keys, columns: Ints) -> None:
         columns[row] = found[:num]
 
 
+@compiled
+def best_items(values: Floats, items: npt.NDArray[np.int32], num: int) -> npt.NDArray[np.int32]:
+    """The items of the ``num`` largest values, in any order; of equal values the lowest items.
+
+    Args:
+        values: [N] positive.
+        items: [N].
+        num: How many; all items where there are fewer.
+    """
+    if len(values) <= num:
+        return items
+    keys = values.view(np.uint32)  # the bits of positive floats are in the order of the floats
+    least = nth_largest(keys, num)
+    best, equal = np.empty(num, dtype=np.int32), np.empty(len(keys), dtype=np.int32)
+    above = equals = 0
+    for place, key in enumerate(keys):
+        if key > least:
+            best[above] = items[place]
+            above += 1
+        elif key == least:
+            equal[equals] = items[place]
+            equals += 1
+    if equals > num - above:
+        equal[:equals].sort()
+    best[above:] = equal[: num - above]
+    return best
+
+
 def largest(values: Floats, num: int) -> Ints:
     """[B, num] columns of the largest values of each row, ascending; the first columns where equals meet the cut.
 
