@@ -52,6 +52,16 @@ class RankerSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ItemIds:
+    """The id part of the item vectors of a catalog."""
+
+    embedding: Tensor
+    """[I, D] id embeddings; a row counts only where ``known`` is true."""
+    known: Tensor
+    """[I] bool, items whose embedding is used; the vectors of all others come from their text alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryTexts:
     """Texts in the histories of B users."""
 
@@ -153,14 +163,25 @@ class Ranker(nn.Module):
         """State as `load_state_dict` of a ranker without adapters takes it: adapters are merged into their layers."""
         return dict(merged_weights(self))
 
-    def item_vectors(self, rows: Tensor | None = None, texts: Tensor | None = None) -> Tensor:
-        """[R, D] vectors, of length 1, of some items.
+    @property
+    def ids(self) -> ItemIds:
+        """The stored id embeddings, and the items that have one."""
+        return ItemIds(embedding=self.id_embedding.weight.detach(), known=self.known)
+
+    def item_vectors(
+        self, rows: Tensor | None = None, texts: Tensor | None = None, ids: ItemIds | None = None
+    ) -> Tensor:
+        """[R, D] vectors, of length 1, of some items. The ranker itself is not changed.
 
         Args:
             rows: [R] of the catalog; None: all of it, R = I.
-            texts: [R, T] their text vectors; None: those that are stored.
+            texts: [R, T] their text vectors; None: the stored ones.
+            ids: Id embeddings of all I items that are used instead of the stored ones, for example with embeddings
+                that were imputed for cold items; None: the stored ones.
         """
-        known = self.known if rows is None else self.known[rows]
+        known = self.known if ids is None else ids.known
+        if rows is not None:
+            known = known[rows]
         if texts is None:
             texts = self.text_vectors if rows is None else self.text_vectors[rows]
         if rows is None:
@@ -172,7 +193,8 @@ class Ranker(nn.Module):
             known = torch.zeros_like(known)
         if self.training and self.spec.id_dropout:
             known = known & (torch.rand(len(rows), device=text.device) >= self.spec.id_dropout)
-        return F.normalize(text + self.gate * self.id_embedding(rows) * known[:, None].to(text.dtype), dim=-1)
+        embedded = self.id_embedding(rows) if ids is None else F.embedding(rows, ids.embedding)
+        return F.normalize(text + self.gate * embedded * known[:, None].to(text.dtype), dim=-1)
 
     def history_tokens(
         self, item_vectors: Tensor, items: Tensor, gaps: Tensor, events: Tensor, texts: HistoryTexts | None = None

@@ -14,7 +14,7 @@ from torch import Tensor
 from recsys.model.config import RankerConfig
 from recsys.model.decoder import build_decoder, decoder_config
 from recsys.model.features import NUM_GAP_BUCKETS
-from recsys.model.ranker import Ranker, RankerSpec
+from recsys.model.ranker import ItemIds, Ranker, RankerSpec
 from recsys.training.config import TrainConfig
 from recsys.training.objective import Objective, TrainableRanker
 
@@ -192,6 +192,25 @@ def test_ids_are_dropped_in_training_only() -> None:
     assert (dropped | kept).all()
     assert dropped[390:].all()
     assert 0.4 < dropped[:390].float().mean() < 0.6
+
+
+def test_imputed_ids_are_used_without_a_change_of_the_ranker() -> None:
+    """Vectors of given ids are those of a ranker that stores these ids; the ranker that computed them is as before."""
+    ranker, other = make_ranker(num_known=9), make_ranker(num_known=11)
+    embedding = ranker.ids.embedding.clone()
+    embedding[9:11] = embedding[:9].mean(dim=0)
+    known = torch.arange(NUM_ITEMS) < 11
+    with torch.no_grad():
+        other.id_embedding.weight.copy_(embedding)
+        own = ranker.item_vectors()
+        imputed = ranker.item_vectors(ids=ItemIds(embedding=embedding, known=known))
+        some = ranker.item_vectors(torch.tensor([10, 3]), ids=ItemIds(embedding=embedding, known=known))
+        assert torch.equal(imputed, other.item_vectors())
+        assert torch.equal(some, other.item_vectors(torch.tensor([10, 3])))
+        assert torch.equal(ranker.item_vectors(), own)
+        assert torch.equal(ranker.item_vectors(ids=ranker.ids), own)
+    changed = (imputed - own).abs().amax(dim=1) > 1e-3
+    assert changed.tolist() == [False] * 9 + [True] * 2 + [False]
 
 
 # --- decoders of the hub
