@@ -118,6 +118,10 @@ class Donors:
         """Catalog indices of the cold items."""
         return np.flatnonzero(self.is_cold)
 
+    def restrict(self, recommendable: Bools) -> Bools:
+        """[I] what may be recommended: only the cold items where they are simulated, otherwise ``recommendable``."""
+        return recommendable & self.is_cold if self.simulated else recommendable
+
     def average_columns(self, values: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
         """[N, cold] the donors' average of each row of [N, I], in the order of `cold`."""
         return np.asarray(values @ self.of_cold[:, self.cold])

@@ -136,8 +136,9 @@ def count_returns(users: Ints, items: Ints, moments: npt.NDArray[np.number], num
         moments: [N] in any unit; the events of one moment count once.
         num_items: I.
     """
-    users, items, moments = (column[items >= 0] for column in (users, items, moments))
-    once = first_of_basket(users, items, moments)
+    known = items >= 0
+    users, items = users[known], items[known]
+    once = first_of_basket(users, items, moments[known])
     pairs, times = np.unique(users[once] * num_items + items[once], return_counts=True)
     item = pairs % num_items
     columns = [np.bincount(some, minlength=num_items) for some in (item, item[times > 1])]

@@ -2,8 +2,8 @@
 
 A signal lives in three steps, each with a class of its own:
 
-1. `Signal`: its name, its numbers, its sentences; what it **counts** in the shards and how the shards' tables **merge**.
-   There is one object a process, and it holds no data.
+1. `Signal`: its name, its numbers, its sentences; what it **counts** in the shards, and how the shards' tables
+   **merge**. There is one object a process, and it holds no data.
 2. `LoadedSignal`: the signal of one night and one data view, in memory; it can **impute** its numbers for cold items.
 3. `Evidence`: the loaded signal beside a block of users: the items that it **proposes**, its numbers for candidates
    (**measure**), and why an item is in a list (**explain**).
@@ -27,8 +27,8 @@ from recsys.signals.users import UserBlock
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
-#: Which days may be seen. `validation`: what training saw; `test`: everything before the held-out days; `full`: all days
-#: up to the night's date.
+#: Which days may be seen. `validation`: what training saw; `test`: everything before the held-out days; `full`: all
+#: days up to the night's date.
 DataView = Literal["validation", "test", "full"]
 
 #: In the place of a sentence or of an item: there is none.
@@ -100,14 +100,18 @@ class NightSource(Protocol):
     def text_vectors(self) -> Floats:
         """[I, T] text vectors of length 1, or 0 for an item without text."""
 
+    @property
+    def recommendable(self) -> npt.NDArray[np.bool_]:
+        """[I] items that may be recommended."""
+
     def attribute(self, name: str) -> pa.Array:
         """[I] text of an attribute of the items; null where an item has none."""
 
     def counted(self) -> pa.Table:
         """The merged table of `Signal.merge` for this view."""
 
-    def ranker(self) -> Any:
-        """The `recsys.signals.retrieval.RankerModel` of the night; torch is loaded with it."""
+    def ranker(self) -> "LoadedSignal":
+        """The night's ranker, a `recsys.signals.ranker_evidence.LoadedRanker`; torch is loaded with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +175,10 @@ class LoadedSignal:
     """A signal of one night and one data view."""
 
     def impute(self, donors: Donors) -> "LoadedSignal":  # noqa: ARG002
-        """The same signal where cold items have the average numbers of their donors; the default has nothing to do."""
+        """The same signal where cold items have the average numbers of their donors; the default changes nothing.
+
+        A signal that looks for candidates keeps to what `Donors.restrict` leaves of the recommendable items.
+        """
         return self
 
     def read(self, users: UserBlock) -> Evidence:

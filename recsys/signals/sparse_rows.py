@@ -79,9 +79,3 @@ class SparseRows:
 def row_starts(lengths: Ints) -> Ints:
     """[B + 1] where each row's values start, from how many each of B rows has."""
     return np.concatenate([[0], np.cumsum(lengths)])
-
-
-def unit_rows(vectors: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-    """[N, T] vectors of length 1, or 0 where a vector is 0."""
-    norms = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
-    return np.asarray(vectors / norms, dtype=np.float32)

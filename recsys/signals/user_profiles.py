@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 import scipy.sparse as sp
 
 from recsys.model.features import TextKind, UserTexts, event_texts, index_catalog
-from recsys.signals.sparse_rows import SparseRows, unit_rows
+from recsys.signals.products import unit_rows
+from recsys.signals.sparse_rows import SparseRows
 
 #: An event that lies this many days before the user's last event has half its weight in the history.
 HISTORY_HALF_LIFE_DAYS = 90.0

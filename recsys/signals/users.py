@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from recsys.model.features import HistoryBatch
+from recsys.model.features import HistoryBatch, UserTexts
 from recsys.signals.excluded import ExcludedItems
 from recsys.signals.user_profiles import UserProfiles
 
@@ -18,6 +18,8 @@ class UserBlock:
     """What they took and searched for, as sparse rows over the catalog."""
     history: HistoryBatch
     """Their newest events, as the ranker reads them."""
+    texts: UserTexts
+    """The texts that the histories refer to, with their vectors."""
     now: npt.NDArray[np.float64]
     """[B] microseconds since 1970 at which each user is scored."""
     excluded: ExcludedItems
