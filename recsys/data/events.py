@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 from recsys.data.cells import as_number, as_text
 from recsys.data.columns import require_columns
 from recsys.data.config import EventsInput
-from recsys.data.expressions import Filter
 from recsys.data.quarantine import Reason, quarantined, rows_as_json
+from recsys.data.row_filter import row_filter
 from recsys.data.texts import LONGEST_TEXT, clean_text, cut_text, non_empty
 from recsys.data.timestamps import to_utc
 from recsys.errors import InputError
@@ -130,11 +130,7 @@ def normalise_events(table: pa.Table, source: str, spec: EventsInput, rules: Eve
 
 def filtered(table: pa.Table, where: str | None, source: str, key: str) -> pa.Table:
     """The rows that the filter of the config key `key` lets through; None: all."""
-    if where is None:
-        return table
-    row_filter = Filter.parse(where)
-    require_columns(table.column_names, sorted(row_filter.columns), source, key)
-    return table.filter(row_filter.mask(table))
+    return table if where is None else table.filter(row_filter(where, key).mask(table, source))
 
 
 def read_ids(table: pa.Table, column: str) -> pa.ChunkedArray:

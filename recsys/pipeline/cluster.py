@@ -1,4 +1,4 @@
-"""Ray itself: joining or starting it, and running a pure function over parts of the work; it knows no stage."""
+"""Ray: joining or starting a cluster, and running a function over the parts of a stage's work."""
 
 import json
 import logging
@@ -6,8 +6,9 @@ import os
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import Any
 
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 PROGRESS_S = 10.0
 #: Deaths of a worker process that are survived, for each part of the work: a part that kills every worker must fail.
 MAX_RETRIES = 3
+#: Tasks that wait for a CPU at most. More would only cost memory of the driver.
+MAX_WAITING = 1000
 
 
 @contextmanager
@@ -82,34 +85,27 @@ def cpus_for_each(num_workers: int) -> int:
     return max(1, (largest - 1) // beside)
 
 
-#: Ray Data restarts a map actor for ever by default; 2.60 has no other place for this bound than the arguments that it
-#: announces to drop.
+#: Ray Data restarts a map actor without a limit by default. Ray 2.60 has no other place for this limit than these
+#: arguments, which it announces to drop.
 _BOUNDED_ACTORS: dict[str, Any] = {"max_restarts": MAX_RETRIES, "max_task_retries": MAX_RETRIES}
-_BOUNDED_TASKS: dict[str, Any] = {"max_retries": MAX_RETRIES}
 warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated", RayDeprecationWarning)
 
 #: The work on one part.
 Work = Callable[[str], dict[str, Any]]
-#: Makes the work; called once in each worker, where it loads what all parts share.
+#: Makes the work. Each worker calls it once and loads there what all parts share.
 Build = Callable[[], Work]
 
-#: What this process works on: a name of the whole work, and its function. It is kept from part to part.
+#: The work that this process has loaded: a name that no other call of `for_each_part` has, and the function.
 _ready: tuple[str, Work] | None = None
 
 
-def _work_on(batch: pa.Table, name: str, build: Build) -> pa.Table:
-    """One row in, one record out; errors of ours travel as rows, not as crashes that Ray would retry."""
-    return pa.table(
-        {"record": pa.array([json.dumps(_record(part, name, build)) for part in batch["part"].to_pylist()])}
-    )
-
-
-def _record(part: str, name: str, build: Build) -> dict[str, Any]:
+def _do_part(part: str, name: str, build: Build) -> dict[str, Any]:
+    """The record of one part. Our own errors are returned as records: Ray would wrap what is raised."""
     global _ready
     reset_peak_memory()
     try:
         if _ready is None or _ready[0] != name:
-            _ready = None  # what the process loaded for other work makes room first
+            _ready = None  # frees what the process loaded for other work before it loads more
             _ready = name, build()
         record = _ready[1](part)
     except errors.RecsysError as error:
@@ -126,52 +122,89 @@ def for_each_part(
     cpus_per_worker: int = 1,
     gpus_per_worker: int = 0,
 ) -> list[dict[str, Any]]:
-    """Run a function for each part in a pool of workers, and answer the records in the order of the parts.
+    """Run a function for each part on the workers of the cluster; return the records in the order of the parts.
 
-    On CPUs the parts are tasks: their processes live on from stage to stage with the libraries that they imported,
-    which costs seconds. On GPUs actors do them, since Ray ends the process of a GPU's task with the task.
+    On CPUs each part is a plain Ray task. Ray keeps the processes of finished tasks, so the next stage finds workers
+    that have imported the libraries already; new ones would cost seconds. On GPUs the parts go to actors, because Ray
+    ends the process of a GPU task together with the task.
 
     Args:
         parts: Names of the parts.
-        build: Makes the function, once in each worker: it loads what all parts share.
-        label: For the progress lines.
-        num_workers: Most workers at a time; None: as many as the cluster has, or can start, CPUs for, or as many as it
-            has GPUs for now, since those cost more to start than to wait for.
-        cpus_per_worker: CPUs of a worker without a GPU: Ray Data calls both together experimental.
+        build: Makes the function. It is called once in each worker and loads what all parts share.
+        label: Name of the work in progress lines.
+        num_workers: Largest number of parts at a time. None: no limit on CPUs, so that a cluster which can start nodes
+            sees the whole demand (at most `MAX_WAITING` tasks); on GPUs, as many as the cluster has now.
+        cpus_per_worker: CPUs of a worker without a GPU. Ray Data does not take both.
         gpus_per_worker: GPUs of a worker.
 
     Raises:
-        RecsysError: the first that a part raised.
+        RecsysError: the first that a part raised. The parts that still run are cancelled.
     """
     if not parts:
         return []
-    work = partial(_work_on, name=f"{label} {uuid.uuid4().hex}", build=build)
-    there = int(_total("GPU") // gpus_per_worker) if gpus_per_worker else len(parts)
-    most = min(num_workers or max(there, 1), len(parts))
+    work = partial(_do_part, name=f"{label} {uuid.uuid4().hex}", build=build)
+    if gpus_per_worker:
+        most = min(num_workers or max(int(_total("GPU") // gpus_per_worker), 1), len(parts))
+        finished = _by_actors(parts, work, most, gpus_per_worker)
+    else:
+        task = ray.remote(_call).options(name=label, num_cpus=cpus_per_worker, max_retries=MAX_RETRIES)
+        finished = _by_tasks(parts, partial(task.remote, ray.put(work)), num_workers or MAX_WAITING)
+    records: dict[int, dict[str, Any]] = {}
+    reported = time.monotonic()
+    with closing(finished):
+        for place, record in finished:
+            if "error" in record:
+                raise getattr(errors, record["error"])(record["message"])
+            records[place] = record
+            if time.monotonic() - reported > PROGRESS_S:
+                reported = time.monotonic()
+                logger.info("%s: %d of %d parts", label, len(records), len(parts))
+    return [records[place] for place in range(len(parts))]
+
+
+#: (place among the parts, record) as the parts finish.
+_Finished = Generator[tuple[int, dict[str, Any]], None, None]
+
+
+def _by_tasks(parts: Sequence[str], start: Callable[[str], ray.ObjectRef[Any]], most: int) -> _Finished:
+    """Start a task for each part, at most so many at a time. Closing the generator cancels what still runs."""
+    waiting = deque(enumerate(parts))
+    running: dict[ray.ObjectRef[Any], int] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < most:
+                place, part = waiting.popleft()
+                running[start(part)] = place
+            done, _ = ray.wait(list(running), num_returns=1)
+            for ref in done:
+                yield running.pop(ref), ray.get(ref)
+    finally:
+        for ref in running:
+            ray.cancel(ref)
+
+
+def _call(work: Callable[[str], dict[str, Any]], part: str) -> dict[str, Any]:
+    return work(part)
+
+
+def _by_actors(parts: Sequence[str], work: Callable[[str], dict[str, Any]], most: int, gpus: int) -> _Finished:
+    """Run each part in a pool of actors that have GPUs."""
+
+    def do_batch(batch: pa.Table) -> pa.Table:
+        return pa.table({"record": pa.array([json.dumps(work(part)) for part in batch["part"].to_pylist()])})
+
     dataset = ray.data.from_items([{"part": part} for part in parts], override_num_blocks=len(parts))
-    pool = ray.data.ActorPoolStrategy(min_size=1, max_size=most) if gpus_per_worker else ray.data.TaskPoolStrategy(most)
-    # the settings travel in the class: constructor arguments would be lost to an actor that restarts after its owner
-    worker: Any = type("Parts", (), {"__call__": staticmethod(work)}) if gpus_per_worker else work
     done = dataset.map_batches(
-        worker,
+        # the settings travel in the class: arguments of a constructor are lost to an actor that restarts without owner
+        type("Parts", (), {"__call__": staticmethod(do_batch)}),
         batch_size=1,
         batch_format="pyarrow",
-        compute=pool,
-        num_cpus=None if gpus_per_worker else cpus_per_worker,
-        num_gpus=gpus_per_worker or None,
-        **(_BOUNDED_ACTORS if gpus_per_worker else _BOUNDED_TASKS),
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=most),
+        num_gpus=gpus,
+        **_BOUNDED_ACTORS,
     )
-    records: list[dict[str, Any]] = []
-    reported = time.monotonic()
-    for row in done.iter_rows():
-        record = json.loads(row["record"])
-        if "error" in record:
-            raise getattr(errors, record["error"])(record["message"])
-        records.append(record)
-        if time.monotonic() - reported > PROGRESS_S:
-            reported = time.monotonic()
-            logger.info("%s: %d of %d parts", label, len(records), len(parts))
-    return records
+    for place, row in enumerate(done.iter_rows()):
+        yield place, json.loads(row["record"])
 
 
 def peak_of(records: Sequence[dict[str, Any]]) -> float:

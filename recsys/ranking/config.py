@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from recsys.config.section import Fraction, Positive, Precision, Section
+from recsys.data.config import Condition
 
 SignalName = Literal[
     "retrieval",
@@ -64,8 +65,8 @@ class RerankConfig(Section):
     """Text file of such ids, one a line; local or `s3://`."""
     allow_file: Annotated[str, Field(min_length=1)] | None = None
     """Text file of item ids, one a line; nothing else is recommended. Local or `s3://`."""
-    where: str | None = None
-    """Filter over the items' attributes that a recommended item passes, e.g. `category != 'Gift cards'`."""
+    where: Condition | None = None
+    """SQL condition over the items' attributes that a recommended item passes, e.g. `category != 'Gift cards'`."""
     new_items: Fraction = 0.1
     """Share of a list for the user's best items without interactions, at most their share of the catalog; 0: none."""
     tail: Annotated[float, Field(ge=0.0)] = 0.0

@@ -8,8 +8,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.data.expressions import Filter
-from recsys.errors import ConfigError
+from recsys.data.row_filter import row_filter
+from recsys.errors import ConfigError, InputError
 
 Bools = npt.NDArray[np.bool_]
 
@@ -124,26 +124,31 @@ def recommendable_items(catalog: pa.Table, rules: ItemRules) -> Recommendable:
 def _passes(catalog: pa.Table, where: str | None) -> Bools:
     """[I] which items the attribute filter lets through.
 
-    Attributes are text: beside a number they are compared as numbers, and what is none makes nothing true. Of two
-    attributes the texts are compared; `width + 0 > height + 0` compares their numbers.
+    Attributes are text. Beside a number they are compared as numbers, and text that is no number is null there. Two
+    attributes are compared as text; `number(width) > number(height)` compares their numbers.
     """
     if where is None:
         return np.ones(len(catalog), dtype=bool)
-    rule = _parsed(where)
+    rule = row_filter(where, "rerank.where")
     known = attribute_names(catalog)
+    lower = [name.lower() for name in known]
     for name in sorted(rule.columns):
-        if name not in known:
+        if name not in known and lower.count(name.lower()) != 1:
             raise ConfigError(
                 f"rerank.where {where!r}: no item has an attribute {name!r}; {_known(known)}. "
                 "inputs.items.attributes says which columns are kept"
             )
+    names = rule.names_in(known, "the catalog").values()
     chunks = catalog["attributes"].chunks  # stay apart: an Arrow string array ends at 2 GB
     columns = {
         name: pa.chunked_array([pc.map_lookup(chunk, pa.scalar(name), "first") for chunk in chunks], pa.string())
-        for name in sorted(rule.columns)
+        for name in sorted(names)
     }
     table = pa.table(columns) if columns else catalog.select(["item_id"])  # `true` reads no attribute
-    return np.asarray(rule.mask(table), dtype=bool)
+    try:
+        return np.asarray(rule.mask(table, "the attributes"), dtype=bool)
+    except InputError as error:
+        raise ConfigError(str(error)) from error
 
 
 def attribute_names(catalog: pa.Table) -> list[str]:
@@ -156,13 +161,6 @@ def _keys_within(maps: pa.MapArray) -> pa.Array:
     """Keys of the maps of a slice; `keys` alone gives those of the whole that it was cut from."""
     first, last = maps.offsets[0].as_py(), maps.offsets[-1].as_py()
     return maps.keys.slice(first, last - first)
-
-
-def _parsed(where: str) -> Filter:
-    try:
-        return Filter.parse(where)
-    except ConfigError as error:
-        raise ConfigError(f"rerank.{error}") from error  # its text begins with `where`
 
 
 def _stranger_warning(name: str, strangers: pa.Array, num: int) -> str:

@@ -1,13 +1,17 @@
-"""How many CPUs the stages take where nobody says."""
+"""How many CPUs the stages take by default, and the work on the parts of a stage."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import joblib
 import pytest
 import ray
+from ray.exceptions import WorkerCrashedError
 
-from recsys.pipeline.cluster import cpus_for_each
+from recsys.errors import InputError
+from recsys.pipeline.cluster import MAX_RETRIES, cpus_for_each, for_each_part, peak_of
 from recsys.pipeline.run import open_run
 from recsys.settings import decode_config
 from tests.conftest import tiny_config
@@ -67,3 +71,57 @@ def test_a_night_asks_for_what_its_widest_stage_needs(
     training = {"cpus_per_worker": None, "batch_size": 30} | train
     config = decode_config(tiny_config(shop, tmp_path, train=training, recommend=recommend))
     assert open_run(config).min_cpus == expected
+
+
+def work_of(log: Path, fails: str = "", dies: str = "") -> Callable[[], Callable[[str], dict[str, Any]]]:
+    """Makes work that appends the part it begins to a file; one part may fail, one may end its worker."""
+
+    def build() -> Callable[[str], dict[str, Any]]:
+        built = os.urandom(4).hex()
+
+        def work(part: str) -> dict[str, Any]:
+            with log.open("a") as stream:
+                stream.write(f"{part}\n")
+            if part == fails:
+                raise InputError(f"part {part} is bad")
+            if part == dies:
+                os._exit(1)
+            return {"part": part, "process": os.getpid(), "built": built}
+
+        return work
+
+    return build
+
+
+PARTS = [f"part-{number}" for number in range(12)]
+
+
+def test_records_come_in_the_order_of_the_parts(ray_cluster: None, tmp_path: Path) -> None:
+    records = for_each_part(PARTS, work_of(tmp_path / "log"), label="parts")
+    assert [record["part"] for record in records] == PARTS
+    assert peak_of(records) > 10
+    assert sorted((tmp_path / "log").read_text().split()) == sorted(PARTS)
+    built = {(record["process"], record["built"]) for record in records}
+    assert len(built) == len({process for process, _ in built}), "a worker builds once, whatever number of parts"
+
+
+def test_no_part_no_work(ray_cluster: None, tmp_path: Path) -> None:
+    assert for_each_part([], work_of(tmp_path / "log"), label="parts") == []
+    assert not (tmp_path / "log").exists()
+
+
+def test_one_worker_takes_one_part_after_the_other(ray_cluster: None, tmp_path: Path) -> None:
+    for_each_part(PARTS, work_of(tmp_path / "log"), label="parts", num_workers=1)
+    assert (tmp_path / "log").read_text().split() == PARTS
+
+
+def test_an_error_of_a_part_is_raised_and_ends_the_work(ray_cluster: None, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^part part-3 is bad$"):
+        for_each_part(PARTS, work_of(tmp_path / "log", fails="part-3"), label="parts", num_workers=1)
+    assert (tmp_path / "log").read_text().split() == PARTS[:4]
+
+
+def test_a_part_that_ends_every_worker_is_tried_a_few_times(ray_cluster: None, tmp_path: Path) -> None:
+    with pytest.raises(WorkerCrashedError):
+        for_each_part(PARTS, work_of(tmp_path / "log", dies="part-3"), label="parts", num_workers=1)
+    assert (tmp_path / "log").read_text().split() == PARTS[:3] + ["part-3"] * (1 + MAX_RETRIES)

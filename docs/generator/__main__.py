@@ -1,0 +1,22 @@
+"""Writes the pages of docs/reference out of the code: `make docs` calls it, a test checks that they are up to date."""
+
+import sys
+from pathlib import Path
+
+import config_page
+import tables_page
+
+REFERENCE = Path(__file__).parents[1] / "reference"
+
+
+def pages() -> dict[Path, str]:
+    """The text of every generated page by its path."""
+    makers = {"config": config_page.page, "tables": tables_page.page}
+    note = "<!-- `make docs` writes this page out of the code. Do not edit it here. -->\n\n"
+    return {REFERENCE / f"{name}.md": note + make() for name, make in makers.items()}
+
+
+if __name__ == "__main__":
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")
+        sys.stdout.write(f"{path.name}: written\n")

@@ -1,0 +1,50 @@
+"""The shards of the histories: few events are read whole by each worker, many are shuffled by Ray Data."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from recsys.pipeline import ingest
+from recsys.pipeline.cluster import cluster
+from recsys.pipeline.run import Record, Run
+from recsys.storage.tables import write_table
+
+
+def shuffled(run: Run, events: pa.Table) -> tuple[Record, dict[str, bytes]]:
+    """The record of the stage, and the files it wrote, by name."""
+    paths = []
+    for number, start in enumerate(range(0, len(events), 100)):
+        part = pa.concat_tables([events.slice(start, 100), events.slice(0, 7)])  # every file repeats seven rows
+        paths.append(f"{run.folder.dir}/events/part-{number:05d}.parquet")
+        write_table(run.storage, paths[-1], part, part.schema)
+    run.folder.finish("ingest", {"parts": paths, "accepted": len(events)})
+    with cluster(min_cpus=2):
+        record = ingest.shuffle_histories(run)
+    root = Path(run.storage.path(run.folder.dir))
+    folders = ("interactions", "item_counts")
+    files = [*root.glob("item_counts_*"), *(path for name in folders for path in (root / name).glob("*"))]
+    histories = Path(run.storage.path(run.folder.histories_dir))
+    return record, {path.name: path.read_bytes() for path in [*files, *histories.glob("*")]}
+
+
+def test_both_ways_write_the_same(
+    ray_cluster: None,
+    make_night: Callable[..., Run],
+    draw_events: Callable[..., pa.Table],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    events = draw_events(600, 60)
+    record, files = shuffled(make_night(events, settings={"histories": {"shards": 5}}), events)
+    assert (record["users"], record["rows"]) == (40, 600)
+    assert record["duplicates"] == 6 * 7
+    assert len(record["shards"]) == 5
+
+    monkeypatch.setattr(ingest, "ROWS_READ_WHOLE", 599)
+    monkeypatch.setattr(ingest, "for_each_part", None)  # another way
+    again, same_files = shuffled(make_night(events, settings={"histories": {"shards": 5}}), events)
+    measured = {"peak_memory_mb": 0.0}
+    assert again | measured == record | measured
+    assert same_files == files
+    assert len(files) > 10
