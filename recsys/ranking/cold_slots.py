@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.compiled import compiled
-from recsys.signals.order import Bools, Floats, Ints
+from recsys.ranking.order import Bools, Floats, Ints
 
 Phases = npt.NDArray[np.float64]
 

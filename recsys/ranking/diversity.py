@@ -6,7 +6,7 @@ Shapes: B users, P candidates in a user's pool, I items, D dimensions, K list le
 import numpy as np
 import numpy.typing as npt
 
-from recsys.signals.order import Floats, Ints
+from recsys.ranking.order import Floats, Ints
 
 Directions = npt.NDArray[np.int16]
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from recsys.data.histories import hash_ids
-from recsys.signals.order import Bools, Ints
+from recsys.ranking.order import Bools, Ints
 
 Keys = npt.NDArray[np.uint64]
 

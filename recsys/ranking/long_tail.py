@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from recsys.model.features import index_items
-from recsys.signals.order import Bools, Floats, Ints
+from recsys.ranking.order import Bools, Floats, Ints
 
 
 def item_popularity(counts: pa.Table, item_ids: pa.Array) -> Ints:

@@ -18,7 +18,7 @@ from recsys.ranking.config import RerankConfig
 from recsys.ranking.diversity import Directions, directions, select_diverse
 from recsys.ranking.exploration import draw, fractions, num_places, user_keys
 from recsys.ranking.long_tail import discounted
-from recsys.signals.order import NO_ITEM, Bools, Floats, Ints, best_first, distinct_candidates, falling
+from recsys.ranking.order import NO_ITEM, Bools, Floats, Ints, best_first, distinct_candidates, falling
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,8 +51,9 @@ class ExcludedItems:
         return ExcludedItems(users=rows[inside], items=columns[inside])
 
     def of_users(self, users: Ints) -> "ExcludedItems":
-        """The pairs of some of the users, who are numbered in this order."""
-        place = np.full(max(int(users.max(initial=-1)), int(self.users.max(initial=-1))) + 1, -1)
-        place[users] = np.arange(len(users))
-        theirs = place[self.users] >= 0
-        return ExcludedItems.of([(place[self.users[theirs]], self.items[theirs])])
+        """The pairs of some of the users, who are numbered from 0 in this order."""
+        first, last = (np.searchsorted(self.users, users, side=side) for side in ("left", "right"))
+        lengths = last - first
+        starts = row_starts(lengths)
+        places = np.repeat(first - starts[:-1], lengths) + np.arange(starts[-1])
+        return ExcludedItems(users=np.repeat(np.arange(len(users)), lengths), items=self.items[places])

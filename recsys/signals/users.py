@@ -1,6 +1,6 @@
 """A block of users as the signals see them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -27,3 +27,18 @@ class UserBlock:
 
     def __len__(self) -> int:
         return len(self.now)
+
+    def rows(self, users: npt.NDArray[np.int64]) -> "UserBlock":
+        """Some of the users, in this order; they are numbered from 0."""
+        return UserBlock(
+            profiles=self.profiles.rows(users),
+            history=self.history.rows(users),
+            texts=self.texts,
+            now=self.now[users],
+            excluded=self.excluded.of_users(users),
+        )
+
+    def excluding(self, pairs: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]) -> "UserBlock":
+        """The same where further (user, item) pairs are excluded."""
+        excluded = ExcludedItems.of([(self.excluded.users, self.excluded.items), pairs])
+        return replace(self, excluded=excluded)

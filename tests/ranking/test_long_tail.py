@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from recsys.data.item_counts import head_items
 from recsys.ranking.long_tail import discounted, item_popularity
 from recsys.schema import ITEM_COUNTS
-from recsys.signals.order import Bools, Floats, Ints, best_first
+from recsys.ranking.order import Bools, Floats, Ints, best_first
 
 NUM_ITEMS = 60
 TAILS = [0.0, 0.25, 0.5, 1.0, 2.0, 10.0]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from recsys.ranking.config import RerankConfig
 from recsys.ranking.exploration import num_places
 from recsys.ranking.rerank import RerankCounts, Reranked, Reranker
-from recsys.signals.order import Bools, Floats, Ints
+from recsys.ranking.order import Bools, Floats, Ints
 
 DATE = dt.date(2026, 11, 22)
 NUM_ITEMS = 40
