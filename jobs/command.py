@@ -5,7 +5,8 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from rich.logging import RichHandler
 from rich.table import Table
 
 from recsys.errors import RecsysError
+from recsys.pipeline.publish_lists import delete_intermediate_files
+from recsys.pipeline.run import Run
+from recsys.pipeline.stage import Stage
 from recsys.settings import Config, load_config
 
 logger = logging.getLogger("jobs")
@@ -56,18 +60,36 @@ def run(body: Callable[[Config, argparse.Namespace], Answer], options: argparse.
     return code
 
 
-def print_stages(records: dict[str, dict[str, Any]], title: str) -> None:
-    """Stage times, rows per second and peak memory, as a table for people."""
+def prepare(run: Run, stages: Iterable[Stage[Any]], *, force: bool) -> None:
+    """Keep the run's config beside it; with `force`, first forget what is done.
+
+    Intermediate files are deleted then too: Ray Train would continue the finished training from its checkpoints.
+    """
+    if force:
+        run.folder.forget()
+        delete_intermediate_files(run, stages)
+    run.folder.write_config(run.config.to_yaml())
+
+
+def on_ray(config: Config) -> AbstractContextManager[None]:
+    """Ray, started or joined, with enough CPUs for the config's stages; it is imported here, since that is slow."""
+    from recsys.pipeline.cluster import cluster
+    from recsys.pipeline.cpu_needs import min_cpus
+
+    return cluster(min_cpus(config))
+
+
+def print_stages(run: Run, stages: Iterable[Stage[Any]], title: str) -> None:
+    """Print time, rows per second and peak memory of the finished stages, as a table for people."""
     table = Table(title=title)
     for column in ("stage", "seconds", "rows", "rows/s", "peak MB"):
         table.add_column(column, justify="left" if column == "stage" else "right")
-    for name, record in sorted(records.items(), key=lambda entry: entry[1].get("finished_at", "")):
-        figures = (f"{record[key]:,.{digits}f}" for key, digits in _FIGURES)
-        table.add_row(name, *figures)
+    for stage in stages:
+        if (done := run.done(stage)) is not None:
+            record, timing = done.record, done.timing
+            figures = (f"{record.rows:,}", f"{timing.rows_per_s:,.0f}", f"{record.peak_memory_mb:,.0f}")
+            table.add_row(stage.name, f"{timing.seconds:,.1f}", *figures)
     console.print(table)
-
-
-_FIGURES = (("seconds", 1), ("rows", 0), ("rows_per_s", 0), ("peak_memory_mb", 0))
 
 
 def _explain(error: Exception) -> tuple[Answer, int]:

@@ -10,13 +10,15 @@ from dataclasses import asdict
 
 from jobs import command
 from jobs.evaluation_tables import print_figures
-from jobs.finetune import learn
+from jobs.nightly import TRAINING
 from recsys.errors import ConfigError, InputError
 from recsys.evaluation.metrics import Floats, paired_bootstrap
-from recsys.pipeline.cluster import cluster
 from recsys.pipeline.holdout import POPULARITY, SLICE_METRIC
-from recsys.pipeline.run import Run, open_run, stored_run
+from recsys.pipeline.open_run import open_run, stored_run
+from recsys.pipeline.run import Run
 from recsys.pipeline.run_gate import Measured, measure_holdout
+from recsys.pipeline.run_stages import run_stages
+from recsys.pipeline.stages import FINETUNE
 from recsys.settings import Config
 from recsys.storage.filesystem import Storage
 from recsys.storage.lease import lock
@@ -32,10 +34,10 @@ def evaluate(config: Config, options: Namespace) -> command.Answer:
     if options.max_users < 1:
         raise ConfigError(f"--max-users: must be ≥ 1, got {options.max_users}")
     run = _finished_night(config, options) if options.run else open_run(config, options.protocol)
-    with lock(run.folder), cluster(min_cpus=run.min_cpus):
+    with lock(run.folder), command.on_ray(run.config):
         if not options.run:
             run.folder.write_config(config.to_yaml())
-            learn(run)
+            run_stages(run, TRAINING)
         measured = measure_holdout(run, [run.model_id], METRICS, options.max_users, in_depth=True)
     if not measured.num_users:
         raise InputError(
@@ -53,9 +55,10 @@ def _finished_night(config: Config, options: Namespace) -> Run:
     if options.protocol != "time":
         raise ConfigError(f"--protocol {options.protocol}: a run's model has seen the last events; leave out --run")
     folder = RunFolder(Storage(config.storage), options.run)
-    if folder.done("finetune") is None:
+    run = stored_run(folder) if folder.storage.exists(folder.config_path) else None
+    if run is None or run.done(FINETUNE) is None:
         raise ConfigError(f"--run {options.run}: no trained model in {folder.storage.url(folder.dir)}")
-    return stored_run(folder)
+    return run
 
 
 def _figures(run: Run, measured: Measured) -> command.Answer:

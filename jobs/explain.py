@@ -17,7 +17,8 @@ from rich.text import Text
 from jobs import command
 from recsys.data.histories import shard_of
 from recsys.errors import InputError
-from recsys.pipeline.run import Run, stored_run
+from recsys.pipeline.open_run import stored_run
+from recsys.pipeline.run import Run
 from recsys.pipeline.write_lists import load_snapshot
 from recsys.ranking.lists import recommend_batch
 from recsys.ranking.snapshot import Snapshot

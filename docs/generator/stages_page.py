@@ -23,7 +23,7 @@ def page(config: Config) -> str:
     rows = [
         (
             f"`{stage.name}`",
-            cell(stage.summary) + (f" Only {cell(stage.condition)}." if stage.condition else ""),
+            cell(stage.summary) + (f" Only {cell(stage.condition.words)}." if stage.condition else ""),
             _paths(stage.reads),
             _paths(stage.writes),
             stage.workers(config),

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 from recsys.data.item_counts import count_items, merge_counts
 from recsys.pipeline.cluster import for_each_part
 from recsys.pipeline.run import Record, Run
+from recsys.pipeline.stages import SHUFFLE_HISTORIES
 from recsys.schema import ITEM_COUNTS
 from recsys.storage.tables import read_table, write_table
 
@@ -19,7 +20,7 @@ def item_users_path(run: Run) -> str:
 
 def count_item_users(run: Run) -> int:
     """Write the table above; answers the number of training users."""
-    shards = run.record("histories")["shards"]
+    shards = run.record(SHUFFLE_HISTORIES).shards
     records = for_each_part(
         shards, partial(_counter, run), label="item users", num_workers=run.config.recommend.num_workers
     )

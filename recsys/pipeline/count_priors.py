@@ -19,7 +19,9 @@ import pyarrow.compute as pc
 from recsys.data.histories import newest_events, rank_ids
 from recsys.model.features import index_items
 from recsys.pipeline.cluster import for_each_part, peak_of
+from recsys.pipeline.records import ItemStatistics
 from recsys.pipeline.run import DataView, Record, Run
+from recsys.pipeline.stages import INGEST_CATALOG, SHUFFLE_HISTORIES
 from recsys.ranking.long_tail import item_popularity
 from recsys.schema import DAY_COUNTS, ITEM_RETURNS, TIMESTAMP, TRANSITION_TOTALS, TRANSITIONS
 from recsys.signals.neighbours import Neighbours
@@ -45,9 +47,9 @@ MOST_MOMENTS = 256
 _MICROS_PER_DAY = 86_400_000_000
 
 
-def count_priors(run: Run) -> Record:
+def count_priors(run: Run) -> ItemStatistics:
     """Count transitions, returns and daily popularity: by shard, then by range of items."""
-    shards: list[str] = run.record("histories")["shards"]
+    shards = run.record(SHUFFLE_HISTORIES).shards
     counted = for_each_part(shards, partial(_shard_counter, run), label="transitions")
     for view in get_args(DataView):
         totals = merge_totals([read_table(run.storage, _totals_path(run, view, shard)) for shard in shards])
@@ -58,18 +60,18 @@ def count_priors(run: Run) -> Record:
     write_table(run.storage, run.day_counts_path, _sum_days(days), DAY_COUNTS)
     parts = [f"{view}/{number}" for view in get_args(DataView) for number in range(_num_ranges(run))]
     merged = for_each_part(parts, partial(_range_merger, run, tuple(shards)), label="transitions")
-    return {
-        "rows": sum(record["rows"] for record in counted),
-        "pairs": sum(record["pairs"] for part, record in zip(parts, merged, strict=True) if part.startswith("full")),
-        "peak_memory_mb": max(peak_of(counted), peak_of(merged)),
-    }
+    return ItemStatistics(
+        rows=sum(record["rows"] for record in counted),
+        pairs=sum(record["pairs"] for part, record in zip(parts, merged, strict=True) if part.startswith("full")),
+        peak_memory_mb=max(peak_of(counted), peak_of(merged)),
+    )
 
 
 def load_transitions(run: Run, view: DataView) -> Neighbours:
     """The sparse matrices of a finished `count_priors`."""
     folder = run.transitions_dir(view)
     parts = [read_table(run.storage, f"{folder}/{number:05d}.parquet") for number in range(_num_ranges(run))]
-    return Neighbours.from_table(pa.concat_tables(parts), run.record("catalog")["items"])
+    return Neighbours.from_table(pa.concat_tables(parts), run.record(INGEST_CATALOG).items)
 
 
 def load_returns(run: Run, view: DataView) -> npt.NDArray[np.float32]:
@@ -142,7 +144,7 @@ def _shard_counter(run: Run) -> Callable[[str], Record]:
 
 
 def _range_merger(run: Run, shards: tuple[str, ...]) -> Callable[[str], Record]:
-    num_items = run.record("catalog")["items"]
+    num_items = run.record(INGEST_CATALOG).items
 
     def merge(part: str) -> Record:
         view, _, number = part.partition("/")
@@ -178,12 +180,12 @@ def _sum_days(days: pa.Table) -> pa.Table:
 
 def _first_moment(run: Run) -> int:
     """Days since 1970 of the oldest day of validation."""
-    days: int = run.record("histories")["validation"]["days"]
+    days = run.record(SHUFFLE_HISTORIES).validation.days
     return max(_day_of(run.cutoff) - days, _oldest_day(run))
 
 
 def _oldest_day(run: Run) -> int:
-    return _day_of(dt.datetime.fromisoformat(run.record("histories")["oldest"]))
+    return _day_of(dt.datetime.fromisoformat(run.record(SHUFFLE_HISTORIES).oldest))
 
 
 def _day_of(moment: dt.datetime) -> int:
@@ -191,7 +193,7 @@ def _day_of(moment: dt.datetime) -> int:
 
 
 def _num_ranges(run: Run) -> int:
-    return max(1, -(-int(run.record("catalog")["items"]) // ITEMS_PER_RANGE))
+    return max(1, -(-run.record(INGEST_CATALOG).items // ITEMS_PER_RANGE))
 
 
 def _of_range(counts: pa.Table, number: int) -> pa.Table:

@@ -17,6 +17,7 @@ from recsys.model.features import UserTexts
 from recsys.model.text_encoder import TextEncoder
 from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.published_model import model_card
+from recsys.pipeline.records import EncodedTexts
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.user_texts import read_user_texts
 from recsys.schema import item_vectors, text_vectors, user_text_vectors
@@ -31,13 +32,13 @@ logger = logging.getLogger(__name__)
 TEXTS_PER_PART = 4096
 
 
-def encode_items(run: Run) -> Record:
+def encode_items(run: Run) -> EncodedTexts:
     """Encode with the configured encoder what is new, then lay out the vectors of the catalog and of users' texts."""
     scratch = run.config.encoder.model is None
     return _encode_catalog(run, _scratch_encoder(run) if scratch else _digest(run.config), None)
 
 
-def encode_tuned(run: Run) -> Record:
+def encode_tuned(run: Run) -> EncodedTexts:
     """The same with the encoder that was trained with this night's model, to which every text is new."""
     card = model_card(run, run.model_id)
     return _encode_catalog(run, card.encoder_id, card.encoder_model)
@@ -49,7 +50,7 @@ def encode_for(run: Run, card: ModelCard) -> None:
         _encode_catalog(run, card.encoder_id, card.encoder_model)
 
 
-def _encode_catalog(run: Run, encoder_id: str, encoder_model: str | None) -> Record:
+def _encode_catalog(run: Run, encoder_id: str, encoder_model: str | None) -> EncodedTexts:
     catalog = read_table(run.storage, run.catalog_path, ["item_id", "text", "text_hash"])
     user_texts = read_user_texts(run)
     texts = pa.concat_tables([table.select(["text", "text_hash"]) for table in (catalog, user_texts)])
@@ -58,18 +59,17 @@ def _encode_catalog(run: Run, encoder_id: str, encoder_model: str | None) -> Rec
     stored = pa.concat_tables([read_table(run.storage, path) for path in _stored(run.storage, encoder_id)])
     stored = stored.combine_chunks()
     dim = _assemble(run, encoder_id, stored, catalog)
-    counts = {}
     if run.config.inputs.has_user_texts:
         _assemble_user_texts(run, encoder_id, stored, user_texts)
-        counts["user_texts"] = len(user_texts)
-    return counts | {
-        "rows": len(catalog),
-        "encoded": len(missing),
-        "encoder_id": encoder_id,
-        "dim": dim,
-        "path": run.text_vectors_path(encoder_id),
-        "peak_memory_mb": peak_of(records),
-    }
+    return EncodedTexts(
+        rows=len(catalog),
+        encoded=len(missing),
+        user_texts=len(user_texts),
+        encoder_id=encoder_id,
+        dim=dim,
+        path=run.text_vectors_path(encoder_id),
+        peak_memory_mb=peak_of(records),
+    )
 
 
 @contextmanager

@@ -21,7 +21,9 @@ from recsys.model.features import index_items
 from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.count_priors import load_daily_popularity
 from recsys.pipeline.match_cold_items import load_lending, load_stranger_lending
+from recsys.pipeline.records import FittedFusion
 from recsys.pipeline.run import Record, Run
+from recsys.pipeline.stages import SHUFFLE_HISTORIES
 from recsys.pipeline.user_texts import ShardTexts
 from recsys.pipeline.write_lists import fusion_path, load_snapshot
 from recsys.ranking.fusion import PLAIN, Fusion
@@ -51,11 +53,11 @@ _CANDIDATES = pa.schema(
 )
 
 
-def fuse(run: Run) -> Record:
+def fuse(run: Run) -> FittedFusion:
     """Fit the weights of the signals on the last moments of the validation users, and keep them with the model."""
     config = run.config.recommend
     records = for_each_part(
-        run.record("histories")["shards"],
+        run.record(SHUFFLE_HISTORIES).shards,
         partial(_gatherer, run),
         label="fuse",
         num_workers=config.num_workers,
@@ -77,21 +79,21 @@ def fuse(run: Run) -> Record:
             *(users, len(whole.taken), MIN_USERS),
         )
     run.storage.write_json(fusion_path(run, run.model_id), fusion.as_dict())
-    return {
-        "rows": len(whole.taken),
-        "users": users,
-        "validation_ndcg@10": round(fusion.ndcg, 6),
-        "validation_alone": {name: round(value, 6) for name, value in (fusion.parts or {}).items()},
-        "validation_short_ndcg@10": round(fusion.short_ndcg, 6),
-        "validation_short_ndcg@10_without": round(fusion.short_ndcg_without, 6),
-        "validation_new_ndcg@10": round(fusion.new_ndcg, 6),
-        "validation_new_ndcg@10_without": round(fusion.new_ndcg_without, 6),
-        "weights": fusion.weights,
-        "weights_short": fusion.short or {},
-        "weights_visit": fusion.visit or {},
-        "weights_new": fusion.new or {},
-        "peak_memory_mb": peak_of(records),
-    }
+    return FittedFusion(
+        rows=len(whole.taken),
+        users=users,
+        ndcg=round(fusion.ndcg, 6),
+        alone={name: round(value, 6) for name, value in (fusion.parts or {}).items()},
+        short_ndcg=round(fusion.short_ndcg, 6),
+        short_ndcg_without=round(fusion.short_ndcg_without, 6),
+        new_ndcg=round(fusion.new_ndcg, 6),
+        new_ndcg_without=round(fusion.new_ndcg_without, 6),
+        weights=fusion.weights,
+        weights_short=fusion.short or {},
+        weights_visit=fusion.visit or {},
+        weights_new=fusion.new or {},
+        peak_memory_mb=peak_of(records),
+    )
 
 
 def _tell(fusion: Fusion) -> None:
@@ -181,7 +183,7 @@ def _lists(rows: npt.NDArray[np.generic]) -> pa.Array:
 
 def _gathered(run: Run) -> tuple[Choices, Choices, Choices]:
     """Of all shards' users with the whole of their histories, with each cut of them, and among strangers."""
-    tables = [read_table(run.storage, _path(run, shard)) for shard in run.record("histories")["shards"]]
+    tables = [read_table(run.storage, _path(run, shard)) for shard in run.record(SHUFFLE_HISTORIES).shards]
     table = pa.concat_tables(tables).combine_chunks()
     widths = pc.list_value_length(table["valid"]).to_numpy()
     shape = (len(table), int(widths.max(initial=0)))

@@ -29,7 +29,10 @@ from recsys.pipeline.ingest_feedback import ingest_feedback
 from recsys.pipeline.input_parts import ROWS_PER_SPLIT, Quarantine, event_rules, plan_parts, read_part
 from recsys.pipeline.item_rules import recommendable
 from recsys.pipeline.memory import peak_memory_mb, reset_peak_memory
-from recsys.pipeline.run import CountedDays, Record, Run, input_files
+from recsys.pipeline.open_run import input_files
+from recsys.pipeline.records import IngestedCatalog, IngestedEvents, IngestedUsers, ShuffledHistories, ValidationUsers
+from recsys.pipeline.run import CountedDays, Record, Run
+from recsys.pipeline.stages import INGEST_EVENTS
 from recsys.pipeline.user_texts import ShardTexts, read_profiles, write_texts
 from recsys.schema import CATALOG, INTERACTIONS_WITH_TEXT, PROFILES
 from recsys.storage.tables import read_table, write_table
@@ -48,7 +51,7 @@ USERS_PER_ROW_GROUP = 512
 _VALIDATION_DAYS = tuple(7 * 2**doubled for doubled in range(11))
 
 
-def ingest_catalog(run: Run) -> Record:
+def ingest_catalog(run: Run) -> IngestedCatalog:
     """Read every version of every item, keep the latest, write the catalog; a rule that leaves nothing stops here."""
     merged, totals = _read_described(run, described_items(run.config.inputs.items), "items")
     spec = run.config.inputs.items
@@ -62,14 +65,10 @@ def ingest_catalog(run: Run) -> Record:
         )
     write_table(run.storage, run.catalog_path, catalog, CATALOG)
     recommendable(run, catalog)
-    return totals | {
-        "items": len(catalog),
-        "available": available,
-        "path": run.catalog_path,
-    }
+    return IngestedCatalog(**totals, items=len(catalog), available=available, path=run.catalog_path)
 
 
-def ingest_users(run: Run) -> Record:
+def ingest_users(run: Run) -> IngestedUsers:
     """Read every version of every user, keep the latest, write what they are in the shards of the histories."""
     spec = run.config.inputs.users
     assert spec is not None, "no users are read"
@@ -79,7 +78,7 @@ def ingest_users(run: Run) -> Record:
     for number in np.unique(shard):
         path = f"{run.profiles_dir}/shard-{number:05d}.parquet"
         write_table(run.storage, path, profiles.filter(pa.array(shard == number)), PROFILES)
-    return totals | {"users": len(profiles), "path": run.profiles_dir}
+    return IngestedUsers(**totals, users=len(profiles), path=run.profiles_dir)
 
 
 def _read_described(run: Run, what: Described, name: str) -> tuple[pa.Table, Record]:
@@ -116,7 +115,7 @@ def _version_reader(run: Run, what: Described, splits: dict[str, Split], name: s
     return read
 
 
-def ingest_events(run: Run) -> Record:
+def ingest_events(run: Run) -> IngestedEvents:
     """Normalise every event, or quarantine it with its reason; later events wait for their own night."""
     source = run.config.inputs.events
     splits = plan_parts(source, input_files(source))
@@ -135,17 +134,14 @@ def ingest_events(run: Run) -> Record:
         kinds.update(record.get("kinds", {}))
     newest = max(record.get("newest", "") for record in records)
     _warn_of_stale_events(run, newest)
-    return (
-        totals
-        | {
-            "accepted": sum(record.get("accepted", 0) for record in records),
-            "later": sum(record.get("later", 0) for record in records),
-            "newest": newest,
-            "kinds": sorted(kinds),
-            "parts": [record["path"] for record in records if record.get("accepted")],
-            "peak_memory_mb": peak_of(records),
-        }
-        | ({} if told is None else told.counts)
+    return IngestedEvents(
+        **totals | {"peak_memory_mb": peak_of(records)},
+        accepted=sum(record.get("accepted", 0) for record in records),
+        later=sum(record.get("later", 0) for record in records),
+        newest=newest,
+        kinds=sorted(kinds),
+        parts=[record["path"] for record in records if record.get("accepted")],
+        **({} if told is None else told.counts),
     )
 
 
@@ -188,25 +184,25 @@ def _event_reader(run: Run, splits: dict[str, Split], now: dt.datetime) -> Calla
     return read
 
 
-def shuffle_histories(run: Run) -> Record:
+def shuffle_histories(run: Run) -> ShuffledHistories:
     """Bring each user's events together in one shard: the only shuffle of the night."""
-    ingested = run.record("ingest")
-    few = ingested["accepted"] <= ROWS_READ_WHOLE
-    records = _write_shards(run, ingested["parts"]) if few else _shuffle_shards(run, ingested["parts"])
+    ingested = run.record(INGEST_EVENTS)
+    few = ingested.accepted <= ROWS_READ_WHOLE
+    records = _write_shards(run, ingested.parts) if few else _shuffle_shards(run, ingested.parts)
     _merge_counts(run, [record["shard"] for record in records])
     active = np.sum([record["active"] for record in records], axis=0)
-    return {
-        "rows": ingested["accepted"],
-        "users": sum(record["users"] for record in records),
-        "held_out_users": sum(record["held_out_users"] for record in records),
-        "searches": sum(record["searches"] for record in records),
-        "duplicates": sum(record["duplicates"] for record in records),
-        "validation": _choose_validation(run, active.tolist()),
-        "oldest": min(record["oldest"] for record in records),
-        "shards": [record["shard"] for record in records],
-        "path": run.folder.histories_dir,
-        "peak_memory_mb": peak_of(records),
-    }
+    return ShuffledHistories(
+        rows=ingested.accepted,
+        users=sum(record["users"] for record in records),
+        held_out_users=sum(record["held_out_users"] for record in records),
+        searches=sum(record["searches"] for record in records),
+        duplicates=sum(record["duplicates"] for record in records),
+        validation=_choose_validation(run, active.tolist()),
+        oldest=min(record["oldest"] for record in records),
+        shards=[record["shard"] for record in records],
+        path=run.folder.histories_dir,
+        peak_memory_mb=peak_of(records),
+    )
 
 
 def _write_shards(run: Run, paths: list[str]) -> list[Record]:
@@ -301,12 +297,12 @@ def _active_users(run: Run, train: pa.Table) -> list[int]:
     return [int((age_days <= days).sum()) for days in _VALIDATION_DAYS]
 
 
-def _choose_validation(run: Run, active: list[int]) -> dict[str, float]:
+def _choose_validation(run: Run, active: list[int]) -> ValidationUsers:
     """The shortest time before the cutoff that holds `train.validation_users`, and the share of its users to draw."""
     wanted = run.config.train.validation_users
     enough = [place for place, num in enumerate(active) if num >= wanted]
     place = enough[0] if enough else len(active) - 1
-    return {"days": _VALIDATION_DAYS[place], "share": min(1.0, wanted / max(active[place], 1))}
+    return ValidationUsers(days=_VALIDATION_DAYS[place], share=min(1.0, wanted / max(active[place], 1)))
 
 
 def _counts_path(run: Run, kind: CountedDays, shard: str) -> str:

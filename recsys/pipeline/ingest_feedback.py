@@ -16,7 +16,8 @@ from recsys.data.feedback import bucket_of, drop_repeats, feedback_schema, read_
 from recsys.data.files import Split
 from recsys.pipeline.cluster import for_each_part
 from recsys.pipeline.input_parts import ROWS_PER_SPLIT, Quarantine, event_rules, plan_parts, read_part
-from recsys.pipeline.run import Record, Run, feedback_files, feedback_input
+from recsys.pipeline.open_run import feedback_files, feedback_input
+from recsys.pipeline.run import Record, Run
 from recsys.storage.tables import read_table, write_table
 
 #: Source bytes of the events whose repeats are looked for together, in the memory of one worker.

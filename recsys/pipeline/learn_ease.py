@@ -9,33 +9,35 @@ import numpy.typing as npt
 
 from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.count_priors import newest_seen
+from recsys.pipeline.records import LearnedEase
 from recsys.pipeline.run import DataView, Record, Run
+from recsys.pipeline.stages import INGEST_CATALOG, SHUFFLE_HISTORIES
 from recsys.schema import TIME_SCALES, TRANSITIONS
 from recsys.signals.ease import add_products, ease_weights, strongest_weights, user_rows
 from recsys.signals.neighbours import Neighbours
 from recsys.storage.tables import read_table, write_table
 
 
-def learn_linear(run: Run) -> Record:
+def learn_linear(run: Run) -> LearnedEase:
     """Learn the linear item model as it is seen from validation, from the gate and from the night."""
     records = for_each_part(get_args(DataView), partial(_learner, run), label="linear")
-    return {
-        "rows": records[-1]["events"],
-        "users": records[-1]["users"],
-        "items": records[-1]["items"],
-        "pairs": records[-1]["pairs"],
-        "peak_memory_mb": peak_of(records),
-    }
+    return LearnedEase(
+        rows=records[-1]["events"],
+        users=records[-1]["users"],
+        items=records[-1]["items"],
+        pairs=records[-1]["pairs"],
+        peak_memory_mb=peak_of(records),
+    )
 
 
 def load_linear(run: Run, view: DataView) -> Neighbours:
     """The sparse matrices of a finished `learn_linear`."""
-    return Neighbours.from_table(read_table(run.storage, run.linear_path(view)), run.record("catalog")["items"])
+    return Neighbours.from_table(read_table(run.storage, run.linear_path(view)), run.record(INGEST_CATALOG).items)
 
 
 def _learner(run: Run) -> Callable[[str], Record]:
     item_ids = read_table(run.storage, run.catalog_path, ["item_id"])["item_id"].combine_chunks()
-    shards: list[str] = run.record("histories")["shards"]
+    shards = run.record(SHUFFLE_HISTORIES).shards
     config = run.config.linear
 
     def learn(part: str) -> Record:

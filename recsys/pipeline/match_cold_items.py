@@ -9,7 +9,9 @@ import numpy.typing as npt
 
 from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.encode_texts import read_text_vectors
+from recsys.pipeline.records import ColdItems
 from recsys.pipeline.run import COUNTS_OF_VIEW, CountedDays, DataView, Record, Run
+from recsys.pipeline.stages import INGEST_CATALOG
 from recsys.ranking.long_tail import item_popularity
 from recsys.schema import LENDERS
 from recsys.signals.donors import Lending, find_lenders, strangers
@@ -19,18 +21,18 @@ from recsys.storage.tables import read_table, write_table
 _STRANGERS = "strangers"
 
 
-def match_new_items(run: Run) -> Record:
+def match_new_items(run: Run) -> ColdItems:
     """Find lenders for what is new to training, for what is new to the night, and for what is taken for new."""
     kinds = sorted({known for _, known in COUNTS_OF_VIEW.values()})
     parts = [*kinds, _STRANGERS]
     records = dict(zip(parts, for_each_part(parts, partial(_matcher, run), label="cold"), strict=True))
-    return {
-        "rows": run.record("catalog")["items"],
-        "new_items": records[COUNTS_OF_VIEW["full"][1]]["borrowers"],
-        "new_to_training": records[COUNTS_OF_VIEW["test"][1]]["borrowers"],
-        "taken_for_new": records[_STRANGERS]["borrowers"],
-        "peak_memory_mb": peak_of(list(records.values())),
-    }
+    return ColdItems(
+        rows=run.record(INGEST_CATALOG).items,
+        new_items=records[COUNTS_OF_VIEW["full"][1]]["borrowers"],
+        new_to_training=records[COUNTS_OF_VIEW["test"][1]]["borrowers"],
+        taken_for_new=records[_STRANGERS]["borrowers"],
+        peak_memory_mb=peak_of(list(records.values())),
+    )
 
 
 def load_lending(run: Run, view: DataView) -> Lending:
@@ -45,7 +47,7 @@ def load_stranger_lending(run: Run) -> Lending | None:
 
 
 def _lending(run: Run, path: str) -> Lending:
-    return Lending(read_table(run.storage, path), run.record("catalog")["items"])
+    return Lending(read_table(run.storage, path), run.record(INGEST_CATALOG).items)
 
 
 def _matcher(run: Run) -> Callable[[str], Record]:

@@ -1,57 +1,63 @@
-"""The last stage: the manifest, then the pointer; and the tidying of what only the running night needed."""
+"""The last stage: the manifest, then the pointer. And what is left to do after it: deleting intermediate files."""
 
 import logging
+from collections.abc import Iterable
 from typing import Any
 
-from recsys.pipeline.run import Record, Run
+from recsys.pipeline.records import PublishedLists, WrittenShard
+from recsys.pipeline.run import Run
+from recsys.pipeline.stage import Stage
+from recsys.pipeline.stages import RUN_GATE, WRITE_LISTS
 from recsys.storage.lease import Lease
 from recsys.storage.publish import Shard, lists_folder, publish, write_manifest
 
 logger = logging.getLogger(__name__)
 
+#: Fields of records that are of no interest to people.
+_INTERNAL = ("parts", "shards", "details")
 
-def publish_night(run: Run, lease: Lease) -> Record:
-    """Write the manifest of the night's lists and move LATEST to them, in one step.
+
+def publish_lists(run: Run, lease: Lease) -> PublishedLists:
+    """Write the manifest of the night's lists and point LATEST to them, in one step.
 
     Raises:
-        LockedError: another run took over this night meanwhile; nothing was published.
+        LockedError: another process took this night over meanwhile; nothing was published.
     """
-    parts = run.folder.parts("recommend")
-    shards: list[Shard] = [
-        {key: record[key] for key in ("name", "rows", "users", "bytes", "sha256")}  # type: ignore[misc]
-        for record in parts.values()
+    shards = [
+        Shard(name=shard.name, rows=shard.rows, users=shard.users, bytes=shard.bytes, sha256=shard.sha256)
+        for shard in run.parts(WRITE_LISTS, WrittenShard).values()
     ]
-    details: dict[str, Any] = {
+    details = {
         "model_id": run.published_id,
         "metrics": stage_metrics(run),
-        "gate": run.record("gate")["details"],
+        "gate": run.record(RUN_GATE).details,
         "config": run.config.model_dump(mode="json"),
     }
     lease.check()
     manifest = write_manifest(run.folder, run.date, shards, details)
     is_latest = publish(run.folder, manifest, run.published_id)
     if not is_latest:
-        logger.warning("a later night is published already: LATEST stays there, this one is in the history of nights")
-    return {
-        "rows": sum(shard["rows"] for shard in shards),
-        "path": lists_folder(run.folder),
-        "latest": is_latest,
-        "manifest_sha256": manifest,
-    }
+        logger.warning("a later night is published already: LATEST still points to it; this night is in the history")
+    return PublishedLists(
+        rows=sum(shard["rows"] for shard in shards),
+        path=lists_folder(run.folder),
+        latest=is_latest,
+        manifest_sha256=manifest,
+    )
 
 
-def tidy(run: Run) -> None:
-    """Drop what a finished night needs no more: parts of the ingest, texts in flight, training checkpoints."""
-    for folder in ("events", "versions", "item_counts", "texts", "user_texts", "train", "transition_counts", "fusion"):
+def delete_intermediate_files(run: Run, stages: Iterable[Stage[Any]]) -> None:
+    """Delete what no stage reads after the lists are published."""
+    for folder in sorted({folder for stage in stages for folder in stage.intermediate}):
         run.storage.delete_folder(f"{run.folder.dir}/{folder}")
 
 
-def stage_metrics(run: Run) -> dict[str, Record]:
-    """The records of the stages that are done, without the parts' own paths."""
+def stage_metrics(run: Run) -> dict[str, dict[str, Any]]:
+    """The stored records of the finished stages by name, as plain values for people."""
     names = [name.removesuffix(".json") for name in run.storage.list(run.folder.stages_dir) if name.endswith(".json")]
     records = {name: run.folder.done(name) for name in names}
     return {
-        name: {key: value for key, value in record.items() if key not in ("parts", "shards", "details")}
+        name: {key: value for key, value in record.items() if key not in _INTERNAL}
         for name, record in records.items()
         if record is not None
     }

@@ -5,6 +5,7 @@ import logging
 from recsys.model.checkpoint import ModelCard, read_card
 from recsys.model.ranker import ARCHITECTURE
 from recsys.pipeline.run import Run
+from recsys.pipeline.stages import ENCODE_TEXTS
 from recsys.storage.publish import read_latest
 
 logger = logging.getLogger(__name__)
@@ -21,7 +22,7 @@ def published_model(run: Run) -> ModelCard | None:
     if card.architecture != ARCHITECTURE:
         logger.info("%s is of another version of the network: no warm start, no comparison with it", card.model_id)
         return None
-    if run.record("encode")["encoder_id"] not in (card.encoder_id, card.base_encoder_id):
+    if run.record(ENCODE_TEXTS).encoder_id not in (card.encoder_id, card.base_encoder_id):
         logger.info("%s reads another text encoder: no warm start from it, no comparison with it", card.model_id)
         return None
     if card.trained_until > run.cutoff.isoformat():
@@ -35,7 +36,7 @@ def model_to_continue(run: Run) -> ModelCard | None:
     card = published_model(run)
     if card is None or run.config.encoder.learns:
         return card
-    if card.encoder_id != run.record("encode")["encoder_id"]:
+    if card.encoder_id != run.record(ENCODE_TEXTS).encoder_id:
         logger.info(
             "%s reads an encoder that was trained with it, this night's is frozen: no warm start", card.model_id
         )

@@ -1,19 +1,13 @@
-"""A night in progress: what every stage is given, how a stage is run once, measured and remembered."""
+"""A run in progress: its settings, its paths, and the records of its finished stages."""
 
 import datetime as dt
 import logging
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
 import pyarrow as pa
 
-from recsys import __version__
-from recsys.data.config import EventsInput, TableInput
-from recsys.data.feedback import FEEDBACK_DIR, begun_before, feedback_source
-from recsys.data.files import FileInfo, list_files
 from recsys.data.splits import (
     Split,
     active_since,
@@ -23,13 +17,11 @@ from recsys.data.splits import (
     split_last_event,
     validation_users,
 )
-from recsys.errors import InputError
-from recsys.pipeline.cluster import machine_cpus
-from recsys.pipeline.memory import peak_memory_mb, reset_peak_memory
-from recsys.ranking.config import RerankConfig
-from recsys.settings import Config, load_config
-from recsys.storage.filesystem import Storage, open_input
-from recsys.storage.runs import RunFolder, run_id
+from recsys.pipeline.stage import Done, R, Stage, T, as_json, from_json
+from recsys.pipeline.stages import ENCODE_TEXTS, REENCODE, SHUFFLE_HISTORIES
+from recsys.settings import Config
+from recsys.storage.filesystem import Storage
+from recsys.storage.runs import RunFolder
 
 #: Which days' interactions are counted: the training's `all` and its last `week`; or, holdout included, the night's
 #: `ever` and its `newest` week.
@@ -48,7 +40,7 @@ COUNTS_OF_VIEW: dict[DataView, tuple[CountedDays, CountedDays]] = {
 
 logger = logging.getLogger(__name__)
 
-#: What a stage leaves behind, as JSON: its counts, and where it wrote.
+#: What a worker answers for one part of a stage, as JSON.
 Record = dict[str, Any]
 
 
@@ -89,9 +81,9 @@ class Run:
         They are drawn from the users who were active lately, as those are for whom lists are made.
         """
         past = self.split(interactions).train
-        chosen = self.record("histories")["validation"]
-        recent = active_since(past, self.cutoff - dt.timedelta(days=chosen["days"]))
-        drawn = validation_users(past["user_id"], chosen["share"], self.config.seed)
+        chosen = self.record(SHUFFLE_HISTORIES).validation
+        recent = active_since(past, self.cutoff - dt.timedelta(days=chosen.days))
+        drawn = validation_users(past["user_id"], chosen.share, self.config.seed)
         return hold_out_last_moment(past, recent & drawn)
 
     def seen_from(self, interactions: pa.Table, view: DataView) -> tuple[pa.Table, dt.datetime]:
@@ -112,8 +104,7 @@ class Run:
     @property
     def encoder_id(self) -> str:
         """Digest of the text encoder that this night's model reads."""
-        encoder_id: str = self.record("reencode" if self.config.encoder.learns else "encode")["encoder_id"]
-        return encoder_id
+        return self.record(REENCODE if self.config.encoder.learns else ENCODE_TEXTS).encoder_id
 
     def text_vectors_path(self, encoder_id: str) -> str:
         """An encoder's text vectors in the order of the catalog."""
@@ -196,116 +187,37 @@ class Run:
         """Checkpoints of the running trainings, private to the run."""
         return f"{self.folder.dir}/train"
 
-    @property
-    def min_cpus(self) -> int:
-        """CPUs that the widest stage needs: training keeps its workers' while Ray Data feeds them with one more."""
-        config = self.config
-        train = config.train
-        each = train.cpus_of_worker(max(1, machine_cpus() // train.num_workers))
-        scoring = (config.recommend.num_workers or 1) * config.recommend.cpus_per_worker
-        return max(train.num_workers * each + 1, scoring)
-
-    def record(self, stage: str) -> Record:
+    def record(self, stage: Stage[R]) -> R:
         """What a finished stage left."""
-        record = self.folder.done(stage)
-        assert record is not None, f"stage {stage} has not run"
-        return record
+        done = self.done(stage)
+        assert done is not None, f"stage {stage.name} has not run"
+        return done.record
 
+    def done(self, stage: Stage[R]) -> Done[R] | None:
+        """A finished stage; None where it has not run, or where its stored record no longer fits the record's class."""
+        stored = self.folder.done(stage.name)
+        if stored is None:
+            return None
+        try:
+            return stage.read_done(stored)
+        except ValueError as error:
+            logger.warning("%s: its stored record does not fit this version, so it runs again (%s)", stage.name, error)
+            return None
 
-def input_files(source: TableInput) -> list[FileInfo]:
-    """Files of an input, sorted by path."""
-    fs, path = open_input(source.path)
-    return list_files(fs, path, source.format)
+    def remember(self, stage: Stage[R], done: Done[R]) -> None:
+        """Store that a stage is finished; call it after all that the stage writes is in place."""
+        self.folder.finish(stage.name, done.as_json())
 
+    def parts(self, stage: Stage[Any], record: type[T]) -> dict[str, T]:
+        """Records of the finished parts of a stage, by the part's name; those that no longer fit are left out."""
+        found = {}
+        for name, stored in self.folder.parts(stage.name).items():
+            try:
+                found[name] = from_json(record, stored)
+            except ValueError as error:
+                logger.warning("%s: the record of %s does not fit, so it runs again (%s)", stage.name, name, error)
+        return found
 
-def feedback_input(config: Config) -> EventsInput:
-    """What the live service was told, as an input."""
-    return feedback_source(Storage(config.storage).url(FEEDBACK_DIR), config.inputs.events)
-
-
-def feedback_files(config: Config, date: dt.date) -> list[FileInfo]:
-    """Files of what the live service was told, sorted by path; none where nothing was told, or it is not to be read.
-
-    Those begun after the night's date are left out: what the service is told meanwhile must not make another night of
-    one that is started again.
-    """
-    if not config.inputs.feedback:
-        return []
-    source = feedback_input(config)
-    fs, path = open_input(source.path)
-    # A service that was killed may leave a file without a byte.
-    found = list_files(fs, path, source.format, required=False)
-    return [file for file in found if file.size and begun_before(file.path, cutoff_for(date, 0))]
-
-
-def id_files(rules: RerankConfig) -> list[FileInfo]:
-    """The block and the allow list, where they are files.
-
-    Raises:
-        InputError: one is missing.
-    """
-    found = []
-    for key, path in (("block_file", rules.block_file), ("allow_file", rules.allow_file)):
-        if path is not None:
-            fs, location = open_input(path)
-            if not fs.isfile(location):
-                raise InputError(f"rerank.{key}: {path} is no file; name a text file with one item id a line, or null")
-            found += list_files(fs, location, "csv")
-    return found
-
-
-def open_run(config: Config, protocol: Protocol = "time") -> Run:
-    """Name the night by its date, config, inputs and code, so that starting it again finds it.
-
-    Args:
-        config: The resolved settings.
-        protocol: What is held out; a backtest by time shares the night's own run.
-
-    Raises:
-        InputError: an input or an id file is missing.
-    """
-    date = config.date or dt.datetime.now(dt.UTC).date()
-    inputs = [*input_files(config.inputs.events), *input_files(config.inputs.items), *id_files(config.rerank)]
-    if config.inputs.users is not None:
-        inputs += input_files(config.inputs.users)
-    files = [(file.path, file.size, file.version) for file in inputs]
-    # These only grow, and like all of the storage they may be moved: the name and the size tell what is in them.
-    told = Storage(config.storage).path(FEEDBACK_DIR)
-    files += [(f"feedback{file.path.removeprefix(told)}", file.size, "") for file in feedback_files(config, date)]
-    digest = config.digest() if protocol == "time" else f"{config.digest()} {protocol}"
-    name = run_id(date, digest, files, __version__)
-    return Run(config=config, date=date, folder=RunFolder(Storage(config.storage), name), protocol=protocol)
-
-
-def stored_run(folder: RunFolder) -> Run:
-    """The night of a run, with the settings that it ran with."""
-    with folder.storage.local_file(folder.config_path) as path:
-        own = load_config(path)
-    return Run(config=own, date=folder.date, folder=folder)
-
-
-def run_stage(run: Run, name: str, stage: Callable[[Run], Record]) -> Record:
-    """Run a stage unless it is done; its record gets `seconds`, `rows_per_s`, `peak_memory_mb` and `finished_at`."""
-    done = run.folder.done(name)
-    if done is not None:
-        logger.info("%s: done before, %s", name, summary(done))
-        return done
-    logger.info("%s …", name)
-    reset_peak_memory()
-    start = time.monotonic()
-    record = stage(run)
-    seconds = time.monotonic() - start
-    record["seconds"] = round(seconds, 3)
-    record["rows_per_s"] = round(record["rows"] / max(seconds, 1e-9), 1)
-    record["finished_at"] = dt.datetime.now(dt.UTC).isoformat()
-    record["peak_memory_mb"] = round(max(record.get("peak_memory_mb", 0.0), peak_memory_mb()), 1)
-    run.folder.finish(name, record)
-    logger.info("%s: %s", name, summary(record))
-    return record
-
-
-def summary(record: Record) -> str:
-    """A stage's record on one line: its time and its counts."""
-    counts = [f"{key} {value:,}" for key, value in record.items() if isinstance(value, int) and value is not True]
-    words = [f"{key} {record[key]}" for key in ("verdict", "reason") if key in record]
-    return ", ".join([f"{record.get('seconds', 0.0):.1f} s", *counts, *words])
+    def remember_part(self, stage: Stage[Any], part: str, record: object) -> None:
+        """Store that a part is finished; call it after all that the part writes is in place."""
+        self.folder.finish_part(stage.name, part, as_json(record))

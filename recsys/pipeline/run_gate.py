@@ -17,7 +17,9 @@ from recsys.pipeline.count_item_users import count_item_users
 from recsys.pipeline.encode_texts import encode_for
 from recsys.pipeline.holdout import POPULARITY, SLICE_METRIC, TAILS, list_length, shard_measurer
 from recsys.pipeline.published_model import published_model
+from recsys.pipeline.records import GateVerdict
 from recsys.pipeline.run import Record, Run
+from recsys.pipeline.stages import INGEST_CATALOG, SHUFFLE_HISTORIES
 
 logger = logging.getLogger(__name__)
 
@@ -51,10 +53,10 @@ def measure_holdout(
         in_depth: Also measure slices, cold users among them, and what the lists are like.
     """
     recommend = run.config.recommend
-    share = min(1.0, max_users / max(run.record("histories")["held_out_users"], 1))
+    share = min(1.0, max_users / max(run.record(SHUFFLE_HISTORIES).held_out_users, 1))
     num_train_users = count_item_users(run) if in_depth else None
     records = for_each_part(
-        run.record("histories")["shards"],
+        run.record(SHUFFLE_HISTORIES).shards,
         partial(shard_measurer, run, tuple(models), tuple(metrics), share, num_train_users),
         label="measure",
         num_workers=recommend.num_workers,
@@ -76,7 +78,7 @@ def measure_holdout(
     if not in_depth:
         return measured
     k = list_length(run, [*metrics, SLICE_METRIC])
-    shown = {ranker: _exposure_of(records, run.record("catalog")["items"], "exposure", ranker) for ranker in rankers}
+    shown = {ranker: _exposure_of(records, run.record(INGEST_CATALOG).items, "exposure", ranker) for ranker in rankers}
     return replace(
         measured,
         slices={
@@ -86,7 +88,7 @@ def measure_holdout(
         catalog={
             ranker: {f"coverage@{k}": coverage(shown[ranker]), f"gini@{k}": gini(shown[ranker])} for ranker in rankers
         },
-        frontier={tail: _frontier_at(records, f"{tail:g}", k, run.record("catalog")["items"]) for tail in TAILS},
+        frontier={tail: _frontier_at(records, f"{tail:g}", k, run.record(INGEST_CATALOG).items) for tail in TAILS},
     )
 
 
@@ -118,7 +120,7 @@ def _exposure_of(records: Sequence[Record], num_items: int, *keys: str) -> Ints:
     return shown
 
 
-def examine(run: Run) -> Record:
+def run_gate(run: Run) -> GateVerdict:
     """The gate: the new model beside popularity and the published model, on the held-out days."""
     gate = run.config.gate
     rival = published_model(run)
@@ -139,11 +141,11 @@ def examine(run: Run) -> Record:
     )
     for warning in verdict.warnings:
         logger.warning("gate: %s", warning)
-    return {
-        "rows": measured.num_users,
-        "verdict": "passed" if verdict.passed else "refused",
-        "reason": verdict.reason,
-        "compared_with": rival.model_id if rival else "none",
-        "details": verdict.as_dict(),
-        "peak_memory_mb": measured.peak_memory_mb,
-    }
+    return GateVerdict(
+        rows=measured.num_users,
+        verdict="passed" if verdict.passed else "refused",
+        reason=verdict.reason,
+        compared_with=rival.model_id if rival else "none",
+        details=verdict.as_dict(),
+        peak_memory_mb=measured.peak_memory_mb,
+    )

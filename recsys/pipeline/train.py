@@ -16,7 +16,9 @@ from recsys.model.checkpoint import ENCODER_FOLDER, FUSION_FILE, MODEL_FILES
 from recsys.pipeline.cluster import cpus_for_each
 from recsys.pipeline.encode_texts import encode_for
 from recsys.pipeline.published_model import model_to_continue
-from recsys.pipeline.run import Record, Run
+from recsys.pipeline.records import RefittedModel, TrainedModel
+from recsys.pipeline.run import Run
+from recsys.pipeline.stages import FINETUNE
 from recsys.pipeline.train_entry import train_worker
 from recsys.pipeline.windows import Kind, windows_of
 from recsys.training.plan import Plan, plan_refit, plan_training
@@ -25,7 +27,7 @@ from recsys.training.progress import recent_helped
 logger = logging.getLogger(__name__)
 
 
-def finetune(run: Run) -> Record:
+def finetune(run: Run) -> TrainedModel:
     """Train the ranker, and the encoder where it learns, on all before the cutoff; the best epoch is the model."""
     config = run.config
     kinds: tuple[Kind, ...] = ("train", "recent", "validation")
@@ -44,33 +46,33 @@ def finetune(run: Run) -> Record:
     best, figures = _fit(run, datasets, plan, run.model_id, warm.model_id if warm else None)
     _keep(run, best.checkpoint, run.model_id)
     epochs, chosen = figures["history"], best.metrics
-    return {
-        "rows": int(sum(epoch["windows"] for epoch in epochs)),
-        "windows": counts["train"],
-        "recent_windows": counts["recent"],
-        "validation_users": counts["validation"],
-        "epochs": len(epochs),
-        "best_epoch": chosen["epoch"],
-        "recent_helped": recent_helped(epochs, figures["phases"]),
-        "loss": epochs[chosen["epoch"] - 1]["loss"],
-        "validation_ndcg@10": chosen["score"] if counts["validation"] else 0.0,
-        "isolated": chosen["isolated"],
-        "model_id": run.model_id,
-        "warm_start": warm.model_id if warm else "none",
-        "history": epochs,
-        "phases": figures["phases"],
-        "peak_memory_mb": figures["peak_memory_mb"],
-    }
+    return TrainedModel(
+        rows=int(sum(epoch["windows"] for epoch in epochs)),
+        windows=counts["train"],
+        recent_windows=counts["recent"],
+        validation_users=counts["validation"],
+        epochs=len(epochs),
+        best_epoch=chosen["epoch"],
+        recent_helped=recent_helped(epochs, figures["phases"]),
+        loss=epochs[chosen["epoch"] - 1]["loss"],
+        validation_ndcg=chosen["score"] if counts["validation"] else 0.0,
+        isolated=chosen["isolated"],
+        model_id=run.model_id,
+        warm_start=warm.model_id if warm else "none",
+        history=epochs,
+        phases=figures["phases"],
+        peak_memory_mb=figures["peak_memory_mb"],
+    )
 
 
-def refit(run: Run) -> Record:
+def refit(run: Run) -> RefittedModel:
     """Continue the model that passed the gate, held-out days included.
 
     Over the newest targets where validation gained by them, else over everything: where nothing moves, a second look at
     the newest days alone would only forget. What the model is worth was measured before: the gate's figures are those
     of the model that this one continues. The encoder stays as it was fine-tuned.
     """
-    windows = windows_of(run, "newest" if run.record("finetune")["recent_helped"] else "everything")
+    windows = windows_of(run, "newest" if run.record(FINETUNE).recent_helped else "everything")
     num_windows = windows.count()
     plan = plan_refit(run.config.train, num_windows)
     best, figures = _fit(run, {"recent": windows}, plan, run.refit_id, run.model_id)
@@ -82,13 +84,13 @@ def refit(run: Run) -> Record:
     if run.config.encoder.learns:
         with run.storage.local_folder(f"{run.model_path()}/{ENCODER_FOLDER}") as encoder:
             run.storage.upload_folder(encoder, f"{run.model_path(run.refit_id)}/{ENCODER_FOLDER}")
-    return {
-        "rows": int(sum(epoch["windows"] for epoch in figures["history"])),
-        "windows": num_windows,
-        "loss": figures["history"][-1]["loss"],
-        "model_id": run.refit_id,
-        "peak_memory_mb": figures["peak_memory_mb"],
-    }
+    return RefittedModel(
+        rows=int(sum(epoch["windows"] for epoch in figures["history"])),
+        windows=num_windows,
+        loss=figures["history"][-1]["loss"],
+        model_id=run.refit_id,
+        peak_memory_mb=figures["peak_memory_mb"],
+    )
 
 
 class _Best(NamedTuple):

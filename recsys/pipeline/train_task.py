@@ -18,6 +18,7 @@ from recsys.model.ranker import RankerSpec
 from recsys.pipeline.encode_texts import open_encoder, read_text_vectors, read_user_text_vectors
 from recsys.pipeline.published_model import model_card
 from recsys.pipeline.run import Run
+from recsys.pipeline.stages import ENCODE_TEXTS, INGEST_EVENTS
 from recsys.storage.tables import read_table
 from recsys.training.objective import Objective, TrainableRanker
 
@@ -40,10 +41,10 @@ def build_task(run: Run, model_id: str, warm_model: str | None) -> Task:
     is_refit = model_id == run.refit_id
     config = run.config
     warm = None if warm_model is None else model_card(run, warm_model)
-    configured: str = run.record("encode")["encoder_id"]
+    configured = run.record(ENCODE_TEXTS).encoder_id
     encoder_id = warm.encoder_id if warm else configured
     item_ids, text_vectors = read_text_vectors(run, encoder_id)
-    kinds: list[str] = run.record("ingest")["kinds"]
+    kinds = run.record(INGEST_EVENTS).kinds
     spec = RankerSpec(
         num_items=len(item_ids),
         text_dim=text_vectors.shape[1],

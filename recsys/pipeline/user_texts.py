@@ -15,6 +15,7 @@ from recsys.data.texts import hash_texts
 from recsys.data.user_table import with_profiles
 from recsys.evaluation.slices import empty_histories
 from recsys.pipeline.run import Run
+from recsys.pipeline.stages import SHUFFLE_HISTORIES
 from recsys.schema import CATALOG, PROFILES, TEXTS
 from recsys.storage.tables import read_table, write_table
 
@@ -92,7 +93,7 @@ def read_user_texts(run: Run) -> pa.Table:
     """Distinct texts of the night's users, sorted, with their `text_hash`; no row where none are read."""
     parts = [pa.schema([CATALOG.field("text")]).empty_table()]
     if run.config.inputs.has_user_texts:
-        shards = run.record("histories")["shards"]
+        shards = run.record(SHUFFLE_HISTORIES).shards
         parts += [read_table(run.storage, f"{_folder(run)}/{shard}.parquet") for shard in shards]
     texts = pc.unique(pa.concat_tables(parts)["text"]).sort()
     return pa.table([texts, hash_texts(texts)], schema=pa.schema([CATALOG.field("text"), CATALOG.field("text_hash")]))

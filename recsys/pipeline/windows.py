@@ -8,6 +8,7 @@ import pyarrow as pa
 import ray.data
 
 from recsys.pipeline.run import Run
+from recsys.pipeline.stages import INGEST_EVENTS, SHUFFLE_HISTORIES
 from recsys.pipeline.user_texts import ShardTexts, read_user_texts
 from recsys.schema import PROFILES
 from recsys.storage.tables import read_table
@@ -28,7 +29,7 @@ Kind = Literal["train", "recent", "validation", "newest", "everything"]
 
 def windows_of(run: Run, kind: Kind) -> ray.data.Dataset:
     """Windows, built once and kept in the object store (which spills to disk)."""
-    shards = run.record("histories")["shards"]
+    shards = run.record(SHUFFLE_HISTORIES).shards
     parts = ray.data.from_items([{"shard": shard} for shard in shards], override_num_blocks=len(shards))
     cut = partial(_windows_of_shards, run, kind)
     built: ray.data.Dataset = parts.map_batches(cut, batch_size=1, batch_format="pyarrow").materialize()
@@ -42,7 +43,7 @@ def _windows_of_shards(run: Run, kind: Kind, batch: pa.Table) -> pa.Table:
     """
     length, train = run.config.histories.max_length, run.config.train
     item_ids = read_table(run.storage, run.catalog_path, ["item_id"])["item_id"].combine_chunks()
-    kinds = pa.array(run.record("ingest")["kinds"], pa.string())
+    kinds = pa.array(run.record(INGEST_EVENTS).kinds, pa.string())
     known = None
     if run.config.inputs.has_user_texts:
         known = read_user_texts(run)["text"].combine_chunks()

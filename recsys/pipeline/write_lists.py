@@ -18,7 +18,9 @@ from recsys.pipeline.item_rules import count_filtered, recommendable
 from recsys.pipeline.learn_ease import load_linear
 from recsys.pipeline.match_cold_items import load_lending
 from recsys.pipeline.memory import peak_memory_mb
+from recsys.pipeline.records import WrittenLists, WrittenShard
 from recsys.pipeline.run import COUNTS_OF_VIEW, DataView, Record, Run
+from recsys.pipeline.stages import SHUFFLE_HISTORIES, WRITE_LISTS
 from recsys.ranking.config import RecommendConfig
 from recsys.ranking.fusion import Fusion
 from recsys.ranking.lists import recommend_batch
@@ -39,10 +41,10 @@ logger = logging.getLogger(__name__)
 ROWS_PER_ROW_GROUP = 2048
 
 
-def recommend(run: Run) -> Record:
+def recommend(run: Run) -> WrittenLists:
     """Write the list of every user; a shard that was written before is not written again."""
-    shards = run.record("histories")["shards"]
-    done = run.folder.parts("recommend")
+    shards = run.record(SHUFFLE_HISTORIES).shards
+    done = run.parts(WRITE_LISTS, WrittenShard)
     missing = [shard for shard in shards if shard not in done]
     if done:
         logger.info("recommend: %d of %d shards were written before", len(shards) - len(missing), len(shards))
@@ -56,20 +58,20 @@ def recommend(run: Run) -> Record:
         cpus_per_worker=config.cpus_per_worker,
         gpus_per_worker=int(config.use_gpu),
     )
-    records = run.folder.parts("recommend")
+    records = run.parts(WRITE_LISTS, WrittenShard)
     assert sorted(records) == sorted(shards), "a shard has no lists"
-    return {
-        "rows": sum(record["users"] for record in records.values()),
-        "users": sum(record["users"] for record in records.values()),
-        "users_without_list": sum(record["users_without_list"] for record in records.values()),
-        "recommendations": sum(record["rows"] for record in records.values()),
-        "filtered": filtered,
-        "reranked": RerankCounts.sum(RerankCounts(**record["reranked"]) for record in records.values()).as_dict(),
-        "shards": len(records),
-        "resumed_shards": len(shards) - len(missing),
-        "path": lists_folder(run.folder),
-        "peak_memory_mb": max(record["peak_memory_mb"] for record in records.values()),
-    }
+    return WrittenLists(
+        rows=sum(record.users for record in records.values()),
+        users=sum(record.users for record in records.values()),
+        users_without_list=sum(record.users_without_list for record in records.values()),
+        recommendations=sum(record.rows for record in records.values()),
+        filtered=filtered,
+        reranked=RerankCounts.sum(RerankCounts(**record.reranked) for record in records.values()).as_dict(),
+        shards=len(records),
+        resumed_shards=len(shards) - len(missing),
+        path=lists_folder(run.folder),
+        peak_memory_mb=max(record.peak_memory_mb for record in records.values()),
+    )
 
 
 def _list_writer(run: Run) -> Callable[[str], Record]:
@@ -95,19 +97,19 @@ def _list_writer(run: Run) -> Callable[[str], Record]:
         stats = write_table(
             run.storage, f"{lists_folder(run.folder)}/{name}", lists(), RECOMMENDATIONS, ROWS_PER_ROW_GROUP
         )
-        record = {
-            "name": name,
-            "rows": stats.rows,
-            "users": with_list,
-            "bytes": stats.bytes,
-            "sha256": stats.sha256,
-            "users_without_list": users - with_list,
-            "reranked": reranked.as_dict(),
-            "seconds": round(time.monotonic() - start, 3),
-            "peak_memory_mb": peak_memory_mb(),
-        }
-        run.folder.finish_part("recommend", shard, record)
-        return record
+        record = WrittenShard(
+            name=name,
+            rows=stats.rows,
+            users=with_list,
+            bytes=stats.bytes,
+            sha256=stats.sha256,
+            users_without_list=users - with_list,
+            reranked=reranked.as_dict(),
+            seconds=round(time.monotonic() - start, 3),
+            peak_memory_mb=peak_memory_mb(),
+        )
+        run.remember_part(WRITE_LISTS, shard, record)
+        return {"rows": record.rows}
 
     return write
 

@@ -7,6 +7,7 @@ import pyarrow.compute as pc
 
 from recsys.pipeline.publish_lists import stage_metrics
 from recsys.pipeline.run import Run
+from recsys.pipeline.stages import RUN_GATE, SHUFFLE_HISTORIES
 from recsys.report.render import SampleList, render_report
 from recsys.schema import RECOMMENDATIONS
 from recsys.storage.publish import lists_folder
@@ -19,13 +20,13 @@ NUM_TITLES = 8
 def write_report(run: Run) -> None:
     """Write ``report.html`` beside the run's metrics."""
     order = sorted(stage_metrics(run).items(), key=lambda entry: entry[1]["finished_at"])
-    page = render_report(run.folder.run_id, dict(order), run.record("gate")["details"], _samples(run))
+    page = render_report(run.folder.run_id, dict(order), run.record(RUN_GATE).details, _samples(run))
     run.storage.write_bytes(run.folder.report_path, page.encode())
 
 
 def _samples(run: Run) -> list[SampleList]:
     """The first users of the first shard: their newest titles and their lists."""
-    shard = run.record("histories")["shards"][0]
+    shard = run.record(SHUFFLE_HISTORIES).shards[0]
     histories = next(iter_batches(run.storage, f"{run.folder.histories_dir}/{shard}.parquet", NUM_SAMPLES))
     users = histories["user_id"].to_pylist()
     lists: dict[str, list[tuple[int, str, float]]] = {user: [] for user in users}

@@ -37,7 +37,7 @@ VARIANTS: dict[str, list[str]] = {
     "encoder full": ["encoder.train=full"],
 }
 #: Stages whose seconds a variant may change.
-STAGES = ("encode", "finetune", "reencode", "priors", "fuse", "refit", "recommend")
+STAGES = ("encode", "finetune", "reencode", "item_statistics", "ease", "fuse", "refit", "recommend")
 
 
 def main() -> int:

@@ -15,22 +15,22 @@ from pathlib import Path
 
 from recsys.data.synthetic import make_shop, write_shop
 from recsys.pipeline.cluster import cluster
-from recsys.pipeline.encode_texts import encode_items
-from recsys.pipeline.ingest import ingest_catalog, ingest_events, shuffle_histories
-from recsys.pipeline.run import open_run, run_stage
-from recsys.pipeline.train import finetune
-from recsys.pipeline.write_lists import recommend
+from recsys.pipeline.cpu_needs import min_cpus
+from recsys.pipeline.open_run import open_run
+from recsys.pipeline.records import WrittenShard
+from recsys.pipeline.run_stages import run_stages
+from recsys.pipeline.stages import (
+    ENCODE_TEXTS,
+    FINETUNE,
+    INGEST_CATALOG,
+    INGEST_EVENTS,
+    SHUFFLE_HISTORIES,
+    WRITE_LISTS,
+)
 from recsys.settings import Config, load_config
 
 END = dt.date(2026, 11, 22)
-STAGES = (
-    ("catalog", ingest_catalog),
-    ("ingest", ingest_events),
-    ("histories", shuffle_histories),
-    ("encode", encode_items),
-    ("finetune", finetune),
-    ("recommend", recommend),
-)
+STAGES = (INGEST_CATALOG, INGEST_EVENTS, SHUFFLE_HISTORIES, ENCODE_TEXTS, FINETUNE, WRITE_LISTS)
 
 
 def config_for(folder: Path) -> Config:
@@ -52,17 +52,16 @@ def measure(folder: Path, num_users: int) -> dict[str, float]:
     """Run a night up to its lists; answers what scoring took."""
     write_shop(make_shop(num_users=num_users, num_items=600, num_days=90, seed=0, end=END), folder)
     run = open_run(config_for(folder))
-    with cluster(run.min_cpus):
-        for name, stage in STAGES:
-            run_stage(run, name, stage)
-    parts = run.folder.parts("recommend").values()
-    seconds = sum(part["seconds"] for part in parts)
-    users = sum(part["users"] for part in parts)
+    with cluster(min_cpus(run.config)):
+        run_stages(run, STAGES)
+    parts = run.parts(WRITE_LISTS, WrittenShard).values()
+    seconds = sum(part.seconds for part in parts)
+    users = sum(part.users for part in parts)
     return {
         "users": users,
         "seconds": round(seconds, 2),
         "users_per_s": round(users / seconds, 1),
-        "peak_memory_mb": round(max(part["peak_memory_mb"] for part in parts), 1),
+        "peak_memory_mb": round(max(part.peak_memory_mb for part in parts), 1),
     }
 
 

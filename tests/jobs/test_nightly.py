@@ -20,7 +20,7 @@ import pytest
 
 from recsys.model.checkpoint import FUSION_FILE
 from recsys.pipeline.fit_fusion import CUTS, MIN_USERS
-from recsys.pipeline.run import open_run
+from recsys.pipeline.open_run import open_run
 from recsys.ranking.fusion import PLAIN
 from recsys.schema import HISTORIES, QUARANTINE, RECOMMENDATIONS
 from recsys.settings import load_config
@@ -38,8 +38,8 @@ STAGES = [
     "histories",
     "encode",
     "finetune",
-    "priors",
-    "linear",
+    "item_statistics",
+    "ease",
     "cold",
     "fuse",
     "gate",
@@ -92,7 +92,7 @@ def test_a_night_writes_every_users_list_and_says_what_it_did(write_config, run_
     assert metrics["histories"]["duplicates"] > 0
     measured = metrics["gate"]["rows"]  # all who have anything to be found that they had not before
     assert measured <= metrics["histories"]["held_out_users"] < metrics["histories"]["users"]
-    assert metrics["priors"]["pairs"] > 0
+    assert metrics["item_statistics"]["pairs"] > 0
     check_fusion(metrics["fuse"])
     check_reasons(frame, histories, title_of(storage, run))
     reranked, filtered = metrics["recommend"]["reranked"], metrics["recommend"]["filtered"]

@@ -19,7 +19,9 @@ from recsys.data.synthetic_texts import with_texts
 from recsys.model.checkpoint import read_card
 from recsys.model.features import UserTexts
 from recsys.pipeline.encode_texts import open_encoder
-from recsys.pipeline.run import Run, open_run, stored_run
+from recsys.pipeline.open_run import open_run, stored_run
+from recsys.pipeline.run import Run
+from recsys.pipeline.stages import ENCODE_TEXTS, INGEST_EVENTS, SHUFFLE_HISTORIES
 from recsys.pipeline.write_lists import load_snapshot
 from recsys.ranking.lists import recommend_batch
 from recsys.schema import HISTORIES, PROFILE, TEXTS
@@ -95,9 +97,9 @@ def test_histories_hold_texts_and_counts_hold_none(talking_night: Run) -> None:
     assert not pc.any(pc.equal(interactions["item_id"], "")).as_py()
     ever = pq.read_table(talking_night.storage.path(talking_night.item_counts_path("full")))
     assert pc.sum(ever["num"]).as_py() == len(interactions)
-    record = talking_night.record("histories")
+    record = talking_night.record(SHUFFLE_HISTORIES)
     assert record["searches"] == len(searches)
-    assert len(interactions) + len(searches) + record["duplicates"] == talking_night.record("ingest")["accepted"]
+    assert len(interactions) + len(searches) + record.duplicates == talking_night.record(INGEST_EVENTS).accepted
 
 
 def test_a_row_with_neither_item_nor_text_is_quarantined(talking_night: Run, talking_shop: Path) -> None:
@@ -121,7 +123,7 @@ def test_a_query_alone_is_enough_for_the_service(talking_night: Run) -> None:
     """A history of one search whose text no night has seen, as the live service hands it over."""
     run, recommend = talking_night, talking_night.config.recommend
     query = "a rattan mirror"
-    with open_encoder(run.storage, run.config, run.record("encode")["encoder_id"], None) as encoder:
+    with open_encoder(run.storage, run.config, run.record(ENCODE_TEXTS).encoder_id, None) as encoder:
         texts = UserTexts(texts=pa.array([query]), vectors=encoder.encode([query]))
     snapshot = load_snapshot(run, run.published_id, recommend, "full").with_texts(texts)
     moment = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)

@@ -17,11 +17,13 @@ from recsys.pipeline import learn_ease as linear
 from recsys.pipeline import match_cold_items as cold
 from recsys.pipeline.ingest import _active_users, _choose_validation
 from recsys.pipeline.run import CountedDays, Protocol, Run
+from recsys.pipeline.stages import INGEST_CATALOG, SHUFFLE_HISTORIES
 from recsys.schema import CATALOG, INTERACTIONS
 from recsys.settings import decode_config
 from recsys.storage.filesystem import Storage
 from recsys.storage.runs import RunFolder
 from recsys.storage.tables import write_table
+from tests.records import finish
 
 IDS = [f"i{number:02}" for number in range(12)]
 DATE = dt.date(2026, 11, 22)
@@ -92,8 +94,8 @@ def make_night(tmp_path: Path) -> Callable[..., Run]:
         active = np.sum([_active_users(run, run.split(part).train) for part in parts], axis=0).tolist()
         oldest = min(events["timestamp"].to_pylist()).isoformat()
         validation = _choose_validation(run, active)
-        folder.finish("catalog", {"items": len(IDS)})
-        folder.finish("histories", {"shards": shards, "validation": validation, "oldest": oldest})
+        finish(run, INGEST_CATALOG, items=len(IDS))
+        finish(run, SHUFFLE_HISTORIES, shards=shards, validation=validation, oldest=oldest)
         return run
 
     return make

@@ -12,7 +12,7 @@ from ray.exceptions import WorkerCrashedError
 
 from recsys.errors import InputError
 from recsys.pipeline.cluster import MAX_RETRIES, cpus_for_each, for_each_part, peak_of
-from recsys.pipeline.run import open_run
+from recsys.pipeline.cpu_needs import min_cpus
 from recsys.settings import decode_config
 from tests.conftest import tiny_config
 
@@ -70,7 +70,7 @@ def test_a_night_asks_for_what_its_widest_stage_needs(
     monkeypatch.setattr(joblib, "cpu_count", lambda: 4)
     training = {"cpus_per_worker": None, "batch_size": 30} | train
     config = decode_config(tiny_config(shop, tmp_path, train=training, recommend=recommend))
-    assert open_run(config).min_cpus == expected
+    assert min_cpus(config) == expected
 
 
 def work_of(log: Path, fails: str = "", dies: str = "") -> Callable[[], Callable[[str], dict[str, Any]]]:

@@ -17,6 +17,7 @@ from recsys.model.features import index_items
 from recsys.pipeline import count_priors as priors
 from recsys.pipeline.count_priors import count_priors, load_daily_popularity, load_popularity, load_transitions
 from recsys.pipeline.run import DataView, Protocol, Run
+from recsys.pipeline.stages import SHUFFLE_HISTORIES
 from recsys.schema import INTERACTIONS
 from recsys.signals.neighbours import Neighbours
 from recsys.signals.popularity import HORIZONS, USUAL_WEEK
@@ -56,7 +57,7 @@ def test_transitions_equal_those_counted_at_once(make_night: Night_, draw_events
     events = draw_events(600, days=90)
     run = make_night(events, protocol)
     record = count_priors(run)
-    assert record["rows"] == len(events)
+    assert record.rows == len(events)
     for view in get_args(DataView):
         found = load_transitions(run, view)
         expected = at_once(run, *seen_from(run, events, view))
@@ -64,7 +65,7 @@ def test_transitions_equal_those_counted_at_once(make_night: Night_, draw_events
             own, other = (getattr(neighbours.weights, part).toarray() for neighbours in (found, expected))
             np.testing.assert_allclose(own, other, rtol=1e-4)
             assert (np.count_nonzero(own, axis=1) <= 4).all()
-    assert record["pairs"] == load_transitions(run, "full").weights.real.nnz
+    assert record.pairs == load_transitions(run, "full").weights.real.nnz
 
 
 def test_what_validation_is_measured_on_is_not_counted(make_night: Night_, draw_events: Draw) -> None:
@@ -112,7 +113,7 @@ def test_popularity_of_a_day_is_that_of_the_days_before_it(
     found, days = load_daily_popularity(run, pa.array(IDS))
     past = run.split(events).train.to_pandas()
     assert days[-1] == int(run.cutoff.timestamp() // 86_400)
-    assert len(found) == len(days) == run.record("histories")["validation"]["days"] + 1
+    assert len(found) == len(days) == run.record(SHUFFLE_HISTORIES).validation.days + 1
     for day, row in zip(days.tolist(), found, strict=True):
         np.testing.assert_allclose(row, rates(past, day, oldest_day(events)), rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(found[-1:], load_popularity(run, "test", pa.array(IDS)))
@@ -148,14 +149,14 @@ def test_validation_looks_as_far_back_as_it_must(make_night: Night_, draw_events
     """The shortest span that holds enough users; everybody there is, where there are too few."""
     events = draw_events(300, days=60)
     run = make_night(events, validation_users=wanted)
-    chosen = run.record("histories")["validation"]
+    chosen = run.record(SHUFFLE_HISTORIES).validation
     past = run.split(events).train.to_pandas()
     times = past.groupby("user_id").timestamp.agg(["min", "max"])
-    recent = times[(times["min"] < times["max"]) & (times["max"] >= run.cutoff - chosen["days"] * DAY)]
-    assert chosen["days"] == days
-    assert chosen["share"] == min(1.0, wanted / len(recent))
+    recent = times[(times["min"] < times["max"]) & (times["max"] >= run.cutoff - chosen.days * DAY)]
+    assert chosen.days == days
+    assert chosen.share == min(1.0, wanted / len(recent))
     held_out = run.validation_split(events).holdout.to_pandas()
-    if chosen["share"] == 1:
+    if chosen.share == 1:
         assert set(held_out.user_id) == set(recent.index)
     else:
         assert set(held_out.user_id) < set(recent.index)

@@ -40,15 +40,15 @@ def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_interrupted_encoding_goes_on_with_what_is_missing(run: Run) -> None:
     record = encode_items(run)
-    assert record["encoded"] == len(IDS)
-    item_ids, vectors = read_text_vectors(run, record["encoder_id"])
+    assert record.encoded == len(IDS)
+    item_ids, vectors = read_text_vectors(run, record.encoder_id)
     assert item_ids.to_pylist() == IDS
-    parts = sorted(Path(run.storage.path("items", record["encoder_id"])).iterdir())
+    parts = sorted(Path(run.storage.path("items", record.encoder_id)).iterdir())
     assert len(parts) == 3
     parts[-1].unlink()  # as if the night had died before it
     again = encode_items(run)
-    assert 0 < again["encoded"] < len(IDS)
-    np.testing.assert_allclose(read_text_vectors(run, again["encoder_id"])[1], vectors, atol=1e-6)
+    assert 0 < again.encoded < len(IDS)
+    np.testing.assert_allclose(read_text_vectors(run, again.encoder_id)[1], vectors, atol=1e-6)
 
 
 def card_of(encoder_id: str, **facts: Any) -> ModelCard:
@@ -68,7 +68,7 @@ def card_of(encoder_id: str, **facts: Any) -> ModelCard:
 
 
 def test_a_model_is_read_by_the_encoder_that_lies_beside_it(run: Run, tmp_path: Path) -> None:
-    configured = encode_items(run)["encoder_id"]
+    configured = encode_items(run).encoder_id
     encoder = tiny_encoder(tmp_path / "tuned", seed=2)
     run.storage.upload_folder(tmp_path / "tuned", f"models/ranker-x/{ENCODER_FOLDER}")
     encode_for(run, card_of(encoder.digest, base_encoder_id=configured))

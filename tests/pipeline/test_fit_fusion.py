@@ -9,6 +9,7 @@ import pytest
 
 from recsys.pipeline.fit_fusion import _CANDIDATES, _as_rows, _gathered, _path
 from recsys.pipeline.run import Run
+from recsys.pipeline.stages import SHUFFLE_HISTORIES
 from recsys.ranking.lists import Scored
 from recsys.settings import decode_config
 from recsys.signals.signals import SIGNALS
@@ -17,6 +18,7 @@ from recsys.signals.user_profiles import Profiles
 from recsys.storage.filesystem import Storage
 from recsys.storage.runs import RunFolder
 from recsys.storage.tables import write_table
+from tests.records import finish
 
 RANDOM = np.random.default_rng(0)
 
@@ -82,7 +84,7 @@ def test_shards_and_blocks_of_other_widths_come_together(run: Run) -> None:
             for block, users in zip(those[shard], own, strict=True)
         ]
         write_table(run.storage, _path(run, shard), rows, _CANDIDATES)
-    run.folder.finish("histories", {"shards": list(blocks)})
+    finish(run, SHUFFLE_HISTORIES, shards=list(blocks))
     for choices, expected, length in zip(_gathered(run), by_cut.values(), (2, 1, 3), strict=True):
         first, second, last = (block.signals for parts in expected.values() for block in parts)
         assert (choices.signals.dtype, choices.signals.shape) == (np.float32, (4, 4, len(SIGNALS)))
@@ -96,7 +98,7 @@ def test_shards_and_blocks_of_other_widths_come_together(run: Run) -> None:
 
 def test_nobody_to_validate_is_an_empty_problem(run: Run) -> None:
     write_table(run.storage, _path(run, "shard-00000"), _CANDIDATES.empty_table(), _CANDIDATES)
-    run.folder.finish("histories", {"shards": ["shard-00000"]})
+    finish(run, SHUFFLE_HISTORIES, shards=["shard-00000"])
     for choices in _gathered(run):
         assert choices.signals.shape == (0, 0, len(SIGNALS))
         assert choices.valid.shape == choices.taken.shape == (0, 0)

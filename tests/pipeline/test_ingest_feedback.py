@@ -19,7 +19,9 @@ from recsys.pipeline import ingest_feedback as feedback
 from recsys.pipeline import input_parts as sources
 from recsys.pipeline.cluster import cluster
 from recsys.pipeline.ingest import ingest_catalog, ingest_events
-from recsys.pipeline.run import Record, Run, feedback_files, open_run
+from recsys.pipeline.open_run import feedback_files, open_run
+from recsys.pipeline.records import IngestedEvents
+from recsys.pipeline.run import Record, Run
 from recsys.schema import INTERACTIONS
 from recsys.serving.contracts import FeedbackEvent
 from recsys.serving.feedback_log import FeedbackLog
@@ -70,8 +72,8 @@ def write(tmp_path: Path, name: str, *lines: str) -> None:
     path.write_text("".join(lines))
 
 
-def accepted(run: Run, record: Record) -> pa.Table:
-    table = ds.dataset([run.storage.path(path) for path in record["parts"]], format="parquet").to_table()
+def accepted(run: Run, record: IngestedEvents) -> pa.Table:
+    table = ds.dataset([run.storage.path(path) for path in record.parts], format="parquet").to_table()
     assert table.schema.remove_metadata() == INTERACTIONS
     return table
 
@@ -82,7 +84,7 @@ def test_feedback_is_read_beside_the_events_each_event_once(
     run = make_night()
     ingest_catalog(run)
     without = ingest_events(run)
-    assert "feedback" not in without
+    assert without.feedback == 0
 
     async def tell() -> None:
         log = FeedbackLog(run.storage, "replica")
@@ -104,15 +106,15 @@ def test_feedback_is_read_beside_the_events_each_event_once(
     write(tmp_path, "torn.jsonl", '{"event_id":"to')
     write(tmp_path, "_aside/old.jsonl", line("old"))
 
-    def record_of(run: Run) -> Record:
+    def record_of(run: Run) -> IngestedEvents:
         record = ingest_events(run)
-        assert record["rows"] == without["rows"] + 12
-        assert record["accepted"] == without["accepted"] + record["feedback"]
-        assert (record["feedback"], record["feedback_repeats"]) == (5, 2)
-        assert (record["later"], record["filtered"]) == (without["later"] + 1, without["filtered"] + 1)
-        assert record["quarantined"] == without["quarantined"] + 3
-        assert record["reasons"]["malformed_row"] == without["reasons"].get("malformed_row", 0) + 2
-        assert record["kinds"] == sorted({*without["kinds"], "click", "b-of-a", "interaction"})
+        assert record.rows == without.rows + 12
+        assert record.accepted == without.accepted + record.feedback
+        assert (record.feedback, record.feedback_repeats) == (5, 2)
+        assert (record.later, record.filtered) == (without.later + 1, without.filtered + 1)
+        assert record.quarantined == without.quarantined + 3
+        assert record.reasons["malformed_row"] == without.reasons.get("malformed_row", 0) + 2
+        assert record.kinds == sorted({*without.kinds, "click", "b-of-a", "interaction"})
         told = accepted(run, record)
         told = told.filter(pc.is_in(told["user_id"], pa.array(["told", "later"]))).to_pylist()
         assert sorted((row["user_id"], row["item_id"], row["event"], row["timestamp"].day) for row in told) == [
@@ -128,11 +130,11 @@ def test_feedback_is_read_beside_the_events_each_event_once(
     plan = sources.plan_splits
     monkeypatch.setattr(sources, "plan_splits", lambda fs, files, form: plan(fs, files, form, 1))
     record = record_of(run)
-    assert len([path for path in record["parts"] if "feedback" in path]) > 1
+    assert len([path for path in record.parts if "feedback" in path]) > 1
 
     left_out = ingest_events(replace(run, config=make_night(feedback=False).config))
-    assert "feedback" not in left_out
-    assert left_out["rows"] == without["rows"]
+    assert left_out.feedback == 0
+    assert left_out.rows == without.rows
 
 
 def test_the_rate_of_bad_rows_protects_but_torn_lines_never_refuse(
@@ -141,12 +143,12 @@ def test_the_rate_of_bad_rows_protects_but_torn_lines_never_refuse(
     run = make_night(max_quarantine_rate=0.02)
     ingest_catalog(run)
     without = ingest_events(run)
-    limit = 0.02 * without["rows"]
-    num_bad = int(limit - without["quarantined"]) + 2
+    limit = 0.02 * without.rows
+    num_bad = int(limit - without.quarantined) + 2
     assert num_bad > 2
     for number in range(num_bad):
         write(tmp_path, f"torn-{number}.jsonl", '{"event_id": ')
-    assert ingest_events(run)["quarantined"] == without["quarantined"] + num_bad
+    assert ingest_events(run).quarantined == without.quarantined + num_bad
     write(tmp_path, "gone.jsonl", *(line(f"e{number}", item_id="gone") for number in range(2 * num_bad)))
     with pytest.raises(InputError, match=r"inputs\.feedback: .* rows of events and feedback .*unknown_item") as refused:
         ingest_events(run)

@@ -10,7 +10,8 @@ import pytest
 
 from recsys.errors import ConfigError, InputError
 from recsys.pipeline.item_rules import count_filtered, recommendable
-from recsys.pipeline.run import Run, open_run
+from recsys.pipeline.open_run import open_run
+from recsys.pipeline.run import Run
 from recsys.schema import CATALOG
 from recsys.settings import decode_config
 from recsys.storage.tables import write_table

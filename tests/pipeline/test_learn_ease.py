@@ -49,7 +49,7 @@ def test_weights_equal_those_solved_at_once(make_night: Night_, draw_events: Dra
     run = make_night(events, protocol)
     count_priors(run)
     record = learn_linear(run)
-    assert (record["users"], record["items"]) == (pc.count_distinct(events["user_id"]).as_py(), ITEMS)
+    assert (record.users, record.items) == (pc.count_distinct(events["user_id"]).as_py(), ITEMS)
     for view in get_args(DataView):
         seen, now = run.seen_from(events, view)
         found = load_linear(run, view)
@@ -89,7 +89,7 @@ def test_what_validation_is_measured_on_is_not_learned(make_night: Night_, draw_
 def test_a_model_of_no_items_says_nothing(make_night: Night_, draw_events: Draw) -> None:
     run = make_night(draw_events(100, days=40), settings={"linear": {"items": 0}})
     count_priors(run)
-    assert learn_linear(run)["pairs"] == 0
+    assert learn_linear(run).pairs == 0
     assert load_linear(run, "full").weights.imag.nnz == 0
 
 
@@ -97,4 +97,4 @@ def test_enough_users_are_enough(make_night: Night_, draw_events: Draw) -> None:
     events = draw_events(600, days=40)
     run = make_night(events, settings={"linear": {"users": 1}})
     count_priors(run)
-    assert 1 <= learn_linear(run)["users"] < pc.count_distinct(events["user_id"]).as_py()
+    assert 1 <= learn_linear(run).users < pc.count_distinct(events["user_id"]).as_py()

@@ -9,8 +9,10 @@ import pyarrow.compute as pc
 from recsys.pipeline.count_priors import count_priors, load_popularity, load_transitions
 from recsys.pipeline.match_cold_items import load_lending, load_stranger_lending, match_new_items
 from recsys.pipeline.run import Run
+from recsys.pipeline.stages import ENCODE_TEXTS
 from recsys.schema import item_vectors
 from recsys.storage.tables import write_table
+from tests.records import finish
 
 IDS = [f"i{number:02}" for number in range(12)]
 #: Item i11 is new to everybody, i10 is first taken in the holdout; their texts are those of i00 and i01.
@@ -29,11 +31,11 @@ def test_items_are_new_as_of_what_may_be_known(
     vectors[NEW], vectors[NEW_TO_TRAINING] = vectors[0], vectors[1]
     lists = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), 12)
     table = pa.Table.from_arrays([pa.array(IDS), lists], schema=item_vectors(12))
-    run.folder.finish("encode", {"encoder_id": "e"})
+    finish(run, ENCODE_TEXTS, encoder_id="e")
     write_table(run.storage, run.text_vectors_path("e"), table, table.schema)
     count_priors(run)
     record = match_new_items(run)
-    assert (record["new_items"], record["new_to_training"], record["taken_for_new"]) == (1, 2, 10)
+    assert (record.new_items, record.new_to_training, record.taken_for_new) == (1, 2, 10)
     taken_for_new = load_stranger_lending(run)
     assert taken_for_new is not None
     assert not taken_for_new.borrows[[NEW, NEW_TO_TRAINING]].any()

@@ -13,9 +13,11 @@ from recsys.model.checkpoint import ModelCard
 from recsys.model.ranker import RankerSpec
 from recsys.pipeline.published_model import model_to_continue, published_model
 from recsys.pipeline.run import Run
+from recsys.pipeline.stages import ENCODE_TEXTS
 from recsys.settings import decode_config
 from recsys.storage.publish import publish, write_manifest
 from recsys.storage.runs import RunFolder
+from tests.records import finish
 
 SPEC = RankerSpec(num_items=1, text_dim=8, item_dim=8, num_event_kinds=1, decoder={}, dropout=0.0, id_dropout=0.0)
 
@@ -23,7 +25,7 @@ SPEC = RankerSpec(num_items=1, text_dim=8, item_dim=8, num_event_kinds=1, decode
 @pytest.fixture
 def run(make_night: Callable[..., Run], draw_events: Callable[..., pa.Table]) -> Run:
     made = make_night(draw_events(100, days=40))
-    made.folder.finish("encode", {"encoder_id": "configured"})
+    finish(made, ENCODE_TEXTS, encoder_id="configured")
     return made
 
 

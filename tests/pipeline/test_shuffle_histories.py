@@ -1,6 +1,7 @@
 """The shards of the histories: few events are read whole by each worker, many are shuffled by Ray Data."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,18 +9,21 @@ import pytest
 
 from recsys.pipeline import ingest
 from recsys.pipeline.cluster import cluster
-from recsys.pipeline.run import Record, Run
+from recsys.pipeline.records import ShuffledHistories
+from recsys.pipeline.run import Run
+from recsys.pipeline.stages import INGEST_EVENTS
 from recsys.storage.tables import write_table
+from tests.records import finish
 
 
-def shuffled(run: Run, events: pa.Table) -> tuple[Record, dict[str, bytes]]:
+def shuffled(run: Run, events: pa.Table) -> tuple[ShuffledHistories, dict[str, bytes]]:
     """The record of the stage, and the files it wrote, by name."""
     paths = []
     for number, start in enumerate(range(0, len(events), 100)):
         part = pa.concat_tables([events.slice(start, 100), events.slice(0, 7)])  # every file repeats seven rows
         paths.append(f"{run.folder.dir}/events/part-{number:05d}.parquet")
         write_table(run.storage, paths[-1], part, part.schema)
-    run.folder.finish("ingest", {"parts": paths, "accepted": len(events)})
+    finish(run, INGEST_EVENTS, parts=paths, accepted=len(events))
     with cluster(min_cpus=2):
         record = ingest.shuffle_histories(run)
     root = Path(run.storage.path(run.folder.dir))
@@ -37,14 +41,13 @@ def test_both_ways_write_the_same(
 ) -> None:
     events = draw_events(600, 60)
     record, files = shuffled(make_night(events, settings={"histories": {"shards": 5}}), events)
-    assert (record["users"], record["rows"]) == (40, 600)
-    assert record["duplicates"] == 6 * 7
-    assert len(record["shards"]) == 5
+    assert (record.users, record.rows) == (40, 600)
+    assert record.duplicates == 6 * 7
+    assert len(record.shards) == 5
 
     monkeypatch.setattr(ingest, "ROWS_READ_WHOLE", 599)
     monkeypatch.setattr(ingest, "for_each_part", None)  # another way
     again, same_files = shuffled(make_night(events, settings={"histories": {"shards": 5}}), events)
-    measured = {"peak_memory_mb": 0.0}
-    assert again | measured == record | measured
+    assert replace(again, peak_memory_mb=record.peak_memory_mb) == record
     assert same_files == files
     assert len(files) > 10

@@ -15,9 +15,12 @@ import torch
 
 from recsys.model.checkpoint import load_ranker, read_card
 from recsys.pipeline.cluster import cluster
-from recsys.pipeline.encode_texts import encode_items, encode_tuned, open_encoder, read_text_vectors
-from recsys.pipeline.ingest import ingest_catalog, ingest_events, shuffle_histories
-from recsys.pipeline.run import Record, Run, open_run, run_stage
+from recsys.pipeline.encode_texts import open_encoder, read_text_vectors
+from recsys.pipeline.open_run import open_run
+from recsys.pipeline.records import TrainedModel
+from recsys.pipeline.run import Run
+from recsys.pipeline.run_stages import run_stage, run_stages
+from recsys.pipeline.stages import ENCODE_TEXTS, INGEST_CATALOG, INGEST_EVENTS, REENCODE, SHUFFLE_HISTORIES
 from recsys.pipeline.train import finetune
 from recsys.pipeline.windows import windows_of
 from recsys.settings import Config, decode_config
@@ -76,13 +79,7 @@ def encoded_night(shop: Path, tmp_path_factory: pytest.TempPathFactory, ray_clus
     """A night that is ready to be trained on."""
     run = open_run(config_of(shop, tmp_path_factory.mktemp("warehouse")))
     with cluster(min_cpus=2):
-        for name, stage in (
-            ("catalog", ingest_catalog),
-            ("ingest", ingest_events),
-            ("histories", shuffle_histories),
-            ("encode", encode_items),
-        ):
-            run_stage(run, name, stage)
+        run_stages(run, (INGEST_CATALOG, INGEST_EVENTS, SHUFFLE_HISTORIES, ENCODE_TEXTS))
         yield run
 
 
@@ -112,7 +109,7 @@ def user_and_item_vectors(run: Run) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.fixture(scope="module")
-def trained(encoded_night: Run) -> dict[int, tuple[Record, tuple[torch.Tensor, torch.Tensor]]]:
+def trained(encoded_night: Run) -> dict[int, tuple[TrainedModel, tuple[torch.Tensor, torch.Tensor]]]:
     """Record and vectors by number of workers, of whichever ZeRO stage came first."""
     return {}
 
@@ -122,12 +119,12 @@ def trained(encoded_night: Run) -> dict[int, tuple[Record, tuple[torch.Tensor, t
 def test_every_zero_stage_learns_the_same(variant: Variant, trained, stage: int, workers: int) -> None:
     run = variant(f"zero{stage}x{workers}", zero_stage=stage, num_workers=workers)
     record = finetune(run)
-    assert record["epochs"] == 2
-    assert record["history"][1]["loss"] < record["history"][0]["loss"]
-    assert record["validation_ndcg@10"] > 0.1
+    assert record.epochs == 2
+    assert record.history[1]["loss"] < record.history[0]["loss"]
+    assert record.validation_ndcg > 0.1
     vectors = user_and_item_vectors(run)
     first, expected = trained.setdefault(workers, (record, vectors))
-    losses = [[epoch["loss"] for epoch in each["history"]] for each in (record, first)]
+    losses = [[epoch["loss"] for epoch in each.history] for each in (record, first)]
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
     for own, other in zip(vectors, expected, strict=True):
         torch.testing.assert_close(own, other, rtol=0.01, atol=0.01)
@@ -154,12 +151,12 @@ def test_the_encoder_learns_with_the_ranker(variant: Variant, trained, mode: str
     dials: dict[str, object] = {"zero_stage": stage, "num_workers": workers, "batch_size": 32, "precision": "fp32"}
     run = variant(f"{mode}{stage}x{workers}", settings, **dials)
     record = finetune(run)
-    run_stage(run, "reencode", encode_tuned)
+    run_stage(run, REENCODE)
     card = read_card(Path(run.storage.path(run.model_path())))
-    configured = run.record("encode")["encoder_id"]
+    configured = run.record(ENCODE_TEXTS).encoder_id
     assert card.base_encoder_id == configured
     assert card.encoder_id == run.encoder_id != configured
-    assert record["history"][1]["loss"] < record["history"][0]["loss"]
+    assert record.history[1]["loss"] < record.history[0]["loss"]
 
     with open_encoder(run.storage, run.config, card.encoder_id, card.encoder_model) as encoder:
         assert encoder.digest == card.encoder_id
@@ -167,10 +164,10 @@ def test_the_encoder_learns_with_the_ranker(variant: Variant, trained, mode: str
     before, after = (read_text_vectors(run, each)[1] for each in (configured, card.encoder_id))
     np.testing.assert_allclose(encoder.encode(texts), after, atol=1e-5)
     assert np.abs(after - before).max() > 0.01
-    assert validation_ndcg(run) == pytest.approx(record["validation_ndcg@10"], abs=1e-4)
+    assert validation_ndcg(run) == pytest.approx(record.validation_ndcg, abs=1e-4)
 
     first, expected = trained.setdefault((mode, workers), (record, after))
-    losses = [[epoch["loss"] for epoch in each["history"]] for each in (record, first)]
+    losses = [[epoch["loss"] for epoch in each.history] for each in (record, first)]
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
     np.testing.assert_allclose(after, expected, atol=0.01)
 
@@ -189,7 +186,7 @@ def test_training_goes_on_after_a_worker_dies(variant: Variant, encoded_night: R
     settings: dict[str, object] = {"train": encoder, "learning_rate": 0.002}
     run = variant(f"killed-{encoder}", settings, epochs=2, listwise_epochs=3, patience=10)
     folder = Path(run.storage.path(run.train_dir))
-    outcome: list[Record | BaseException] = []
+    outcome: list[TrainedModel | BaseException] = []
 
     def train() -> None:
         try:
@@ -209,21 +206,21 @@ def test_training_goes_on_after_a_worker_dies(variant: Variant, encoded_night: R
     thread.join()
     (record,) = outcome
     assert isinstance(record, dict), record
-    assert [ISOLATED in epoch for epoch in record["history"]] == [False, False, True, True, True]
-    assert np.isfinite([epoch["loss"] for epoch in record["history"]]).all()
+    assert [ISOLATED in epoch for epoch in record.history] == [False, False, True, True, True]
+    assert np.isfinite([epoch["loss"] for epoch in record.history]).all()
     if encoder != "frozen":
-        run_stage(run, "reencode", encode_tuned)
-    chosen = record["history"][record["best_epoch"] - 1]
+        run_stage(run, REENCODE)
+    chosen = record.history[record.best_epoch - 1]
     assert validation_ndcg(run) == pytest.approx(chosen[RETRIEVAL], abs=1e-4)
 
 
 def test_early_stopping_keeps_the_best_epoch(variant: Variant) -> None:
     run = variant("patience", epochs=30, patience=2, learning_rate=0.1)
     record = finetune(run)
-    assert record["epochs"] < 30
-    scores = [epoch["validation_ndcg@10"] for epoch in record["history"]]
-    assert record["best_epoch"] == 1 + int(np.argmax(scores))
-    assert record["epochs"] == record["best_epoch"] + 2
+    assert record.epochs < 30
+    scores = [epoch["validation_ndcg@10"] for epoch in record.history]
+    assert record.best_epoch == 1 + int(np.argmax(scores))
+    assert record.epochs == record.best_epoch + 2
 
 
 def test_the_listwise_phase_goes_on_from_the_best_epoch(variant: Variant, capfd: pytest.CaptureFixture[str]) -> None:
@@ -231,16 +228,16 @@ def test_the_listwise_phase_goes_on_from_the_best_epoch(variant: Variant, capfd:
     settings = {"epochs": 30, "patience": 1, "learning_rate": 0.1, "listwise_epochs": 2}
     run = variant("listwise", zero_stage=3, num_workers=2, **settings, **ALL_DIALS)
     record = finetune(run)
-    history, softmax = record["history"], record["epochs"] - 2
+    history, softmax = record.history, record.epochs - 2
     assert [ISOLATED in epoch for epoch in history] == [False] * softmax + [True] * 2
     best = 1 + int(np.argmax([epoch[RETRIEVAL] for epoch in history[:softmax]]))
     assert best == softmax - 1, "patience ends the first phase an epoch after its best"
     assert f"the listwise phase begins from epoch {best}" in capfd.readouterr().err
-    assert record["best_epoch"] == 1 + int(np.argmax([score(epoch) for epoch in history]))
-    chosen = history[record["best_epoch"] - 1]
-    assert record["isolated"] == (chosen.get(ISOLATED, 0.0) > chosen[RETRIEVAL])
+    assert record.best_epoch == 1 + int(np.argmax([score(epoch) for epoch in history]))
+    chosen = history[record.best_epoch - 1]
+    assert record.isolated == (chosen.get(ISOLATED, 0.0) > chosen[RETRIEVAL])
     card = read_card(Path(run.storage.path(run.model_path())))
-    assert card.isolated == record["isolated"]
+    assert card.isolated == record.isolated
 
 
 @pytest.mark.parametrize("encoder", ["frozen", "lora"])
@@ -248,8 +245,8 @@ def test_accumulation_and_bf16(variant: Variant, encoder: str) -> None:
     run = variant(f"bf16-{encoder}", {"train": encoder}, precision="bf16", accumulation_steps=2)
     record = finetune(run)
     if encoder != "frozen":
-        run_stage(run, "reencode", encode_tuned)
-    assert record["history"][1]["loss"] < record["history"][0]["loss"]
+        run_stage(run, REENCODE)
+    assert record.history[1]["loss"] < record.history[0]["loss"]
     weights = user_and_item_vectors(run)
     assert all(torch.isfinite(each).all() for each in weights)
 
@@ -262,7 +259,7 @@ def test_a_compiled_decoder_learns_the_same(variant: Variant, capfd: pytest.Capt
         told = capfd.readouterr().err
         assert ("the decoder is compiled" in told) == (compiling == "always")
         assert "cannot be compiled" not in told
-        losses.append([epoch["loss"] for epoch in record["history"]])
+        losses.append([epoch["loss"] for epoch in record.history])
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
 
 

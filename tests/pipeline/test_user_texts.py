@@ -11,10 +11,12 @@ import pytest
 from recsys.data.histories import shard_of, sort_interactions
 from recsys.model.features import TextKind
 from recsys.pipeline.run import Protocol, Run
+from recsys.pipeline.stages import INGEST_EVENTS, SHUFFLE_HISTORIES
 from recsys.pipeline.user_texts import ShardTexts, read_user_texts, write_texts
 from recsys.pipeline.windows import Kind, _windows_of_shards
 from recsys.schema import INTERACTIONS_WITH_TEXT, PROFILES, TEXT
 from recsys.storage.tables import read_table, write_table
+from tests.records import finish
 
 from .conftest import DATE, NUM_SHARDS
 
@@ -59,7 +61,7 @@ def talking(make_night: MakeNight, draw_events: DrawEvents, protocol: Protocol) 
         write_table(run.storage, f"{run.searches_dir}/{shard}.parquet", said, said.schema)
         write_table(run.storage, f"{run.profiles_dir}/{shard}.parquet", users_of, users_of.schema)
         write_texts(run, shard, said, users_of)
-    run.folder.finish("ingest", {"kinds": ["search", "view"]})
+    finish(run, INGEST_EVENTS, kinds=["search", "view"])
     return run, {search["text"]: search for search in searches}
 
 
@@ -69,7 +71,7 @@ def test_histories_end_where_a_model_is_measured(
 ) -> None:
     run, searches = talking(make_night, draw_events, protocol)
     read = 0
-    for shard in run.record("histories")["shards"]:
+    for shard in run.record(SHUFFLE_HISTORIES).shards:
         interactions = read_table(run.storage, f"{run.interactions_dir}/{shard}.parquet")
         texts, split = ShardTexts.read(run, shard), run.split(interactions)
         first: dict[str, dt.datetime] = {}
@@ -95,7 +97,7 @@ def test_histories_end_where_a_model_is_measured(
 def test_windows_hold_what_led_to_their_targets(make_night: MakeNight, draw_events: DrawEvents, kind: Kind) -> None:
     run, searches = talking(make_night, draw_events, "time")
     texts = read_user_texts(run)["text"].to_pylist()
-    shards: list[str] = run.record("histories")["shards"]
+    shards: list[str] = run.record(SHUFFLE_HISTORIES).shards
     windows = _windows_of_shards(run, kind, pa.table({"shard": shards}))
     last = {}
     for shard in shards:

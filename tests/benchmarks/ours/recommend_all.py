@@ -8,7 +8,8 @@ from typing import Any
 import pyarrow as pa
 from stopwatch import THREADS, Work, compete
 
-from recsys.pipeline.run import open_run
+from recsys.pipeline.open_run import open_run
+from recsys.pipeline.stages import SHUFFLE_HISTORIES
 from recsys.pipeline.write_lists import load_snapshot
 from recsys.ranking.lists import recommend_batch
 from recsys.settings import load_config
@@ -25,7 +26,7 @@ def prepare(folder: Path) -> tuple[Work, dict[str, Any]]:
     run = replace(run, folder=RunFolder(run.storage, latest.run_id))
     config = run.config.recommend.model_copy(update={"cpus_per_worker": THREADS})
     snapshot = load_snapshot(run, run.published_id, config, "full")
-    shards = run.record("histories")["shards"]
+    shards = run.record(SHUFFLE_HISTORIES).shards
     histories = pa.concat_tables(
         read_table(run.storage, f"{run.folder.histories_dir}/{shard}.parquet") for shard in shards
     ).combine_chunks()

@@ -1,0 +1,246 @@
+"""What each stage leaves behind, as JSON: the values that later stages read, and the counts for people.
+
+A stored record that no longer fits its class is treated as missing: the stage runs again.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+
+from recsys.pipeline.stage import StageRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadRows(StageRecord):
+    """Counts of the rows of an input."""
+
+    filtered: int
+    """Rows that `where` left out."""
+    quarantined: int
+    reasons: dict[str, int]
+    """Quarantined rows by reason."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestedCatalog(ReadRows):
+    """What `ingest_catalog` left."""
+
+    items: int
+    available: int
+    """Items that are not marked as unavailable."""
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestedUsers(ReadRows):
+    """What `ingest_users` left."""
+
+    users: int
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestedEvents(ReadRows):
+    """What `ingest_events` left."""
+
+    accepted: int
+    later: int
+    """Events after the night's date, which wait for their own night."""
+    newest: str
+    """Time of the newest event, ISO 8601, UTC."""
+    kinds: list[str]
+    """Types of events, sorted."""
+    parts: list[str]
+    """Parquet files with the accepted events."""
+    feedback: int = 0
+    """Accepted events of the live service."""
+    feedback_repeats: int = 0
+    """Events of the live service that came more than once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidationUsers:
+    """From which users the validation users are drawn."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
+
+    days: int
+    """They were active in so many days before the cutoff."""
+    share: float
+    """Share of them that is drawn."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShuffledHistories(StageRecord):
+    """What `shuffle_histories` left."""
+
+    users: int
+    held_out_users: int
+    """Users with events in the holdout."""
+    searches: int
+    duplicates: int
+    validation: ValidationUsers
+    oldest: str
+    """Time of the oldest event, ISO 8601, UTC."""
+    shards: list[str]
+    """Names of the shards, sorted; users are in them by a hash of their id."""
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedTexts(StageRecord):
+    """What `encode_items` and `encode_tuned` left."""
+
+    encoded: int
+    """Texts that had no stored vector."""
+    user_texts: int = 0
+    """Distinct texts of users and searches."""
+    encoder_id: str
+    """Digest of the encoder."""
+    dim: int
+    """Length of a text vector."""
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedModel(StageRecord):
+    """What `finetune` left; `rows` are the windows of all epochs."""
+
+    windows: int
+    recent_windows: int
+    validation_users: int
+    epochs: int
+    best_epoch: int
+    recent_helped: bool
+    """Whether the phase with only the newest targets raised NDCG on validation."""
+    loss: float
+    """Loss of the best epoch."""
+    validation_ndcg: Annotated[float, Field(alias="validation_ndcg@10")]
+    """NDCG@10 of the best epoch on validation, 0 without validation users."""
+    isolated: bool
+    """Whether the model scores candidates in a pass of their own."""
+    model_id: str
+    warm_start: str
+    """Model that training started from, or `none`."""
+    history: list[dict[str, float]]
+    """Figures of each epoch."""
+    phases: list[str]
+    """Phase of each epoch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefittedModel(StageRecord):
+    """What `refit` left."""
+
+    windows: int
+    loss: float
+    model_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemStatistics(StageRecord):
+    """What `count_priors` left."""
+
+    pairs: int
+    """Pairs of items with a transition that is kept, seen from the night."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnedEase(StageRecord):
+    """What `learn_linear` left, seen from the night."""
+
+    users: int
+    items: int
+    pairs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColdItems(StageRecord):
+    """What `match_new_items` left."""
+
+    new_items: int
+    """Items without any interaction."""
+    new_to_training: int
+    """Items without an interaction in the training data."""
+    taken_for_new: int
+    """Known items that are treated as new, to fit weights for new ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedFusion(StageRecord):
+    """What `fuse` left: the fitted weights of the signals, and NDCG@10 on validation."""
+
+    users: int
+    """Validation users whose candidates hold an item that they took."""
+    ndcg: Annotated[float, Field(alias="validation_ndcg@10")]
+    alone: Annotated[dict[str, float], Field(alias="validation_alone")]
+    """NDCG@10 of each part alone."""
+    short_ndcg: Annotated[float, Field(alias="validation_short_ndcg@10")]
+    short_ndcg_without: Annotated[float, Field(alias="validation_short_ndcg@10_without")]
+    new_ndcg: Annotated[float, Field(alias="validation_new_ndcg@10")]
+    new_ndcg_without: Annotated[float, Field(alias="validation_new_ndcg@10_without")]
+    weights: dict[str, float]
+    weights_short: dict[str, float]
+    weights_visit: dict[str, float]
+    weights_new: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateVerdict(StageRecord):
+    """What `run_gate` left; `rows` are the measured users."""
+
+    verdict: Literal["passed", "refused"]
+    reason: str
+    compared_with: str
+    """The published model, or `none`."""
+    details: dict[str, Any]
+    """See `recsys.evaluation.gate.Verdict`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrittenLists(StageRecord):
+    """What `recommend` left; `rows` are its users."""
+
+    users: int
+    users_without_list: int
+    recommendations: int
+    """Rows of all lists."""
+    filtered: dict[str, int]
+    """Items of the catalog by what the rules did, see `recsys.ranking.item_filters.FilterCounts`."""
+    reranked: dict[str, int]
+    """See `recsys.ranking.rerank.RerankCounts`."""
+    shards: int
+    resumed_shards: int
+    """Shards that an earlier start of the night had written."""
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrittenShard:
+    """What `recommend` left of one shard."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
+
+    name: str
+    """File of the lists, below their folder."""
+    rows: int
+    users: int
+    """Users with a list."""
+    bytes: int
+    sha256: str
+    users_without_list: int
+    reranked: dict[str, int] = field(default_factory=dict)
+    """See `recsys.ranking.rerank.RerankCounts`."""
+    seconds: float
+    peak_memory_mb: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedLists(StageRecord):
+    """What `publish_lists` left."""
+
+    path: str
+    latest: bool
+    """Whether LATEST points to these lists."""
+    manifest_sha256: str

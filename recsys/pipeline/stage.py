@@ -1,0 +1,146 @@
+"""What a stage of a run is: its name, its function, its typed record, and what it reads and writes.
+
+The stages themselves are declared in `recsys.pipeline.stages`.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from recsys.settings import Config
+
+if TYPE_CHECKING:  # `Run` reads records, so it imports this file
+    from recsys.pipeline.run import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageRecord:
+    """What a finished stage left: the values that later stages read, and the counts for people. It is JSON."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
+
+    rows: int
+    """Rows that the stage worked on; `rows_per_s` is counted by them."""
+    peak_memory_mb: float = 0.0
+    """Largest memory of one process of the stage, MB."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """How fast a stage was."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
+
+    seconds: float
+    rows_per_s: float
+    finished_at: str
+    """ISO 8601, UTC."""
+
+
+R = TypeVar("R", bound=StageRecord)
+
+
+@dataclass(frozen=True)
+class Done(Generic[R]):
+    """A finished stage: its record and its timing, which are stored as one flat JSON object."""
+
+    record: R
+    timing: Timing
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values: the fields of the record, then those of the timing."""
+        return as_json(self.record) | as_json(self.timing)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Which configs have a stage."""
+
+    words: str
+    holds: Callable[[Config], bool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage(Generic[R]):
+    """One stage of a run.
+
+    `reads` and `writes` are paths below the storage root. They may use `{run}` (folder of the run), `{histories}`
+    (folder of its histories), `{model}` and `{refit}` (folders of its models) and `{lists}` (folder of its lists).
+    """
+
+    name: str
+    """Name of its record, of its row in reports, and of its metrics."""
+    function: str
+    """Where its function is, `module:name`. It is imported when the stage runs: heavy libraries are not needed before.
+
+    The function takes the `Run`, and answers the record.
+    """
+    record: type[R]
+    summary: str
+    """What the stage does, in one sentence."""
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    intermediate: tuple[str, ...] = ()
+    """Folders below `{run}` that no stage needs after the lists are published; they are deleted then."""
+    workers: Callable[[Config], str]
+    """Which processes do the work, for people."""
+    condition: Condition | None = None
+    """None: every run has the stage."""
+
+    def applies(self, config: Config) -> bool:
+        """Whether a run of this config has the stage."""
+        return self.condition is None or self.condition.holds(config)
+
+    def work(self, run: "Run", **arguments: Any) -> R:
+        """Import the function and call it."""
+        module, _, name = self.function.partition(":")
+        record = getattr(import_module(module), name)(run, **arguments)
+        assert isinstance(record, self.record), f"{self.function} answered {type(record)}, not {self.record}"
+        return record
+
+    def read_done(self, stored: Mapping[str, Any]) -> Done[R]:
+        """Decode a stored JSON object.
+
+        Raises:
+            ValueError: a field is missing, unknown, or of a wrong type.
+        """
+        timing = {field.name: stored[field.name] for field in dataclasses.fields(Timing) if field.name in stored}
+        record = {key: value for key, value in stored.items() if key not in timing}
+        return Done(from_json(self.record, record), from_json(Timing, timing))
+
+
+T = TypeVar("T")
+
+
+_adapters: dict[Any, TypeAdapter[Any]] = {}
+
+
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    if kind not in _adapters:
+        _adapters[kind] = TypeAdapter(kind)
+    return _adapters[kind]
+
+
+def as_json(record: object) -> dict[str, Any]:
+    """A dataclass as plain values for JSON."""
+    plain: dict[str, Any] = _adapter(type(record)).dump_python(record, mode="json", by_alias=True, warnings="error")
+    return plain
+
+
+def from_json(type_: type[T], stored: Mapping[str, Any]) -> T:
+    """A dataclass out of plain values, strictly.
+
+    Raises:
+        ValueError: a field is missing, unknown, or of a wrong type.
+    """
+    try:
+        found: T = _adapter(type_).validate_json(json.dumps(stored))
+    except ValidationError as error:
+        faults = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise ValueError("; ".join(faults)) from error
+    return found

@@ -1,0 +1,197 @@
+"""The stages of a night: each is declared here once. `jobs/nightly.py` lists them in their order.
+
+This file imports nothing heavy: a stage's function is imported when the stage runs.
+"""
+
+from recsys.pipeline import records
+from recsys.pipeline.stage import Condition, Stage
+from recsys.settings import Config
+
+
+def _all_cpus(_: Config) -> str:
+    return "all CPUs"
+
+
+def _driver(_: Config) -> str:
+    return "driver"
+
+
+def _encoding(config: Config) -> str:
+    return _pool(config.encoder.num_workers, config.encoder.use_gpu)
+
+
+def _training(config: Config) -> str:
+    return _pool(config.train.num_workers, config.train.use_gpu)
+
+
+def _scoring(config: Config) -> str:
+    return _pool(config.recommend.num_workers, config.recommend.use_gpu)
+
+
+def _pool(num_workers: int | None, use_gpu: bool) -> str:
+    device = "GPU" if use_gpu else "CPU"
+    return f"all {device}s" if num_workers is None else f"{num_workers} × {device}"
+
+
+INGEST_CATALOG = Stage(
+    name="catalog",
+    function="recsys.pipeline.ingest:ingest_catalog",
+    record=records.IngestedCatalog,
+    summary="Reads every version of every item, keeps the latest, and writes the catalog.",
+    reads=("inputs.items",),
+    writes=("{run}/catalog.parquet", "{run}/quarantine/"),
+    intermediate=("versions",),
+    workers=_all_cpus,
+)
+
+INGEST_USERS = Stage(
+    name="users",
+    function="recsys.pipeline.ingest:ingest_users",
+    record=records.IngestedUsers,
+    summary="Reads every version of every user, keeps the latest, and writes the users' texts by shard.",
+    reads=("inputs.users",),
+    writes=("{run}/profiles/", "{run}/quarantine/"),
+    intermediate=("versions",),
+    workers=_all_cpus,
+    condition=Condition("with `inputs.users`", lambda config: config.inputs.users is not None),
+)
+
+INGEST_EVENTS = Stage(
+    name="ingest",
+    function="recsys.pipeline.ingest:ingest_events",
+    record=records.IngestedEvents,
+    summary="Normalises every event up to the night's date, or puts it into quarantine with a reason.",
+    reads=("inputs.events", "feedback/", "{run}/catalog.parquet"),
+    writes=("{run}/events/", "{run}/quarantine/"),
+    intermediate=("events", "feedback"),
+    workers=_all_cpus,
+)
+
+SHUFFLE_HISTORIES = Stage(
+    name="histories",
+    function="recsys.pipeline.ingest:shuffle_histories",
+    record=records.ShuffledHistories,
+    summary="Brings the events of each user together in one shard: the only shuffle of the night.",
+    reads=("{run}/events/", "{run}/profiles/"),
+    writes=("{histories}/", "{run}/interactions/", "{run}/item_counts_*.parquet"),
+    intermediate=("item_counts", "user_texts"),
+    workers=_all_cpus,
+)
+
+ENCODE_TEXTS = Stage(
+    name="encode",
+    function="recsys.pipeline.encode_texts:encode_items",
+    record=records.EncodedTexts,
+    summary="Turns the texts of items and users that have no stored vector into vectors.",
+    reads=("{run}/catalog.parquet", "{run}/user_texts/"),
+    writes=("items/<encoder digest>/", "{run}/text_vectors/"),
+    intermediate=("texts",),
+    workers=_encoding,
+)
+
+FINETUNE = Stage(
+    name="finetune",
+    function="recsys.pipeline.train:finetune",
+    record=records.TrainedModel,
+    summary="Trains the ranker on all events before the holdout, and the encoder where it learns.",
+    reads=("{run}/interactions/", "{run}/text_vectors/", "models/"),
+    writes=("{model}/",),
+    intermediate=("train",),
+    workers=_training,
+)
+
+REENCODE = Stage(
+    name="reencode",
+    function="recsys.pipeline.encode_texts:encode_tuned",
+    record=records.EncodedTexts,
+    summary="Encodes all texts with the encoder that was trained with the model.",
+    reads=("{model}/", "{run}/catalog.parquet"),
+    writes=("items/<encoder digest>/", "{run}/text_vectors/"),
+    intermediate=("texts",),
+    workers=_encoding,
+    condition=Condition("where the encoder learns (`encoder.train`)", lambda config: config.encoder.learns),
+)
+
+COUNT_ITEM_STATISTICS = Stage(
+    name="item_statistics",
+    function="recsys.pipeline.count_priors:count_priors",
+    record=records.ItemStatistics,
+    summary="Counts which item follows which, which items are popular by day, and which are taken again.",
+    reads=("{run}/interactions/", "{run}/item_counts_*.parquet"),
+    writes=("{run}/transitions_*/", "{run}/day_counts.parquet", "{run}/returns_*.parquet"),
+    intermediate=("transition_counts",),
+    workers=_all_cpus,
+)
+
+LEARN_EASE = Stage(
+    name="ease",
+    function="recsys.pipeline.learn_ease:learn_linear",
+    record=records.LearnedEase,
+    summary="Learns the linear item-to-item model EASE.",
+    reads=("{run}/interactions/", "{run}/transition_totals_*.parquet"),
+    writes=("{run}/linear_*.parquet",),
+    workers=lambda _: "3 × CPU",
+)
+
+MATCH_COLD_ITEMS = Stage(
+    name="cold",
+    function="recsys.pipeline.match_cold_items:match_new_items",
+    record=records.ColdItems,
+    summary="Finds for each new item the known items with the most similar texts.",
+    reads=("{run}/text_vectors/", "{run}/item_counts_*.parquet"),
+    writes=("{run}/lenders_*.parquet",),
+    workers=lambda _: "2 × CPU",
+)
+
+FIT_FUSION = Stage(
+    name="fuse",
+    function="recsys.pipeline.fit_fusion:fuse",
+    record=records.FittedFusion,
+    summary="Fits the weights of the signals on validation users.",
+    reads=("{model}/", "{run}/interactions/", "{run}/transitions_*/", "{run}/linear_*.parquet"),
+    writes=("{model}/fusion.json",),
+    intermediate=("fusion",),
+    workers=_scoring,
+)
+
+RUN_GATE = Stage(
+    name="gate",
+    function="recsys.pipeline.run_gate:run_gate",
+    record=records.GateVerdict,
+    summary="Compares the new model with popularity and with the published model on the held-out days.",
+    reads=("{model}/", "{run}/interactions/", "recommendations/LATEST.json"),
+    writes=(),
+    workers=_scoring,
+)
+
+REFIT = Stage(
+    name="refit",
+    function="recsys.pipeline.train:refit",
+    record=records.RefittedModel,
+    summary="Continues the training of the model with the held-out days.",
+    reads=("{model}/", "{run}/interactions/"),
+    writes=("{refit}/",),
+    intermediate=("train",),
+    workers=_training,
+    condition=Condition("with `train.refit`", lambda config: config.train.refit),
+)
+
+WRITE_LISTS = Stage(
+    name="recommend",
+    function="recsys.pipeline.write_lists:recommend",
+    record=records.WrittenLists,
+    summary="Writes the list of every user, shard by shard.",
+    reads=("{model}/", "{histories}/", "{run}/catalog.parquet"),
+    writes=("{lists}/",),
+    workers=_scoring,
+)
+
+PUBLISH_LISTS = Stage(
+    name="publish",
+    function="recsys.pipeline.publish_lists:publish_lists",
+    record=records.PublishedLists,
+    summary="Writes the manifest, then points LATEST to the lists.",
+    reads=("{lists}/",),
+    writes=("{lists}/_MANIFEST.json", "recommendations/LATEST.json"),
+    workers=_driver,
+)
