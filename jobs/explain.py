@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from recsys.signals.signals import SIGNALS
 from rich.table import Table
 from rich.text import Text
 
@@ -24,7 +25,6 @@ from recsys.ranking.lists import recommend_batch
 from recsys.ranking.snapshot import Snapshot
 from recsys.schema import HISTORIES
 from recsys.settings import Config
-from recsys.signals.signals import SIGNALS
 from recsys.storage.filesystem import Storage
 from recsys.storage.publish import require_latest
 from recsys.storage.runs import RunFolder

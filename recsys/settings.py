@@ -139,13 +139,16 @@ def _digest_of(settings: Mapping[str, Any]) -> str:
 
 def load_config(path: str | Path, overrides: Sequence[str] = (), date: str | None = None) -> Config:
     """Read a YAML file, see `recsys.config.loading.load_settings`, and import its plugins."""
-    config = load_settings(Config, path, overrides, date)
-    load_plugins(config.plugins)
-    return config
+    return _checked(load_settings(Config, path, overrides, date))
 
 
 def decode_config(raw: Mapping[str, Any]) -> Config:
     """Validate a mapping, see `recsys.config.loading.decode_settings`, and import its plugins."""
-    config = decode_settings(Config, raw)
+    return _checked(decode_settings(Config, raw))
+
+
+def _checked(config: Config) -> Config:
+    """Import the plugins, then check the names that they may have registered."""
     load_plugins(config.plugins)
+    chosen_columns(config.recommend.signals)
     return config

@@ -20,18 +20,15 @@ from recsys.data.splits import (
 from recsys.pipeline.stage import Done, R, Stage, T, as_json, from_json
 from recsys.pipeline.stages import ENCODE_TEXTS, REENCODE, SHUFFLE_HISTORIES
 from recsys.settings import Config
+from recsys.signals.signal import DataView
 from recsys.storage.filesystem import Storage
 from recsys.storage.runs import RunFolder
 
-#: Which days' interactions are counted: the training's `all` and its last `week`; or, holdout included, the night's
-#: `ever` and its `newest` week.
+#: Which interactions are counted: those of the training data, all, and the last 7 days of each.
 CountedDays = Literal["train", "train_7d", "full", "full_7d"]
-#: From where the past is looked at: `validation`, by what training saw; `gate`, by all before the cutoff; or `night`,
-#: by everything.
-DataView = Literal["validation", "test", "full"]
 Protocol = Literal["time", "leave-one-out"]
 
-#: The counts of the last week, and of all that is known.
+#: The counts of a data view: those of its last 7 days, and of all its days.
 COUNTS_OF_VIEW: dict[DataView, tuple[CountedDays, CountedDays]] = {
     "validation": ("train_7d", "train"),
     "test": ("train_7d", "train"),
@@ -87,14 +84,17 @@ class Run:
         return hold_out_last_moment(past, recent & drawn)
 
     def seen_from(self, interactions: pa.Table, view: DataView) -> tuple[pa.Table, dt.datetime]:
-        """The part of sorted interactions that may be learned from there, and the moment that is looked from."""
+        """What a data view may see of sorted interactions, and its end.
+
+        In a backtest by leave-one-out no view sees the held-out events.
+        """
         match view:
             case "validation":
                 return self.validation_split(interactions).train, self.cutoff
             case "test":
                 return self.split(interactions).train, self.cutoff
             case "full":
-                return interactions, self.end
+                return self.split(interactions).train if self.protocol == "leave-one-out" else interactions, self.end
 
     @property
     def catalog_path(self) -> str:
@@ -132,36 +132,6 @@ class Run:
     def item_counts_path(self, kind: CountedDays) -> str:
         """ITEM_COUNTS of some days, see `CountedDays`."""
         return f"{self.folder.dir}/item_counts_{kind}.parquet"
-
-    def transitions_dir(self, view: DataView) -> str:
-        """TRANSITIONS of the past as it is seen from there, in parts by item."""
-        return f"{self.folder.dir}/transitions_{view}"
-
-    def transition_totals_path(self, view: DataView) -> str:
-        """TRANSITION_TOTALS of all items' transitions, the weak ones too."""
-        return f"{self.folder.dir}/transition_totals_{view}.parquet"
-
-    def returns_path(self, view: DataView) -> str:
-        """ITEM_RETURNS of the past as it is seen from there."""
-        return f"{self.folder.dir}/returns_{view}.parquet"
-
-    @property
-    def day_counts_path(self) -> str:
-        """DAY_COUNTS of all days from before validation, as far back as popularity looks, to the night."""
-        return f"{self.folder.dir}/day_counts.parquet"
-
-    def linear_path(self, view: DataView) -> str:
-        """TRANSITIONS of the linear item model that was learned from the past as it is seen from there."""
-        return f"{self.folder.dir}/linear_{view}.parquet"
-
-    def lenders_path(self, kind: CountedDays) -> str:
-        """LENDERS of the items that these counts do not know."""
-        return f"{self.folder.dir}/lenders_{kind}.parquet"
-
-    @property
-    def stranger_lenders_path(self) -> str:
-        """LENDERS of known items that are taken for new ones; none where no item is new."""
-        return f"{self.folder.dir}/lenders_strangers.parquet"
 
     @property
     def model_id(self) -> str:

@@ -25,7 +25,7 @@ def find_candidates(
     excluded: ExcludedItems,
     also: Ints | None = None,
 ) -> Ints:
-    """[B, C] catalog indices, ascending, −1 for none, which come first; no item twice. C ≥ 1 is that of the longest row.
+    """[B, C] catalog indices, ascending, −1 for none, which come first; no item twice. C ≥ 1 is as many as a user has.
 
     Args:
         evidence: What each signal says for the B users.

@@ -1,11 +1,12 @@
 """The settings of the lists, and of what decides their order beside the score."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
 from recsys.config.section import Fraction, Positive, Precision, Section
 from recsys.data.config import Condition
+
 
 class RecommendConfig(Section):
     """The lists."""

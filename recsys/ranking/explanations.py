@@ -132,7 +132,8 @@ def explain(
 
 def _otherwise(snapshot: Snapshot, scored: Scored, weights: Floats, names: tuple[str, ...], cold: Bools) -> Ints:
     """[B, K] the source of items that no signal explains."""
-    unexplained = np.where(cold, names.index(EXPLORATION), names.index(_POPULARITY if _POPULARITY in names else names[0]))
+    known = names.index(_POPULARITY) if _POPULARITY in names else 0
+    unexplained = np.where(cold, names.index(EXPLORATION), known)
     if _RANKER not in snapshot.signals:
         return unexplained
     ranker_speaks = scored.profiles.has_tokens & (weights[:, snapshot.slices[_RANKER]] > 0).any(axis=1)
@@ -159,7 +160,7 @@ def _ask_signals(
     asked: Bools,
     answers: tuple[Ints, Ints],
 ) -> None:
-    """Write what each signal says for the list places of which it is the source: the sentence, and the item it names."""
+    """Write what each signal says where it is the source: the sentence, and the history item that it names."""
     sentence, item = answers
     for place, name in enumerate(snapshot.signals):
         users, places = np.nonzero(asked & (source == place))

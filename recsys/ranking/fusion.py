@@ -1,8 +1,8 @@
 """The weights of the signals' numbers: score = Σ wᵢ · sᵢ, with weights that depend on the user.
 
-Signals are less reliable for short histories, and the error of an estimate falls with the root of its observations. So a
-weight is wᵢ + s · uᵢ for a user whose history holds n items, where s = 1 / √(1 + n) − 1 / √(1 + m) is the short-history
-factor; it is 0 from the typical length m on. In a session a weight is (wᵢ + s · vᵢ) / (1 + s · t); the temperature t
+Signals are less reliable for short histories, and the error of an estimate falls with the root of its observations. So
+a weight is wᵢ + s · uᵢ for a user whose history holds n items, where s = 1 / √(1 + n) − 1 / √(1 + m) is the
+short-history factor; it is 0 from the typical length m on. In a session a weight is (wᵢ + s · vᵢ) / (1 + s · t); the temperature t
 leaves the order as it is. Among cold items, whose numbers are imputed, a weight is wᵢ + nᵢ. `recsys.ranking.fusion_fit`
 fits them.
 

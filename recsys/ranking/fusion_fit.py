@@ -28,7 +28,7 @@ POWER = 0.5
 _START = 0.1
 
 
-def fit_fusion(
+def fit_weights(
     choices: Choices, names: Sequence[str], default: Fusion, allowed: Collection[str] | None = None
 ) -> Fusion:
     """The weights that maximise the likelihood of what was taken; never worse than the best number alone.
@@ -57,9 +57,7 @@ def fit_fusion(
     weights = np.round(weights, DIGITS)
     fused = float(choices.ndcg(weights).mean())
     alone = np.eye(len(names))
-    parts = {
-        name: float(choices.ndcg(alone[place]).mean()) for place, name in enumerate(names) if usable[place]
-    }
+    parts = {name: float(choices.ndcg(alone[place]).mean()) for place, name in enumerate(names) if usable[place]}
     best = max(parts, key=lambda name: parts[name])
     if fused < parts[best]:
         weights, fused = alone[names.index(best)], parts[best]
@@ -74,7 +72,7 @@ def fit_short(fusion: Fusion, whole: Choices, short: Choices, names: Sequence[st
     worse than by their best number alone.
 
     Args:
-        fusion: Of `fit_fusion` on the whole histories.
+        fusion: Of `fit_weights` on the whole histories.
         whole: Of users with their whole histories.
         short: Of the same users with the first few items of a session, once for each cut.
         names: [S].
@@ -117,7 +115,7 @@ def fit_cold(fusion: Fusion, simulated: Choices, names: Sequence[str]) -> Fusion
     Nobody took a cold item, so the weights are fitted on simulated cold items: known items with imputed numbers.
 
     Args:
-        fusion: Of `fit_fusion`.
+        fusion: Of `fit_weights`.
         simulated: Of users whose candidates are all simulated cold items.
         names: [S].
     """

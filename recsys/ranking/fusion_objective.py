@@ -70,9 +70,7 @@ def fit_likelihood(
     return _minimise(objective, start * spread, usable, spread)
 
 
-def fit_ndcg(
-    choices: Choices, usable: Bools, ridge: float, spread: Floats, before: npt.NDArray[np.floating]
-) -> Floats:
+def fit_ndcg(choices: Choices, usable: Bools, ridge: float, spread: Floats, before: npt.NDArray[np.floating]) -> Floats:
     """[S] what to add to weights to maximise a smooth NDCG, rounded; the maximum found may be one of several.
 
     Args:
@@ -94,7 +92,9 @@ def fit_ndcg(
     return _minimise(objective, np.zeros(len(spread)), usable, spread)
 
 
-def _minimise(objective: Callable[[Floats], tuple[float, Floats]], start: Floats, usable: Bools, spread: Floats) -> Floats:
+def _minimise(
+    objective: Callable[[Floats], tuple[float, Floats]], start: Floats, usable: Bools, spread: Floats
+) -> Floats:
     """[S] rounded weights that minimise an objective of the standardised weights [S]."""
     bounds = [(None, None) if free else (0.0, 0.0) for free in usable]
     found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds)
