@@ -4,13 +4,13 @@ import logging
 from functools import partial
 
 from recsys.pipeline.cluster import for_each_part, peak_of
-from recsys.pipeline.gather_choices import CUTS, SIMULATED_COLD, WHOLE, choices_gatherer, read_choices
+from recsys.pipeline.gather_choices import CUTS, choices_gatherer, read_choices
 from recsys.pipeline.load_snapshot import fusion_path
 from recsys.pipeline.records import FittedFusion
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import SHUFFLE_HISTORIES
 from recsys.ranking.fusion import Fusion, default_fusion
-from recsys.ranking.fusion_fit import fit_cold, fit_short, fit_weights
+from recsys.ranking.fusion_fit import fit_short, fit_weights
 from recsys.signals.registry import SIGNALS, chosen_columns, columns_of
 
 logger = logging.getLogger(__name__)
@@ -30,16 +30,13 @@ def fit_fusion(run: Run) -> FittedFusion:
         cpus_per_worker=config.cpus_per_worker,
         gpus_per_worker=int(config.use_gpu),
     )
-    choices = read_choices(run)
-    whole, short, simulated = (choices[kind] for kind in (WHOLE, 1, SIMULATED_COLD))
-    users, num_simulated = (int(part.taken.any(axis=1).sum()) for part in (whole, simulated))
+    whole, short = read_choices(run)
+    users = int(whole.taken.any(axis=1).sum())
     columns, allowed = columns_of(SIGNALS), chosen_columns(config.signals)
     default = default_fusion(SIGNALS)
     fusion = default.only(allowed)
     if users >= MIN_USERS:
         fusion = fit_short(fit_weights(whole, columns, default, allowed), whole, short, columns)
-        if num_simulated >= MIN_USERS:
-            fusion = fit_cold(fusion, simulated, columns)
         _log(fusion)
     else:
         logger.warning(
@@ -55,12 +52,9 @@ def fit_fusion(run: Run) -> FittedFusion:
         alone={name: round(value, 6) for name, value in (fusion.parts or {}).items()},
         short_ndcg=round(fusion.short_ndcg, 6),
         short_ndcg_without=round(fusion.short_ndcg_without, 6),
-        cold_ndcg=round(fusion.cold_ndcg, 6),
-        cold_ndcg_without=round(fusion.cold_ndcg_without, 6),
         weights=fusion.weights,
         weights_short=fusion.short or {},
         weights_session=fusion.session or {},
-        weights_cold=fusion.cold or {},
         peak_memory_mb=peak_of(records),
     )
 
@@ -78,11 +72,6 @@ def _log(fusion: Fusion) -> None:
             "less than %d items in a session: %s; at other times: %s",
             *(min(CUTS), max(CUTS), fusion.short_ndcg, fusion.short_ndcg_without, fusion.typical_length),
             *(_words(fusion.session or {}) or "nothing", _words(fusion.short or {}) or "nothing"),
-        )
-    if fusion.cold is not None:
-        logger.info(
-            "fuse: among simulated cold items ndcg@10 %.4f, %.4f without the added weights: %s",
-            *(fusion.cold_ndcg, fusion.cold_ndcg_without, _words(fusion.cold) or "nothing"),
         )
 
 

@@ -1,8 +1,7 @@
 """What validation users took of their candidates, gathered over the shards: the data that the fusion is fitted on.
 
 Each user comes several times: with the whole history, and as a new user in a session would come, with the first few
-items of it. Few validation users are new, but users of the live service are. Where the catalog has cold items, each
-user comes once more among simulated cold items, since nobody took a cold item.
+items of it. Few validation users are new, but users of the live service are.
 
 Shapes: B users, C candidates, N pairs of a user and an item, S numbers of all signals.
 """
@@ -18,7 +17,6 @@ from recsys.data.histories import newest_items, sort_interactions
 from recsys.data.splits import show_first, targets
 from recsys.model.features import index_items
 from recsys.pipeline.load_snapshot import load_snapshot
-from recsys.pipeline.match_cold_items import read_simulated_donors
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.stages import SHUFFLE_HISTORIES
 from recsys.pipeline.user_texts import ShardTexts
@@ -30,8 +28,8 @@ from recsys.storage.tables import read_table, write_table
 
 #: Different items that are left of the histories, to fit weights for users with few items.
 CUTS = (1, 3, 10)
-#: In the place of a cut: the whole history; and simulated cold items.
-WHOLE, SIMULATED_COLD = 0, -1
+#: In the place of a cut: the whole history.
+_WHOLE = 0
 
 _CHOICES = pa.schema(
     [
@@ -49,31 +47,28 @@ def choices_gatherer(run: Run) -> Callable[[str], Record]:
     """Load what all shards share; the returned function writes the choices of one shard."""
     config = run.config.recommend
     snapshot = load_snapshot(run, run.model_id, config, "validation", default_fusion(SIGNALS))
-    snapshots = dict.fromkeys((WHOLE, *CUTS), snapshot)
-    if (donors := read_simulated_donors(run)) is not None:
-        snapshots[SIMULATED_COLD] = snapshot.with_simulated_cold_items(donors)
 
     def gather(shard: str) -> Record:
         interactions = read_table(run.storage, f"{run.interactions_dir}/{shard}.parquet")
         learned, kept = run.validation_split(interactions)
         texts = ShardTexts.read(run, shard)
-        rows = [row for cut in snapshots for row in choices(texts, learned, kept, cut)]
+        rows = [row for cut in (_WHOLE, *CUTS) for row in choices(texts, learned, kept, cut)]
         write_table(run.storage, _path(run, shard), pa.concat_tables([_CHOICES.empty_table(), *rows]), _CHOICES)
         return {"rows": sum(map(len, rows))}
 
     def choices(texts: ShardTexts, learned: pa.Table, kept: pa.Table, cut: int) -> Iterator[pa.Table]:
-        # a new user took nothing before and takes nothing twice in a session; nobody took a cold item
-        asked = config.model_copy(update={"exclude_seen": True}) if cut != WHOLE else config
+        # a new user took nothing before, and takes nothing twice in a session
+        asked = config.model_copy(update={"exclude_seen": True}) if cut else config
         wanted = targets(kept, learned, asked.exclude_seen)
         users = wanted["user_id"].combine_chunks()
         known, kept = (part.filter(pc.is_in(part["user_id"], value_set=users)) for part in (learned, kept))
-        if cut in CUTS:
+        if cut:
             shown, rest = show_first(kept, wanted, cut)
             known = sort_interactions(pa.concat_tables([known, shown]))[0]
             wanted = targets(rest, known, asked.exclude_seen)
         histories = texts.histories(known, wanted["user_id"], kept, run.cutoff, run.config.histories.kept_events)
         assert histories["user_id"].equals(wanted["user_id"]), "histories and targets are of other users"
-        if cut in CUTS:
+        if cut:
             histories = newest_items(histories, cut)
         last = kept.group_by("user_id", use_threads=False).aggregate([("timestamp", "max")])["timestamp_max"]
         now = np.asarray(last.cast(pa.int64())).astype(np.float64)
@@ -84,13 +79,13 @@ def choices_gatherer(run: Run) -> Callable[[str], Record]:
         def as_rows(own: npt.NDArray[np.int64], scored: Scored) -> pa.Table:
             return _as_rows(scored, pairs[:, np.isin(owners, own)], own, cut)
 
-        yield from scored_blocks(as_rows, snapshots[cut], histories, asked, now)
+        yield from scored_blocks(as_rows, snapshot, histories, asked, now)
 
     return gather
 
 
-def read_choices(run: Run) -> dict[int, Choices]:
-    """The choices of all shards: `WHOLE` histories, `SIMULATED_COLD` items, and all cuts together under 1."""
+def read_choices(run: Run) -> tuple[Choices, Choices]:
+    """The choices of all shards' users: with their whole histories, and with each cut of them."""
     tables = [read_table(run.storage, _path(run, shard)) for shard in run.record(SHUFFLE_HISTORIES).shards]
     table = pa.concat_tables(tables).combine_chunks()
     widths = pc.list_value_length(table["valid"]).to_numpy()
@@ -105,8 +100,8 @@ def read_choices(run: Run) -> dict[int, Choices]:
     numbers[place] = table["numbers"].combine_chunks().flatten().to_numpy().reshape(-1, num_columns)
     lengths, in_session = (table[name].to_numpy(zero_copy_only=False) for name in ("length", "in_session"))
     choices = Choices(numbers=numbers, valid=valid, taken=taken, lengths=lengths, in_session=in_session)
-    cut = np.minimum(table["cut"].to_numpy(), 1)
-    return {kind: choices.rows(cut == kind) for kind in (WHOLE, 1, SIMULATED_COLD)}
+    cut = table["cut"].to_numpy()
+    return choices.rows(cut == _WHOLE), choices.rows(cut != _WHOLE)
 
 
 def _as_rows(scored: Scored, pairs: npt.NDArray[np.int64], users: npt.NDArray[np.int64], cut: int) -> pa.Table:

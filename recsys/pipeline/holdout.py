@@ -30,7 +30,7 @@ from recsys.ranking.lists import recommend_batch
 from recsys.ranking.popular_lists import popular_batch
 from recsys.ranking.scoring import Scored, scored_blocks
 from recsys.ranking.snapshot import Snapshot
-from recsys.ranking.user_weights import fuse
+from recsys.ranking.user_weights import log_probabilities, user_weights
 from recsys.storage.tables import read_table
 
 POPULARITY = "popularity"
@@ -142,7 +142,10 @@ def _lists_by_tail(
         now = np.full(len(batch), snapshot.now)
 
         def rerank(users: Ints, scored: Scored, start: int = start, batch: pa.Table = batch) -> None:
-            user_ids, scores = batch["user_id"].take(pa.array(users)), fuse(snapshot, scored).scores
+            user_ids, scores = (
+                batch["user_id"].take(pa.array(users)),
+                log_probabilities(scored, user_weights(snapshot, scored)),
+            )
             for tail, reranker in rerankers.items():
                 lists[tail][start + users] = reranker.rerank(user_ids, scored.items, scores, config.top_k).items
 

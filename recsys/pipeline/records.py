@@ -154,8 +154,6 @@ class MatchedColdItems(StageRecord):
     """Items without any interaction."""
     cold_in_training: int
     """Items without an interaction in the training data."""
-    simulated: int
-    """Known items that are treated as cold, to fit weights for cold items."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,12 +167,9 @@ class FittedFusion(StageRecord):
     """NDCG@10 of each number alone."""
     short_ndcg: Annotated[float, Field(alias="validation_short_ndcg@10")]
     short_ndcg_without: Annotated[float, Field(alias="validation_short_ndcg@10_without")]
-    cold_ndcg: Annotated[float, Field(alias="validation_cold_ndcg@10")]
-    cold_ndcg_without: Annotated[float, Field(alias="validation_cold_ndcg@10_without")]
     weights: dict[str, float]
     weights_short: dict[str, float]
     weights_session: dict[str, float]
-    weights_cold: dict[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -130,7 +130,7 @@ MATCH_COLD_ITEMS = Stage(
     summary="Finds for each cold item its donors: the known items with the most similar texts.",
     reads=("{run}/text_vectors/", "{run}/item_counts_*.parquet"),
     writes=("{run}/donors/",),
-    workers=lambda _: "3 × CPU",
+    workers=lambda _: "2 × CPU",
 )
 
 FIT_FUSION = Stage(

@@ -74,12 +74,12 @@ def contributions(numbers: Floats, valid: Bools, columns: Ints, weights: Floats)
         numbers: [B, C, S].
         valid: [B, C] whether there is a candidate.
         columns: [B, K] columns of the listed items among the candidates.
-        weights: [B, K, S] weights by which the items were scored.
+        weights: [B, S] of the users.
     """
     means = np.zeros((len(numbers), numbers.shape[2]))
     _mean(numbers, valid, means)
     listed = np.take_along_axis(numbers, columns[:, :, None], axis=1)
-    return np.asarray((listed - means[:, None]) * weights, dtype=np.float32)
+    return np.asarray((listed - means[:, None]) * weights[:, None], dtype=np.float32)
 
 
 @compiled

@@ -2,9 +2,8 @@
 
 Signals are less reliable for short histories, and the error of an estimate falls with the root of its observations. So
 a weight is wᵢ + s · uᵢ for a user whose history holds n items, where s = 1 / √(1 + n) − 1 / √(1 + m) is the
-short-history factor; it is 0 from the typical length m on. In a session a weight is (wᵢ + s · vᵢ) / (1 + s · t); the temperature t
-leaves the order as it is. Among cold items, whose numbers are imputed, a weight is wᵢ + nᵢ. `recsys.ranking.fusion_fit`
-fits them.
+short-history factor; it is 0 from the typical length m on. In a session a weight is (wᵢ + s · vᵢ) / (1 + s · t); the
+temperature t leaves the order as it is. `recsys.ranking.fusion_fit` fits them.
 
 Shapes: B users, C candidates, S numbers of all signals.
 """
@@ -39,8 +38,6 @@ class Fusion:
     """vᵢ, added instead of uᵢ in a session; None: the same as ``short``."""
     temperature: float = 0.0
     """t of users in a session."""
-    cold: dict[str, float] | None = None
-    """nᵢ, added where cold items are ordered among each other."""
     typical_length: int = 0
     """m: three of four histories that ``weights`` were fitted on hold at least as many items."""
     users: int = 0
@@ -53,23 +50,17 @@ class Fusion:
     """NDCG@10 of the fused score where the histories are cut to a few items."""
     short_ndcg_without: float = 0.0
     """The same without ``short`` and ``session``."""
-    cold_ndcg: float = 0.0
-    """NDCG@10 of the fused score among candidates that are all simulated cold items."""
-    cold_ndcg_without: float = 0.0
-    """The same without ``cold``."""
 
     def only(self, allowed: Collection[str] | None) -> "Fusion":
         """The same without the weights of other numbers; equal weights where none of the allowed has one."""
         if allowed is None:
             return self
         kept = {name: weight for name, weight in self.weights.items() if name in allowed}
-        short, session, cold = (
+        short, session = (
             None if added is None else {name: weight for name, weight in added.items() if name in allowed}
-            for added in (self.short, self.session, self.cold)
+            for added in (self.short, self.session)
         )
-        return replace(
-            self, weights=kept or dict.fromkeys(sorted(allowed), 1.0), short=short, session=session, cold=cold
-        )
+        return replace(self, weights=kept or dict.fromkeys(sorted(allowed), 1.0), short=short, session=session)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as for JSON."""
@@ -88,12 +79,6 @@ class Fusion:
         session = short if self.session is None else _vector(self.session, names)
         added = factor * np.where(in_session[:, None], session, short)
         return np.asarray((self.vector(names) + added) / self.temperature_of(lengths, in_session)[:, None])
-
-    def among_cold(
-        self, names: Sequence[str], lengths: npt.NDArray[np.int64], in_session: Bools
-    ) -> npt.NDArray[np.float32]:
-        """[B, S] what is added to these weights where cold items are ordered."""
-        return np.asarray(_vector(self.cold or {}, names) / self.temperature_of(lengths, in_session)[:, None])
 
     def temperature_of(self, lengths: npt.NDArray[np.int64], in_session: Bools) -> npt.NDArray[np.float32]:
         """[B] 1 + s · t in a session, otherwise 1; whatever is added to the sum must be divided by it too."""

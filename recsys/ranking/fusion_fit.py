@@ -1,7 +1,7 @@
 """Fitting the weights of the signals' numbers on what validation users took of their candidates.
 
-Weights for whole histories come first; then what is added for short histories, in a session, and among cold items. Each
-of these is kept only where it ranks better on validation. Shapes: B users, C candidates, S numbers of all signals.
+Weights for whole histories come first, then what is added for short histories and in a session. Each addition is kept
+only where it ranks better on validation. Shapes: B users, C candidates, S numbers of all signals.
 """
 
 from collections.abc import Collection, Sequence
@@ -107,31 +107,6 @@ def fit_short(fusion: Fusion, whole: Choices, short: Choices, names: Sequence[st
         short_ndcg=float(_ndcg(found, short, names).mean()),
         short_ndcg_without=float(_ndcg(fusion, short, names).mean()),
     )
-
-
-def fit_cold(fusion: Fusion, simulated: Choices, names: Sequence[str]) -> Fusion:
-    """The same with what is added among cold items, where it orders them better.
-
-    Nobody took a cold item, so the weights are fitted on simulated cold items: known items with imputed numbers.
-
-    Args:
-        fusion: Of `fit_weights`.
-        simulated: Of users whose candidates are all simulated cold items.
-        names: [S].
-    """
-    simulated = simulated.with_positives()
-    if fusion.parts is None or not len(simulated.taken):
-        return fusion
-    usable, spread = _usable(fusion, simulated, names)
-    weights = fusion.of_users(names, simulated.lengths, simulated.in_session)
-    ridge = RIDGE / len(simulated.taken)
-    added = fit_likelihood(simulated, usable, np.zeros(len(names)), ridge, spread, simulated.scores(weights))
-    found = replace(fusion, cold=_named(added, names))
-    more = found.among_cold(names, simulated.lengths, simulated.in_session)
-    with_it, without = (float(simulated.ndcg(each).mean()) for each in (weights + more, weights))
-    if with_it <= without:
-        return fusion
-    return replace(found, cold_ndcg=with_it, cold_ndcg_without=without)
 
 
 def _gain(other: Fusion, found: Fusion, parts: Sequence[Choices], names: Sequence[str]) -> float:

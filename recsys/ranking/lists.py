@@ -16,7 +16,7 @@ from recsys.ranking.explanations import contributions, explain
 from recsys.ranking.rerank import RerankCounts
 from recsys.ranking.scoring import Scored, scored_blocks
 from recsys.ranking.snapshot import Snapshot
-from recsys.ranking.user_weights import fuse
+from recsys.ranking.user_weights import log_probabilities, user_weights
 from recsys.schema import RECOMMENDATIONS
 
 Ints = npt.NDArray[np.int64]
@@ -77,14 +77,12 @@ def recommend_batch(
 
 def _lists_of(snapshot: Snapshot, user_ids: pa.ChunkedArray, scored: Scored, top_k: int) -> Recommended:
     """The lists of a block of users."""
-    fused = fuse(snapshot, scored)
-    reranked = snapshot.reranker.rerank(user_ids, scored.items, fused.scores, top_k)
+    weights = user_weights(snapshot, scored)
+    reranked = snapshot.reranker.rerank(user_ids, scored.items, log_probabilities(scored, weights), top_k)
     users, places = np.nonzero(reranked.items >= 0)
-    is_cold = snapshot.are_cold(reranked.items)[:, :, None]
-    weights = np.where(is_cold, fused.cold_weights[:, None], fused.weights[:, None])
     columns = _columns_of(scored.items, reranked.items)
     lifts = contributions(scored.numbers, scored.items >= 0, columns, weights)
-    explained = explain(snapshot, scored, fused.weights, reranked.items, lifts, reranked.explored)
+    explained = explain(snapshot, scored, weights, reranked.items, lifts, reranked.explored)
     source, reason = explained.at(users, places, snapshot.titles)
     lists = as_recommendations(
         user_ids, snapshot.item_ids, reranked.items, reranked.scores, source=source, reason=reason

@@ -14,7 +14,6 @@ import pyarrow as pa
 from recsys.model.features import UserTexts
 from recsys.ranking.fusion import Fusion
 from recsys.ranking.rerank import Reranker
-from recsys.signals.donors import Donors
 from recsys.signals.registry import SIGNALS
 from recsys.signals.signal import LoadedSignal
 
@@ -74,12 +73,3 @@ class Snapshot:
     def with_texts(self, texts: UserTexts) -> "Snapshot":
         """The same for histories with these texts, whose vectors are from the items' encoder."""
         return replace(self, texts=texts)
-
-    def with_simulated_cold_items(self, donors: Donors) -> "Snapshot":
-        """The same as if nobody had taken the cold items of the donors, which alone may be recommended then."""
-        return replace(
-            self,
-            signals={name: loaded.impute(donors) for name, loaded in self.signals.items()},
-            recommendable=donors.restrict(self.recommendable),
-            is_cold=donors.is_cold,
-        )

@@ -3,12 +3,9 @@
 Shapes: B users, C candidates, S numbers of all signals.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
-from recsys.ranking.cold_slots import deal_anew
 from recsys.ranking.fusion import Fusion, weigh
 from recsys.ranking.scoring import Scored
 from recsys.ranking.snapshot import Snapshot
@@ -21,30 +18,6 @@ _POPULARITY_ALONE = Fusion(weights={"popularity": 1.0})
 #: Where only a description of the user is known: the log-count, and the ranker's log P for such a user. The fitted
 #: weights do not fit here: they are for users with a history, for whom other signals have numbers too.
 _POPULAR_AMONG_SIMILAR = Fusion(weights={"popularity": 1.0, "retrieval": 1.0})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fused:
-    """The fused score of each candidate, and the weights that made it."""
-
-    scores: Floats
-    """[B, C] log P(item | user), −inf for none; a user's cold items have exchanged theirs by `cold_weights`."""
-    weights: Floats
-    """[B, S] of `user_weights`."""
-    cold_weights: Floats
-    """[B, S] of `weights_among_cold`."""
-
-
-def fuse(snapshot: Snapshot, scored: Scored) -> Fused:
-    """The scores that re-ranking starts from."""
-    weights = user_weights(snapshot, scored)
-    among_cold = weights_among_cold(snapshot, scored, weights)
-    scores = log_probabilities(scored, weights)
-    if snapshot.fusion.cold is not None:
-        cold = snapshot.are_cold(scored.items)
-        merits = np.einsum("ns,ns->n", scored.numbers[cold], among_cold[np.nonzero(cold)[0]])
-        scores = deal_anew(scores, cold, merits)
-    return Fused(scores=scores, weights=weights, cold_weights=among_cold)
 
 
 def user_weights(snapshot: Snapshot, scored: Scored) -> Floats:
@@ -62,17 +35,6 @@ def user_weights(snapshot: Snapshot, scored: Scored) -> Floats:
     temperature = fusion.temperature_of(profiles.lengths, profiles.in_session)
     weights[scored.searching] += (by_query / temperature[:, None])[scored.searching]
     return weights
-
-
-def weights_among_cold(snapshot: Snapshot, scored: Scored, weights: Floats) -> Floats:
-    """[B, S] weights that order a user's cold items, from those [B, S] of `user_weights`.
-
-    For users without a history they are the same, since none were fitted for them.
-    """
-    profiles = scored.profiles
-    added = snapshot.fusion.among_cold(snapshot.columns, profiles.lengths, profiles.in_session)
-    added[~profiles.known | profiles.described_only] = 0
-    return weights + added
 
 
 def log_probabilities(scored: Scored, weights: Floats) -> Floats:

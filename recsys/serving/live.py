@@ -18,7 +18,8 @@ from recsys.data.texts import filled_template, template_columns
 from recsys.model.features import UserTexts, index_catalog, index_items
 from recsys.model.text_encoder import TextEncoder
 from recsys.ranking.config import RecommendConfig
-from recsys.ranking.lists import Wishes, recommend_batch
+from recsys.ranking.constraints import RequestConstraints
+from recsys.ranking.lists import recommend_batch
 from recsys.ranking.snapshot import Snapshot
 from recsys.schema import HISTORIES, RECOMMENDATIONS
 from recsys.serving.contracts import (
@@ -152,14 +153,14 @@ class LiveSnapshot:
         histories = session_histories([ask.session for ask in asks], now, self.kept_events)
         histories = histories.set_column(0, "user_id", pa.array([ask.identity for ask in asks]))
         config = self.config.model_copy(update={"top_k": top_k, "candidates": max(self.config.candidates, top_k)})
-        wishes = Wishes(
-            barred=np.stack([ask.barred for ask in asks]),
+        constraints = RequestConstraints(
+            excluded=np.stack([ask.barred for ask in asks]),
             also=self._published_items(asks),
             searching=np.array([bool(ask.session.query) for ask in asks]),
             asked=np.full(len(asks), now.timestamp() * 1e6),
         )
         snapshot = self.snapshot.with_texts(self._texts(histories))
-        fresh = recommend_batch(snapshot, histories, config, wishes)
+        fresh = recommend_batch(snapshot, histories, config, constraints)
         bounds = np.searchsorted(fresh.users, np.arange(len(asks) + 1))
         parts = (fresh.lists.slice(start, stop - start) for start, stop in pairwise(bounds.tolist()))
         return [self._reply(part, ask.strategy, ask.warnings, now) for ask, part in zip(asks, parts, strict=True)]
@@ -246,7 +247,7 @@ class LiveSnapshot:
         """What a user is, as the ranker reads it; "" where that is nothing."""
         if not attributes:
             return ""
-        if self.user_template is None or not self.snapshot.ranker.spec.user_texts:
+        if self.user_template is None or not self.snapshot.reads_texts:
             warnings.append("attributes: this night's model reads nothing of what users are")
             return ""
         if strange := sorted(set(attributes) - set(self.user_template.names)):

@@ -59,7 +59,7 @@ class Snapshots:
 
 def _try_out(live: LiveSnapshot) -> None:
     """Answer once: what cannot is not swapped in, and what is compiled at its first use is so before anybody waits."""
-    items = live.snapshot.item_ids.take(pa.array(live.snapshot.retrievable[:1])).to_pylist()
+    items = live.snapshot.item_ids.filter(pa.array(live.snapshot.recommendable)).slice(0, 1).to_pylist()
     live.answer(
         [RecommendationRequest(history=[HistoryEvent(item_id=item) for item in items])], dt.datetime.now(dt.UTC)
     )

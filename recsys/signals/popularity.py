@@ -100,7 +100,7 @@ class LoadedPopularity(LoadedSignal):
         num_items = popularity.shape[-1]
         averages = np.log1p(donors.average_columns(np.expm1(popularity).reshape(-1, num_items)))
         popularity[..., donors.cold] = averages.reshape(*popularity.shape[:-1], -1)
-        return LoadedPopularity(popularity, self.days, donors.restrict(self.recommendable))
+        return LoadedPopularity(popularity, self.days, self.recommendable)
 
     def read(self, users: UserBlock) -> "PopularityEvidence":
         """The day on which each user is scored."""

@@ -38,7 +38,6 @@ class LoadedRanker(LoadedSignal):
         candidate_pass: bool,
         *,
         donors: Donors | None = None,
-        read_vectors: Tensor | None = None,
         decode: "LastStates | None" = None,
     ) -> None:
         """Compute the item vectors once.
@@ -48,7 +47,6 @@ class LoadedRanker(LoadedSignal):
             recommendable: [I] items that may be recommended.
             candidate_pass: Whether candidates are scored as tokens after the history.
             donors: Of the cold items, which get the average id embeddings of their donors; None: there are none.
-            read_vectors: [I, D] item vectors in histories; None: the same as those of candidates.
             decode: How histories are read without the candidate pass; None: made for this ranker.
         """
         self.ranker, self.candidate_pass, self.recommendable = ranker, candidate_pass, recommendable
@@ -56,7 +54,6 @@ class LoadedRanker(LoadedSignal):
         with torch.inference_mode():
             ids = None if donors is None else imputed_ids(ranker, donors)
             self.item_vectors: Tensor = ranker.item_vectors(ids=ids)
-        self.read_vectors: Tensor = self.item_vectors if read_vectors is None else read_vectors
         self.rows: Ints = np.flatnonzero(recommendable)
         """[A] catalog indices of the items that may be recommended."""
         self.place: Ints = np.full(len(recommendable), NONE)
@@ -70,15 +67,8 @@ class LoadedRanker(LoadedSignal):
         return self.item_vectors.device
 
     def impute(self, donors: Donors) -> "LoadedRanker":
-        """A cold item has the average id embedding of its donors; histories hold simulated cold items as they are."""
-        return LoadedRanker(
-            self.ranker,
-            donors.restrict(self.recommendable),
-            self.candidate_pass,
-            donors=donors,
-            read_vectors=self.read_vectors if donors.simulated else None,
-            decode=self.decode,
-        )
+        """A cold item has the average id embedding of its donors."""
+        return LoadedRanker(self.ranker, self.recommendable, self.candidate_pass, donors=donors, decode=self.decode)
 
     def read(self, users: UserBlock) -> "RankerEvidence":
         """Read the histories."""
@@ -99,7 +89,7 @@ class RankerEvidence(Evidence):
         items, gaps, events = (
             torch.from_numpy(grid[:, :longest]).to(device) for grid in (batch.items, batch.gaps, batch.events)
         )
-        tokens = ranker.history_tokens(loaded.read_vectors, items, gaps, events, _texts_of(users, longest, device))
+        tokens = ranker.history_tokens(loaded.item_vectors, items, gaps, events, _texts_of(users, longest, device))
         lengths = torch.from_numpy(batch.lengths).to(device)
         self._history = ranker.read(tokens, lengths) if loaded.candidate_pass else None
         states = ranker.last_states(tokens, lengths, loaded.decode) if self._history is None else self._history.users

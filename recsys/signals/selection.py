@@ -63,6 +63,6 @@ def _largest(values: Floats, columns: npt.NDArray[np.int32], found: Ints) -> Non
 
 
 def best_positive(scores: Floats, num: int) -> Ints:
-    """[B, num] columns of the largest positive scores of each row, of equal scores the first; −1 where there are fewer."""
+    """[B, num] columns of the largest positive scores of each row, the first of equal scores; −1 if there are fewer."""
     columns = largest(np.where(scores > 0, scores, np.float32(-np.inf)), num)
     return np.where(np.take_along_axis(scores, columns, 1) > 0, columns, -1)

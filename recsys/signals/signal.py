@@ -175,10 +175,7 @@ class LoadedSignal:
     """A signal of one night and one data view."""
 
     def impute(self, donors: Donors) -> "LoadedSignal":  # noqa: ARG002
-        """The same signal where cold items have the average numbers of their donors; the default changes nothing.
-
-        A signal that looks for candidates keeps to what `Donors.restrict` leaves of the recommendable items.
-        """
+        """The same signal where cold items have the average numbers of their donors; the default changes nothing."""
         return self
 
     def read(self, users: UserBlock) -> Evidence:

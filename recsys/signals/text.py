@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.compiled import compiled
-from recsys.signals.donors import Donors
 from recsys.signals.history_items import HistoryItems
 from recsys.signals.products import inner_products, unit_rows
 from recsys.signals.selection import best_positive
@@ -44,15 +43,11 @@ class Text(Signal):
 
 
 class LoadedText(LoadedSignal):
-    """The text vectors of the catalog."""
+    """The text vectors of the catalog; they hold for cold items as they are."""
 
     def __init__(self, vectors: Floats, recommendable: Bools) -> None:
         """Vectors [I, T] of length 1 (or 0), and which items [I] may be recommended."""
         self.vectors, self.recommendable = vectors, recommendable
-
-    def impute(self, donors: Donors) -> "LoadedText":
-        """The vectors hold for cold items as they are."""
-        return LoadedText(self.vectors, donors.restrict(self.recommendable))
 
     def read(self, users: UserBlock) -> "TextEvidence":
         """Average the texts of the histories."""
