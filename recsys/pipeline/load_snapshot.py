@@ -18,7 +18,7 @@ from recsys.pipeline.match_cold_items import read_donors
 from recsys.pipeline.run import COUNTS_OF_VIEW, Run
 from recsys.ranking.config import RecommendConfig
 from recsys.ranking.fusion import Fusion
-from recsys.ranking.long_tail import item_popularity
+from recsys.ranking.item_popularity import item_popularity
 from recsys.ranking.rerank import Reranker
 from recsys.ranking.snapshot import Snapshot
 from recsys.signals.products import unit_rows
@@ -68,7 +68,7 @@ def load_snapshot(
         reads_texts=night.card.spec.user_texts,
         fusion=fusion or read_fusion(run, model_id),
         reranker=Reranker.build(
-            rerank, popularity, night.recommendable, _directions(signals), run.config.seed, run.date
+            rerank, popularity, night.recommendable, _directions(signals), run.config.seed, run.date, night.catalog
         ),
         now=(run.end if view == "full" else run.cutoff).timestamp() * 1e6,
         texts=read_user_text_vectors(run, night.card.encoder_id),
@@ -125,7 +125,7 @@ class _Night:
         ranker = ranker.to(device)
         if self.config.use_gpu:
             ranker.decode_in(dtype_of(self.config.precision, device))
-        return LoadedRanker(ranker, self.recommendable, card.isolated)
+        return LoadedRanker(ranker, self.recommendable, card.candidate_pass)
 
 
 class _Source:

@@ -11,7 +11,7 @@ from recsys.pipeline.encode_texts import read_text_vectors
 from recsys.pipeline.records import MatchedColdItems
 from recsys.pipeline.run import COUNTS_OF_VIEW, CountedDays, Record, Run
 from recsys.pipeline.stages import INGEST_CATALOG
-from recsys.ranking.long_tail import item_popularity
+from recsys.ranking.item_popularity import item_popularity
 from recsys.schema import DONORS
 from recsys.signals.donors import Donors, find_donors
 from recsys.signals.products import unit_rows

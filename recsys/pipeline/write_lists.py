@@ -16,7 +16,7 @@ from recsys.pipeline.records import WrittenLists, WrittenShard
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.stages import SHUFFLE_HISTORIES, WRITE_LISTS
 from recsys.ranking.lists import recommend_batch
-from recsys.ranking.rerank import RerankCounts
+from recsys.ranking.rerank_counts import RerankCounts
 from recsys.schema import RECOMMENDATIONS
 from recsys.storage.publish import lists_folder
 from recsys.storage.tables import iter_batches, write_table
@@ -54,7 +54,7 @@ def recommend(run: Run) -> WrittenLists:
         users_without_list=sum(record.users_without_list for record in records.values()),
         recommendations=sum(record.rows for record in records.values()),
         filtered=filtered,
-        reranked=RerankCounts.sum(RerankCounts(**record.reranked) for record in records.values()).as_dict(),
+        reranked=RerankCounts.sum(record.reranked for record in records.values()),
         shards=len(records),
         resumed_shards=len(shards) - len(missing),
         path=lists_folder(run.folder),
@@ -92,7 +92,7 @@ def _list_writer(run: Run) -> Callable[[str], Record]:
             bytes=stats.bytes,
             sha256=stats.sha256,
             users_without_list=users - with_list,
-            reranked=reranked.as_dict(),
+            reranked=reranked,
             seconds=round(time.monotonic() - start, 3),
             peak_memory_mb=peak_memory_mb(),
         )

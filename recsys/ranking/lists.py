@@ -13,7 +13,7 @@ import pyarrow as pa
 from recsys.ranking.config import RecommendConfig
 from recsys.ranking.constraints import RequestConstraints
 from recsys.ranking.explanations import contributions, explain
-from recsys.ranking.rerank import RerankCounts
+from recsys.ranking.rerank_counts import RerankCounts
 from recsys.ranking.scoring import Scored, scored_blocks
 from recsys.ranking.snapshot import Snapshot
 from recsys.ranking.user_weights import log_probabilities, user_weights

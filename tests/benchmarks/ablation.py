@@ -1,8 +1,8 @@
-"""What each part of the model is worth and costs: the same nights with one part taken out, `make bench-ablation`.
+"""Run the same nights with one part taken out at a time: quality and cost of each part. `make bench-ablation`.
 
     python tests/benchmarks/ablation.py [--cases ml100k,retail-new] [--seeds 0] [--encoder …] [--variants full,…]
 
-Prints a Markdown table a case and writes bench/ablation.json; finished nights are kept as in quality.py.
+Prints one Markdown table per case and writes bench/ablation.json. Finished nights are kept, as in quality.py.
 """
 
 import argparse
@@ -19,16 +19,16 @@ from quality import CASES, OURS, ROOT, Bench
 from recsys.evaluation.metrics import paired_bootstrap
 from recsys.signals.signals import SIGNALS
 
-#: Signals that no language model takes part in.
+#: Signals that use no language model and no ranker.
 PRIORS = [name for name in SIGNALS if name not in ("retrieval", "isolated", "text")]
-#: Variant → what is set for its night.
+#: Variant → config settings of its night.
 VARIANTS: dict[str, list[str]] = {
     "full": [],
     "text only": ["ranker.parts=text"],
     "ids only": ["ranker.parts=ids"],
     "no prior": ["recommend.signals=[retrieval, isolated, text, repeat, seen]"],
     "prior only": [f"recommend.signals=[{', '.join(PRIORS)}]"],
-    "with the isolated pass": ["train.listwise_epochs=1"],
+    "with the candidate pass": ["train.listwise_epochs=1"],
     "no fusion": ["recommend.signals=[retrieval]"],
     "no returns": [f"recommend.signals=[{', '.join(name for name in SIGNALS if name != 'returns')}]"],
     "no recent phase": ["train.recent_epochs=0"],
@@ -36,12 +36,12 @@ VARIANTS: dict[str, list[str]] = {
     "encoder lora": ["encoder.train=lora"],
     "encoder full": ["encoder.train=full"],
 }
-#: Stages whose seconds a variant may change.
+#: Stages whose time a variant can change.
 STAGES = ("encode", "finetune", "reencode", "item_statistics", "ease", "fuse", "refit", "recommend")
 
 
 def main() -> int:
-    """Run what is missing, print and write."""
+    """Run the nights that are missing, then print and write the tables."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--cases", type=lambda text: text.split(","), default=["ml100k", "retail-new"])
     options.add_argument("--seeds", type=lambda text: [int(seed) for seed in text.split(",")], default=[0])
@@ -50,7 +50,7 @@ def main() -> int:
     )
     options.add_argument("--variants", type=lambda text: text.split(","), default=list(VARIANTS))
     options.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for every night")
-    options.add_argument("--quick", action="store_true", help="hardly train: a check of the way through")
+    options.add_argument("--quick", action="store_true", help="train very little: only checks that everything runs")
     options.add_argument("--out", type=Path, default=ROOT / "bench")
     arguments = options.parse_args()
     if unknown := set(arguments.variants) - set(VARIANTS):
@@ -80,7 +80,7 @@ def main() -> int:
 
 
 def report(case: str, judged: dict[str, list[Judged]], seconds: dict[str, float]) -> tuple[str, dict[str, Any]]:
-    """A Markdown table and its numbers; differences are to `full`, paired over users."""
+    """A Markdown table and its numbers. Differences are taken from `full`, paired by user."""
     lines = [f"### {case}", "", "| | NDCG@10 | against full [95 %] | tail NDCG@10 | coverage@10 | seconds |"]
     lines.append("| --- | ---: | ---: | ---: | ---: | ---: |")
     numbers: dict[str, Any] = {}
@@ -102,7 +102,7 @@ def report(case: str, judged: dict[str, list[Judged]], seconds: dict[str, float]
 
 
 def mean_ndcg(runs: list[Judged]) -> np.ndarray:
-    """[U] mean over seeds."""
+    """[U] NDCG@10 of each user, averaged over seeds."""
     return np.mean([run.ndcg for run in runs], axis=0)
 
 

@@ -1,10 +1,10 @@
-"""What a peer reads and writes: the folder of a split in, ranked lists out; it knows no library of recommendations.
+"""The files that a peer reads and writes: the folder of a split goes in, ranked lists come out.
 
-It runs in the peers' environments, on their older pandas, so it imports nothing of ours.
+This module runs in the peers' environments, with their older pandas, so it imports nothing from recsys.
 
     python peers/SCRIPT.py SPLIT_FOLDER OUT_FOLDER --model NAME [--seed N] [--top-k 10] [--quick]
 
-writes OUT_FOLDER/new.parquet (lists without what a user had before), all.parquet (with it) and seconds.json.
+writes OUT_FOLDER/new.parquet (lists without items the user already had), all.parquet (with them) and seconds.json.
 """
 
 import argparse
@@ -20,22 +20,22 @@ import pandas as pd
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """A split, with users and items as numbers in the order of their ids, and how to learn from it."""
+    """A split to learn from. Users and items are numbered in the order of their ids."""
 
     user_ids: np.ndarray
     item_ids: np.ndarray
     users: np.ndarray
-    """[E] user of each event, by time."""
+    """[E] user of each event, ordered by time."""
     items: np.ndarray
     """[E] item of each event."""
     days: np.ndarray
-    """[E] age of each event in days, before the end of the night's date."""
+    """[E] age of each event in days, counted back from the end of the night's date."""
     protocol: str
     popularity_days: int | None
     seed: int
     top_k: int
     quick: bool
-    """Hardly train: this is a check of the way through."""
+    """Train very little; only check that everything runs."""
 
     @property
     def num_users(self) -> int:
@@ -46,12 +46,12 @@ class Task:
         return len(self.item_ids)
 
     def frame(self) -> pd.DataFrame:
-        """Events as most libraries want them: numbers of users and items, and times (their end is 2030-01-01)."""
+        """Events in the shape that most libraries expect: user and item numbers, and times that end at 2030-01-01."""
         times = pd.Timestamp("2030-01-01") - pd.to_timedelta(self.days, unit="D")
         return pd.DataFrame({"user_id": self.users, "item_id": self.items, "datetime": times})
 
 
-#: Fitted once, asked for lists without and with what users had before: int [U, K], −1 where a list is shorter.
+#: A fitted model. Takes `exclude_seen`, returns lists as int [U, K], with −1 where a list is shorter.
 Recommend = Callable[[bool], np.ndarray]
 
 
@@ -78,20 +78,20 @@ def read_task(folder: Path, seed: int, top_k: int, quick: bool) -> Task:
 
 
 def top_of(scores: np.ndarray, top_k: int) -> np.ndarray:
-    """The K best columns of each row [U, I], equals by index; −1 where a score is −inf."""
+    """The K best columns of each row of [U, I] scores, ties by index; −1 where a score is −inf."""
     order = np.argsort(-scores, axis=1, kind="stable")[:, :top_k]
     return np.where(np.isfinite(np.take_along_axis(scores, order, axis=1)), order, -1)
 
 
 def top_from_frame(frame: pd.DataFrame, num_users: int, top_k: int) -> np.ndarray:
-    """The lists as int [U, K] out of rows user_id, item_id, rank (from 1)."""
+    """Lists as int [U, K] from rows of user_id, item_id, rank (1 is best)."""
     top = np.full((num_users, top_k), -1, dtype=np.int64)
     top[frame.user_id.to_numpy(dtype=np.int64), frame["rank"].to_numpy(dtype=np.int64) - 1] = frame.item_id
     return top
 
 
 def write_lists(path: Path, task: Task, top: np.ndarray) -> None:
-    """Write user_id, rank, item_id."""
+    """Write lists as rows of user_id, rank, item_id."""
     users, places = np.nonzero(top >= 0)
     rows = {
         "user_id": task.user_ids[users],

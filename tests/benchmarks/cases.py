@@ -1,15 +1,16 @@
-"""Cases of the quality benchmark out of the raw data folder: what may be learned from, and what is withheld.
+"""Makes the cases of the quality benchmark from the raw data: events to learn from, and withheld events.
 
-A split is one set of events to learn from; a case is a split with a truth and a rule about items that were bought
-before. Splits follow the protocols of the papers and shops that publish on these files:
+A split is one set of events to learn from. A case is a split with a truth and a rule whether lists may hold items that
+the user already had. Splits follow the protocols of publications on these data:
 
-ml100k       MovieLens 100K, users and items with ≥ 5 ratings, each user's last item withheld (leave-one-out)
-retail       Online Retail, everything up to 2011-11-25; the fortnight after it is withheld
-cold-users   the same, plus the first 3 items of the customers who came after that day, as if bought on its eve;
-             cold-users-MM-DD is as of an earlier day, since few customers come in one fortnight
-cold-items   the same, without a tenth of the items, which the withheld fortnight asks for
+ml100k       MovieLens 100K, users and items with ≥ 5 ratings; each user's last item is withheld (leave-one-out)
+retail       Online Retail before 2011-11-25; the next fortnight is withheld
+cold-users   retail plus the first 3 items of customers who came later, dated just before the cut;
+             cold-users-MM-DD is the same at an earlier day, since few customers come in one fortnight
+cold-items   retail without the events of a tenth of the items; only these items are targets;
+             cold-items-MM-DD is the same at an earlier day, without other items
 
-It knows no model and no metric. The folder of a split holds events.parquet, items.parquet, split.json and for each
+The folder of a split holds events.parquet, items.parquet, split.json and for each
 case CASE/truth.parquet and CASE/case.json.
 """
 
@@ -20,39 +21,40 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-#: Everything before is known, everything from here on is withheld.
+#: Events before this time are known; events from here on are withheld.
 CUT = pd.Timestamp("2011-11-25", tz="UTC")
 FORTNIGHT = pd.Timedelta(days=14)
-#: The days of the cases `cold-users-MM-DD`.
+#: The days of the cases `cold-users-MM-DD` and `cold-items-MM-DD`.
 EARLIER = tuple(CUT - number * FORTNIGHT for number in (4, 3, 2, 1))
 MIN_COUNT = 5
 ITEMS_GIVEN = 3
 COLD_ITEM_SHARE = 0.1
+#: Draws the withheld items; the earlier cases count on from it.
 COLD_ITEM_SEED = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """What is asked of a split."""
+    """The targets of a split."""
 
     truth: pd.DataFrame
-    """user_id, item_id: what the lists should have held; every pair once."""
+    """Targets as rows of user_id, item_id, without duplicates."""
     exclude_seen: bool
-    """Whether lists leave out what a user had before."""
+    """Whether lists leave out items that the user already had."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """What may be learned from, and the cases on it."""
+    """Events and items to learn from, and the cases of this split."""
 
     events: pd.DataFrame
-    """user_id, item_id, timestamp (UTC)."""
+    """Rows of user_id, item_id, timestamp (UTC)."""
     items: pd.DataFrame
-    """item_id, title."""
+    """Rows of item_id, title."""
     protocol: str
-    """`leave-one-out` or `time`: how the baselines that are tuned hold out their validation."""
+    """`leave-one-out` or `time`: how tuned baselines hold out their validation data."""
     popularity_days: int | None
-    """Days that popularity is counted over; None: all."""
+    """Days over which the popularity baseline counts; None: all."""
     cases: dict[str, Case]
 
     @property
@@ -90,13 +92,13 @@ def movielens(data: Path) -> dict[str, Split]:
 
 
 def film_items(films: pd.DataFrame) -> pd.DataFrame:
-    """item_id, title of MovieLens's films."""
+    """The films of MovieLens as rows of item_id, title."""
     titles = films.movie_title + " (" + films.release_year + ") " + films["class"]
     return pd.DataFrame({"item_id": films.item_id, "title": titles.fillna("unknown")})
 
 
 def frequent(events: pd.DataFrame) -> pd.DataFrame:
-    """Rows of users and items that all have at least `MIN_COUNT` of them (the k-core of the papers)."""
+    """The k-core: rows whose users and items all have at least `MIN_COUNT` rows."""
     while True:
         items = events.groupby("item_id").item_id.transform("size")
         kept = events[items >= MIN_COUNT]
@@ -122,19 +124,24 @@ def online_retail(data: Path) -> dict[str, Split]:
         "retail": _retail(past, future, items),
         "cold-users": cold_users(past, future, items),
         "cold-items": cold_items(past, future, items),
-        **{earlier_case(cut): _earlier_cold_users(events, items, cut) for cut in EARLIER},
+        **{case_at("cold-users", cut): cold_users(*until(events, items, cut), cut) for cut in EARLIER},
+        **{
+            case_at("cold-items", cut): cold_items(*until(events, items, cut), cut, COLD_ITEM_SEED + number)
+            for number, cut in enumerate(EARLIER, start=1)
+        },
     }
 
 
-def earlier_case(cut: pd.Timestamp) -> str:
-    """The name of the case of customers who came in the fortnight after an earlier day."""
-    return f"cold-users-{cut:%m-%d}"
+def case_at(case: str, cut: pd.Timestamp) -> str:
+    """The name of a case at an earlier day."""
+    return case if cut == CUT else f"{case}-{cut:%m-%d}"
 
 
-def _earlier_cold_users(events: pd.DataFrame, items: pd.DataFrame, cut: pd.Timestamp) -> Split:
+def until(events: pd.DataFrame, items: pd.DataFrame, cut: pd.Timestamp) -> tuple[pd.DataFrame, ...]:
+    """Past events, future events and items, as if the file ended a fortnight after an earlier day."""
     events = events[events.timestamp < cut + FORTNIGHT]
     sold = items[items.item_id.isin(set(events.item_id))]
-    return cold_users(events[events.timestamp < cut], events[events.timestamp >= cut], sold, cut)
+    return events[events.timestamp < cut], events[events.timestamp >= cut], sold
 
 
 def _retail(past: pd.DataFrame, future: pd.DataFrame, items: pd.DataFrame) -> Split:
@@ -147,32 +154,38 @@ def _retail(past: pd.DataFrame, future: pd.DataFrame, items: pd.DataFrame) -> Sp
 
 
 def cold_users(past: pd.DataFrame, future: pd.DataFrame, items: pd.DataFrame, cut: pd.Timestamp = CUT) -> Split:
-    """Customers first seen after the cut: their first `ITEMS_GIVEN` items are known, the rest is asked for.
+    """Customers first seen after the cut. Their first `ITEMS_GIVEN` items are known, the other items are targets.
 
-    Those items get the last microseconds before the cut, so that for the others the night stays that of its eve.
+    The known items are dated to the last microseconds before the cut, so that nothing changes for other customers.
     """
     first = future[~future.user_id.isin(set(past.user_id))].sort_values("timestamp", kind="stable")
     first = first.drop_duplicates(["user_id", "item_id"])
     place = first.groupby("user_id").cumcount()
     given, rest = first[place < ITEMS_GIVEN], first[place >= ITEMS_GIVEN]
     given = given[given.user_id.isin(set(rest.user_id))]
-    moments = cut - pd.to_timedelta(ITEMS_GIVEN - place[given.index], unit="us")
-    events = pd.concat([past, given.assign(timestamp=moments)], ignore_index=True)
+    times = cut - pd.to_timedelta(ITEMS_GIVEN - place[given.index], unit="us")
+    events = pd.concat([past, given.assign(timestamp=times)], ignore_index=True)
     case = Case(truth=_pairs(rest), exclude_seen=True)
-    return _fortnight(events, items, {"cold-users" if cut == CUT else earlier_case(cut): case})
+    return _fortnight(events, items, {case_at("cold-users", cut): case})
 
 
-def cold_items(past: pd.DataFrame, future: pd.DataFrame, items: pd.DataFrame) -> Split:
-    """A tenth of the items lose all their events; the targets are those of `retail-new` among them."""
+def cold_items(
+    past: pd.DataFrame,
+    future: pd.DataFrame,
+    items: pd.DataFrame,
+    cut: pd.Timestamp = CUT,
+    seed: int = COLD_ITEM_SEED,
+) -> Split:
+    """A random tenth of the items lose all their events. Targets are the targets of `retail-new` among these items."""
     ids = np.sort(items.item_id.to_numpy(dtype=object))
     number = round(COLD_ITEM_SHARE * len(ids))
-    withheld = set(np.random.default_rng(COLD_ITEM_SEED).choice(ids, size=number, replace=False))
+    withheld = set(np.random.default_rng(seed).choice(ids, size=number, replace=False))
     truth = _pairs(future[future.user_id.isin(set(past.user_id)) & future.item_id.isin(withheld)])
     events = past[~past.item_id.isin(withheld)]
     truth = without(truth, past)
     truth = truth[truth.user_id.isin(set(events.user_id))]
     case = Case(truth=truth, exclude_seen=True)
-    return _fortnight(events, items, {"cold-items": case})
+    return _fortnight(events, items, {case_at("cold-items", cut): case})
 
 
 def _fortnight(events: pd.DataFrame, items: pd.DataFrame, cases: dict[str, Case]) -> Split:
@@ -180,13 +193,13 @@ def _fortnight(events: pd.DataFrame, items: pd.DataFrame, cases: dict[str, Case]
 
 
 def without(pairs: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
-    """Those pairs (user_id, item_id) that are not among the others."""
+    """The pairs (user_id, item_id) that are not among the others."""
     known = pd.MultiIndex.from_frame(others[["user_id", "item_id"]])
     return pairs[~pd.MultiIndex.from_frame(pairs[["user_id", "item_id"]]).isin(known)]
 
 
 def write_split(split: Split, folder: Path) -> None:
-    """Write a split and its cases, `split.json` last: a folder that has it is whole."""
+    """Write a split and its cases. `split.json` is written last and shows that the folder is complete."""
     folder.mkdir(parents=True, exist_ok=True)
     split.events.to_parquet(folder / "events.parquet", index=False)
     split.items.to_parquet(folder / "items.parquet", index=False)
@@ -208,13 +221,13 @@ def _pairs(events: pd.DataFrame) -> pd.DataFrame:
 
 
 def atomic(path: Path) -> pd.DataFrame:
-    """A file of RecBole's: tab-separated, `name:type` in its header."""
+    """Read a RecBole file: tab-separated, with `name:type` in its header."""
     table = pd.read_csv(path, sep="\t", dtype=str)
     return table.rename(columns=lambda name: name.partition(":")[0])
 
 
 def _retail_lines(data: Path) -> pd.DataFrame:
-    """Sales to known customers, in the order of the files; cancellations, returns and gifts are left out."""
+    """Sales to known customers, in the order of the files, without cancellations, returns and gifts."""
     texts = {"InvoiceNo": str, "StockCode": str, "CustomerID": str}
     lines = pd.concat([pd.read_csv(path, dtype=texts) for path in sorted((data / "online-retail").glob("*.csv"))])
     sold = (

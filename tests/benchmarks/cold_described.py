@@ -1,11 +1,11 @@
-"""What does a stranger get who says only what they are: age, gender and occupation?
+"""How good are live lists for anonymous users who send only their age, gender and occupation?
 
     python tests/benchmarks/cold_described.py [--seed 0] [--encoder null] [--set KEY=VALUE …] [--quick]
 
-A fifth of MovieLens 100K's users (seeded) is withheld; the night, with default settings, reads of the others their
-ratings and what they are. The answers are the live service's own (`LiveSnapshot.answer`), without a user's id: with
-attributes, and with nothing. Asked for are the first `ASKED` films that each of them rated; beside it stands what most
-users rated. Prints a Markdown table and writes bench/cold_described.json.
+A random fifth of the users of MovieLens 100K is withheld. The night has default settings and reads the ratings and the
+attributes of the other users. `LiveSnapshot.answer` answers the withheld users as the live service does, without a user
+id: once with attributes, once with nothing. The targets are the first `ASKED` films that each of them rated. The
+baseline is the films that most users rated. Prints a Markdown table and writes bench/cold_described.json.
 """
 
 import json
@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from anonymous import live_lists, options_of
 from cases import atomic, film_items
 from judge import K, Question
 from machine import describe
 from quality import Bench, digest, raw_data, say, short
-from strangers import live_lists, options_of
 
 from jobs.serve import load_live
 from recsys.evaluation.metrics import paired_bootstrap
@@ -52,7 +52,7 @@ ATTRIBUTES = ["gender", "decade", "occupation"]
 
 
 def tables(data: Path) -> dict[str, pd.DataFrame]:
-    """Events and items to learn from, users, and the events that are withheld."""
+    """Tables `events` and `items` to learn from, `users`, and the events that are `withheld`."""
     ratings, films, users = (atomic(data / f"ml-100k/ml-100k.{name}") for name in ("inter", "item", "user"))
     ratings["timestamp"] = pd.to_datetime(ratings.timestamp.astype(float), unit="s", utc=True)
     ids = np.sort(users.user_id.unique())
@@ -69,7 +69,7 @@ def tables(data: Path) -> dict[str, pd.DataFrame]:
 
 
 def night(bench: Bench, seed: int) -> Path:
-    """The folder of the night's inputs and its warehouse, made where it is not there."""
+    """The folder of the night's inputs and its warehouse. Runs the night if it is missing."""
     data = raw_data()
     raw = digest([*sorted((data / "ml-100k").iterdir()), Path(__file__)])
     out = bench.out / "cold_described" / f"{short(raw, bench.code, bench.options.encoder, *bench.changes)}-{seed}"
@@ -86,14 +86,14 @@ def night(bench: Bench, seed: int) -> Path:
 
 
 def popular_lists(past: pd.DataFrame, users: pd.DataFrame) -> pd.DataFrame:
-    """user_id, rank, item_id: the items that most users had."""
+    """Lists as rows of user_id, rank, item_id: the items that most users had."""
     best = past.groupby("item_id").user_id.nunique().sort_values(ascending=False, kind="stable").index[:K]
     rows = [(user, rank, item) for user in users.user_id for rank, item in enumerate(best, 1)]
     return pd.DataFrame(rows, columns=["user_id", "rank", "item_id"])
 
 
 def main() -> int:
-    """Make the night where it is missing, ask, print and write."""
+    """Run the night if it is missing, ask for lists, then print and write the table."""
     arguments = options_of(__doc__).parse_args()
     folder = night(Bench(arguments), arguments.seed)
     past, items, users, withheld = (
@@ -101,30 +101,30 @@ def main() -> int:
     )
     storage = Storage(str(folder / "warehouse"))
     live = load_live(storage, require_latest(storage))
-    strangers = users[users.user_id.isin(set(withheld.user_id))].sort_values("user_id")
+    anonymous = users[users.user_id.isin(set(withheld.user_id))].sort_values("user_id")
     truth = withheld.groupby("user_id").head(ASKED)[["user_id", "item_id"]].drop_duplicates()
-    question, moment = Question(past, items, truth, exclude_seen=True), past.timestamp.max().to_pydatetime()
-    told = {
+    question, now = Question(past, items, truth, exclude_seen=True), past.timestamp.max().to_pydatetime()
+    bodies = {
         user: {"attributes": own}
-        for user, own in zip(strangers.user_id, strangers[ATTRIBUTES].to_dict("records"), strict=True)
+        for user, own in zip(anonymous.user_id, anonymous[ATTRIBUTES].to_dict("records"), strict=True)
     }
-    described = question.judge(live_lists(live, told, moment, "popular"))
-    beside = {
-        "nothing told": question.judge(live_lists(live, {user: {} for user in told}, moment, "popular")),
-        "what most rated": question.judge(popular_lists(past, strangers)),
+    described = question.judge(live_lists(live, bodies, now, "popular"))
+    baselines = {
+        "no attributes": question.judge(live_lists(live, {user: {} for user in bodies}, now, "popular")),
+        "rated by most": question.judge(popular_lists(past, anonymous)),
     }
-    rows: dict[str, dict[str, Any]] = {"attributes told": described.means()}
-    lines = [f"{len(strangers)} users, {len(items)} items, seed {arguments.seed}.", ""]
-    lines += ["| | NDCG@10 | with attributes, more by [95 %] | hit rate |", "| --- | ---: | ---: | ---: |"]
-    lines.append(f"| attributes told | {described.means()['ndcg@10']:.4f} | | {described.means()['hitrate@10']:.3f} |")
-    for name, judged in beside.items():
+    rows: dict[str, dict[str, Any]] = {"with attributes": described.means()}
+    lines = [f"{len(anonymous)} users, {len(items)} items, seed {arguments.seed}.", ""]
+    lines += ["| | NDCG@10 | gain of attributes [95 %] | hit rate |", "| --- | ---: | ---: | ---: |"]
+    lines.append(f"| with attributes | {described.means()['ndcg@10']:.4f} | | {described.means()['hitrate@10']:.3f} |")
+    for name, judged in baselines.items():
         gap, means = paired_bootstrap(described.ndcg - judged.ndcg), judged.means()
         rows[name] = means | {"difference": {"mean": gap.mean, "low": gap.low, "high": gap.high}}
         more = f"{gap.mean:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}]"
         lines.append(f"| {name} | {means['ndcg@10']:.4f} | {more} | {means['hitrate@10']:.3f} |")
     sys.stdout.write("\n".join(lines) + "\n")
     written = {"machine": describe(), "quick": arguments.quick, "encoder": arguments.encoder, "seed": arguments.seed}
-    written |= {"set": arguments.set, "num_users": len(strangers), "random_ndcg@10": question.random_ndcg()}
+    written |= {"set": arguments.set, "num_users": len(anonymous), "random_ndcg@10": question.random_ndcg()}
     (arguments.out / "cold_described.json").write_text(json.dumps(written | {"rows": rows}, indent=2) + "\n")
     return 0
 

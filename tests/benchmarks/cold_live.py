@@ -1,11 +1,11 @@
-"""What does a stranger get who asks live, by the first 1, 2 and 3 items they took?
+"""How good are live lists for anonymous users who send their first 1, 2 or 3 items?
 
     python tests/benchmarks/cold_live.py [--given 1,2,3] [--seed 0] [--encoder null] [--set KEY=VALUE …] [--quick]
 
-The night is that of the eve of 2011-11-25 on Online Retail, with default settings, and knows nothing of the customers
-who came after; the answers are the live service's own (`LiveSnapshot.answer`), without a user's id. Asked for is what
-those customers bought next; beside it stands what sold best in the last 7 days, to the same customers. Prints a
-Markdown table and writes bench/cold_live.json; the night is kept below bench/ under a digest of what it depends on.
+The night has default settings and the Online Retail events before 2011-11-25. The users are the customers who came
+after that day. `LiveSnapshot.answer` answers them as the live service does, without a user id. The targets are the
+items they bought next. The baseline is the best-selling items of the last 7 days. Prints a Markdown table and writes
+bench/cold_live.json. The night is kept below bench/ under a digest of everything it depends on.
 """
 
 import json
@@ -14,11 +14,11 @@ import sys
 from typing import Any
 
 import pandas as pd
+from anonymous import live_lists, options_of
 from cases import CUT, ITEMS_GIVEN
 from judge import Judged, K, Question
 from machine import describe
 from quality import CONFIG, Bench, digest, say, short
-from strangers import live_lists, options_of
 
 from jobs.serve import load_live
 from recsys.evaluation.metrics import paired_bootstrap
@@ -28,25 +28,25 @@ from recsys.storage.publish import require_latest
 POPULARITY_DAYS = 7
 
 
-def strangers(past: pd.DataFrame, with_strangers: pd.DataFrame) -> dict[str, list[str]]:
-    """Who is in the split `cold-users` alone, with their first items, oldest first."""
-    new = with_strangers[~with_strangers.user_id.isin(set(past.user_id))].sort_values("timestamp", kind="stable")
+def new_users(past: pd.DataFrame, events: pd.DataFrame) -> dict[str, list[str]]:
+    """The users of the split `cold-users` that the past does not have → their first items, oldest first."""
+    new = events[~events.user_id.isin(set(past.user_id))].sort_values("timestamp", kind="stable")
     return {user: own.item_id.tolist() for user, own in new.groupby("user_id")}
 
 
 def next_items(first: dict[str, list[str]], rest: pd.DataFrame, given: int) -> pd.DataFrame:
-    """user_id, item_id: what they took after the ``given`` items that they ask by."""
+    """Targets as rows of user_id, item_id: what each user took after the ``given`` items of the request."""
     waiting = [(user, item) for user, own in first.items() for item in own[given:]]
     return pd.concat([pd.DataFrame(waiting, columns=["user_id", "item_id"]), rest], ignore_index=True)
 
 
-def first_told(first: dict[str, list[str]], given: int) -> dict[str, dict[str, Any]]:
-    """What each of them tells of the ``given`` items that they took first."""
+def bodies_of(first: dict[str, list[str]], given: int) -> dict[str, dict[str, Any]]:
+    """Request fields of each user: a history of the ``given`` items that the user took first."""
     return {user: {"history": [{"item_id": item} for item in own[:given]]} for user, own in first.items()}
 
 
 def popular_lists(past: pd.DataFrame, first: dict[str, list[str]], given: int) -> pd.DataFrame:
-    """user_id, rank, item_id: the items with most customers in the week before the cut, without those given."""
+    """Lists as rows of user_id, rank, item_id: the best sellers of the week before the cut, without the given items."""
     week = past[past.timestamp >= CUT - pd.Timedelta(days=POPULARITY_DAYS)]
     counts = week.drop_duplicates(["user_id", "item_id"]).item_id.value_counts()
     best = counts.reset_index().sort_values(["count", "item_id"], ascending=[False, True]).item_id.tolist()
@@ -58,7 +58,7 @@ def popular_lists(past: pd.DataFrame, first: dict[str, list[str]], given: int) -
 
 
 def night(bench: Bench, seed: int) -> Storage:
-    """The warehouse of the night before they came, made where it is not there."""
+    """The warehouse of the night. Runs the night if it is missing."""
     split = bench.split("retail-new")
     data = digest([split / "events.parquet", split / "items.parquet"])
     out = bench.out / "cold_live" / f"{short(data, bench.code, bench.options.encoder, *bench.changes)}-{seed}"
@@ -74,7 +74,7 @@ def night(bench: Bench, seed: int) -> Storage:
 
 
 def measured(live: Judged, popular: Judged) -> dict[str, Any]:
-    """The figures of a row, with the paired interval of the difference of NDCG@10."""
+    """The figures of a row, with the paired interval of the difference in NDCG@10."""
     gap = paired_bootstrap(live.ndcg - popular.ndcg)
     difference = {"mean": gap.mean, "low": gap.low, "high": gap.high}
     return {"live": live.means(), "popularity": popular.means(), "difference": difference}
@@ -90,7 +90,7 @@ def line(given: str, row: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    """Make the night where it is missing, ask, print and write."""
+    """Run the night if it is missing, ask for lists, then print and write the table."""
     options = options_of(__doc__)
     options.add_argument("--given", type=lambda text: [int(part) for part in text.split(",")], default=[1, 2, 3])
     arguments = options.parse_args()
@@ -100,7 +100,7 @@ def main() -> int:
     past, items = (pd.read_parquet(bench.split("retail-new") / f"{name}.parquet") for name in ("events", "items"))
     folder = bench.split("cold-users")
     rest = pd.read_parquet(folder / "cold-users" / "truth.parquet")
-    first = strangers(past, pd.read_parquet(folder / "events.parquet"))
+    first = new_users(past, pd.read_parquet(folder / "events.parquet"))
     storage = night(bench, arguments.seed)
     live = load_live(storage, require_latest(storage))
     rows = {}
@@ -110,7 +110,7 @@ def main() -> int:
         )
         question = Question(pd.concat([past, asked_by]), items, next_items(first, rest, given), exclude_seen=True)
         answers = (
-            live_lists(live, first_told(first, given), CUT.to_pydatetime(), "personalized"),
+            live_lists(live, bodies_of(first, given), CUT.to_pydatetime(), "personalized"),
             popular_lists(past, first, given),
         )
         row = measured(*(question.judge(lists) for lists in answers))

@@ -1,4 +1,4 @@
-"""How much a ranker's decoder has to do, however it does it: what speed is held against."""
+"""Counts the multiply-adds that a ranker's decoder needs. Measured speed is compared with this count."""
 
 import torch
 
@@ -6,10 +6,16 @@ from recsys.model.ranker import Ranker
 
 
 def multiply_adds(ranker: Ranker, length: int, candidates: int) -> float:
-    """What a user with so many events and candidates needs at least.
+    """The least number of multiply-adds for one user.
 
-    Weights of the decoder's linear layers once a token; queries · keys and attention · values for what each token may
-    see: its past for an event, the whole history and itself for a candidate.
+    Each token passes once through the decoder's linear layers. Attention (queries · keys, then weights · values) counts
+    the tokens that a token can see: an event sees the events before it and itself, a candidate sees the whole history
+    and itself.
+
+    Args:
+        ranker: Whose decoder is counted.
+        length: Events of the user.
+        candidates: Candidates of the user.
     """
     weights = sum(module.weight.numel() for module in ranker.decoder.modules() if isinstance(module, torch.nn.Linear))
     settings = ranker.spec.decoder

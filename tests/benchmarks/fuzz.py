@@ -1,12 +1,12 @@
-"""Does the live service bear 20,000 hostile requests, and does its memory?
+"""Does the live service survive 20,000 hostile requests without errors and without growing?
 
     python tests/benchmarks/fuzz.py [--requests 20000] [--seed 0] [--threads 8] [--warehouse DIR | --url http://127.0.0.1:8000]
 
-Makes a small shop and its night in a temporary folder, starts `jobs/serve.py` over it on a free port and sends what
-`hostile.py` makes. Prints how many got which status, what was wrong, requests per second, and the memory (RSS, MB, of
-the service with its Ray) before, after the first tenth and at the end. Ends with 1 where an answer was wrong.
-`--warehouse` takes a night that is there already, and `--url` a service of this machine that runs already, whose memory
-is not measured; both are told nonsense feedback.
+Makes a small shop and its night in a temporary folder, starts `jobs/serve.py` on a free port and sends the requests of
+`hostile.py`. Prints how many requests got which status, the wrong answers, requests per second, and the memory (RSS in
+MB of the service and its Ray) before, after the first tenth and at the end. Exits with 1 if an answer was wrong.
+`--warehouse` uses an existing night. `--url` uses a running service of this machine and does not measure its memory.
+Both receive nonsense feedback events.
 """
 
 import argparse
@@ -32,20 +32,20 @@ from hypothesis.strategies import SearchStrategy
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 60
-#: Requests that are made before they are sent together.
+#: Requests generated before they are sent.
 BATCH = 256
 SHOP = ["--users", "300", "--items", "80", "--days", "40", "--seed", "1"]
-#: A night hardly trained: what is sent is hostile, what is answered need not be wise.
+#: Settings of a night with very little training: the quality of the answers does not matter here.
 QUICK = ["train.epochs=1", "train.min_steps=0", "train.recent_epochs=1", "train.refit=false", "gate.min_users=1000000"]
 
 
 def start_of(*words: str) -> list[str]:
-    """A command of ours."""
+    """A command line that runs in this Python."""
     return [sys.executable, *words]
 
 
 def make_night(folder: Path) -> Path:
-    """A small shop and its night; answers the warehouse."""
+    """Make a small shop and run its night; return the warehouse."""
     changes = [f"inputs.events.path={folder}/events", f"inputs.items.path={folder}/items.parquet", *QUICK]
     job = ["jobs/nightly.py", *options_of(folder / "warehouse", changes)]
     for words in (["-m", "recsys.data.synthetic", "--out", str(folder), *SHOP], job):
@@ -58,18 +58,18 @@ def make_night(folder: Path) -> Path:
 
 
 def options_of(warehouse: Path, changes: list[str]) -> list[str]:
-    """The demo's settings over a warehouse."""
+    """Command-line options: the demo's settings for a warehouse."""
     changes = [f"storage={warehouse}", *changes]
     return ["--config", "configs/demo.yaml", *(word for change in changes for word in ("--set", change))]
 
 
 @contextlib.contextmanager
 def service(warehouse: Path, log: Path) -> Iterator[tuple[str, psutil.Process]]:
-    """Address of a service over a warehouse, and its process."""
+    """Serve a warehouse; yields the address and the process of the service."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    # on a slow machine, too, a request is answered by the ranker
+    # a long deadline, so that the ranker answers on a slow machine too
     options = options_of(warehouse, [f"serve.port={port}", "serve.deadline_ms=30000"])
     with log.open("wb") as out:
         serving = subprocess.Popen(start_of("jobs/serve.py", *options), cwd=ROOT, stdout=out, stderr=out)
@@ -83,7 +83,7 @@ def service(warehouse: Path, log: Path) -> Iterator[tuple[str, psutil.Process]]:
 
 
 def wait_until_ready(url: str, serving: subprocess.Popen[bytes], log: Path, limit_s: float = 600) -> None:
-    """Ask until it has a night."""
+    """Ask until the service has loaded a night."""
     end = time.monotonic() + limit_s
     while time.monotonic() < end and serving.poll() is None:
         with contextlib.suppress(requests.ConnectionError):
@@ -94,7 +94,7 @@ def wait_until_ready(url: str, serving: subprocess.Popen[bytes], log: Path, limi
 
 
 def memory_mb(process: psutil.Process | None) -> float | None:
-    """RSS of a process and all below it; pages that they share count for each."""
+    """RSS of a process and its descendants. Shared pages count once for each process."""
     if process is None:
         return None
     total = 0
@@ -105,7 +105,7 @@ def memory_mb(process: psutil.Process | None) -> float | None:
 
 
 class Tally:
-    """What came back."""
+    """Counts the answers."""
 
     def __init__(self, url: str, threads: int):
         self.statuses: Counter[str] = Counter()
@@ -113,7 +113,7 @@ class Tally:
         self._url, self._pool = url, ThreadPoolExecutor(threads)
 
     def fire(self, shots: list[Shot]) -> None:
-        """Send them, several at once."""
+        """Send requests, several at once."""
         for shot, (status, fault) in zip(shots, self._pool.map(self._send, shots), strict=True):
             self.statuses[f"{shot.method} {status}"] += 1
             if fault is not None:
@@ -132,7 +132,7 @@ class Tally:
 
 
 def drawn(strategy: SearchStrategy[Shot], number: int, with_seed: int) -> list[Shot]:
-    """That many of them; Hypothesis grows its examples as it goes, so each batch has short and long ones."""
+    """Draw ``number`` requests. Hypothesis starts with short examples, so each batch has short and long ones."""
     shots: list[Shot] = []
 
     @seed(with_seed)
@@ -152,7 +152,7 @@ def drawn(strategy: SearchStrategy[Shot], number: int, with_seed: int) -> list[S
 
 
 def fire_all(url: str, tally: Tally, number: int, with_seed: int) -> Iterator[int]:
-    """Send a number of requests, and tell after each batch how many there were."""
+    """Send a number of requests; yields after each batch how many were sent so far."""
     spec = requests.get(f"{url}/openapi.json", timeout=TIMEOUT_S).json()
     found = requests.post(f"{url}/v1/recommendations", json={"k": 5}, timeout=TIMEOUT_S).json()["items"]
     strategy = hostile(spec, [item["item_id"] for item in found], ["u00000"])
@@ -165,7 +165,7 @@ def fire_all(url: str, tally: Tally, number: int, with_seed: int) -> Iterator[in
 
 
 def run(url: str, process: psutil.Process | None, options: argparse.Namespace) -> int:
-    """Send, count and tell."""
+    """Send the requests, count the answers and print the result."""
     tally, start = Tally(url, options.threads), time.monotonic()
     memory: dict[str, float | None] = {"before": memory_mb(process)}
     sent = 0
@@ -189,12 +189,14 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=8)
-    parser.add_argument("--warehouse", type=Path, help="with a published night; default: one is made")
-    parser.add_argument("--url", help="of a service on this machine; default: one is made and started")
+    parser.add_argument("--warehouse", type=Path, help="with a published night; default: a new one")
+    parser.add_argument("--url", help="of a service on this machine; default: a new service")
     options = parser.parse_args()
     if options.url is not None:
         if urlsplit(options.url).hostname not in ("127.0.0.1", "localhost", "::1"):
-            parser.error(f"--url {options.url}: only a service of this machine is fired at, http://127.0.0.1:8000")
+            parser.error(
+                f"--url {options.url}: only a service of this machine may be tested, e.g. http://127.0.0.1:8000"
+            )
         return run(options.url.rstrip("/"), None, options)
     os.environ |= {"HF_HUB_OFFLINE": "1", "RAY_USAGE_STATS_ENABLED": "0"}
     with tempfile.TemporaryDirectory() as name:

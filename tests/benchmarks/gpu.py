@@ -1,10 +1,10 @@
-"""What a GPU makes of the pure rooms: a decoder of half a billion weights, exact retrieval, training.
+"""Speed of the model on a GPU: a decoder of half a billion weights, exact retrieval and training.
 
-    python tests/benchmarks/gpu.py [--rows product,isolated,histories,train,retrieve] [--rounds 9] [--quick]
+    python tests/benchmarks/gpu.py [--rows product,candidate_pass,histories,train,retrieve] [--rounds 9] [--quick]
 
-Prints a Markdown table and writes bench/gpu.json. Needs torch with CUDA and the product, no Ray; with --quick it is a
-check of the way through, on a CPU too. Weights and inputs are random: they decide nothing about the speed. The first
-turns, in which kernels are chosen and compiled, are left out.
+Prints a Markdown table and writes bench/gpu.json. Needs torch with CUDA and recsys, but no Ray. --quick only checks
+that everything runs, also on a CPU. Weights and inputs are random, since they do not change the speed. The first turns,
+in which kernels are chosen and compiled, are not counted.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from recsys.training.config import TrainConfig
 from recsys.training.objective import Objective, TrainableRanker
 
 ROOT = Path(__file__).parent.parent.parent
-#: Dense products in bfloat16 a second, by the maker's data sheets; a utilisation is a share of these.
+#: Dense bfloat16 operations per second by the data sheets. Utilisation is measured against these.
 PEAK_FLOPS = {
     "NVIDIA H100 80GB HBM3": 989.4e12,
     "NVIDIA H200": 989.4e12,
@@ -42,7 +42,7 @@ PEAK_FLOPS = {
 }
 WARMUP = 3
 NUM_ITEMS, TEXT_DIM, LENGTH, CANDIDATES = 10_000, 384, 50, 100
-#: Layers as Qwen3-0.6B has them, as many as hold 0.5 B weights: a vocabulary is of no use here.
+#: Layers of Qwen3-0.6B, enough of them for 0.5 B weights without a vocabulary.
 HALF_BILLION = {"hidden_size": 1024, "intermediate_size": 3072, "num_hidden_layers": 32, "num_attention_heads": 16}
 TINY = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
 
@@ -56,12 +56,12 @@ class Measured:
     per_s: float
     spread: tuple[float, float]
     flops: float
-    """Floating-point operations of a unit, a multiply-add being two."""
+    """Floating-point operations per unit. A multiply-add counts as two."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """Where is measured, how often and at which size."""
+    """Device, number of rounds and size of a run."""
 
     device: torch.device
     rounds: int
@@ -76,7 +76,7 @@ class Bench:
             torch.cuda.synchronize()
 
     def measured(self, work: str, units: str, num: int, do: Callable[[], object], flops: float) -> Measured:
-        """Let it be done some times untimed, then `rounds` times; median, least and most units a second."""
+        """Run the work a few times untimed, then `rounds` times; median, least and most units per second."""
         for _ in range(WARMUP):
             do()
         rates = []
@@ -91,7 +91,7 @@ class Bench:
 
 
 def product(bench: Bench) -> Iterator[Measured]:
-    """The rate of one large matrix product: the most that any of this can reach."""
+    """One large matrix product: an upper bound for all other rows."""
     size = 512 if bench.quick else 8192
     for dtype in (torch.bfloat16, torch.float32):
         left, right = (torch.randn(size, size, device=bench.device).to(dtype) for _ in range(2))
@@ -100,8 +100,8 @@ def product(bench: Bench) -> Iterator[Measured]:
         yield bench.measured(name, "products", 1, lambda a=left, b=right, c=out: torch.mm(a, b, out=c), 2.0 * size**3)
 
 
-def isolated(bench: Bench) -> Iterator[Measured]:
-    """Users with 50 events and 100 candidates each, from their items to 100 scores: `recommend` with the pass."""
+def candidate_pass(bench: Bench) -> Iterator[Measured]:
+    """Candidate pass: users with 50 events and 100 candidates each, from item ids to 100 scores."""
     ranker = half_billion(bench)
     flops = forward_flops(ranker, LENGTH, CANDIDATES)
     vectors = ranker.item_vectors()
@@ -113,17 +113,17 @@ def isolated(bench: Bench) -> Iterator[Measured]:
             with torch.inference_mode():
                 return ranker.candidate_logits(vectors, *read, asked)
 
-        return bench.measured(f"isolated pass, {num_users} users at once{name}", "users", num_users, score, flops)
+        return bench.measured(f"candidate pass, {num_users} users at once{name}", "users", num_users, score, flops)
 
     few, many = (2, 4) if bench.quick else (64, 1024)
     yield of(few)
     yield of(many)
-    ranker.decoder.compile(dynamic=False)  # for one size, since each takes a minute
+    ranker.decoder.compile(dynamic=False)  # only for this size, since each size takes a minute
     yield of(many, ", compiled")
 
 
 def histories(bench: Bench) -> Iterator[Measured]:
-    """Users with 50 events, from their items to their vectors: `recommend` by retrieval alone."""
+    """Retrieval alone: users with 50 events, from item ids to user vectors."""
     ranker = half_billion(bench)
     decode, flops = last_states(ranker.decoder), forward_flops(ranker, LENGTH, 0)
     num_users = 4 if bench.quick else 1024
@@ -142,7 +142,7 @@ def histories(bench: Bench) -> Iterator[Measured]:
 
 
 def train(bench: Bench) -> Iterator[Measured]:
-    """Forward and backward pass of full softmax over windows of 50 targets, by the product's objective."""
+    """Forward and backward pass of the training objective: full softmax over windows of 50 targets."""
     num_windows = 4 if bench.quick else 128
     counts = torch.ones(NUM_ITEMS, dtype=torch.int64)
     objective = Objective.of(TrainConfig(), exclude_seen=True)
@@ -163,7 +163,7 @@ def train(bench: Bench) -> Iterator[Measured]:
 
 
 def retrieval(bench: Bench) -> Iterator[Measured]:
-    """Exact top 100 of 100,000 × 128 for 10,000 users, beside the product and torch's own topk."""
+    """Exact top 100 of 100,000 × 128 for 10,000 users, ours and plain torch.topk."""
     num_items, num_users = (2_000, 100) if bench.quick else (100_000, 10_000)
     items, users = (torch.randn(num, 128, device=bench.device) for num in (num_items, num_users))
     index = ItemIndex.of(items)
@@ -186,11 +186,17 @@ def retrieval(bench: Bench) -> Iterator[Measured]:
         yield bench.measured(f"{name}, torch.topk", "users", num_users, plain, flops)
 
 
-ROWS = {"product": product, "isolated": isolated, "histories": histories, "train": train, "retrieve": retrieval}
+ROWS = {
+    "product": product,
+    "candidate_pass": candidate_pass,
+    "histories": histories,
+    "train": train,
+    "retrieve": retrieval,
+}
 
 
 def half_billion(bench: Bench) -> Ranker:
-    """An untrained ranker that reads as the night does on this device."""
+    """An untrained ranker with the precision that a night uses on this device."""
     texts, known = torch.randn(NUM_ITEMS, TEXT_DIM), torch.ones(NUM_ITEMS, dtype=torch.bool)
     ranker = Ranker(spec_of(bench), texts, known).eval().to(bench.device)
     ranker.decode_in(dtype_of("auto", bench.device))
@@ -217,21 +223,21 @@ def drawn_items(bench: Bench, num_users: int, num: int) -> Tensor:
 
 
 def drawn_histories(bench: Bench, num_users: int) -> tuple[Tensor, Tensor, Tensor]:
-    """[B, 50] items, gaps and kinds of event."""
+    """[B, 50] items, time-gap buckets and event kinds."""
     gaps = torch.randint(NUM_GAP_BUCKETS, (num_users, LENGTH), device=bench.device)
     return drawn_items(bench, num_users, LENGTH), gaps, torch.ones_like(gaps)
 
 
 def forward_flops(ranker: Ranker, length: int, candidates: int) -> float:
-    """What the decoder needs for one user; a multiply-add is two operations."""
+    """Floating-point operations of the decoder for one user. A multiply-add counts as two."""
     return 2.0 * multiply_adds(ranker, length, candidates)
 
 
 def table(measured: list[Measured], peak: float | None) -> str:
-    """Markdown; shares are of the data sheet and of the product in bfloat16."""
+    """A Markdown table, with shares of the data sheet and of the bfloat16 product."""
     best = next((each.per_s * each.flops for each in measured if "bfloat16" in each.work), None)
     lines = [
-        "| work | a second (least–most) | TFLOP/s | of the data sheet | of the product |",
+        "| work | per second (least–most) | TFLOP/s | of the data sheet | of the product |",
         "| --- |" + " ---: |" * 4,
     ]
     for each in measured:
@@ -249,17 +255,17 @@ def table(measured: list[Measured], peak: float | None) -> str:
 
 
 def main() -> int:
-    """Measure row by row, print and write."""
+    """Measure each row, then print and write the table."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rows", type=lambda text: text.split(","), default=list(ROWS))
     options.add_argument("--rounds", type=int, default=9)
-    options.add_argument("--quick", action="store_true", help="small sizes: a check of the way through")
+    options.add_argument("--quick", action="store_true", help="small sizes: only checks that everything runs")
     options.add_argument("--out", type=Path, default=ROOT / "bench")
     arguments = options.parse_args()
     if unknown := set(arguments.rows) - set(ROWS):
         options.error(f"no row {', '.join(sorted(unknown))}; known: {', '.join(ROWS)}")
     if not (torch.cuda.is_available() or arguments.quick):
-        options.error("torch sees no GPU; --quick tries the way through on a CPU")
+        options.error("torch finds no GPU; use --quick to check on a CPU that everything runs")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(0)
     name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"

@@ -1,8 +1,7 @@
-"""Requests that nobody should send, and what must hold of every answer to them; it knows no service and no address.
+"""Generates hostile requests and checks the answers to them.
 
-Made by Hypothesis: from the service's own OpenAPI (by schemathesis: bodies that follow it, and bodies that break it),
-of what a client may send though none does, from good bodies with one bad value, and of bytes that are no JSON, too deep
-or too large.
+Hypothesis makes four kinds: bodies that follow or break the service's OpenAPI (by schemathesis), valid but strange
+bodies, good bodies with one bad value, and bytes that are not JSON, nested too deep or too large.
 """
 
 import json
@@ -35,7 +34,7 @@ class Shot:
 
     method: str
     path: str
-    """With its query, as it goes over the wire."""
+    """With its query string, as sent."""
     content: bytes | None = None
     headers: dict[str, str] = field(default_factory=dict)
 
@@ -45,14 +44,20 @@ class Shot:
 
 
 def hostile(spec: dict[str, Any], items: Sequence[str], users: Sequence[str]) -> st.SearchStrategy[Shot]:
-    """All kinds of them in turn; ``spec`` is the OpenAPI of the service, the items and users are some that it knows."""
+    """A strategy for all kinds of hostile requests.
+
+    Args:
+        spec: The OpenAPI of the service.
+        items: Some ids that the service knows.
+        users: Some ids that the service knows.
+    """
     good = [(RECOMMEND, body) for body in _good_requests(items, users)] + [(EVENTS, _good_events(items))]
     documented = _documented(spec)
     return st.one_of(documented, documented, _strange(items, users), _with_a_bad_value(good), _no_json(good))
 
 
 def failing(shot: Shot, status: int, body: bytes) -> str | None:
-    """What is wrong with an answer; None where it is as it should be."""
+    """What is wrong with an answer; None if it is right."""
     if status >= 500:
         return f"status {status}"
     try:
@@ -90,11 +95,11 @@ def _shot_of(case: schemathesis.Case) -> Shot:
 
 
 def _strange(items: Sequence[str], users: Sequence[str]) -> st.SearchStrategy[Shot]:
-    """Bodies that most often must be answered: any moment since Christ, any letters, any number of known items."""
+    """Strange bodies that are mostly valid: any timestamp from year 1, any letters, any number of known items."""
     words = st.text(st.characters(exclude_categories=("Cc", "Cs")), max_size=40)
-    moments = st.datetimes(timezones=st.none() | st.timezones()).map(lambda moment: moment.isoformat())
+    times = st.datetimes(timezones=st.none() | st.timezones()).map(lambda time: time.isoformat())
     ids = st.sampled_from([*items, "nope"])
-    event = st.fixed_dictionaries({"item_id": ids}, optional={"timestamp": moments, "event": words})
+    event = st.fixed_dictionaries({"item_id": ids}, optional={"timestamp": times, "event": words})
     asked = st.fixed_dictionaries(
         {},
         optional={
@@ -106,11 +111,11 @@ def _strange(items: Sequence[str], users: Sequence[str]) -> st.SearchStrategy[Sh
             "exclude": st.lists(ids, max_size=10),
         },
     )
-    told = st.fixed_dictionaries(
+    feedback = st.fixed_dictionaries(
         {"event_id": words.filter(bool), "user_id": words.filter(bool), "item_id": ids},
-        optional={"timestamp": moments, "event": words, "weight": st.floats(0, 1e6), "text": st.text(max_size=300)},
+        optional={"timestamp": times, "event": words, "weight": st.floats(0, 1e6), "text": st.text(max_size=300)},
     )
-    made = st.tuples(st.just(RECOMMEND), asked) | st.tuples(st.just(EVENTS), told)
+    made = st.tuples(st.just(RECOMMEND), asked) | st.tuples(st.just(EVENTS), feedback)
     return made.map(lambda drawn: _post(drawn[0], json.dumps(drawn[1]).encode()))
 
 
@@ -130,7 +135,7 @@ def _good_events(items: Sequence[str]) -> dict[str, Any]:
     return {"events": [event | {"item_id": items[0]}, event | {"event_id": "f", "text": "a red lamp"}]}
 
 
-#: JSON texts of values that programs stumble over. Some are no JSON by the letter, and yet many parsers take them.
+#: JSON texts of values that often break programs. Some are not valid JSON, but many parsers accept them.
 _BAD = [
     *("null", "true", '""', '" "', "[]", "{}", "[[]]", '"5"', "5.5", "-1", "0", "-0.0", "1e400", "-1e400", "NaN"),
     *("-Infinity", "9" * 25, "9" * 4000, "9" * 5000, "1e-4000", '"1970"', '"yesterday"', '"2026-02-30T00:00:00Z"'),
@@ -142,7 +147,7 @@ _BAD = [
     *('"../../etc/passwd"', '"<script>alert(1)</script>"', '"%00%2e%2e"', '"{title}{0.__class__}"', '"a OR 1=1"'),
 ]
 _BAD_NAMES = ["", "k ", "K", "__proto__", "\\ud800", "\\u0000", "history.0.item_id", "x" * 5000, "self", "model_config"]
-#: Nests that a parser takes, or just no more, and what tells of them stumbles over.
+#: Depths of nesting that a parser just accepts or just refuses, or that break code which prints them.
 _DEPTHS = st.one_of(st.integers(1, 100), st.integers(100, 1100), st.sampled_from([5_000, 40_000]))
 _DEEP = st.tuples(st.sampled_from([("[", "]"), ('{"a":', "}")]), _DEPTHS).map(
     lambda drawn: drawn[0][0] * drawn[1] + "0" + drawn[0][1] * drawn[1]
@@ -156,7 +161,7 @@ def _any_of(values: Sequence[Any]) -> st.SearchStrategy[Any]:
 
 
 def _with_a_bad_value(good: list[tuple[str, dict[str, Any]]]) -> st.SearchStrategy[Shot]:
-    """Good bodies with one value replaced, or one more field."""
+    """Good bodies with one value replaced or one field added."""
     texts = [(path, text) for path, body in good for text in _marked(body)]
     fields = [(path, json.dumps(body)[:-1]) for path, body in good]
     replaced = st.tuples(_any_of(texts), st.one_of(_any_of(_BAD), _DEEP)).map(
@@ -169,7 +174,7 @@ def _with_a_bad_value(good: list[tuple[str, dict[str, Any]]]) -> st.SearchStrate
 
 
 def _marked(value: Any) -> Iterator[str]:
-    """The JSON of a value, once for each of its parts, with that part marked."""
+    """The JSON of a value, once for each of its parts, with this part replaced by a mark."""
     for whole in _replaced(value):
         yield json.dumps(whole)
 
@@ -185,7 +190,7 @@ def _replaced(value: Any) -> Iterator[Any]:
 
 
 def _no_json(good: list[tuple[str, dict[str, Any]]]) -> st.SearchStrategy[Shot]:
-    """Bytes at random, good bodies cut off, in another encoding or under another name, and bodies around the limit."""
+    """Random bytes; good bodies cut off, in other encodings or with other media types; bodies around the size limit."""
     whole = _any_of([json.dumps(body).encode() for _, body in good])
     sizes = st.sampled_from([MAX_BODY_BYTES - 13, MAX_BODY_BYTES - 12, MAX_BODY_BYTES + 1, 2 * MAX_BODY_BYTES])
     contents = st.one_of(

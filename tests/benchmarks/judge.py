@@ -1,4 +1,4 @@
-"""How good lists are against a case's withheld truth, in the product's own metrics; it knows no system by name.
+"""Judges lists against the withheld truth of a case, with the metrics of recsys.
 
 Lists are frames of user_id, rank (1 = best), item_id. Shapes: U users with a truth, K = 10.
 """
@@ -19,19 +19,19 @@ K = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """What lists are worth; per user where intervals are wanted."""
+    """The metrics of lists, per user where intervals are needed."""
 
     ndcg: np.ndarray
     """[U]."""
     hitrate: np.ndarray
     """[U]."""
     tail_ndcg: np.ndarray
-    """[T] over the users with a target outside the head, and only those targets."""
+    """[T] counting only targets outside the head, for users who have such a target."""
     coverage: float
-    """Share of the catalog that some list of these users holds."""
+    """Share of the catalog that is in at least one list of these users."""
 
     def means(self) -> dict[str, float]:
-        """One number each."""
+        """The mean of each metric."""
         return {
             "ndcg@10": float(self.ndcg.mean()),
             "hitrate@10": float(self.hitrate.mean()),
@@ -41,7 +41,7 @@ class Judged:
 
 
 class Question:
-    """A case, ready to judge lists by: users, items and targets as numbers."""
+    """A case prepared for judging: users, items and targets as numbers."""
 
     def __init__(self, events: pd.DataFrame, items: pd.DataFrame, truth: pd.DataFrame, exclude_seen: bool):
         self.item_ids = np.sort(items.item_id.to_numpy(dtype=object))
@@ -54,13 +54,13 @@ class Question:
 
     @classmethod
     def of(cls, split: Path, case: str) -> "Question":
-        """Read what `cases.write_split` wrote."""
+        """Read a case that `cases.write_split` wrote."""
         events, items = (pd.read_parquet(split / f"{name}.parquet") for name in ("events", "items"))
         truth = pd.read_parquet(split / case / "truth.parquet")
         return cls(events, items, truth, json.loads((split / case / "case.json").read_text())["exclude_seen"])
 
     def judge(self, lists: pd.DataFrame) -> Judged:
-        """Judge lists; a user without a list gets zeros."""
+        """Judge lists. A user without a list gets zeros."""
         top = self._grid(lists)
         indptr, targets = self._relevant(np.ones(len(self.item_ids), dtype=bool))
         hits, number = hits_matrix(top, indptr, targets), np.diff(indptr)
@@ -74,7 +74,7 @@ class Question:
         )
 
     def random_ndcg(self) -> float:
-        """What lists drawn at random are worth on average."""
+        """The expected NDCG@10 of random lists."""
         indptr, _ = self._relevant(np.ones(len(self.item_ids), dtype=bool))
         number = np.diff(indptr)
         drawn_from = len(self.item_ids) - (self.num_seen if self.exclude_seen else 0)
@@ -92,12 +92,12 @@ class Question:
 
     def _grid(self, lists: pd.DataFrame) -> np.ndarray:
         lists = lists[(lists["rank"] <= K) & lists.user_id.isin(set(self.user_ids))]
-        assert not lists.duplicated(["user_id", "rank"]).any(), "a rank is there twice"
-        assert not lists.duplicated(["user_id", "item_id"]).any(), "an item is there twice"
+        assert not lists.duplicated(["user_id", "rank"]).any(), "a list has a rank twice"
+        assert not lists.duplicated(["user_id", "item_id"]).any(), "a list has an item twice"
         users = np.searchsorted(self.user_ids, lists.user_id.to_numpy(dtype=object))
         items = lists.item_id.to_numpy(dtype=object)
         places = np.minimum(np.searchsorted(self.item_ids, items), len(self.item_ids) - 1)
-        assert (self.item_ids[places] == items).all(), "an item is not in the catalog"
+        assert (self.item_ids[places] == items).all(), "a list has an item that is not in the catalog"
         top = np.full((len(self.user_ids), K), -1, dtype=np.int64)
         top[users, lists["rank"].to_numpy(dtype=np.int64) - 1] = places
         return top

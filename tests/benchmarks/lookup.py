@@ -2,11 +2,10 @@
 
     python tests/benchmarks/lookup.py [--rows 1000000] [--lookups 2000] [--row-groups 65536,2048]
 
-Writes a night's lists of made-up users into a temporary folder, once for each size of row groups (rows each), and looks
-up random users in a process of its own: ms that each look-up took, and ms of a core, which a busy machine disturbs less
-(p50, p99); bytes of the files; by how many MB the process grew at most. Three passes: nothing is kept yet; footers are
-kept, other users; answers are kept, the same users again. The files are in the page cache throughout.
-Asked for: p99 ≤ 20 ms on two cores.
+Writes lists of made-up users into a temporary folder, once for each row-group size, and looks up random users in
+another process. Prints wall time and CPU time per look-up in ms (p50, p99; other work disturbs CPU time less), bytes
+of the files, and how many MB the process grew. Three passes: nothing cached; footers cached, other users; answers
+cached, the same users again. The files are in the page cache in all of them. Target: p99 ≤ 20 ms on two cores.
 """
 
 import argparse
@@ -46,7 +45,7 @@ def user_ids(num_users: int) -> pa.Array:
 
 
 def lists(users: pa.Array, random: np.random.Generator) -> pa.Table:
-    """RECOMMENDATIONS of some users: popular items more often, and reasons that name items."""
+    """RECOMMENDATIONS of some users. Popular items come more often, and reasons name items."""
     num = len(users) * LIST_LENGTH
     titles = [f"{' '.join(random.choice(WORDS, 3))} {number}" for number in range(NUM_ITEMS)]
     sources = random.choice(list(REASONS), num)
@@ -64,7 +63,7 @@ def lists(users: pa.Array, random: np.random.Generator) -> pa.Table:
 
 
 def write_night(folder: str, num_users: int, row_group_size: int) -> int:
-    """Write the lists of all users, shard by shard; answers the bytes."""
+    """Write the lists of all users, shard by shard; return the number of bytes."""
     users, storage, random = user_ids(num_users), Storage(folder), np.random.default_rng(0)
     shards = shard_of(users, NUM_SHARDS)
     num_bytes = 0
@@ -75,7 +74,7 @@ def write_night(folder: str, num_users: int, row_group_size: int) -> int:
 
 
 def look_up(folder: str, num_users: int, num_lookups: int) -> dict[str, float]:
-    """Three passes over a night that was written, in this process."""
+    """Measure the three passes over written lists, in this process."""
     users = user_ids(num_users)
     files = KeyedFiles(Storage(folder), {str(shard): f"{shard}.parquet" for shard in range(NUM_SHARDS)}, "user_id")
     random = np.random.default_rng(1)

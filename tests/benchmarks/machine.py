@@ -1,4 +1,4 @@
-"""Where and with what figures were measured."""
+"""Describes the machine and the commit that figures were measured on."""
 
 import datetime as dt
 import os

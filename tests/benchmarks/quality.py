@@ -1,11 +1,11 @@
-"""Ours and the field's lists on the same splits, judged alike: `make bench-quality`.
+"""Measures the quality of our lists and of the peers' lists on the same splits. `make bench-quality`.
 
     python tests/benchmarks/quality.py [--cases ml100k,retail-new,retail-all,cold-users,cold-items] [--seeds 0,1,2]
         [--earlier]
         [--systems recsys,sasrec,…] [--ours-only | --peers-only] [--encoder null] [--set KEY=VALUE …] [--quick]
 
-Prints a Markdown table a case and writes bench/quality.json. What is finished is kept below bench/ under a digest of
-everything it depends on, so that a run that was cut off goes on, and a changed ranker is judged anew.
+Prints one Markdown table per case and writes bench/quality.json. Finished parts are kept below bench/ under a digest of
+everything they depend on. So an interrupted run continues, and changed code is measured again.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from cases import EARLIER, earlier_case, movielens, online_retail, write_split
+from cases import EARLIER, case_at, movielens, online_retail, write_split
 from judge import Judged, Question
 from machine import describe
 
@@ -32,7 +32,7 @@ from recsys.evaluation.metrics import paired_bootstrap
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 PEERS = ROOT / ".venv-peers"
-#: Case → the split it is on.
+#: Case → its split.
 CASES = {
     "ml100k": "ml100k",
     "retail-new": "retail",
@@ -40,9 +40,10 @@ CASES = {
     "cold-users": "cold-users",
     "cold-items": "cold-items",
 }
-#: Customers who came earlier, asked for with --earlier.
-EARLIER_CASES = [earlier_case(cut) for cut in EARLIER]
-CASES |= {case: case for case in EARLIER_CASES}
+USUAL_CASES = list(CASES)
+#: Case → the same case at earlier days, for --earlier.
+EARLIER_CASES = {case: [case_at(case, cut) for cut in EARLIER] for case in ("cold-users", "cold-items")}
+CASES |= {case: case for cases in EARLIER_CASES.values() for case in cases}
 OURS = "recsys"
 CONFIG = """storage: {out}/warehouse
 date: {date}
@@ -60,7 +61,7 @@ inputs:
 encoder: {{model: {encoder}, train: frozen}}
 recommend: {{top_k: 10, exclude_seen: {exclude_seen}}}
 """
-#: For --quick: the way through with hardly any training; the gate is told so.
+#: Settings for --quick: very little training, and a gate that lets any model pass.
 QUICK = [
     "train.epochs=1",
     "train.min_steps=0",
@@ -72,7 +73,7 @@ QUICK = [
 
 @dataclass(frozen=True, kw_only=True)
 class Peer:
-    """A model of a library."""
+    """A model of another library."""
 
     venv: str
     script: str
@@ -80,7 +81,7 @@ class Peer:
     seeded: bool = False
     """Whether its lists depend on the seed."""
     repeats_only: bool = False
-    """Whether it says nothing where seen items are left out."""
+    """Whether it recommends only items that the user already had."""
 
 
 PEER_SYSTEMS = {
@@ -102,7 +103,7 @@ PEER_SYSTEMS = {
 
 
 class Bench:
-    """A run of the benchmark: where its parts lie, and what they are made with."""
+    """A run of the benchmark: its options and the folders of its parts."""
 
     def __init__(self, options: argparse.Namespace):
         self.options = options
@@ -111,7 +112,7 @@ class Bench:
         self.code = digest(path for top in ("recsys", "jobs") for path in sorted((ROOT / top).rglob("*.py")))
 
     def split(self, case: str) -> Path:
-        """The folder of a case's split, made from the raw data where it is not there."""
+        """The folder of a case's split. Makes it from the raw data if it is missing."""
         folder = self.out / "cases" / CASES[case]
         if not (folder / "split.json").exists():
             for name, split in (movielens if CASES[case] == "ml100k" else online_retail)(raw_data()).items():
@@ -119,7 +120,7 @@ class Bench:
         return folder
 
     def lists(self, case: str, system: str, seed: int) -> pd.DataFrame | None:
-        """The lists of a system; None where making them failed, which is said at the end."""
+        """The lists of a system; None if making them failed. Failures are printed at the end."""
         split, seen = self.split(case), self.exclude_seen(case)
         data = digest([split / "events.parquet", split / "items.parquet"])
         try:
@@ -134,23 +135,23 @@ class Bench:
         return pd.read_parquet(part.with_suffix(".parquet"), columns=["user_id", "rank", "item_id"])
 
     def seconds(self, case: str, seed: int, stages: Sequence[str]) -> float:
-        """What some stages of our night took."""
+        """Seconds that some stages of our night took."""
         split = self.split(case)
         data = digest([split / "events.parquet", split / "items.parquet"])
         done = json.loads((self._ours(split, case, seed, data).parent / "metrics.json").read_text())["stages"]
         return float(sum(done[stage]["seconds"] for stage in stages if stage in done))
 
     def exclude_seen(self, case: str) -> bool:
-        """Whether the lists of a case leave out what users had."""
+        """Whether the lists of a case leave out items that users already had."""
         return bool(json.loads((self.split(case) / case / "case.json").read_text())["exclude_seen"])
 
     @property
     def changes(self) -> list[str]:
-        """What the options set for our nights, KEY=VALUE."""
+        """Config changes of our nights by the options, as KEY=VALUE."""
         return [*(QUICK if self.options.quick else []), *self.options.set]
 
     def night(self, out: Path, config: str) -> None:
-        """Run a night with a config and the options' changes; both it and the log lie in the folder ``out``."""
+        """Run a night with a config and the options' changes. Writes the config and the log to the folder ``out``."""
         (out / "config.yaml").write_text(config)
         words = [word for change in self.changes for word in ("--set", change)]
         run([sys.executable, "jobs/nightly.py", "--config", str(out / "config.yaml"), *words], out / "log.txt")
@@ -189,22 +190,22 @@ class Bench:
 
 
 def raw_data() -> Path:
-    """The folder of the raw data."""
+    """The folder of the raw data, from RECSYS_DATA."""
     data = Path(os.environ.get("RECSYS_DATA") or ROOT.parent / "shared" / "data")
     if not data.is_dir():
-        raise SystemExit(f"the data folder {data} is absent; RECSYS_DATA names it")
+        raise SystemExit(f"the data folder {data} is missing; set RECSYS_DATA to the folder of the raw data")
     return data
 
 
 def run(command: list[str], log: Path, **more: str) -> None:
-    """Run a command of ours or of a peer from the repository's root; its output goes to a file."""
+    """Run a command in the root of the repository. Its output goes to a file."""
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "RAY_USAGE_STATS_ENABLED": "0"} | more
     with log.open("w") as file:
         subprocess.run(command, cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT, check=True)
 
 
 def digest(paths: Iterable[Path]) -> str:
-    """Of the files' contents."""
+    """SHA-256 of the contents of files."""
     whole = hashlib.sha256()
     for path in paths:
         whole.update(path.read_bytes())
@@ -212,26 +213,26 @@ def digest(paths: Iterable[Path]) -> str:
 
 
 def short(*parts: str) -> str:
-    """A name for everything that a part depends on."""
+    """A short digest of everything that a part depends on."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
 
 def say(text: str) -> None:
-    """Progress, on stderr."""
+    """Print progress to stderr."""
     sys.stderr.write(f"{dt.datetime.now(dt.UTC):%H:%M:%S} {text}\n")
     sys.stderr.flush()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """A system on a case: one judgement a seed."""
+    """The results of a system on a case, one per seed."""
 
     judged: list[Judged]
     warm_ndcg: list[float]
-    """Only for cold items: the same targets in lists of a model that learned from those items too."""
+    """Only for cold items: NDCG@10 of the same targets in lists of a model that was trained on these items."""
 
     def figures(self) -> dict[str, dict[str, float]]:
-        """Mean and standard deviation over seeds of each metric."""
+        """Mean and standard deviation of each metric over seeds."""
         rows = [judged.means() for judged in self.judged]
         table = {name: [row[name] for row in rows] for name in rows[0]}
         if self.warm_ndcg:
@@ -247,7 +248,7 @@ class Result:
 
 
 def results_of(bench: Bench, case: str, systems: list[str], seeds: list[int]) -> Iterator[tuple[str, Result]]:
-    """Judge every system on a case."""
+    """Judge each system on a case; yields its name and result."""
     question = Question.of(bench.split(case), case)
     for system in systems:
         peer = PEER_SYSTEMS.get(system)
@@ -266,7 +267,7 @@ def results_of(bench: Bench, case: str, systems: list[str], seeds: list[int]) ->
 
 
 def report(case: str, results: dict[str, Result], question: Question) -> tuple[str, dict[str, Any]]:
-    """A Markdown table and its numbers."""
+    """A Markdown table of a case and its numbers."""
     names = ["ndcg@10", "hitrate@10", "tail_ndcg@10", "coverage@10"] + ["warm_ndcg@10"] * (case == "cold-items")
     users = f"{len(question.user_ids)} users, {len(question.truth)} targets, {question.in_tail.size} items"
     lines = [f"### {case}", "", f"{users}; lists at random: NDCG@10 {question.random_ndcg():.4f}.", ""]
@@ -282,15 +283,15 @@ def report(case: str, results: dict[str, Result], question: Question) -> tuple[s
         lines.append(f"| {bold}{system}{bold} | " + " | ".join(cells) + " |")
     numbers: dict[str, Any] = {"random_ndcg@10": question.random_ndcg(), "systems": figures}
     for label, field in (("NDCG@10", "ndcg"), ("tail NDCG@10", "tail_ndcg")):
-        told, gap = beside_best({system: per_user(result, field) for system, result in results.items()})
+        text, gap = against_best({system: per_user(result, field) for system, result in results.items()})
         if gap:
             numbers.setdefault("differences", {})[label] = gap
-            lines += ["", f"{label}: {told}"]
+            lines += ["", f"{label}: {text}"]
     return "\n".join(lines) + "\n", numbers
 
 
 def report_together(cases: dict[str, dict[str, Result]]) -> tuple[str, dict[str, Any]]:
-    """A Markdown table of cases whose users are different people, each of whom counts alike, and its numbers."""
+    """A Markdown table of several cases together and its numbers. Their users differ, and each has the same weight."""
     systems = [system for system in next(iter(cases.values())) if all(system in results for results in cases.values())]
     if not systems:
         return f"### {' + '.join(cases)}\n\nNo system has lists in all of these cases.\n", {}
@@ -302,42 +303,41 @@ def report_together(cases: dict[str, dict[str, Result]]) -> tuple[str, dict[str,
     lines += [
         f"| {system} | {values[system].mean():.4f} |" for system in sorted(systems, key=lambda s: values[s].mean())
     ]
-    told, gap = beside_best(values)
+    text, gap = against_best(values)
     if gap:
-        lines += ["", f"NDCG@10: {told}"]
+        lines += ["", f"NDCG@10: {text}"]
     means = {system: float(value.mean()) for system, value in values.items()}
     return "\n".join(lines) + "\n", {"ndcg@10": means, "difference": gap}
 
 
-def beside_best(values: dict[str, np.ndarray]) -> tuple[str, dict[str, Any]]:
-    """Ours less the best peer's, of [U] values each, in words and numbers; nothing where either is missing."""
+def against_best(values: dict[str, np.ndarray]) -> tuple[str, dict[str, Any]]:
+    """Our values [U] minus those of the best peer, as text and numbers; empty if one of them is missing."""
     peers = [system for system in values if system != OURS]
     if OURS not in values or not peers:
         return "", {}
     best = max(peers, key=lambda system: values[system].mean())
     gap = paired_bootstrap(values[OURS] - values[best])
-    told = f"{gap.mean:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}] over the best, {best}"
-    return told, {"best": best, "mean": gap.mean, "low": gap.low, "high": gap.high}
+    text = f"{gap.mean:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}] against the best, {best}"
+    return text, {"best": best, "mean": gap.mean, "low": gap.low, "high": gap.high}
 
 
 def per_user(result: Result, field: str) -> np.ndarray:
-    """[U] mean over seeds."""
+    """[U] values of each user, averaged over seeds."""
     return np.mean([getattr(judged, field) for judged in result.judged], axis=0)
 
 
 def main() -> int:
-    """Make what is missing, judge everything, print and write."""
+    """Make the lists that are missing, judge all, then print and write the tables."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    usual = [case for case in CASES if case not in EARLIER_CASES]
-    options.add_argument("--cases", type=lambda text: text.split(","), default=usual)
-    options.add_argument("--earlier", action="store_true", help="cold customers of four earlier fortnights, too")
+    options.add_argument("--cases", type=lambda text: text.split(","), default=USUAL_CASES)
+    options.add_argument("--earlier", action="store_true", help="also cold-users and cold-items at four earlier days")
     options.add_argument("--seeds", type=lambda text: [int(seed) for seed in text.split(",")], default=[0, 1, 2])
     options.add_argument("--systems", type=lambda text: text.split(","), help="parts of their names; default: all")
     options.add_argument("--ours-only", action="store_true")
     options.add_argument("--peers-only", action="store_true")
     options.add_argument("--encoder", default="null", help="as encoder.model in a config")
     options.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for our night")
-    options.add_argument("--quick", action="store_true", help="hardly train: a check of the way through")
+    options.add_argument("--quick", action="store_true", help="train very little: only checks that everything runs")
     options.add_argument("--out", type=Path, default=ROOT / "bench")
     arguments = options.parse_args()
     if unknown := set(arguments.cases) - set(CASES):
@@ -348,16 +348,16 @@ def main() -> int:
     bench = Bench(arguments)
     written: dict[str, Any] = {"machine": describe(), "quick": arguments.quick, "encoder": arguments.encoder}
     written |= {"seeds": arguments.seeds, "cases": {}}
-    earlier = {}
-    for case in dict.fromkeys([*arguments.cases, *(EARLIER_CASES if arguments.earlier else [])]):
-        results = dict(results_of(bench, case, systems, arguments.seeds))
-        table, written["cases"][case] = report(case, results, Question.of(bench.split(case), case))
+    earlier = [case for case in arguments.cases if arguments.earlier and case in EARLIER_CASES]
+    found: dict[str, dict[str, Result]] = {}
+    for case in dict.fromkeys([*arguments.cases, *(each for kind in earlier for each in EARLIER_CASES[kind])]):
+        found[case] = dict(results_of(bench, case, systems, arguments.seeds))
+        table, written["cases"][case] = report(case, found[case], Question.of(bench.split(case), case))
         sys.stdout.write(table + "\n")
         sys.stdout.flush()
-        if case in EARLIER_CASES:
-            earlier[case] = results
-    if len(earlier) > 1:
-        table, written["earlier"] = report_together(earlier)
+    for kind in earlier:
+        table, numbers = report_together({case: found[case] for case in EARLIER_CASES[kind]})
+        written.setdefault("earlier", {})[kind] = numbers
         sys.stdout.write(table + "\n")
     (bench.out / "quality.json").write_text(json.dumps(written, indent=2) + "\n")
     for failure in bench.failed:

@@ -1,9 +1,9 @@
-"""Does scoring grow with the users, and only in time? The demo shop with N and with 10 N users, each with its model.
+"""Does scoring time grow in step with the users, at constant memory? Runs the demo shop with N and with 10 N users.
 
     python tests/benchmarks/scale_users.py [--users 5000] [--factor 10] [--out DIR]
 
-Prints, for both: seconds that the scoring actors worked (model loading apart), users per second, and the largest peak
-memory of an actor, then the two ratios. Asked for: factor 10 takes ≤ 11 × the time and ≤ 1.1 × the memory.
+Prints for both sizes: seconds of scoring without loading the model, users per second, and the largest peak memory of a
+worker; then the ratios. Target: 10 × the users take ≤ 11 × the time and ≤ 1.1 × the memory.
 """
 
 import argparse
@@ -34,7 +34,7 @@ STAGES = (INGEST_CATALOG, INGEST_EVENTS, SHUFFLE_HISTORIES, ENCODE_TEXTS, FINETU
 
 
 def config_for(folder: Path) -> Config:
-    """The demo's settings over the shop in `folder`; one epoch, since only scoring is measured."""
+    """The demo's settings for the shop in `folder`; one epoch, since only scoring is measured."""
     return load_config(
         "configs/demo.yaml",
         [
@@ -49,7 +49,7 @@ def config_for(folder: Path) -> Config:
 
 
 def measure(folder: Path, num_users: int) -> dict[str, float]:
-    """Run a night up to its lists; answers what scoring took."""
+    """Run a night up to its lists; return what scoring took."""
     write_shop(make_shop(num_users=num_users, num_items=600, num_days=90, seed=0, end=END), folder)
     run = open_run(config_for(folder))
     with cluster(min_cpus(run.config)):

@@ -1,11 +1,11 @@
-"""How fast the live service answers, how it bears overload, new nights and killed replicas: `make bench-serve`.
+"""Measures the live service: latency, throughput, overload, new nights, killed replicas. `make bench-serve`.
 
     python tests/benchmarks/serve.py [--rows personalized,query,throughput,peer,overload,swaps,killed,scaled]
         [--seconds 20] [--rounds 5] [--swaps 100] [--kills 5] [--quick]
 
-Prints a Markdown table and writes bench/serve.json. The service is started as a user starts it, over a night with
-10,000 items (`serve_nights.py`); the load comes over loopback from wrk, or from `serve_client.py` where each reply is
-looked at. Service and load share the same cores. Everything but what a row names is at the config's defaults.
+Prints a Markdown table and writes bench/serve.json. The service starts as a user starts it, with a night of 10,000
+items (`serve_nights.py`). The load comes over loopback from wrk, or from `serve_client.py` where replies are checked.
+Service and load share the same cores. All settings are at their defaults except those that a row names.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from machine import describe
 from quality import ROOT, say
-from serve_bodies import searches, visitors
+from serve_bodies import anonymous_histories, searches
 from serve_client import Client, Reply, again_and_again, at_rate, client
 from serve_load import Timings, best_within, find_throughput, load, require_wrk
 from serve_nights import EDITIONS, Nights, make_nights
@@ -39,9 +39,9 @@ OVERLOAD = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What a row found."""
+    """The result of a row."""
 
-    told: str
+    text: str
     must: bool
     goal: bool
     figures: dict[str, Any]
@@ -49,7 +49,7 @@ class Found:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A question, and what is asked of the answer."""
+    """A question and the limits that the answer must keep."""
 
     what: str
     asked: str
@@ -57,7 +57,7 @@ class Row:
 
 
 class Bench:
-    """A run of the benchmark: the nights, the bodies and how long to look."""
+    """A run of the benchmark: nights, request bodies and durations."""
 
     def __init__(self, options: argparse.Namespace):
         self.options = options
@@ -69,28 +69,28 @@ class Bench:
         return float(self.options.seconds)
 
     def nights(self, name: str, number: int = 1) -> Nights:
-        """A warehouse of `serve_nights.py`; the oldest of its nights is published."""
+        """A warehouse of `serve_nights.py`. Publishes the oldest of its nights."""
         nights = make_nights(self.folder, name, number)
         Storage(str(nights.warehouse)).write_bytes(LATEST, nights.pointers[0])
         return nights
 
     def bodies(self, name: str, made: Sequence[dict[str, Any]]) -> Path:
-        """A file of bodies, one a line."""
+        """A file of request bodies, one per line."""
         path = self.folder / f"{name}.jsonl"
         path.write_text("".join(f"{json.dumps(body)}\n" for body in made))
         return path
 
 
 def personalized(bench: Bench) -> Found:
-    """One client, histories of strangers."""
+    """One client that sends histories of anonymous users."""
     nights = bench.nights("small")
-    bodies = bench.bodies("visitors", visitors(nights, 2_000))
+    bodies = bench.bodies("histories", anonymous_histories(nights, 2_000))
     with service(nights) as ours:
         return _latency(ours, bodies, "personalized", bench, must=(15, 40), goal=(8, 20))
 
 
 def query(bench: Bench) -> Found:
-    """One client, searches that MiniLM has not read before."""
+    """One client that sends searches. MiniLM encodes each for the first time."""
     nights = bench.nights("minilm")
     bodies = bench.bodies("searches", searches(nights, 5_000))
     with service(nights) as ours:
@@ -98,25 +98,25 @@ def query(bench: Bench) -> Found:
 
 
 def throughput(bench: Bench) -> Found:
-    """As many clients as answers in time allow."""
+    """As many clients as possible within the latency limit."""
     nights = bench.nights("small")
-    bodies = bench.bodies("visitors", visitors(nights, 2_000))
+    bodies = bench.bodies("histories", anonymous_histories(nights, 2_000))
     with service(nights) as ours:
         load(ours.url, bodies, "personalized", 4, bench.seconds / 4)
         found = find_throughput(ours.url, bodies, "personalized", bench.seconds / 2, LIMIT_MS)
     best = best_within(found, LIMIT_MS)
     return Found(
-        told=_told(best),
+        text=_throughput_text(best),
         must=best is not None and best.per_s >= 60,
         goal=best is not None and best.per_s >= 150,
         figures={"clients": [asdict(timings) for timings in found]},
     )
 
 
-def beside_peer(bench: Bench) -> Found:
-    """Ours and plain FastAPI, in turns, each with the number of clients that suits it best."""
+def against_peer(bench: Bench) -> Found:
+    """Ours and plain FastAPI, in turns, each with its best number of clients."""
     nights = bench.nights("small")
-    bodies = bench.bodies("visitors", visitors(nights, 2_000))
+    bodies = bench.bodies("histories", anonymous_histories(nights, 2_000))
     with service(nights) as ours, peer(nights) as theirs:
         clients = {}
         for server in (ours, theirs):
@@ -131,9 +131,9 @@ def beside_peer(bench: Bench) -> Found:
                 turns[url].append(load(url, bodies, "personalized", at_once, bench.seconds / 2))
     mine, other = turns[ours.url], turns[theirs.url]
     ratio = spread([one.per_s / two.per_s for one, two in zip(mine, other, strict=True)])
-    told = f"**{ratio['median']:.2f}×** ({ratio['p10']:.2f}–{ratio['p90']:.2f}): {_middle(mine)}; peer {_middle(other)}"
+    text = f"**{ratio['median']:.2f}×** ({ratio['p10']:.2f}–{ratio['p90']:.2f}): {_middle(mine)}; peer {_middle(other)}"
     return Found(
-        told=told,
+        text=text,
         must=ratio["median"] >= 1,
         goal=ratio["median"] >= 2,
         figures={"ratio": ratio, "ours": [asdict(turn) for turn in mine], "peer": [asdict(turn) for turn in other]},
@@ -141,17 +141,17 @@ def beside_peer(bench: Bench) -> Found:
 
 
 def overload(bench: Bench) -> Found:
-    """Ten times as many requests as can be answered, at a steady rate."""
+    """Ten times as many requests as the service can answer, at a steady rate."""
     nights = bench.nights("small")
-    made = visitors(nights, 2_000)
-    path, bodies = bench.bodies("visitors", made), [json.dumps(body).encode() for body in made]
+    made = anonymous_histories(nights, 2_000)
+    path, bodies = bench.bodies("histories", made), [json.dumps(body).encode() for body in made]
     seconds = 6.0 if bench.options.quick else 60.0
     with service(nights) as ours:
         found = find_throughput(ours.url, path, "personalized", bench.seconds / 4, LIMIT_MS)
         capacity = max(timings.per_s for timings in found if timings.is_clean)
         alone = load(ours.url, path, "personalized", 1, bench.seconds / 2)
         before = memory_mb(ours.processes())
-        say(f"overload: {capacity:.0f}/s can be answered, {OVERLOAD * capacity:.0f}/s are asked for {seconds:g} s")
+        say(f"overload: capacity {capacity:.0f}/s, sending {OVERLOAD * capacity:.0f}/s for {seconds:g} s")
         replies, memory = asyncio.run(_flood(ours, bodies, OVERLOAD * capacity, seconds))
         start = min(reply.sent for reply in replies)
         asked_s = max(reply.sent for reply in replies) - start
@@ -169,7 +169,7 @@ def overload(bench: Bench) -> Found:
         "alone_p99_ms": alone.p99_ms,
         "accepted_p99_ms": p99_ms,
         "accepted_per_s": len(accepted) / answered_s,
-        "seconds": {"asked": asked_s, "until_all_were_answered": answered_s},
+        "seconds": {"asked": asked_s, "until_all_answered": answered_s},
         "refused_p99_ms": float(np.quantile(refused_ms, 0.99)) if refused_ms else None,
         "refused_without_retry_after": sum(reply.status == 429 and not reply.retry_after for reply in replies),
         "fallbacks": sum(b'"strategy":"personalized"' not in reply.body for reply in accepted),
@@ -177,35 +177,35 @@ def overload(bench: Bench) -> Found:
         "memory_mb": {"before": before, "most": most, "after": after},
         "p99_ms_afterwards": then.p99_ms,
     }
-    told = (
+    text = (
         f"{offered:,.0f}/s offered ({offered / capacity:.1f}×); accepted {len(accepted) / answered_s:.0f}/s, p99 "
         f"{p99_ms:.0f} ms = **{p99_ms / alone.p99_ms:.1f}×** of {alone.p99_ms:.0f} ms; {_counted(statuses)}; memory "
         f"{before:,.0f} → {after:,.0f} MB (most {most:,.0f})"
     )
     reached = p99_ms <= 5 * alone.p99_ms and set(statuses) <= {200, 429} and after <= 1.05 * before
-    return Found(told=told, must=reached, goal=reached, figures=figures)
+    return Found(text=text, must=reached, goal=reached, figures=figures)
 
 
 def swaps(bench: Bench) -> Found:
-    """Another night is published again and again, under load; each reply must be what one of the nights answers."""
+    """Publish two nights in turn under load. Each reply must be an answer of one of them."""
     nights = bench.nights("small", 2)
-    bodies = [json.dumps(body).encode() for body in visitors(nights, 64)]
+    bodies = [json.dumps(body).encode() for body in anonymous_histories(nights, 64)]
     with service(nights, refresh_s=0.05, deadline_ms=30_000) as ours:
         return asyncio.run(_swap(ours, nights, bodies, bench.options.swaps))
 
 
 def killed(bench: Bench) -> Found:
-    """One of two replicas is killed, under load, and again when it is back."""
+    """Kill one of two replicas under load, several times; each time after it has come back."""
     nights = bench.nights("small")
-    bodies = [json.dumps(body).encode() for body in visitors(nights, 2_000)]
+    bodies = [json.dumps(body).encode() for body in anonymous_histories(nights, 2_000)]
     with service(nights, replicas=2) as ours:
         return asyncio.run(_kill(ours, bodies, bench.options.kills))
 
 
 def scaled(bench: Bench) -> Found:
-    """More is asked for than one replica should have in hand: a second one comes."""
+    """Send more load than one replica should take, so that a second one starts."""
     nights = bench.nights("small")
-    bodies = [json.dumps(body).encode() for body in visitors(nights, 2_000)]
+    bodies = [json.dumps(body).encode() for body in anonymous_histories(nights, 2_000)]
     with service(nights, replicas=1, max_replicas=2) as ours:
         return asyncio.run(_scale(ours, bodies, bench.seconds))
 
@@ -217,24 +217,24 @@ ROWS = {
     "query": Row(what="`query` with MiniLM, 1 client: p50 / p99", asked="p99 ≤ 60 ms | p99 ≤ 30 ms", measure=query),
     "throughput": Row(what="`personalized` at p99 ≤ 100 ms", asked="≥ 60/s | ≥ 150/s", measure=throughput),
     "peer": Row(
-        what="the same model behind plain FastAPI + uvicorn, in turns", asked="≥ 1× | ≥ 2×", measure=beside_peer
+        what="the same model behind plain FastAPI + uvicorn, in turns", asked="≥ 1× | ≥ 2×", measure=against_peer
     ),
     "overload": Row(
-        what="10 × what can be answered, 60 s",
+        what="10 × the capacity, 60 s",
         asked="accepted p99 ≤ 5× the unloaded, the rest 429, no 5xx, memory flat |",
         measure=overload,
     ),
     "swaps": Row(
-        what="a new night again and again, under load",
-        asked="100 times: 0 errors, each reply of one night | 1,000 times",
+        what="a new night published repeatedly, under load",
+        asked="100 times: 0 errors, each reply from one night | 1,000 times",
         measure=swaps,
     ),
     "killed": Row(
         what="one of two replicas killed, under load",
-        asked="at most what it had in flight fails; with one retry 0 |",
+        asked="only requests in flight fail; 0 after one retry |",
         measure=killed,
     ),
-    "scaled": Row(what="from one replica to two, by itself, under load", asked="no request fails |", measure=scaled),
+    "scaled": Row(what="scaling from one replica to two, under load", asked="no request fails |", measure=scaled),
 }
 
 
@@ -251,7 +251,7 @@ def _latency(
         return clean and p50["median"] <= limits[0] and p99["median"] <= limits[1]
 
     return Found(
-        told=f"**{p50['median']:.1f} / {p99['median']:.1f} ms** ({p50['p10']:.1f}–{p50['p90']:.1f} / {p99['p10']:.1f}–"
+        text=f"**{p50['median']:.1f} / {p99['median']:.1f} ms** ({p50['p10']:.1f}–{p50['p90']:.1f} / {p99['p10']:.1f}–"
         f"{p99['p90']:.1f})",
         must=keeps(must),
         goal=keeps(goal),
@@ -262,9 +262,9 @@ def _latency(
 async def _flood(
     ours: Server, bodies: Sequence[bytes], per_s: float, seconds: float
 ) -> tuple[list[Reply], list[float]]:
-    """All replies, and the memory meanwhile."""
+    """All replies, and the memory measured during the load."""
     memory: list[float] = []
-    processes = ours.processes()  # looking for them takes a tenth of a second, in which nothing would be sent
+    processes = ours.processes()  # finding them takes 0.1 s, in which nothing would be sent
 
     async def watch() -> None:
         while True:
@@ -312,7 +312,7 @@ async def _swap(ours: Server, nights: Nights, bodies: list[bytes], number: int) 
     p99_ms = 1000 * float(np.quantile([reply.seconds for reply in replies], 0.99))
     sound = not errors and not mixed and len(seen) == len(runs)
     return Found(
-        told=f"{done} swaps: **{errors} errors, {len(mixed)} mixed** of {len(replies):,} replies ({seen[runs[0]]:,} "
+        text=f"{done} swaps: **{errors} errors, {len(mixed)} mixed** of {len(replies):,} replies ({seen[runs[0]]:,} "
         f"and {seen[runs[1]]:,}); p99 {p99_ms:.0f} ms",
         must=sound and done >= 100,
         goal=sound and done >= 1000,
@@ -329,16 +329,16 @@ async def _swap(ours: Server, nights: Nights, bodies: list[bytes], number: int) 
 
 
 def _fault_of(answer: dict[str, Any], alone: dict[str, Any], night: int) -> str | None:
-    """What in a reply is not of the night that it names; None where all is.
+    """The first part of a reply that is not from the night that it names; None if there is none.
 
     Args:
         answer: The reply.
-        alone: What that night answers to the same body where there is no other.
-        night: Which of the nights it names.
+        alone: The answer of that night to the same body when no other night is published.
+        night: Number of the night that the reply names.
     """
     edition = list(EDITIONS.values())[night]
-    if strange := [item["title"] for item in answer["items"] if not item["title"].endswith(edition)]:
-        return f"{answer['run_id']}: the title {strange[0]}"
+    if others := [item["title"] for item in answer["items"] if not item["title"].endswith(edition)]:
+        return f"{answer['run_id']}: the title {others[0]}"
     if answer["model_id"] != alone["model_id"]:
         return f"{answer['run_id']}: the model {answer['model_id']}"
     scores, expected = ([item["score"] for item in one["items"]] for one in (answer, alone))
@@ -348,24 +348,24 @@ def _fault_of(answer: dict[str, Any], alone: dict[str, Any], night: int) -> str 
 
 
 async def _until_loaded(ours: Server, run: str) -> None:
-    """Wait until the service answers from a night."""
+    """Wait until the service has loaded a night."""
     end = time.monotonic() + 120
     while (await asyncio.to_thread(ours.state)).get("run_id") != run:
         if time.monotonic() > end:
-            raise SystemExit(f"the service does not load {run}")
+            raise SystemExit(f"the service did not load {run} within 120 s")
         await asyncio.sleep(0.02)
 
 
 async def _kill(ours: Server, bodies: list[bytes], number: int) -> Found:
-    """Kill replicas while eight clients ask; a request may be repeated once, as its client would."""
-    moments: list[tuple[float, int]] = []
+    """Kill replicas while eight clients send requests. A failed request is sent once more, as a client would do."""
+    kills: list[tuple[float, int]] = []
 
     async def kill(asks: Client) -> None:
         for _ in range(number):
             await _until_both(ours)
             await asyncio.sleep(2)
             victim = (await asyncio.to_thread(ours.rankers))[0]
-            moments.append((time.perf_counter(), asks.under_way))
+            kills.append((time.perf_counter(), asks.under_way))
             victim.kill()
             await asyncio.sleep(3)
             await _until_both(ours)
@@ -377,23 +377,21 @@ async def _kill(ours: Server, bodies: list[bytes], number: int) -> Found:
         await killing
     firsts = [attempts[0] for attempts in asked]
     failed = [reply for reply in firsts if not 200 <= reply.status < 500]
-    outside = [
-        reply for reply in failed if not any(reply.sent <= at <= reply.sent + reply.seconds for at, _ in moments)
-    ]
+    outside = [reply for reply in failed if not any(reply.sent <= at <= reply.sent + reply.seconds for at, _ in kills)]
     lost = sum(not 200 <= attempts[-1].status < 500 for attempts in asked)
     statuses = Counter(reply.status for reply in firsts)
-    told = (
-        f"{number} kills, {len(asked):,} requests: **{len(failed)} failed** of {sum(held for _, held in moments)} in "
-        f"flight then ({len(outside)} others), **{lost} after one retry**; {_counted(statuses)}"
+    text = (
+        f"{number} kills, {len(asked):,} requests: **{len(failed)} failed** of {sum(held for _, held in kills)} in "
+        f"flight ({len(outside)} others), **{lost} after one retry**; {_counted(statuses)}"
     )
     return Found(
-        told=told,
+        text=text,
         must=not outside and not lost,
         goal=not outside and not lost,
         figures={
-            "kills": len(moments),
+            "kills": len(kills),
             "requests": len(asked),
-            "in_flight": [held for _, held in moments],
+            "in_flight": [held for _, held in kills],
             "failed": len(failed),
             "failed_but_not_in_flight": len(outside),
             "failed_after_retry": lost,
@@ -403,13 +401,13 @@ async def _kill(ours: Server, bodies: list[bytes], number: int) -> Found:
 
 
 async def _scale(ours: Server, bodies: list[bytes], seconds: float) -> Found:
-    """Eight clients ask until two replicas rank, and for some seconds more."""
+    """Eight clients send requests until two replicas are there, and for some seconds more."""
     start = time.perf_counter()
 
     async def grow() -> float:
         await _until_both(ours)
         found = time.perf_counter() - start
-        await asyncio.sleep(2 * seconds)  # the second one loads the night in the first half of them
+        await asyncio.sleep(2 * seconds)  # the second replica loads the night in the first half
         return found
 
     async with client(ours.url) as asks:
@@ -423,7 +421,7 @@ async def _scale(ours: Server, bodies: list[bytes], seconds: float) -> Found:
     )
     failed = sum(reply.status != 200 for reply in replies)
     return Found(
-        told=f"the second after {until_two_s:.0f} s; **{failed} of {len(replies):,} failed**; {one:.0f} → {two:.0f}/s",
+        text=f"the second after {until_two_s:.0f} s; **{failed} of {len(replies):,} failed**; {one:.0f} → {two:.0f}/s",
         must=not failed,
         goal=not failed,
         figures={"until_two_s": until_two_s, "failed": failed, "one_per_s": one, "two_per_s": two},
@@ -431,17 +429,17 @@ async def _scale(ours: Server, bodies: list[bytes], seconds: float) -> Found:
 
 
 async def _until_both(ours: Server) -> None:
-    """Wait until two replicas rank."""
+    """Wait until two ranking replicas are there."""
     end = time.monotonic() + 120
     while len(await asyncio.to_thread(ours.rankers)) < 2:
         if time.monotonic() > end:
-            raise SystemExit("the second replica does not come")
+            raise SystemExit("the second replica did not start within 120 s")
         await asyncio.sleep(0.2)
 
 
-def _told(best: Timings | None) -> str:
+def _throughput_text(best: Timings | None) -> str:
     if best is None:
-        return f"none keeps p99 ≤ {LIMIT_MS:g} ms"
+        return f"no number of clients keeps p99 ≤ {LIMIT_MS:g} ms"
     return f"**{best.per_s:.0f}/s**, {best.clients} clients, p50 / p99 {best.p50_ms:.0f} / {best.p99_ms:.0f} ms"
 
 
@@ -455,15 +453,17 @@ def _counted(statuses: "Counter[int]") -> str:
 
 
 def main() -> int:
-    """Measure row by row, print and write."""
+    """Measure each row, then print and write the table."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rows", type=lambda text: text.split(","), default=list(ROWS))
-    options.add_argument("--seconds", type=float, default=20, help="of load for a figure (a half, for a round of it)")
+    options.add_argument("--seconds", type=float, default=20, help="of load per figure (half of it per round)")
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--swaps", type=int, default=100)
     options.add_argument("--kills", type=int, default=5)
-    options.add_argument("--cores", type=int, default=2, help="that service and load share")
-    options.add_argument("--quick", action="store_true", help="short: a check of the way through, not judged")
+    options.add_argument("--cores", type=int, default=2, help="shared by service and load")
+    options.add_argument(
+        "--quick", action="store_true", help="short: only checks that everything runs, without a verdict"
+    )
     options.add_argument("--out", type=Path, default=ROOT / "bench")
     arguments = options.parse_args()
     if unknown := set(arguments.rows) - set(ROWS):
@@ -489,7 +489,7 @@ def main() -> int:
         reached = "goal" if found.goal else "must" if found.must else "missed"
         reached = "not judged" if arguments.quick else reached
         written["rows"][key] = {"reached": reached, "load_average": busy, **found.figures}
-        sys.stdout.write(f"| {row.what} | {found.told} | {row.asked} | {reached} | {busy:.1f} |\n")
+        sys.stdout.write(f"| {row.what} | {found.text} | {row.asked} | {reached} | {busy:.1f} |\n")
         sys.stdout.flush()
     (bench.folder.parent / "serve.json").write_text(json.dumps(written, indent=2) + "\n")
     return 0

@@ -1,4 +1,4 @@
-"""What is asked of the live service: bodies that look like those of a shop's visitors, the same ones in each run."""
+"""Request bodies for the live service, like those of a shop's anonymous users. Each run has the same ones."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 from serve_nights import Nights
 
 
-def visitors(nights: Nights, number: int) -> list[dict[str, Any]]:
-    """Bodies of strangers who did what users of the shop did, each 1 to 20 events; the same ones each time."""
+def anonymous_histories(nights: Nights, number: int) -> list[dict[str, Any]]:
+    """Bodies without a user id, each with the last 1 to 20 events of a user of the shop."""
     shop = nights.config.parent / "shop"
     columns = pa.csv.ConvertOptions(include_columns=["user_id", "item_id", "event"])
     days = [pa.csv.read_csv(path, convert_options=columns) for path in sorted((shop / "events").iterdir())]
@@ -28,7 +28,7 @@ def visitors(nights: Nights, number: int) -> list[dict[str, Any]]:
 
 
 def searches(nights: Nights, number: int) -> list[dict[str, Any]]:
-    """Bodies that search for what titles say, no two alike: so that no vector is at hand."""
+    """Bodies with search texts made from titles. All differ, so that no vector is cached."""
     titles = pq.read_table(nights.config.parent / "shop/items.parquet")["title"].to_pylist()
     random = np.random.default_rng(0)
     found: dict[str, None] = {}

@@ -1,7 +1,7 @@
-"""A client that sees each reply: at a steady rate whatever the answers (an open loop), or asking again when answered.
+"""An HTTP client that keeps each reply. It sends at a steady rate (open loop), or again after each answer.
 
-wrk does neither tell accepted from refused requests, nor look into a reply. One event loop, a connection a request that
-is under way; a request costs it about 0.1 ms, so that it does not disturb what it measures.
+wrk does not separate accepted from refused requests and does not keep replies. This client has one event loop and one
+connection for each open request. A request costs it about 0.1 ms, so that it disturbs the measurement little.
 """
 
 import asyncio
@@ -14,25 +14,25 @@ from urllib.parse import urlsplit
 
 import httptools
 
-#: Seconds after which a connection is not used again, since the server may be about to close it.
+#: Seconds after which an idle connection is not used again, since the server may be closing it.
 _IDLE_S = 2.0
-#: Seconds after which an answer is no longer waited for.
+#: Seconds to wait for an answer.
 _PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What came of one request."""
+    """The result of one request."""
 
     place: int
-    """Which of the bodies was sent."""
+    """Number of the body that was sent."""
     sent: float
-    """Moment, on `time.perf_counter`'s clock."""
+    """Time of sending, on `time.perf_counter`'s clock."""
     seconds: float
     status: int
-    """0: the connection broke before there was an answer, or there was none in a minute."""
+    """0: the connection broke before an answer came, or no answer came in a minute."""
     retry_after: bool
-    """Whether it says when to come again."""
+    """Whether the reply has a Retry-After header."""
     body: bytes
 
 
@@ -48,7 +48,7 @@ class Client:
         self._head = f"POST /v1/recommendations HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n"
         self._idle: list[_Connection] = []
         self.under_way = 0
-        """Requests that wait for their answer."""
+        """Requests that wait for an answer."""
 
     async def ask(self, place: int, body: bytes) -> Reply:
         """Send one body and wait for the answer."""
@@ -65,14 +65,14 @@ class Client:
             if connection.is_open:
                 self._idle.append(connection)
         except OSError:
-            pass  # nobody listens: no answer
+            pass  # no server listens: no answer
         finally:
             self.under_way -= 1
         seconds = time.perf_counter() - sent
         return Reply(place=place, sent=sent, seconds=seconds, status=status, retry_after=retry_after, body=answer)
 
     def close(self) -> None:
-        """Close the connections that nobody uses."""
+        """Close the idle connections."""
         while self._idle:
             self._idle.pop().close()
 
@@ -88,7 +88,7 @@ class Client:
 
 @contextlib.asynccontextmanager
 async def client(url: str) -> AsyncIterator[Client]:
-    """A client that is closed at the end."""
+    """A client whose connections are closed at the end."""
     one = Client(url)
     try:
         yield one
@@ -99,9 +99,14 @@ async def client(url: str) -> AsyncIterator[Client]:
 async def again_and_again(
     asks: Client, bodies: Sequence[bytes], clients: int, goes_on: Callable[[], bool], retries: int = 0
 ) -> list[list[Reply]]:
-    """Some clients, each asking again when it is answered; of each request all its attempts.
+    """Run clients that each send the next request when the last one is answered; return all attempts of each request.
 
-    ``retries`` are made of a request that was answered with a fault of the server's, or not at all.
+    Args:
+        asks: Sends the requests.
+        bodies: Sent in turn.
+        clients: Number of clients.
+        goes_on: Whether clients send another request.
+        retries: Further attempts after a server error or no answer.
     """
     asked: list[list[Reply]] = []
 
@@ -120,8 +125,8 @@ async def again_and_again(
 
 
 async def at_rate(asks: Client, bodies: Sequence[bytes], per_s: float, seconds: float) -> list[Reply]:
-    """Requests at a steady rate, however late the answers come; those that come late by ourselves are sent at once."""
-    gc.disable()  # a look at all replies so far takes a tenth of a second, in which nothing would be sent or read
+    """Send requests at a steady rate, independent of the answers. Overdue requests are sent at once."""
+    gc.disable()  # a collection takes 0.1 s, in which nothing would be sent or read
     try:
         start, number = time.perf_counter(), round(per_s * seconds)
         tasks: list[asyncio.Task[Reply]] = []
@@ -147,7 +152,7 @@ class _Connection(asyncio.Protocol):
         self._retry_after, self._parts = False, list[bytes]()
 
     def ask(self, request: bytes) -> "asyncio.Future[tuple[int, bool, bytes]]":
-        """Status, whether it says when to come again, and body; status 0 where the connection breaks."""
+        """Send a request; the future holds status, whether there is a Retry-After, and body. Status 0: no answer."""
         self._retry_after, self._parts = False, []
         self._answer = asyncio.get_running_loop().create_future()
         self._transport.write(request)

@@ -1,9 +1,8 @@
-"""The published nights that the live service is measured on: one made-up shop of 10,000 items, seen three times.
+"""Makes the published nights for the benchmark of the live service: a synthetic shop of 10,000 items.
 
-`small` is a warehouse of two nights whose titles end with the night's own word, so that a reply tells which catalog it
-came from; its encoder is the small one that learns from scratch. `minilm` is one night of the same shop with MiniLM.
-Everything is hardly trained: the size of a model decides its speed. What is made is kept under a digest of all code
-that a night is made by.
+The warehouse `small` has two nights with the small text encoder. Their titles end with a word of the night, so that a
+reply shows from which catalog it came. The warehouse `minilm` has one night of the same shop with MiniLM. All are
+trained very little, since only the size of a model changes its speed. They are kept under a digest of a night's code.
 """
 
 import datetime as dt
@@ -20,9 +19,9 @@ from speed_inputs import MINILM
 from recsys.data.synthetic import make_shop, write_shop
 
 NUM_USERS, NUM_ITEMS, NUM_DAYS, END = 3_000, 10_000, 90, dt.date(2026, 11, 22)
-#: Nights of the small warehouse: date → the word that its titles end with.
+#: Nights of the small warehouse: date → last word of its titles.
 EDITIONS = {END.isoformat(): "(old)", (END + dt.timedelta(days=1)).isoformat(): "(new)"}
-#: The linear model takes most of a night. A search has no item for it, and swaps are not timed: there it is small.
+#: EASE takes most of a night. It is small where it is not measured: searches do not use it, and swaps are not timed.
 SMALL_LINEAR = ["linear.items=1024"]
 CONFIG = """storage: {warehouse}
 inputs:
@@ -41,17 +40,17 @@ encoder: {{model: {encoder}, train: frozen}}
 
 @dataclass(frozen=True, kw_only=True)
 class Nights:
-    """A warehouse that can be served."""
+    """A warehouse to serve."""
 
     config: Path
-    """To be served with."""
+    """Config file to serve with."""
     warehouse: Path
     pointers: list[bytes]
-    """What `LATEST.json` held after each night."""
+    """Content of `LATEST.json` after each night."""
 
 
 def make_nights(folder: Path, name: str, number: int = 1) -> Nights:
-    """The warehouse `small` or `minilm`, with so many nights; made as far as it is not there yet."""
+    """The warehouse `small` or `minilm` with a number of nights. Runs the nights that are missing."""
     files = (path for top in ("recsys", "jobs") for path in sorted((ROOT / top).rglob("*.py")))
     code = digest(path for path in files if "serving" not in path.parts and path.name != "serve.py")
     ours = folder / f"{name}-{short(code, digest([Path(__file__)]))}"
@@ -64,7 +63,7 @@ def make_nights(folder: Path, name: str, number: int = 1) -> Nights:
 
 
 def _night(folder: Path, name: str, date: str) -> bytes:
-    """Run a night where it has not been; answers what it wrote into `LATEST.json`."""
+    """Run a night if it is missing; return what it wrote into `LATEST.json`."""
     pointer, shop = folder / f"{date}.json", folder / "shop"
     if pointer.exists():
         return pointer.read_bytes()

@@ -1,9 +1,9 @@
-"""The peer of the live service: the same model behind plain FastAPI and uvicorn, one process, each request by itself.
+"""The peer of the live service: the same model behind plain FastAPI and uvicorn, in one process.
 
     python serve_peer.py CONFIG PORT
 
-It loads the published night as the service does and answers with the same function; what it lacks is what is measured:
-batches, a queue with an end, and a process for the model alone.
+It loads the published night and answers with the same function as the service, one request at a time. It has no
+batches, no bounded queue and no separate process for the model. The benchmark measures what these bring.
 """
 
 import datetime as dt

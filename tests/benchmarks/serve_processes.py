@@ -1,4 +1,4 @@
-"""The live service as a user starts it, and its peer: processes of their own that answer on a free port of loopback."""
+"""Starts, watches and stops the live service and its peer, each as a process on a free port of loopback."""
 
 import json
 import os
@@ -24,13 +24,13 @@ START_S, STOP_S = 300, 90
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """A server that answers."""
+    """A running server."""
 
     url: str
     process: "subprocess.Popen[bytes]"
 
     def state(self) -> dict[str, Any]:
-        """What `/readyz` says; {"ready": False} where nothing answers."""
+        """The answer of `/readyz`; {"ready": False} without an answer."""
         try:
             with urllib.request.urlopen(f"{self.url}/readyz", timeout=10) as answer:  # noqa: S310 (it is ours)
                 state: dict[str, Any] = json.load(answer)
@@ -39,12 +39,12 @@ class Server:
             return {"ready": False}
 
     def processes(self) -> list[psutil.Process]:
-        """All that the server consists of."""
+        """The process of the server and its descendants."""
         first = psutil.Process(self.process.pid)
         return [first, *first.children(recursive=True)]
 
     def rankers(self) -> list[psutil.Process]:
-        """The replicas that rank."""
+        """The replicas with the ranker."""
         found = []
         for process in self.processes():
             try:
@@ -56,7 +56,7 @@ class Server:
 
 
 def memory_mb(processes: Iterable[psutil.Process]) -> float:
-    """What they hold; pages that they share count for each."""
+    """RSS of processes in MB. Shared pages count once for each process."""
     held = 0
     for process in processes:
         try:
@@ -68,7 +68,7 @@ def memory_mb(processes: Iterable[psutil.Process]) -> float:
 
 @contextmanager
 def service(nights: Nights, **settings: object) -> Iterator[Server]:
-    """The service over a warehouse; ``settings`` are keys of the config's `serve`."""
+    """Serve a warehouse. ``settings`` are keys of the config section `serve`."""
     changes = [word for name, value in settings.items() for word in ("--set", f"serve.{name}={value}")]
     command = ["jobs/serve.py", "--config", str(nights.config), *changes]
     with _server(command, lambda port: ["--set", f"serve.port={port}"], nights.config.parent / "service.log") as server:
@@ -77,7 +77,7 @@ def service(nights: Nights, **settings: object) -> Iterator[Server]:
 
 @contextmanager
 def peer(nights: Nights) -> Iterator[Server]:
-    """Plain FastAPI over a warehouse."""
+    """Serve a warehouse with the peer."""
     command = [str(HERE / "serve_peer.py"), str(nights.config)]
     with _server(command, lambda port: [str(port)], nights.config.parent / "peer.log") as server:
         yield server
@@ -111,7 +111,7 @@ def _await_ready(server: Server, log: Path) -> None:
 
 
 def _stop(server: Server) -> None:
-    """End it as Ctrl-C does; what is left of it after that is killed."""
+    """Stop the server as Ctrl-C does, then kill what is left."""
     if server.process.poll() is not None:
         return
     whole = server.processes()
@@ -119,7 +119,7 @@ def _stop(server: Server) -> None:
     try:
         server.process.wait(STOP_S)
     except subprocess.TimeoutExpired:
-        say("the server does not end by itself: killed")
+        say("the server did not stop after SIGINT and is killed")
         server.process.kill()
         server.process.wait()
     _, alive = psutil.wait_procs(whole[1:], timeout=10)

@@ -1,4 +1,4 @@
--- For wrk: asks with the bodies of a file, one a line, in turn, and says as one line of JSON how it went.
+-- Script for wrk: sends the bodies of a file (one per line) in turn and prints the result as one line of JSON.
 -- Arguments: the file, and the strategy that every reply must name.
 
 local threads = {}

@@ -1,10 +1,10 @@
-"""Ours and the field's speed at the same work, taking turns on the same machine: `make bench-speed`.
+"""Measures our speed and that of peers at the same work, in turns on one machine. `make bench-speed`.
 
     python tests/benchmarks/speed.py [--rows score,lists,retrieve,encode,encode-fp32,train,train-plain,train-fp32]
         [--rounds 5] [--threads 2] [--quick]
 
-Prints a Markdown table and writes bench/speed.json. What counts are the ratios: a round asks ours, then each peer, so
-that a noisy machine disturbs all alike. Loading, compiling and a first, untimed turn are left out.
+Prints a Markdown table and writes bench/speed.json. The results are ratios: each round runs ours, then each peer, so
+that a noisy machine disturbs all of them. Loading, compiling and a first turn are not timed.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from recsys.training.config import TrainConfig
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One kind of work and who does it."""
+    """One kind of work, and the scripts that do it."""
 
     work: str
     unit: str
@@ -39,10 +39,10 @@ class Row:
     peers: dict[str, tuple[str, str]]
     """Name → environment and script."""
     bars: dict[str, tuple[float, float]]
-    """Name → the ratio that must be reached, and the goal."""
+    """Name → the ratio that is required, and the goal."""
     facts: dict[str, Any] = field(default_factory=dict)
     has_limit: bool = False
-    """Whether the work's multiply-adds are told, to be held against the rate of matrix products."""
+    """Whether the script reports multiply-adds, to compare with the rate of matrix products."""
 
 
 RECTOOLS, LENSKIT = "RecTools SASRec", "LensKit on Ray"
@@ -105,7 +105,7 @@ OURS, PRODUCT = "recsys", "matrix product"
 
 
 class Contestant:
-    """A running `stopwatch.compete`."""
+    """A running process of `stopwatch.compete`."""
 
     def __init__(self, process: "subprocess.Popen[str]", log: Path):
         self.process, self.log = process, log
@@ -114,7 +114,7 @@ class Contestant:
         self.memory_mb = 0.0
 
     def turn(self) -> None:
-        """Work once."""
+        """Let it do the work once."""
         assert self.process.stdin is not None
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
@@ -133,14 +133,14 @@ class Contestant:
 
 @contextmanager
 def contestant(python: Path, script: Path, folder: Path, threads: int) -> Iterator[Contestant]:
-    """Start one and wait until it is ready."""
+    """Start a contestant and wait until it is ready."""
     variables = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
     environment = os.environ | dict.fromkeys(variables, str(threads))
     environment |= {"PYTHONPATH": str(HERE), "HF_HUB_OFFLINE": "1", "RAY_USAGE_STATS_ENABLED": "0"}
-    # Rust and Ray libraries of a peer know a number of processes of their own
+    # LensKit's Rust and Ray parts have their own settings
     environment |= {"LK_NUM_PROCS": str(threads), "LK_NUM_THREADS": str(threads), "LK_NUM_BACKEND_THREADS": "1"}
     log = folder / f"{script.parent.name}-{script.stem}.log"
-    say(f"{folder.name}: {script.parent.name}/{script.stem} gets ready …")
+    say(f"{folder.name}: starting {script.parent.name}/{script.stem} …")
     with log.open("w") as errors:
         process = subprocess.Popen(
             [str(python), str(script), str(folder)],
@@ -166,7 +166,7 @@ def contestant(python: Path, script: Path, folder: Path, threads: int) -> Iterat
 
 
 def compare(row: Row, folder: Path, rounds: int, threads: int) -> dict[str, Any]:
-    """Let the contestants of a row take turns."""
+    """Run the contestants of a row in turns."""
     scripts = {OURS: (Path(sys.executable), HERE / "ours" / f"{row.ours}.py")}
     for name, (venv, script) in row.peers.items():
         scripts[name] = PEERS / venv / "bin" / "python", HERE / "peers" / f"{script}.py"
@@ -206,7 +206,7 @@ def spread(values: list[float]) -> dict[str, float]:
 
 
 def same(key: str, folder: Path) -> dict[str, float]:
-    """Whether ours and the peer's results are the same where that can be told."""
+    """How much our results and the peer's agree, for rows where they can be compared."""
     if key.startswith("encode"):
         ours, peer = np.load(folder / "ours.npy"), np.load(folder / "peer.npy")
         return {"least_cosine": float((ours * peer).sum(axis=1).min())}
@@ -218,7 +218,7 @@ def same(key: str, folder: Path) -> dict[str, float]:
 
 
 def fill(key: str, folder: Path, bench: Bench) -> None:
-    """Write what the contestants read; for the lists, after a whole night over the same events."""
+    """Write the inputs of the contestants. For the row `lists`, run a whole night on the same events."""
     quick, encoder = bench.options.quick, bench.options.encoder
     folder.mkdir(parents=True, exist_ok=True)
     ROWS[key].inputs(folder, bench.split("retail-new"), quick)
@@ -235,13 +235,13 @@ def fill(key: str, folder: Path, bench: Bench) -> None:
     settings = {"seed": 0, "encoder": encoder, "date": facts["date"], "split": folder, "exclude_seen": "true"}
     (folder / "config.yaml").write_text(CONFIG.format(out=warehouse, **settings))
     words = [word for change in changes for word in ("--set", change)]
-    say("lists: a night to make our model …")
+    say("lists: running a night for our model …")
     command = [sys.executable, "jobs/nightly.py", "--config", str(folder / "config.yaml"), *words]
     run(command, folder / "night.log")
 
 
 def table_lines(key: str, figures: dict[str, Any]) -> list[str]:
-    """One line a peer."""
+    """One table line for each peer."""
     row, contestants = ROWS[key], figures["contestants"]
     limit = figures.get("share_of_limit")
     share = f"{limit['median']:.0%}" if limit else ""
@@ -263,14 +263,14 @@ def table_lines(key: str, figures: dict[str, Any]) -> list[str]:
 
 
 def main() -> int:
-    """Compare row by row, print and write."""
+    """Compare the contestants of each row, then print and write the table."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rows", type=lambda text: text.split(","), default=list(ROWS))
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--threads", type=int, default=2)
-    options.add_argument("--encoder", default="null", help="of the night whose lists are timed")
+    options.add_argument("--encoder", default="null", help="text encoder of the night of the row `lists`")
     options.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for that night")
-    options.add_argument("--quick", action="store_true", help="small sizes: a check of the way through")
+    options.add_argument("--quick", action="store_true", help="small sizes: only checks that everything runs")
     options.add_argument("--out", type=Path, default=ROOT / "bench")
     arguments = options.parse_args()
     if unknown := set(arguments.rows) - set(ROWS):

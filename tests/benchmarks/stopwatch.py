@@ -1,9 +1,9 @@
-"""A contestant of the speed benchmark: it gets ready once, then works whenever it is told to and says how long it took.
+"""The process of a contestant in the speed benchmark: it prepares once, then does the work on each request.
 
-Each contestant is a process of its own, so that every library has its own environment, and the ones that are compared
-take turns. `speed.py` starts it as `python SCRIPT.py INPUT_FOLDER` and talks to it in lines of JSON: it answers
-{"facts": …} when it is ready and has warmed up, and for each line on its stdin {"seconds", "units", "rss_mb"}.
-It imports nothing of ours and no library of recommendations.
+Each contestant is a separate process, so that every library has its own environment, and contestants take turns.
+`speed.py` starts it as `python SCRIPT.py INPUT_FOLDER` and reads lines of JSON: {"facts": …} when the contestant is
+ready and warm, then {"seconds", "units", "rss_mb"} for each line on its stdin. This module imports nothing from recsys,
+since it also runs in the peers' environments.
 """
 
 import json
@@ -17,22 +17,22 @@ from typing import Any
 
 import psutil
 
-#: Threads of every contestant, by its own setting; `speed.py` sets those of OpenMP, BLAS and Rayon for all.
+#: Threads of every contestant. `speed.py` sets those of OpenMP, BLAS and Rayon; a script sets those of its library.
 THREADS = int(os.environ.get("OMP_NUM_THREADS", "2"))
 
-#: Does the work of round r (0 is the warm-up) and answers how many units it was, such as pairs or users; with the
-#: seconds it took where only a part of it is to count.
+#: Does the work of round r (0 is the warm-up) and returns the number of units, such as pairs or users; also the
+#: seconds, if only a part of the work counts.
 Work = Callable[[int], int | tuple[int, float]]
 
 
 def compete(prepare: Callable[[Path], tuple[Work, dict[str, Any]]]) -> None:
-    """Get ready, warm up, then serve the rounds until stdin ends.
+    """Prepare, warm up, then do the work for each line of stdin until it ends.
 
     Args:
-        prepare: Loads everything from the input folder; answers the work and facts to report.
+        prepare: Loads everything from the input folder; returns the work and facts to report.
     """
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print goes to stderr
+    os.dup2(2, 1)  # output of libraries goes to stderr
 
     def answer(message: dict[str, Any]) -> None:
         answers.write(json.dumps(message) + "\n")
@@ -49,7 +49,7 @@ def compete(prepare: Callable[[Path], tuple[Work, dict[str, Any]]]) -> None:
 
 
 def _memory_mb() -> float:
-    """Peak of this process and what its children hold now."""
+    """Peak memory of this process plus the current memory of its children."""
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     children = 0
     for child in psutil.Process().children(recursive=True):

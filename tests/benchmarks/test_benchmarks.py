@@ -1,4 +1,4 @@
-"""The benchmark's pure pieces: what is withheld, and how lists are judged. Nothing is timed or trained here."""
+"""Tests the pure parts of the benchmarks: splits, judging, counting. Nothing is timed or trained here."""
 
 import importlib
 import json
@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 
 @pytest.fixture
 def load(monkeypatch: pytest.MonkeyPatch):
-    """Import a script of the benchmarks as they import each other."""
+    """Import a script of the benchmarks by its file name, as the scripts import each other."""
     monkeypatch.syspath_prepend(str(HERE))
 
     def named(name: str) -> ModuleType:
@@ -26,7 +26,7 @@ def load(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.fixture
 def shop() -> dict[str, pd.DataFrame]:
-    """Two customers from before the cut, `new` from after it, who buys six different items."""
+    """Events of two customers from before the cut, and of `new`, who comes after it and buys five different items."""
     rows = [
         ("old", "a", "2011-11-01"),
         ("old", "b", "2011-11-02"),
@@ -51,7 +51,7 @@ def pairs(frame: pd.DataFrame) -> set[tuple[str, str]]:
     return set(zip(frame.user_id, frame.item_id, strict=True))
 
 
-def test_what_was_known_is_never_asked_for_again(load, shop):
+def test_known_pairs_are_no_targets(load, shop):
     cases = load("cases")
     split = cases._retail(shop["past"], shop["future"], shop["items"])
     assert pairs(split.cases["retail-new"].truth) == {("old", "c")}
@@ -59,7 +59,7 @@ def test_what_was_known_is_never_asked_for_again(load, shop):
     assert split.events.timestamp.max() < cases.CUT
 
 
-def test_cold_customers_are_given_their_first_items_and_asked_for_the_rest(load, shop):
+def test_cold_users_keep_their_first_items_and_the_rest_are_targets(load, shop):
     cases = load("cases")
     split = cases.cold_users(shop["past"], shop["future"], shop["items"])
     given = split.events[split.events.user_id == "new"].sort_values("timestamp")
@@ -69,13 +69,13 @@ def test_cold_customers_are_given_their_first_items_and_asked_for_the_rest(load,
     assert pairs(split.cases["cold-users"].truth) == {("new", "d"), ("new", "f")}
 
 
-def test_customers_who_came_earlier_are_asked_for_as_of_their_day(load, shop, monkeypatch):
+def test_earlier_cold_users_have_nothing_from_after_their_fortnight(load, shop, monkeypatch):
     cases = load("cases")
     events = pd.concat([shop["past"], shop["future"]])
     cut = pd.Timestamp("2011-11-20", tz="UTC")
     for days, expected in ((14, {("new", "d"), ("new", "f")}), (7, {("new", "d")})):
         monkeypatch.setattr(cases, "FORTNIGHT", pd.Timedelta(days=days))
-        split = cases._earlier_cold_users(events, shop["items"], cut)
+        split = cases.cold_users(*cases.until(events, shop["items"], cut), cut)
         assert pairs(split.cases["cold-users-11-20"].truth) == expected
         assert split.events.timestamp.max() < cut
         before = split.events[split.events.user_id != "new"]
@@ -83,7 +83,7 @@ def test_customers_who_came_earlier_are_asked_for_as_of_their_day(load, shop, mo
         assert set(split.items.item_id) == set(events[events.timestamp < cut + cases.FORTNIGHT].item_id)
 
 
-def test_cases_are_judged_together_person_by_person(load):
+def test_several_cases_are_averaged_over_all_their_users(load):
     quality, judge = load("quality"), load("judge")
 
     def result(*values: float) -> object:
@@ -104,31 +104,30 @@ def test_cases_are_judged_together_person_by_person(load):
     assert "4 users" in table
 
 
-def test_cold_items_leave_no_event_behind_and_are_what_is_asked_for(load, shop, monkeypatch):
+def test_cold_items_have_no_events_and_are_the_only_targets(load, shop, monkeypatch):
     cases = load("cases")
     monkeypatch.setattr(cases, "COLD_ITEM_SHARE", 0.5)
-    asked = set()
+    targets = set()
     for seed in range(20):
-        monkeypatch.setattr(cases, "COLD_ITEM_SEED", seed)
-        split = cases.cold_items(shop["past"], shop["future"], shop["items"])
+        split = cases.cold_items(shop["past"], shop["future"], shop["items"], seed=seed)
         truth = split.cases["cold-items"].truth
         assert not set(truth.item_id) & set(split.events.item_id)
         assert set(truth.user_id) <= set(split.events.user_id)
         assert len(split.items) == 6
-        asked |= pairs(truth)
-    assert asked == {("old", "c")}  # the only new purchase of a known customer
+        targets |= pairs(truth)
+    assert targets == {("old", "c")}  # the only new purchase of a known customer
 
 
-def test_the_core_is_what_stays_when_nothing_more_falls(load):
+def test_the_k_core_is_filtered_until_nothing_changes(load):
     cases = load("cases")
     dense = [(f"u{user}", f"i{item}") for user in range(5) for item in range(5)]
-    # i9 has five ratings until its user with four leaves
+    # i9 has five ratings until its user with four ratings is removed
     loose = [(f"u{user}", "i9") for user in range(4)] + [("lone", "i9"), ("lone", "i0"), ("lone", "i1"), ("lone", "i2")]
     events = pd.DataFrame(dense + loose, columns=["user_id", "item_id"])
     assert pairs(cases.frequent(events)) == set(dense)
 
 
-def test_a_split_is_read_by_peers_as_it_was_written(load, shop, tmp_path):
+def test_a_peer_reads_a_split_as_it_was_written(load, shop, tmp_path):
     cases, case_files = load("cases"), load("case_files")
     split = cases._retail(shop["past"], shop["future"], shop["items"])
     cases.write_split(split, tmp_path)
@@ -142,7 +141,7 @@ def test_a_split_is_read_by_peers_as_it_was_written(load, shop, tmp_path):
     assert json.loads((tmp_path / "retail-new" / "case.json").read_text()) == {"exclude_seen": True}
 
 
-def test_lists_are_judged_over_all_users_of_the_truth(load, shop):
+def test_lists_are_averaged_over_all_users_of_the_truth(load, shop):
     judge = load("judge")
     truth = pd.DataFrame({"user_id": ["old", "old", "nobody"], "item_id": ["a", "c", "d"]})
     question = judge.Question(shop["past"], shop["items"], truth, exclude_seen=False)
@@ -155,7 +154,7 @@ def test_lists_are_judged_over_all_users_of_the_truth(load, shop):
     assert judged.coverage == pytest.approx(2 / 6)
 
 
-def test_lists_at_random_are_worth_what_is_said(load, shop):
+def test_random_ndcg_is_the_mean_of_random_lists(load, shop):
     judge = load("judge")
     items = pd.DataFrame({"item_id": [f"i{number:02d}" for number in range(40)]})
     truth = pd.DataFrame({"user_id": "u", "item_id": ["i03", "i20", "i21"]})
@@ -171,7 +170,7 @@ def test_lists_at_random_are_worth_what_is_said(load, shop):
 
 
 @pytest.mark.parametrize("broken", ["rank", "item_id"])
-def test_a_list_that_says_a_thing_twice_is_no_list(load, shop, broken):
+def test_a_list_with_a_duplicate_is_refused(load, shop, broken):
     judge = load("judge")
     question = judge.Question(shop["past"], shop["items"], shop["future"][["user_id", "item_id"]].iloc[:1], True)
     rows = {"user_id": ["old", "old"], "rank": [1, 2], "item_id": ["c", "d"]} | {
@@ -181,13 +180,13 @@ def test_a_list_that_says_a_thing_twice_is_no_list(load, shop, broken):
         question.judge(pd.DataFrame(rows))
 
 
-def test_a_contestant_works_when_told_and_says_how_long_it_took(load, tmp_path):
+def test_a_contestant_works_on_request_and_reports_its_time(load, tmp_path):
     speed = load("speed")
     script = tmp_path / "contestant.py"
     script.write_text(
         "import time\nfrom stopwatch import compete\n"
         "def prepare(folder):\n"
-        "    print('a library talks')\n"
+        "    print('output of a library')\n"
         "    return (lambda number: time.sleep(0.01) or 3), {'folder': folder.name}\n"
         "compete(prepare)\n"
     )
@@ -201,17 +200,17 @@ def test_a_contestant_works_when_told_and_says_how_long_it_took(load, tmp_path):
     assert one.process.returncode == 0
 
 
-def test_strangers_ask_by_their_first_items_and_want_the_next(load, shop):
+def test_anonymous_users_send_their_first_items_and_the_next_are_targets(load, shop):
     cases, cold_live = load("cases"), load("cold_live")
     split = cases.cold_users(shop["past"], shop["future"], shop["items"])
-    first = cold_live.strangers(shop["past"], split.events)
+    first = cold_live.new_users(shop["past"], split.events)
     assert first == {"new": ["a", "b", "c"]}
     rest = split.cases["cold-users"].truth
     assert pairs(cold_live.next_items(first, rest, 1)) == {("new", item) for item in "bcdf"}
     assert pairs(cold_live.next_items(first, rest, 3)) == pairs(rest)
 
 
-def test_what_sold_best_is_of_the_last_week_and_leaves_out_what_was_given(load):
+def test_best_sellers_are_of_the_last_week_without_the_given_items(load):
     cold_live = load("cold_live")
     rows = [("u", "a", 1), ("v", "a", 1), ("v", "a", 2), ("u", "b", 2), ("v", "c", 2), ("w", "c", 2), ("x", "d", 30)]
     past = pd.DataFrame(rows, columns=["user_id", "item_id", "days_ago"])
@@ -223,7 +222,7 @@ def test_what_sold_best_is_of_the_last_week_and_leaves_out_what_was_given(load):
     ]
 
 
-def test_a_fifth_of_the_users_is_withheld_with_all_they_rated(load, tmp_path):
+def test_a_fifth_of_the_users_is_withheld_with_all_their_ratings(load, tmp_path):
     folder = tmp_path / "ml-100k"
     folder.mkdir()
     ratings = [f"{user}\t{film}\t5\t{100 * film}" for user in range(10) for film in (2, 1)]
@@ -243,7 +242,7 @@ def test_a_fifth_of_the_users_is_withheld_with_all_they_rated(load, tmp_path):
     assert set(made["users"].user_id) == known | gone
 
 
-def test_the_way_through_of_the_gpus_benchmark(load, tmp_path, capsys, monkeypatch):
+def test_the_gpu_benchmark_runs_on_a_cpu(load, tmp_path, capsys, monkeypatch):
     arguments = ["gpu.py", "--quick", "--rounds", "1", "--rows", "product,retrieve", "--out", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", arguments)
     assert load("gpu").main() == 0
@@ -253,9 +252,9 @@ def test_the_way_through_of_the_gpus_benchmark(load, tmp_path, capsys, monkeypat
     assert all(row["per_s"] > 0 for row in rows)
 
 
-def test_what_half_a_billion_weights_need_is_counted(load):
+def test_the_operations_of_the_decoder_are_counted(load):
     gpu = load("gpu")
     bench = gpu.Bench(device=gpu.torch.device("cpu"), rounds=1, quick=True)
-    # two layers of 4 heads of 16, half as many of keys: 2 · (64 · 128 + 64 · 64 + 3 · 64 · 128) weights
+    # two layers with 4 query heads and 2 key heads of size 16: 2 · (64 · 128 + 64 · 64 + 3 · 64 · 128) weights
     weights, width, tokens, pairs = 2 * (64 * 128 + 64 * 64 + 3 * 64 * 128), 2 * 64, 10 + 3, 55 + 3 * 11
     assert gpu.forward_flops(gpu.half_billion(bench), 10, 3) == 2 * (weights * tokens + 2 * width * pairs)

@@ -1,4 +1,4 @@
-"""Vectors of short texts, by the product's text encoder with MiniLM's weights."""
+"""Vectors of short texts by the text encoder of recsys with MiniLM's weights."""
 
 import json
 from pathlib import Path

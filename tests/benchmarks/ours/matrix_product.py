@@ -1,4 +1,4 @@
-"""The machine's matrix-product rate, with the threads and the arithmetic that ours has: the limit of what it can do."""
+"""The rate of matrix products with the same threads and precision as ours: the limit of the machine."""
 
 import json
 from pathlib import Path

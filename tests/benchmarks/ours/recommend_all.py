@@ -1,4 +1,4 @@
-"""Lists for everybody by the published model of a whole night: Arrow histories in, ranked lists out."""
+"""Lists for all users by the published model of a night: Arrow histories in, ranked lists out."""
 
 import json
 from dataclasses import replace
@@ -22,7 +22,7 @@ def prepare(folder: Path) -> tuple[Work, dict[str, Any]]:
     facts = json.loads((folder / "facts.json").read_text())
     run = open_run(load_config(str(folder / "config.yaml"), facts["changes"]))
     latest = read_latest(run.storage)
-    assert latest is not None, "the night of this benchmark was not published"
+    assert latest is not None, f"{folder} has no published night"
     run = replace(run, folder=RunFolder(run.storage, latest.run_id))
     config = run.config.recommend.model_copy(update={"cpus_per_worker": THREADS})
     snapshot = load_snapshot(run, run.published_id, config, "full")

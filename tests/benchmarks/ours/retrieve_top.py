@@ -1,4 +1,4 @@
-"""Exact top-100 of normal vectors, by the product's blocked retrieval."""
+"""Exact top 100 of normal vectors by the retrieval of recsys."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The isolated pass: 64 users of 50 events, 100 candidates each, by an untrained ranker of the default sizes."""
+"""The candidate pass: 64 users with 50 events and 100 candidates each, by an untrained ranker of default size."""
 
 import json
 from pathlib import Path
@@ -44,12 +44,12 @@ def prepare(folder: Path) -> tuple[Work, dict[str, Any]]:
             return ranker.candidate_logits(vectors, items, gaps, kinds, candidates).numel()
 
     length, asked = items.shape[1], candidates.shape[1]
-    # of a pair of user and candidate, its share of reading the history included
+    # per pair of user and candidate, including its share of reading the history
     return work, {"multiply_adds": multiply_adds(ranker, length, asked) / asked}
 
 
 def ranker_of(item_ids: pa.Array, facts: dict[str, Any]) -> Ranker:
-    """Untrained, over random text vectors."""
+    """An untrained ranker with random text vectors."""
     config = RankerConfig(hidden_size=facts["hidden_size"], layers=facts["layers"], heads=facts["heads"])
     spec = RankerSpec(
         num_items=len(item_ids),

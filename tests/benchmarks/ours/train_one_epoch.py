@@ -1,4 +1,4 @@
-"""One epoch of full softmax over the newest 50 targets of every user, by DeepSpeed in one process."""
+"""One epoch of full softmax over the last 50 targets of each user, by DeepSpeed in one process."""
 
 import json
 import os
@@ -66,7 +66,7 @@ def prepare(folder: Path) -> tuple[Work, dict[str, Any]]:
 
 
 def ranker_of(counts: torch.Tensor, facts: dict[str, Any]) -> TrainableRanker:
-    """With the product's objective and sizes, over random text vectors."""
+    """A ranker with the default objective and sizes and random text vectors."""
     config = RankerConfig(hidden_size=facts["hidden_size"], layers=facts["layers"], heads=facts["heads"])
     spec = RankerSpec(
         num_items=len(counts),
@@ -83,7 +83,7 @@ def ranker_of(counts: torch.Tensor, facts: dict[str, Any]) -> TrainableRanker:
 
 
 def engine_of(ranker: TrainableRanker, facts: dict[str, Any], num_windows: int) -> Any:
-    """DeepSpeed's engine with the product's settings."""
+    """DeepSpeed's engine with the default settings."""
     os.environ["DS_ACCELERATOR"] = "cpu"
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # ninja
     with socket.socket() as free:

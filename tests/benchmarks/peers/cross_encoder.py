@@ -1,6 +1,6 @@
 """sentence-transformers' CrossEncoder: one user's history and one candidate at a time, both as text.
 
-The weights of its body are MiniLM's, those of its head are random: the time is the same.
+Its body has MiniLM's weights, its head has random weights. This does not change the time.
 """
 
 import json

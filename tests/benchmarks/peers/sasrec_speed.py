@@ -1,6 +1,6 @@
-"""RecTools' SASRec: an epoch of `fit`, or `recommend` for everybody; `facts.json` says which.
+"""RecTools' SASRec: an epoch of `fit`, or `recommend` for all users, as `facts.json` says.
 
-Of `fit` only the epoch counts, without the making of the model and the trainer.
+Only the epoch of `fit` is timed, not the construction of the model and the trainer.
 """
 
 import json
@@ -27,7 +27,7 @@ class Epoch(Callback):
         self.started = time.perf_counter()
 
     def on_train_epoch_end(self, *of: Trainer | LightningModule) -> None:  # noqa: ARG002
-        # of the class, since RecTools trains with a deep copy of the trainer
+        # on the class, since RecTools trains with a deep copy of the trainer
         Epoch.seconds = time.perf_counter() - self.started
 
 
@@ -59,7 +59,7 @@ def prepare(folder: Path) -> tuple[Work, dict[str, Any]]:
 
 
 def model_of(facts: dict[str, Any]) -> SASRecModel:
-    """Of the sizes of our ranker, to be trained for one epoch."""
+    """A model with the sizes of our ranker, to train for one epoch."""
     return SASRecModel(
         n_factors=facts["hidden_size"],
         n_blocks=facts["layers"],
