@@ -189,8 +189,8 @@ MEANINGS: dict[str, str] = {
     "seen_item_ids": "Each item that the user ever touched, once. Items of older events are among them.",
     "profile": "Text that describes the user, made by the template `inputs.users.text`.",
     "rank": "Place in the list. 1 is the best, and the ranks have no gap.",
-    "score": "Logarithm of P(item | user) among the user's candidates. It never rises with the rank. Only scores of one "
-    "list can be compared.",
+    "score": "Logarithm of P(item | user) among the user's candidates. It never rises with the rank. Only scores of "
+    "one list can be compared.",
     "source": "Signal or rule that lifts the item most above the user's other candidates.",
     "reason": "The source in words, for people.",
     "variant": "Name of the variant of an experiment. It is empty today.",

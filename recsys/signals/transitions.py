@@ -151,7 +151,7 @@ def count_transitions(
 
     Args:
         users: [N] number of each event's user, events of a user together and oldest first.
-        items: [N] catalog indices.
+        items: [N] catalog indices, −1 for an item that the catalog does not hold.
         age_days: [N] days from each event to the end of the data view; below 0 counts as 0.
         num_items: I.
         window: Most events from the first to the second of a pair.
@@ -164,7 +164,8 @@ def count_transitions(
     freshness = np.exp2(-np.maximum(age_days, 0) / half_life_days)
     keys, weights = [], []
     for distance in range(1, min(window, len(users) - 1) + 1):
-        first = np.flatnonzero((users[:-distance] == users[distance:]) & (items[:-distance] != items[distance:]))
+        is_pair = (users[:-distance] == users[distance:]) & (items[:-distance] != items[distance:])
+        first = np.flatnonzero(is_pair & (np.minimum(items[:-distance], items[distance:]) >= 0))
         second = first + distance
         weight = distance**DISTANCE_POWER * np.stack([np.ones(len(first)), freshness[second]])
         keys += [items[first] * num_items + items[second], items[second] * num_items + items[first]]
