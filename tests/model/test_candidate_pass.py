@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from recsys.model import isolation
+from recsys.model.candidate_pass import read_candidates, read_history
 from recsys.model.config import RankerConfig
 from recsys.model.decoder import decoder_config
 from recsys.model.features import NUM_GAP_BUCKETS
-from recsys.model.candidate_pass import read_candidates, read_history
 from recsys.model.ranker import Ranker, RankerSpec
 
 NUM_ITEMS, TEXT_DIM, NUM_KINDS, ITEM_DIM = 30, 6, 2, 8

@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from torch.utils.cpp_extension import get_default_build_root
-
 from recsys.training.extensions import turn_to_build
+from torch.utils.cpp_extension import get_default_build_root
 
 BUILD = """
 import sys

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from recsys.training.deepspeed import deepspeed_config, micro_batch_size
 
 from recsys.training.config import TrainConfig
-from recsys.training.deepspeed import deepspeed_config, micro_batch_size
 
 
 @st.composite

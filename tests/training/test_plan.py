@@ -6,10 +6,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from recsys.training.deepspeed import micro_batch_size
 from torch.optim.lr_scheduler import LambdaLR
 
 from recsys.training.config import TrainConfig
-from recsys.training.deepspeed import micro_batch_size
 from recsys.training.plan import RATES, Plan, plan_refit, plan_training
 
 

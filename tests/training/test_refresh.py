@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+from recsys.training.deepspeed import parameter_groups
 
 from recsys.model.catalog_encoder import CatalogEncoder
 from recsys.model.config import RankerConfig, ScratchEncoderConfig
@@ -14,7 +15,6 @@ from recsys.model.decoder import decoder_config
 from recsys.model.ranker import RankerSpec
 from recsys.model.text_encoder import TextEncoder
 from recsys.training.config import TrainConfig
-from recsys.training.deepspeed import parameter_groups
 from recsys.training.objective import Objective, TrainableRanker
 from recsys.training.pretrain import pretrain_encoder
 from recsys.training.refresh import refresh_text_vectors

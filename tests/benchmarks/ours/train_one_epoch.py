@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import torch
+from recsys.training.deepspeed import deepspeed_config
 from stopwatch import THREADS, Work, compete
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -25,7 +26,6 @@ from recsys.model.features import index_items
 from recsys.model.ranker import RankerSpec
 from recsys.schema import INTERACTIONS
 from recsys.training.config import TrainConfig
-from recsys.training.deepspeed import deepspeed_config
 from recsys.training.examples import build_windows
 from recsys.training.loop import WindowBatch, train_epoch
 from recsys.training.objective import Objective, TrainableRanker
