@@ -274,7 +274,7 @@ def test_drawn_items_say_so() -> None:
         assert [row["source"] == "exploration" for row in rows] == [False, False, True, True]
         assert {row["reason"] for row in rows[2:]} == {"something new to try"}
     counts = recommend_batch(make_snapshot(exploration=0.5), as_histories([(["i00"], [])]), config(4)).counts
-    assert counts.explored == 2
+    assert counts.moved["exploration"] == 2
 
 
 @given(st.lists(users, min_size=1, max_size=4))
