@@ -14,8 +14,8 @@ says which places of a list hold a relevant item.
 
 ## Accuracy
 
-These metrics have a value for each user. Their names in the config and in reports end with the number of places, such as
-`ndcg@10`. `gate.metric` names one of them.
+These metrics have a value for each user. Their names in the config and in reports end with the number of places, such
+as `ndcg@10`. `gate.metric` names one of them.
 """
 
 LISTS = """

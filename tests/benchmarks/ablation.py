@@ -15,9 +15,9 @@ import numpy as np
 from judge import Judged, Question
 from machine import describe
 from quality import CASES, OURS, ROOT, Bench
+from recsys.signals.signals import SIGNALS
 
 from recsys.evaluation.bootstrap import paired_bootstrap
-from recsys.signals.signals import SIGNALS
 
 #: Signals that use no language model and no ranker.
 PRIORS = [name for name in SIGNALS if name not in ("retrieval", "isolated", "text")]
