@@ -13,4 +13,11 @@ def page(name: str) -> str:
 def test_the_page_about_filters_names_every_function() -> None:
     rows = re.findall(r"^\| (`.*) \| (?:functions|tests|values)", page("your-data.md"), re.MULTILINE)
     named = {name for row in rows for name in re.findall(r"`([a-z_]+)`", row)}
-    assert named - {"coalesce"} == FUNCTIONS - {"startswith"}  # `coalesce` is an operator; `startswith` is an alias
+    assert named - {"coalesce", "cast"} == FUNCTIONS - {"startswith"}  # `coalesce` is an operator; `startswith` is an alias
+
+
+def test_the_page_about_the_service_names_every_metric() -> None:
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "recsys" / "serving").glob("*.py"))
+    made = set(re.findall(r"metrics\.(?:Counter|Gauge|Histogram)\(\s*\"(\w+)\"", code))
+    assert len(made) >= 5
+    assert set(re.findall(r"`ray_(recsys_\w+)`", page("live-service.md"))) == made
