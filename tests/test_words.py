@@ -24,8 +24,6 @@ NOT_YET = {
     "docs/reference/metrics.md",
     "jobs/explain.py",
     "recsys/compiled.py",
-    "recsys/evaluation/beyond_accuracy.py",
-    "recsys/evaluation/config.py",
     "recsys/evaluation/gate.py",
     "recsys/model/catalog_encoder.py",
     "recsys/model/config.py",

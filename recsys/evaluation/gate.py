@@ -3,7 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from recsys.evaluation.metrics import Floats, Interval, paired_bootstrap
+from recsys.evaluation.bootstrap import Interval, paired_bootstrap
+from recsys.evaluation.metrics.metric import Floats
 
 _OWNER = {"popularity": "popularity's", "published": "the published model's"}
 

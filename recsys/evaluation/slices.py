@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from recsys.evaluation.metrics import Bools, Floats, Ints, measure
+from recsys.evaluation.measure import measure
+from recsys.evaluation.metrics.metric import Bools, Floats, Ints
 from recsys.schema import HISTORIES
 
 #: Slices of users: fewest and most training events, None for no bound.

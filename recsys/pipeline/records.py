@@ -231,7 +231,7 @@ class WrittenShard:
     bytes: int
     sha256: str
     users_without_list: int
-    reranked: RerankCounts = RerankCounts()
+    reranked: RerankCounts
     seconds: float
     peak_memory_mb: float
 

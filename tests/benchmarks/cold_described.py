@@ -23,7 +23,7 @@ from machine import describe
 from quality import Bench, digest, raw_data, say, short
 
 from jobs.serve import load_live
-from recsys.evaluation.metrics import paired_bootstrap
+from recsys.evaluation.bootstrap import paired_bootstrap
 from recsys.storage.filesystem import Storage
 from recsys.storage.publish import require_latest
 

@@ -1,13 +1,10 @@
-import doctest
-
 import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.evaluation import slices
-from recsys.evaluation.metrics import measure
+from recsys.evaluation.measure import measure
 from recsys.evaluation.slices import (
     COLD_ITEMS,
     COLD_USERS,
@@ -45,12 +42,6 @@ def as_dict(relevant: Relevant) -> dict[int, list[int]]:
     bounds = zip(relevant.indptr[:-1], relevant.indptr[1:], strict=True)
     items = [relevant.indices[start:end].tolist() for start, end in bounds]
     return dict(zip(relevant.users.tolist(), items, strict=True))
-
-
-def test_the_examples_in_the_docstrings_hold():
-    examples = doctest.testmod(slices)
-    assert examples.failed == 0
-    assert examples.attempted == 3
 
 
 @given(holdouts(), masks, masks)

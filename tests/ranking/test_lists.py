@@ -262,7 +262,7 @@ def test_known_items_are_taken_for_new() -> None:
     assert own[5][retrieval] != as_lender[5][retrieval]
 
 
-DIALS = make_snapshot(tail=0.5, diversity=0.4, exploration=0.5)
+DIALS = make_snapshot(long_tail_boost=0.5, diversity=0.4, exploration=0.5)
 
 
 @hypothesis_settings(max_examples=40)
@@ -318,7 +318,7 @@ def test_drawn_items_say_so() -> None:
         assert [row["source"] == "exploration" for row in rows] == [False, False, True, True]
         assert {row["reason"] for row in rows[2:]} == {"something new to try"}
     counts = recommend_batch(make_snapshot(exploration=0.5), as_histories([(["i00"], [])]), config(4)).counts
-    assert counts.explored == 2
+    assert counts.moved["exploration"] == 2
 
 
 @given(st.lists(users, min_size=1, max_size=4))
