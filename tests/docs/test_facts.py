@@ -13,7 +13,9 @@ def page(name: str) -> str:
 def test_the_page_about_filters_names_every_function() -> None:
     rows = re.findall(r"^\| (`.*) \| (?:functions|tests|values)", page("your-data.md"), re.MULTILINE)
     named = {name for row in rows for name in re.findall(r"`([a-z_]+)`", row)}
-    assert named - {"coalesce", "cast"} == FUNCTIONS - {"startswith"}  # `coalesce` is an operator; `startswith` is an alias
+    assert named - {"coalesce", "cast"} == FUNCTIONS - {
+        "startswith"
+    }  # `coalesce` is an operator; `startswith` is an alias
 
 
 def test_the_page_about_the_service_names_every_metric() -> None:
