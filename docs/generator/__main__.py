@@ -6,6 +6,7 @@ from pathlib import Path
 import config_page
 import metrics_page
 import rules_page
+import signals_page
 import stages_page
 import tables_page
 
@@ -18,6 +19,7 @@ def pages() -> dict[Path, str]:
         "config": config_page.page,
         "tables": tables_page.page,
         "stages": stages_page.page,
+        "signals": signals_page.page,
         "rules": rules_page.page,
         "metrics": metrics_page.page,
     }
