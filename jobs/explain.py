@@ -1,4 +1,4 @@
-"""What each signal contributes to the published lists of some users; it makes the lists anew, as the night did.
+"""Shows what each signal adds to the published lists of some users. It makes the lists again, as the night did.
 
 python jobs/explain.py --config configs/demo.yaml USER_ID [USER_ID ...]
 """
