@@ -1,4 +1,4 @@
-"""What all jobs share at the command line: options, logs, exit codes and the last line of JSON."""
+"""The command line of all jobs: options, logs, exit codes, and the last line of JSON."""
 
 import argparse
 import json
@@ -22,29 +22,33 @@ from recsys.settings import Config, load_config
 
 logger = logging.getLogger("jobs")
 
-#: stdout is for the last line of JSON; everything for people goes to stderr.
+#: stdout gets only the last line of JSON. All output for people goes to stderr.
 console = Console(stderr=True, width=None if sys.stderr.isatty() else 160)
 
 Answer = dict[str, Any]
 
 
 def parser(description: str, *, night: bool = True) -> argparse.ArgumentParser:
-    """Options of every job; `night` adds those of jobs that run a night's stages."""
+    """The options of every job; with `night`, also those of jobs that run stages."""
     options = argparse.ArgumentParser(description=description)
-    options.add_argument("--config", required=True, help="YAML config, e.g. configs/demo.yaml")
+    options.add_argument("--config", required=True, help="YAML file, such as configs/demo.yaml")
     options.add_argument(
-        "--date", help="data date of the night, e.g. 2026-11-22; default: the config's, else today (UTC)"
+        "--date", help="data date of the night, such as 2026-11-22 (default: `date` of the config, or today in UTC)"
     )
     options.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="override a key, e.g. recommend.top_k=20"
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a config key, such as recommend.top_k=20",
     )
     if night:
-        options.add_argument("--force", action="store_true", help="run anew what is done; what is published stays")
+        options.add_argument("--force", action="store_true", help="run finished stages again; published lists stay")
     return options
 
 
 def run(body: Callable[[Config, argparse.Namespace], Answer], options: argparse.ArgumentParser) -> int:
-    """Run a job; answers its exit code (see `recsys.errors`) after printing one JSON object as the last line."""
+    """Run a job and print one JSON object as the last line; returns the exit code, see `recsys.errors`."""
     arguments = options.parse_args()
     _log_to_stderr()
     try:
@@ -53,17 +57,17 @@ def run(body: Callable[[Config, argparse.Namespace], Answer], options: argparse.
         answer, code = body(config, arguments), 0
     except KeyboardInterrupt:
         answer, code = {"status": "interrupted", "run_id": None, "path": None}, 1
-    except Exception as error:  # noqa: BLE001 (the border: every failure becomes an exit code)
+    except Exception as error:  # noqa: BLE001 (here every failure becomes an exit code)
         answer, code = _explain(error)
     sys.stderr.flush()
     print(json.dumps({"status": None, "run_id": None, "path": None} | answer), flush=True)  # noqa: T201
     return code
 
 
-def prepare(run: Run, stages: Iterable[Stage[Any]], *, force: bool) -> None:
-    """Keep the run's config beside it; with `force`, first forget what is done.
+def prepare(run: Run, stages: Iterable[Stage[Any]], *, force: bool = False) -> None:
+    """Store the config of the run; with `force`, first delete the records of finished stages.
 
-    Intermediate files are deleted then too: Ray Train would continue the finished training from its checkpoints.
+    Then intermediate files are deleted too: Ray Train would continue from the checkpoints of the finished training.
     """
     if force:
         run.folder.forget()
@@ -72,7 +76,7 @@ def prepare(run: Run, stages: Iterable[Stage[Any]], *, force: bool) -> None:
 
 
 def on_ray(config: Config) -> AbstractContextManager[None]:
-    """Ray, started or joined, with enough CPUs for the config's stages; it is imported here, since that is slow."""
+    """Start Ray or join a cluster, with enough CPUs for the stages. Ray is imported here, because that is slow."""
     from recsys.pipeline.cluster import cluster
     from recsys.pipeline.cpu_needs import min_cpus
 
@@ -102,7 +106,7 @@ def _explain(error: Exception) -> tuple[Answer, int]:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what is behind it: Ray wraps what a worker raised, Ray Train keeps one error a worker."""
+    """The error and its causes: Ray wraps what a worker raised, and Ray Train keeps one error for each worker."""
     yield error
     inner = [error.__cause__, getattr(error, "cause", None), *getattr(error, "worker_failures", {}).values()]
     for cause in inner:
@@ -118,12 +122,12 @@ def _log_to_stderr() -> None:
 
 
 def _warn_of_lost_storage(config: Config) -> None:
-    """`ray job submit --working-dir` runs in a copy that Ray deletes: a relative storage would go with it."""
+    """`ray job submit --working-dir` runs in a copy of the folder that Ray deletes, with a storage below it too."""
     in_copy = "runtime_resources" in Path.cwd().parts
     if in_copy and "://" not in config.storage and not os.path.isabs(config.storage):
         logger.warning(
-            "storage %s lies in the job's temporary copy of the working directory (%s): use an absolute path that all "
-            "machines share, or s3://",
+            "storage %s is in the job's temporary copy of the working directory (%s), which Ray deletes: use an "
+            "absolute path that all machines share, or s3://",
             config.storage,
             Path.cwd(),
         )

@@ -1,4 +1,4 @@
-"""The figures of an evaluation as tables for people; it computes nothing."""
+"""The figures of an evaluation as tables for people."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,10 +11,10 @@ _COMPARED = ("ranker", "popularity", "difference", "95 % interval")
 
 
 def print_figures(figures: dict[str, Any]) -> None:
-    """Every metric of both rankers, the slices, and what the long-tail dial would change.
+    """Print every metric of both rankers, the slices, and the effect of the long-tail boost.
 
     Args:
-        figures: What `jobs/evaluate.py` writes as JSON.
+        figures: See `recsys.pipeline.evaluate_run.evaluate_run`.
     """
     title = f"{figures['protocol']} holdout, {figures['users']:,} users, full ranking"
     metrics = _table(title, ("metric", *_COMPARED))
@@ -28,7 +28,7 @@ def print_figures(figures: dict[str, Any]) -> None:
         slices.add_row(name, f"{part['users']:,}", *cells)
     console.print(slices)
     frontier = figures["tail_frontier"]
-    dial = _table("the long-tail dial, rerank.tail", tuple(frontier[0]))
+    dial = _table("rerank.long_tail_boost", tuple(frontier[0]))
     for point in frontier:
         dial.add_row(*(f"{value:,.4g}" if name == "tail" else f"{value:,.4f}" for name, value in point.items()))
     console.print(dial)
@@ -42,7 +42,7 @@ def _table(title: str, columns: Sequence[str]) -> Table:
 
 
 def _cells(ours: float | None, theirs: float | None, difference: dict[str, float] | None) -> list[str]:
-    """Both means, and the difference with its interval, where there is one: not without users, nor without pairs."""
+    """Both means, and their difference with its interval; a dash for what does not exist without users."""
     means = ["–" if mean is None else f"{mean:,.4f}" for mean in (ours, theirs)]
     if difference is None:
         return [*means, "–", "–"]

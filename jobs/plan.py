@@ -1,4 +1,4 @@
-"""The plan of a night for `--dry-run`: inputs with their sizes, stages with their workers, and where all is written."""
+"""The plan of a night for `--dry-run`: its inputs with their sizes, and its stages with what they write."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,12 +11,12 @@ from recsys.data.estimates import estimate_rows
 from recsys.pipeline.open_run import input_files
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
-from recsys.pipeline.stage_table import places
 from recsys.storage.filesystem import open_input
+from recsys.storage.publish import lists_folder
 
 
 def print_plan(run: Run, stages: Iterable[Stage[Any]]) -> None:
-    """Print what a night would do; only listings and samples of the inputs are read, nothing is written."""
+    """Print what a night would do. Reads the names, sizes and samples of the input files, and writes nothing."""
     config = run.config
     console.print(f"run [bold]{run.folder.run_id}[/], events before {run.end:%Y-%m-%d %H:%M} UTC", highlight=False)
     inputs = Table(title="inputs")
@@ -47,3 +47,15 @@ def _stage_table(run: Run, stages: Iterable[Stage[Any]]) -> Table:
             writes = "\n".join(run.storage.url(place) for place in places(run, stage.writes)) or "—"
             table.add_row(stage.name, stage.workers(run.config), stage.summary, writes)
     return table
+
+
+def places(run: Run, paths: Iterable[str]) -> list[str]:
+    """Paths of a stage's declaration as this run has them, below the storage root."""
+    own = {
+        "run": run.folder.dir,
+        "histories": run.folder.histories_dir,
+        "model": run.model_path(),
+        "refit": run.model_path(run.refit_id),
+        "lists": lists_folder(run.folder),
+    }
+    return [path.format_map(own) for path in paths]

@@ -1,4 +1,4 @@
-"""The live service over the published night: lists for those whom the night could not know.
+"""The live service: lists for new users, new events and searches, with the models of the published run.
 
 python jobs/serve.py --config configs/demo.yaml
 """
@@ -23,11 +23,14 @@ from recsys.pipeline.open_run import stored_run
 from recsys.pipeline.published_model import model_card
 from recsys.pipeline.run import Run
 from recsys.pipeline.write_lists import load_snapshot
-from recsys.serving import front
 from recsys.serving.auth import Keys, new_key
-from recsys.serving.deployment import LOGGING, application
-from recsys.serving.live import LiveSnapshot, UserTemplate
-from recsys.serving.request_filters import ItemFilters
+from recsys.serving.deployment import LOGGING, serve_application
+from recsys.serving.haproxy_launcher import haproxy_environment
+from recsys.serving.live_catalog import LiveCatalog
+from recsys.serving.live_snapshot import LiveSnapshot
+from recsys.serving.published_users import PublishedUsers
+from recsys.serving.snapshot_ranker import SnapshotRanker
+from recsys.serving.user_template import UserTemplate
 from recsys.settings import Config, load_config
 from recsys.storage.filesystem import Storage
 from recsys.storage.lookup import KeyedFiles
@@ -36,13 +39,13 @@ from recsys.storage.runs import RunFolder
 from recsys.storage.tables import read_table
 
 APP = "recsys"
-#: Somebody waits for the answer: what gives it comes before batch jobs, which have the niceness 15 that Ray gives all
-#: its workers; and where Serve's own proxy stands in front, it routes where it listens.
+#: People wait for the replies, so the service has a higher priority than batch jobs (Ray gives workers niceness 15).
+#: Serve's own proxy, where it is used, routes requests in the loop that receives them.
 _ENVIRONMENT = {"RAY_worker_niceness": "0", "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0"}
 
 
 def load_live(storage: Storage, latest: Latest) -> LiveSnapshot:
-    """A published night as the service needs it, on the CPU; nothing is drawn by lot, which is the night's business."""
+    """Load a published run for the service: on the CPU, and without exploration, which only the nightly lists have."""
     manifest = read_manifest(storage, latest)
     run = stored_run(RunFolder(storage, latest.run_id))
     rerank = run.config.rerank.model_copy(update={"exploration": 0.0})
@@ -51,52 +54,54 @@ def load_live(storage: Storage, latest: Latest) -> LiveSnapshot:
     live = Run(config=config, date=run.date, folder=run.folder)
     card = model_card(live, latest.model_id)
     with open_encoder(storage, config, card.encoder_id, card.encoder_model) as encoder:
-        pass  # it is loaded: what it lies in may go
+        pass  # the encoder stays in memory after its files are closed
     snapshot = load_snapshot(live, latest.model_id, recommend, "full")
     shards = [shard["name"].removesuffix(".parquet") for shard in manifest["shards"]]
-    users = config.inputs.users
+    ranker = SnapshotRanker(
+        snapshot=snapshot, config=recommend, encoder=encoder, max_events=config.histories.kept_events
+    )
+    users = config.inputs.users if ranker.reads_user_texts else None
     return LiveSnapshot(
         latest=latest,
-        snapshot=snapshot,
-        config=recommend,
-        kept_events=config.histories.kept_events,
-        num_shards=config.histories.shards,
-        shards=frozenset(shards),
-        lists=KeyedFiles(storage, {shard: f"{latest.path}/{shard}.parquet" for shard in shards}, "user_id"),
-        histories=KeyedFiles(
-            storage, {shard: f"{live.folder.histories_dir}/{shard}.parquet" for shard in shards}, "user_id"
+        catalog=LiveCatalog(snapshot.item_ids, snapshot.titles, read_table(storage, live.catalog_path, ["attributes"])),
+        users=PublishedUsers(
+            num_shards=config.histories.shards,
+            shards=frozenset(shards),
+            lists=KeyedFiles(storage, {shard: f"{latest.path}/{shard}.parquet" for shard in shards}, "user_id"),
+            histories=KeyedFiles(
+                storage, {shard: f"{live.folder.histories_dir}/{shard}.parquet" for shard in shards}, "user_id"
+            ),
         ),
-        filters=ItemFilters(read_table(storage, live.catalog_path, ["attributes"]), snapshot.titles),
-        encoder=encoder,
+        ranker=ranker,
         user_template=None if users is None else UserTemplate(text=users.text, max_chars=users.max_text_chars),
     )
 
 
 def app(arguments: dict[str, Any]) -> serve.Application:
-    """For `serve run jobs.serve:app config=configs/demo.yaml`, and for `serve deploy` with a file of `deploy_file`."""
-    return application(load_config(arguments["config"], arguments.get("set", ())), load_live)
+    """For `serve run jobs.serve:app config=configs/demo.yaml`, and for `serve deploy` with `deploy_file`'s file."""
+    return serve_application(load_config(arguments["config"], arguments.get("set", ())), load_live)
 
 
 def start(config: Config) -> str:
-    """Start the service on this machine's Ray, or a Ray of its own; answers its address.
+    """Start the service on the Ray of this machine, or on a new Ray; returns the address.
 
     Raises:
-        InputError: nothing is published yet.
-        ConfigError: the keys cannot be used.
+        InputError: nothing is published.
+        ConfigError: the keys file is wrong.
     """
     Keys.load(config.serve.keys_file)
     require_latest(Storage(config.storage))
     spec = config.serve
-    for name, value in (_ENVIRONMENT | front.environment(spec.host, spec.max_queued)).items():
+    for name, value in (_ENVIRONMENT | haproxy_environment(spec.host, spec.max_queued)).items():
         os.environ.setdefault(name, value)  # read by the processes that `ray.init` starts
     ray.init(ignore_reinit_error=True, log_to_driver=True)
     serve.start(http_options={"host": spec.host, "port": spec.port}, logging_config=LOGGING)
-    serve.run(application(config, load_live), name=APP, route_prefix="/")
+    serve.run(serve_application(config, load_live), name=APP, route_prefix="/")
     return f"http://{spec.host}:{spec.port}"
 
 
 def deploy_file(config: Config, path: str, overrides: Sequence[str]) -> str:
-    """YAML for `serve deploy` and for a RayService: the application of the config at a path, where Ray will run."""
+    """YAML for `serve deploy` and for a RayService; ``path`` is the path of the config where Ray will run."""
     arguments: dict[str, Any] = {"config": path} | ({"set": list(overrides)} if overrides else {})
     application = {"name": APP, "route_prefix": "/", "import_path": "jobs.serve:app", "args": arguments}
     schema = {
@@ -116,14 +121,16 @@ def run(config: Config, options: Namespace) -> command.Answer:
     if options.new_key is not None:
         key, entry = new_key(options.new_key)
         command.console.print(
-            f"the key, shown once: {key}\nthe line for serve.keys_file: {entry}", highlight=False, soft_wrap=True
+            f"the key, shown only once: {key}\nthe line for serve.keys_file: {entry}", highlight=False, soft_wrap=True
         )
         return {"status": "made"}
     if options.deploy_file is not None:
         Path(options.deploy_file).write_text(deploy_file(config, options.config, options.set), encoding="utf-8")
         return {"status": "written", "path": options.deploy_file}
     address = start(config)
-    command.console.print(f"answers at {address} (try it there; API at {address}/docs); Ctrl-C ends it")
+    command.console.print(
+        f"the service is at {address} (a page to try it; the API is at {address}/docs); Ctrl-C stops it"
+    )
     try:
         while True:
             time.sleep(3600)
@@ -134,9 +141,9 @@ def run(config: Config, options: Namespace) -> command.Answer:
 
 def main() -> int:
     """The command line."""
-    parser = command.parser("Answer live, over the published night.", night=False)
-    parser.add_argument("--new-key", metavar="NAME", help="make a key for a caller, print it once, and end")
-    parser.add_argument("--deploy-file", metavar="PATH", help="write the YAML that `serve deploy` takes, and end")
+    parser = command.parser("Start the live service.", night=False)
+    parser.add_argument("--new-key", metavar="NAME", help="make a key for a caller, print it once, and exit")
+    parser.add_argument("--deploy-file", metavar="PATH", help="write the YAML for `serve deploy`, and exit")
     return command.run(run, parser)
 
 

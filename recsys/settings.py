@@ -4,7 +4,6 @@ import datetime as dt
 import hashlib
 import io
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,10 +15,12 @@ from recsys.config.loading import decode_settings, load_settings
 from recsys.config.section import Section
 from recsys.config.serve import ServeConfig
 from recsys.data.config import HistoriesConfig, InputsConfig
+from recsys.data.formats.registry import check_formats
 from recsys.evaluation.config import GateConfig
 from recsys.model.config import EncoderConfig, RankerConfig
 from recsys.plugins import load_plugins
 from recsys.ranking.config import RecommendConfig, RerankConfig
+from recsys.ranking.rules.registry import check_rules
 from recsys.signals.config import LinearConfig, TransitionsConfig
 from recsys.training.config import TrainConfig
 
@@ -61,7 +62,7 @@ class Config(Section):
     recommend: RecommendConfig = RecommendConfig()
     """The lists."""
     rerank: RerankConfig = RerankConfig()
-    """Filters and dials of the lists."""
+    """Re-ranking rules: which items may be recommended, and what else than the score decides the order."""
     gate: GateConfig = GateConfig()
     """The model's exam."""
     serve: ServeConfig = ServeConfig()
@@ -99,14 +100,16 @@ class Config(Section):
             )
         return self
 
+    @field_validator("plugins", mode="after")
+    @classmethod
+    def _load_plugins(cls, modules: list[str]) -> list[str]:
+        """Import them before the fields below are checked, which may name what the plugins register."""
+        load_plugins(modules)
+        return modules
+
     @model_validator(mode="after")
-    def _exploration_has_a_place(self) -> "Config":
-        share, top_k = self.rerank.exploration, self.recommend.top_k
-        if share and share * top_k < 1 - 1e-9:
-            needed = f"at least {math.ceil(1000 / top_k) / 1000:g}" if top_k > 1 else "lists of 2 or more"
-            raise ValueError(
-                f"rerank.exploration={share:g} gives no place of recommend.top_k={top_k}: ask for {needed}, or for 0"
-            )
+    def _rules_are_possible(self) -> "Config":
+        check_rules(self.rerank, self.recommend.top_k)
         return self
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
@@ -130,6 +133,13 @@ class Config(Section):
         return stream.getvalue()
 
 
+def _with_plugins(config: Config) -> Config:
+    """The config, after its plugins were imported, and its names of registered things were checked."""
+    load_plugins(config.plugins)
+    check_formats(config.inputs)
+    return config
+
+
 def _digest_of(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
@@ -137,12 +147,10 @@ def _digest_of(settings: Mapping[str, Any]) -> str:
 def load_config(path: str | Path, overrides: Sequence[str] = (), date: str | None = None) -> Config:
     """Read a YAML file, see `recsys.config.loading.load_settings`, and import its plugins."""
     config = load_settings(Config, path, overrides, date)
-    load_plugins(config.plugins)
-    return config
+    return _with_plugins(config)
 
 
 def decode_config(raw: Mapping[str, Any]) -> Config:
     """Validate a mapping, see `recsys.config.loading.decode_settings`, and import its plugins."""
     config = decode_settings(Config, raw)
-    load_plugins(config.plugins)
-    return config
+    return _with_plugins(config)

@@ -17,7 +17,7 @@ from hypothesis import settings
 from recsys.data.histories import shard_of
 from recsys.data.synthetic import make_shop, write_shop
 from recsys.schema import CATALOG, RECOMMENDATIONS
-from recsys.serving import front
+from recsys.serving.haproxy_launcher import haproxy_environment
 from recsys.settings import decode_config
 from recsys.storage.filesystem import Storage
 from recsys.storage.publish import Shard, lists_folder, publish, write_manifest
@@ -44,6 +44,27 @@ settings.register_profile("recsys", deadline=None, derandomize=True)
 settings.load_profile("recsys")
 
 
+#: Rooms whose tests take longest, since they start processes. With `-n` they go first, and what is quick fills the end.
+SLOW_ROOMS = ("jobs", "pipeline", "serving")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Say which tests stay together in one process of `pytest -n 2 --dist loadgroup`, and which ones go first.
+
+    All tests over `one_night` share a process, so that this night is made once. Of the others, each file is a group.
+    """
+    if config.getoption("dist", "no") != "loadgroup":
+        return
+    place: dict[pytest.Item, int] = {}
+    for item in items:
+        over_one_night = "one_night" in getattr(item, "fixturenames", ())
+        slow = item.path.parent.name in SLOW_ROOMS
+        place[item] = 0 if over_one_night else 1 if slow else 2
+        item.add_marker(pytest.mark.xdist_group("one night" if over_one_night else item.path.name))
+    items.sort(key=place.__getitem__)
+
+
 def free_ports(number: int) -> list[int]:
     """Ports of loopback, of those that the kernel gives out: above Ray's own ranges."""
     listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
@@ -58,7 +79,9 @@ def ray_cluster() -> Iterator[None]:
     """A Ray of 3 CPUs in this machine, shared by the whole session; jobs join it."""
     import ray
 
-    os.environ.update(front.environment("127.0.0.1", MAX_IN_FLIGHT))  # as `jobs/serve.py` sets it before it starts Ray
+    os.environ.update(
+        haproxy_environment("127.0.0.1", MAX_IN_FLIGHT)
+    )  # as `jobs/serve.py` sets it before it starts Ray
     ray.init(address="local", num_cpus=3, include_dashboard=False, logging_level=logging.ERROR)
     yield
     ray.shutdown()

@@ -1,4 +1,7 @@
 import datetime as dt
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -250,9 +253,19 @@ def test_the_digest_changes_with_what_can_change_a_list(sections: dict[str, Any]
     assert make(**sections).digest() != make().digest()
 
 
-def test_the_digest_is_the_same_in_every_process_and_release() -> None:
-    assert make().digest() == make().digest()
-    assert len(make().digest()) == 64
+def test_the_digest_is_the_same_in_every_process_and_order_of_keys(tmp_path: Path) -> None:
+    weights = {"view": 1.0, "purchase": 3.0, "click": 2.0}
+    config = make(train={"event_weights": weights}, recommend={"top_k": 5, "candidates": 50})
+    backwards = make(recommend={"candidates": 50, "top_k": 5}, train={"event_weights": dict(reversed(weights.items()))})
+    assert backwards.digest() == config.digest()
+    path = written(tmp_path, config.to_yaml())
+    code = "import sys; from recsys.settings import load_config; print(load_config(sys.argv[1]).digest())"
+    for seed in ("1", "2"):
+        environment = os.environ | {"PYTHONHASHSEED": seed}
+        found = subprocess.run(
+            [sys.executable, "-c", code, str(path)], env=environment, capture_output=True, text=True, check=True
+        )
+        assert found.stdout.strip() == config.digest()
 
 
 texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1).filter(

@@ -14,8 +14,8 @@ from ruamel.yaml import YAML
 
 from jobs import nightly
 from jobs.serve import deploy_file
-from recsys.serving import front
 from recsys.serving.auth import ENVIRONMENT_VARIABLE, Keys, new_key
+from recsys.serving.haproxy_launcher import MAX_IN_FLIGHT_VARIABLE, haproxy_environment
 from recsys.settings import Config, load_config
 from tests.test_cluster_yaml import SECRETS
 
@@ -137,7 +137,7 @@ def test_the_service_is_reached_from_outside_and_asks_for_a_key(served: tuple[di
         assert {"name": "serve", "containerPort": config.serve.port} in container["ports"]
 
 
-def test_the_front_lets_in_what_the_replicas_take(served: tuple[dict[str, Any], Config]) -> None:
+def test_haproxy_has_the_limit_of_the_replicas(served: tuple[dict[str, Any], Config]) -> None:
     _, config = served
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     for pod in pods(manifest("rayservice")):
@@ -145,17 +145,17 @@ def test_the_front_lets_in_what_the_replicas_take(served: tuple[dict[str, Any], 
         values = {entry["name"]: entry.get("value") for entry in container["env"]}
         assert values["RAY_SERVE_ENABLE_HA_PROXY"] == "1"
         assert Path(values["RAY_SERVE_HAPROXY_BINARY_PATH"]).name in declared
-        assert values[front.LIMIT] == str(config.serve.max_queued)
-        here = front.environment("127.0.0.1", config.serve.max_queued)
+        assert values[MAX_IN_FLIGHT_VARIABLE] == str(config.serve.max_queued)
+        here = haproxy_environment("127.0.0.1", config.serve.max_queued)
         for name in ("RAY_SERVE_HAPROXY_RETRY_ON", "RAY_SERVE_HAPROXY_RETRIES", "RAY_SERVE_HAPROXY_METRICS_ENABLED"):
-            assert values[name] == here.get(name, values[name])  # other systems than Linux have no front
+            assert values[name] == here.get(name, values[name])  # other systems than Linux have no HAProxy
 
 
 def test_keys_of_the_secret_do_without_the_second_one(tmp_path: Path) -> None:
     """What the optional mount relies on: the file may be missing where the variable is set."""
     _, line = new_key("shop")
     keys = Keys.load(tmp_path / "keys.yaml", {ENVIRONMENT_VARIABLE: line})
-    assert (keys.asked, keys.names) == (True, ("shop",))
+    assert (keys.are_needed, keys.names) == (True, ("shop",))
 
 
 def test_the_replicas_fit_into_the_workers(served: tuple[dict[str, Any], Config]) -> None:

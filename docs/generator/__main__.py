@@ -4,6 +4,8 @@ import sys
 from pathlib import Path
 
 import config_page
+import metrics_page
+import stages_page
 import tables_page
 
 REFERENCE = Path(__file__).parents[1] / "reference"
@@ -11,7 +13,12 @@ REFERENCE = Path(__file__).parents[1] / "reference"
 
 def pages() -> dict[Path, str]:
     """The text of every generated page by its path."""
-    makers = {"config": config_page.page, "tables": tables_page.page}
+    makers = {
+        "config": config_page.page,
+        "tables": tables_page.page,
+        "stages": stages_page.page,
+        "metrics": metrics_page.page,
+    }
     note = "<!-- `make docs` writes this page out of the code. Do not edit it here. -->\n\n"
     return {REFERENCE / f"{name}.md": note + make() for name, make in makers.items()}
 

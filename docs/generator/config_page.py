@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from markdown_table import cell, table
+from markdown_table import cell, in_blocks, table
 
 from recsys.settings import Config
 
@@ -48,7 +48,7 @@ def _sections(
     if rows:
         yield f"\n## {title}\n\n"
         yield f"{cell(description)}\n\n" if description else ""
-        yield table(("key", "default", "type", "meaning"), rows, stacked="keys")
+        yield in_blocks(table(("key", "default", "type", "meaning"), rows), "stacked keys")
     for child, path, text in inner:
         yield from _sections(schema, child, f"{path}.", f"`{path}`", text)
 

@@ -3,14 +3,15 @@
 from collections.abc import Iterable, Sequence
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]], stacked: str = "") -> str:
-    """A table whose cells are Markdown already.
-
-    `stacked` is a class of assets/site.css, with which a row becomes a block on a phone. Without one the table scrolls.
-    """
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table whose cells are Markdown already."""
     lines = [columns, ["---"] * len(columns), *rows]
-    text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-    return f'<div class="stacked {stacked}" markdown>\n\n{text}\n</div>\n' if stacked else text
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def in_blocks(table: str, kinds: str) -> str:
+    """A table whose rows are shown as blocks; `kinds` are classes of assets/site.css."""
+    return f'<div class="{kinds}" markdown>\n\n{table}\n</div>\n'
 
 
 def cell(text: str) -> str:

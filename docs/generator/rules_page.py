@@ -10,8 +10,9 @@ INTRO = """\
 # Re-ranking rules
 
 After the candidates of a user are scored, these rules apply, in this order. *Item rules* remove items for all users.
-*List rules* reorder the list of each user. The settings are keys of [`rerank`](config.md#rerank). `metrics.json` counts,
-under the name of the rule, what a rule removed or moved. [Extending](../extending.md#a-re-ranking-rule) shows how to add a rule.
+*List rules* reorder the list of each user. The settings are keys of [`rerank`](config.md#rerank). `metrics.json`
+counts, under the name of the rule, what a rule removed or moved. [Extending](../extending.md#a-re-ranking-rule) shows
+how to add a rule.
 
 """
 

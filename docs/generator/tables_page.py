@@ -4,7 +4,7 @@ import inspect
 import re
 
 import pyarrow as pa
-from markdown_table import cell, table
+from markdown_table import cell, in_blocks, table
 
 from recsys import schema
 
@@ -51,13 +51,13 @@ def page() -> str:
     rows = [
         (
             f"`{name}`",
-            ", ".join(f"`{field.name}`: {_type(field.type)}" for field in value),
             cell(comments.get(name, "")),
+            ", ".join(f"`{field.name}`: {_type(field.type)}" for field in value),
         )
         for name, value in vars(schema).items()
         if isinstance(value, pa.Schema) and name not in known
     ]
-    parts.append(table(("table", "columns", "what it holds"), rows))
+    parts.append(in_blocks(table(("table", "what it holds", "columns"), rows), "blocks"))
     return "".join(parts)
 
 

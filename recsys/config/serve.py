@@ -15,23 +15,24 @@ class ServeConfig(Section):
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
     """TCP port."""
     keys_file: str | None = None
-    """File with the hashed keys of callers; null: no key asked."""
+    """File with the hashed keys of callers; null: callers need no key."""
     replicas: Positive = 1
-    """Processes that answer, at least."""
+    """Replicas: processes that answer; with `max_replicas` the least number."""
     max_replicas: Positive | None = None
-    """Processes that answer at most, as many as the load asks for; null: always `replicas`."""
+    """The most replicas; their number follows the load. null: always `replicas`."""
     cpus_per_replica: Positive = 1
-    """CPUs that Ray sets aside for a process that answers; it ranks in one thread."""
+    """CPUs that Ray reserves for a replica, which ranks in one thread."""
     max_batch_size: Positive = 32
-    """Requests that are ranked together."""
+    """The most requests that are ranked together."""
     batch_wait_ms: Annotated[float, Field(ge=0, le=1000)] = 0.0
-    """Milliseconds that a request waits for others to be ranked with; those that came meanwhile go together anyway."""
+    """Milliseconds to wait for more requests before a batch is ranked. 0 is best for most: requests that arrive while
+    a batch is ranked form the next batch."""
     max_queued: Positive = 10
-    """Requests for lists that a process has in hand, being ranked or waiting; more are answered with 429."""
+    """The most requests for lists that wait or are ranked in a replica; more requests get 429."""
     deadline_ms: Annotated[float, Field(ge=1)] = 1000.0
-    """Milliseconds after which a request that is still being ranked is answered with what is popular."""
+    """Milliseconds after which a request that is not ranked yet gets popular items."""
     refresh_s: Annotated[float, Field(gt=0)] = 30.0
-    """Seconds between looks for a newer night."""
+    """Seconds between two checks for a newer published run."""
 
     @model_validator(mode="after")
     def _keys_or_loopback(self) -> "ServeConfig":

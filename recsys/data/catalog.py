@@ -1,4 +1,4 @@
-"""Builds the catalog, one row an item, out of the latest values of its columns; it knows no files and no vectors."""
+"""Build the catalog: one row for each item, from the latest value of each column."""
 
 from typing import Any
 
@@ -6,26 +6,26 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.data.cells import as_truth
+from recsys.data.cells import as_boolean
 from recsys.data.config import ItemsInput
-from recsys.data.events import flags
 from recsys.data.quarantine import Reason
+from recsys.data.row_checks import flags
 from recsys.data.texts import clean_text, filled_template, hash_texts, template_columns
-from recsys.data.versions import Described
+from recsys.data.versions import VersionSpec
 from recsys.schema import CATALOG
 
 _KEY = "inputs.items"
 _SLICE_ROWS = 500_000
 
 
-def described_items(spec: ItemsInput) -> Described:
-    """What the catalog needs of the items' rows.
+def item_version_spec(spec: ItemsInput) -> VersionSpec:
+    """Which columns the catalog needs from the rows of the items.
 
     Raises:
-        ConfigError: `text` is no template.
+        ConfigError: `text` is not a template.
     """
     available = [spec.columns.available] if spec.columns.available is not None else []
-    return Described(
+    return VersionSpec(
         key=_KEY,
         source=spec,
         id_name="item_id",
@@ -38,28 +38,28 @@ def described_items(spec: ItemsInput) -> Described:
             f"{_KEY}.attributes": _attribute_columns(spec),
             f"{_KEY}.columns.available": available,
         },
-        truth=spec.columns.available,
+        boolean=spec.columns.available,
     )
 
 
 def build_catalog(merged: pa.Table, spec: ItemsInput) -> pa.Table:
-    """CATALOG of merged versions, sorted by item_id; an item with nothing to read has an empty text.
+    """CATALOG of merged versions, sorted by item_id. An item whose columns are all empty has an empty text.
 
-    Text is NFC, without control characters, with single blanks, and cut to `max_text_chars`. Attributes hold the
-    non-empty values of `attributes` (else of the template), and under `title` the one that people are shown.
+    Text is NFC, without control characters, with single blanks, and cut to `max_text_chars`. Attributes are the
+    non-empty values of the columns in `attributes` (by default those of the template), and `title` is what people see.
     """
     merged = merged.sort_by("item_id")
-    starts = range(0, max(merged.num_rows, 1), _SLICE_ROWS)  # an Arrow string array ends at 2 GB
+    starts = range(0, max(merged.num_rows, 1), _SLICE_ROWS)  # an Arrow string array holds at most 2 GB
     return pa.concat_tables([_build_slice(merged.slice(start, _SLICE_ROWS), spec) for start in starts])
 
 
 def _build_slice(merged: pa.Table, spec: ItemsInput) -> pa.Table:
     num_items = merged.num_rows
-    values = {column: clean_text(merged[f"value:{column}"]) for column in described_items(spec).columns}
+    values = {column: clean_text(merged[f"value:{column}"]) for column in item_version_spec(spec).columns}
     texts = filled_template(spec.text, f"{_KEY}.text", values, num_items, spec.max_text_chars)
     available = pa.repeat(True, num_items)
     if spec.columns.available is not None:
-        available = pc.fill_null(as_truth(values[spec.columns.available]), True)
+        available = pc.fill_null(as_boolean(values[spec.columns.available]), True)
     shown = {"title": values[_title_column(spec)]}
     shown |= {column: values[column] for column in _attribute_columns(spec) if column != "title"}
     return pa.table([merged["item_id"], texts, available, _map_of(shown, num_items), hash_texts(texts)], schema=CATALOG)

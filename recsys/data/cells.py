@@ -1,4 +1,4 @@
-"""How a cell is read: the text, number or truth it stands for; it knows no files, and no column's part."""
+"""Read cells of any type as text, as numbers or as booleans."""
 
 from typing import Any
 
@@ -7,20 +7,20 @@ import pyarrow.compute as pc
 
 from recsys.errors import InputError
 
-_TRUE_TEXTS = pa.array(["true", "1", "1.0", "yes"])
-_FALSE_TEXTS = pa.array(["false", "0", "0.0", "no"])
+_TRUE = pa.array(["true", "1", "1.0", "yes"])
+_FALSE = pa.array(["false", "0", "0.0", "no"])
 _NUMBER = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$|^[+-]?(?i:nan|inf|infinity)$"
 
 
 def as_text(values: Any) -> Any:
-    """Strings of a column or scalar of any flat type: 7 → "7", whole floats → "7", NaN → null, lists joined by ", "."""
+    """Text of a column or scalar of any flat type: 7 → "7", 7.0 → "7", NaN → null; lists of text are joined by ", "."""
     kind = values.type
     if pa.types.is_dictionary(kind):
         values = values.cast(kind.value_type)
         kind = values.type
     if pa.types.is_string(kind):
         return values
-    if isinstance(kind, pa.BaseExtensionType):  # such as a UUID, whose text only its Python value knows
+    if isinstance(kind, pa.BaseExtensionType):  # such as a UUID: only its Python value gives the text
         return pa.array([None if value is None else str(value) for value in values.to_pylist()], pa.string())
     if pa.types.is_floating(kind):
         return _float_text(pc.cast(values, pa.float64()))
@@ -29,15 +29,17 @@ def as_text(values: Any) -> Any:
     if _is_list(kind) and is_text(kind.value_type):
         return pc.cast(pc.binary_join(pc.cast(values, pa.list_(pa.string())), ", "), pa.string())
     if pa.types.is_nested(kind):
-        raise InputError(f"a column of type {kind} has no text; use a column of plain values, or flatten it first")
+        raise InputError(
+            f"a column of type {kind} cannot be read as text; use a column of plain values, or flatten it first"
+        )
     try:
         return pc.cast(values, pa.string())
-    except pa.ArrowInvalid:  # binary that is not UTF-8: each value must be looked at, and what cannot be read is null
+    except pa.ArrowInvalid:  # some bytes are not UTF-8: read value by value, with null for those
         return pa.array([_decoded(value) for value in values.to_pylist()], pa.string())
 
 
 def as_number(values: Any) -> Any:
-    """Float64 of a column or scalar; unreadable → null, while NaN and infinities stay."""
+    """Numbers (float64) of a column or scalar. What is not a number is null; NaN and infinities stay."""
     kind = values.type
     if is_text(kind) or pa.types.is_dictionary(kind) or pa.types.is_binary(kind):
         text = pc.utf8_trim_whitespace(as_text(values))
@@ -50,13 +52,13 @@ def as_number(values: Any) -> Any:
     return _nulls_like(values, pa.float64())
 
 
-def as_truth(values: Any) -> Any:
-    """Booleans of a column or scalar: true/false, 1/0 and yes/no in any case; anything else → null."""
+def as_boolean(values: Any) -> Any:
+    """Booleans of a column or scalar: true/false, 1/0 and yes/no in any case; anything else is null."""
     if pa.types.is_boolean(values.type):
         return values
     text = pc.utf8_lower(pc.utf8_trim_whitespace(as_text(values)))
-    known = pc.or_(pc.is_in(text, value_set=_TRUE_TEXTS), pc.is_in(text, value_set=_FALSE_TEXTS))
-    return pc.if_else(known, pc.is_in(text, value_set=_TRUE_TEXTS), pa.scalar(None, pa.bool_()))
+    known = pc.or_(pc.is_in(text, value_set=_TRUE), pc.is_in(text, value_set=_FALSE))
+    return pc.if_else(known, pc.is_in(text, value_set=_TRUE), pa.scalar(None, pa.bool_()))
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -65,7 +67,7 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def is_number(kind: pa.DataType) -> bool:
-    """Whether a column of this type holds numbers; truths are none."""
+    """Whether a column of this type holds numbers; booleans are not numbers."""
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 

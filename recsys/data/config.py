@@ -1,13 +1,11 @@
-"""The settings of what is read, and of the histories made of it."""
+"""Settings of the inputs, and of the histories that are built from them."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
 from recsys.config.section import Fraction, Positive, Section
 from recsys.errors import ConfigError
-
-Format = Literal["parquet", "csv", "jsonl"]
 
 
 def _check_condition(text: str) -> str:
@@ -25,37 +23,37 @@ Condition = Annotated[str, AfterValidator(_check_condition)]
 
 
 class EventColumns(Section):
-    """Which column of the events plays which part."""
+    """Names of the columns of the events."""
 
     user_id: str = "user_id"
     """Column with the user's id."""
     item_id: str = "item_id"
     """Column with the item's id."""
     timestamp: str = "timestamp"
-    """Column with the moment: ISO text, `12/1/2010 8:26`, epoch seconds or milliseconds, a date or a timestamp."""
+    """Column with the time: ISO text, `12/1/2010 8:26`, epoch seconds or milliseconds, a date or a timestamp."""
     event: str | None = None
     """Column with the kind of event (`view`, `purchase` …); null: every row is an `interaction`."""
     weight: str | None = None
     """Column with the strength of the event; null: 1 for every row."""
     text: str | None = None
-    """Column with what the user said, a review or a search; a row with a text needs no item. Null: nothing is read."""
+    """Column with a text of the user: a review, or a search, which needs no item. Null: no texts are read."""
 
 
 class ItemColumns(Section):
-    """Which column of the items plays which part."""
+    """Names of the columns of the items."""
 
     item_id: str = "item_id"
     """Column with the item's id."""
     timestamp: str | None = None
     """Column that says which version of an item is the latest; null: the last row of the last file wins."""
     available: str | None = None
-    """Column that is true while the item may be recommended; null: every item may."""
+    """Column that is true if the item may be recommended; null: every item may be recommended."""
     title: str | None = None
-    """Column shown to people; null: the first column of `inputs.items.text`."""
+    """Column with the name that people see; null: the first column of `inputs.items.text`."""
 
 
 class UserColumns(Section):
-    """Which column of the users plays which part."""
+    """Names of the columns of the users."""
 
     user_id: str = "user_id"
     """Column with the user's id."""
@@ -64,12 +62,12 @@ class UserColumns(Section):
 
 
 class TableInput(Section):
-    """Where rows come from and how they are read."""
+    """Which files an input reads, and how."""
 
     path: Annotated[str, Field(min_length=1)]
     """A file, a folder or a glob; local or `s3://`."""
-    format: Format = "parquet"
-    """`parquet`, `csv` (also `.gz`) or `jsonl`."""
+    format: Annotated[str, Field(min_length=1)] = "parquet"
+    """`parquet`, `csv` or `jsonl` (the last two also `.gz`), or a format that one of `plugins` registers."""
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     """CSV only: one character between fields."""
     encoding: str = "utf-8"
@@ -78,7 +76,7 @@ class TableInput(Section):
     """SQL condition for the rows to use, e.g. `Quantity > 0 and Country in ('France', 'Spain')`; null: all rows.
     Rows that it leaves out are counted, not quarantined."""
     timezone: str = "UTC"
-    """Time zone of timestamps that carry none, e.g. `Europe/London`."""
+    """Time zone of timestamps without one, e.g. `Europe/London`."""
     timestamp_format: str | None = None
     """strptime format of text timestamps, e.g. `%d/%m/%Y %H:%M`; null: ISO 8601, month/day/year or epoch numbers."""
 
@@ -87,46 +85,46 @@ class EventsInput(TableInput):
     """The interactions."""
 
     columns: EventColumns = EventColumns()
-    """Our names to theirs."""
+    """Our column names, each with the name in the files."""
     max_text_chars: Positive = 1000
     """Longer texts of events are cut to this many characters."""
 
 
 class ItemsInput(TableInput):
-    """The catalog."""
+    """The items."""
 
     columns: ItemColumns = ItemColumns()
-    """Our names to theirs."""
+    """Our column names, each with the name in the files."""
     text: Annotated[str, Field(min_length=1)]
-    """Template of the text a language model reads, over the items' columns: `{title}. {category}`."""
+    """Template over the items' columns for the text that a language model reads: `{title}. {category}`."""
     attributes: list[str] | None = None
-    """Columns kept as attributes; null: those of `text`."""
+    """Columns that are kept as attributes; null: the columns of `text`."""
     max_text_chars: Positive = 1000
     """Longer item texts are cut to this many characters."""
 
 
 class UsersInput(TableInput):
-    """What users are; it is taken to hold at all times, also before the events that a model is measured on."""
+    """Profiles of users. They count as known at all times, also before the events that a model is measured on."""
 
     columns: UserColumns = UserColumns()
-    """Our names to theirs."""
+    """Our column names, each with the name in the files."""
     text: Annotated[str, Field(min_length=1)]
-    """Template of the text that stands first in a user's history: `{age} year old {occupation}`."""
+    """Template of the text at the beginning of a user's history: `{age} year old {occupation}`."""
     max_text_chars: Positive = 1000
     """Longer user texts are cut to this many characters."""
 
 
 class InputsConfig(Section):
-    """What the night reads, and how much of it may be bad."""
+    """What a night reads, and how much of it may be bad."""
 
     events: EventsInput
     """Interactions of users with items."""
     items: ItemsInput
     """The items that may be recommended."""
     users: UsersInput | None = None
-    """What users are, as text; null: nothing is known of them but their events."""
+    """Profiles of users, as text; null: only the events of users are known."""
     feedback: bool = True
-    """Read what the live service was told, below `storage`/feedback, beside the events."""
+    """Read the feedback events of the live service, in `storage`/feedback, as well."""
     max_quarantine_rate: Fraction = 0.05
     """Share of the rows read (after `where`) that may be quarantined before the night stops with exit code 3."""
     max_id_chars: Positive = 256
@@ -134,17 +132,17 @@ class InputsConfig(Section):
 
     @property
     def has_user_texts(self) -> bool:
-        """Whether histories hold texts: what users are, or what they said."""
+        """Whether histories contain texts: profiles of users, or texts of events."""
         return self.users is not None or self.events.columns.text is not None
 
 
 class HistoriesConfig(Section):
-    """One row per user, in deterministic hash shards."""
+    """Histories: one row for each user, in deterministic hash shards."""
 
     max_length: Positive = 50
     """Newest events of a user that the ranker reads."""
     max_events: Positive = 500
-    """Newest events of a user that are kept, at least `max_length`: repeats look further back than the ranker."""
+    """Newest events of a user that are kept, at least `max_length`: some signals read more events than the ranker."""
 
     @property
     def kept_events(self) -> int:
@@ -152,4 +150,4 @@ class HistoriesConfig(Section):
         return max(self.max_length, self.max_events)
 
     shards: Annotated[int, Field(ge=1, le=99_999)] = 16
-    """Files the users are hashed into: the unit of work, of retry and of resume."""
+    """Files that the users are divided into by a hash: the unit of work, of retry and of resume."""

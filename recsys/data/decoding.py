@@ -1,6 +1,7 @@
-"""Bytes in any encoding as UTF-8 in which the unreadable ones stay visible; it knows no rows.
+"""Decode files in any encoding to UTF-8, and mark the bytes that cannot be decoded.
 
-A byte that is not text in the file's encoding travels through a parser as a private character of its own.
+A byte that is not text in the file's encoding becomes a private character, so that it passes through a parser and can
+be found in the rows afterwards.
 """
 
 import codecs
@@ -19,7 +20,7 @@ _UNREADABLE_CHARACTERS = re.compile("[\U0010ff00-\U0010ffff]")
 
 
 def show_unreadable(text: str) -> str:
-    """The text for people: the replacement character � for each private one."""
+    """The text as people should see it, with � for each private character."""
     return _UNREADABLE_CHARACTERS.sub("\ufffd", text)
 
 
@@ -41,7 +42,7 @@ class Utf8Stream(io.RawIOBase):
 
     def __init__(self, stream: IO[bytes], encoding: str) -> None:
         try:
-            "".encode(encoding)  # refuses what is no text encoding, such as rot13
+            "".encode(encoding)  # refuses codecs that do not encode text, such as rot13
             codec = codecs.lookup("utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding)
             self._decoder = codec.incrementaldecoder("recsys-mark-unreadable")
         except (LookupError, TypeError) as error:
@@ -53,15 +54,15 @@ class Utf8Stream(io.RawIOBase):
         self.last_byte = b""
 
     def readable(self) -> bool:
-        """As the parsers ask before they read."""
+        """Parsers ask this before they read."""
         return True
 
     def push_back(self, data: bytes) -> None:
-        """Have `data` read once more, before the rest."""
+        """Make the next reads return `data` again, before the rest."""
         self._buffer = data + self._buffer
 
     def read(self, size: int = -1) -> bytes:
-        """The next `size` bytes, fewer at the end of the file; −1: all."""
+        """The next `size` bytes, fewer at the end of the file; −1 reads all."""
         while (size < 0 or len(self._buffer) < size) and not self._ended:
             block = self._stream.read(1 << 20)
             self._ended = not block

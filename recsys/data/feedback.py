@@ -1,6 +1,6 @@
-"""What the live service was told, as a second source of events: its place, its columns, what came twice.
+"""Feedback events, which the live service has stored: a second source of events.
 
-It knows no service and no file.
+This module defines their folder and columns, reads them, and drops events that arrived twice.
 """
 
 import datetime as dt
@@ -14,63 +14,64 @@ import pyarrow.compute as pc
 
 from recsys.data.columns import require_columns
 from recsys.data.config import EventColumns, EventsInput
-from recsys.data.events import EventRules, NormalisedEvents, interactions_schema, normalise_events, read_ids
+from recsys.data.events import EventRules, NormalisedEvents, interactions_schema, normalise_events
 from recsys.data.histories import hash_ids
+from recsys.data.row_checks import read_ids
 
-#: Folder of the files, below the storage's root; JSON Lines.
+#: Folder of the JSON Lines files, below the root of the storage.
 FEEDBACK_DIR = "feedback"
-#: Columns of the files. `event_id` names the event: one that comes twice counts once.
+#: Columns of the files. Events with the same `event_id` count once.
 FEEDBACK_COLUMNS = ("event_id", "user_id", "item_id", "timestamp", "event", "weight", "text")
 
-#: The moment (UTC) with which the name of a file begins, as its writer wrote it.
-_BEGUN = re.compile(r"^(\d{8}T\d{6}Z)-")
+#: The name of a file begins with the time (UTC) at which its writer opened it.
+_STARTED = re.compile(r"^(\d{8}T\d{6}Z)-")
 _EVENT_KEY = "recsys-event-key"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feedback:
-    """One table of feedback, read."""
+    """What one table of feedback contains."""
 
     events: pa.Table
-    """`feedback_schema` of what was accepted, in the order of the rows."""
+    """Accepted events in `feedback_schema`, in the order of the rows."""
     read: NormalisedEvents
-    """What became of the rows that are events to this night."""
+    """What became of the rows that this night can read."""
     num_searches: int
-    """Rows without an item, which are none where texts are not read."""
+    """Rows without an item, which are ignored if the config reads no texts of events."""
 
 
-def begun_before(path: str, moment: dt.datetime) -> bool:
-    """Whether a file of feedback was begun before a moment (aware), by its name; true where the name does not tell."""
-    begun = _BEGUN.match(PurePosixPath(path).name)
-    return begun is None or begun[1] < moment.astimezone(dt.UTC).strftime("%Y%m%dT%H%M%SZ")
+def started_before(path: str, time: dt.datetime) -> bool:
+    """Whether a file of feedback was opened before a time (aware), by its name; true if the name does not say it."""
+    started = _STARTED.match(PurePosixPath(path).name)
+    return started is None or started[1] < time.astimezone(dt.UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
 def feedback_source(path: str, events: EventsInput) -> EventsInput:
-    """The feedback in `path` as an input; texts are read where those of the events are."""
+    """The feedback in `path` as an input. Its texts are read if those of the events are."""
     columns = EventColumns(event="event", weight="weight", text=None if events.columns.text is None else "text")
     return EventsInput(path=path, format="jsonl", columns=columns, max_text_chars=events.max_text_chars)
 
 
 def feedback_schema(spec: EventsInput) -> pa.Schema:
-    """Interactions with what tells repeats: `event_id`, null where a file has none, and `place`, the order of rows."""
+    """Interactions with `event_id`, null if there is none, and `place`, the place of the row among all rows read."""
     schema = interactions_schema(spec)
     return schema.append(pa.field("event_id", pa.string())).append(pa.field("place", pa.int64(), nullable=False))
 
 
 def read_feedback(table: pa.Table, source: str, spec: EventsInput, rules: EventRules, first: int) -> Feedback:
-    """Check and clean the rows of a table as those of the events are; its first row has the place `first`.
+    """Check and clean the rows of a table in the same way as those of events; the first row has the place `first`.
 
     Raises:
         InputError: a column is missing.
     """
-    if table.num_columns:  # a file of nothing but a torn line has none
+    if table.num_columns:  # a file that holds only an incomplete line has none
         require_columns(table.column_names, FEEDBACK_COLUMNS, source, "inputs.feedback")
     places = np.arange(first, first + len(table))
     num_searches = 0
     if spec.columns.text is None and len(table):
-        takes = pc.is_valid(read_ids(table, spec.columns.item_id)).to_numpy()
-        num_searches = int((~takes).sum())
-        table, places = table.filter(pa.array(takes)), places[takes]
+        has_item = pc.is_valid(read_ids(table, spec.columns.item_id)).to_numpy()
+        num_searches = int((~has_item).sum())
+        table, places = table.filter(pa.array(has_item)), places[has_item]
     read = normalise_events(table, source, spec, rules)
     ids = read_ids(table, "event_id").take(pa.array(read.rows)) if len(table) else pa.array([], pa.string())
     columns = [*read.accepted.columns, ids, pa.array(places[read.rows], pa.int64())]
@@ -79,14 +80,14 @@ def read_feedback(table: pa.Table, source: str, spec: EventsInput, rules: EventR
 
 
 def bucket_of(events: pa.Table, num_buckets: int) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
-    """Bucket of each event [N], 0 … num_buckets − 1: the repeats of an event are in one."""
+    """Bucket of each event [N], 0 … num_buckets − 1; all events with the same event id are in the same bucket."""
     return hash_ids(pc.fill_null(events["event_id"], ""), _EVENT_KEY) % np.uint64(num_buckets)
 
 
 def drop_repeats(events: pa.Table) -> pa.Table:
-    """Of rows with one event id the earliest, and of several such the one of the lowest place; the order stays.
+    """Keep one row for each event id: the earliest, and of equally early ones that with the lowest place.
 
-    Rows without an id are all kept.
+    Rows without an event id are all kept. The order of the rows stays.
     """
     order = pc.sort_indices(events, [("timestamp", "ascending"), ("place", "ascending")]).to_numpy()
     codes = pc.fill_null(pc.index_in(events["event_id"], value_set=_distinct(events["event_id"])), -1).to_numpy()

@@ -1,6 +1,6 @@
-"""One row per user out of one shard's interactions; it knows no files, no other shard and no model.
+"""Build histories: one row for each user, from the interactions of one shard.
 
-The ids of one shard must fit Arrow's 32-bit offsets, 2 GiB of text a column: beyond that, ask for more shards.
+The ids of one shard must fit into Arrow's 32-bit offsets, 2 GiB of text in each column. Larger inputs need more shards.
 """
 
 from typing import Any
@@ -19,9 +19,9 @@ _USER_KEY = "recsys-user--key"
 
 
 def hash_ids(ids: pa.Array | pa.ChunkedArray, key: str) -> npt.NDArray[np.uint64]:
-    """Hash ids [N] to uint64 [N], the same on every machine and in every process; another key, unrelated hashes.
+    """Hash ids [N] to uint64 [N], the same on every machine and in every process. Different keys give unrelated hashes.
 
-    SipHash of the UTF-8 bytes under a key of 16 bytes; each distinct id is hashed once.
+    The hash is SipHash of the UTF-8 bytes with a key of 16 bytes. Each distinct id is hashed once.
     """
     assert len(key.encode()) == 16, f"SipHash takes a key of 16 bytes, got {key!r}"
     distinct = pc.unique(ids)
@@ -31,24 +31,24 @@ def hash_ids(ids: pa.Array | pa.ChunkedArray, key: str) -> npt.NDArray[np.uint64
 
 
 def shard_of(user_ids: pa.Array | pa.ChunkedArray, num_shards: int) -> npt.NDArray[np.int32]:
-    """Shard of each user id [N]: int32 in 0 … num_shards − 1, a function of the id and of num_shards alone."""
+    """Shard of each user id [N]: int32, 0 … num_shards − 1; it depends on the id and on num_shards only."""
     assert num_shards > 0, f"num_shards={num_shards}"
     return (hash_ids(user_ids, _SHARD_KEY) % np.uint64(num_shards)).astype(np.int32)
 
 
 def newest_events(users: npt.NDArray[np.int64], num: int) -> npt.NDArray[np.bool_]:
-    """Mask over rows [N] that stand by user, oldest first: the last `num` of each user, numbered from 0."""
+    """Mask over rows [N]: the last `num` of each user. The rows are grouped by user (int [N]), oldest first."""
     ends = np.cumsum(np.bincount(users))
     mask: npt.NDArray[np.bool_] = ends[users] - np.arange(len(users)) <= num
     return mask
 
 
 def sort_interactions(interactions: pa.Table) -> tuple[pa.Table, int]:
-    """Sort one shard's INTERACTIONS by user and time, and drop exact duplicates (all columns equal, a text too).
+    """Sort the INTERACTIONS of one shard by user and time, and drop duplicates, whose columns are all equal.
 
-    Events of one user at one moment come in a pseudo-random order of their items, fixed for each user: the items of
-    one invoice share a timestamp, and in alphabetical order a model would learn the alphabet.
-    The result does not depend on the order of the input.
+    Events of one user at the same time are in a pseudo-random order of their items, which is fixed for each user. The
+    items of one invoice share a timestamp, and in alphabetical order a model would learn the alphabet. The order of the
+    input does not matter.
 
     Returns:
         The sorted interactions, and how many duplicates were removed.
@@ -58,13 +58,13 @@ def sort_interactions(interactions: pa.Table) -> tuple[pa.Table, int]:
     users, user = rank_ids(table["user_id"])
     items, item = rank_ids(table["item_id"])
     tie = _mix(hash_ids(users, _USER_KEY)[user] ^ hash_ids(items, _ITEM_KEY)[item])
-    moment = _numpy(table["timestamp"].cast(pa.int64()))
+    time = _numpy(table["timestamp"].cast(pa.int64()))
     event = rank_ids(table["event"])[1]
     weight = _numpy(table["weight"])
-    keys = [user, moment, item, event, weight]
+    keys = [user, time, item, event, weight]
     if "text" in schema.names:
         keys.append(rank_ids(table["text"])[1])
-    order = np.lexsort((*keys[:1:-1], tie, moment, user))  # the last key counts first
+    order = np.lexsort((*keys[:1:-1], tie, time, user))  # lexsort sorts by its last key first
     first = np.zeros(len(order), dtype=bool)
     first[:1] = True
     for key in keys:
@@ -75,17 +75,19 @@ def sort_interactions(interactions: pa.Table) -> tuple[pa.Table, int]:
 
 
 def user_runs(sorted_interactions: pa.Table) -> tuple[pa.Array, npt.NDArray[np.int64]]:
-    """Distinct user ids [U] of a table grouped by user, and the offsets [U + 1] of their rows."""
+    """Distinct user ids [U] of a table that is grouped by user, and the offsets [U + 1] of their rows."""
     runs = pc.run_end_encode(_flat(sorted_interactions["user_id"]), run_end_type=pa.int64())
-    assert pc.count_distinct(runs.values).as_py() == len(runs.values), "rows of a user lie apart: sort_interactions"
+    assert pc.count_distinct(runs.values).as_py() == len(runs.values), (
+        "the rows of a user are not together: call sort_interactions"
+    )
     return runs.values, np.concatenate([[0], _numpy(runs.run_ends)]).astype(np.int64)
 
 
 def build_histories(sorted_interactions: pa.Table, max_length: int) -> pa.Table:
-    """HISTORIES of a table from `sort_interactions`: each user's newest `max_length` events, oldest first.
+    """HISTORIES from a table of `sort_interactions`: the newest `max_length` events of each user, oldest first.
 
-    `seen_item_ids` holds each item the user ever touched once, sorted, also those older than the history. A table with
-    texts, in which searches may stand, gives the column `texts` too.
+    `seen_item_ids` holds every item of the user once, sorted, also items that are older than the history. A table with
+    texts, which may contain searches, gives the column `texts` too.
     """
     assert max_length > 0, f"max_length={max_length}"
     users, offsets = user_runs(sorted_interactions)
@@ -96,7 +98,7 @@ def build_histories(sorted_interactions: pa.Table, max_length: int) -> pa.Table:
     columns = [_flat(newest[name]) for name in ("item_id", "timestamp", "event", "weight")]
     items, item = rank_ids(sorted_interactions["item_id"])
     user = np.repeat(np.arange(len(users)), counts)
-    if len(items) and items[0].as_py() == "":  # a search touches no item
+    if len(items) and items[0].as_py() == "":  # a search has no item
         user, item = user[item > 0], item[item > 0]
     pairs = np.unique(user * len(items) + item)
     lists = [pa.ListArray.from_arrays(bounds, column) for column in columns]
@@ -107,22 +109,22 @@ def build_histories(sorted_interactions: pa.Table, max_length: int) -> pa.Table:
 
 
 def newest_items(histories: pa.Table, num: int) -> pa.Table:
-    """HISTORIES of which only the newest events are left, as far back as they hold at most `num` different items.
+    """HISTORIES cut to the newest events, as many as contain at most `num` different items.
 
-    A search is no item and stays among the events that do. `seen_item_ids` stays as it is.
+    A search does not count as an item. `seen_item_ids` does not change.
     """
     assert num > 0, f"num={num}"
     lists = histories["item_ids"].combine_chunks()
     items, item = rank_ids(lists.flatten())
     user = _numpy(pc.list_parent_indices(lists)).astype(np.int64)
     newest_first = (user * max(len(items), 1) + item)[::-1]
-    at_last = np.zeros(len(item), dtype=np.int64)  # 1 where an item stands for the last time
+    at_last = np.zeros(len(item), dtype=np.int64)  # 1 at the last event of an item
     at_last[len(item) - 1 - np.unique(newest_first, return_index=True)[1]] = 1
     at_last[_numpy(pc.equal(items, "")).astype(bool)[item]] = 0
     until = np.cumsum(at_last)
     ends = np.cumsum(np.bincount(user, minlength=len(histories)))
-    from_here_on = until[ends[user] - 1] - until + at_last
-    kept = from_here_on <= num
+    items_from_here = until[ends[user] - 1] - until + at_last
+    kept = items_from_here <= num
     bounds = _bounds(np.bincount(user[kept], minlength=len(histories)))
     for place, field in enumerate(histories.schema):
         if pa.types.is_list(field.type) and field.name != "seen_item_ids":
@@ -132,14 +134,14 @@ def newest_items(histories: pa.Table, num: int) -> pa.Table:
 
 
 def rank_ids(ids: pa.Array | pa.ChunkedArray) -> tuple[pa.Array, npt.NDArray[np.int64]]:
-    """Distinct ids in ascending order, and the place [N] of each id among them."""
+    """Distinct ids in ascending order, and the place of each id [N] among them."""
     distinct = pc.unique(ids)
     distinct = distinct.take(pc.sort_indices(distinct))
     return distinct, _numpy(pc.index_in(ids, value_set=distinct)).astype(np.int64)
 
 
 def item_lists(pairs: npt.NDArray[np.int64], num_users: int, items: pa.Array) -> pa.ListArray:
-    """One list of item ids per user from ascending pairs `user · len(items) + item`; a user without pairs has []."""
+    """One list of item ids for each user, from ascending pairs `user · len(items) + item`; it may be empty."""
     user, item = np.divmod(pairs, max(len(items), 1))
     return pa.ListArray.from_arrays(_bounds(np.bincount(user, minlength=num_users)), items.take(pa.array(item)))
 
@@ -149,14 +151,14 @@ def _bounds(counts: npt.NDArray[np.int64]) -> pa.Array:
 
 
 def _mix(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Finaliser of SplitMix64: without it, the XOR of two hashes orders the items alike for half of the users."""
+    """Finaliser of SplitMix64. Without it, XOR with a user hash orders the items equally for half of the users."""
     hashes = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return hashes ^ (hashes >> np.uint64(31))
 
 
 def _numpy(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[Any]:
-    assert column.null_count == 0, f"{column.null_count} nulls: they belong in quarantine"
+    assert column.null_count == 0, f"{column.null_count} nulls, which should be in quarantine"
     array: npt.NDArray[Any] = np.asarray(column)
     return array
 

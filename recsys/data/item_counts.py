@@ -1,4 +1,4 @@
-"""Items by how often they were touched: the baseline that a model must beat; it knows no user."""
+"""Count the interactions with each item, rank items by the counts, and find the most popular ones."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -10,14 +10,14 @@ import pyarrow.compute as pc
 
 from recsys.schema import ITEM_COUNTS, TIMESTAMP
 
-#: Window of the gate's baseline, days before the cutoff.
+#: Days before the cutoff whose interactions make the popularity baseline of the gate.
 RECENT_DAYS = 7
-#: The short head: this share of the catalog, by training interactions. The rest is the long tail.
+#: The short head is this percentage of the catalog, by training interactions. The rest is the long tail.
 HEAD_PERCENT = 20
 
 
 def count_items(interactions: pa.Table, since: dt.datetime | None = None) -> pa.Table:
-    """ITEM_COUNTS of INTERACTIONS at or after `since`; None: of all of them. No row for an item without any."""
+    """ITEM_COUNTS of the interactions at or after `since` (None: of all). Items without interactions have no row."""
     if since is not None:
         assert since.tzinfo is not None, f"since={since} has no time zone"
         interactions = interactions.filter(pc.greater_equal(interactions["timestamp"], pa.scalar(since, TIMESTAMP)))
@@ -26,21 +26,21 @@ def count_items(interactions: pa.Table, since: dt.datetime | None = None) -> pa.
 
 
 def merge_counts(counts: Sequence[pa.Table]) -> pa.Table:
-    """ITEM_COUNTS summed over shards, whose order does not matter."""
+    """ITEM_COUNTS summed over shards, in any order."""
     table = pa.concat_tables([ITEM_COUNTS.empty_table(), *counts])
     return _best_first(table.group_by("item_id").aggregate([("num", "sum")]).rename_columns({"num_sum": "num"}))
 
 
 def recent_popularity(recent_counts: pa.Table, all_counts: pa.Table) -> pa.Array:
-    """Item ids best first: by recent count, then the items without a recent interaction by their count of all time."""
+    """Item ids, best first: by recent count, then items without recent interactions by their count of all time."""
     ranked = [*_best_first(recent_counts)["item_id"].chunks, *_best_first(all_counts)["item_id"].chunks]
-    return pc.unique(pa.chunked_array(ranked, pa.string()))  # keeps the order of first appearance
+    return pc.unique(pa.chunked_array(ranked, pa.string()))  # the first appearance of an id decides its place
 
 
 def head_items(num_interactions: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
-    """Which items [I] are the short head: the top 20 % of the catalog by training interactions, at least one item.
+    """Bool [I]: items of the short head, the top 20 % of the catalog by training interactions, and at least one item.
 
-    An item without any interaction is never of it; equals come by index.
+    Items without interactions are never in the short head. Of equal counts the lower index comes first.
 
     >>> head_items(np.array([3, 9, 9, 1, 0, 0])).tolist()
     [False, True, True, False, False, False]

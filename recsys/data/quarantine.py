@@ -1,4 +1,4 @@
-"""Sets aside the rows that cannot be used, each as JSON with the reason; it knows no rule that a row may break."""
+"""The quarantine: rows that cannot be used, each as JSON with the reason."""
 
 import json
 import math
@@ -34,18 +34,18 @@ class Reason(StrEnum):
 
 
 def quarantined(source: str, rows: Sequence[str], columns: Sequence[str], reasons: Sequence[str]) -> pa.Table:
-    """QUARANTINE of parallel lists; `rows` are JSON."""
+    """QUARANTINE from parallel lists; `rows` are JSON."""
     return pa.table([[source] * len(rows), list(rows), list(columns), list(reasons)], schema=QUARANTINE)
 
 
 def raw_rows(source: str, lines: Sequence[str | bytes], reasons: Sequence[str]) -> pa.Table:
-    """QUARANTINE of lines that are no rows: each as `{"raw": line}`, bytes that are not UTF-8 spelled out."""
+    """QUARANTINE of lines that are not rows, each as `{"raw": line}`; bytes that are not UTF-8 appear as `\\xff`."""
     rows = [json.dumps({"raw": _plain(line)}, ensure_ascii=False) for line in lines]
     return quarantined(source, rows, [""] * len(rows), reasons)
 
 
 def rows_as_json(table: pa.Table) -> list[str]:
-    """Each row as strict JSON: NaN, dates and decimals as text, long values cut. For the few bad rows: it is slow."""
+    """Each row as strict JSON: NaN, dates and decimals as text, long values cut. It is slow; use it for few rows."""
     readable = [
         pc.cast(column, pa.string()) if pa.types.is_temporal(column.type) else column for column in table.columns
     ]

@@ -36,8 +36,8 @@ _LOCKED = {
 _SETUP = (
     "SET TimeZone = 'UTC'",
     "CREATE MACRO number(x) AS CASE WHEN isfinite(TRY_CAST(x AS DOUBLE)) THEN TRY_CAST(x AS DOUBLE) END",
-    "CREATE MACRO truth(x) AS TRY_CAST(trim(x) AS BOOLEAN)",
-    "CREATE MACRO words(x) AS CAST(x AS VARCHAR)",
+    "CREATE MACRO as_boolean(x) AS TRY_CAST(trim(x) AS BOOLEAN)",
+    "CREATE MACRO as_text(x) AS CAST(x AS VARCHAR)",
     "SET lock_configuration = true",
 )
 

@@ -1,7 +1,7 @@
-"""Searches: events with a text and no item, which stand at their time beside the interactions of their user.
+"""Searches: events with a text and without an item.
 
-They are kept in a table of their own, so that nothing that counts, splits or predicts items ever meets them. All tables
-are sorted as by `histories.sort_interactions`; it knows no files and no model.
+They have a table of their own, because code that counts, splits or predicts items must not see them. All tables are
+sorted as `histories.sort_interactions` sorts.
 """
 
 import datetime as dt
@@ -13,33 +13,33 @@ import pyarrow.compute as pc
 from recsys.schema import INTERACTIONS_WITH_TEXT, TIMESTAMP
 
 
-def part_searches(events: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """The interactions with items, and the searches, of a table of INTERACTIONS_WITH_TEXT."""
+def split_searches(events: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """Split a table of INTERACTIONS_WITH_TEXT into the interactions with items and the searches."""
     search = pc.equal(events["item_id"], "")
     return events.filter(pc.invert(search)), events.filter(search)
 
 
-def searches_before(searches: pa.Table, kept: pa.Table, cutoff: dt.datetime) -> pa.Table:
-    """Those before the cutoff that no user made after the first interaction that was kept from the model.
+def searches_before(searches: pa.Table, held_out: pa.Table, cutoff: dt.datetime) -> pa.Table:
+    """Searches that a model may read: before the cutoff, and not after the user's first held-out interaction.
 
-    A search of the same moment is read: it came before what it led to.
+    A search at the same time as that interaction may be read, because a search comes before what it leads to.
 
     Args:
-        searches: Of any users.
-        kept: Interactions on which a model is measured, sorted; its users' first one counts.
-        cutoff: For all users.
+        searches: Searches of any users.
+        held_out: Interactions on which a model is measured, sorted.
+        cutoff: End of the days that the model may see.
     """
     early = pc.less(searches["timestamp"], pa.scalar(cutoff, TIMESTAMP))
-    if not len(kept):
+    if not len(held_out):
         return searches.filter(early)
-    first = kept.group_by("user_id", use_threads=False).aggregate([("timestamp", "min")])
+    first = held_out.group_by("user_id", use_threads=False).aggregate([("timestamp", "min")])
     rows = pc.index_in(searches["user_id"], value_set=first["user_id"].combine_chunks())
     bound = first["timestamp_min"].combine_chunks().take(rows.combine_chunks())
     return searches.filter(pc.and_(early, pc.fill_null(pc.less_equal(searches["timestamp"], bound), True)))
 
 
-def searches_that_led_on(searches: pa.Table, interactions: pa.Table) -> pa.Table:
-    """Those that some interaction of their user follows, or is of the same moment: all that training can learn from."""
+def followed_searches(searches: pa.Table, interactions: pa.Table) -> pa.Table:
+    """Searches with an interaction of the same user at the same time or later: only these can be learned from."""
     last = interactions.group_by("user_id", use_threads=False).aggregate([("timestamp", "max")])
     rows = pc.index_in(searches["user_id"], value_set=last["user_id"].combine_chunks())
     bound = last["timestamp_max"].combine_chunks().take(rows.combine_chunks())
@@ -47,8 +47,8 @@ def searches_that_led_on(searches: pa.Table, interactions: pa.Table) -> pa.Table
 
 
 def merge_searches(interactions: pa.Table, searches: pa.Table) -> pa.Table:
-    """Both by user and time, in their own order within a moment, searches first."""
+    """Both tables in one, by user and time; at one time the searches come first, and each table keeps its order."""
     table = pa.concat_tables([searches, interactions]).select(INTERACTIONS_WITH_TEXT.names)
-    moment = np.asarray(table["timestamp"].cast(pa.int64()))
+    timestamps = np.asarray(table["timestamp"].cast(pa.int64()))
     users = pc.rank(table["user_id"], tiebreaker="dense").to_numpy()
-    return table.take(pa.array(np.lexsort((moment, users)))).combine_chunks()  # a stable sort
+    return table.take(pa.array(np.lexsort((timestamps, users)))).combine_chunks()  # a stable sort

@@ -1,4 +1,4 @@
-"""What the model learns from and what it is measured on, within one shard; it knows neither model nor metric.
+"""Split the interactions of one shard into what a model learns from and what it is measured on.
 
 Every function takes a table from `histories.sort_interactions` and keeps its order.
 """
@@ -23,7 +23,7 @@ class Split(NamedTuple):
 
 
 def cutoff_for(date: dt.date, holdout_days: int) -> dt.datetime:
-    """First moment of the holdout: the end of `date` (UTC) minus `holdout_days` whole days."""
+    """Start of the holdout: the end of `date` (UTC) minus `holdout_days` whole days."""
     midnight = dt.datetime.combine(date, dt.time(), tzinfo=dt.UTC)
     return midnight + dt.timedelta(days=1 - holdout_days)
 
@@ -38,12 +38,12 @@ def split_by_time(sorted_interactions: pa.Table, cutoff: dt.datetime) -> Split:
 
 
 def split_last_event(sorted_interactions: pa.Table) -> Split:
-    """Leave-one-out: the last event of every user with at least two; a lone event stays in train."""
+    """Leave-one-out: hold out the last event of every user with at least two events."""
     return hold_out_last(sorted_interactions, np.ones(len(sorted_interactions), dtype=bool))
 
 
 def hold_out_last(sorted_interactions: pa.Table, chosen: npt.NDArray[np.bool_]) -> Split:
-    """Leave-one-out for some users: `chosen` is a mask over rows [N], equal for all rows of a user.
+    """Leave-one-out for some users. `chosen` is a mask over rows [N] that is equal for all rows of a user.
 
     Typical use: `hold_out_last(table, validation_users(table["user_id"], share, seed))`.
     """
@@ -55,25 +55,25 @@ def hold_out_last(sorted_interactions: pa.Table, chosen: npt.NDArray[np.bool_]) 
     return _split(sorted_interactions, ~last, last)
 
 
-def hold_out_last_moment(sorted_interactions: pa.Table, chosen: npt.NDArray[np.bool_]) -> Split:
-    """Leave the last moment out for some users: all events of the newest timestamp, where there are older ones.
+def hold_out_last_basket(sorted_interactions: pa.Table, chosen: npt.NDArray[np.bool_]) -> Split:
+    """Hold out the last basket of some users: all events of the newest timestamp, if there are older events.
 
-    The lines of one invoice share a timestamp, and seeing some of them gives the others away.
+    The lines of one invoice share a timestamp, and some of them would reveal the others.
     """
     assert len(chosen) == len(sorted_interactions), f"{len(chosen)} flags for {len(sorted_interactions)} rows"
     _, offsets = user_runs(sorted_interactions)
-    moments = np.asarray(pc.cast(sorted_interactions["timestamp"], pa.int64()))
+    timestamps = np.asarray(pc.cast(sorted_interactions["timestamp"], pa.int64()))
     counts = np.diff(offsets)
-    newest = moments == np.repeat(moments[offsets[1:] - 1], counts)
-    older = np.repeat(moments[offsets[:-1]], counts) < np.repeat(moments[offsets[1:] - 1], counts)
+    newest = timestamps == np.repeat(timestamps[offsets[1:] - 1], counts)
+    older = np.repeat(timestamps[offsets[:-1]], counts) < np.repeat(timestamps[offsets[1:] - 1], counts)
     last = newest & older & chosen
     return _split(sorted_interactions, ~last, last)
 
 
 def validation_users(user_ids: pa.Array | pa.ChunkedArray, share: float, seed: int) -> npt.NDArray[np.bool_]:
-    """Choose about `share` of the users by hash: a mask [N], equal for equal ids and unrelated to their shards.
+    """Choose about `share` of the users by hash: a mask [N] that is equal for equal ids and independent of the shards.
 
-    A larger share under the same seed keeps every user of a smaller one.
+    A larger share with the same seed contains every user of a smaller share.
     """
     assert 0 <= share <= 1, f"share={share}"
     assert 0 <= seed < 2**31, f"seed={seed}"
@@ -82,17 +82,17 @@ def validation_users(user_ids: pa.Array | pa.ChunkedArray, share: float, seed: i
     return mask
 
 
-def last_moments(sorted_interactions: pa.Table) -> npt.NDArray[np.int64]:
-    """Each user's newest moment [V], µs since 1970, of the users who have older ones too."""
+def last_timestamps(sorted_interactions: pa.Table) -> npt.NDArray[np.int64]:
+    """Newest timestamp [V], in µs since 1970, of each user who has older events too."""
     _, offsets = user_runs(sorted_interactions)
-    moments = np.asarray(pc.cast(sorted_interactions["timestamp"], pa.int64()))
-    newest, oldest = moments[offsets[1:] - 1], moments[offsets[:-1]]
+    timestamps = np.asarray(pc.cast(sorted_interactions["timestamp"], pa.int64()))
+    newest, oldest = timestamps[offsets[1:] - 1], timestamps[offsets[:-1]]
     last: npt.NDArray[np.int64] = newest[oldest < newest]
     return last
 
 
 def active_since(sorted_interactions: pa.Table, since: dt.datetime) -> npt.NDArray[np.bool_]:
-    """Mask over rows [N] of the users whose newest event is at or after `since`, equal for all rows of a user."""
+    """Mask over rows [N]: rows of users whose newest event is at or after `since`."""
     _, offsets = user_runs(sorted_interactions)
     recent = np.asarray(pc.greater_equal(sorted_interactions["timestamp"], pa.scalar(since, TIMESTAMP)))
     mask: npt.NDArray[np.bool_] = np.repeat(recent[offsets[1:] - 1], np.diff(offsets))
@@ -100,10 +100,10 @@ def active_since(sorted_interactions: pa.Table, since: dt.datetime) -> npt.NDArr
 
 
 def targets(holdout: pa.Table, seen: pa.Table, exclude_seen: bool) -> pa.Table:
-    """TARGETS of each user of `holdout`, by user id: the distinct items that a list should have held.
+    """TARGETS of each user of `holdout`, by user id: the distinct items that a good list would contain.
 
-    With `exclude_seen`, items that the user has in `seen` (the train side of the split) are taken out, since no list
-    may hold them; users left with none are dropped.
+    With `exclude_seen`, the items that the user has in `seen` (the train side of the split) are not targets, because no
+    list contains them. Users without targets are left out.
     """
     users, user = rank_ids(holdout["user_id"])
     items, item = rank_ids(holdout["item_id"])
@@ -119,24 +119,24 @@ def targets(holdout: pa.Table, seen: pa.Table, exclude_seen: bool) -> pa.Table:
 
 
 def show_first(holdout: pa.Table, wanted: pa.Table, num: int) -> Split:
-    """Split a holdout once more: the first `num` items that each user is to find, as long as one is left, and the rest.
+    """Split a holdout: show the first `num` targets of each user, and keep at least one target hidden.
 
-    An item goes with all its events.
+    All events of an item go to the same side.
 
     Args:
         holdout: INTERACTIONS, sorted.
         wanted: TARGETS of these users.
-        num: Most items of a user that are shown.
+        num: Maximum of items that are shown for each user.
 
     Returns:
-        Of the same users, what is shown (`train`) and what is not (`holdout`).
+        The events that are shown (`train`) and the hidden ones (`holdout`), of the same users.
     """
     users, user = rank_ids(holdout["user_id"])
     items, item = rank_ids(holdout["item_id"])
     lists = wanted["item_ids"].combine_chunks()
     pairs = user * len(items) + item
     to_find = _pairs(wanted["user_id"].take(pc.list_parent_indices(lists)), lists.flatten(), users, items)
-    first = np.sort(np.unique(pairs, return_index=True)[1])  # of each pair, in the order of the events
+    first = np.sort(np.unique(pairs, return_index=True)[1])  # the first event of each pair
     first = first[np.isin(pairs[first], to_find)]
     counts = np.bincount(user[first], minlength=len(users))
     place = np.arange(len(first)) - (np.cumsum(counts) - counts)[user[first]]
@@ -147,7 +147,7 @@ def show_first(holdout: pa.Table, wanted: pa.Table, num: int) -> Split:
 def _pairs(
     user_ids: pa.ChunkedArray, item_ids: pa.Array | pa.ChunkedArray, users: pa.Array, items: pa.Array
 ) -> npt.NDArray[np.int64]:
-    """[N] `user · len(items) + item` by the places of the ids [N], all of them known, among users and items."""
+    """`user · len(items) + item` [N], from the places of the ids in `users` and `items`, which contain all ids."""
     user, item = (
         np.asarray(pc.index_in(ids, value_set=known)).astype(np.int64)
         for ids, known in ((user_ids, users), (item_ids, items))

@@ -1,10 +1,10 @@
-"""A small made-up shop with known structure, for demos and tests; it knows nothing of how the product reads it.
+"""A small synthetic shop with known structure, for demos and tests.
 
-What a model can find in it: users have a few tastes (category × material) that drift; items form collections that are
-bought in order, across sessions too; an item is followed by its complement in the same material; the titles say
-category, material and collection, so that text alone places a new item. Popularity is skewed (Zipf) over all of that.
+A model can learn: users have a few tastes (category × material) that drift; items form collections that are bought in
+order, also across sessions; an item is followed by its complement in the same material. The titles name category,
+material and collection, so that a new item can be placed by its text. Popularity is skewed (Zipf).
 
-Shapes: U users, I items, N touches (a user looks at an item), G groups (category × material).
+Shapes: U users, I items, N views, G groups (category × material).
 """
 
 import argparse
@@ -44,34 +44,34 @@ COLLECTIONS = (
 )
 BRANDS = ("Alma & Co", "Brightwell", "Casa Verde", "Dovetail", "Elmwood", "Finch", "Granite House", "Hearth")
 
-#: A smaller catalog would have no structure.
+#: A smaller catalog has no structure.
 MIN_ITEMS = 12
 
 _COLLECTION_SIZE = 6
 _TASTES = 3
-_MAX_TOUCHES = 150
+_MAX_VIEWS = 150
 _DAY_S = 86_400
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shop:
-    """A shop's raw tables, as another company might deliver them: all events are text, about 1 % of them are bad.
-
-    `events`: user_id, item_id, timestamp (ISO 8601, UTC), event, by time; `items`: item_id, title, category, brand,
-    price; `days`: the day file [rows of events] each event belongs to; `faults`: how many rows are bad, by kind;
-    `users`: what users are, where `synthetic_texts.with_texts` made it up.
-    """
+    """Raw tables of a shop, as another company might deliver them. All events are text, and about 1 % are bad."""
 
     events: pa.Table
+    """user_id, item_id, timestamp (ISO 8601, UTC), event; sorted by time."""
     items: pa.Table
+    """item_id, title, category, brand, price."""
     days: npt.NDArray[np.datetime64]
+    """Day of the file that each event is written to."""
     faults: dict[str, int]
+    """Number of bad rows, by the kind of fault."""
     users: pa.Table | None = None
+    """user_id, age, likes; only `synthetic_texts.with_texts` makes it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Catalog:
-    """The items' hidden structure: group [I], popularity weight [I], next in the collection [I] or −1."""
+    """Items with their hidden structure: group [I], popularity weight [I], next item of the collection [I] or −1."""
 
     group: Array
     weight: Array
@@ -85,15 +85,15 @@ def make_shop(num_users: int, num_items: int, num_days: int, seed: int, end: dt.
     assert num_items >= MIN_ITEMS, f"num_items={num_items}, at least {MIN_ITEMS}"
     random = np.random.default_rng(seed)
     catalog = _make_catalog(random, num_items)
-    num_touches = np.clip(random.lognormal(2.3, 0.9, num_users).astype(int), 2, _MAX_TOUCHES)
-    newcomer = random.random(num_users) < 0.06
-    num_touches[newcomer] = 1
-    user = np.repeat(np.arange(num_users), num_touches)
+    num_views = np.clip(random.lognormal(2.3, 0.9, num_users).astype(int), 2, _MAX_VIEWS)
+    new_user = random.random(num_users) < 0.06
+    num_views[new_user] = 1
+    user = np.repeat(np.arange(num_users), num_views)
     session = random.random(len(user)) < 0.3
-    session[np.cumsum(num_touches) - num_touches] = True
-    item = _walk(random, catalog, num_touches, session)
-    second = _moments(random, user, np.cumsum(session) - 1, session, newcomer, num_days)
-    rows = _events(random, user, item, second, np.cumsum(session) - 1, newcomer[user])
+    session[np.cumsum(num_views) - num_views] = True
+    item = _walk(random, catalog, num_views, session)
+    second = _seconds(random, user, np.cumsum(session) - 1, session, new_user, num_days)
+    rows = _events(random, user, item, second, np.cumsum(session) - 1, new_user[user])
     return _deliver(random, catalog, rows, num_days, end)
 
 
@@ -101,19 +101,19 @@ def _make_catalog(random: np.random.Generator, num_items: int) -> _Catalog:
     categories, nouns = list(CATEGORIES), [noun for names in CATEGORIES.values() for noun in names.split(",")]
     num_groups = len(categories) * len(MATERIALS)
     num_collections = -(-num_items // _COLLECTION_SIZE)
-    # Collections take the groups in turn, so that a small shop has some of every kind; the name tells them apart.
+    # Collections take the groups in turn, so that a small shop has some of every kind; their names differ.
     deck = np.concatenate([random.permutation(num_groups) for _ in range(-(-num_collections // num_groups))])
     names = COLLECTIONS.split(",")
     nth = np.arange(len(deck)) // num_groups
     shift = random.integers(0, len(names), num_groups)
-    collection, place = np.divmod(random.permutation(num_items), _COLLECTION_SIZE)  # ids say nothing of structure
+    collection, place = np.divmod(random.permutation(num_items), _COLLECTION_SIZE)  # ids do not reveal the structure
     group = deck[collection]
     category, material = np.divmod(group, len(MATERIALS))
     name = (nth[collection] + shift[group]) % len(names)
     brand = random.integers(0, len(BRANDS), len(deck))[collection]
     weight = 1.0 / (random.permutation(num_items) + 1) ** 0.8
     newest = random.permutation(num_items)[: max(1, num_items * 2 // 100)]
-    weight[newest] = 0.0  # in the catalog, but nobody has seen them yet
+    weight[newest] = 0.0  # in the catalog, but without events
     at = np.empty(num_items, dtype=int)
     at[collection * _COLLECTION_SIZE + place] = np.arange(num_items)
     last = (place == _COLLECTION_SIZE - 1) | (collection * _COLLECTION_SIZE + place == num_items - 1)
@@ -132,8 +132,8 @@ def _make_catalog(random: np.random.Generator, num_items: int) -> _Catalog:
     return _Catalog(group=group, weight=weight, following=following, table=table)
 
 
-def _walk(random: np.random.Generator, catalog: _Catalog, num_touches: Array, session: Array) -> Array:
-    """Item of each touch [N]: all users take their first step together, then their second, and so on."""
+def _walk(random: np.random.Generator, catalog: _Catalog, num_views: Array, session: Array) -> Array:
+    """Item of each view [N]: one pass makes the first view of all users, the next pass the second, and so on."""
     num_groups, num_materials = len(CATEGORIES) * len(MATERIALS), len(MATERIALS)
     groups = np.arange(num_groups)
     same_category = groups[:, None] // num_materials == catalog.group // num_materials
@@ -147,11 +147,11 @@ def _walk(random: np.random.Generator, catalog: _Catalog, num_touches: Array, se
         return np.asarray(place % len(catalog.group))
 
     appeal = random.dirichlet(np.ones(num_groups))
-    taste = random.choice(num_groups, size=(len(num_touches), _TASTES), p=appeal)
-    item = np.empty(int(num_touches.sum()), dtype=int)
-    start = np.cumsum(num_touches) - num_touches
-    for step in range(num_touches.max()):
-        user = np.flatnonzero(num_touches > step)
+    taste = random.choice(num_groups, size=(len(num_views), _TASTES), p=appeal)
+    item = np.empty(int(num_views.sum()), dtype=int)
+    start = np.cumsum(num_views) - num_views
+    for step in range(num_views.max()):
+        user = np.flatnonzero(num_views > step)
         here = start[user] + step
         drifting = user[session[here] & (random.random(len(user)) < 0.1)]
         taste[drifting, random.integers(0, _TASTES, len(drifting))] = random.choice(
@@ -167,12 +167,12 @@ def _walk(random: np.random.Generator, catalog: _Catalog, num_touches: Array, se
     return item
 
 
-def _moments(
-    random: np.random.Generator, user: Array, session: Array, opens: Array, newcomer: Array, num_days: int
+def _seconds(
+    random: np.random.Generator, user: Array, session: Array, opens: Array, new_user: Array, num_days: int
 ) -> Array:
-    """Second of each touch [N] since the shop's first day: sessions in order for each user, busier in the evening."""
-    num_users = len(newcomer)
-    joined = np.where(newcomer, num_days - 10, random.uniform(-0.5, 0.7, num_users) * num_days).clip(0)
+    """Second of each view [N] since the first day: the sessions of a user are in order, and more are in the evening."""
+    num_users = len(new_user)
+    joined = np.where(new_user, num_days - 10, random.uniform(-0.5, 0.7, num_users) * num_days).clip(0)
     who = user[opens]
     day = np.floor(joined[who] + random.random(len(who)) * (num_days - joined[who]))
     begin = day * _DAY_S + random.triangular(6 * 3600, 20 * 3600, 23 * 3600, len(who))
@@ -184,19 +184,19 @@ def _moments(
 
 
 def _events(
-    random: np.random.Generator, user: Array, item: Array, second: Array, session: Array, newcomer: Array
+    random: np.random.Generator, user: Array, item: Array, second: Array, session: Array, new_user: Array
 ) -> dict[str, Array]:
-    """Rows of the log: each touch is a view; some go to the cart, and a session's cart is paid at one moment."""
-    cart = (random.random(len(user)) < 0.3) & ~newcomer
+    """Rows of the log: some viewed items go to the cart, and the cart of a session is paid at one time."""
+    cart = (random.random(len(user)) < 0.3) & ~new_user
     bought = cart & (random.random(len(user)) < 0.6)
     checkout = np.zeros(session[-1] + 1, dtype=np.int64)
     np.maximum.at(checkout, session, second + 120)
-    touch = np.concatenate([np.arange(len(user)), np.flatnonzero(cart), np.flatnonzero(bought)])
+    view = np.concatenate([np.arange(len(user)), np.flatnonzero(cart), np.flatnonzero(bought)])
     kind = np.repeat([0, 1, 2], [len(user), cart.sum(), bought.sum()])
-    moment = np.where(kind == 2, checkout[session[touch]], second[touch] + 3 * kind)
-    columns = np.stack([moment, user[touch], item[touch], kind])
-    moment, user, item, kind = np.unique(columns, axis=1)  # by time; an item is paid once, so that no clean row repeats
-    return {"user": user, "item": item, "second": moment, "kind": kind}
+    time = np.where(kind == 2, checkout[session[view]], second[view] + 3 * kind)
+    columns = np.stack([time, user[view], item[view], kind])
+    time, user, item, kind = np.unique(columns, axis=1)  # by time, and without duplicates, which would be bad rows
+    return {"user": user, "item": item, "second": time, "kind": kind}
 
 
 def _deliver(
@@ -210,8 +210,8 @@ def _deliver(
     order = np.lexsort((fault, source))
     source, fault = source[order], fault[order]
     first_day = np.datetime64(end, "D") - (num_days - 1)
-    moment = first_day.astype("datetime64[s]") + rows["second"][source]
-    late = np.where(fault == 3, moment + 3650 * _DAY_S, moment)
+    time = first_day.astype("datetime64[s]") + rows["second"][source]
+    late = np.where(fault == 3, time + 3650 * _DAY_S, time)
     text = pa.array(np.char.add(np.datetime_as_string(late, unit="s"), "Z"))
     unreadable = _pick(("yesterday", "2026-13-45T25:61:00Z", "n/a"), source % 3)
     events = pa.table(
@@ -222,7 +222,7 @@ def _deliver(
             "event": _pick(("view", "cart", "purchase"), rows["kind"][source]),
         }
     )
-    days = moment.astype("datetime64[D]")
+    days = time.astype("datetime64[D]")
     return Shop(events=events, items=catalog.table, days=days, faults=dict.fromkeys(faults, num_faulty))
 
 
@@ -236,10 +236,9 @@ def _ids(letter: str, number: Array, width: int) -> pa.Array:
 
 
 def write_shop(shop: Shop, folder: str | Path, file_format: Literal["csv", "jsonl"] = "csv") -> list[Path]:
-    """Write `items.parquet`, `events/<day>.csv` (or `.jsonl`), one file a day with events, and `users.parquet` if there
-    are any; returns the paths of items and events.
+    """Write `items.parquet`, one file `events/<day>.csv` (or `.jsonl`) for each day with events, and `users.parquet`.
 
-    Day files that an earlier shop left in the folder are replaced, so that two shops never mix.
+    Files of an earlier shop in the folder are removed. Returns the paths of items and events.
     """
     events = Path(folder) / "events"
     events.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""What the users of the made-up shop are and say, on top of it: attributes, searches and reviews.
+"""Add texts of users to a synthetic shop: attributes, searches and reviews.
 
-What a model can find in it: a user's attributes name the category that they take most from, and a search names material
-and kind of the item that is looked at next.
+A model can learn: the attributes of a user name the category of most of their events, and a search names material and
+kind of the item that is viewed next.
 """
 
 from dataclasses import replace
@@ -20,12 +20,12 @@ _REVIEWS = ("just as I hoped", "arrived broken", "a fine {} for the price", "I w
 
 
 def with_texts(shop: Shop, seed: int) -> Shop:
-    """The shop with `users` (user_id, age, likes) and texts of events; a few searches say nothing: they are bad."""
+    """The shop with `users` (user_id, age, likes) and texts of events; a few searches are empty and therefore bad."""
     random = np.random.default_rng(seed)
     events, items = shop.events, shop.items
     item = _index(events["item_id"], items["item_id"])
-    moment = pc.strptime(events["timestamp"], "%Y-%m-%dT%H:%M:%SZ", "s", error_is_null=True)
-    sound = np.asarray(pc.is_valid(moment)) & np.asarray(pc.is_valid(events["user_id"])) & (item >= 0)
+    time = pc.strptime(events["timestamp"], "%Y-%m-%dT%H:%M:%SZ", "s", error_is_null=True)
+    sound = np.asarray(pc.is_valid(time)) & np.asarray(pc.is_valid(events["user_id"])) & (item >= 0)
 
     words = [title.split() for title in items["title"].to_pylist()]
     reviewed = sound & np.asarray(pc.equal(events["event"], "purchase")) & (random.random(len(item)) < _REVIEWED)
@@ -40,7 +40,7 @@ def with_texts(shop: Shop, seed: int) -> Shop:
     empty = random.permutation(len(before))[: max(1, len(before) // 200)]
     for place in empty:
         queries[place] = (None, "", " \t")[place % 3]
-    earlier: npt.NDArray[np.datetime64] = np.asarray(moment.take(pa.array(before)), dtype="datetime64[s]")
+    earlier: npt.NDArray[np.datetime64] = np.asarray(time.take(pa.array(before)), dtype="datetime64[s]")
     earlier = earlier - np.timedelta64(_SECONDS_BEFORE, "s")
     searches = pa.table(
         {
@@ -64,12 +64,12 @@ def with_texts(shop: Shop, seed: int) -> Shop:
 
 
 def _users(random: np.random.Generator, events: pa.Table, item: npt.NDArray[Any], items: pa.Table) -> pa.Table:
-    """Age, which says nothing, and the category that a user touched most."""
+    """Age, which is random, and the category of most events of each user."""
     names, users = pc.unique(items["category"]).sort(), pc.unique(events["user_id"]).sort()
-    touched = np.zeros((len(users), len(names)))
-    np.add.at(touched, (_index(events["user_id"], users), _index(items["category"], names)[item]), 1)
+    events_of = np.zeros((len(users), len(names)))
+    np.add.at(events_of, (_index(events["user_id"], users), _index(items["category"], names)[item]), 1)
     ages = pa.array(random.integers(18, 80, len(users)))
-    return pa.table({"user_id": users, "age": ages, "likes": names.take(pa.array(touched.argmax(axis=1)))})
+    return pa.table({"user_id": users, "age": ages, "likes": names.take(pa.array(events_of.argmax(axis=1)))})
 
 
 def _index(values: Any, among: Any) -> npt.NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""Texts that a language model reads, made of columns by a template; it knows no part that a column plays."""
+"""Texts for a language model: templates over columns, and cleaning."""
 
 import hashlib
 import string
@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from recsys.errors import ConfigError
 
-#: A longer value goes to quarantine: it is no text, and cleaning it would take long.
+#: A longer value goes to quarantine: it cannot be meant as text, and cleaning it would take long.
 LONGEST_TEXT = 100_000
 
 _BLANKS = r"[\s\p{Cc}\p{Z}]+"
@@ -17,23 +17,23 @@ _VISIBLE = r"[^\s\p{Cc}\p{Z}]"
 
 
 def template_columns(text: str, key: str = "inputs.items.text") -> list[str]:
-    """Columns of a template such as `{title}. {category}`, in order, each once.
+    """Columns that a template such as `{title}. {category}` names, in order, each once.
 
     Raises:
-        ConfigError: a brace is open, a field is more than a plain name, or there is no field; it names the key.
+        ConfigError: a brace is not closed, a field is not a plain name, or there is no field; names the key.
     """
     return list(dict.fromkeys(column for _, column in _template_parts(text, key) if column is not None))
 
 
 def filled_template(text: str, key: str, values: dict[str, Any], num_rows: int, max_chars: int) -> Any:
-    """Clean texts [N] of a template, cut to `max_chars`; empty where none of its columns says anything.
+    """Clean texts [N] of a template; empty where all of its columns are empty.
 
     Args:
         text: The template.
-        key: Of the config, where the template stands.
+        key: Config key of the template, for errors.
         values: Clean texts [N] by column.
         num_rows: N.
-        max_chars: Longest text.
+        max_chars: Longer texts are cut to this many characters.
     """
     pieces: list[Any] = []
     anything: Any = pa.repeat(False, num_rows)
@@ -45,28 +45,28 @@ def filled_template(text: str, key: str, values: dict[str, Any], num_rows: int, 
     filled = pc.binary_join_element_wise(
         *[pa.scalar(piece) if isinstance(piece, str) else piece for piece in pieces], ""
     )
-    # the template's own words alone say nothing
+    # the words of the template alone say nothing about an item
     return cut_text(clean_text(pc.if_else(anything, filled, "")), max_chars)
 
 
 def clean_text(text: Any) -> Any:
-    """Text as people read it: NFC, every run of blanks and control characters one blank, none at the ends."""
+    """Text in NFC, with one blank for every run of blanks and control characters, and none at the ends."""
     spaced = pc.replace_substring_regex(pc.utf8_normalize(text, form="NFC"), pattern=_BLANKS, replacement=" ")
     return pc.utf8_trim_whitespace(spaced)
 
 
 def cut_text(text: Any, max_chars: int) -> Any:
-    """At most `max_chars` characters of each clean text."""
+    """The first `max_chars` characters of each clean text."""
     return pc.utf8_trim_whitespace(pc.utf8_slice_codeunits(text, 0, max_chars))
 
 
 def non_empty(text: Any) -> Any:
-    """Null where there is nothing to see, so that a blank never hides an older value."""
+    """The text, or null if no character is visible: a blank must not replace an older value."""
     return pc.if_else(pc.match_substring_regex(text, pattern=_VISIBLE), text, pa.scalar(None, pa.string()))
 
 
 def hash_texts(texts: Any) -> pa.Array:
-    """Hex BLAKE2b of 128 bits [N]; each different text is hashed once."""
+    """BLAKE2b of 128 bits [N] as hex; each different text is hashed once."""
     flat = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
     encoded = flat.dictionary_encode()
     digests = [hashlib.blake2b(text.encode(), digest_size=16).hexdigest() for text in encoded.dictionary.to_pylist()]
@@ -74,7 +74,7 @@ def hash_texts(texts: Any) -> pa.Array:
 
 
 def _template_parts(text: str, key: str) -> list[tuple[str, str | None]]:
-    """Literal texts of a template, each with the column that follows it."""
+    """Literal parts of a template, each with the column that follows it."""
     try:
         parsed = list(string.Formatter().parse(text))
     except ValueError as error:

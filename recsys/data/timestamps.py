@@ -1,4 +1,4 @@
-"""Turns a column of moments in any common spelling into UTC; it knows nothing of rows, files or nights."""
+"""Read columns of timestamps in all common spellings, and convert them to UTC."""
 
 from typing import Any
 
@@ -27,18 +27,18 @@ _MONTH_FIRST = (
     r"^(?P<month>\d{1,2})/(?P<day>\d{1,2})/(?P<year>\d{4})"
     rf"(?:[Tt ]\s*{_CLOCK}\s?(?P<half>[AaPp][Mm])?)?(?P<offset>)$"
 )
-_INTEGER = r"^-?(?:\d{1,18}|[1-8]\d{18})$"  # what surely fits 64 bits
+_INTEGER = r"^-?(?:\d{1,18}|[1-8]\d{18})$"  # numbers that fit into 64 bits
 _DECIMAL = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$"
 
 
 def to_utc(column: pa.Array | pa.ChunkedArray, timezone: str, timestamp_format: str | None) -> pa.Array:
-    """Moments of a column as `timestamp[us, UTC]`; what cannot be read, or lies outside the years 1 to 9999, is null.
+    """Timestamps of a column as `timestamp[us, UTC]`; null if unreadable or outside of the years 1 to 9999.
 
     Text may be ISO 8601 (`2010-12-01`, `2010-12-01T08:26:00.5+02:00`, `20101201`), month/day/year
-    (`12/1/2010 8:26`) or an epoch number, mixed at will; with a `timestamp_format` it must follow that and nothing
-    else. Epoch numbers are seconds below 1e11, milliseconds below 1e14, microseconds below 1e17, else nanoseconds.
-    Moments without an offset are local to `timezone`: one that a clock skipped moves to the end of the gap, and of two
-    equal ones the earlier is meant.
+    (`12/1/2010 8:26`) or an epoch number, and one column may mix them. With a `timestamp_format`, all text must have
+    that format. Epoch numbers are seconds below 1e11, milliseconds below 1e14, microseconds below 1e17, else
+    nanoseconds. A timestamp without an offset is local to `timezone`. If the clock skipped that time, the end of the
+    gap is taken; if the clock showed it twice, the earlier time is taken.
 
     Raises:
         ConfigError: the time zone or the format is unknown.
@@ -55,14 +55,14 @@ def to_utc(column: pa.Array | pa.ChunkedArray, timezone: str, timestamp_format: 
         if timestamp_format is not None:  # a date written as the number 20101201
             return _distinct_texts(pc.cast(column, pa.string()), timezone, timestamp_format)
         if kind != pa.uint64():
-            return _moments(*_from_epoch_integers(column))
+            return _timestamps(*_from_epoch_integers(column))
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return _moments(*_from_epoch_floats(pc.cast(column, pa.float64(), safe=False)))
+        return _timestamps(*_from_epoch_floats(pc.cast(column, pa.float64(), safe=False)))
     if pa.types.is_date(kind):
         return _localised(*_scaled(column, 86_400 * _PER_SECOND if kind == pa.date32() else 1_000), timezone)
     if pa.types.is_timestamp(kind):
         micros, known = _scaled(column, _UNITS.get(kind.unit))
-        return _moments(micros, known) if kind.tz else _localised(micros, known, timezone)
+        return _timestamps(micros, known) if kind.tz else _localised(micros, known, timezone)
     return pa.nulls(len(column), TIMESTAMP)
 
 
@@ -88,7 +88,7 @@ def _numpy(column: pa.Array, fill: Any = 0) -> tuple[Any, Bools]:
 
 
 def _scaled(column: pa.Array, micros_per_unit: int | None) -> tuple[Ints, Bools]:
-    """Integers behind a date or timestamp column, in microseconds; None means nanoseconds."""
+    """Values of a date or timestamp column in microseconds; `micros_per_unit` None stands for nanoseconds."""
     integers = column.cast(pa.int32()).cast(pa.int64()) if column.type == pa.date32() else column.cast(pa.int64())
     values, known = _numpy(integers)
     if micros_per_unit is None:
@@ -99,7 +99,7 @@ def _scaled(column: pa.Array, micros_per_unit: int | None) -> tuple[Ints, Bools]
 
 def _from_epoch_integers(column: pa.Array) -> tuple[Ints, Bools]:
     values, known = _numpy(column.cast(pa.int64()))
-    size = np.abs(values.astype(np.float64))  # the smallest int64 has no absolute value of its own
+    size = np.abs(values.astype(np.float64))  # the smallest int64 has no absolute value in int64
     seconds, millis, nanos = size < 1e11, size < 1e14, size >= 1e17
     scale = np.where(seconds, _PER_SECOND, np.where(millis, 1_000, 1)).astype(np.int64)
     return np.where(nanos, values // 1_000, np.where(nanos, 0, values) * scale), known
@@ -117,23 +117,23 @@ def _from_epoch_floats(column: pa.Array) -> tuple[Ints, Bools]:
 
 
 def _distinct_texts(column: pa.Array, timezone: str, timestamp_format: str | None) -> pa.Array:
-    """Each different text is read once: many events share a minute or a day."""
+    """Read each different text once, because many events share a minute or a day."""
     try:
         column = pc.cast(column, pa.string())
     except pa.ArrowInvalid:  # binary that is not UTF-8
         return pa.nulls(len(column), TIMESTAMP)
     encoded = pc.utf8_trim_whitespace(column).dictionary_encode()
     texts = encoded.dictionary
-    moments = _formatted(texts, timezone, timestamp_format) if timestamp_format else _spelled(texts, timezone)
-    return moments.take(encoded.indices)
+    found = _formatted(texts, timezone, timestamp_format) if timestamp_format else _spelled(texts, timezone)
+    return found.take(encoded.indices)
 
 
 def _spelled(texts: pa.Array, timezone: str) -> pa.Array:
     return pc.coalesce(
         _civil(texts, _ISO, timezone),
         _civil(texts, _MONTH_FIRST, timezone),
-        _moments(*_from_epoch_integers(_matching(texts, _INTEGER).cast(pa.int64()))),
-        _moments(*_from_epoch_floats(_matching(texts, _DECIMAL).cast(pa.float64()))),
+        _timestamps(*_from_epoch_integers(_matching(texts, _INTEGER).cast(pa.int64()))),
+        _timestamps(*_from_epoch_floats(_matching(texts, _DECIMAL).cast(pa.float64()))),
     )
 
 
@@ -143,9 +143,9 @@ def _matching(texts: pa.Array, pattern: str) -> pa.Array:
 
 def _formatted(texts: pa.Array, timezone: str, timestamp_format: str) -> pa.Array:
     words = pc.is_in(pc.utf8_lower(texts), value_set=pa.array(["now", "today"]))
-    texts = pc.if_else(words, pa.scalar(None, pa.string()), texts)  # pandas would read the clock for these
+    texts = pc.if_else(words, pa.scalar(None, pa.string()), texts)  # pandas would replace these by the current time
     try:
-        moments = pd.to_datetime(
+        parsed = pd.to_datetime(
             pd.Series(texts.to_numpy(zero_copy_only=False), dtype=object),
             format=timestamp_format,
             errors="coerce",
@@ -153,14 +153,14 @@ def _formatted(texts: pa.Array, timezone: str, timestamp_format: str) -> pa.Arra
         )
     except ValueError as error:
         raise ConfigError(f"timestamp_format {timestamp_format!r} is not a strptime format: {error}") from error
-    micros = pa.array(moments.dt.as_unit("us"), TIMESTAMP)
+    micros = pa.array(parsed.dt.as_unit("us"), TIMESTAMP)
     if "%z" in timestamp_format or "%Z" in timestamp_format or "%s" in timestamp_format:
         return micros
     return _localised(*_numpy(micros.cast(pa.int64())), timezone)
 
 
 def _civil(texts: pa.Array, pattern: str, timezone: str) -> pa.Array:
-    """Moments of the texts that follow a pattern with named calendar parts; null for the others."""
+    """Timestamps of the texts that match a pattern with named calendar parts; null for the others."""
     parts = pc.extract_regex(texts, pattern=pattern)
     known = pc.is_valid(parts).to_numpy(zero_copy_only=False)
 
@@ -196,18 +196,18 @@ def _civil(texts: pa.Array, pattern: str, timezone: str) -> pa.Array:
     known &= (packed % 100 < 60) & (packed // 100 < 24)
     absolute = pc.not_equal(offset, "").to_numpy(zero_copy_only=False)
     return pc.if_else(
-        pa.array(absolute), _moments(local - away, known & absolute), _localised(local, known & ~absolute, timezone)
+        pa.array(absolute), _timestamps(local - away, known & absolute), _localised(local, known & ~absolute, timezone)
     )
 
 
-def _moments(micros: Ints, known: Bools) -> pa.Array:
-    """UTC microseconds as a column, null where unknown or out of range."""
+def _timestamps(micros: Ints, known: Bools) -> pa.Array:
+    """UTC microseconds as a column; null where unknown or out of range."""
     good = known & (micros >= _MIN) & (micros <= _MAX)
     return pa.array(np.where(good, micros, 0), pa.int64(), mask=~good).cast(TIMESTAMP)
 
 
 def _localised(micros: Ints, known: Bools, timezone: str) -> pa.Array:
-    """Local microseconds as UTC moments."""
-    local = _moments(micros, known).cast(pa.int64()).cast(pa.timestamp("us"))
-    moments = pc.assume_timezone(local, timezone, ambiguous="earliest", nonexistent="latest")
-    return _moments(*_numpy(moments.cast(pa.int64())))
+    """Local microseconds as UTC timestamps."""
+    local = _timestamps(micros, known).cast(pa.int64()).cast(pa.timestamp("us"))
+    parsed = pc.assume_timezone(local, timezone, ambiguous="earliest", nonexistent="latest")
+    return _timestamps(*_numpy(parsed.cast(pa.int64())))

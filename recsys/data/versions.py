@@ -1,7 +1,4 @@
-"""Source rows as versions of what they are about, merged to the latest non-empty value of each column.
-
-It knows no files, and not whether items or users are described.
-"""
+"""Merge the rows of items or users, which are versions of them, to the latest non-empty value of each column."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,34 +9,35 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.data.cells import as_text, as_truth
+from recsys.data.cells import as_boolean, as_text
 from recsys.data.columns import require_columns
 from recsys.data.config import TableInput
-from recsys.data.events import Fault, filtered, first_faults, flags, id_faults, read_ids
 from recsys.data.quarantine import Reason
+from recsys.data.row_checks import RowFault, filtered, flags, id_faults, quarantine_faults, read_ids
 from recsys.data.texts import LONGEST_TEXT, non_empty
 from recsys.data.timestamps import to_utc
 from recsys.schema import QUARANTINE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Described:
-    """What is read of a table whose rows describe things by their ids."""
+class VersionSpec:
+    """What is read from a table whose rows are versions of items or of users."""
 
     key: str
-    """Of the config, such as `inputs.items`."""
+    """Config key of the input, such as `inputs.items`."""
     source: TableInput
     id_name: str
-    """Our name of the id."""
+    """Our name of the id: `item_id` or `user_id`."""
     id_column: str
+    """Column that holds the id."""
     missing: Reason
-    """Of a row without an id."""
+    """Reason for the quarantine of a row without an id."""
     timestamp: str | None
     """Column that says which version is the latest."""
     values: Mapping[str, Sequence[str]]
-    """Columns whose values are kept, by the key of the config that asks for them."""
-    truth: str | None = None
-    """The one of them that holds truths."""
+    """Columns whose values are kept, by the config key that names them."""
+    boolean: str | None = None
+    """The one of these columns that must hold booleans."""
 
     @property
     def columns(self) -> list[str]:
@@ -49,22 +47,22 @@ class Described:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Versions:
-    """What one source table says: num_read = versions + quarantined + num_filtered."""
+    """What became of each row of a table: num_read = versions + quarantined + num_filtered."""
 
     versions: pa.Table
-    """See `versions_schema`."""
+    """Schema: `versions_schema`."""
     quarantined: pa.Table
-    """QUARANTINE, one row for each bad row, with its first fault."""
+    """QUARANTINE: one row for each bad row, with the first fault that was found."""
     num_read: int
     num_filtered: int
-    """Rows that `where` left out."""
+    """Rows that did not pass `where`."""
 
 
-def versions_schema(what: Described) -> pa.Schema:
-    """The id, and for each column that is kept its `value:` (string) and the `order:` (int64) of it.
+def versions_schema(what: VersionSpec) -> pa.Schema:
+    """Columns: the id, and for each kept column its `value:` (string) and the `order:` (int64) of that value.
 
-    Every column keeps its own order, since the latest value of one may be older than that of another: that makes a
-    merge of merges the merge of all.
+    Each column has its own order, because the latest value of one column may be older than that of another. Therefore
+    merged versions can be merged again.
     """
     fields = [pa.field(what.id_name, pa.string(), nullable=False)]
     for column in what.columns:
@@ -72,11 +70,11 @@ def versions_schema(what: Described) -> pa.Schema:
     return pa.schema(fields)
 
 
-def read_versions(table: pa.Table, source: str, what: Described, max_id_chars: int, order: int) -> Versions:
+def read_versions(table: pa.Table, source: str, what: VersionSpec, max_id_chars: int, order: int) -> Versions:
     """Filter, map and check the rows of one source table.
 
-    Where `columns.timestamp` is null, row i of the table (before `where`) has the order key `order` + i: give later
-    tables higher keys, and the result depends neither on tasks nor on chunks.
+    If `columns.timestamp` is null, row i of the table (before `where`) has the order `order` + i. Give later tables a
+    higher `order`; then the result does not depend on how the rows are divided into tasks and chunks.
 
     Raises:
         InputError: a needed column is missing, or cannot hold ids or text.
@@ -96,22 +94,22 @@ def read_versions(table: pa.Table, source: str, what: Described, max_id_chars: i
 
     ids = read_ids(table, what.id_column)
     faults = [
-        Fault(what.missing, what.id_column, flags(pc.is_null(ids))),
+        RowFault(what.missing, what.id_column, flags(pc.is_null(ids))),
         *id_faults(ids, what.id_column, max_id_chars),
     ]
     if what.timestamp is not None:
         orders = to_utc(table[what.timestamp], spec.timezone, spec.timestamp_format).cast(pa.int64())
-        faults.append(Fault(Reason.UNREADABLE_TIMESTAMP, what.timestamp, flags(pc.is_null(orders))))
+        faults.append(RowFault(Reason.UNREADABLE_TIMESTAMP, what.timestamp, flags(pc.is_null(orders))))
     values = {column: non_empty(as_text(table[column])) for column in what.columns}
-    if what.truth is not None:
-        truths = values[what.truth]
-        unreadable = pc.and_(pc.is_valid(truths), pc.is_null(as_truth(truths)))
-        faults.append(Fault(Reason.UNREADABLE_AVAILABLE, what.truth, flags(unreadable)))
+    if what.boolean is not None:
+        booleans = values[what.boolean]
+        unreadable = pc.and_(pc.is_valid(booleans), pc.is_null(as_boolean(booleans)))
+        faults.append(RowFault(Reason.UNREADABLE_AVAILABLE, what.boolean, flags(unreadable)))
     faults += [
-        Fault(Reason.TEXT_TOO_LONG, column, flags(pc.greater(pc.utf8_length(value), LONGEST_TEXT)))
+        RowFault(Reason.TEXT_TOO_LONG, column, flags(pc.greater(pc.utf8_length(value), LONGEST_TEXT)))
         for column, value in values.items()
     ]
-    bad, aside = first_faults(table, source, faults, np.ones(table.num_rows, dtype=bool))
+    bad, aside = quarantine_faults(table, source, faults, np.ones(table.num_rows, dtype=bool))
 
     columns: list[Any] = [ids]
     for value in values.values():
@@ -121,10 +119,10 @@ def read_versions(table: pa.Table, source: str, what: Described, max_id_chars: i
 
 
 def merge_versions(versions: Sequence[pa.Table]) -> pa.Table:
-    """One row an id, sorted by id: of each column the non-empty value with the highest order.
+    """One row for each id, sorted by id, with the non-empty value of the highest order in each column.
 
-    Of values with the same order the greatest text wins. The result depends on no order of rows or tables, and
-    merged tables can be merged again.
+    If values have the same order, the greatest text wins. The order of rows and tables does not matter, and merged
+    tables can be merged again.
     """
     table = pa.concat_tables(versions).combine_chunks()
     id_name = table.column_names[0]
@@ -138,21 +136,21 @@ def merge_versions(versions: Sequence[pa.Table]) -> pa.Table:
     return pa.table(columns, schema=table.schema)
 
 
-def _require(table: pa.Table, source: str, what: Described) -> None:
+def _require(table: pa.Table, source: str, what: VersionSpec) -> None:
     named = what.source.columns.model_dump(exclude_none=True)  # type: ignore[attr-defined]
     wanted = {f"{what.key}.columns.{part}": [name] for part, name in named.items()}
-    if table.num_columns:  # a block of nothing but malformed lines has no columns to look for
+    if table.num_columns:  # a block that holds only malformed lines has no columns
         for key, columns in (wanted | dict(what.values)).items():
             require_columns(table.column_names, columns, source, key)
 
 
 def _last_rows(codes: npt.NDArray[Any], num_ids: int, values: Any, orders: Any) -> pa.Array:
-    """Row [I] of each id's winning value, null where it has none."""
+    """Row [I] of the latest value of each id, null where it has no value."""
     distinct = pc.unique(values).drop_null().sort()
     ranks = np.asarray(pc.fill_null(pc.index_in(values, value_set=distinct, skip_nulls=True), 0))
     present = np.flatnonzero(flags(pc.is_valid(values)))
     keys = ranks[present], np.asarray(pc.fill_null(orders, 0))[present], codes[present]
     ordered = present[np.lexsort(keys)]
     rows = np.full(num_ids, -1, dtype=np.int64)
-    rows[codes[ordered]] = ordered  # of several rows the last assignment stays
+    rows[codes[ordered]] = ordered  # if an id has several rows, the last assignment stays
     return pa.array(rows, mask=rows < 0)

@@ -1,7 +1,7 @@
-"""A ranker on disk: weights, vocabulary and spec; what downstream reads. It knows folders, not the warehouse.
+"""A ranker in a folder: weights, vocabulary and card.
 
-``ranker.safetensors`` holds the weights, ``vocabulary.parquet`` the item of each id embedding, ``model.json`` the rest.
-A text encoder that was trained with the ranker lies in ``encoder/``.
+``ranker.safetensors`` holds the weights, ``vocabulary.parquet`` the item of each id embedding, ``model.json`` the card.
+A text encoder that was trained with the ranker is in ``encoder/``.
 """
 
 import json
@@ -21,7 +21,7 @@ from recsys.errors import InputError
 from recsys.model.features import index_items
 from recsys.model.ranker import ARCHITECTURE, Ranker, RankerSpec
 
-#: Weights of the signals, which are fitted after the ranker.
+#: Weights of the signals; they are fitted after the ranker and written beside it.
 FUSION_FILE = "fusion.json"
 MODEL_FILES = ("ranker.safetensors", "vocabulary.parquet", "model.json")
 ENCODER_FOLDER = "encoder"
@@ -30,28 +30,28 @@ ID_EMBEDDING = "id_embedding.weight"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCard:
-    """What a published model says of itself, in ``model.json``."""
+    """Description of a model, in ``model.json``."""
 
     model_id: str
     base: str | None
-    """The model that this one continues after the gate; that one saw nothing of its night's holdout."""
+    """Id of the model that this one continues as a refit; that model was not trained on the held-out days."""
     encoder_id: str
-    """Digest of the text encoder whose vectors the ranker reads."""
+    """Digest of the text encoder that the ranker was trained with."""
     trained_until: str
-    """ISO moment; no event from it on was seen in training."""
+    """ISO 8601; training saw no event from this time on."""
     max_length: int
     event_kinds: list[str]
     spec: RankerSpec
-    isolated: bool = False
-    """Whether the isolated pass ranked better than retrieval on validation; else it is not to be used."""
+    candidate_pass: bool = False
+    """Whether lists use the candidate pass: on validation it ranked better than retrieval."""
     base_encoder_id: str | None = None
-    """Digest of the configured encoder that training made this one of, over one night or more; None: of none."""
+    """Digest of the configured encoder, if ``encoder_id`` was trained from it, in one night or several."""
     architecture: int = ARCHITECTURE
-    """Version of the network that the weights belong to."""
+    """Version of the network that the weights belong to, see `recsys.model.ranker.ARCHITECTURE`."""
 
     @property
     def encoder_model(self) -> str | None:
-        """The model beside which the encoder lies; None: it is the configured one."""
+        """Id of the model whose folder holds the encoder; None: the encoder is the configured one."""
         return None if self.base_encoder_id is None else self.model_id
 
     def as_dict(self) -> dict[str, Any]:
@@ -64,10 +64,10 @@ def save_ranker(folder: Path, weights: dict[str, Tensor], known: Tensor, item_id
 
     Args:
         folder: Existing folder.
-        weights: State of the ranker, whole (not sharded).
+        weights: Whole weights of the ranker (not sharded).
         known: [I] bool, items with training interactions.
         item_ids: [I] ids in the order of the embeddings.
-        card: What goes to ``model.json``.
+        card: For ``model.json``.
     """
     save_file(
         {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, folder / "ranker.safetensors"
@@ -79,25 +79,32 @@ def save_ranker(folder: Path, weights: dict[str, Tensor], known: Tensor, item_id
 
 
 def read_card(folder: Path) -> ModelCard:
-    """The card of a saved model; raises InputError where the folder holds none that can be read."""
+    """The card of a saved model.
+
+    Raises:
+        InputError: ``model.json`` is missing or broken.
+    """
     try:
         raw = json.loads((folder / "model.json").read_text())
+        if "isolated" in raw:  # the name of `candidate_pass` up to version 0.1
+            raw["candidate_pass"] = raw.pop("isolated")
         return ModelCard(**{**raw, "spec": RankerSpec(**raw["spec"])})
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(
-            f"model {folder}: model.json is missing or broken ({error}); train it anew with --force"
+            f"model {folder}: model.json is missing or broken ({error}); train it again with --force"
         ) from error
 
 
 def load_ranker(folder: Path, item_ids: pa.Array, text_vectors: Tensor) -> tuple[Ranker, ModelCard]:
-    """A saved ranker over today's catalog, in evaluation mode.
+    """A saved ranker for today's catalog, in evaluation mode.
 
-    Items that the model never saw get no id part: they live on their text. Items that left the catalog are dropped.
+    Items that training did not see have no id embedding: their vector comes from their text alone. Id embeddings of
+    items that left the catalog are dropped.
 
     Args:
         folder: Where `save_ranker` wrote.
         item_ids: [I] sorted ids of today's catalog.
-        text_vectors: [I, T] of the same items, of the encoder that the card names.
+        text_vectors: [I, T] of the same items, by the encoder that the card names.
 
     Raises:
         InputError: a file is missing or broken.
@@ -109,12 +116,12 @@ def load_ranker(folder: Path, item_ids: pa.Array, text_vectors: Tensor) -> tuple
     try:
         ranker.load_state_dict(weights)
     except RuntimeError as error:
-        raise InputError(f"model {folder}: its weights are not those that model.json describes ({error})") from error
+        raise InputError(f"model {folder}: its weights do not fit its model.json ({error})") from error
     return ranker.eval(), card
 
 
 def load_weights(folder: Path, item_ids: pa.Array) -> tuple[dict[str, Tensor], Tensor]:
-    """Weights of a saved ranker with the id embeddings in the order of ``item_ids``, and which of them it knows."""
+    """Weights of a saved ranker, with id embeddings in the order of ``item_ids``, and [I] the items that have one."""
     try:
         weights = load_file(folder / "ranker.safetensors")
         vocabulary = pq.read_table(folder / "vocabulary.parquet")
@@ -122,7 +129,7 @@ def load_weights(folder: Path, item_ids: pa.Array) -> tuple[dict[str, Tensor], T
         raise InputError(f"model {folder}: weights or vocabulary cannot be read ({error})") from error
     missing = {"item_id", "known"} - set(vocabulary.column_names)
     if missing or ID_EMBEDDING not in weights or len(weights[ID_EMBEDDING]) != len(vocabulary):
-        raise InputError(f"model {folder}: its weights and its vocabulary are not of the same model")
+        raise InputError(f"model {folder}: its weights and its vocabulary belong to different models")
     weights[ID_EMBEDDING], known = remap_items(
         weights[ID_EMBEDDING], vocabulary["known"].to_numpy(), vocabulary["item_id"].combine_chunks(), item_ids
     )
@@ -132,7 +139,7 @@ def load_weights(folder: Path, item_ids: pa.Array) -> tuple[dict[str, Tensor], T
 def remap_items(
     embedding: Tensor, known: np.ndarray[Any, np.dtype[np.bool_]], old_ids: pa.Array, new_ids: pa.Array
 ) -> tuple[Tensor, Tensor]:
-    """Id embeddings [I_old, D] and known flags [I_old] in the order of ``new_ids``; new items are zero and unknown."""
+    """Id embeddings [I_old, D] and known flags [I_old] in the order of ``new_ids``; new items get zeros and False."""
     old = torch.from_numpy(index_items(new_ids, old_ids))
     found = old >= 0
     rows = embedding.new_zeros(len(new_ids), embedding.shape[1])

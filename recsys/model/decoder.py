@@ -7,8 +7,8 @@ import torch
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel, Qwen3Config
 
 from recsys.errors import ConfigError
+from recsys.model.candidate_pass import read_candidates, read_history
 from recsys.model.config import RankerConfig
-from recsys.model.isolation import read_candidates, read_history
 
 #: Largest difference that rounding is taken for when a model is tried out.
 TOLERANCE = 1e-4

@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, Cache, PreTrainedModel
 
+from recsys.model.candidate_pass import read_candidates, read_history
 from recsys.model.dropout import Dropout
 from recsys.model.features import NUM_GAP_BUCKETS, TextKind
-from recsys.model.isolation import read_candidates, read_history
 from recsys.model.last_states import LastStates
 from recsys.model.lora import add_adapters, merged_weights
 

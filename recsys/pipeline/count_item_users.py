@@ -1,4 +1,4 @@
-"""How many training users touched each item: one more pass over the shards, which only a thorough evaluation needs."""
+"""How many training users have an interaction with each item. Only an evaluation in depth needs it."""
 
 from collections.abc import Callable
 from functools import partial
@@ -14,12 +14,12 @@ from recsys.storage.tables import read_table, write_table
 
 
 def item_users_path(run: Run) -> str:
-    """ITEM_COUNTS of users instead of interactions: each user counts once for an item."""
+    """ITEM_COUNTS by users: each user counts once for an item."""
     return f"{run.folder.dir}/item_users.parquet"
 
 
 def count_item_users(run: Run) -> int:
-    """Write the table above; answers the number of training users."""
+    """Count over the shards and write `item_users_path`; returns the number of training users."""
     shards = run.record(SHUFFLE_HISTORIES).shards
     records = for_each_part(
         shards, partial(_counter, run), label="item users", num_workers=run.config.recommend.num_workers

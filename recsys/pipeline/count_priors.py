@@ -22,7 +22,7 @@ from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.records import ItemStatistics
 from recsys.pipeline.run import DataView, Record, Run
 from recsys.pipeline.stages import INGEST_CATALOG, SHUFFLE_HISTORIES
-from recsys.ranking.long_tail import item_popularity
+from recsys.ranking.item_popularity import item_popularity
 from recsys.schema import DAY_COUNTS, ITEM_RETURNS, TIMESTAMP, TRANSITION_TOTALS, TRANSITIONS
 from recsys.signals.neighbours import Neighbours
 from recsys.signals.popularity import LONGEST_DAYS, log_popularity

@@ -1,4 +1,4 @@
-"""Texts to vectors by a pool of workers, of items and of users; only texts without a stored vector are read."""
+"""The stages `encode` and `reencode`: texts of items and users become vectors; stored vectors are used again."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -28,24 +28,24 @@ from recsys.training.pretrain import pretrain_encoder
 
 logger = logging.getLogger(__name__)
 
-#: Texts a worker takes at a time; fixed, so that a text is always encoded beside the same others.
+#: Texts of one part. The number is fixed, so that a text is always encoded in the same batch.
 TEXTS_PER_PART = 4096
 
 
 def encode_items(run: Run) -> EncodedTexts:
-    """Encode with the configured encoder what is new, then lay out the vectors of the catalog and of users' texts."""
+    """Encode new texts with the configured encoder; write the vectors of the catalog and of the users' texts."""
     scratch = run.config.encoder.model is None
     return _encode_catalog(run, _scratch_encoder(run) if scratch else _digest(run.config), None)
 
 
 def encode_tuned(run: Run) -> EncodedTexts:
-    """The same with the encoder that was trained with this night's model, to which every text is new."""
+    """The same with the encoder that was trained with this night's model. All texts are new to it."""
     card = model_card(run, run.model_id)
     return _encode_catalog(run, card.encoder_id, card.encoder_model)
 
 
 def encode_for(run: Run, card: ModelCard) -> None:
-    """The same with the encoder of any model of the warehouse, unless it was done before."""
+    """The same with the encoder of a stored model, unless it was done in this run."""
     if not run.storage.exists(run.text_vectors_path(card.encoder_id)):
         _encode_catalog(run, card.encoder_id, card.encoder_model)
 
@@ -76,15 +76,15 @@ def _encode_catalog(run: Run, encoder_id: str, encoder_model: str | None) -> Enc
 def open_encoder(
     storage: Storage, config: Config, encoder_id: str, encoder_model: str | None, device: str = "cpu"
 ) -> Iterator[TextEncoder]:
-    """The encoder of this digest; its folder is there until the context ends, and the loaded model after that too.
+    """The encoder with this digest. The loaded model can be used after the context ends; only its folder is deleted.
 
     Args:
-        storage: The warehouse.
-        config: Settings with which it reads.
-        encoder_id: Its digest.
-        encoder_model: See `ModelCard.encoder_model`; None: the configured model, or the one from scratch that the
-            warehouse keeps.
-        device: Where it works.
+        storage: Where models are.
+        config: Its settings of the encoder.
+        encoder_id: The digest.
+        encoder_model: See `ModelCard.encoder_model`; None: the configured model, or the small model from scratch that
+            the storage has.
+        device: `cpu` or `cuda`.
     """
     spec = config.encoder
     if encoder_model is None and spec.model is not None:
@@ -110,7 +110,7 @@ def _scratch_folder(encoder_id: str) -> str:
 
 
 def _scratch_encoder(run: Run) -> str:
-    """The small encoder of this config, trained on the first night that needs it and kept: its vectors are reused."""
+    """Digest of the small encoder of this config. The first night that needs it trains it; later nights use it."""
     spec = run.config.encoder
     name = f"models/scratch-encoders/{run.config.encoder_recipe()}.json"
     if run.storage.exists(name):
@@ -133,7 +133,7 @@ def _pretrain(run: Run) -> str:
 
 
 def _missing_texts(storage: Storage, encoder_id: str, catalog: pa.Table) -> pa.Table:
-    """Distinct (text, text_hash) of the catalog without a stored vector, by length so that batches need no padding."""
+    """Distinct (text, text_hash) without a stored vector, sorted by length, so that batches need little padding."""
     texts = catalog.group_by("text_hash", use_threads=False).aggregate([("text", "first")])
     texts = texts.rename_columns({"text_first": "text"})
     known = [read_table(storage, path, ["text_hash"])["text_hash"] for path in _stored(storage, encoder_id)]
@@ -152,7 +152,7 @@ def _stored(storage: Storage, encoder_id: str) -> list[str]:
 def _encode(run: Run, encoder_id: str, encoder_model: str | None, missing: pa.Table) -> list[Record]:
     spec = run.config.encoder
     tables = [missing.slice(start, TEXTS_PER_PART) for start in range(0, len(missing), TEXTS_PER_PART)]
-    # named by content: numbers would mean other texts after an interruption, and take the place of what is stored
+    # named by content: after an interruption, the same number would mean other texts, and overwrite stored vectors
     parts = {table["text_hash"][0].as_py(): table.select(["text", "text_hash"]) for table in tables}
     folder = f"{run.folder.dir}/texts"
     for part, table in parts.items():
@@ -170,7 +170,7 @@ def _encoder(run: Run, encoder_id: str, encoder_model: str | None, folder: str) 
     spec = run.config.encoder
     device = "cuda" if spec.use_gpu else "cpu"
     with open_encoder(run.storage, run.config, encoder_id, encoder_model, device) as encoder:
-        pass  # it is loaded: what it lies in may go
+        pass  # it is loaded, and its folder is not needed any more
 
     def encode(part: str) -> Record:
         texts = read_table(run.storage, f"{folder}/{part}.parquet")
@@ -185,7 +185,7 @@ def _encoder(run: Run, encoder_id: str, encoder_model: str | None, folder: str) 
 
 
 def _assemble(run: Run, encoder_id: str, stored: pa.Table, catalog: pa.Table) -> int:
-    """Write the vector of each item of the catalog, in its order; answers their dimension."""
+    """Write the vector of each item of the catalog, in its order; returns the length of a vector."""
     dim: int = stored.schema.field("vector").type.list_size
     schema = item_vectors(dim)
     table = pa.Table.from_arrays([catalog["item_id"], _vectors_of(stored, catalog)], schema=schema)
@@ -194,7 +194,7 @@ def _assemble(run: Run, encoder_id: str, stored: pa.Table, catalog: pa.Table) ->
 
 
 def _assemble_user_texts(run: Run, encoder_id: str, stored: pa.Table, user_texts: pa.Table) -> None:
-    """Write the vector of each text of users."""
+    """Write the vector of each text of the users."""
     schema = user_text_vectors(stored.schema.field("vector").type.list_size)
     table = pa.Table.from_arrays([user_texts["text"], _vectors_of(stored, user_texts)], schema=schema)
     write_table(run.storage, run.user_text_vectors_path(encoder_id), table, schema)
@@ -207,7 +207,7 @@ def _vectors_of(stored: pa.Table, texts: pa.Table) -> pa.ChunkedArray:
 
 
 def read_text_vectors(run: Run, encoder_id: str) -> tuple[pa.Array, np.ndarray[tuple[int, int], np.dtype[np.float32]]]:
-    """Ids of the catalog [I] and the text vectors float32 [I, T] that an encoder gave them, in its order."""
+    """Item ids of the catalog [I], and their text vectors float32 [I, T] of one encoder, in the same order."""
     table = read_table(run.storage, run.text_vectors_path(encoder_id))
     vectors = table["vector"].combine_chunks()
     flat = vectors.flatten().to_numpy(zero_copy_only=False)
@@ -215,7 +215,7 @@ def read_text_vectors(run: Run, encoder_id: str) -> tuple[pa.Array, np.ndarray[t
 
 
 def read_user_text_vectors(run: Run, encoder_id: str) -> UserTexts:
-    """What the night's users are and said, with vectors; nothing where histories hold no texts."""
+    """The texts of the run's users with their vectors; empty if histories hold no texts."""
     if not run.config.inputs.has_user_texts:
         return UserTexts.none()
     table = read_table(run.storage, run.user_text_vectors_path(encoder_id)).combine_chunks()

@@ -1,4 +1,4 @@
-"""Reading what the live service was told as a second source of events, each event once, on Ray's workers."""
+"""Feedback: the events that the live service stored are read as a second source of events, each event once."""
 
 import datetime as dt
 from collections import Counter
@@ -13,60 +13,74 @@ import pyarrow.compute as pc
 from recsys.data.config import EventsInput
 from recsys.data.events import interactions_schema
 from recsys.data.feedback import bucket_of, drop_repeats, feedback_schema, read_feedback
-from recsys.data.files import Split
+from recsys.data.read_tasks import ReadTask
 from recsys.pipeline.cluster import for_each_part
-from recsys.pipeline.input_parts import ROWS_PER_SPLIT, Quarantine, event_rules, plan_parts, read_part
+from recsys.pipeline.input_parts import ROWS_PER_PART, Quarantine, event_rules, plan_parts, read_part
 from recsys.pipeline.open_run import feedback_files, feedback_input
 from recsys.pipeline.run import Record, Run
 from recsys.storage.tables import read_table, write_table
 
-#: Source bytes of the events whose repeats are looked for together, in the memory of one worker.
+#: Repeats are searched within a bucket of the events, in the memory of one worker. Source bytes of a bucket, about.
 BUCKET_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What became of the feedback: records of reading it, then of its events by bucket, where each is kept once."""
+class Feedback:
+    """What became of the feedback."""
 
     parts: list[Record]
+    """Records of reading the files."""
     buckets: list[Record]
+    """Records of dropping the repeats."""
 
     @property
     def num_torn(self) -> int:
-        """Lines that may be no more than the ends of files whose writer was killed, or is writing at this moment.
+        """Broken lines, at most one a file.
 
-        Nobody was told that they are kept, so they are no fault of the input.
+        A file ends in one when its writer was killed or is writing now. The service confirmed no such event, so they
+        are not a fault of the input.
         """
         return sum(record["torn"] for record in self.parts)
 
     @property
-    def counts(self) -> Record:
-        """For the stage's record: events that were accepted, and what came twice."""
-        repeats = sum(record["repeats"] for record in [*self.parts, *self.buckets])
-        return {"feedback": sum(record["accepted"] for record in self.buckets), "feedback_repeats": repeats}
+    def num_accepted(self) -> int:
+        """Events that were accepted."""
+        return sum(record["accepted"] for record in self.buckets)
+
+    @property
+    def num_repeats(self) -> int:
+        """Events that came again."""
+        return sum(record["repeats"] for record in [*self.parts, *self.buckets])
 
 
-def ingest_feedback(run: Run, now: dt.datetime) -> Told | None:
-    """Normalise what the service was told, or quarantine it with its reason; None where there is nothing."""
+def ingest_feedback(run: Run, now: dt.datetime) -> Feedback | None:
+    """Write every feedback event once, or put it into quarantine with a reason; None where there is no feedback.
+
+    Args:
+        run: The run.
+        now: Time of the start, to refuse timestamps of the future.
+    """
     files = feedback_files(run.config, run.date)
     if not files:
         return None
     source = feedback_input(run.config)
-    splits = plan_parts(source, files)
+    tasks = plan_parts(source, files)
     num_buckets = 1 + sum(file.size for file in files) // BUCKET_BYTES
-    reader = partial(_reader, run, source, splits, num_buckets, now)
-    parts = for_each_part(list(splits), reader, label="feedback")
+    reader = partial(_reader, run, source, tasks, num_buckets, now)
+    parts = for_each_part(list(tasks), reader, label="feedback")
     paths: dict[str, list[str]] = {}
     for record in parts:
         for bucket, path in record["written"].items():
             paths.setdefault(bucket, []).append(path)
-    return Told(parts, for_each_part(sorted(paths), partial(_distinct, run, source, paths), label="feedback"))
+    return Feedback(
+        parts, for_each_part(sorted(paths), partial(_repeats_dropper, run, source, paths), label="feedback")
+    )
 
 
 def _reader(
     run: Run,
     source: EventsInput,
-    splits: dict[str, Split],
+    tasks: dict[str, ReadTask],
     num_buckets: int,
     now: dt.datetime,
 ) -> Callable[[str], Record]:
@@ -77,9 +91,9 @@ def _reader(
         quarantine = Quarantine(run.storage, run.folder.quarantine_dir, f"feedback-{part}")
         counts: Counter[str] = Counter()
         malformed_in: Counter[str] = Counter()
-        place = splits[part].index * ROWS_PER_SPLIT
+        place = tasks[part].index * ROWS_PER_PART
         accepted = [schema.empty_table()]
-        for file, table, malformed in read_part(source, splits[part]):
+        for file, table, malformed in read_part(source, tasks[part]):
             found = read_feedback(table, file, source, rules, place)
             place += len(table)
             counts.update(rows=len(table) + len(malformed), filtered=found.num_searches, later=found.read.num_later)
@@ -108,20 +122,20 @@ def _reader(
     return read
 
 
-def _distinct(run: Run, source: EventsInput, paths: dict[str, list[str]]) -> Callable[[str], Record]:
+def _repeats_dropper(run: Run, source: EventsInput, paths: dict[str, list[str]]) -> Callable[[str], Record]:
     schema = interactions_schema(source)
 
-    def keep(bucket: str) -> Record:
-        told = pa.concat_tables([read_table(run.storage, path) for path in paths[bucket]])
-        events = drop_repeats(told).select(schema.names)
+    def drop(bucket: str) -> Record:
+        found = pa.concat_tables([read_table(run.storage, path) for path in paths[bucket]])
+        events = drop_repeats(found).select(schema.names)
         path = f"{run.folder.dir}/events/feedback-{bucket}.parquet"
         write_table(run.storage, path, events, schema)
         return {
             "accepted": len(events),
-            "repeats": len(told) - len(events),
-            "kinds": {kind["values"]: kind["counts"] for kind in pc.value_counts(events["event"]).to_pylist()},
+            "repeats": len(found) - len(events),
+            "kinds": pc.unique(events["event"]).to_pylist(),
             "newest": pc.max(events["timestamp"]).as_py().astimezone(dt.UTC).isoformat(),
             "path": path,
         }
 
-    return keep
+    return drop

@@ -1,4 +1,4 @@
-"""The parts of an input: the files that each one reads, its rows, what they are held to, and where bad ones go."""
+"""The parts of an input: which files each part reads, its rows, the rules for events, and the quarantine."""
 
 import datetime as dt
 from collections import Counter
@@ -8,42 +8,42 @@ import pyarrow as pa
 
 from recsys.data.config import TableInput
 from recsys.data.events import EventRules
-from recsys.data.files import FileInfo, Split, plan_splits
+from recsys.data.formats.input_format import FileInfo
+from recsys.data.read_tasks import ReadTask, plan_reads
 from recsys.data.readers import read_chunks
 from recsys.pipeline.run import Run
 from recsys.schema import QUARANTINE
 from recsys.storage.filesystem import Storage, open_input
 from recsys.storage.tables import read_table, write_table
 
-#: Bad rows are written in files of about this many, so that a bad input does not fill the memory.
+#: Bad rows are written in files of about so many rows: a very bad input must not fill the memory.
 QUARANTINE_ROWS = 50_000
-#: An order key for rows: no split has more.
-ROWS_PER_SPLIT = 1 << 40
+#: No part has more rows. The order of a row is the number of its part times this, plus its place in the part.
+ROWS_PER_PART = 1 << 40
 
 
-def plan_parts(source: TableInput, files: Sequence[FileInfo]) -> dict[str, Split]:
-    """What each part reads of an input's files, by the part's name."""
+def plan_parts(source: TableInput, files: Sequence[FileInfo]) -> dict[str, ReadTask]:
+    """What each part of an input reads, by the part's name."""
     fs, _ = open_input(source.path)
-    splits = plan_splits(fs, files, source.format)
-    return {f"{split.index:05d}": split for split in splits}
+    return {f"{task.index:05d}": task for task in plan_reads(fs, files, source.format)}
 
 
-def read_part(source: TableInput, split: Split) -> Iterator[tuple[str, pa.Table, pa.Table]]:
-    """(file, rows, malformed lines) of every file of a split."""
+def read_part(source: TableInput, task: ReadTask) -> Iterator[tuple[str, pa.Table, pa.Table]]:
+    """(file, rows, malformed lines) of each chunk that a part reads."""
     fs, _ = open_input(source.path)
-    for file in split.files:
-        for chunk in read_chunks(fs, file, source, split.row_groups):
+    for file in task.files:
+        for chunk in read_chunks(fs, file, source, task.span):
             yield file, chunk.table, chunk.malformed
 
 
 def event_rules(run: Run, now: dt.datetime) -> EventRules:
-    """What the night's events are held to; the catalog must be there."""
+    """What a valid event is; reads the catalog of the run, since an event needs a known item."""
     items = read_table(run.storage, run.catalog_path, ["item_id"])["item_id"].combine_chunks()
     return EventRules(known_items=items, max_id_chars=run.config.inputs.max_id_chars, end=run.end, now=now)
 
 
 class Quarantine:
-    """Rows set aside by one part of the ingest, written in files of bounded size; a retry overwrites them."""
+    """The bad rows of one part of an input, in files of bounded size. A retry of the part overwrites them."""
 
     def __init__(self, storage: Storage, folder: str, name: str) -> None:
         self._storage = storage
@@ -53,7 +53,7 @@ class Quarantine:
         self._reasons: Counter[str] = Counter()
 
     def add(self, rows: pa.Table) -> None:
-        """Set rows of QUARANTINE aside."""
+        """Add rows of QUARANTINE."""
         if len(rows):
             self._waiting.append(rows)
             self._reasons.update(rows["reason"].to_pylist())
@@ -61,7 +61,7 @@ class Quarantine:
                 self._flush()
 
     def close(self) -> dict[str, int]:
-        """Write what is left; answers the number of rows by reason."""
+        """Write the rows that are not written yet; returns the number of all rows by reason."""
         if self._waiting:
             self._flush()
         return dict(self._reasons)

@@ -12,7 +12,7 @@ from recsys.pipeline.encode_texts import read_text_vectors
 from recsys.pipeline.records import ColdItems
 from recsys.pipeline.run import COUNTS_OF_VIEW, CountedDays, DataView, Record, Run
 from recsys.pipeline.stages import INGEST_CATALOG
-from recsys.ranking.long_tail import item_popularity
+from recsys.ranking.item_popularity import item_popularity
 from recsys.schema import LENDERS
 from recsys.signals.donors import Lending, find_lenders, strangers
 from recsys.signals.retrieve import unit_rows

@@ -1,11 +1,12 @@
-"""Opening a run: which files it reads, and the name that follows from them, from the date and from the config."""
+"""Opening a run: its input files are listed, and its id is made from them, the date, the config and the version."""
 
 import datetime as dt
 
 from recsys import __version__
 from recsys.data.config import EventsInput, TableInput
-from recsys.data.feedback import FEEDBACK_DIR, begun_before, feedback_source
-from recsys.data.files import FileInfo, list_files
+from recsys.data.feedback import FEEDBACK_DIR, feedback_source, started_before
+from recsys.data.files import list_files
+from recsys.data.formats.input_format import FileInfo
 from recsys.data.splits import cutoff_for
 from recsys.errors import InputError
 from recsys.pipeline.run import Protocol, Run
@@ -22,30 +23,30 @@ def input_files(source: TableInput) -> list[FileInfo]:
 
 
 def feedback_input(config: Config) -> EventsInput:
-    """What the live service was told, as an input."""
+    """The events that the live service stored, as an input."""
     return feedback_source(Storage(config.storage).url(FEEDBACK_DIR), config.inputs.events)
 
 
 def feedback_files(config: Config, date: dt.date) -> list[FileInfo]:
-    """Files of what the live service was told, sorted by path; none where nothing was told, or it is not to be read.
+    """Files of the live service's events, sorted by path; none if `inputs.feedback` is off or no event came.
 
-    Those begun after the night's date are left out: what the service is told meanwhile must not make another night of
-    one that is started again.
+    Files that the service began after the night's date are left out: new events must not change the id of a night
+    that is started again.
     """
     if not config.inputs.feedback:
         return []
     source = feedback_input(config)
     fs, path = open_input(source.path)
-    # A service that was killed may leave a file without a byte.
+    # A service that was killed may leave an empty file.
     found = list_files(fs, path, source.format, required=False)
-    return [file for file in found if file.size and begun_before(file.path, cutoff_for(date, 0))]
+    return [file for file in found if file.size and started_before(file.path, cutoff_for(date, 0))]
 
 
 def id_files(rules: RerankConfig) -> list[FileInfo]:
-    """The block and the allow list, where they are files.
+    """The block list and the allow list, if the config names files.
 
     Raises:
-        InputError: one is missing.
+        InputError: a file is missing.
     """
     found = []
     for key, path in (("block_file", rules.block_file), ("allow_file", rules.allow_file)):
@@ -58,30 +59,30 @@ def id_files(rules: RerankConfig) -> list[FileInfo]:
 
 
 def open_run(config: Config, protocol: Protocol = "time") -> Run:
-    """Name the night by its date, config, inputs and code, so that starting it again finds it.
+    """Open the run of a night; the same date, config, inputs and version give the same run.
 
     Args:
         config: The resolved settings.
-        protocol: What is held out; a backtest by time shares the night's own run.
+        protocol: What is held out. `time` is the night's own run.
 
     Raises:
-        InputError: an input or an id file is missing.
+        InputError: an input file, a block list or an allow list is missing.
     """
     date = config.date or dt.datetime.now(dt.UTC).date()
     inputs = [*input_files(config.inputs.events), *input_files(config.inputs.items), *id_files(config.rerank)]
     if config.inputs.users is not None:
         inputs += input_files(config.inputs.users)
     files = [(file.path, file.size, file.version) for file in inputs]
-    # These only grow, and like all of the storage they may be moved: the name and the size tell what is in them.
-    told = Storage(config.storage).path(FEEDBACK_DIR)
-    files += [(f"feedback{file.path.removeprefix(told)}", file.size, "") for file in feedback_files(config, date)]
+    # Files of feedback only grow, so their size is their version. The storage may be moved, so its path is left out.
+    folder = Storage(config.storage).path(FEEDBACK_DIR)
+    files += [(f"feedback{file.path.removeprefix(folder)}", file.size, "") for file in feedback_files(config, date)]
     digest = config.digest() if protocol == "time" else f"{config.digest()} {protocol}"
     name = run_id(date, digest, files, __version__)
     return Run(config=config, date=date, folder=RunFolder(Storage(config.storage), name), protocol=protocol)
 
 
 def stored_run(folder: RunFolder) -> Run:
-    """The night of a run, with the settings that it ran with."""
+    """A run of the storage, with the settings that are stored with it."""
     with folder.storage.local_file(folder.config_path) as path:
         own = load_config(path)
     return Run(config=own, date=folder.date, folder=folder)

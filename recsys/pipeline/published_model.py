@@ -1,4 +1,4 @@
-"""Which published model this night may start from and be compared with; it reads model cards, no weights."""
+"""The published model: whether this night may continue it, and be compared with it. Only model cards are read."""
 
 import logging
 
@@ -12,15 +12,19 @@ logger = logging.getLogger(__name__)
 
 
 def published_model(run: Run) -> ModelCard | None:
-    """The published model, unless it saw days of this night's holdout or reads an encoder of another origin."""
+    """The published model, if this night can be compared with it; else None, and the log says why.
+
+    It must not have seen days of this night's holdout, must have the same network, and the same text encoder or one
+    that was trained from it.
+    """
     latest = read_latest(run.storage)
     if latest is None or latest.model_id in (run.model_id, run.refit_id):
         return None
     card = model_card(run, latest.model_id)
     if card.base is not None:
-        card = model_card(run, card.base)  # the continuation saw every day of its night, also of this one's holdout
+        card = model_card(run, card.base)  # a refitted model saw all days of its night, also of this night's holdout
     if card.architecture != ARCHITECTURE:
-        logger.info("%s is of another version of the network: no warm start, no comparison with it", card.model_id)
+        logger.info("%s has another version of the network: no warm start, no comparison with it", card.model_id)
         return None
     if run.record(ENCODE_TEXTS).encoder_id not in (card.encoder_id, card.base_encoder_id):
         logger.info("%s reads another text encoder: no warm start from it, no comparison with it", card.model_id)
@@ -32,19 +36,19 @@ def published_model(run: Run) -> ModelCard | None:
 
 
 def model_to_continue(run: Run) -> ModelCard | None:
-    """The published model where training may start from it: a frozen encoder stays the configured one."""
+    """The published model, if training may continue it: a frozen encoder must be the configured one."""
     card = published_model(run)
     if card is None or run.config.encoder.learns:
         return card
     if card.encoder_id != run.record(ENCODE_TEXTS).encoder_id:
         logger.info(
-            "%s reads an encoder that was trained with it, this night's is frozen: no warm start", card.model_id
+            "%s reads an encoder that was trained with it, but encoder.train is frozen: no warm start", card.model_id
         )
         return None
     return card
 
 
 def model_card(run: Run, model_id: str) -> ModelCard:
-    """The card of a model of the warehouse."""
+    """The card of a model in the storage."""
     with run.storage.local_folder(run.model_path(model_id), recursive=False) as folder:
         return read_card(folder)

@@ -3,12 +3,14 @@
 A stored record that no longer fits its class is treated as missing: the stage runs again.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
 from recsys.pipeline.stage import StageRecord
+from recsys.pipeline.strict_json import STRICT
+from recsys.ranking.rerank_counts import RerankCounts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +26,7 @@ class ReadRows(StageRecord):
 
 @dataclass(frozen=True, kw_only=True)
 class IngestedCatalog(ReadRows):
-    """What `ingest_catalog` left."""
+    """What `ingest_catalog` leaves."""
 
     items: int
     available: int
@@ -34,7 +36,7 @@ class IngestedCatalog(ReadRows):
 
 @dataclass(frozen=True, kw_only=True)
 class IngestedUsers(ReadRows):
-    """What `ingest_users` left."""
+    """What `ingest_users` leaves."""
 
     users: int
     path: str
@@ -42,7 +44,7 @@ class IngestedUsers(ReadRows):
 
 @dataclass(frozen=True, kw_only=True)
 class IngestedEvents(ReadRows):
-    """What `ingest_events` left."""
+    """What `ingest_events` leaves."""
 
     accepted: int
     later: int
@@ -63,7 +65,7 @@ class IngestedEvents(ReadRows):
 class ValidationUsers:
     """From which users the validation users are drawn."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     days: int
     """They were active in so many days before the cutoff."""
@@ -73,7 +75,7 @@ class ValidationUsers:
 
 @dataclass(frozen=True, kw_only=True)
 class ShuffledHistories(StageRecord):
-    """What `shuffle_histories` left."""
+    """What `shuffle_histories` leaves."""
 
     users: int
     held_out_users: int
@@ -105,7 +107,7 @@ class EncodedTexts(StageRecord):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedModel(StageRecord):
-    """What `finetune` left; `rows` are the windows of all epochs."""
+    """What `finetune` leaves; `rows` are the windows of all epochs."""
 
     windows: int
     recent_windows: int
@@ -118,7 +120,7 @@ class TrainedModel(StageRecord):
     """Loss of the best epoch."""
     validation_ndcg: Annotated[float, Field(alias="validation_ndcg@10")]
     """NDCG@10 of the best epoch on validation, 0 without validation users."""
-    isolated: bool
+    candidate_pass: bool
     """Whether the model scores candidates in a pass of their own."""
     model_id: str
     warm_start: str
@@ -131,7 +133,7 @@ class TrainedModel(StageRecord):
 
 @dataclass(frozen=True, kw_only=True)
 class RefittedModel(StageRecord):
-    """What `refit` left."""
+    """What `refit` leaves."""
 
     windows: int
     loss: float
@@ -140,7 +142,7 @@ class RefittedModel(StageRecord):
 
 @dataclass(frozen=True, kw_only=True)
 class ItemStatistics(StageRecord):
-    """What `count_priors` left."""
+    """What `count_priors` leaves."""
 
     pairs: int
     """Pairs of items with a transition that is kept, seen from the night."""
@@ -148,7 +150,7 @@ class ItemStatistics(StageRecord):
 
 @dataclass(frozen=True, kw_only=True)
 class LearnedEase(StageRecord):
-    """What `learn_linear` left, seen from the night."""
+    """What `learn_linear` leaves, seen from the night."""
 
     users: int
     items: int
@@ -157,7 +159,7 @@ class LearnedEase(StageRecord):
 
 @dataclass(frozen=True, kw_only=True)
 class ColdItems(StageRecord):
-    """What `match_new_items` left."""
+    """What `match_new_items` leaves."""
 
     new_items: int
     """Items without any interaction."""
@@ -169,7 +171,7 @@ class ColdItems(StageRecord):
 
 @dataclass(frozen=True, kw_only=True)
 class FittedFusion(StageRecord):
-    """What `fuse` left: the fitted weights of the signals, and NDCG@10 on validation."""
+    """What `fuse` leaves: the fitted weights of the signals, and NDCG@10 on validation."""
 
     users: int
     """Validation users whose candidates hold an item that they took."""
@@ -188,7 +190,7 @@ class FittedFusion(StageRecord):
 
 @dataclass(frozen=True, kw_only=True)
 class GateVerdict(StageRecord):
-    """What `run_gate` left; `rows` are the measured users."""
+    """What `run_gate` leaves; `rows` are the measured users."""
 
     verdict: Literal["passed", "refused"]
     reason: str
@@ -200,16 +202,15 @@ class GateVerdict(StageRecord):
 
 @dataclass(frozen=True, kw_only=True)
 class WrittenLists(StageRecord):
-    """What `recommend` left; `rows` are its users."""
+    """What `recommend` leaves; `rows` are its users."""
 
     users: int
     users_without_list: int
     recommendations: int
     """Rows of all lists."""
     filtered: dict[str, int]
-    """Items of the catalog by what the rules did, see `recsys.ranking.item_filters.FilterCounts`."""
-    reranked: dict[str, int]
-    """See `recsys.ranking.rerank.RerankCounts`."""
+    """Items of the catalog by what the item rules did, see `recsys.ranking.recommendable.Recommendable`."""
+    reranked: RerankCounts
     shards: int
     resumed_shards: int
     """Shards that an earlier start of the night had written."""
@@ -218,9 +219,9 @@ class WrittenLists(StageRecord):
 
 @dataclass(frozen=True, kw_only=True)
 class WrittenShard:
-    """What `recommend` left of one shard."""
+    """What `recommend` leaves of one shard."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     name: str
     """File of the lists, below their folder."""
@@ -230,15 +231,14 @@ class WrittenShard:
     bytes: int
     sha256: str
     users_without_list: int
-    reranked: dict[str, int] = field(default_factory=dict)
-    """See `recsys.ranking.rerank.RerankCounts`."""
+    reranked: RerankCounts = RerankCounts()
     seconds: float
     peak_memory_mb: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedLists(StageRecord):
-    """What `publish_lists` left."""
+    """What `publish_lists` leaves."""
 
     path: str
     latest: bool

@@ -12,26 +12,28 @@ from recsys.data.splits import (
     Split,
     active_since,
     cutoff_for,
-    hold_out_last_moment,
+    hold_out_last_basket,
     split_by_time,
     split_last_event,
     validation_users,
 )
-from recsys.pipeline.stage import Done, R, Stage, T, as_json, from_json
+from recsys.errors import InputError
+from recsys.pipeline.stage import Done, R, Stage
 from recsys.pipeline.stages import ENCODE_TEXTS, REENCODE, SHUFFLE_HISTORIES
+from recsys.pipeline.strict_json import T, as_json, from_json
 from recsys.settings import Config
 from recsys.storage.filesystem import Storage
 from recsys.storage.runs import RunFolder
 
-#: Which days' interactions are counted: the training's `all` and its last `week`; or, holdout included, the night's
-#: `ever` and its `newest` week.
+#: Which days' interactions are counted: those before the cutoff, all or the last 7 days of them; or all up to the
+#: night's date, or the last 7 days of them.
 CountedDays = Literal["train", "train_7d", "full", "full_7d"]
-#: From where the past is looked at: `validation`, by what training saw; `gate`, by all before the cutoff; or `night`,
-#: by everything.
+#: Which interactions a stage may read. `validation`: those that training learns. `test`: all before the cutoff.
+#: `full`: all up to the night's date.
 DataView = Literal["validation", "test", "full"]
 Protocol = Literal["time", "leave-one-out"]
 
-#: The counts of the last week, and of all that is known.
+#: For each view, the counts of its last 7 days, and of all its days.
 COUNTS_OF_VIEW: dict[DataView, tuple[CountedDays, CountedDays]] = {
     "validation": ("train_7d", "train"),
     "test": ("train_7d", "train"),
@@ -46,48 +48,48 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Run:
-    """The settings and the run of one night; it is small and travels to the workers."""
+    """One run of a night: its settings, its date and its folder. It is small, and each worker gets a copy."""
 
     config: Config
     date: dt.date
     folder: RunFolder
     protocol: Protocol = "time"
-    """What is held out from training: the newest days, or each user's last event (a backtest for papers' tables)."""
+    """What is held out from training: the newest days, or the last event of each user (as papers often do)."""
 
     @property
     def storage(self) -> Storage:
-        """Where everything is written."""
+        """The storage root, below which all paths of the run are."""
         return self.folder.storage
 
     @cached_property
     def end(self) -> dt.datetime:
-        """First moment after the night's data date (UTC)."""
+        """The end of the night's date (UTC): 0:00 of the next day."""
         return cutoff_for(self.date, 0)
 
     @cached_property
     def cutoff(self) -> dt.datetime:
-        """First moment of the holdout: training and the gate's histories end before it."""
+        """The begin of the holdout: training, and the histories in the gate, end before it."""
         return self.end if self.protocol == "leave-one-out" else cutoff_for(self.date, self.config.gate.holdout_days)
 
     def split(self, interactions: pa.Table) -> Split:
-        """What training may see of sorted interactions, and what is held out."""
+        """Split sorted interactions into those for training and those that are held out."""
         if self.protocol == "leave-one-out":
             return split_last_event(interactions)
         return split_by_time(interactions, self.cutoff)
 
     def validation_split(self, interactions: pa.Table) -> Split:
-        """What training learns of sorted interactions, and the last moment of the validation users.
+        """Split the sorted interactions before the cutoff: the last basket of each validation user is held out.
 
-        They are drawn from the users who were active lately, as those are for whom lists are made.
+        Validation users are drawn from those who were active shortly before the cutoff.
         """
         past = self.split(interactions).train
         chosen = self.record(SHUFFLE_HISTORIES).validation
         recent = active_since(past, self.cutoff - dt.timedelta(days=chosen.days))
         drawn = validation_users(past["user_id"], chosen.share, self.config.seed)
-        return hold_out_last_moment(past, recent & drawn)
+        return hold_out_last_basket(past, recent & drawn)
 
     def seen_from(self, interactions: pa.Table, view: DataView) -> tuple[pa.Table, dt.datetime]:
-        """The part of sorted interactions that may be learned from there, and the moment that is looked from."""
+        """The sorted interactions that belong to a view, and the time from which their age is counted."""
         match view:
             case "validation":
                 return self.validation_split(interactions).train, self.cutoff
@@ -98,39 +100,39 @@ class Run:
 
     @property
     def catalog_path(self) -> str:
-        """CATALOG of the night."""
+        """CATALOG."""
         return f"{self.folder.dir}/catalog.parquet"
 
     @property
     def encoder_id(self) -> str:
-        """Digest of the text encoder that this night's model reads."""
+        """Digest of the text encoder whose vectors this night's model reads."""
         return self.record(REENCODE if self.config.encoder.learns else ENCODE_TEXTS).encoder_id
 
     def text_vectors_path(self, encoder_id: str) -> str:
-        """An encoder's text vectors in the order of the catalog."""
+        """Text vectors of one encoder, in the order of the catalog."""
         return f"{self.folder.dir}/text_vectors/{encoder_id}.parquet"
 
     @property
     def interactions_dir(self) -> str:
-        """INTERACTIONS in the shards of the histories, sorted by user and time."""
+        """INTERACTIONS in the same shards as the histories, sorted by user and time."""
         return f"{self.folder.dir}/interactions"
 
     @property
     def searches_dir(self) -> str:
-        """INTERACTIONS_WITH_TEXT without an item, in the same shards, where texts of events are read."""
+        """INTERACTIONS_WITH_TEXT of searches (events without an item), in the same shards, if event texts are read."""
         return f"{self.folder.dir}/searches"
 
     @property
     def profiles_dir(self) -> str:
-        """PROFILES in the same shards, where users are read."""
+        """PROFILES in the same shards, if users are read."""
         return f"{self.folder.dir}/profiles"
 
     def user_text_vectors_path(self, encoder_id: str) -> str:
-        """An encoder's vectors of all that users are and said, where histories hold texts."""
+        """Vectors that one encoder gave the texts of users and searches, if histories hold texts."""
         return f"{self.folder.dir}/user_text_vectors/{encoder_id}.parquet"
 
     def item_counts_path(self, kind: CountedDays) -> str:
-        """ITEM_COUNTS of some days, see `CountedDays`."""
+        """ITEM_COUNTS of these days."""
         return f"{self.folder.dir}/item_counts_{kind}.parquet"
 
     def transitions_dir(self, view: DataView) -> str:
@@ -165,36 +167,45 @@ class Run:
 
     @property
     def model_id(self) -> str:
-        """Name of the model that this night trains."""
+        """Id of the model that this night trains."""
         return f"ranker-{self.folder.run_id}"
 
     @property
     def refit_id(self) -> str:
-        """Name of its continuation over all days, which no gate can examine."""
+        """Id of the model that `refit` trains on all days. No days are left to measure it on."""
         return f"{self.model_id}-refit"
 
     @property
     def published_id(self) -> str:
-        """Name of the model that makes the lists."""
+        """Id of the model that makes the lists."""
         return self.refit_id if self.config.train.refit else self.model_id
 
     def model_path(self, model_id: str | None = None) -> str:
-        """Folder of a model, by default of this night's."""
+        """Folder of a model; None: the model that this night trains."""
         return f"models/{model_id or self.model_id}"
 
     @property
     def train_dir(self) -> str:
-        """Checkpoints of the running trainings, private to the run."""
+        """Checkpoints of a running training."""
         return f"{self.folder.dir}/train"
 
     def record(self, stage: Stage[R]) -> R:
-        """What a finished stage left."""
+        """The record of a finished stage.
+
+        Raises:
+            InputError: another version of the code wrote the record, and it does not fit this version.
+        """
         done = self.done(stage)
-        assert done is not None, f"stage {stage.name} has not run"
+        if done is None:
+            assert self.folder.done(stage.name) is not None, f"stage {stage.name} has not run"
+            raise InputError(
+                f"run {self.folder.run_id}: another version of the code wrote its stage {stage.name}; run "
+                f"jobs/nightly.py with the same config again"
+            )
         return done.record
 
     def done(self, stage: Stage[R]) -> Done[R] | None:
-        """A finished stage; None where it has not run, or where its stored record no longer fits the record's class."""
+        """A finished stage; None if it has not run, or if its stored record does not fit the record's class."""
         stored = self.folder.done(stage.name)
         if stored is None:
             return None

@@ -4,14 +4,14 @@ The stages themselves are declared in `recsys.pipeline.stages`.
 """
 
 import dataclasses
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict
 
+from recsys.pipeline.strict_json import STRICT, as_json, from_json
 from recsys.settings import Config
 
 if TYPE_CHECKING:  # `Run` reads records, so it imports this file
@@ -20,12 +20,12 @@ if TYPE_CHECKING:  # `Run` reads records, so it imports this file
 
 @dataclass(frozen=True, kw_only=True)
 class StageRecord:
-    """What a finished stage left: the values that later stages read, and the counts for people. It is JSON."""
+    """What a finished stage leaves: values that later stages read, and counts for people. It is stored as JSON."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     rows: int
-    """Rows that the stage worked on; `rows_per_s` is counted by them."""
+    """Rows that the stage worked on; `rows_per_s` counts them."""
     peak_memory_mb: float = 0.0
     """Largest memory of one process of the stage, MB."""
 
@@ -34,7 +34,7 @@ class StageRecord:
 class Timing:
     """How fast a stage was."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     seconds: float
     rows_per_s: float
@@ -59,7 +59,7 @@ class Done(Generic[R]):
 
 @dataclass(frozen=True)
 class Condition:
-    """Which configs have a stage."""
+    """Which configs have a stage, in words and as a function."""
 
     words: str
     holds: Callable[[Config], bool]
@@ -74,11 +74,11 @@ class Stage(Generic[R]):
     """
 
     name: str
-    """Name of its record, of its row in reports, and of its metrics."""
+    """Name of its stored record, and of its row in tables and reports."""
     function: str
-    """Where its function is, `module:name`. It is imported when the stage runs: heavy libraries are not needed before.
+    """`module:name` of the function, which takes the `Run` and returns the record.
 
-    The function takes the `Run`, and answers the record.
+    It is imported when the stage runs, so that a bad config is refused before PyTorch and Ray are imported.
     """
     record: type[R]
     summary: str
@@ -100,7 +100,7 @@ class Stage(Generic[R]):
         """Import the function and call it."""
         module, _, name = self.function.partition(":")
         record = getattr(import_module(module), name)(run, **arguments)
-        assert isinstance(record, self.record), f"{self.function} answered {type(record)}, not {self.record}"
+        assert isinstance(record, self.record), f"{self.function} returned {type(record)}, not {self.record}"
         return record
 
     def read_done(self, stored: Mapping[str, Any]) -> Done[R]:
@@ -112,35 +112,3 @@ class Stage(Generic[R]):
         timing = {field.name: stored[field.name] for field in dataclasses.fields(Timing) if field.name in stored}
         record = {key: value for key, value in stored.items() if key not in timing}
         return Done(from_json(self.record, record), from_json(Timing, timing))
-
-
-T = TypeVar("T")
-
-
-_adapters: dict[Any, TypeAdapter[Any]] = {}
-
-
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    if kind not in _adapters:
-        _adapters[kind] = TypeAdapter(kind)
-    return _adapters[kind]
-
-
-def as_json(record: object) -> dict[str, Any]:
-    """A dataclass as plain values for JSON."""
-    plain: dict[str, Any] = _adapter(type(record)).dump_python(record, mode="json", by_alias=True, warnings="error")
-    return plain
-
-
-def from_json(type_: type[T], stored: Mapping[str, Any]) -> T:
-    """A dataclass out of plain values, strictly.
-
-    Raises:
-        ValueError: a field is missing, unknown, or of a wrong type.
-    """
-    try:
-        found: T = _adapter(type_).validate_json(json.dumps(stored))
-    except ValidationError as error:
-        faults = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise ValueError("; ".join(faults)) from error
-    return found

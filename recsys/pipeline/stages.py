@@ -35,7 +35,7 @@ def _pool(num_workers: int | None, use_gpu: bool) -> str:
 
 INGEST_CATALOG = Stage(
     name="catalog",
-    function="recsys.pipeline.ingest:ingest_catalog",
+    function="recsys.pipeline.ingest_catalog:ingest_catalog",
     record=records.IngestedCatalog,
     summary="Reads every version of every item, keeps the latest, and writes the catalog.",
     reads=("inputs.items",),
@@ -46,7 +46,7 @@ INGEST_CATALOG = Stage(
 
 INGEST_USERS = Stage(
     name="users",
-    function="recsys.pipeline.ingest:ingest_users",
+    function="recsys.pipeline.ingest_users:ingest_users",
     record=records.IngestedUsers,
     summary="Reads every version of every user, keeps the latest, and writes the users' texts by shard.",
     reads=("inputs.users",),
@@ -58,7 +58,7 @@ INGEST_USERS = Stage(
 
 INGEST_EVENTS = Stage(
     name="ingest",
-    function="recsys.pipeline.ingest:ingest_events",
+    function="recsys.pipeline.ingest_events:ingest_events",
     record=records.IngestedEvents,
     summary="Normalises every event up to the night's date, or puts it into quarantine with a reason.",
     reads=("inputs.events", "feedback/", "{run}/catalog.parquet"),
@@ -69,7 +69,7 @@ INGEST_EVENTS = Stage(
 
 SHUFFLE_HISTORIES = Stage(
     name="histories",
-    function="recsys.pipeline.ingest:shuffle_histories",
+    function="recsys.pipeline.shuffle_histories:shuffle_histories",
     record=records.ShuffledHistories,
     summary="Brings the events of each user together in one shard: the only shuffle of the night.",
     reads=("{run}/events/", "{run}/profiles/"),

@@ -1,4 +1,4 @@
-"""What is trained: the ranker of the configured sizes over a night's catalog, with or without its text encoder."""
+"""The model that a training worker trains: a ranker for the catalog of the run, with or without its text encoder."""
 
 import logging
 from dataclasses import dataclass, replace
@@ -27,17 +27,23 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What is trained: the ranker and the catalog it stands on."""
+    """A model in training, and the catalog that it scores."""
 
     ranker: TrainableRanker
     item_ids: pa.Array
     card: ModelCard
     text_vectors: torch.Tensor | None
-    """[Q, T] of what users are and said, on the training device; None where histories hold no texts."""
+    """[Q, T] vectors of the users' texts, on the training device; None if histories hold no texts."""
 
 
 def build_task(run: Run, model_id: str, warm_model: str | None) -> Task:
-    """The ranker of the configured sizes over the night's catalog, warm-started where there is a model for it."""
+    """A ranker of the configured sizes for the catalog of the run.
+
+    Args:
+        run: With a finished encode stage.
+        model_id: Of the model to make: the run's own, or that of its refit.
+        warm_model: Id of the model whose weights it starts from; None: random weights.
+    """
     is_refit = model_id == run.refit_id
     config = run.config
     warm = None if warm_model is None else model_card(run, warm_model)
@@ -67,7 +73,7 @@ def build_task(run: Run, model_id: str, warm_model: str | None) -> Task:
         build_decoder(config.ranker),
     )
     if warm is not None:
-        _continue(ranker, run, warm.model_id, item_ids)
+        _load_weights(ranker, run, warm.model_id, item_ids)
     if config.ranker.train == "lora":
         ranker.add_lora(config.ranker.lora_rank)
     if config.encoder.learns and not is_refit:
@@ -78,7 +84,7 @@ def build_task(run: Run, model_id: str, warm_model: str | None) -> Task:
         encoder_id=encoder_id,
         base_encoder_id=configured if config.encoder.learns else None,
         trained_until=(run.end if is_refit else run.cutoff).isoformat(),
-        isolated=is_refit and warm is not None and warm.isolated,
+        candidate_pass=is_refit and warm is not None and warm.candidate_pass,
         max_length=config.histories.max_length,
         event_kinds=kinds,
         spec=spec,
@@ -87,26 +93,26 @@ def build_task(run: Run, model_id: str, warm_model: str | None) -> Task:
     return Task(ranker=ranker, item_ids=item_ids, card=card, text_vectors=texts)
 
 
-def _continue(ranker: TrainableRanker, run: Run, model_id: str, item_ids: pa.Array) -> None:
+def _load_weights(ranker: TrainableRanker, run: Run, model_id: str, item_ids: pa.Array) -> None:
     with run.storage.local_folder(run.model_path(model_id), recursive=False) as folder:
         weights, _ = load_weights(folder, item_ids)
     skipped = ranker.load_fitting(weights)
     if skipped:
-        logger.info("finetune: %d tensors of %s do not fit and start anew: %s", len(skipped), model_id, skipped)
+        logger.info("finetune: %d tensors of %s do not fit and start at random: %s", len(skipped), model_id, skipped)
 
 
 def _learning_encoder(run: Run, encoder_id: str, encoder_model: str | None) -> CatalogEncoder:
-    """The encoder of this digest over the texts of the catalog; DeepSpeed chooses the arithmetic."""
+    """The encoder of this digest with the texts that it reads in training, in fp32 as the ranker."""
     spec = run.config.encoder
     whole = run.config.model_copy(update={"encoder": spec.model_copy(update={"precision": "fp32"})})
     texts = read_table(run.storage, run.catalog_path, ["text"])["text"].to_pylist()
-    texts += read_user_text_vectors(run, encoder_id).texts.to_pylist()  # read like the catalog's, though no items
+    texts += read_user_text_vectors(run, encoder_id).texts.to_pylist()  # they follow the texts of the catalog
     with open_encoder(run.storage, whole, encoder_id, encoder_model) as encoder:
         return CatalogEncoder(encoder, texts, spec.batch_size, spec.lora_rank if spec.train == "lora" else None)
 
 
 def save_task(folder: Path, task: Task, precision: Precision) -> None:
-    """The ranker, and beside it the encoder where it learns, whose digest is the one of this arithmetic."""
+    """Write the ranker, and the encoder if it is trained; ``precision`` is part of the encoder's digest."""
     ranker, card = task.ranker, task.card
     if (encoder := ranker.encoder) is not None:
         path = folder / ENCODER_FOLDER

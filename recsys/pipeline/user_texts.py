@@ -1,6 +1,6 @@
-"""What the users of one shard are and said, beside their interactions: what each stage may read of it.
+"""Texts of the users of one shard: their profiles and their searches, and which of them a stage may read.
 
-The rules of what may be read are in `recsys.data.searches`; it knows no vectors.
+`recsys.data.searches` has the rules for searches.
 """
 
 import datetime as dt
@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.data.histories import build_histories
-from recsys.data.searches import merge_searches, searches_before, searches_that_led_on
+from recsys.data.profile_table import with_profiles
+from recsys.data.searches import followed_searches, merge_searches, searches_before
 from recsys.data.texts import hash_texts
-from recsys.data.user_table import with_profiles
 from recsys.evaluation.slices import empty_histories
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import SHUFFLE_HISTORIES
@@ -22,7 +22,7 @@ from recsys.storage.tables import read_table, write_table
 
 @dataclass(frozen=True, kw_only=True)
 class ShardTexts:
-    """Texts of one shard's users; None for what is not read on this night."""
+    """Texts of the users of one shard; None for inputs that the config does not read."""
 
     searches: pa.Table | None
     """INTERACTIONS_WITH_TEXT, sorted."""
@@ -31,7 +31,7 @@ class ShardTexts:
 
     @classmethod
     def read(cls, run: Run, shard: str) -> "ShardTexts":
-        """Of a finished `shuffle_histories`."""
+        """The texts of one shard, after `shuffle_histories`."""
         searches = None
         if run.config.inputs.events.columns.text is not None:
             searches = read_table(run.storage, f"{run.searches_dir}/{shard}.parquet")
@@ -48,12 +48,12 @@ class ShardTexts:
         """HISTORIES of some users, by user id.
 
         Args:
-            interactions: Theirs that may be read, sorted.
-            user_ids: Who they are, sorted; a user of whom nothing may be read has an empty history. None: whoever has
-                an interaction or a search.
-            kept: Interactions on which a model is measured: no user's search after the first of them is read.
-            cutoff: No search from there on is read.
-            max_length: Newest events of a user.
+            interactions: Those that may be read, sorted.
+            user_ids: The users, sorted; a user without readable events gets an empty history. None: all users with an
+                interaction or a search.
+            kept: Interactions on which a model is measured. A user's searches after the first of them are not read.
+            cutoff: Searches from here on are not read.
+            max_length: Most events of a user; the newest are kept.
         """
         if self.searches is not None:
             searches = searches_before(self.searches, kept, cutoff)
@@ -66,14 +66,14 @@ class ShardTexts:
         return histories if self.profiles is None else with_profiles(histories, self.profiles)
 
     def windowed(self, interactions: pa.Table) -> pa.Table:
-        """Interactions to learn, with the searches that led to them."""
+        """Interactions to learn, with the searches before them that led to them."""
         if self.searches is None:
             return interactions
-        return merge_searches(interactions, searches_that_led_on(self.searches, interactions))
+        return merge_searches(interactions, followed_searches(self.searches, interactions))
 
 
 def read_profiles(run: Run, shard: str) -> pa.Table | None:
-    """PROFILES of a shard, none where users are not read; a shard may have no file, as ids alone choose it."""
+    """PROFILES of a shard; None if users are not read. A shard without users has no file."""
     if run.config.inputs.users is None:
         return None
     path = f"{run.profiles_dir}/{shard}.parquet"
@@ -81,7 +81,7 @@ def read_profiles(run: Run, shard: str) -> pa.Table | None:
 
 
 def write_texts(run: Run, shard: str, events: pa.Table, histories: pa.Table) -> None:
-    """Keep the distinct texts of one shard for the encoder: what was said at all events, and what their users are."""
+    """Write the distinct texts of one shard for the encoder: those of its events and of its users."""
     columns = [events["text"]] if "text" in events.column_names else []
     columns += [histories["profile"]] if "profile" in histories.column_names else []
     texts = pc.unique(pa.chunked_array([chunk for column in columns for chunk in column.chunks], pa.string()))
@@ -90,7 +90,7 @@ def write_texts(run: Run, shard: str, events: pa.Table, histories: pa.Table) -> 
 
 
 def read_user_texts(run: Run) -> pa.Table:
-    """Distinct texts of the night's users, sorted, with their `text_hash`; no row where none are read."""
+    """The distinct texts of all users and events, sorted, with their `text_hash`; no row if none are read."""
     parts = [pa.schema([CATALOG.field("text")]).empty_table()]
     if run.config.inputs.has_user_texts:
         shards = run.record(SHUFFLE_HISTORIES).shards
@@ -100,7 +100,7 @@ def read_user_texts(run: Run) -> pa.Table:
 
 
 def _of_all(histories: pa.Table, user_ids: pa.Array) -> pa.Table:
-    """Histories of these users, in their order, empty ones of those that have none."""
+    """Histories of these users, in their order; a user without one gets an empty one."""
     missing = user_ids.filter(pc.invert(pc.is_in(user_ids, value_set=histories["user_id"].combine_chunks())))
     if len(missing):
         empty = empty_histories(missing)

@@ -1,10 +1,12 @@
-"""Windows of histories, cut by Ray Data for a training; the cutting itself is in `recsys.training.examples`."""
+"""The training windows of a run, cut in parallel; the cutting itself is in `recsys.training.examples`."""
 
 import datetime as dt
-from functools import partial
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import pyarrow as pa
+import ray
 import ray.data
 
 from recsys.pipeline.run import Run
@@ -17,54 +19,77 @@ from recsys.training.examples import (
     build_windows,
     only_since,
     target_weights,
-    windows_schema,
     with_first_target,
     with_weight,
 )
 
-#: Windows to learn from; those with a target of the newest days, where only these count; one window for each validation
-#: user, whose last moment was kept from training; and, with nothing held out, the newest targets or everything.
-Kind = Literal["train", "recent", "validation", "newest", "everything"]
+#: `train`: everything that training sees; `train_recent`: the same windows, but only targets of the last days have a
+#: weight; `validation`: one window for each validation user, whose last basket was kept out of training; `full` and
+#: `full_recent`: the same with the held-out days, for the refit.
+Kind = Literal["train", "train_recent", "validation", "full", "full_recent"]
+#: Windows that a training worker shuffles at a time, and that it keeps in memory.
+SHUFFLE_WINDOWS = 50_000
 
 
-def windows_of(run: Run, kind: Kind) -> ray.data.Dataset:
-    """Windows, built once and kept in the object store (which spills to disk)."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Windows:
+    """All windows of one kind, in Ray's object store, which spills to disk."""
+
+    tables: Sequence[Any]
+    """References to tables of `windows_schema`, one for each shard of histories."""
+    count: int
+    """Windows of all tables together."""
+
+    def dataset(self) -> ray.data.Dataset:
+        """The windows as a Ray Data set."""
+        return ray.data.from_arrow_refs(list(self.tables))
+
+
+def cut_windows(run: Run, kinds: Sequence[Kind]) -> dict[Kind, Windows]:
+    """Cut the windows of these kinds, with a Ray task for each shard of histories."""
     shards = run.record(SHUFFLE_HISTORIES).shards
-    parts = ray.data.from_items([{"shard": shard} for shard in shards], override_num_blocks=len(shards))
-    cut = partial(_windows_of_shards, run, kind)
-    built: ray.data.Dataset = parts.map_batches(cut, batch_size=1, batch_format="pyarrow").materialize()
-    return built
+    task: Any = ray.remote(_windows_of_shard).options(num_returns=1 + len(kinds))
+    found = [task.remote(run, shard, tuple(kinds)) for shard in shards]
+    counts = ray.get([counted for counted, *_ in found])
+    return {
+        kind: Windows(tables=[tables[place] for _, *tables in found], count=sum(counted[place] for counted in counts))
+        for place, kind in enumerate(kinds)
+    }
 
 
-def _windows_of_shards(run: Run, kind: Kind, batch: pa.Table) -> pa.Table:
-    """Cut the interactions before the cutoff into windows; the validation users' last moment is kept from training.
+def _windows_of_shard(run: Run, shard: str, kinds: tuple[Kind, ...]) -> tuple[Any, ...]:
+    """The number of windows of each kind, then their tables."""
+    tables = list(windows_of_shard(run, shard, kinds).values())
+    return ([len(table) for table in tables], *tables)
 
-    Of searches, those are read that an interaction of the window follows.
+
+def windows_of_shard(run: Run, shard: str, kinds: Sequence[Kind]) -> dict[Kind, pa.Table]:
+    """Cut the interactions of one shard of histories into windows.
+
+    A window reads the searches that an interaction of the window follows.
     """
     length, train = run.config.histories.max_length, run.config.train
     item_ids = read_table(run.storage, run.catalog_path, ["item_id"])["item_id"].combine_chunks()
-    kinds = pa.array(run.record(INGEST_EVENTS).kinds, pa.string())
-    known = None
+    event_kinds = pa.array(run.record(INGEST_EVENTS).kinds, pa.string())
+    interactions = read_table(run.storage, f"{run.interactions_dir}/{shard}.parquet")
+    learned, kept = run.validation_split(interactions)
+    shard_texts, texts = ShardTexts.read(run, shard), None
     if run.config.inputs.has_user_texts:
-        known = read_user_texts(run)["text"].combine_chunks()
-    tables = [windows_schema(length, known is not None).empty_table()]
-    for shard in batch["shard"].to_pylist():
-        interactions = read_table(run.storage, f"{run.interactions_dir}/{shard}.parquet")
-        learned, kept = run.validation_split(interactions)
-        said = ShardTexts.read(run, shard)
-        profiles = PROFILES.empty_table() if said.profiles is None else said.profiles
-        texts = None if known is None else WindowTexts(texts=known, profiles=profiles)
+        profiles = PROFILES.empty_table() if shard_texts.profiles is None else shard_texts.profiles
+        texts = WindowTexts(texts=read_user_texts(run)["text"].combine_chunks(), profiles=profiles)
+    cut: dict[Kind, pa.Table] = {}
+    for kind in kinds:
         if kind == "validation":
-            events = said.windowed(with_first_target(learned, kept))
-            # one window a user
-            tables.append(build_windows(events, item_ids, kinds, length, length + 1, texts=texts))
+            events = shard_texts.windowed(with_first_target(learned, kept))
+            max_events = length + 1  # one window a user
+            cut[kind] = build_windows(events, item_ids, event_kinds, length, max_events, texts=texts)
             continue
-        everything = kind in ("newest", "everything")
-        events, until = (interactions, run.end) if everything else (learned, run.cutoff)
-        events = said.windowed(events)
+        full = kind in ("full", "full_recent")
+        until = run.end if full else run.cutoff
+        events = shard_texts.windowed(interactions if full else learned)
         weights = target_weights(events, train, until)
-        if kind in ("recent", "newest"):
+        if kind in ("train_recent", "full_recent"):
             weights = only_since(weights, events, until - dt.timedelta(days=train.recent_days))
-        windows = build_windows(events, item_ids, kinds, length, train.max_events_per_user, weights, texts)
-        tables.append(with_weight(windows))
-    return pa.concat_tables(tables)
+        windows = build_windows(events, item_ids, event_kinds, length, train.max_events_per_user, weights, texts)
+        cut[kind] = with_weight(windows)
+    return cut

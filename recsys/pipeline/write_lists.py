@@ -23,9 +23,10 @@ from recsys.pipeline.run import COUNTS_OF_VIEW, DataView, Record, Run
 from recsys.pipeline.stages import SHUFFLE_HISTORIES, WRITE_LISTS
 from recsys.ranking.config import RecommendConfig
 from recsys.ranking.fusion import Fusion
+from recsys.ranking.item_popularity import item_popularity
 from recsys.ranking.lists import recommend_batch
-from recsys.ranking.long_tail import item_popularity
-from recsys.ranking.rerank import RerankCounts, Reranker
+from recsys.ranking.rerank import Reranker
+from recsys.ranking.rerank_counts import RerankCounts
 from recsys.ranking.snapshot import Snapshot
 from recsys.schema import RECOMMENDATIONS
 from recsys.signals.item_features import Beside
@@ -66,7 +67,7 @@ def recommend(run: Run) -> WrittenLists:
         users_without_list=sum(record.users_without_list for record in records.values()),
         recommendations=sum(record.rows for record in records.values()),
         filtered=filtered,
-        reranked=RerankCounts.sum(RerankCounts(**record.reranked) for record in records.values()).as_dict(),
+        reranked=RerankCounts.sum(record.reranked for record in records.values()),
         shards=len(records),
         resumed_shards=len(shards) - len(missing),
         path=lists_folder(run.folder),
@@ -104,7 +105,7 @@ def _list_writer(run: Run) -> Callable[[str], Record]:
             bytes=stats.bytes,
             sha256=stats.sha256,
             users_without_list=users - with_list,
-            reranked=reranked.as_dict(),
+            reranked=reranked,
             seconds=round(time.monotonic() - start, 3),
             peak_memory_mb=peak_memory_mb(),
         )
@@ -153,7 +154,7 @@ def load_snapshot(
         titles=_titles(catalog),
         event_kinds=card.event_kinds,
         max_length=card.max_length,
-        isolated=card.isolated,
+        isolated=card.candidate_pass,
         beside=Beside(
             transitions=lending.neighbours(load_transitions(run, view)),
             linear=lending.neighbours(load_linear(run, view)),
@@ -164,7 +165,7 @@ def load_snapshot(
             borrows=lending.borrows,
         ),
         fusion=fusion or read_fusion(run, model_id),
-        reranker=Reranker.build(rerank, popularity, rules.mask, directions, run.config.seed, run.date),
+        reranker=Reranker.build(rerank, popularity, rules.mask, directions, run.config.seed, run.date, catalog),
         now=(run.end if view == "full" else run.cutoff).timestamp() * 1e6,
     )
     return snapshot.with_texts(read_user_text_vectors(run, card.encoder_id))

@@ -1,4 +1,4 @@
-"""The run report of a finished night: gathers what the stages recorded and a few lists; the page is made elsewhere."""
+"""The report of a finished run: the records of its stages and the lists of a few users, as one HTML page."""
 
 import itertools
 
@@ -25,7 +25,7 @@ def write_report(run: Run) -> None:
 
 
 def _samples(run: Run) -> list[SampleList]:
-    """The first users of the first shard: their newest titles and their lists."""
+    """The newest titles and the list of the first users of the first shard."""
     shard = run.record(SHUFFLE_HISTORIES).shards[0]
     histories = next(iter_batches(run.storage, f"{run.folder.histories_dir}/{shard}.parquet", NUM_SAMPLES))
     users = histories["user_id"].to_pylist()
@@ -35,7 +35,9 @@ def _samples(run: Run) -> list[SampleList]:
         iter_batches(run.storage, f"{lists_folder(run.folder)}/{shard}.parquet", most), RECOMMENDATIONS.empty_table()
     )
     rows = rows.filter(pc.is_in(rows["user_id"], pa.array(users)))
-    texts_in = "texts" if "texts" in histories.column_names else "item_ids"  # without texts no event lacks an item
+    texts_in = (
+        "texts" if "texts" in histories.column_names else "item_ids"
+    )  # if no texts are read, every event has an item
     newest, said = (
         [entries[-NUM_TITLES:][::-1] for entries in histories[name].to_pylist()] for name in ("item_ids", texts_in)
     )
@@ -54,7 +56,7 @@ def _samples(run: Run) -> list[SampleList]:
 
 
 def _titles(run: Run, item_ids: set[str]) -> dict[str, str]:
-    """Title of each item, else its id."""
+    """The title of each item, or its id if it has no title."""
     catalog = read_table(run.storage, run.catalog_path, ["item_id", "attributes"])
     rows = catalog.filter(pc.is_in(catalog["item_id"], pa.array(sorted(item_ids))))
     return {row["item_id"]: dict(row["attributes"]).get("title") or row["item_id"] for row in rows.to_pylist()}

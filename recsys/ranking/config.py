@@ -1,6 +1,6 @@
-"""The settings of the lists, and of what decides their order beside the score."""
+"""The settings of the lists and of the re-ranking rules."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -57,7 +57,7 @@ class RecommendConfig(Section):
 
 
 class RerankConfig(Section):
-    """Who may be recommended, and what else than the score decides the order; by default nothing else does."""
+    """Which items may be recommended, and what else than the score decides the order of a list."""
 
     block: list[str] | None = None
     """Item ids that are never recommended."""
@@ -67,13 +67,15 @@ class RerankConfig(Section):
     """Text file of item ids, one a line; nothing else is recommended. Local or `s3://`."""
     where: Condition | None = None
     """SQL condition over the items' attributes that a recommended item passes, e.g. `category != 'Gift cards'`."""
-    new_items: Fraction = 0.1
+    cold_item_slots: Fraction = 0.1
     """Share of a list for the user's best items without interactions, at most their share of the catalog; 0: none."""
-    tail: Annotated[float, Field(ge=0.0)] = 0.0
-    """Long-tail dial: items outside the fifth of the catalog with most interactions count e^tail times as much."""
+    long_tail_boost: Annotated[float, Field(ge=0.0)] = 0.0
+    """Items outside the fifth of the catalog with most interactions count e^long_tail_boost times as much."""
     diversity: Fraction = 0.0
-    """Maximal marginal relevance: 0 ranks by score alone, 1 by unlikeness to the items above it alone."""
-    pool: Positive = 100
+    """Maximal marginal relevance: 0 ranks by score alone, 1 by dissimilarity from the items above alone."""
+    diversity_pool: Positive = 100
     """Best candidates that diversity chooses from; at least `recommend.top_k` are read."""
     exploration: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
-    """Share of a list, its last places, given to items drawn from the user's other candidates."""
+    """Share of a list, its last places, for items drawn at random from the user's other candidates."""
+    rules: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Settings of rules that have a section of their own, by the rule's name, e.g. `max_per_category: {most: 2}`."""

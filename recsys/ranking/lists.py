@@ -18,11 +18,11 @@ from torch import Tensor
 
 from recsys.model.features import HistoryBatch, TextKind, encode_histories, index_catalog
 from recsys.model.ranker import HistoryTexts
-from recsys.ranking.cold_slots import deal_anew
+from recsys.ranking.cold_item_scores import deal_cold_scores
 from recsys.ranking.config import RecommendConfig
 from recsys.ranking.explanations import EXPLORATION, NAMES, contributions, explain, reasons
 from recsys.ranking.fusion import Fusion, weigh
-from recsys.ranking.rerank import RerankCounts
+from recsys.ranking.rerank_counts import RerankCounts
 from recsys.ranking.snapshot import Snapshot
 from recsys.schema import RECOMMENDATIONS
 from recsys.signals.candidates import Barred, find_candidates
@@ -298,7 +298,7 @@ def fuse(snapshot: Snapshot, scored: Scored) -> Fused:
     if snapshot.fusion.new is not None:
         new = snapshot.beside.are_new(scored.items)
         merits = np.einsum("ns,ns->n", scored.signals[new], among_new[np.nonzero(new)[0]])
-        scores = deal_anew(scores, new, merits)
+        scores = deal_cold_scores(scores, new, merits)
     return Fused(scores=scores, weights=weights, among_new=among_new)
 
 

@@ -29,7 +29,7 @@ def render_report(
         samples: Some users' lists.
     """
     pages = Environment(
-        loader=PackageLoader("recsys.evaluation", "."),
+        loader=PackageLoader("recsys.report", "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

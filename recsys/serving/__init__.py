@@ -1,1 +1,1 @@
-"""The live service: Ray Serve, thin, around the pure rooms."""
+"""The live service: HTTP on Ray Serve over a published snapshot. It ranks with the same code as the nightly job."""

@@ -1,29 +1,29 @@
-"""Refuses requests that would have to wait too long, before anything of them is read; it knows no model.
+"""Refuses requests for lists while the service has too many of them, before their bodies are read.
 
-What is refused inside the app, after the body was parsed and checked, costs several times as much: under a load that is
-many times what can be answered, refusing would take all the time there is.
+A refusal inside of the app, after the body was parsed and checked, costs several times as much. At a load far above
+the capacity, such refusals would take all the time.
 """
 
 from collections.abc import Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from recsys.serving.error_replies import TOO_MANY, respond
+from recsys.serving.error_replies import TOO_MANY_REQUESTS, error_response
 
-#: Seconds after which to ask again.
+#: Seconds after which a refused caller may try again.
 _RETRY_AFTER = {"Retry-After": "1"}
 
 
-class Admission:
-    """ASGI middleware before one route."""
+class AdmissionControl:
+    """ASGI middleware for one path."""
 
     def __init__(self, app: ASGIApp, path: str, is_full: Callable[[], bool]):
-        """``is_full`` says whether requests to ``path`` are to be refused now."""
+        """``is_full`` says whether requests to ``path`` are refused now."""
         self._app, self._path, self._is_full = app, path, is_full
-        self._refusal = respond(TOO_MANY, _RETRY_AFTER)
+        self._refusal = error_response(TOO_MANY_REQUESTS, _RETRY_AFTER)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let one request through, or not."""
+        """Refuse the request, or pass it on."""
         if scope["type"] == "http" and scope["path"] == self._path and self._is_full():
             await self._refusal(scope, receive, send)
         else:

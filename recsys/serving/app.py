@@ -1,7 +1,7 @@
-"""The HTTP side of the live service: FastAPI on Ray Serve; it checks, asks the ranker and tells.
+"""The HTTP API of the live service: FastAPI on Ray Serve.
 
-The ranker works in a thread of the same process, since a hop to another one costs as much as half of the ranking; the
-event loop answers at once whatever the ranker does.
+A thread of the same process ranks, because passing a request to another process costs as much as half of the ranking.
+The event loop stays free: it answers health checks while the thread ranks.
 """
 
 import asyncio
@@ -11,46 +11,46 @@ import os
 from collections.abc import Awaitable
 from typing import Annotated, Any, TypeVar
 
-from fastapi import FastAPI, Path, Query, Request
+from fastapi import Depends, FastAPI, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from ray import serve
 from ray.util import metrics
 
 from recsys import __version__
 from recsys.config.serve import ServeConfig
 from recsys.errors import ConfigError
-from recsys.serving import error_replies
-from recsys.serving.access_log import hashed, log_to_stderr
-from recsys.serving.admission import Admission
-from recsys.serving.auth import Keys, bearer_token
-from recsys.serving.batching import Ranker
-from recsys.serving.border import Border
+from recsys.serving.access_log import hash_user, log_to_stderr
+from recsys.serving.admission import AdmissionControl
+from recsys.serving.auth import Keys
 from recsys.serving.contracts import (
     MAX_ID_CHARS,
     MAX_LIST,
-    RANKED,
+    RECOMMENDATIONS_PATH,
     Accepted,
+    ErrorDetail,
     ErrorReply,
-    Fault,
     FeedbackBatch,
     FeedbackEvent,
     FoundItems,
     RecommendationRequest,
     Recommendations,
 )
-from recsys.serving.error_replies import FaultError
+from recsys.serving.error_replies import ApiError, install_error_handlers
 from recsys.serving.feedback_log import FeedbackLog
-from recsys.serving.snapshots import Load
-from recsys.serving.standby import Standby
+from recsys.serving.live_ranker import LiveRanker
+from recsys.serving.popular_fallback import PopularFallback
+from recsys.serving.request_middleware import RequestMiddleware
+from recsys.serving.snapshot_reload import Load
 from recsys.storage.filesystem import Storage
 
 logger = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 
-#: Seconds that a look-up may take.
+#: Seconds that a request may take that ranks nothing.
 _LOOK_UP_S = 5.0
-#: When to ask again, by what was wrong.
+#: Seconds after which a caller may try again, by error code.
 _RETRY_AFTER_S = {"not_ready": 5.0, "too_many_requests": 1.0}
 _PAGE_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
@@ -59,85 +59,119 @@ _ERRORS: dict[int | str, dict[str, Any]] = {status: {"model": ErrorReply} for st
 api = FastAPI(
     title="Recommendations",
     version=__version__,
-    description="Lists for those whom the night could not know, and those whom it did.",
+    description="Ranked lists of items: published lists for users of the nightly run, and lists ranked now for new "
+    "users, new events and searches.",
     responses=_ERRORS,
 )
 
-# Serve pickles the app where the class is decorated: what it and the methods of the class call must stand before it.
+# `serve.ingress` pickles the app. So everything that the app calls must be defined above the class.
 
 
-def _is_full() -> bool:
-    """Whether the ranker of this replica can take no more."""
-    return serve.get_replica_context().servable_object.is_full  # type: ignore[attr-defined, no-any-return]
+def _service() -> "Service":
+    """The service of this replica."""
+    return serve.get_replica_context().servable_object  # type: ignore[return-value]  # Ray names its callable only
 
 
-api.add_middleware(Admission, path=RANKED, is_full=_is_full)
-api.add_middleware(Border)
-error_replies.install(api)
+async def _admit(
+    request: Request,
+    credentials: Annotated[
+        HTTPAuthorizationCredentials | None,
+        Depends(HTTPBearer(auto_error=False, description="A key of `serve.keys_file`, where the service needs keys.")),
+    ],
+) -> None:
+    """Check the caller's key and rate limit."""
+    caller = _service().keys.admit(None if credentials is None else credentials.credentials)
+    if caller.name is None:
+        message = "send a known key: Authorization: Bearer …"
+        raise ApiError(ErrorDetail(code="unauthorized", field="Authorization", message=message))
+    request.state.caller = caller.name
+    if caller.wait_s:
+        message = "this key sends more requests than its rate limit allows; wait, then try again"
+        raise ApiError(ErrorDetail(code="too_many_requests", field=None, message=message), caller.wait_s)
 
 
-def _told(request: Request, answer: Recommendations) -> Response:
-    """The answer, named for the log; it is valid as it was made, so that FastAPI need not look through it again."""
-    request.state.strategy, request.state.run_id = answer.strategy, answer.run_id
-    return Response(answer.model_dump_json(), media_type="application/json")
+_ADMITTED = [Depends(_admit)]
+
+api.add_middleware(AdmissionControl, path=RECOMMENDATIONS_PATH, is_full=lambda: _service().is_full)
+api.add_middleware(RequestMiddleware)
+install_error_handlers(api)
 
 
-def _too_slow() -> FaultError:
-    return FaultError(Fault(code="too_slow", field=None, message="the ranker is late; ask again"), 1.0)
+def _too_slow() -> ApiError:
+    message = "the ranker did not answer in time; try again"
+    return ApiError(ErrorDetail(code="too_slow", field=None, message=message), 1.0)
+
+
+async def _result(answering: Awaitable[Answer | ErrorDetail], timeout_s: float) -> Answer:
+    """The answer; raises ApiError where it is an error, and TimeoutError after `timeout_s`."""
+    answer = await asyncio.wait_for(answering, timeout_s)
+    if isinstance(answer, ErrorDetail):
+        raise ApiError(answer, retry_after_s=_RETRY_AFTER_S.get(answer.code))
+    return answer
+
+
+async def _looked_up(answering: Awaitable[Answer | ErrorDetail]) -> Answer:
+    """The answer to a request that ranks nothing."""
+    try:
+        return await _result(answering, _LOOK_UP_S)
+    except TimeoutError:
+        raise _too_slow() from None
 
 
 def _read_page() -> dict[str, bytes]:
-    """The page's files by name."""
+    """The files of the page by name."""
     folder = importlib.resources.files("recsys.serving") / "page"
     return {file.name: file.read_bytes() for file in folder.iterdir() if file.name.rsplit(".", 1)[-1] in _PAGE_TYPES}
 
 
 @serve.ingress(api)
 class Service:
-    """One replica."""
+    """The live service in one process (a replica)."""
 
-    async def __init__(  # type: ignore[misc]  # Serve awaits it, in the loop that the log and the standby need
+    async def __init__(  # type: ignore[misc]  # Serve awaits it in the event loop, which the feedback log needs
         self, load: Load, storage: str, config: ServeConfig, top_k: int
     ) -> None:
-        """Load the published night, the keys and the page; lists are of ``top_k`` where nobody says otherwise."""
+        """Load the published run, the keys and the page. A list has ``top_k`` items where a request does not say."""
         log_to_stderr()
-        self._ranker = Ranker(storage, config, load)
+        self._ranker = LiveRanker(storage, config, load)
         self._config = config
-        self._keys = Keys.load(config.keys_file)
+        self.keys = Keys.load(config.keys_file)
         self._feedback = FeedbackLog(Storage(storage), f"serve-{os.getpid()}")
         self._page = _read_page()
+        # Ray Serve counts and times all requests by route and status; see docs on metrics of Ray Serve
+        self._lists = metrics.Counter("recsys_lists_total", "Lists by strategy.", tag_keys=("strategy",))
         self._fallbacks = metrics.Counter(
-            "recsys_fallbacks_total", "Requests that a cheaper strategy answered, as the ranker was late."
+            "recsys_fallbacks_total", "Requests that got popular items because they were not ranked in time."
         )
-        self._standby = Standby(self._ask_popular, config.refresh_s, top_k)
+        self._fallback = PopularFallback(self._recommend_popular, config.refresh_s, top_k)
         await self._ranker.start()
-        self._keeping = asyncio.create_task(self._standby.keep())
+        self._refreshing = asyncio.create_task(self._fallback.keep_fresh())
 
     @property
     def is_full(self) -> bool:
-        """Whether requests for lists are refused for now."""
+        """Whether requests for lists are refused now."""
         return self._ranker.is_full
 
-    @api.post(RANKED, response_model=Recommendations)
+    @api.post(RECOMMENDATIONS_PATH, response_model=Recommendations, dependencies=_ADMITTED)
     async def recommend(self, body: RecommendationRequest, request: Request) -> Response:
-        """A list for whoever asks, by what is known of them: published, personalized, by query, or popular."""
-        self._admit(request)
-        request.state.user = hashed(body.user_id)
+        """A ranked list for a user, a session or a search. With no information at all, the list has popular items."""
+        request.state.user = hash_user(body.user_id)
         try:
-            answer = await self._asked(self._ranker.rank(body), self._config.deadline_ms / 1000)
+            answer = await _result(self._ranker.recommend(body), self._config.deadline_ms / 1000)
         except TimeoutError:
-            late = f"the ranker took longer than {self._config.deadline_ms:g} ms: this is what is popular"
-            standby = self._standby.answer(body, late)
-            if standby is None:
+            warning = f"ranking took longer than {self._config.deadline_ms:g} ms: these are popular items"
+            fallback = self._fallback.answer(body, warning)
+            if fallback is None:
                 raise _too_slow() from None
-            answer = standby
+            answer = fallback
             self._fallbacks.inc()
-        return _told(request, answer)
+        return self._list_response(request, answer)
 
     @api.get(
         "/v1/users/{user_id}/recommendations",
         response_model=Recommendations,
         responses={404: {"model": ErrorReply}},
+        dependencies=_ADMITTED,
     )
     async def published(
         self,
@@ -145,44 +179,40 @@ class Service:
         request: Request,
         k: Annotated[int | None, Query(ge=1, le=MAX_LIST)] = None,
     ) -> Response:
-        """The list that the night made for a user."""
-        self._admit(request)
-        request.state.user = hashed(user_id)
-        return _told(request, await self._looked_up(self._ranker.published(user_id, k)))
+        """The list that the nightly run published for a user."""
+        request.state.user = hash_user(user_id)
+        return self._list_response(request, await _looked_up(self._ranker.published_list(user_id, k)))
 
-    @api.get("/v1/items")
+    @api.get("/v1/items", dependencies=_ADMITTED)
     async def items(
         self,
-        request: Request,
         search: Annotated[str, Query(min_length=1, max_length=200)],
         limit: Annotated[int, Query(ge=1, le=50)] = 10,
     ) -> FoundItems:
-        """Items of the catalog whose titles hold every word."""
-        self._admit(request)
-        return FoundItems(items=await self._looked_up(self._ranker.items(search, limit)))
+        """Items of the catalog whose title contains every word of the search."""
+        return FoundItems(items=await _looked_up(self._ranker.find_items(search, limit)))
 
-    @api.post("/v1/events", status_code=202)
-    async def events(self, body: FeedbackEvent | FeedbackBatch, request: Request) -> Accepted:
-        """Keep what users did for the next night; the answer comes when it is on disk or in the bucket."""
-        self._admit(request)
+    @api.post("/v1/events", status_code=202, dependencies=_ADMITTED)
+    async def events(self, body: FeedbackEvent | FeedbackBatch) -> Accepted:
+        """Store what users did, for the next nightly run. The reply comes when the events are on disk or in S3."""
         try:
             return await self._feedback.append([body] if isinstance(body, FeedbackEvent) else body.events)
         except (OSError, ConfigError) as error:
-            logger.warning("feedback cannot be kept: %s", error)
-            fault = Fault(code="not_kept", field=None, message="the events could not be kept; send them again")
-            raise FaultError(fault, 5.0) from error
+            logger.warning("feedback cannot be stored: %s", error)
+            detail = ErrorDetail(code="not_kept", field=None, message="the events are not stored; send them again")
+            raise ApiError(detail, 5.0) from error
 
     @api.get("/healthz")
     async def healthz(self) -> dict[str, str]:
-        """Whether the front is alive."""
+        """Whether the service runs."""
         return {"status": "alive"}
 
     @api.get("/readyz")
     async def readyz(self) -> JSONResponse:
-        """Whether a night is loaded, and what is wrong with a newer one or with the keys."""
+        """The loaded run; `fault`: why a newer run could not be loaded; `keys_fault`: whether the keys file is bad."""
         state = self._ranker.state()
         return JSONResponse(
-            state | {"keys_fault": self._keys.fault is not None}, status_code=200 if state["ready"] else 503
+            state | {"keys_fault": self.keys.error is not None}, status_code=200 if state["ready"] else 503
         )
 
     @api.get("/", include_in_schema=False)
@@ -192,39 +222,19 @@ class Service:
 
     @api.get("/page/{name}", include_in_schema=False)
     async def page_file(self, name: str) -> Response:
-        """What the page is made of."""
+        """A file of the page."""
         return self._file(name)
 
     def _file(self, name: str) -> Response:
         if name not in self._page:
-            raise FaultError(Fault(code="not_found", field=None, message="the page has no such file"))
+            raise ApiError(ErrorDetail(code="not_found", field=None, message="the page has no such file"))
         return Response(self._page[name], media_type=_PAGE_TYPES[name.rsplit(".", 1)[-1]])
 
-    def _admit(self, request: Request) -> None:
-        """Let a caller in by its key, as often as its rate allows."""
-        caller = self._keys.admit(bearer_token(request.headers.get("Authorization")))
-        if caller.name is None:
-            raise FaultError(
-                Fault(code="unauthorized", field="Authorization", message="send a known key: Authorization: Bearer …")
-            )
-        request.state.caller = caller.name
-        if caller.wait_s:
-            message = "this key asks more often than it may; wait, then ask again"
-            raise FaultError(Fault(code="too_many_requests", field=None, message=message), caller.wait_s)
+    def _list_response(self, request: Request, answer: Recommendations) -> Response:
+        """The reply with a list, which is counted and logged. It is valid, so FastAPI need not validate it again."""
+        request.state.strategy, request.state.run_id = answer.strategy, answer.run_id
+        self._lists.inc(1.0, {"strategy": answer.strategy})
+        return Response(answer.model_dump_json(), media_type="application/json")
 
-    async def _asked(self, answering: Awaitable[Answer | Fault], timeout_s: float) -> Answer:
-        """What the ranker answers."""
-        answer = await asyncio.wait_for(answering, timeout_s)
-        if isinstance(answer, Fault):
-            raise FaultError(answer, retry_after_s=_RETRY_AFTER_S.get(answer.code))
-        return answer
-
-    async def _looked_up(self, answering: Awaitable[Answer | Fault]) -> Answer:
-        """What the ranker answers where it has nothing to rank."""
-        try:
-            return await self._asked(answering, _LOOK_UP_S)
-        except TimeoutError:
-            raise _too_slow() from None
-
-    async def _ask_popular(self, request: RecommendationRequest) -> Recommendations:
-        return await self._asked(self._ranker.rank(request), _LOOK_UP_S)
+    async def _recommend_popular(self, request: RecommendationRequest) -> Recommendations:
+        return await _result(self._ranker.recommend(request), _LOOK_UP_S)

@@ -1,13 +1,12 @@
-"""Who asks: bearer keys, known by their sha256 only, from a file that may change while the service runs.
+"""Identifies callers by their bearer keys. A keys file, which may change while the service runs, has the keys' sha256.
 
-`RECSYS_KEYS` may hold the same as the file. It knows no HTTP but the header's value, and logs neither keys nor hashes.
+The variable `RECSYS_KEYS` may contain more entries in the same format. Neither keys nor hashes are logged.
 """
 
 import hashlib
 import hmac
 import logging
 import os
-import re
 import secrets
 import threading
 import time
@@ -22,29 +21,27 @@ from recsys.serving.rate_limit import RateLimit, RateLimiter
 logger = logging.getLogger(__name__)
 
 ENVIRONMENT_VARIABLE = "RECSYS_KEYS"
-#: Name of every caller where no key is asked.
+#: The name of every caller where the service needs no keys.
 ANYONE = "anyone"
-#: Seconds between looks at the file.
-LOOK_S = 1.0
-#: Tells people, and scanners of repositories, what a key is of.
+#: Seconds between two reads of the file.
+REREAD_S = 1.0
+#: Shows people, and scanners for secrets in repositories, which service a key belongs to.
 _PREFIX = "recsys_"
-#: RFC 6750: one blank, then the token's letters and nothing else.
-_BEARER = re.compile(r"(?i:bearer) ([A-Za-z0-9._~+/-]+=*)")
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, and whether now."""
+    """Who sent a request, and whether it may proceed."""
 
     name: str | None
-    """None: no key, or an unknown one."""
+    """None: no key, or an unknown key."""
     wait_s: float = 0.0
-    """Seconds after which it may ask again; 0: it may now."""
+    """Seconds to wait because of the rate limit; 0: the request may proceed."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Ring:
-    """All keys of one moment."""
+class _KeySet:
+    """All valid keys; never changed, only replaced."""
 
     entries: tuple[KeyEntry, ...]
     limits: Mapping[str, RateLimit]
@@ -52,26 +49,26 @@ class _Ring:
     def name_of(self, token: str) -> str | None:
         digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
         found = None
-        for entry in self.entries:  # all of them, each in constant time: how long it takes tells nothing
+        for entry in self.entries:  # all entries, each in constant time, so that the time reveals nothing
             if hmac.compare_digest(entry.sha256, digest):
                 found = entry.name
         return found
 
 
 class Keys:
-    """The keys that are valid now, and how often each may ask."""
+    """The valid keys and their rate limits. Any number of threads may use it."""
 
     def __init__(self, keys_file: Path | None, fixed: tuple[KeyEntry, ...] | None, clock: Callable[[], float]):
-        """Use `load`. ``fixed`` are the entries of the environment; None: it names none."""
+        """Use `load`. ``fixed`` are the entries of `RECSYS_KEYS`; None: the variable is not set."""
         self._file, self._fixed, self._clock = keys_file, fixed, clock
         self._limiter = RateLimiter(clock)
-        self._lock = threading.Lock()  # one look at a time, so that an old one cannot end after a newer one
+        self._lock = threading.Lock()  # one read at a time, so that an older content cannot replace a newer one
         self._had_file = False
-        self._content: bytes | None = None  # of the file when last read, good or bad
-        self._next_look = clock() + LOOK_S
-        self._ring = self._decoded(self._read())
-        self.fault: str | None = None
-        """Why the file's newest content is not in use; None where it is. Holds its path and names of callers."""
+        self._content: bytes | None = None  # of the file when it was last read, valid or not
+        self._next_read_s = clock() + REREAD_S
+        self._key_set = self._decoded(self._read())
+        self.error: str | None = None
+        """Why the newest content of the file is not in use; None where it is. It has the path and names of callers."""
 
     @classmethod
     def load(
@@ -80,68 +77,68 @@ class Keys:
         environment: Mapping[str, str] = os.environ,
         clock: Callable[[], float] = time.monotonic,
     ) -> "Keys":
-        """Read the keys of the file and those of `RECSYS_KEYS`; where neither is set, no key is asked.
+        """Read the keys of the file and of `RECSYS_KEYS`; where neither is set, callers need no key.
 
-        The file may be missing at first where the variable is set. ``clock`` tells seconds and never runs back.
+        The file may be missing at first where the variable is set. ``clock`` gives seconds that never go back.
 
         Raises:
-            ConfigError: a source cannot be read or is blank, or an entry is wrong or comes twice.
+            ConfigError: the file or the variable cannot be read or is blank, or an entry is wrong or is there twice.
         """
         text = environment.get(ENVIRONMENT_VARIABLE)
         fixed = None if text is None else decode_keys(text, ENVIRONMENT_VARIABLE)
         return cls(None if keys_file is None else Path(keys_file).expanduser(), fixed, clock)
 
     @property
-    def asked(self) -> bool:
+    def are_needed(self) -> bool:
         """Whether a caller needs a key."""
         return self._file is not None or self._fixed is not None
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Callers with a valid key."""
-        return tuple(entry.name for entry in self._ring.entries)
+        """The callers that have a valid key."""
+        return tuple(entry.name for entry in self._key_set.entries)
 
     def caller_of(self, token: str | None) -> str | None:
-        """Name of the caller with this key; None for no key or an unknown one. It counts nothing."""
-        return self._name_in(self._ring, token)
+        """The name of the caller with this key; None for no key or an unknown key. It counts no request."""
+        return self._name_in(self._key_set, token)
 
     def admit(self, token: str | None) -> Caller:
-        """Name the caller and count the request; looks at the file where that is due."""
-        if self._clock() >= self._next_look:
+        """Find the caller and count the request; reads the file again where the last read is a second ago."""
+        if self._clock() >= self._next_read_s:
             self.refresh()
-        ring = self._ring
-        name = self._name_in(ring, token)
-        return Caller(name, 0.0 if name is None else self._limiter.take(name, ring.limits))
+        key_set = self._key_set
+        name = self._name_in(key_set, token)
+        return Caller(name, 0.0 if name is None else self._limiter.take(name, key_set.limits))
 
     def refresh(self) -> bool:
-        """Look at the file now and take new content in one step; answers whether there was some.
+        """Read the file now and replace all keys in one step; returns whether the file had changed.
 
-        What cannot be used leaves the keys as they are; the log is told once, and `fault` says so until it is mended.
-        The small file is read as a whole each time: unlike its time and size, its bytes tell every change.
+        After an error the keys stay as they were. It is logged once, and `error` has it until the file is corrected.
+        The whole file is read and compared each time, because a changed file may have the same time and size.
         """
         with self._lock:
-            self._next_look = self._clock() + LOOK_S
+            self._next_read_s = self._clock() + REREAD_S
             try:
                 content = self._read()
                 if content == self._content:
                     return False
-                self._ring = self._decoded(content)
+                self._key_set = self._decoded(content)
             except ConfigError as error:
-                told, self.fault = self.fault, str(error)
-                if self.fault != told:
-                    logger.warning("the keys stay as they were: %s", self.fault)
+                before, self.error = self.error, str(error)
+                if self.error != before:
+                    logger.warning("the keys stay as they were: %s", self.error)
                 return False
-            self.fault = None
-            logger.info("%d keys are valid", len(self._ring.entries))
+            self.error = None
+            logger.info("%d keys are valid", len(self._key_set.entries))
             return True
 
-    def _name_in(self, ring: _Ring, token: str | None) -> str | None:
-        if not self.asked:
+    def _name_in(self, key_set: _KeySet, token: str | None) -> str | None:
+        if not self.are_needed:
             return ANYONE
-        return None if token is None else ring.name_of(token)
+        return None if token is None else key_set.name_of(token)
 
     def _read(self) -> bytes | None:
-        """The file's content; None where there is none and need be none."""
+        """The content of the file; None where there is no file and none is needed."""
         if self._file is None:
             return None
         try:
@@ -156,7 +153,7 @@ class Keys:
         self._had_file = True
         return content
 
-    def _decoded(self, content: bytes | None) -> _Ring:
+    def _decoded(self, content: bytes | None) -> _KeySet:
         self._content = content
         entries = self._fixed or ()
         origin = f"keys file {self._file}"
@@ -164,23 +161,17 @@ class Keys:
             try:
                 text = content.decode("utf-8-sig")
             except UnicodeDecodeError:
-                raise ConfigError(f"{origin}: is not UTF-8 text; save it as such") from None
+                raise ConfigError(f"{origin}: is not UTF-8 text; save it as UTF-8") from None
             entries += decode_keys(text, origin)
         require_distinct(entries, origin)
-        return _Ring(entries, {entry.name: entry.rate_limit for entry in entries if entry.rate_limit is not None})
-
-
-def bearer_token(header: str | None) -> str | None:
-    """The token of an `Authorization: Bearer …` header; None where it is missing, malformed or of another scheme."""
-    found = _BEARER.fullmatch(header or "")
-    return found[1] if found else None
+        return _KeySet(entries, {entry.name: entry.rate_limit for entry in entries if entry.rate_limit is not None})
 
 
 def new_key(name: str) -> tuple[str, str]:
-    """A new key, to be given to the caller and kept nowhere else, and its line for the keys file.
+    """A new random key, which only the caller must keep, and its line for the keys file.
 
     Raises:
-        ConfigError: the name cannot be one.
+        ConfigError: the name is not valid.
     """
     key = _PREFIX + secrets.token_urlsafe(32)
     return key, key_line(name, hashlib.sha256(key.encode()).hexdigest())

@@ -1,7 +1,4 @@
-"""What goes over the wire: requests, replies and the one shape of an error; it knows no model and no server.
-
-Limits are those of the HTTP contract. Whatever breaks one is answered with 422 and the field's name.
-"""
+"""The bodies of the HTTP API: requests, replies and the error reply. A value above a limit is answered with 422."""
 
 import datetime as dt
 import unicodedata
@@ -9,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-#: Where lists are asked for.
-RANKED = "/v1/recommendations"
+#: The path of requests for lists.
+RECOMMENDATIONS_PATH = "/v1/recommendations"
 MAX_BODY_BYTES = 256 * 1024
 MAX_HISTORY = 200
 MAX_LIST = 500
@@ -25,14 +22,14 @@ Strategy = Literal["precomputed", "personalized", "query", "popular"]
 
 
 def _without_controls(text: str) -> str:
-    """Control and format characters become blanks, runs of blanks one: what is left can be shown and logged."""
+    """Replace control and format characters by blanks and each run of blanks by one, so that the text can be shown."""
     kept = (" " if unicodedata.category(letter) in ("Cc", "Cf", "Cs") else letter for letter in text)
     return " ".join("".join(kept).split())
 
 
 def _no_controls(text: str) -> str:
     if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text):
-        raise ValueError("must not hold control characters")
+        raise ValueError("must not contain control characters")
     return text
 
 
@@ -42,42 +39,42 @@ Text = Annotated[str, Field(max_length=MAX_QUERY_CHARS), AfterValidator(_without
 
 
 class Contract(BaseModel):
-    """A body: unknown fields are errors, values never change."""
+    """A body: unknown fields are errors, and objects are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class HistoryEvent(Contract):
-    """Something a visitor did in this session."""
+    """Something that the user did in this session."""
 
     item_id: Id
-    """An item of the catalog; one that it does not know is left out, with a warning."""
+    """An item of the catalog; an unknown item is left out, with a warning."""
     timestamp: dt.datetime | None = None
-    """When, ISO 8601, UTC where it names no zone; null: as the last of the history."""
+    """ISO 8601, UTC where it has no zone; null: the timestamp of the event before, or now."""
     event: Word | None = None
-    """Kind of event, as in the events that the nights read; null: the usual kind."""
+    """Kind of event, as in the events of the nightly run; null: `interaction`."""
 
 
 class RecommendationRequest(Contract):
-    """What is known of who asks; nothing at all is fine too."""
+    """What is known of the user; an empty body is valid."""
 
     user_id: Id | None = None
-    """Who asks. Of a user whom the night knew, the history is read too."""
+    """The user. If the nightly run knew this user, the stored history is read too."""
     history: Annotated[list[HistoryEvent], Field(max_length=MAX_HISTORY)] = []
-    """What they did since, oldest first."""
+    """What the user did in this session, oldest first."""
     query: Text | None = None
-    """What they search for, in their words."""
+    """What the user searches for, in the user's own words."""
     attributes: Annotated[dict[Word, Text], Field(max_length=MAX_FILTERS)] = {}
-    """What they are, by the columns of the night's `inputs.users.text`."""
+    """Attributes of the user: the columns of the setting `inputs.users.text`."""
     k: Annotated[int, Field(ge=1, le=MAX_LIST)] | None = None
-    """Length of the list; null: as the night's lists."""
+    """Length of the list; null: the length of the published lists."""
     exclude: Annotated[list[Id], Field(max_length=MAX_EXCLUDED)] = []
-    """Items that must not be in it."""
+    """Items that must not be in the list."""
     filters: Annotated[
         dict[Word, Word | Annotated[list[Word], Field(min_length=1, max_length=MAX_VALUES)]],
         Field(max_length=MAX_FILTERS),
     ] = {}
-    """Attributes of the items, each with the value, or one of the values, that an item must have."""
+    """Attributes of items, each with the value, or the list of values, that an item must have."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -98,45 +95,45 @@ class RecommendedItem(Contract):
     rank: int
     """1 is the best."""
     score: float
-    """log P(item | what is known), as in the night's lists."""
+    """log P(item | user), as in the published lists."""
     title: str
     reason: str
-    """Why it is shown, for people."""
+    """A sentence for people: why the item is recommended."""
     source: str
-    """The signal that speaks for it."""
+    """The signal that contributed most to the score."""
 
 
 class Recommendations(Contract):
-    """A list, and what made it."""
+    """A ranked list, and how it was made."""
 
     items: list[RecommendedItem]
     strategy: Strategy
-    """How the list came about."""
+    """`precomputed`: published by the nightly run; `personalized`, `query`, `popular`: ranked now."""
     run_id: str
-    """The night that it is of."""
+    """The nightly run that the list is of."""
     model_id: str
     snapshot_age_s: float
-    """Seconds since that night was published."""
+    """Seconds since that run was published."""
     warnings: list[str]
-    """What of the request was ignored, and why."""
+    """Parts of the request that were ignored, and why."""
 
 
 class FeedbackEvent(Contract):
     """An interaction to learn from."""
 
     event_id: Id
-    """Names the event: one that comes twice counts once."""
+    """An id of the event: events with the same id count once."""
     user_id: Id
     item_id: Id | None = None
-    """What was taken; null for a search, which has a text."""
+    """The item; null for a search, which has a text."""
     timestamp: dt.datetime | None = None
-    """When, ISO 8601, UTC where it names no zone; null: now."""
+    """ISO 8601, UTC where it has no zone; null: now."""
     event: Word | None = None
     """Kind of event; null: `interaction`."""
     weight: Annotated[float, Field(ge=0, le=1e6)] = 1.0
     """Strength of the event."""
     text: Text | None = None
-    """What was said: a review of the item, or a search."""
+    """A review of the item, or the words of a search."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -145,7 +142,7 @@ class FeedbackEvent(Contract):
     )
 
     @model_validator(mode="after")
-    def _says_something(self) -> "FeedbackEvent":
+    def _has_item_or_text(self) -> "FeedbackEvent":
         if self.item_id is None and not self.text:
             raise ValueError("needs an item_id, or a text")
         return self
@@ -158,12 +155,12 @@ class FeedbackBatch(Contract):
 
 
 class Accepted(Contract):
-    """The events are kept, whatever happens to the service now."""
+    """The events are stored durably."""
 
     accepted: int
-    """Events that are new."""
+    """New events."""
     duplicates: int
-    """Events that had come before."""
+    """Events that were stored before."""
 
 
 class FoundItem(Contract):
@@ -174,24 +171,24 @@ class FoundItem(Contract):
 
 
 class FoundItems(Contract):
-    """Items whose titles hold what was searched for."""
+    """Items whose title contains every word of the search."""
 
     items: list[FoundItem]
 
 
-class Fault(Contract):
-    """What was wrong."""
+class ErrorDetail(Contract):
+    """What went wrong."""
 
     code: str
     """For programs: `invalid`, `unauthorized`, `not_found`, `not_allowed`, `too_large`, `too_many_requests`,
     `not_ready`, `too_slow`, `not_kept`, `failed`."""
     field: str | None
-    """The field it is about."""
+    """The wrong field; null: the error is not about one field."""
     message: str
-    """For people: the bad value, and the way out."""
+    """For people: the bad value, and what to do."""
 
 
 class ErrorReply(Contract):
-    """The one shape of an error."""
+    """The body of every error."""
 
-    error: Fault
+    error: ErrorDetail

@@ -1,24 +1,24 @@
-"""The live service as a deployment, from a config; it knows no route and no model."""
+"""The Ray Serve application of the live service, with the settings of a config."""
 
 from ray import serve
 from ray.serve.config import BackpressureConfig
 from ray.serve.schema import LoggingConfig
 
 from recsys.serving.app import Service
-from recsys.serving.snapshots import Load
+from recsys.serving.snapshot_reload import Load
 from recsys.settings import Config
 
-#: The app never blocks its event loop, so that Serve need not hand each request to another thread.
+#: The app never blocks its event loop, so Serve need not run it in another thread.
 ENVIRONMENT = {"RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0"}
-#: Of Serve's proxies and replicas alike: the app's own access log says more than their lines, of which each has a cost.
+#: For Serve's proxies and replicas. The app has its own access log; a second one costs time for each request.
 LOGGING = {"encoding": "TEXT", "enable_access_log": False}
 
-#: Requests of any kind that a replica may have in hand beside those for lists, which it limits itself.
+#: Requests that a replica may have at a time in addition to those for lists, which the app limits itself.
 _ONGOING = 256
 
 
-def application(config: Config, load: Load) -> serve.Application:
-    """The Serve application of a config; ``load`` makes a snapshot of a published night."""
+def serve_application(config: Config, load: Load) -> serve.Application:
+    """The Serve application of a config; ``load`` makes a snapshot of a published run."""
     spec = config.serve
     scale = (
         {"num_replicas": spec.replicas}

@@ -1,6 +1,6 @@
-"""Errors of the service in their one shape, whatever raised them; it knows no route.
+"""Turns every error of the service into the one error reply of the API.
 
-code → HTTP status is in `STATUS`; a validation error names its field as a path, `history.0.item_id`.
+`STATUS` maps error codes to HTTP statuses. A validation error names its field as a path, such as `history.0.item_id`.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from recsys.serving.contracts import ErrorReply, Fault
+from recsys.serving.contracts import ErrorDetail, ErrorReply
 
 STATUS = {
     "invalid": 422,
@@ -27,52 +27,54 @@ STATUS = {
 }
 _CODES = {status: code for code, status in STATUS.items() if code not in ("too_slow", "not_kept")}
 
-TOO_MANY = Fault(code="too_many_requests", field=None, message="too many requests wait already; wait, then ask again")
+TOO_MANY_REQUESTS = ErrorDetail(
+    code="too_many_requests", field=None, message="too many requests are waiting; wait, then try again"
+)
 
 
-class FaultError(Exception):
-    """Ends a request with a fault."""
+class ApiError(Exception):
+    """Ends a request with an error reply."""
 
-    def __init__(self, fault: Fault, retry_after_s: float | None = None):
-        super().__init__(fault.message)
-        self.fault = fault
+    def __init__(self, detail: ErrorDetail, retry_after_s: float | None = None):
+        super().__init__(detail.message)
+        self.detail = detail
         self.retry_after_s = retry_after_s
-        """When it may be asked again, seconds."""
+        """Seconds after which the caller may try again; None: the reply does not say."""
 
 
-def respond(fault: Fault, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """The answer that tells a fault."""
-    body = ErrorReply(error=fault).model_dump(mode="json")
-    return JSONResponse(body, status_code=STATUS[fault.code], headers=dict(headers or {}))
+def error_response(detail: ErrorDetail, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """The reply for an error."""
+    body = ErrorReply(error=detail).model_dump(mode="json")
+    return JSONResponse(body, status_code=STATUS[detail.code], headers=dict(headers or {}))
 
 
-def install(api: FastAPI) -> None:
-    """Let every error of the app leave in this shape."""
-    api.add_exception_handler(FaultError, _of_fault)  # type: ignore[arg-type]
-    api.add_exception_handler(RequestValidationError, _of_validation)  # type: ignore[arg-type]
-    api.add_exception_handler(HTTPException, _of_http)  # type: ignore[arg-type]
+def install_error_handlers(api: FastAPI) -> None:
+    """Make FastAPI reply to each kind of error in the same form."""
+    api.add_exception_handler(ApiError, _api_error)  # type: ignore[arg-type]
+    api.add_exception_handler(RequestValidationError, _validation_error)  # type: ignore[arg-type]
+    api.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]
 
 
-async def _of_fault(_request: Request, error: FaultError) -> JSONResponse:
+async def _api_error(_request: Request, error: ApiError) -> JSONResponse:
     headers = {}
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(max(1, round(error.retry_after_s + 0.5)))
-    if error.fault.code == "unauthorized":
+    if error.detail.code == "unauthorized":
         headers["WWW-Authenticate"] = "Bearer"
-    return respond(error.fault, headers)
+    return error_response(error.detail, headers)
 
 
-async def _of_validation(_request: Request, error: RequestValidationError) -> JSONResponse:
+async def _validation_error(_request: Request, error: RequestValidationError) -> JSONResponse:
     first = error.errors()[0]
-    place = first["loc"][1:]  # the first says whether it is of the body, the path or the query
-    kind = first["type"]
-    if kind == "json_invalid":
-        return respond(Fault(code="invalid", field=None, message=f"the body is no JSON: {first['ctx']['error']}"))
+    if first["type"] == "json_invalid":
+        message = f"the body is not JSON: {first['ctx']['error']}"
+        return error_response(ErrorDetail(code="invalid", field=None, message=message))
+    place = first["loc"][1:]  # the first part says whether the field is in the body, the path or the query
     field = ".".join(str(part) for part in place) or None
-    return respond(Fault(code="invalid", field=field, message=_message(first, field)))
+    return error_response(ErrorDetail(code="invalid", field=field, message=_validation_message(first, field)))
 
 
-def _message(error: Mapping[str, Any], field: str | None) -> str:
+def _validation_message(error: Mapping[str, Any], field: str | None) -> str:
     """What is wrong, with the value where it is short."""
     if error["type"] == "extra_forbidden":
         return f"{field}: there is no such field; see /docs"
@@ -82,9 +84,9 @@ def _message(error: Mapping[str, Any], field: str | None) -> str:
     return f"{field or 'the body'}: {text[0].lower()}{text[1:]}{shown}"
 
 
-async def _of_http(_request: Request, error: HTTPException) -> JSONResponse:
+async def _http_error(_request: Request, error: HTTPException) -> JSONResponse:
     code = _CODES.get(error.status_code, "invalid" if error.status_code < 500 else "failed")
     message = {404: "there is no such page; see /docs", 405: "this method is not allowed here; see /docs"}.get(
         error.status_code, str(error.detail)
     )
-    return respond(Fault(code=code, field=None, message=message), error.headers)
+    return error_response(ErrorDetail(code=code, field=None, message=message), error.headers)

@@ -1,7 +1,7 @@
-"""Keeps what the live service is told until the next night reads it; it knows no HTTP and no model.
+"""Stores feedback events durably, for the next nightly run.
 
-An event is acknowledged once it is durable, and never before. Within a process a repeat is told by its id; the night
-drops those of all processes.
+An event is acknowledged when it is durable, never before. One process recognises repeated events by their ids; the
+nightly run drops the repeats among all processes.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from recsys.storage.filesystem import Storage
 
 @dataclass(slots=True, eq=False)
 class _Group:
-    """Events that become durable together."""
+    """Events that are written with one sync."""
 
     durable: asyncio.Future[None]
     lines: list[bytes] = field(default_factory=list)
@@ -30,10 +30,10 @@ class _Group:
 
 
 class FeedbackLog:
-    """The feedback that one process takes, in files below `<storage>/feedback/`; for one event loop.
+    """The feedback of one process, in files below `<storage>/feedback/`; for one event loop.
 
-    While a group is being written, all that comes waits together for the next: the throughput does not hang on how
-    long a disk or a bucket takes.
+    Events that arrive while a group is being written form the next group. So the throughput does not depend on the
+    latency of the disk or of S3.
     """
 
     def __init__(
@@ -45,20 +45,20 @@ class FeedbackLog:
         max_file_age_s: float = 900.0,
         remembered_ids: int = 100_000,
     ) -> None:
-        """Touch nothing yet: folder and file come with the first event.
+        """Write nothing yet; the first event makes the folder and the file.
 
         Args:
-            storage: The warehouse of the nights.
-            writer: Name of this process, for people who look at the files.
-            max_file_bytes: Files are about this large at most.
+            storage: The storage of the nightly runs.
+            writer: Name of this process; it is part of the file names, for people.
+            max_file_bytes: A file has at most about this many bytes.
             max_file_age_s: Seconds after which a file takes no more events.
-            remembered_ids: Newest ids by which repeats are told.
+            remembered_ids: Repeats of this many newest ids are recognised.
 
         Raises:
-            ConfigError: the writer's name cannot be part of a file's.
+            ConfigError: the writer's name cannot be part of a file name.
         """
         self._log = AppendLog(storage, FEEDBACK_DIR, writer, max_bytes=max_file_bytes, max_age_s=max_file_age_s)
-        # A thread of its own: the loop never waits for a disk, and a disk never for other work of the process.
+        # A thread of its own: the loop never waits for the disk, and writing never waits for other work of the process.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="feedback")
         self._remembered_ids = remembered_ids
         self._durable_ids: OrderedDict[str, None] = OrderedDict()
@@ -68,15 +68,15 @@ class FeedbackLog:
         self._closed = False
 
     async def append(self, events: Sequence[FeedbackEvent]) -> Accepted:
-        """Return when the events are durable, those too that came before and are still being written.
+        """Return when all the events are durable, also repeats of events that are still being written.
 
-        A caller who gives up waiting takes nothing back. After an error some of the events may be kept: to send them
-        again is safe.
+        Cancelling the call does not withdraw its events. After an error some of the events may be stored; sending all
+        of them again is safe.
 
         Raises:
             ConfigError: the storage cannot be used: no bucket, no credentials, no right to write.
             OSError: the disk or the bucket failed; nothing is acknowledged.
-            RuntimeError: the log is closed.
+            RuntimeError: the log was closed.
         """
         if self._closed:
             raise RuntimeError("the feedback log is closed; open a new one")
@@ -95,13 +95,15 @@ class FeedbackLog:
         if self._writing is None:
             self._write()
         if awaited:
-            await asyncio.wait([group.durable for group in awaited])  # unlike await, it leaves them be when cancelled
+            await asyncio.wait(
+                [group.durable for group in awaited]
+            )  # unlike await, it does not cancel them when the caller is cancelled
         for group in awaited:
             group.durable.result()
         return Accepted(accepted=num_new, duplicates=len(events) - num_new)
 
     async def close(self) -> None:
-        """Return when everything that was taken is durable or has failed, and the file is closed."""
+        """Return when every event is durable or has failed, and the file is closed."""
         if self._closed:
             return
         self._closed = True
@@ -127,7 +129,7 @@ class FeedbackLog:
             written.add_done_callback(partial(self._settle, self._writing))
 
     def _settle(self, group: _Group, written: "asyncio.Future[None]") -> None:
-        """Tell the callers how the writing of their group ended, and begin with the next."""
+        """Give the callers of a group its result, and start to write the next group."""
         for event_id in group.event_ids:
             del self._in_flight[event_id]
         error = written.exception()
@@ -138,12 +140,12 @@ class FeedbackLog:
             group.durable.set_result(None)
         else:
             group.durable.set_exception(error)
-            group.durable.exception()  # where every caller has given up, nobody else looks at it
+            group.durable.exception()  # marks the error as seen, where all callers were cancelled
         self._write()
 
 
 def _line(event: FeedbackEvent, now: dt.datetime) -> bytes:
-    """The event as a line of JSON; "" stands for an item or a text that is absent."""
+    """The event as a line of JSON; "" for no item or no text."""
     values = (
         event.event_id,
         event.user_id,
@@ -157,11 +159,11 @@ def _line(event: FeedbackEvent, now: dt.datetime) -> bytes:
     return json.dumps(row, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode() + b"\n"
 
 
-def _utc_text(moment: dt.datetime) -> str:
-    """ISO 8601 in UTC; where UTC has no such moment, at an end of time, as it came: the night sets the event aside."""
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=dt.UTC)
+def _utc_text(time: dt.datetime) -> str:
+    """ISO 8601 in UTC. A time that UTC cannot represent (year 1 or 9999) stays as it is: the nightly run rejects it."""
+    if time.tzinfo is None:
+        time = time.replace(tzinfo=dt.UTC)
     try:
-        return moment.astimezone(dt.UTC).isoformat()
+        return time.astimezone(dt.UTC).isoformat()
     except OverflowError:
-        return moment.isoformat()
+        return time.isoformat()

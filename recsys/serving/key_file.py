@@ -1,9 +1,9 @@
-"""What a keys file holds: a YAML list, one line a key, each known by its sha256; it knows no file and no caller.
+"""Decodes a keys file: a YAML list with one line for each key, which is given by its sha256.
 
     - {name: shop, sha256: "9f86d081…"}
     - {name: search, sha256: "60303ae2…", rate_limit: {requests_per_second: 50, burst: 100}}
 
-No message says what was found where a key might be: people do put the key itself into the wrong place.
+No error message quotes a value that may be a key, because people do write the key itself into the wrong place.
 """
 
 import json
@@ -21,7 +21,7 @@ from recsys.serving.rate_limit import RateLimit
 
 MAKE_ONE = "make one with: python jobs/serve.py --new-key NAME"
 
-# Shorter than a key, so that a key in the place of a name is refused and not shown.
+# Shorter than a key, so that a key in the place of a name is refused and not quoted.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$")]
 
 
@@ -29,13 +29,12 @@ class KeyEntry(Section):
     """One line of a keys file."""
 
     name: Name
-    """Whom the key was given to, for logs; letters, digits, `.`, `_`, `-`, at most 40."""
-    # A plain hash is right: a key is 256 random bits, nobody finds it by trying, and a slow hash as passwords need it
-    # would only cost each request.
+    """The name of the caller, for logs; letters, digits, `.`, `_`, `-`, at most 40."""
+    # A fast hash is right: a key has 256 random bits, so nobody can guess it. Passwords need a slow hash, keys do not.
     sha256: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$"), AfterValidator(str.lower)]
     """sha256 of the key's text, 64 hex digits, in quotes."""
     rate_limit: RateLimit | None = None
-    """How often it may ask; null: as often as it likes."""
+    """The rate limit of this key; null: no limit."""
 
 
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
@@ -48,10 +47,10 @@ _WANTED = {
 
 
 def key_line(name: str, sha256: str) -> str:
-    """The line that stands for a key.
+    """The line of a keys file for one key.
 
     Raises:
-        ConfigError: the name cannot be one.
+        ConfigError: the name is not valid.
     """
     try:
         _NAME.validate_python(name)
@@ -61,23 +60,25 @@ def key_line(name: str, sha256: str) -> str:
 
 
 def decode_keys(text: str, origin: str) -> tuple[KeyEntry, ...]:
-    """The entries of a YAML list; ``origin`` says in errors where it stands.
+    """The entries of a YAML list; ``origin`` names the list in errors.
 
-    An empty list is one, so that all keys can be withdrawn; a blank text is refused, since it may be half written.
+    An empty list is valid, so that all keys can be withdrawn. A blank text is refused: the file may be half written.
 
     Raises:
-        ConfigError: it is no such list, or an entry is wrong or comes twice.
+        ConfigError: the text is not such a list, or an entry is wrong or is there twice.
     """
     try:
         raw = YAML(typ="safe", pure=True).load(text)
     except (YAMLError, ValueError, RecursionError) as error:
-        # What the parser says quotes the text.
+        # the parser's own message quotes the text, so it is not used
         mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None
         line = "" if mark is None else f", line {mark.line + 1}"
-        raise ConfigError(f"{origin}{line}: is not valid YAML; write one line a key, {MAKE_ONE}") from None
+        raise ConfigError(f"{origin}{line}: is not valid YAML; write one line for each key, {MAKE_ONE}") from None
     if not isinstance(raw, list):
         found = "nothing" if raw is None else type(raw).__name__
-        raise ConfigError(f"{origin}: must be a YAML list of keys, got {found}; write one line a key, {MAKE_ONE}")
+        raise ConfigError(
+            f"{origin}: must be a YAML list of keys, got {found}; write one line for each key, {MAKE_ONE}"
+        )
     entries = tuple(_entry(value, f"{origin}: entry {number}") for number, value in enumerate(raw, 1))
     require_distinct(entries, origin)
     return entries
@@ -95,7 +96,7 @@ def _entry(raw: Any, origin: str) -> KeyEntry:
 
 
 def _explain(fault: Any) -> str:
-    """What is wanted, and of what was found no more than a number of a rate limit; a field's name may be a key too."""
+    """What is expected. Of the value only a number of a rate limit is quoted; even the name of a field may be a key."""
     *parents, field = [str(part) for part in fault["loc"]] or [""]
     section = RateLimit if parents else KeyEntry
     known = ", ".join(section.model_fields)
@@ -112,13 +113,17 @@ def _explain(fault: Any) -> str:
 
 
 def require_distinct(entries: Iterable[KeyEntry], origin: str) -> None:
-    """Raise ConfigError where a name or a key comes twice."""
+    """Raise ConfigError where a name or a key is there twice."""
     names: set[str] = set()
     owners: dict[str, str] = {}
     for entry in entries:
         if entry.name in names:
-            raise ConfigError(f"{origin}: the name {entry.name} comes twice; give each key its own, {entry.name}-2")
+            raise ConfigError(
+                f"{origin}: the name {entry.name} is there twice; give each key its own name, such as {entry.name}-2"
+            )
         if entry.sha256 in owners:
-            raise ConfigError(f"{origin}: {owners[entry.sha256]} and {entry.name} have the same key; make each its own")
+            raise ConfigError(
+                f"{origin}: {owners[entry.sha256]} and {entry.name} have the same key; make a key for each"
+            )
         names.add(entry.name)
         owners[entry.sha256] = entry.name

@@ -1,6 +1,6 @@
-"""How often a caller may ask: one token bucket a caller; it knows callers by name, neither keys nor HTTP.
+"""Limits the requests of each caller with a token bucket of pyrate-limiter.
 
-The buckets are those of this process: a service of N such processes lets up to N times as much through.
+The buckets are in the memory of one process: a service of N processes lets up to N times as many requests through.
 """
 
 import math
@@ -14,42 +14,46 @@ from pyrate_limiter import Rate, TokenBucket
 
 from recsys.config.section import Section
 
-#: Milliseconds over which a rate is told to the bucket, which takes whole requests only: 11.5 days, so that a rate of
-#: 0.001 a second is still one thousand requests.
+#: The bucket takes whole requests per interval. In 10⁹ ms (11.5 days), even 0.001 requests a second are 1000.
 _INTERVAL_MS = 1_000_000_000
 
 
 class RateLimit(Section):
-    """What a caller may ask for."""
+    """The rate limit of one caller."""
 
     requests_per_second: Annotated[float, Field(ge=0.001, le=10_000)]
-    """Requests that come back each second; above 100 a second up to 1 % fewer, the bucket counts in microseconds."""
+    """Requests a second on average. Above 100 it may be up to 1 % less, because the bucket counts microseconds."""
     burst: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    """Requests that may come at once after a pause; null: those of one second, at least 1."""
+    """Requests at once after a pause; null: the requests of one second, at least 1."""
 
     @property
     def burst_size(self) -> int:
-        """Requests that may come at once after a pause."""
+        """Requests at once after a pause."""
         return max(1, math.ceil(self.requests_per_second)) if self.burst is None else self.burst
 
 
 class RateLimiter:
-    """Counts what callers ask, two numbers a caller that has a limit."""
+    """The buckets of all callers that have a limit: two numbers each. Any number of threads may use it."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
-        """``clock`` tells seconds from any start that never run back; they count in whole milliseconds."""
+        """``clock`` gives seconds that never go back; they count in whole milliseconds."""
         self._clock = clock
         self._lock = threading.Lock()
-        self._bucket = TokenBucket()  # knows the arithmetic only; what it must remember is in _states
+        self._bucket = TokenBucket()  # the arithmetic only; the state of each caller is in _states
         self._limits: Mapping[str, RateLimit] = {}
         self._rates: dict[str, list[Rate]] = {}
         self._states: dict[str, tuple[float, ...]] = {}
 
     def take(self, caller: str, limits: Mapping[str, RateLimit]) -> float:
-        """Count one request of a caller: 0.0 where it may go on, else the seconds after which it may, uncounted.
+        """Count one request of a caller.
 
-        A caller that ``limits`` does not name has none. Do not change ``limits`` in place: where it is another mapping
-        than before, callers that it no longer names are forgotten, and those with a new limit begin with a full bucket.
+        Args:
+            caller: Its name. A caller without an entry in ``limits`` has no limit.
+            limits: All limits. Pass another mapping to change them, do not change this one: then callers without a
+                limit are forgotten, and callers with a new limit start with a full bucket.
+
+        Returns:
+            0.0 where the request may proceed, else the seconds to wait; a refused request is not counted.
         """
         with self._lock:
             if limits is not self._limits:

@@ -1,6 +1,6 @@
-"""Who asks, as a history that the ranker reads: what the night knew of them, and what they did and said since.
+"""The history that the ranker reads for a request: the stored history of the user, then the events of the session.
 
-It knows requests and Arrow tables, no model and no server. Shapes: B requests.
+Shapes: B requests.
 """
 
 import datetime as dt
@@ -17,25 +17,26 @@ from recsys.serving.contracts import HistoryEvent
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """What is known of one who asks."""
+    """What the service knows of the user of one request."""
 
     user_id: str
-    """"" for a stranger."""
+    """"" for an anonymous user."""
     stored: dict[str, Any] | None
-    """Row of HISTORIES that the night wrote; None: the night did not know them."""
+    """The user's row of HISTORIES that the nightly run wrote; None: the run did not know the user."""
     events: Sequence[HistoryEvent]
-    """What they did since, oldest first, items that the catalog knows."""
+    """Events since then, oldest first; all items are in the catalog."""
     query: str
-    """"" for none."""
+    """The search of the request; "" for none."""
     profile: str
-    """What they say they are; "" for nothing, then what the night knew holds."""
+    """The user's attributes as one text; "" for none: then the stored profile is used."""
 
 
 def session_histories(sessions: Sequence[Session], now: dt.datetime, max_events: int) -> pa.Table:
-    """HISTORIES of B sessions with texts and profiles, each the newest `max_events` events, oldest first.
+    """HISTORIES of B sessions with texts and profiles: the newest `max_events` events of each, oldest first.
 
-    An event without a moment is as old as the one before it, the first of them happens `now`; none happens later. Of
-    one moment, what the night knew comes first, then the events as they are given. What is searched for comes last.
+    An event without a timestamp gets the timestamp of the event before; the first such event gets `now`. A timestamp
+    after `now` becomes `now`. Of events with equal timestamps, stored events come first, then the session's events in
+    their order. The query is the last event.
     """
     rows = [_row(session, now, max_events) for session in sessions]
     schema = HISTORIES.append(TEXTS).append(PROFILE)
@@ -44,12 +45,12 @@ def session_histories(sessions: Sequence[Session], now: dt.datetime, max_events:
 
 def _row(session: Session, now: dt.datetime, max_events: int) -> dict[str, Any]:
     stored = session.stored or {}
-    since = [(event.item_id, moment, event.event or USUAL_EVENT, 1.0, "") for event, moment in _timed(session, now)]
-    # a client may send again what the night knew, or older things; ages count from the newest event
-    lived = sorted([*_stored_events(stored), *since], key=itemgetter(1))
+    new = [(event.item_id, time, event.event or USUAL_EVENT, 1.0, "") for event, time in _timed(session, now)]
+    # a client may send stored events again, or older events; gaps and ages need the order of time
+    events = sorted([*_stored_events(stored), *new], key=itemgetter(1))
     if session.query:
-        lived.append(("", max([now, *(event[1] for event in lived[-1:])]), USUAL_EVENT, 1.0, session.query))
-    columns = zip(*lived[-max_events:], strict=True) if lived else ((),) * len(_COLUMNS)
+        events.append(("", max([now, *(event[1] for event in events[-1:])]), USUAL_EVENT, 1.0, session.query))
+    columns = zip(*events[-max_events:], strict=True) if events else ((),) * len(_COLUMNS)
     seen = {*stored.get("seen_item_ids", ()), *(event.item_id for event in session.events)}
     return {
         "user_id": session.user_id,
@@ -59,18 +60,18 @@ def _row(session: Session, now: dt.datetime, max_events: int) -> dict[str, Any]:
     }
 
 
-#: An event's columns of a row.
+#: The columns of a history that have one value for each event.
 _COLUMNS = ("item_ids", "timestamps", "events", "weights", "texts")
 
 
 def _stored_events(stored: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
-    """What the night knew, an event each."""
+    """The events of a stored row, one tuple of `_COLUMNS` each."""
     lists = [stored.get(name) or () for name in _COLUMNS[:-1]]
     return zip(*lists, stored.get("texts") or [""] * len(lists[0]), strict=True)
 
 
 def _timed(session: Session, now: dt.datetime) -> list[tuple[HistoryEvent, dt.datetime]]:
-    """What was done since, with its moments, in the given order."""
+    """The session's events with their times, in the given order."""
     timed = []
     last: dt.datetime | None = None
     for event in session.events:
@@ -79,11 +80,11 @@ def _timed(session: Session, now: dt.datetime) -> list[tuple[HistoryEvent, dt.da
     return timed
 
 
-def _utc(moment: dt.datetime | None) -> dt.datetime | None:
-    """The moment in UTC; None for none, and for one at an end of time that UTC does not have."""
-    if moment is None or moment.tzinfo is None:
-        return moment and moment.replace(tzinfo=dt.UTC)
+def _utc(time: dt.datetime | None) -> dt.datetime | None:
+    """The time in UTC; None where there is none, or where UTC cannot represent it (year 1 or 9999, by the offset)."""
+    if time is None or time.tzinfo is None:
+        return time and time.replace(tzinfo=dt.UTC)
     try:
-        return moment.astimezone(dt.UTC)
+        return time.astimezone(dt.UTC)
     except OverflowError:
         return None

@@ -12,7 +12,7 @@ from torch import Tensor
 from recsys.model.features import TextKind
 from recsys.model.ranker import HistoryTexts
 from recsys.training.config import Augmentation
-from recsys.training.loop import WindowBatch, num_targets
+from recsys.training.window_batch import WindowBatch, num_targets
 
 
 def augment(

@@ -1,4 +1,4 @@
-"""The settings of the fine-tuning."""
+"""Settings of the training of the ranker."""
 
 from typing import Annotated, Literal
 
@@ -8,78 +8,83 @@ from recsys.config.section import Fraction, Positive, Precision, Section
 
 Augmentation = Literal["crop", "mask", "reorder"]
 
+#: Precisions in which only DeepSpeed trains: the weights themselves have 16 bits, with a float32 copy in the optimiser.
+_HALF = ("bf16", "fp16")
+
 
 class TrainConfig(Section):
-    """Fine-tuning of the ranker, by Ray Train and DeepSpeed."""
+    """Training of the ranker by Ray Train, with DeepSpeed or plain PyTorch."""
 
     epochs: Annotated[int, Field(ge=1)] = 10
-    """Most passes over the training windows; more where these take fewer than `min_steps` steps."""
+    """Maximum passes over the training windows. There are more if these are fewer than `min_steps` steps."""
     min_steps: Annotated[int, Field(ge=0)] = 300
-    """Optimiser steps that a training may take however few windows there are; early stopping still ends it."""
+    """Optimiser steps that a training may take even if there are few windows; early stopping still ends it."""
     recent_days: Positive = 30
-    """Age of the targets that are learned once more by themselves, as what is newest matters most."""
+    """Maximum age in days of the targets that the recent phase and the refit train on."""
     recent_epochs: Annotated[int, Field(ge=0)] = 4
-    """Epochs over them, after all windows and again after the gate; kept where validation gains by them."""
+    """Epochs over the recent targets, after those over all windows; their result is kept if validation improves."""
     refit: bool = True
-    """After the gate, learn the held-out days too, so that the lists come from all that is known."""
+    """After the gate, continue the training with the held-out days, so that the lists use all data."""
     listwise_epochs: Annotated[int, Field(ge=0)] = 0
-    """Epochs after that which also train the second look at the best candidates; 0, since it seldom pays: none."""
+    """Epochs, at the end, that also train the candidate pass. 0 disables it; it seldom improves the lists."""
     listwise_candidates: Annotated[int, Field(ge=2)] = 50
-    """Items that a target is told from in them, beside the whole catalog: the hardest, and every fifth at random."""
+    """Candidates of each target in these epochs: the hardest items, and every fifth drawn at random."""
     batch_size: Positive = 128
-    """Training windows an optimiser step, over all workers and accumulation steps."""
+    """Training windows of an optimiser step, over all workers and accumulation steps."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     """Peak learning rate of AdamW."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     """Weight decay of AdamW."""
     warmup: Fraction = 0.05
-    """Share of the steps in which the learning rate rises; a cosine brings it down after."""
+    """Share of the steps in which the learning rate rises; then it falls along a cosine."""
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
-    """Largest norm of a gradient."""
+    """Maximum norm of the gradient."""
     accumulation_steps: Positive = 1
-    """Micro-batches summed up for an optimiser step."""
+    """Micro-batches whose gradients are summed for an optimiser step."""
     precision: Precision = "auto"
-    """Arithmetic of training; auto: products in bf16 where the device multiplies it natively, all else in fp32."""
+    """Arithmetic of training. auto: fp32, with matrix products in bf16 if the device has instructions for them."""
     compile: Literal["auto", "always", "never"] = "auto"
-    """Make machine code of the decoder, by which it learns a fifth faster; auto: where an epoch takes a minute."""
+    """Compile the decoder, which makes training about 20 % faster. auto: only if an epoch takes a minute or more."""
+    engine: Literal["auto", "deepspeed", "torch"] = "auto"
+    """What runs the optimiser. auto: plain PyTorch for one CPU worker with `zero_stage` ≤ 1, else DeepSpeed."""
     zero_stage: Annotated[int, Field(ge=0, le=3)] = 1
-    """DeepSpeed ZeRO stage: 1 shards optimiser state, 2 gradients too, 3 weights too."""
+    """DeepSpeed ZeRO stage: 1 shards the optimiser state, 2 the gradients too, 3 the weights too."""
     num_workers: Positive = 1
-    """Training workers; each takes `cpus_per_worker` CPUs or one GPU."""
+    """Training workers. Each takes `cpus_per_worker` CPUs or one GPU."""
     cpus_per_worker: Positive | None = None
-    """CPUs and threads of a training worker; null: a node's, but one, shared by its workers; one beside a GPU."""
+    """CPUs and threads of a worker. null: the CPUs of a node minus one, divided among its workers; one beside a GPU."""
     use_gpu: bool = False
     """One GPU for each training worker."""
     max_events_per_user: Annotated[int, Field(ge=2)] = 1000
-    """Newest events of a user that training reads, cut into windows of `histories.max_length`."""
+    """Newest events of a user that training reads; they are cut into windows of `histories.max_length`."""
     validation_users: Positive = 500
-    """Users whose last moment before the holdout is kept from training, for early stopping and the fusion's weights."""
+    """Users whose last basket before the holdout is kept out of training, to stop early and to fit the fusion."""
     patience: Positive = 3
-    """Epochs without a better validation before training stops."""
+    """Epochs without a better validation result after which training stops."""
     max_failures: Annotated[int, Field(ge=0)] = 2
-    """Deaths of training workers that are recovered from the last checkpoint."""
+    """Times that a training continues from its last checkpoint after a worker died."""
     warm_start: bool = True
-    """Begin from the published model where one fits."""
+    """Start from the published model if its encoder and architecture fit."""
     event_weights: dict[str, Annotated[float, Field(ge=0)]] | None = None
-    """What an event counts for as a target, by its kind, e.g. `{purchase: 3, view: 0.5}`; kinds not named count 1."""
+    """Weight of a target by its event kind, e.g. `{purchase: 3, view: 0.5}`; kinds that are not named have weight 1."""
     recency_half_life_days: Annotated[float, Field(gt=0)] | None = None
-    """A target counts half for each so many days that it lies before the holdout; null: age does not matter."""
+    """The weight of a target halves with each such period before the holdout. null: age does not matter."""
     full_softmax_items: Annotated[int, Field(ge=0)] = 50_000
-    """Most items with interactions over all of which the loss is taken; beyond them over a sample."""
+    """Maximum items with interactions for a softmax over all of them; with more items the softmax is sampled."""
     negatives: Positive = 4096
-    """Uniformly drawn items with interactions in a sample, beside the items of the batch."""
+    """Items that a sampled softmax draws uniformly, in addition to the items of the batch."""
     logq_strength: Fraction = 1.0
-    """How far a sampled loss makes up for unequal chances to be sampled: less lifts coverage and costs accuracy."""
+    """Strength of the logQ correction of a sampled softmax. Less improves coverage and costs accuracy."""
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Share of a target's probability that the loss spreads evenly over all items."""
     augment: list[Augmentation] = Field(default_factory=list)
-    """Ways in which training windows are changed at random: `crop`, `mask` and `reorder`; none by default."""
+    """Random changes of the training windows: any of `crop`, `mask` and `reorder`."""
     augment_probability: Fraction = 0.5
-    """Probability that a window is changed, where `augment` names a way."""
+    """Probability that a window is changed, if `augment` names a change."""
     augment_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
-    """Share of a changed window's events that are cut away, hidden or put in another order."""
-    adversarial: Annotated[float, Field(ge=0.0)] = 0.0
-    """Length of the worst push to each window's tokens, which a second pass learns to bear; 0: there is none."""
+    """Share of a changed window's events that are cut away, masked or reordered."""
+    adversarial_epsilon: Annotated[float, Field(ge=0.0)] = 0.0
+    """ε of the adversarial perturbation of token embeddings (FGM). 0 disables it."""
 
     @model_validator(mode="after")
     def _whole_weights_to_compile(self) -> "TrainConfig":
@@ -87,6 +92,32 @@ class TrainConfig(Section):
             raise ValueError("compile=always needs the whole weights on each worker: set zero_stage to 2 or less")
         return self
 
-    def cpus_of_worker(self, there: int) -> int:
-        """CPUs of each training worker, where so many are there for each."""
-        return self.cpus_per_worker or (1 if self.use_gpu else there)
+    @model_validator(mode="after")
+    def _torch_engine_can(self) -> "TrainConfig":
+        if self.engine == "torch" and (self.num_workers > 1 or self.zero_stage > 1 or self.precision in _HALF):
+            raise ValueError(
+                f"engine=torch needs num_workers=1, zero_stage ≤ 1 and precision auto or fp32, got {self.num_workers}, "
+                f"{self.zero_stage} and {self.precision}: set engine to auto or deepspeed"
+            )
+        return self
+
+    @property
+    def uses_deepspeed(self) -> bool:
+        """Whether DeepSpeed steps the optimiser; else plain PyTorch does."""
+        if self.engine != "auto":
+            return self.engine == "deepspeed"
+        return self.num_workers > 1 or self.use_gpu or self.zero_stage > 1 or self.precision in _HALF
+
+    @property
+    def micro_batch_size(self) -> int:
+        """Windows that a worker reads at a time."""
+        return self.batch_size // (self.num_workers * self.accumulation_steps)
+
+    @property
+    def micro_batches_per_step(self) -> int:
+        """Micro-batches of an optimiser step; adversarial training adds a perturbed copy of each."""
+        return self.accumulation_steps * (2 if self.adversarial_epsilon else 1)
+
+    def cpus_of_worker(self, available: int) -> int:
+        """CPUs of each training worker, if ``available`` CPUs are there for each."""
+        return self.cpus_per_worker or (1 if self.use_gpu else available)

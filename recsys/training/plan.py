@@ -1,6 +1,7 @@
-"""How long training goes on and at which learning rate, told from the settings and the number of windows alone.
+"""Epochs, steps and learning rate of a training, computed from the settings and the number of windows.
 
-A training is a row of phases. Each but the first begins from the best epoch so far, with a cosine of its own.
+A training is a sequence of phases. Each phase except the first starts from the best epoch so far, and its learning rate
+falls along a cosine of its own.
 """
 
 import math
@@ -8,18 +9,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 from recsys.training.config import TrainConfig
-from recsys.training.deepspeed import micro_batch_size
 
-#: `softmax`: all windows; `recent`: the newest targets alone; `listwise`: all windows and the isolated pass too;
-#: `refit`: after the gate, with nothing held out.
+#: `softmax`: all windows; `recent`: only targets of the last days; `listwise`: all windows, and the candidate pass too;
+#: `refit`: after the gate, with the held-out days.
 Phase = Literal["softmax", "recent", "listwise", "refit"]
 
-#: Epochs that `train.min_steps` are cut into at most: on few windows an epoch passes over them more than once, since
-#: validating after every few steps would take longer than the steps.
+#: Maximum epochs that `train.min_steps` are divided into. With few windows an epoch is several passes over them: a
+#: validation and a checkpoint after every few steps would take longer than the steps.
 EPOCHS_OF_MIN_STEPS = 20
-#: Learning rate with which a phase begins, as a share of the peak: the one before it ended near zero.
+#: Learning rate at the start of a phase, as a share of the peak; the phase before ended near zero.
 RATES: dict[Phase, float] = {"softmax": 1.0, "recent": 0.5, "listwise": 0.3, "refit": 0.5}
-#: Steps of a phase over the newest targets, as a share of `train.min_steps`, however few they are.
+#: Minimum steps of the recent phase and of the refit, as a share of `train.min_steps`.
 RECENT_SHARE = 0.25
 
 
@@ -29,21 +29,21 @@ class PhasePlan:
 
     name: Phase
     epochs: int
-    """Each epoch is validated and checkpointed."""
+    """Validation and a checkpoint follow each epoch."""
     passes: int
     """Passes over the windows in an epoch."""
     first_step: int
-    """Optimiser steps before it, if no phase was cut short."""
+    """Optimiser steps before the phase, if no phase before ended early."""
     steps: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The most that a training does; early stopping may end the first phase sooner."""
+    """The phases of a training; early stopping may end the first one sooner."""
 
     phases: tuple[PhasePlan, ...]
     warmup_steps: int
-    """Optimiser steps of the first phase in which the learning rate rises."""
+    """Optimiser steps at the start in which the learning rate rises."""
 
     @property
     def epochs(self) -> int:
@@ -55,7 +55,7 @@ class Plan:
         return next(phase for phase in self.phases if phase.name == name)
 
     def rate(self, step: int) -> float:
-        """Share of the peak learning rate at the step of this number, from 0: a rise, and a cosine for each phase."""
+        """Share of the peak learning rate at a step, counted from 0."""
         if step < self.warmup_steps:
             return RATES[self.phases[0].name] * (step + 1) / self.warmup_steps
         phase = [phase for phase in self.phases if phase.first_step <= step][-1]
@@ -66,12 +66,12 @@ class Plan:
 
 
 def plan_training(train: TrainConfig, num_windows: int, num_recent: int) -> Plan:
-    """Epochs and steps such that at least `train.min_steps` optimiser steps, and `train.epochs` passes, can be taken.
+    """Phases with at least `train.min_steps` optimiser steps and `train.epochs` passes in the softmax phase.
 
     Args:
-        train: Our settings.
-        num_windows: Training windows of all workers.
-        num_recent: Those of them with a target of the newest days.
+        train: Settings.
+        num_windows: Training windows of all workers together.
+        num_recent: Windows with a target of the last days; 0: no recent phase.
     """
     per_pass = _steps_per_pass(train, num_windows)
     passes = max(math.ceil(train.min_steps / EPOCHS_OF_MIN_STEPS / per_pass), 1)
@@ -85,7 +85,7 @@ def plan_training(train: TrainConfig, num_windows: int, num_recent: int) -> Plan
 
 
 def plan_refit(train: TrainConfig, num_recent: int) -> Plan:
-    """The short continuation with nothing held out, of as many steps as the phase over the newest targets has."""
+    """The refit: a short continuation with as many steps as the recent phase has."""
     phases = _phases(train, [("refit", max(train.recent_epochs, 1), _recent_passes(train, num_recent), num_recent)])
     return Plan(phases=phases, warmup_steps=0)
 
@@ -96,7 +96,7 @@ def _recent_passes(train: TrainConfig, num_recent: int) -> int:
 
 
 def _phases(train: TrainConfig, wanted: list[tuple[Phase, int, int, int]]) -> tuple[PhasePlan, ...]:
-    """DeepSpeed carries an accumulation that is not full into the next epoch: steps are counted over all phases."""
+    """Steps are counted over all phases: engines carry an incomplete accumulation into the next epoch."""
     phases: list[PhasePlan] = []
     micro_steps = steps = 0
     for name, epochs, passes, num_windows in wanted:
@@ -110,7 +110,7 @@ def _phases(train: TrainConfig, wanted: list[tuple[Phase, int, int, int]]) -> tu
 
 
 def _micro_steps(train: TrainConfig, num_windows: int) -> int:
-    return max(math.ceil((num_windows // train.num_workers) / micro_batch_size(train)), 1)
+    return max(math.ceil((num_windows // train.num_workers) / train.micro_batch_size), 1)
 
 
 def _steps_per_pass(train: TrainConfig, num_windows: int) -> float:

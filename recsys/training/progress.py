@@ -1,20 +1,20 @@
-"""How far a training has come, and what is next; it knows figures, no weights and no files."""
+"""How far a training has come, and which phase is next."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from recsys.training.plan import Phase, Plan
 
-#: Figures of an epoch beside those of `loop.train_epoch`: its number from 1, and how well it ranks what validation
-#: users took, by retrieval and by the isolated pass where that was trained; the latter only where somebody is held out.
+#: Figures of an epoch, in addition to those of `loop.train_epoch`: its number from 1; NDCG@10 on validation users by
+#: retrieval, and by the candidate pass if that was trained. Without validation users the latter two are missing.
 EPOCH = "epoch"
 RETRIEVAL = "validation_ndcg@10"
-ISOLATED = "isolated_ndcg@10"
+CANDIDATE_PASS = "candidate_pass_ndcg@10"  # noqa: S105 (a metric)
 
 
 @dataclass
 class Progress:
-    """What a training that was cut off needs to go on, beside DeepSpeed's own state."""
+    """What an interrupted training needs to continue, in addition to the engine's state."""
 
     history: list[dict[str, float]] = field(default_factory=list)
     """Figures of each finished epoch."""
@@ -22,10 +22,10 @@ class Progress:
     """Phase of each."""
 
     def next_phase(self, plan: Plan, patience: int) -> Phase | None:
-        """What the next epoch trains; None: the training is over.
+        """The phase of the next epoch; None: the training is complete.
 
-        The epochs of softmax alone end where ``patience`` of them brought no better validation; later phases are short
-        and run whole.
+        The softmax phase ends early after ``patience`` epochs without a better validation. Later phases are short and
+        run to their end.
         """
         begun = len(set(self.phases))
         for place, phase in enumerate(plan.phases):
@@ -38,7 +38,7 @@ class Progress:
         return None
 
     def begins(self, phase: Phase) -> bool:
-        """Whether no epoch of the phase is finished, but some of another."""
+        """Whether epochs of other phases are finished, but none of this one."""
         return bool(self.phases) and phase not in self.phases
 
     @property
@@ -49,17 +49,17 @@ class Progress:
 
 
 def score(epoch: dict[str, float]) -> float:
-    """What an epoch's model is worth: its retrieval, or its isolated pass where that ranks better.
+    """Quality of an epoch's model: NDCG of retrieval, or of the candidate pass if that is higher.
 
-    Where nothing was measured it is the epoch's number, so that the last one counts and none ends the training early.
+    Without validation users it is the epoch's number. Then the last epoch is the best, and none ends the training.
     """
     if RETRIEVAL not in epoch:
         return epoch[EPOCH]
-    return max(epoch[RETRIEVAL], epoch.get(ISOLATED, 0.0))
+    return max(epoch[RETRIEVAL], epoch.get(CANDIDATE_PASS, 0.0))
 
 
 def recent_helped(history: Sequence[dict[str, float]], phases: Sequence[Phase]) -> bool:
-    """Whether validation gained by the phase over the newest targets."""
+    """Whether the recent phase improved the best validation result."""
     scores = {
         name: [epoch.get(RETRIEVAL, 0.0) for epoch, phase in zip(history, phases, strict=True) if phase == name]
         for name in phases
@@ -67,6 +67,6 @@ def recent_helped(history: Sequence[dict[str, float]], phases: Sequence[Phase]) 
     return max(scores.get("recent", [0.0])) > max(scores["softmax"])
 
 
-def isolated_is_better(epoch: dict[str, float]) -> bool:
-    """Whether lists should come from the isolated pass: never where it ranks no better than retrieval."""
-    return epoch.get(ISOLATED, 0.0) > epoch.get(RETRIEVAL, 0.0)
+def candidate_pass_is_better(epoch: dict[str, float]) -> bool:
+    """Whether lists should use the candidate pass: only if it ranks better than retrieval."""
+    return epoch.get(CANDIDATE_PASS, 0.0) > epoch.get(RETRIEVAL, 0.0)

@@ -1,41 +1,45 @@
-"""The stored text vectors of a catalog, made anew by an encoder in training; it knows no Ray and no files.
+"""Encoding the catalog again with a text encoder that is being trained.
 
-Shapes: I items, Q texts of users, S of both a worker, T text dimensions, N workers.
+Shapes: I items, Q texts of users, S share of both that a worker encodes, T text dimensions, N workers.
 """
 
 import torch
 import torch.distributed as dist
 
-from recsys.training.loop import Engine
+from recsys.training.engine import RankerCall
 from recsys.training.objective import TrainableRanker
 
 
-def refresh_text_vectors(engine: Engine, ranker: TrainableRanker, user_texts: torch.Tensor | None = None) -> None:
-    """Encode the whole catalog, without gradient, and store its vectors in the ranker of every worker.
+def refresh_text_vectors(engine: RankerCall, ranker: TrainableRanker, user_texts: torch.Tensor | None = None) -> None:
+    """Encode the whole catalog, without gradient, and store the vectors in the ranker of every worker.
 
-    Each worker reads its share, and all read as many batches: sharded weights (ZeRO-3) are gathered in each.
+    Each worker encodes its share in the same number of batches, because sharded weights (ZeRO-3) are gathered in each.
 
     Args:
         engine: Of the ranker.
-        ranker: Its encoder learns, over the catalog's texts and then those of users. Where it is frozen, nothing is
-            done.
-        user_texts: [Q, T] of the users' texts, written anew in place.
+        ranker: Its encoder reads the catalog's texts and then the users' texts. If the encoder is frozen, this function
+            does nothing.
+        user_texts: [Q, T] vectors of the users' texts; they are overwritten.
     """
     if ranker.encoder is None:
         return
-    num_workers, num_texts = dist.get_world_size(), len(ranker.encoder.lengths)
-    order = ranker.encoder.lengths.argsort(stable=True)  # texts of like length together need little padding
+    several = dist.is_initialized()
+    num_workers, rank = (dist.get_world_size(), dist.get_rank()) if several else (1, 0)
+    num_texts = len(ranker.encoder.lengths)
+    order = ranker.encoder.lengths.argsort(stable=True)  # texts of similar length together need little padding
     share = -(-num_texts // num_workers)
-    own = order[(torch.arange(share) * num_workers + dist.get_rank()).clamp(max=num_texts - 1)]
+    own = order[(torch.arange(share) * num_workers + rank).clamp(max=num_texts - 1)]
     step = ranker.encoder.batch_size
     engine.eval()
     with torch.no_grad():
         vectors = torch.cat([engine(rows=rows) for rows in own.tensor_split(tuple(range(step, share, step)))])  # [S, T]
-    shares = [torch.empty_like(vectors) for _ in range(num_workers)]
-    dist.all_gather(shares, vectors)
-    found = vectors.new_empty(num_texts, vectors.shape[1])
-    found[order] = torch.stack(shares, dim=1).flatten(0, 1)[:num_texts]
+    shares = [vectors]
+    if several:
+        shares = [torch.empty_like(vectors) for _ in range(num_workers)]
+        dist.all_gather(shares, vectors)
+    encoded = vectors.new_empty(num_texts, vectors.shape[1])
+    encoded[order] = torch.stack(shares, dim=1).flatten(0, 1)[:num_texts]
     num_items = ranker.spec.num_items
-    ranker.text_vectors.copy_(found[:num_items])
+    ranker.text_vectors.copy_(encoded[:num_items])
     if user_texts is not None:
-        user_texts.copy_(found[num_items:])
+        user_texts.copy_(encoded[num_items:])

@@ -1,4 +1,4 @@
-"""How well a ranker in training finds the targets that were kept from it; it knows no Ray and no files.
+"""How well a ranker in training ranks the targets that were kept out of training.
 
 Shapes: B windows, b of them at a time, L history length, C candidates, I items.
 """
@@ -8,23 +8,24 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-from recsys.training.loop import Engine, WindowBatch, num_targets
+from recsys.training.engine import RankerCall
+from recsys.training.window_batch import WindowBatch, num_targets
 
-#: Users whose scores of all items are held at once.
+#: Users whose scores for all items are in memory at once.
 USER_BLOCK = 64
 
 
 def validate(
-    engine: Engine, batches: Iterable[WindowBatch], num_items: int, exclude_history: bool, k: int = 10
+    engine: RankerCall, batches: Iterable[WindowBatch], num_items: int, exclude_history: bool, k: int = 10
 ) -> float:
     """NDCG@k of each window's last target among all items, averaged over windows; NaN without any window.
 
     Args:
         engine: The ranker.
-        batches: One window a user; its last target is what is looked for.
+        batches: One window a user; its last target is the item to find.
         num_items: I.
-        exclude_history: Rank the items of the window last, as lists leave out what was seen.
-        k: Cut of the list.
+        exclude_history: Rank the items of the window last, as lists leave out seen items.
+        k: Length of the list.
     """
     ranks = [
         _ranks(_without_history(logits, wanted, history), wanted).cpu()
@@ -33,25 +34,25 @@ def validate(
     return _ndcg(ranks, k)
 
 
-def validate_isolated(
-    engine: Engine,
+def validate_candidate_pass(
+    engine: RankerCall,
     batches: Iterable[WindowBatch],
     num_items: int,
     exclude_history: bool,
     num_candidates: int,
     k: int = 10,
 ) -> tuple[float, float]:
-    """NDCG@k of retrieval, as `validate` gives it, and of its best candidates in the order of the isolated pass.
+    """NDCG@k of retrieval, as `validate` returns it, and of its best candidates in the order of the candidate pass.
 
     Args:
         engine: The ranker.
         batches: As in `validate`.
         num_items: I.
         exclude_history: As in `validate`.
-        num_candidates: C; a target that is not among them has no rank.
-        k: Cut of the list.
+        num_candidates: C; a target that is not among them counts 0.
+        k: Length of the list.
     """
-    retrieved, isolated = [], []
+    retrieved, scored = [], []
     for batch, logits, wanted, history in _last_targets(engine, batches, num_items, exclude_history):
         open_logits = _without_history(logits, wanted, history)
         retrieved.append(_ranks(open_logits, wanted).cpu())
@@ -61,23 +62,23 @@ def validate_isolated(
             scores = engine(batch.items, batch.gaps, batch.events, candidates, texts=batch.texts)
         columns = (candidates == wanted[:, None]).int().argmax(dim=1)
         there = (candidates == wanted[:, None]).any(dim=1)
-        isolated.append(torch.where(there, _ranks(scores, columns), num_items + 1).cpu())
-    return _ndcg(retrieved, k), _ndcg(isolated, k)
+        scored.append(torch.where(there, _ranks(scores, columns), num_items + 1).cpu())
+    return _ndcg(retrieved, k), _ndcg(scored, k)
 
 
 def _last_targets(
-    engine: Engine, batches: Iterable[WindowBatch], num_items: int, exclude_history: bool
+    engine: RankerCall, batches: Iterable[WindowBatch], num_items: int, exclude_history: bool
 ) -> Iterator[tuple[WindowBatch, Tensor, Tensor, Tensor]]:
     """(windows, logits [b, I], wanted [b], history [b, L] padded with I), a few users at a time.
 
-    Training mode is left off.
+    The engine stays in evaluation mode.
     """
     engine.eval()
     for batch in batches:
         with torch.no_grad():
             users, item_vectors = engine(batch.items, batch.gaps, batch.events, texts=batch.texts)
         for start in range(0, len(users), USER_BLOCK):
-            block = batch.rows(start, start + USER_BLOCK)
+            block = batch.at(slice(start, start + USER_BLOCK))
             last = num_targets(block.targets) - 1
             wanted = block.targets.gather(1, last).squeeze(1)
             history = block.items if exclude_history else torch.full_like(block.items, num_items)
@@ -87,7 +88,7 @@ def _last_targets(
 def _ranks(logits: Tensor, wanted: Tensor) -> Tensor:
     """[B] rank (1 = best) of the column ``wanted`` [B] among the logits [B, I] of each row.
 
-    Equals rank by index, as in lists, and what is no number ranks last: a model that fell apart must not look good.
+    Equal logits rank by index, as in lists. NaN ranks last: a diverged model must not look good.
     """
     own = logits.gather(1, wanted[:, None])
     before = torch.arange(logits.shape[1], device=logits.device) < wanted[:, None]
@@ -95,14 +96,14 @@ def _ranks(logits: Tensor, wanted: Tensor) -> Tensor:
 
 
 def _without_history(logits: Tensor, wanted: Tensor, history: Tensor) -> Tensor:
-    """Logits [B, I] with −inf for the items of the history, but for the wanted one: a repeat is a fair target."""
+    """Logits [B, I] with −inf for the items of the history except the wanted one, which may be a repeat."""
     padded = torch.cat([logits, logits.new_zeros(len(logits), 1)], dim=1)  # column I takes the padding of the history
     padded.scatter_(1, history, -torch.inf)
     return padded[:, :-1].scatter(1, wanted[:, None], logits.gather(1, wanted[:, None]))
 
 
 def _ndcg(ranks: list[Tensor], k: int) -> float:
-    """Mean of 1 / log₂(1 + rank) for ranks up to k, else 0; NaN without any."""
+    """Mean of 1 / log₂(1 + rank) for ranks up to k, and 0 for others; NaN without any rank."""
     if not ranks:
         return float("nan")
     rank = torch.cat(ranks)

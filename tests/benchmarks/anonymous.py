@@ -10,7 +10,7 @@ from judge import K
 from quality import ROOT
 
 from recsys.serving.contracts import RecommendationRequest, Strategy
-from recsys.serving.live import LiveSnapshot
+from recsys.serving.live_snapshot import LiveSnapshot
 
 #: Requests answered in one batch, as the service does.
 BATCH = 32

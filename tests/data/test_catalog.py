@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.data.catalog import build_catalog, described_items
+from recsys.data.catalog import build_catalog, item_version_spec
 from recsys.data.config import ItemsInput
 from recsys.data.versions import Versions, merge_versions, read_versions, versions_schema
 from recsys.errors import InputError
@@ -20,8 +20,8 @@ def spec(text: str = "{name}. {group}", **options: Any) -> ItemsInput:
 
 
 def versions(rows: list[dict[str, Any]], items: ItemsInput, order: int = 0) -> Versions:
-    found = read_versions(pa.Table.from_pylist(rows), "f.csv", described_items(items), 10, order)
-    assert found.versions.schema == versions_schema(described_items(items))
+    found = read_versions(pa.Table.from_pylist(rows), "f.csv", item_version_spec(items), 10, order)
+    assert found.versions.schema == versions_schema(item_version_spec(items))
     assert found.quarantined.schema == QUARANTINE
     assert found.num_read == len(rows) == found.versions.num_rows + found.quarantined.num_rows + found.num_filtered
     return found
@@ -149,18 +149,18 @@ def test_no_items_make_an_empty_catalog() -> None:
     items = spec()
     table = pa.table({name: pa.array([], pa.string()) for name in ("sku", "name", "group")})
 
-    built = build_catalog(merge_versions([read_versions(table, "f", described_items(items), 10, 0).versions]), items)
+    built = build_catalog(merge_versions([read_versions(table, "f", item_version_spec(items), 10, 0).versions]), items)
 
     assert built.schema == CATALOG
     assert built.num_rows == 0
-    assert read_versions(pa.table({}), "f", described_items(items), 10, 0).num_read == 0
+    assert read_versions(pa.table({}), "f", item_version_spec(items), 10, 0).num_read == 0
 
 
 def test_missing_columns_are_named() -> None:
     with pytest.raises(
         InputError, match=r"inputs\.items\.text: column 'group' is not in f\.csv; its columns are sku, name"
     ):
-        read_versions(pa.table({"sku": ["a"], "name": ["x"]}), "f.csv", described_items(spec()), 10, 0)
+        read_versions(pa.table({"sku": ["a"], "name": ["x"]}), "f.csv", item_version_spec(spec()), 10, 0)
 
 
 @given(

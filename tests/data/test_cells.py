@@ -1,7 +1,7 @@
 import pyarrow as pa
 import pytest
 
-from recsys.data.cells import as_number, as_text, as_truth
+from recsys.data.cells import as_boolean, as_number, as_text
 from recsys.errors import InputError
 
 
@@ -19,7 +19,7 @@ def test_cells_as_text_number_and_truth() -> None:
     assert as_number(pa.array([" 5 ", ".5", "1e3", "inf", "1,5", "0x1", ""])).to_pylist() == [
         5.0, 0.5, 1000.0, float("inf"), None, None, None,
     ]  # fmt: skip
-    assert as_truth(pa.array(["Yes", "FALSE", "1", "0.0", "maybe", None])).to_pylist() == [
+    assert as_boolean(pa.array(["Yes", "FALSE", "1", "0.0", "maybe", None])).to_pylist() == [
         True,
         False,
         True,

@@ -14,14 +14,14 @@ from recsys.data.events import EventRules, interactions_schema
 from recsys.data.feedback import (
     FEEDBACK_COLUMNS,
     Feedback,
-    begun_before,
     bucket_of,
     drop_repeats,
     feedback_schema,
     feedback_source,
     read_feedback,
+    started_before,
 )
-from recsys.data.jsonl_rows import read_jsonl
+from recsys.data.formats.jsonl import read_jsonl
 from recsys.errors import InputError
 
 EVENTS = EventsInput(path="x", columns=EventColumns(user_id="their user"), where="a > 1", timezone="Europe/London")
@@ -45,9 +45,9 @@ GOOD = {
 
 def read(*rows: dict[str, Any], events: EventsInput = EVENTS) -> Feedback:
     content = "".join(json.dumps(row) + "\n" for row in rows).encode()
-    ((table, _),) = read_jsonl(io.BytesIO(content), "f.jsonl", block_bytes=1 << 20)
+    (chunk,) = read_jsonl(io.BytesIO(content), "f.jsonl")
     spec = feedback_source("feedback", events)
-    found = read_feedback(table, "f.jsonl", spec, RULES, 100)
+    found = read_feedback(chunk.table, "f.jsonl", spec, RULES, 100)
     assert found.events.schema == feedback_schema(spec)
     found.events.validate(full=True)
     return found
@@ -146,4 +146,4 @@ def test_repeats_may_be_dropped_bucket_by_bucket(drawn: list[tuple[str | None, i
     ],
 )
 def test_a_file_is_of_the_night_before_whose_end_it_was_begun(name, before):
-    assert begun_before(f"feedback/{name}", dt.datetime(2026, 11, 23, tzinfo=dt.UTC)) is before
+    assert started_before(f"feedback/{name}", dt.datetime(2026, 11, 23, tzinfo=dt.UTC)) is before

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.data.histories import build_histories, sort_interactions
-from recsys.data.searches import merge_searches, part_searches, searches_before, searches_that_led_on
+from recsys.data.searches import followed_searches, merge_searches, searches_before, split_searches
 from recsys.schema import HISTORIES, INTERACTIONS_WITH_TEXT, TEXTS
 
 START = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
@@ -34,7 +34,7 @@ def keys(found: pa.Table) -> list[Event]:
 
 @given(events)
 def test_a_search_comes_before_what_is_of_its_moment(rows: list[Event]) -> None:
-    interactions, searches = part_searches(table(rows))
+    interactions, searches = split_searches(table(rows))
     assert all(item for _, item, _ in keys(interactions))
     assert not any(item for _, item, _ in keys(searches))
     merged = keys(merge_searches(interactions, searches))
@@ -45,7 +45,7 @@ def test_a_search_comes_before_what_is_of_its_moment(rows: list[Event]) -> None:
 
 @given(events, st.integers(0, 6))
 def test_no_search_is_read_from_behind_what_is_measured(rows: list[Event], hour: int) -> None:
-    interactions, searches = part_searches(table(rows))
+    interactions, searches = split_searches(table(rows))
     cutoff = START + dt.timedelta(hours=hour)
     assert keys(searches_before(searches, interactions.slice(0, 0), cutoff)) == [
         row for row in keys(searches) if row[2] < hour
@@ -60,16 +60,16 @@ def test_no_search_is_read_from_behind_what_is_measured(rows: list[Event], hour:
 
 @given(events)
 def test_training_reads_what_led_to_an_interaction(rows: list[Event]) -> None:
-    interactions, searches = part_searches(table(rows))
+    interactions, searches = split_searches(table(rows))
     last = {user: at for user, _, at in keys(interactions)}
-    assert keys(searches_that_led_on(searches, interactions)) == [
+    assert keys(followed_searches(searches, interactions)) == [
         row for row in keys(searches) if row[2] <= last.get(row[0], -1)
     ]
 
 
 @given(events, st.integers(1, 5))
 def test_histories_with_searches(rows: list[Event], length: int) -> None:
-    merged = merge_searches(*part_searches(table(rows)))
+    merged = merge_searches(*split_searches(table(rows)))
     histories = build_histories(merged, length)
     assert histories.schema == HISTORIES.append(TEXTS)
     for user in histories.to_pylist():

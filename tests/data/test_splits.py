@@ -12,8 +12,8 @@ from recsys.data.splits import (
     active_since,
     cutoff_for,
     hold_out_last,
-    hold_out_last_moment,
-    last_moments,
+    hold_out_last_basket,
+    last_timestamps,
     show_first,
     split_by_time,
     split_last_event,
@@ -145,7 +145,7 @@ def test_hold_out_last_moment_takes_the_whole_invoice_of_the_chosen():
     invoices = [("a", "i1", 1), ("a", "i2", 2), ("a", "i3", 2), ("b", "i1", 5), ("b", "i2", 5)]
     table = interactions([*invoices, ("c", "i1", 1), ("c", "i2", 9)])
     chosen = np.array([user != "c" for user in table["user_id"].to_pylist()])
-    train, holdout = hold_out_last_moment(table, chosen)
+    train, holdout = hold_out_last_basket(table, chosen)
     # b has one moment only, and nothing would be left to read
     assert {(row["user_id"], row["item_id"]) for row in holdout.to_pylist()} == {("a", "i2"), ("a", "i3")}
     assert len(train) + len(holdout) == len(table)
@@ -154,7 +154,7 @@ def test_hold_out_last_moment_takes_the_whole_invoice_of_the_chosen():
 @given(ROWS)
 def test_what_is_kept_from_training_is_later_than_what_is_learned(rows):
     table = interactions(rows)
-    train, holdout = by_user_of(hold_out_last_moment(table, np.ones(len(table), dtype=bool)))
+    train, holdout = by_user_of(hold_out_last_basket(table, np.ones(len(table), dtype=bool)))
     for user, kept in holdout.items():
         assert max(row["timestamp"] for row in train[user]) < min(row["timestamp"] for row in kept)
 
@@ -166,11 +166,11 @@ def by_user_of(split):
 @given(ROWS)
 def test_last_moments_are_those_that_can_be_held_out(rows):
     table = interactions(rows)
-    found = last_moments(table)
+    found = last_timestamps(table)
     assert found.dtype == np.int64
     times = [[row["timestamp"] for row in events] for events in by_user(table).values()]
     assert found.tolist() == [int(max(own).timestamp() * 1e6) for own in times if min(own) < max(own)]
-    held_out = by_user(hold_out_last_moment(table, np.ones(len(table), dtype=bool)).holdout)
+    held_out = by_user(hold_out_last_basket(table, np.ones(len(table), dtype=bool)).holdout)
     assert len(found) == len(held_out)
 
 
@@ -186,7 +186,7 @@ def test_who_is_active_since_then_is_so_with_all_rows(rows, hour):
 @given(ROWS, st.integers(1, 3), st.booleans())
 def test_who_is_shown_their_first_items_has_one_left_to_find(rows, num, exclude_seen):
     table = interactions(rows)
-    learned, kept = hold_out_last_moment(table, np.ones(len(table), dtype=bool))
+    learned, kept = hold_out_last_basket(table, np.ones(len(table), dtype=bool))
     wanted = targets(kept, learned, exclude_seen)
     kept = kept.filter(pc.is_in(kept["user_id"], value_set=wanted["user_id"].combine_chunks()))
     shown, rest = show_first(kept, wanted, num)

@@ -7,14 +7,14 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.data.catalog import described_items
+from recsys.data.catalog import item_version_spec
 from recsys.data.config import ItemsInput
-from recsys.data.versions import Described, merge_versions, read_versions
+from recsys.data.versions import VersionSpec, merge_versions, read_versions
 
 
-def spec(columns: dict[str, str] | None = None) -> Described:
+def spec(columns: dict[str, str] | None = None) -> VersionSpec:
     named = {"item_id": "sku"} | (columns or {})
-    return described_items(ItemsInput(path="unused", text="{name}. {group}", columns=named))  # type: ignore[arg-type]
+    return item_version_spec(ItemsInput(path="unused", text="{name}. {group}", columns=named))  # type: ignore[arg-type]
 
 
 _VALUES = st.one_of(st.none(), st.sampled_from(["", " ", "x", "y", "Z", "é", "true"]))

@@ -26,12 +26,12 @@ from tests.docs.pages import PAGES, ROOT, Block, blocks, prose
 #: Where the pages say that the live service is.
 SERVICE = "http://127.0.0.1:8000"
 #: What every language of a block is checked by; a new language needs a check.
-CHECKED = {"bash", "console", "json", "python", "sh", "sql", "text", "yaml"}
+CHECKED = {"bash", "console", "json", "pycon", "python", "sh", "sql", "text", "yaml"}
 INPUTS = {"events": {"path": "events"}, "items": {"path": "items", "text": "{title}"}}
 
 
 def commands() -> Iterator[str]:
-    """Every line of the bash blocks, and every command in backticks that begins with `python jobs/`, `make ` or `ray `."""
+    """Every line of the bash blocks, and every `python jobs/…`, `make …` and `ray …` between backticks."""
     for block in blocks("bash"):
         yield from (line.split(" #")[0].strip() for line in block.text.splitlines())
     for page in PAGES:

@@ -33,7 +33,7 @@ def write_config(shop: Path, tmp_path: Path) -> WriteConfig:
 
 @pytest.fixture
 def night_before(one_night: tuple[Path, dict[str, Any]], tmp_path: Path) -> dict[str, Any]:
-    """A copy of that warehouse where `write_config` expects one: the storage is no part of a night's name."""
+    """A copy of a finished night's storage where `write_config` puts it; its path is not part of the run id."""
     shutil.copytree(one_night[0], tmp_path / "warehouse")
     return one_night[1]
 

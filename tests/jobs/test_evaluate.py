@@ -1,4 +1,4 @@
-"""Offline evaluation of a trained night, on a real Ray; what it says is counted again here, from the same tables."""
+"""Offline evaluation of a trained night, on a real Ray. The test computes the figures again from the same tables."""
 
 import numpy as np
 import pandas as pd
@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from recsys.evaluation.slices import HISTORY_LENGTHS, SLICES
-from recsys.pipeline.holdout import TAILS
+from recsys.pipeline.measure_shard import TAILS
 from recsys.storage.filesystem import Storage
 from recsys.storage.publish import read_latest
 from recsys.storage.runs import RunFolder
@@ -30,7 +30,7 @@ def test_a_trained_night_is_measured_in_depth(write_config, run_job, night_befor
     later = events[(events.timestamp >= CUTOFF) & events.user_id.isin(train.user_id)]
     assert run.done("histories")["held_out_users"] == later.user_id.nunique()
 
-    # the whole holdout: what the gate said of the same users, and means that hang together
+    # all users: the figures of the gate for the same users, and means that fit together
     ours, popularity = figures["ranker"], figures["popularity"]
     gate = run.done("gate")
     assert figures["users"] == gate["rows"] == wanted.user_id.nunique()
@@ -48,7 +48,7 @@ def test_a_trained_night_is_measured_in_depth(write_config, run_job, night_befor
         assert difference["low"] <= difference["mean"] <= difference["high"]
         assert difference["mean"] == pytest.approx(ours[metric] - popularity[metric], abs=2e-4)
 
-    # the slices hold those whom they name, and part the whole where they should
+    # each slice has the users that it names; some slices together have all users
     slices = figures["slices"]
     assert tuple(slices) == SLICES
     num_events = train.groupby("user_id").size()[wanted.user_id.unique()]
@@ -72,7 +72,7 @@ def test_a_trained_night_is_measured_in_depth(write_config, run_job, night_befor
     assert slices["cold users"]["popularity"] > 0
     assert slices["cold users"]["popularity"] == pytest.approx(np.mean(ndcg), abs=1e-4)
 
-    # the long-tail dial: at 0 these are the lists, and turned up they hold what is rarer
+    # the long-tail boost: 0 gives the same lists, and more gives rarer items
     frontier = figures["tail_frontier"]
     assert [point["tail"] for point in frontier] == list(TAILS)
     for metric in ("ndcg@10", "coverage@20", "longtail_share@20", "average_popularity@20"):
@@ -82,7 +82,7 @@ def test_a_trained_night_is_measured_in_depth(write_config, run_job, night_befor
     assert popular == sorted(popular, reverse=True)
     assert popular[-1] < popular[0]
 
-    # what it leaves: the figures beside the run's records, and how many users touched each item
+    # what it writes: the figures beside the run's records, and how many users had each item
     left = run.storage.read_json(f"{run.dir}/evaluation-time.json")
     assert left == {key: value for key, value in figures.items() if key in left}
     users = pq.read_table(tmp_path / "warehouse" / run.dir / "item_users.parquet").to_pandas()

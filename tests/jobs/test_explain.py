@@ -1,4 +1,4 @@
-"""The contributions that are told on demand belong to the very lists that were published."""
+"""The explained lists are the published ones, and each score is the sum of its contributions."""
 
 import pyarrow.dataset as ds
 import pytest

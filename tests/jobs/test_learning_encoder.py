@@ -1,4 +1,4 @@
-"""Nights whose text encoder learns: it goes with its model, and the next night continues it and is measured by it."""
+"""Nights whose text encoder learns: it is stored with its model, and the next night continues it."""
 
 import datetime as dt
 from pathlib import Path
@@ -19,7 +19,7 @@ from tests.jobs.conftest import RunJob, WriteConfig
 
 
 def check_encoder(warehouse: Path, card: ModelCard, run_id: str, max_tokens: int) -> None:
-    """It lies beside its model, and the vectors that the night read are its own."""
+    """The encoder is stored with its model, and the night read the vectors of that encoder."""
     encoder = TextEncoder.load(str(warehouse / "models" / card.model_id / "encoder"), max_tokens=max_tokens)
     assert encoder.digest == card.encoder_id
     run = stored_run(RunFolder(Storage(str(warehouse)), run_id))
@@ -42,13 +42,13 @@ def test_a_night_continues_the_encoder_of_the_night_before(
         code, answer = run_job("nightly", "--config", config, "--date", date.isoformat())
         assert (code, answer["status"]) == (0, "published")
         runs.append(RunFolder(Storage(str(warehouse)), answer["run_id"]))
-        examined = answer["model_id"].removesuffix("-refit")
-        names = {"examined": examined, "listed": answer["model_id"]}
+        judged = answer["model_id"].removesuffix("-refit")
+        names = {"judged": judged, "listed": answer["model_id"]}
         cards.append({role: read_card(warehouse / "models" / name) for role, name in names.items()})
         for card in cards[-1].values():  # the refit keeps the encoder as it was fine-tuned
             check_encoder(warehouse, card, answer["run_id"], max_tokens)
-        assert cards[-1]["listed"].encoder_id == cards[-1]["examined"].encoder_id
-    first, second = (each["examined"] for each in cards)
+        assert cards[-1]["listed"].encoder_id == cards[-1]["judged"].encoder_id
+    first, second = (each["judged"] for each in cards)
     records: list[dict[str, Any]] = [each.done(name) or {} for each in runs for name in ("encode", "finetune", "gate")]
     encode, _, _, encode_again, finetune, gate = records
     assert encode["encoder_id"] == encode_again["encoder_id"] == first.base_encoder_id == second.base_encoder_id

@@ -18,9 +18,11 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
+from jobs.nightly import NIGHT
+from jobs.plan import places
 from recsys.model.checkpoint import FUSION_FILE
 from recsys.pipeline.fit_fusion import CUTS, MIN_USERS
-from recsys.pipeline.open_run import open_run
+from recsys.pipeline.open_run import open_run, stored_run
 from recsys.ranking.fusion import PLAIN
 from recsys.schema import HISTORIES, QUARANTINE, RECOMMENDATIONS
 from recsys.settings import load_config
@@ -32,20 +34,8 @@ from recsys.storage.publish import read_latest, read_manifest, verify
 from recsys.storage.runs import RunFolder
 from recsys.storage.tables import read_table
 
-STAGES = [
-    "catalog",
-    "ingest",
-    "histories",
-    "encode",
-    "finetune",
-    "item_statistics",
-    "ease",
-    "cold",
-    "fuse",
-    "gate",
-    "recommend",
-    "publish",
-]
+#: The stages that every night has, in their order.
+STAGES = [stage.name for stage in NIGHT if stage.condition is None]
 
 
 def published_lists(storage: Storage) -> pa.Table:
@@ -87,7 +77,9 @@ def test_a_night_writes_every_users_list_and_says_what_it_did(write_config, run_
 
     metrics = storage.read_json(run.metrics_path)["stages"]
     assert set(metrics) == set(STAGES)
-    assert all(metrics[stage][key] >= 0 for stage in STAGES for key in ("seconds", "rows", "rows_per_s"))
+    assert all(metrics[stage][key] > 0 for stage in STAGES for key in ("seconds", "rows", "rows_per_s"))
+    assert sorted(STAGES, key=lambda stage: metrics[stage]["finished_at"]) == STAGES
+    check_files(storage, answer["run_id"])
     assert all(metrics[stage]["peak_memory_mb"] > 50 for stage in STAGES)
     assert metrics["histories"]["duplicates"] > 0
     measured = metrics["gate"]["rows"]  # all who have anything to be found that they had not before
@@ -131,6 +123,19 @@ def test_a_night_writes_every_users_list_and_says_what_it_did(write_config, run_
     assert [row[0] for row in rows] == [dt.date(2026, 11, 22), dt.date(2026, 11, 23)]
 
 
+def check_files(storage: Storage, run_id: str) -> None:
+    """What the stages declare to write is there, and what they declare as intermediate is deleted."""
+    run = stored_run(RunFolder(storage, run_id))
+    deleted = {f"{run.folder.dir}/{folder}" for stage in NIGHT for folder in stage.intermediate}
+    assert not [folder for folder in deleted if storage.list(folder)]
+    root = Path(storage.root)
+    for stage in NIGHT:
+        if stage.applies(run.config):
+            for place in places(run, stage.writes):
+                path = place.rstrip("/").replace("<encoder digest>", "*")
+                assert path in deleted or list(root.glob(path)), f"{stage.name} wrote no {place}"
+
+
 def title_of(storage: Storage, run: RunFolder) -> dict[str, str]:
     catalog = pq.read_table(storage.path(f"{run.dir}/catalog.parquet"))
     columns = (catalog[name].to_pylist() for name in ("item_id", "attributes"))
@@ -152,7 +157,7 @@ def check_fusion(record: dict[str, Any]) -> None:
 
 
 def check_visits(storage: Storage, run: RunFolder) -> None:
-    """Validation users come with the whole of their histories, and as visitors with a few items."""
+    """Each validation user comes with the whole history, and several times with only a few items."""
     tables = [read_table(storage, f"{run.dir}/fusion/{shard}.parquet") for shard in run.done("histories")["shards"]]
     frame = pa.concat_tables(tables).select(["cut", "length"]).to_pandas()
     whole, short = frame[frame.cut == 0], frame[frame.cut > 0]
@@ -164,7 +169,7 @@ def check_visits(storage: Storage, run: RunFolder) -> None:
 
 
 def check_reasons(lists: pd.DataFrame, histories: pa.Table, titles: dict[str, str]) -> None:
-    """Every row says why; what it names was in the user's own history, and what is something new was in nobody's."""
+    """Every row has a reason. Items that it names are in the user's history; an explored item is in no history."""
     columns = [histories[name].to_pylist() for name in ("user_id", "item_ids")]
     had = {user: {titles[item] for item in items} for user, items in zip(*columns, strict=True)}
     assert set(lists.source) <= {"ranker", "transitions", "text", "popularity", "exploration"}
@@ -176,7 +181,7 @@ def check_reasons(lists: pd.DataFrame, histories: pa.Table, titles: dict[str, st
 
 
 def test_rules_of_items_and_too_few_users_to_weigh_signals(write_config, run_job, capsys, tmp_path):
-    """One night with both: a blocked item is in no list, and the usual weights are taken, of which a warning tells."""
+    """One night with both: a blocked item is in no list, and default weights are used, with a warning."""
     blocked = tmp_path / "blocked.txt"
     blocked.write_text("i0001\nnever-heard-of\n")
     config = write_config(
@@ -195,14 +200,14 @@ def test_rules_of_items_and_too_few_users_to_weigh_signals(write_config, run_job
     assert run.done("recommend")["filtered"]["unknown_block"] == 1
     assert "1 of the 3 ids to block are not in the catalog: never-heard-of" in log
     assert (lists.source[lists["rank"] == 5] == "exploration").all()
-    assert run.done("recommend")["reranked"]["explored"] == len(lists[lists["rank"] == 5])
+    assert run.done("recommend")["reranked"]["moved"]["exploration"] == len(lists[lists["rank"] == 5])
 
     fused = run.done("fuse")
     assert fused["users"] < MIN_USERS
     assert fused["weights"] == PLAIN.weights
     assert f"and {MIN_USERS} are needed to weigh the signals: the usual weights are taken" in log
 
-    # another content of the list is another night; without the list there is none
+    # another content of the block list gives another run; a missing list is refused
     blocked.write_text("i0001\ni0002\n")
     assert open_run(load_config(config)).folder.run_id != answer["run_id"]
     blocked.unlink()
@@ -221,7 +226,7 @@ def test_rules_that_leave_nothing_stop_the_night_before_training(write_config, r
 
 
 def test_a_catalog_without_any_available_item_stops_the_night(write_config, run_job, shop, tmp_path):
-    """A column that was named by mistake must not leave everybody without a list."""
+    """A wrong column name must not leave all users without a list."""
     items = pq.read_table(shop / "items.parquet")
     pq.write_table(items.append_column("hidden", pa.array([False] * len(items))), tmp_path / "items.parquet")
     read = {"path": str(tmp_path / "items.parquet"), "text": "{title}", "columns": {"available": "hidden"}}
@@ -278,7 +283,7 @@ def test_only_missing_shards_are_written_again(write_config, run_job, night_befo
     folder = next((tmp_path / "warehouse" / "recommendations").glob("run_date=*/run_id=*"))
     shards = sorted(folder.glob("shard-*.parquet"))
     before = {shard.name: (shard.stat().st_mtime_ns, shard.read_bytes()) for shard in shards}
-    # as if the night had been cut off after all shards but one
+    # as if the night had been interrupted before its last shard
     lost = shards[1]
     for path in (
         "recommendations/LATEST.json",
@@ -299,7 +304,7 @@ def test_only_missing_shards_are_written_again(write_config, run_job, night_befo
     assert {name for name in before if after[name] != before[name]} == {lost.name}
 
 
-def test_force_runs_a_published_night_anew_beside_the_old_one(write_config, run_job, night_before, tmp_path):
+def test_force_runs_a_published_night_again_beside_the_old_one(write_config, run_job, night_before, tmp_path):
     code, second = run_job("nightly", "--config", write_config(), "--force")
     assert (code, second["status"]) == (0, "published")
     assert second["run_id"] == f"{night_before['run_id']}-2"
@@ -323,7 +328,7 @@ def test_a_model_worse_than_popularity_is_not_published(write_config, run_job, t
     code, _ = run_job("nightly", "--config", config)
     assert code == 4
 
-    # --force trains anew: no epoch of the refused training is taken up from its checkpoint
+    # --force trains again: it does not continue from a checkpoint of the refused training
     run = open_run(load_config(config)).folder
     refused = run.done("finetune")
     code, again = run_job("nightly", "--config", config, "--force")

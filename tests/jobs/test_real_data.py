@@ -1,4 +1,4 @@
-"""The real profiles on the real files, cut down to stay quick; skipped where the data is absent."""
+"""The real profiles on a part of the real files; skipped if the data is absent."""
 
 import os
 from pathlib import Path
@@ -20,7 +20,7 @@ DATA = Path(os.environ.get("RECSYS_DATA") or ROOT.parent / "shared" / "data").ab
 
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"the data folder {DATA} is absent; RECSYS_DATA names it")
 
-#: Small models, hardly trained: this is about the way through, not about quality, and the gate is told so.
+#: Small models with little training: the test is about the pipeline, not about quality, and the gate lets them pass.
 SMALL = {
     "histories.shards": 2,
     "encoder.model": "null",

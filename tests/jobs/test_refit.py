@@ -1,4 +1,4 @@
-"""The refit: lists from a model that knows the held-out days, and next nights that start from the one that does not."""
+"""The refit: its model knows the held-out days and makes the lists; the next night continues the model before it."""
 
 import datetime as dt
 import json
@@ -17,14 +17,14 @@ def test_lists_come_from_the_refit_and_the_next_night_starts_from_what_the_gate_
     code, first = run_job("nightly", "--config", config, "--date", day_before)
     assert code == 0
     models = tmp_path / "warehouse/models"
-    examined = first["model_id"].removesuffix("-refit")
-    assert first["model_id"] == f"{examined}-refit"
-    card, base = read_card(models / first["model_id"]), read_card(models / examined)
-    assert (card.base, base.base) == (examined, None)
+    judged = first["model_id"].removesuffix("-refit")
+    assert first["model_id"] == f"{judged}-refit"
+    card, base = read_card(models / first["model_id"]), read_card(models / judged)
+    assert (card.base, base.base) == (judged, None)
     assert base.trained_until < card.trained_until == f"{END.isoformat()}T00:00:00+00:00"
-    fusions = [json.loads((models / name / "fusion.json").read_text()) for name in (first["model_id"], examined)]
+    fusions = [json.loads((models / name / "fusion.json").read_text()) for name in (first["model_id"], judged)]
     assert fusions[0] == fusions[1]
-    weights = [(models / name / "ranker.safetensors").read_bytes() for name in (first["model_id"], examined)]
+    weights = [(models / name / "ranker.safetensors").read_bytes() for name in (first["model_id"], judged)]
     assert weights[0] != weights[1]
     latest = json.loads((tmp_path / "warehouse/recommendations/LATEST.json").read_text())
     assert latest["model_id"] == first["model_id"]
@@ -32,6 +32,6 @@ def test_lists_come_from_the_refit_and_the_next_night_starts_from_what_the_gate_
     code, second = run_job("nightly", "--config", config)
     assert code == 0
     stages = json.loads(Path(second["metrics"].removeprefix("file://")).read_text())["stages"]
-    assert stages["finetune"]["warm_start"] == examined
-    assert stages["gate"]["compared_with"] == examined
+    assert stages["finetune"]["warm_start"] == judged
+    assert stages["gate"]["compared_with"] == judged
     assert stages["refit"]["model_id"] == second["model_id"]

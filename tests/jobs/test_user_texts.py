@@ -1,4 +1,4 @@
-"""A night that reads what users are and say: attributes, searches and reviews, on a real Ray, with real training."""
+"""A night that reads texts of users (attributes, searches and reviews), on a real Ray, with real training."""
 
 import argparse
 import datetime as dt
@@ -120,7 +120,7 @@ def test_who_only_searched_has_a_list_by_what_was_searched_for(talking_night: Ru
 
 
 def test_a_query_alone_is_enough_for_the_service(talking_night: Run) -> None:
-    """A history of one search whose text no night has seen, as the live service hands it over."""
+    """A history with one search whose text is new, as the live service makes it."""
     run, recommend = talking_night, talking_night.config.recommend
     query = "a rattan mirror"
     with open_encoder(run.storage, run.config, run.record(ENCODE_TEXTS).encoder_id, None) as encoder:

@@ -1,4 +1,4 @@
-"""A night as the stages before leave it; its parts run one by one in this process, and on Ray in the tests of jobs."""
+"""A run whose first stages are done. Parts run one after the other in this process; tests of jobs run them on Ray."""
 
 import datetime as dt
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from recsys.pipeline import count_priors as priors
 from recsys.pipeline import encode_texts as encode
 from recsys.pipeline import learn_ease as linear
 from recsys.pipeline import match_cold_items as cold
-from recsys.pipeline.ingest import _active_users, _choose_validation
+from recsys.pipeline.choose_validation import choose_validation, count_active_users
 from recsys.pipeline.run import CountedDays, Protocol, Run
 from recsys.pipeline.stages import INGEST_CATALOG, SHUFFLE_HISTORIES
 from recsys.schema import CATALOG, INTERACTIONS
@@ -33,7 +33,7 @@ DAY = dt.timedelta(days=1)
 
 @pytest.fixture
 def draw_events() -> Callable[..., pa.Table]:
-    """Draws events of 40 users, several of one moment among them, up to the end of the night's date."""
+    """Draws events of 40 users up to the end of the night's date; some have the same time."""
     return _draw_events
 
 
@@ -55,7 +55,7 @@ def _draw_events(num: int, days: int) -> pa.Table:
 
 @pytest.fixture
 def make_night(tmp_path: Path) -> Callable[..., Run]:
-    """A night as the stages before leave it: interactions in shards, counts of items, and their records."""
+    """A run whose first stages are done: interactions in shards, item counts, and the records."""
 
     def make(
         events: pa.Table,
@@ -91,9 +91,9 @@ def make_night(tmp_path: Path) -> Callable[..., Run]:
         }
         for kind, table in counts.items():
             write_table(folder.storage, run.item_counts_path(kind), table, table.schema)
-        active = np.sum([_active_users(run, run.split(part).train) for part in parts], axis=0).tolist()
+        active = np.sum([count_active_users(run, run.split(part).train) for part in parts], axis=0).tolist()
         oldest = min(events["timestamp"].to_pylist()).isoformat()
-        validation = _choose_validation(run, active)
+        validation = choose_validation(run, active)
         finish(run, INGEST_CATALOG, items=len(IDS))
         finish(run, SHUFFLE_HISTORIES, shards=shards, validation=validation, oldest=oldest)
         return run

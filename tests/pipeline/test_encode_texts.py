@@ -1,4 +1,4 @@
-"""The catalog's text vectors, by whichever encoder: only new texts are read, and an interrupted night loses none."""
+"""Text vectors of the catalog: only new texts are encoded, also after an interruption and with another encoder."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +27,7 @@ def tiny_encoder(folder: Path, seed: int) -> TextEncoder:
 
 @pytest.fixture
 def run(make_night: Callable[..., Run], draw_events: Callable[..., pa.Table], tmp_path: Path) -> Run:
-    """A night with an encoder of its own, and texts in parts of 5."""
+    """A run with its own encoder, and texts in parts of 5."""
     tiny_encoder(tmp_path / "configured", seed=1)
     settings = {"encoder": {"model": str(tmp_path / "configured"), "max_tokens": 16, "precision": "fp32"}}
     return make_night(draw_events(100, days=40), settings=settings)

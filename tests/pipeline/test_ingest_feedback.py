@@ -1,4 +1,4 @@
-"""What the live service was told is part of the night: beside the events, each event once, and never in its way."""
+"""Feedback of the live service is a second source of events: each event is read once, and bad lines do no harm."""
 
 import asyncio
 import json
@@ -14,11 +14,13 @@ import pytest
 
 from recsys.data.feedback import FEEDBACK_COLUMNS, FEEDBACK_DIR
 from recsys.errors import InputError
-from recsys.pipeline import ingest
+from recsys.pipeline import described_input
+from recsys.pipeline import ingest_events as events_stage
 from recsys.pipeline import ingest_feedback as feedback
 from recsys.pipeline import input_parts as sources
 from recsys.pipeline.cluster import cluster
-from recsys.pipeline.ingest import ingest_catalog, ingest_events
+from recsys.pipeline.ingest_catalog import ingest_catalog
+from recsys.pipeline.ingest_events import ingest_events
 from recsys.pipeline.open_run import feedback_files, open_run
 from recsys.pipeline.records import IngestedEvents
 from recsys.pipeline.run import Record, Run
@@ -50,17 +52,17 @@ def on_ray(ray_cluster: None) -> Iterator[None]:
 
 @pytest.fixture
 def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The parts run in this process; on Ray they do in the first test."""
+    """Runs the parts in this process. The first test runs them on Ray."""
 
     def for_each_part(parts: Sequence[str], build: Callable[[], Any], **_: Any) -> list[Record]:
         work = build()
         return [work(part) | {"peak_memory_mb": 1.0} for part in parts]
 
-    for module in (ingest, feedback):
+    for module in (described_input, events_stage, feedback):
         monkeypatch.setattr(module, "for_each_part", for_each_part)
 
 
-def line(event_id: str, user_id: str = "told", item_id: str = "i0001", day: int = 22, **values: Any) -> str:
+def line(event_id: str, user_id: str = "visitor", item_id: str = "i0001", day: int = 22, **values: Any) -> str:
     moment = f"2026-11-{day:02d}T10:00:00+00:00"
     row = dict(zip(FEEDBACK_COLUMNS, (event_id, user_id, item_id, moment, "click", 1.0, ""), strict=True))
     return json.dumps(row | values) + "\n"
@@ -89,9 +91,9 @@ def test_feedback_is_read_beside_the_events_each_event_once(
     async def tell() -> None:
         log = FeedbackLog(run.storage, "replica")
         at = {"timestamp": "2026-11-22T11:00:00Z"}
-        await log.append([FeedbackEvent(event_id=f"s{n}", user_id="told", item_id="i0002", **at) for n in range(3)])
-        await log.append([FeedbackEvent(event_id="now", user_id="told", item_id="i0002")])
-        await log.append([FeedbackEvent(event_id="search", user_id="told", text="red lamp", **at)])
+        await log.append([FeedbackEvent(event_id=f"s{n}", user_id="visitor", item_id="i0002", **at) for n in range(3)])
+        await log.append([FeedbackEvent(event_id="now", user_id="visitor", item_id="i0002")])
+        await log.append([FeedbackEvent(event_id="search", user_id="visitor", text="red lamp", **at)])
         await log.close()
 
     asyncio.run(tell())
@@ -100,7 +102,12 @@ def test_feedback_is_read_beside_the_events_each_event_once(
         file.rename(file.with_name("20261122T110000Z" + file.name[16:]))
     write(tmp_path, "a.jsonl", line("a", day=21, user_id="later"), line("b", event="b-of-a"))
     write(
-        tmp_path, "b.jsonl", line("a", day=20, user_id="told"), line("b"), line("c", item_id="gone"), '{"event_id": "to'
+        tmp_path,
+        "b.jsonl",
+        line("a", day=20, user_id="visitor"),
+        line("b"),
+        line("c", item_id="gone"),
+        '{"event_id": "to',
     )
     write(tmp_path, "empty.jsonl")
     write(tmp_path, "torn.jsonl", '{"event_id":"to')
@@ -115,20 +122,20 @@ def test_feedback_is_read_beside_the_events_each_event_once(
         assert record.quarantined == without.quarantined + 3
         assert record.reasons["malformed_row"] == without.reasons.get("malformed_row", 0) + 2
         assert record.kinds == sorted({*without.kinds, "click", "b-of-a", "interaction"})
-        told = accepted(run, record)
-        told = told.filter(pc.is_in(told["user_id"], pa.array(["told", "later"]))).to_pylist()
-        assert sorted((row["user_id"], row["item_id"], row["event"], row["timestamp"].day) for row in told) == [
-            ("told", "i0001", "b-of-a", 22),
-            ("told", "i0001", "click", 20),
-            *[("told", "i0002", "interaction", 22)] * 3,
+        found = accepted(run, record)
+        rows = found.filter(pc.is_in(found["user_id"], pa.array(["visitor", "later"]))).to_pylist()
+        assert sorted((row["user_id"], row["item_id"], row["event"], row["timestamp"].day) for row in rows) == [
+            ("visitor", "i0001", "b-of-a", 22),
+            ("visitor", "i0001", "click", 20),
+            *[("visitor", "i0002", "interaction", 22)] * 3,
         ]
         return record
 
     record_of(run)
     # a part for each file, and more than one bucket: the same events are kept
     monkeypatch.setattr(feedback, "BUCKET_BYTES", 300)
-    plan = sources.plan_splits
-    monkeypatch.setattr(sources, "plan_splits", lambda fs, files, form: plan(fs, files, form, 1))
+    plan = sources.plan_reads
+    monkeypatch.setattr(sources, "plan_reads", lambda fs, files, form: plan(fs, files, form, 1))
     record = record_of(run)
     assert len([path for path in record.parts if "feedback" in path]) > 1
 

@@ -1,4 +1,4 @@
-"""Which items a night may recommend: rules and id files of its config, and what the files do to its name."""
+"""Which items a night may recommend: rules and id files of its config. The files are part of the run id."""
 
 import logging
 from collections.abc import Callable

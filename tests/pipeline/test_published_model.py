@@ -1,4 +1,4 @@
-"""Which published model a night starts from and is compared with, by what its card says of its encoder."""
+"""Which published model a night continues and is compared with, by its card."""
 
 import dataclasses
 import datetime as dt

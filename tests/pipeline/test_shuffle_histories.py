@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from recsys.pipeline import ingest
+from recsys.pipeline import shuffle_histories as shuffling
 from recsys.pipeline.cluster import cluster
 from recsys.pipeline.records import ShuffledHistories
 from recsys.pipeline.run import Run
@@ -25,7 +25,7 @@ def shuffled(run: Run, events: pa.Table) -> tuple[ShuffledHistories, dict[str, b
         write_table(run.storage, paths[-1], part, part.schema)
     finish(run, INGEST_EVENTS, parts=paths, accepted=len(events))
     with cluster(min_cpus=2):
-        record = ingest.shuffle_histories(run)
+        record = shuffling.shuffle_histories(run)
     root = Path(run.storage.path(run.folder.dir))
     folders = ("interactions", "item_counts")
     files = [*root.glob("item_counts_*"), *(path for name in folders for path in (root / name).glob("*"))]
@@ -45,8 +45,8 @@ def test_both_ways_write_the_same(
     assert record.duplicates == 6 * 7
     assert len(record.shards) == 5
 
-    monkeypatch.setattr(ingest, "ROWS_READ_WHOLE", 599)
-    monkeypatch.setattr(ingest, "for_each_part", None)  # another way
+    monkeypatch.setattr(shuffling, "ROWS_READ_WHOLE", 599)
+    monkeypatch.setattr(shuffling, "for_each_part", None)  # another way
     again, same_files = shuffled(make_night(events, settings={"histories": {"shards": 5}}), events)
     assert replace(again, peak_memory_mb=record.peak_memory_mb) == record
     assert same_files == files

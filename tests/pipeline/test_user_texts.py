@@ -1,4 +1,4 @@
-"""What is said after a cutoff is seen by nobody who is measured there: in training, validation, fusion or gate."""
+"""Texts from after a cutoff are never read: in training, validation, fusion or gate."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -34,7 +34,7 @@ DrawEvents = Callable[[int, int], pa.Table]
 
 
 def talking(make_night: MakeNight, draw_events: DrawEvents, protocol: Protocol) -> tuple[Run, dict[str, Any]]:
-    """A night whose users, and two who never touched an item, searched at random; and the search of each text."""
+    """A run with random searches of its users, and of two users without any item; and the search of each text."""
     events = draw_events(300, 30)
     events = events.append_column(TEXT, pa.array([""] * len(events)))
     run = make_night(events, protocol, settings=SETTINGS)

@@ -2,17 +2,47 @@
 
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from recsys.serving.live import LiveSnapshot
+from recsys.serving.live_snapshot import LiveSnapshot
 from recsys.settings import decode_config
 from recsys.storage.filesystem import Storage
 from recsys.storage.publish import require_latest
 from tests.conftest import MAX_IN_FLIGHT, free_ports, tiny_config
+
+
+class HeldSnapshot:
+    """A loaded snapshot whose answers wait, once `hold` was called, until the test sets `may_go_on`."""
+
+    def __init__(self, live: LiveSnapshot):
+        self._live = live
+        self.may_go_on, self.has_begun = threading.Event(), threading.Event()
+        self.may_go_on.set()
+        self.batches: list[int] = []
+        """Requests of each batch since `hold`."""
+        self.lengths: list[int | None] = []
+        """The wanted length of every request that was answered."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._live, name)
+
+    def hold(self) -> None:
+        self.batches.clear()
+        self.has_begun.clear()
+        self.may_go_on.clear()
+
+    def answer(self, requests: Any, now: Any) -> Any:
+        self.batches.append(len(requests))
+        self.has_begun.set()
+        assert self.may_go_on.wait(60)
+        answers = self._live.answer(requests, now)
+        self.lengths += [request.k for request in requests]
+        return answers
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +56,7 @@ def live(one_night: tuple[Path, dict[str, Any]]) -> LiveSnapshot:
 
 @pytest.fixture(scope="session")
 def service_storage(one_night: tuple[Path, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the night's warehouse, where the service may write."""
+    """A copy of the night's storage, where the service may write."""
     folder = tmp_path_factory.mktemp("served") / "warehouse"
     shutil.copytree(one_night[0], folder)
     return folder
@@ -34,13 +64,13 @@ def service_storage(one_night: tuple[Path, dict[str, Any]], tmp_path_factory: py
 
 @pytest.fixture(scope="session")
 def service_url(service_storage: Path, shop: Path, ray_cluster: None) -> Iterator[str]:
-    """Address of the service, answering on the session's Ray."""
+    """Address of the one service of the session, on the session's Ray."""
     from ray import serve
 
     from jobs.serve import start
 
     (port,) = free_ports(1)
-    # a slow machine must not turn every answer into the one that is at hand
+    # a long deadline, so that a slow machine does not answer with popular items
     settings = {"port": port, "refresh_s": 0.2, "deadline_ms": 30_000.0, "max_queued": MAX_IN_FLIGHT}
     os.environ.pop("RECSYS_KEYS", None)
     yield start(decode_config(tiny_config(shop, service_storage, serve=settings)))

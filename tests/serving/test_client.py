@@ -1,4 +1,4 @@
-"""The clients that the pages show get their answers."""
+"""The example clients of the documentation work."""
 
 import json
 import shlex

@@ -1,4 +1,4 @@
-"""What the service is told is on the disk before it says so: with many callers, repeats, faults and a kill."""
+"""Feedback is on the disk before it is acknowledged: with many callers, repeats, errors and a kill."""
 
 import asyncio
 import datetime as dt
@@ -46,7 +46,7 @@ def storage(tmp_path: Path) -> Storage:
 
 
 class HeldSync:
-    """The disk's own sync, which waits until the test lets it go on."""
+    """The disk's own sync, which waits until the test sets `go_on`."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.entered, self.go_on = threading.Event(), threading.Event()
@@ -75,7 +75,7 @@ def held_sync(monkeypatch: pytest.MonkeyPatch) -> Iterator[HeldSync]:
 
 
 def test_an_event_is_one_line_of_the_nights_columns(storage: Storage) -> None:
-    async def tell() -> Accepted:
+    async def send() -> Accepted:
         log = FeedbackLog(storage, "replica-1")
         events = [
             event("e1"),
@@ -87,17 +87,17 @@ def test_an_event_is_one_line_of_the_nights_columns(storage: Storage) -> None:
         return accepted
 
     before = dt.datetime.now(dt.UTC)
-    assert asyncio.run(tell()) == Accepted(accepted=3, duplicates=0)
+    assert asyncio.run(send()) == Accepted(accepted=3, duplicates=0)
     plain, full, search = kept(storage)
     assert tuple(plain) == FEEDBACK_COLUMNS
     assert before <= dt.datetime.fromisoformat(plain.pop("timestamp")) <= dt.datetime.now(dt.UTC)
     same = {"user_id": "u1", "item_id": "i1", "event": "interaction", "weight": 1.0, "text": ""}
     assert plain == same | {"event_id": "e1"}
-    moment = {"timestamp": "2026-11-22T11:00:00+00:00"}
-    said = {"event_id": "e2", "event": "purchase", "weight": 2.5, "text": "gut – ja!"}
-    assert full == same | moment | said
-    moment = {"timestamp": "2026-11-22T13:00:00.250000+00:00"}
-    assert search == same | moment | {"event_id": "e3", "item_id": "", "text": "red lamp"}
+    time = {"timestamp": "2026-11-22T11:00:00+00:00"}
+    other = {"event_id": "e2", "event": "purchase", "weight": 2.5, "text": "gut – ja!"}
+    assert full == same | time | other
+    time = {"timestamp": "2026-11-22T13:00:00.250000+00:00"}
+    assert search == same | time | {"event_id": "e3", "item_id": "", "text": "red lamp"}
 
 
 @settings(max_examples=200)
@@ -113,26 +113,26 @@ def test_an_event_is_one_line_of_the_nights_columns(storage: Storage) -> None:
         text=st.none() | st.text(max_size=20),
     )
 )
-def test_whatever_the_contract_lets_through_is_one_whole_line(values: dict[str, Any]) -> None:
+def test_every_valid_event_is_one_line(values: dict[str, Any]) -> None:
     try:
-        told = FeedbackEvent(**values)
+        feedback = FeedbackEvent(**values)
     except ValueError:
         return
-    line = _line(told, NOW)
+    line = _line(feedback, NOW)
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
     row = json.loads(line)
-    assert (row["event_id"], row["user_id"], row["weight"]) == (told.event_id, told.user_id, told.weight)
+    assert (row["event_id"], row["user_id"], row["weight"]) == (feedback.event_id, feedback.user_id, feedback.weight)
     assert dt.datetime.fromisoformat(row["timestamp"]).tzinfo is not None
 
 
-def test_a_moment_that_utc_does_not_have_spoils_nothing() -> None:
+def test_a_time_that_utc_does_not_have_is_written_as_it_is() -> None:
     line = json.loads(_line(event("e", timestamp="0001-01-01T00:00:00+05:00"), NOW))
     assert line["timestamp"] == "0001-01-01T00:00:00+05:00"
 
 
 def test_many_callers_share_a_sync_and_the_loop_stays_free(storage: Storage, held_sync: HeldSync) -> None:
-    async def tell() -> None:
+    async def send() -> None:
         log = FeedbackLog(storage, "w")
         first = asyncio.create_task(log.append([event("first")]))
         await held_sync.begun()
@@ -145,14 +145,14 @@ def test_many_callers_share_a_sync_and_the_loop_stays_free(storage: Storage, hel
         assert answers == [Accepted(accepted=1, duplicates=0)] * 101
         await log.close()
 
-    asyncio.run(tell())
+    asyncio.run(send())
     assert sorted(ids_of(kept(storage))) == sorted(["first", *(f"e{number}" for number in range(100))])
     num_folders = 3  # the file's, its new parent's, and where that was made
     assert held_sync.num == num_folders + 2
 
 
-def test_a_repeat_is_counted_once_it_is_sure_that_the_first_is_kept(storage: Storage, held_sync: HeldSync) -> None:
-    async def tell() -> None:
+def test_a_repeat_is_acknowledged_after_the_first_is_durable(storage: Storage, held_sync: HeldSync) -> None:
+    async def send() -> None:
         log = FeedbackLog(storage, "w")
         first = asyncio.create_task(log.append([event("a"), event("a"), event("b")]))
         await held_sync.begun()
@@ -166,45 +166,45 @@ def test_a_repeat_is_counted_once_it_is_sure_that_the_first_is_kept(storage: Sto
         assert await log.append([event("c"), event("a")]) == Accepted(accepted=1, duplicates=1)
         await log.close()
 
-    asyncio.run(tell())
+    asyncio.run(send())
     assert ids_of(kept(storage)) == ["a", "b", "c"]
 
 
 def test_the_memory_of_ids_is_bounded_and_forgets_the_oldest(storage: Storage) -> None:
-    async def tell() -> list[int]:
+    async def send() -> list[int]:
         log = FeedbackLog(storage, "w", remembered_ids=2)
         answers = [await log.append([event(name)]) for name in ("a", "b", "c", "c", "b", "a")]
         await log.close()
         return [answer.duplicates for answer in answers]
 
-    assert asyncio.run(tell()) == [0, 0, 0, 1, 1, 0]
+    assert asyncio.run(send()) == [0, 0, 0, 1, 1, 0]
     assert ids_of(kept(storage)) == ["a", "b", "c", "a"]
 
 
 def test_a_disk_that_fails_acknowledges_nothing_and_the_next_file_is_new(storage: Storage, held_sync: HeldSync) -> None:
-    async def tell() -> None:
+    async def send() -> None:
         log = FeedbackLog(storage, "w")
         held_sync.error = OSError(5, "Input/output error")
-        told = [asyncio.create_task(log.append([event("a")]))]
+        sent = [asyncio.create_task(log.append([event("a")]))]
         await held_sync.begun()
-        told += [asyncio.create_task(log.append([event(name)])) for name in ("a", "b")]
+        sent += [asyncio.create_task(log.append([event(name)])) for name in ("a", "b")]
         await asyncio.sleep(0)
         held_sync.go_on.set()
-        answers = await asyncio.gather(*told, return_exceptions=True)
+        answers = await asyncio.gather(*sent, return_exceptions=True)
         assert [str(answer) for answer in answers] == ["[Errno 5] Input/output error"] * 3
         held_sync.error = None
-        # nothing of it was acknowledged, so nothing is a repeat
+        # no event was acknowledged, so no event is a repeat
         assert await log.append([event("a"), event("b")]) == Accepted(accepted=2, duplicates=0)
         await log.close()
 
-    asyncio.run(tell())
+    asyncio.run(send())
     *_, last = storage.list(FEEDBACK_DIR)
     rows = storage.read_bytes(f"{FEEDBACK_DIR}/{last}").splitlines()
     assert [json.loads(row)["event_id"] for row in rows] == ["a", "b"]
 
 
-def test_a_caller_who_goes_away_takes_nothing_along(storage: Storage, held_sync: HeldSync) -> None:
-    async def tell() -> None:
+def test_a_cancelled_caller_withdraws_no_event(storage: Storage, held_sync: HeldSync) -> None:
+    async def send() -> None:
         log = FeedbackLog(storage, "w")
         gone = asyncio.create_task(log.append([event("a")]))
         await held_sync.begun()
@@ -220,18 +220,18 @@ def test_a_caller_who_goes_away_takes_nothing_along(storage: Storage, held_sync:
         with pytest.raises(RuntimeError, match="closed"):
             await log.append([event("d")])
 
-    asyncio.run(tell())
+    asyncio.run(send())
     assert ids_of(kept(storage)) == ["a", "b", "c"]
 
 
 def test_files_roll_and_their_names_hold_nothing_of_the_events(storage: Storage) -> None:
-    async def tell() -> None:
+    async def send() -> None:
         log = FeedbackLog(storage, "w", max_file_bytes=400)
         for number in range(6):
             await log.append([event(f"../../e{number}", user_id="../../etc/passwd", event="a/b")])
         await log.close()
 
-    asyncio.run(tell())
+    asyncio.run(send())
     names = storage.list(FEEDBACK_DIR)
     assert storage.list("", recursive=True) == [f"{FEEDBACK_DIR}/{name}" for name in names]
     assert len(names) == 3
@@ -266,7 +266,7 @@ def test_after_a_kill_every_acknowledged_event_is_there(storage: Storage) -> Non
     assert child.stdout is not None
     acknowledged = [next(child.stdout).strip() for _ in range(300)]
     child.send_signal(signal.SIGKILL)
-    # a last line that was cut off by the kill names an event that was kept too, but not which
+    # the last line may be cut off by the kill
     acknowledged += [line.strip() for line in child.stdout.read().splitlines(keepends=True) if line.endswith("\n")]
     child.stdout.close()
     assert child.wait() == -signal.SIGKILL
@@ -275,14 +275,14 @@ def test_after_a_kill_every_acknowledged_event_is_there(storage: Storage) -> Non
     whole = [line for file in files for line in file.split(b"\n")[:-1]]
     assert set(acknowledged) <= {json.loads(line)["event_id"] for line in whole}
 
-    # the service that comes after it leaves the torn file alone
-    async def tell() -> None:
+    # the next process does not touch the incomplete file
+    async def send() -> None:
         log = FeedbackLog(storage, "child")
         await log.append([event("after")])
         await log.close()
 
     before = storage.sizes(FEEDBACK_DIR)
-    asyncio.run(tell())
+    asyncio.run(send())
     after = storage.sizes(FEEDBACK_DIR)
     assert before.items() < after.items()
     assert len(after) == len(before) + 1
@@ -290,13 +290,13 @@ def test_after_a_kill_every_acknowledged_event_is_there(storage: Storage) -> Non
 
 @pytest.fixture
 def bucket(s3_client: Any) -> str:
-    name = f"told-{uuid.uuid4().hex}"
+    name = f"feedback-{uuid.uuid4().hex}"
     s3_client.create_bucket(Bucket=name)
     return name
 
 
-def test_on_s3_callers_share_objects_and_a_missing_bucket_is_said(bucket: str) -> None:
-    async def tell() -> list[Accepted]:
+def test_on_s3_callers_share_objects_and_a_missing_bucket_is_an_error(bucket: str) -> None:
+    async def send() -> list[Accepted]:
         nowhere = FeedbackLog(Storage(f"s3://{bucket}-not/wh"), "w")
         with pytest.raises(ConfigError, match="bucket does not exist"):
             await nowhere.append([event("e0")])
@@ -306,7 +306,7 @@ def test_on_s3_callers_share_objects_and_a_missing_bucket_is_said(bucket: str) -
         await log.close()
         return answers
 
-    answers = asyncio.run(tell())
+    answers = asyncio.run(send())
     storage = Storage(f"s3://{bucket}/wh")
     assert sum(answer.accepted for answer in answers) == sum(answer.duplicates for answer in answers) == 20
     assert ids_of(kept(storage)) == [f"e{number}" for number in range(20)]

@@ -1,4 +1,4 @@
-"""A keys file is decoded strictly, and whatever is wrong with it, nothing that may be a key is shown."""
+"""A keys file is decoded strictly, and no error message quotes a value that may be a key."""
 
 import hashlib
 import secrets
@@ -30,7 +30,7 @@ def test_entries_are_read_with_and_without_a_limit_in_yaml_and_in_json() -> None
         KeyEntry(name="search-2", sha256=OTHER, rate_limit=RateLimit(requests_per_second=50, burst=100)),
     )
     yaml = f"""
-# who asks
+# callers
 - {{name: shop, sha256: "{HASH.upper()}"}}
 - name: search-2
   sha256: '{OTHER}'
@@ -42,7 +42,7 @@ def test_entries_are_read_with_and_without_a_limit_in_yaml_and_in_json() -> None
     assert decode_keys(json, "here") == entries
 
 
-def test_an_empty_list_withdraws_all_keys_but_nothing_at_all_is_refused() -> None:
+def test_an_empty_list_withdraws_all_keys_and_a_blank_text_is_refused() -> None:
     assert decode_keys("[]", "here") == ()
     for text in ("", " \n", "# only a remark\n"):
         assert "keys file k.yaml: must be a YAML list of keys, got nothing" in refused(text)
@@ -73,13 +73,13 @@ def test_an_empty_list_withdraws_all_keys_but_nothing_at_all_is_refused() -> Non
         (f'- {{name: b, sha256: "{HASH}", rate_limit: {{burst: 2}}}}', "rate_limit.requests_per_second: is required"),
         ("- shop", "entry 1: must be a mapping of name, sha256, rate_limit"),
         ("shop: x", "must be a YAML list of keys, got dict"),
-        (f'- {{name: a, sha256: "{HASH}"}}\n- {{name: a, sha256: "{OTHER}"}}', "the name a comes twice"),
+        (f'- {{name: a, sha256: "{HASH}"}}\n- {{name: a, sha256: "{OTHER}"}}', "the name a is there twice"),
         (f'- {{name: a, sha256: "{HASH}"}}\n- {{name: b, sha256: "{HASH}"}}', "a and b have the same key"),
         (f'- {{name: a, sha256: "{HASH}"}}\n- {{', "k.yaml, line 2: is not valid YAML"),
         (f'- {{name: a, name: a, sha256: "{HASH}"}}', "k.yaml, line 1: is not valid YAML"),
     ],
 )
-def test_what_is_wrong_is_named_with_the_way_out(text: str, message: str) -> None:
+def test_an_error_names_the_entry_and_the_solution(text: str, message: str) -> None:
     found = refused(text)
     assert found.startswith("keys file k.yaml")
     assert message in found
@@ -137,11 +137,11 @@ def test_any_text_is_either_a_list_of_keys_or_a_config_error(text: str) -> None:
 
 
 @given(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}", fullmatch=True))
-def test_a_line_reads_as_the_key_it_stands_for_whatever_the_name(name: str) -> None:
+def test_a_line_is_decoded_to_the_key_that_it_was_made_of(name: str) -> None:
     assert decode_keys(key_line(name, HASH) + "\n", "here") == (KeyEntry(name=name, sha256=HASH),)
 
 
 @pytest.mark.parametrize("name", ["", "a b", "ä", "-a", "a\n", "a" * 41, SECRET])
-def test_a_name_that_cannot_stand_in_a_log_is_refused(name: str) -> None:
+def test_a_name_that_must_not_be_in_a_log_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="must be 1 to 40 letters"):
         key_line(name, HASH)

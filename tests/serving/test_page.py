@@ -1,7 +1,7 @@
-"""The page at `/`, used as a visitor would: in a real Chromium, against the real service.
+"""The page at `/` in a real Chromium, with the real service of a small shop.
 
-`service_url` is a service of a small shop. A browser is found on the path, or named by CHROMIUM. Answers are replaced
-only where the service cannot be brought to give them: a key asked for, a full queue, a broken line, a hostile title.
+A browser is found on the path, or named by CHROMIUM. Answers are replaced only where this service does not give them: a
+missing key, too much load, a broken connection, a hostile title.
 """
 
 import json
@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Response, Route, 
 
 LISTS, SEARCHES = "**/v1/recommendations", "**/v1/items?*"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-#: The browser itself writes this of every answer of 400 and above.
+#: The browser itself writes this for every response with a status of 400 or above.
 REFUSED = "Failed to load resource"
 
 expect.set_options(timeout=20_000)
@@ -24,7 +24,7 @@ expect.set_options(timeout=20_000)
 
 @pytest.fixture(scope="module")
 def chromium() -> str:
-    """Path of a Chromium; without one, no service is started either."""
+    """Path of a Chromium; without it, no service is started."""
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:
         pytest.skip("no Chromium on the path: apt-get install chromium, or name one: CHROMIUM=/path/to/chromium")
@@ -42,16 +42,16 @@ def browser(chromium: str, service_url: str) -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, service_url: str) -> Iterator[Page]:
-    """A page of its own, not opened yet; whatever it complains of in the console fails the test."""
+    """A new page, not opened yet; an error or a warning in its console fails the test."""
     complaints: list[str] = []
 
-    def heard(message: ConsoleMessage) -> None:
+    def collect(message: ConsoleMessage) -> None:
         if message.type in ("error", "warning") and not message.text.startswith(REFUSED):
             complaints.append(message.text)
 
     context = browser.new_context(base_url=service_url, reduced_motion="reduce")
     page = context.new_page()
-    page.on("console", heard)
+    page.on("console", collect)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     yield page
     context.close()
@@ -73,7 +73,7 @@ def titles(page: Page) -> list[str]:
 
 
 def add_first(page: Page) -> str:
-    """Add the first of the list; its title, once the list without it has come."""
+    """Add the first item of the list; returns its title when the list without it is there."""
     title = titles(page)[0]
     rows(page).first.get_by_role("button").click()
     expect(page.locator("#clicks > li").last).to_contain_text(title)
@@ -87,7 +87,7 @@ def replaced(page: Page, url: str, status: int, code: str, field: str | None, he
     page.route(url, lambda route: route.fulfill(status=status, body=body, headers=headers | kind))
 
 
-def test_the_first_look_shows_what_is_popular_and_loads_nothing_amiss(page: Page, service_url: str) -> None:
+def test_the_first_list_is_popular_and_every_file_loads(page: Page, service_url: str) -> None:
     answers: list[Response] = []
     page.on("response", lambda answer: answers.append(answer))
     opened(page)
@@ -105,10 +105,10 @@ def test_the_first_look_shows_what_is_popular_and_loads_nothing_amiss(page: Page
     expect(page.locator("#list .move:not(:empty)")).to_have_count(0)  # there was no list before
 
 
-def test_an_item_is_found_added_and_taken_back(page: Page) -> None:
+def test_an_item_is_found_added_and_removed(page: Page) -> None:
     opened(page)
     word = titles(page)[0].split()[-1]
-    page.get_by_role("combobox", name="Add something you clicked").fill(word)
+    page.get_by_role("combobox", name="Add a clicked item").fill(word)
     options = page.get_by_role("option")
     expect(options.first).to_contain_text(word)
     chosen = options.first.text_content() or ""
@@ -126,11 +126,11 @@ def test_an_item_is_found_added_and_taken_back(page: Page) -> None:
 
 def test_a_search_without_an_item_says_so(page: Page) -> None:
     opened(page).locator("#search").fill("no such thing")
-    expect(page.locator("#found-status")).to_have_text("No title holds “no such thing”.")
+    expect(page.locator("#found-status")).to_have_text("No title contains “no such thing”.")
     expect(page.get_by_role("listbox")).to_be_hidden()
 
 
-def test_markers_tell_what_a_click_changed(page: Page) -> None:
+def test_markers_show_what_a_click_changed(page: Page) -> None:
     before = titles(opened(page))
     assert len(set(before)) == len(before), "titles must tell the items apart"
     add_first(page)
@@ -145,12 +145,12 @@ def test_markers_tell_what_a_click_changed(page: Page) -> None:
         "cells => cells.map(cell => (cell.querySelector('[aria-hidden]') ?? cell).textContent)"
     )
     assert shown == expected
-    expect(page.locator("#change")).to_contain_text("Since the list before:")
+    expect(page.locator("#change")).to_contain_text("Changes:")
 
 
-def test_a_query_is_told_and_taken_back(page: Page) -> None:
+def test_a_query_changes_the_list_and_can_be_removed(page: Page) -> None:
     first = titles(opened(page))
-    query = page.get_by_label("What you look for")
+    query = page.get_by_label("What you want")
     query.fill(" ".join(first[-1].split()[1:]))
     expect(page.locator("#strategy")).to_have_text("query")
     page.locator("#request summary").click()
@@ -184,25 +184,25 @@ def test_an_older_answer_never_follows_a_newer_one(page: Page) -> None:
     assert titles(page) == newer
 
 
-def test_a_refused_user_id_is_told_beside_the_list_before(page: Page) -> None:
+def test_a_refused_user_id_is_an_error_and_the_old_list_stays(page: Page) -> None:
     before = titles(opened(page))
-    page.get_by_text("Who asks").click()
+    page.get_by_text("User and key").click()
     user_id = page.get_by_label("User id")
     user_id.fill("u" * 300)
-    fault = page.get_by_role("alert")
-    expect(fault).to_contain_text("The service refused this.")
-    expect(fault).to_contain_text("user_id")
+    error = page.get_by_role("alert")
+    expect(error).to_contain_text("The service refused the request.")
+    expect(error).to_contain_text("user_id")
     expect(user_id).to_have_attribute("aria-invalid", "true")
     assert titles(page) == before
     user_id.fill("")
-    expect(page.locator("#fault")).to_be_hidden()
+    expect(page.locator("#error")).to_be_hidden()
     expect(user_id).not_to_have_attribute("aria-invalid", "true")
 
 
-def test_a_missing_key_is_asked_for_sent_and_kept_nowhere(page: Page) -> None:
+def test_a_key_is_asked_for_sent_and_not_stored(page: Page) -> None:
     replaced(page, LISTS, 401, "unauthorized", "Authorization", {"WWW-Authenticate": "Bearer"})
     page.goto("/")
-    expect(page.get_by_role("alert")).to_contain_text("The service asks for a key.")
+    expect(page.get_by_role("alert")).to_contain_text("The service needs a key.")
     key = page.get_by_label("Key")
     expect(key).to_be_visible()
     page.unroute(LISTS)
@@ -212,37 +212,37 @@ def test_a_missing_key_is_asked_for_sent_and_kept_nowhere(page: Page) -> None:
         key.fill("a-key")
     assert asked.value.header_value("Authorization") == "Bearer a-key"
     expect(rows(page)).to_have_count(10)
-    expect(page.locator("#fault")).to_be_hidden()
+    expect(page.locator("#error")).to_be_hidden()
     assert page.evaluate("localStorage.length + sessionStorage.length + document.cookie.length") == 0
     assert "a-key" not in page.locator("#command").inner_text()
     page.reload()
     expect(key).to_have_value("")
 
 
-def test_too_much_load_says_when_to_come_back(page: Page) -> None:
+def test_too_much_load_says_when_to_try_again(page: Page) -> None:
     replaced(page, LISTS, 429, "too_many_requests", None, {"Retry-After": "7"})
     page.goto("/")
     expect(page.get_by_role("alert")).to_have_text("Too many requests. Wait 7 s, then try again.")
     page.unroute(LISTS)
     page.get_by_role("button", name="Try again").click()
     expect(rows(page)).to_have_count(10)
-    expect(page.locator("#fault")).to_be_hidden()
+    expect(page.locator("#error")).to_be_hidden()
 
 
-def test_a_broken_line_is_told_for_lists_and_searches(page: Page) -> None:
+def test_a_broken_connection_is_an_error_of_lists_and_of_searches(page: Page) -> None:
     opened(page)
     page.route(SEARCHES, lambda route: route.abort())
     page.locator("#search").fill("lamp")
     expect(page.get_by_role("alert")).to_contain_text("The service cannot be reached")
     page.unroute(SEARCHES)
     page.get_by_role("button", name="Try again").click()
-    expect(page.locator("#fault")).to_be_hidden()
+    expect(page.locator("#error")).to_be_hidden()
     page.route(LISTS, lambda route: route.fulfill(status=502, body="<h1>Bad gateway</h1>"))
     page.locator("#query").fill("lamp")
     expect(page.get_by_role("alert")).to_contain_text("The service failed. HTTP 502.")
 
 
-def test_titles_are_text_whatever_they_hold(page: Page) -> None:
+def test_titles_with_markup_are_shown_as_text(page: Page) -> None:
     hostile = "<img src=x onerror=alert(1)><b>bold</b>"
 
     def with_hostile_texts(route: Route) -> None:
@@ -257,7 +257,7 @@ def test_titles_are_text_whatever_they_hold(page: Page) -> None:
     expect(page.locator("#warnings > li")).to_have_text(hostile)
     rows(page).first.get_by_role("button").click()
     expect(page.locator("#clicks > li")).to_contain_text(hostile)
-    expect(page.locator("#strategy")).to_have_text("personalized")  # no answer is under way any more
+    expect(page.locator("#strategy")).to_have_text("personalized")  # the last answer has arrived
     expect(page.locator("main img, main b")).to_have_count(0)
 
 
@@ -275,7 +275,7 @@ def test_the_keyboard_is_enough(page: Page) -> None:
     tab_to("#search")
     page.keyboard.type(word)
     expect(page.get_by_role("option").first).to_be_visible()
-    box = page.get_by_role("combobox", name="Add something you clicked")
+    box = page.get_by_role("combobox", name="Add a clicked item")
     press("ArrowDown")
     expect(box).to_have_attribute("aria-activedescendant", "found-0")
     expect(page.get_by_role("listbox").get_by_role("option", selected=True)).to_have_count(1)
@@ -288,11 +288,11 @@ def test_the_keyboard_is_enough(page: Page) -> None:
     expect(page.locator("#list")).to_have_attribute("aria-busy", "false")
     tab_to("#list button")
     outline = page.evaluate("parseFloat(getComputedStyle(document.activeElement).outlineWidth)")
-    assert outline >= 2, "the focus must be seen"
+    assert outline >= 2, "the focus must be visible"
     press("Enter")
     expect(page.locator("#clicks > li")).to_have_count(2)
     expect(page.locator("#list")).to_have_attribute("aria-busy", "false")
-    expect(page.locator("#list button:focus")).to_have_count(1)  # the list came anew, one's place in it stayed
+    expect(page.locator("#list button:focus")).to_have_count(1)  # the new list keeps the focus at the same place
     page.locator("#clicks button").first.focus()
     press("Enter")
     expect(page.locator("#clicks > li")).to_have_count(1)
@@ -304,12 +304,12 @@ def test_the_keyboard_is_enough(page: Page) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [320, 390, 700, 1280])
-def test_any_width_fits_without_scrolling_sideways(page: Page, width: int, scheme: Any) -> None:
+def test_every_width_fits_without_horizontal_scrolling(page: Page, width: int, scheme: Any) -> None:
     page.set_viewport_size({"width": width, "height": 800})
     page.emulate_media(color_scheme=scheme)
     opened(page)
     add_first(page)
-    page.get_by_text("Who asks").click()
+    page.get_by_text("User and key").click()
     page.locator("#request summary").click()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     small = page.locator("button:visible, input:visible, select:visible, summary:visible").evaluate_all(
@@ -322,7 +322,7 @@ def test_any_width_fits_without_scrolling_sideways(page: Page, width: int, schem
 
 def test_everything_that_takes_input_has_a_name(page: Page) -> None:
     opened(page)
-    page.get_by_text("Who asks").click()
+    page.get_by_text("User and key").click()
     named = "element => (element.labels?.[0] ?? element).textContent.trim()"
     for element in page.locator("input, select, button:visible, summary, a").all():
         assert element.evaluate(named), element.evaluate("element => element.outerHTML")

@@ -1,4 +1,4 @@
-"""A bucket never lets more through than burst + rate · time, and a caller who waits as told is let through."""
+"""A bucket admits at most burst + rate · time requests, and a caller who waits the given time is admitted."""
 
 import math
 
@@ -11,7 +11,7 @@ from recsys.serving.rate_limit import RateLimit, RateLimiter
 
 
 class Clock:
-    """A clock that is set by hand."""
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.now_s = 1000.0
@@ -29,9 +29,7 @@ PAUSES_S = st.lists(st.one_of(st.just(0.0), st.floats(0, 0.01), st.floats(0, 3))
 
 
 @given(LIMITS, PAUSES_S)
-def test_no_stretch_of_time_sees_more_than_the_burst_and_what_came_back(
-    limit: RateLimit, pauses_s: list[float]
-) -> None:
+def test_no_period_admits_more_than_the_burst_and_the_rate(limit: RateLimit, pauses_s: list[float]) -> None:
     clock, limits = Clock(), {"shop": limit}
     limiter = RateLimiter(clock)
     admitted = []
@@ -41,12 +39,12 @@ def test_no_stretch_of_time_sees_more_than_the_burst_and_what_came_back(
             admitted.append(clock.now_s)
     for first, start in enumerate(admitted):
         for last, end in enumerate(admitted[first:], first):
-            came_back = limit.requests_per_second * (end - start + 0.001)  # the clock counts whole milliseconds
-            assert last - first + 1 <= limit.burst_size + came_back + 1e-6
+            refilled = limit.requests_per_second * (end - start + 0.001)  # the clock counts whole milliseconds
+            assert last - first + 1 <= limit.burst_size + refilled + 1e-6
 
 
 @given(LIMITS, PAUSES_S)
-def test_who_waits_as_told_is_let_through_and_not_a_moment_sooner(limit: RateLimit, pauses_s: list[float]) -> None:
+def test_a_caller_is_admitted_after_the_given_wait_and_not_sooner(limit: RateLimit, pauses_s: list[float]) -> None:
     clock, limits = Clock(), {"shop": limit}
     limiter = RateLimiter(clock)
     for pause_s in pauses_s:
@@ -62,7 +60,7 @@ def test_who_waits_as_told_is_let_through_and_not_a_moment_sooner(limit: RateLim
 
 
 @given(st.sampled_from([0.001, 0.5, 2, 50, 300, 10_000]), st.integers(1, 5))
-def test_who_asks_a_little_slower_than_the_rate_is_never_refused(rate: float, burst: int) -> None:
+def test_a_caller_slightly_below_the_rate_is_never_refused(rate: float, burst: int) -> None:
     clock, limits = Clock(), {"shop": RateLimit(requests_per_second=rate, burst=burst)}
     limiter = RateLimiter(clock)
     for _ in range(50):
@@ -79,7 +77,7 @@ def test_a_pause_fills_the_bucket_up_to_the_burst(rate: float, burst: int | None
     assert [limiter.take("shop", limits) == 0 for _ in range(size + 1)] == [True] * size + [False]
 
 
-def test_callers_do_not_count_for_each_other_and_a_caller_without_a_limit_has_none() -> None:
+def test_callers_have_separate_buckets_and_a_caller_without_a_limit_is_always_admitted() -> None:
     limiter = RateLimiter(Clock())
     limits = {name: RateLimit(requests_per_second=1, burst=1) for name in ("shop", "search")}
     assert limiter.take("shop", limits) == 0
@@ -88,7 +86,7 @@ def test_callers_do_not_count_for_each_other_and_a_caller_without_a_limit_has_no
     assert {limiter.take("free", limits) for _ in range(100)} == {0.0}
 
 
-def test_new_limits_keep_what_a_caller_used_unless_its_own_limit_is_new() -> None:
+def test_new_limits_keep_the_state_of_callers_whose_limit_is_the_same() -> None:
     limiter, slow = RateLimiter(Clock()), RateLimit(requests_per_second=0.01, burst=1)
     before = {"shop": slow, "search": slow, "gone": slow}
     for caller in before:
@@ -99,7 +97,7 @@ def test_new_limits_keep_what_a_caller_used_unless_its_own_limit_is_new() -> Non
     assert limiter.take("gone", after) == 0
 
 
-def test_memory_is_bounded_by_the_callers_that_have_a_limit_now() -> None:
+def test_only_callers_with_a_limit_take_memory() -> None:
     limiter = RateLimiter(Clock())
     for night in range(50):
         limits = {f"caller-{night}-{number}": RateLimit(requests_per_second=1) for number in range(3)}
@@ -109,6 +107,6 @@ def test_memory_is_bounded_by_the_callers_that_have_a_limit_now() -> None:
 
 
 @pytest.mark.parametrize("values", [{"requests_per_second": 0}, {"requests_per_second": math.nan}, {"burst": 0}, {}])
-def test_a_limit_that_lets_nobody_through_is_refused(values: dict[str, float]) -> None:
+def test_a_limit_of_zero_is_refused(values: dict[str, float]) -> None:
     with pytest.raises(pydantic.ValidationError):
         RateLimit.model_validate(({"requests_per_second": 1} if "burst" in values else {}) | values)

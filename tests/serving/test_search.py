@@ -1,7 +1,7 @@
-"""Searches in plain words over a real catalog find what they name, by the live path and the real MiniLM.
+"""Searches in plain words over a real catalog find the named items, with the live path and the real MiniLM.
 
-What must be found was written down from the titles of Online Retail before any list was looked at. The lists themselves
-are no golden file: they depend on a training, and on the processor that did it.
+The expected titles were written down from the titles of Online Retail before any list was made. The lists are no golden
+file, because they depend on the training and on the processor.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from recsys.serving.contracts import RecommendationRequest
-from recsys.serving.live import LiveSnapshot
+from recsys.serving.live_snapshot import LiveSnapshot
 from recsys.settings import load_config
 from recsys.storage.filesystem import Storage
 from recsys.storage.publish import require_latest
@@ -25,7 +25,7 @@ DATA = Path(os.environ.get("RECSYS_DATA") or ROOT.parent / "shared" / "data")
 NOW = dt.datetime(2011, 12, 10, 8, tzinfo=dt.UTC)
 TOP = 10
 
-#: Query → words (or beginnings of words) that one of the first ten titles must hold, all of them.
+#: Query → words (or beginnings of words); one of the first ten titles must contain all of them.
 SEARCHES = {
     "red heart lantern": "HEART LANTERN",
     "alarm clock for the bedroom": "ALARM CLOCK",
@@ -91,7 +91,7 @@ def found(live: LiveSnapshot, query: str) -> list[str]:
 
 
 def holds(titles: Sequence[str], query: str) -> bool:
-    """Whether one of the titles holds what the query must find."""
+    """Whether one of the titles has the expected words."""
     return any(all(word in title for word in SEARCHES[query].split()) for title in titles)
 
 
@@ -102,9 +102,9 @@ def test_a_search_finds_what_it_names(shop_live: LiveSnapshot, query: str) -> No
 
 
 def test_the_texts_alone_find_all_of_them(shop_live: LiveSnapshot) -> None:
-    titles = np.asarray(shop_live.snapshot.titles.to_pylist(), dtype=object)
-    items = unit(shop_live.encoder.encode(titles.tolist()))
-    best = np.argsort(-unit(shop_live.encoder.encode(list(SEARCHES))) @ items.T, axis=1)[:, :TOP]
+    titles = np.asarray(shop_live.catalog.titles.to_pylist(), dtype=object)
+    items = unit(shop_live.ranker.encoder.encode(titles.tolist()))
+    best = np.argsort(-unit(shop_live.ranker.encoder.encode(list(SEARCHES))) @ items.T, axis=1)[:, :TOP]
     assert [query for query, top in zip(SEARCHES, best, strict=True) if not holds(titles[top], query)] == []
 
 

@@ -1,4 +1,4 @@
-"""The service over HTTP, on a real Ray Serve: its contract, its errors and its swaps."""
+"""The service over HTTP on a real Ray Serve: its contract, its errors, and the change to a newer run."""
 
 import concurrent.futures
 import json
@@ -21,7 +21,7 @@ def post(url, path="/v1/recommendations", **body):
     return requests.post(f"{url}{path}", json=body, timeout=TIMEOUT_S)
 
 
-def fault(response):
+def error_of(response):
     assert set(response.json()) == {"error"}
     return response.status_code, response.json()["error"]["code"], response.json()["error"]["field"]
 
@@ -42,32 +42,32 @@ def test_it_is_alive_and_ready(service_url, one_night):
         ({"user_id": "nobody"}, "popular"),
     ],
 )
-def test_whoever_asks_gets_a_list(service_url, live, body, strategy):
-    body = json.loads(json.dumps(body).replace("i0001", live.snapshot.item_ids[3].as_py()))
+def test_every_request_gets_a_list(service_url, live, body, strategy):
+    body = json.loads(json.dumps(body).replace("i0001", live.catalog.item_ids[3].as_py()))
     response = post(service_url, **body)
     assert response.status_code == 200
     answer = response.json()
     assert answer["strategy"] == strategy
-    assert [item["rank"] for item in answer["items"]] == list(range(1, live.config.top_k + 1))
+    assert [item["rank"] for item in answer["items"]] == list(range(1, live.ranker.config.top_k + 1))
     assert all(item["title"] and item["reason"] and item["source"] for item in answer["items"])
-    assert response.headers["X-Request-Id"]
+    assert len(response.headers["X-Request-ID"].split(", ")) == 1, "one header, Serve's own"
 
 
-def test_a_user_of_the_night_has_a_list_of_their_own(service_url, one_night, live):
+def test_a_known_user_has_a_published_list(service_url, one_night, live):
     user = _some_user(one_night)
     response = requests.get(f"{service_url}/v1/users/{user}/recommendations?k=2", timeout=TIMEOUT_S)
     assert response.json()["strategy"] == "precomputed"
     assert len(response.json()["items"]) == 2
     unknown = requests.get(f"{service_url}/v1/users/nobody/recommendations", timeout=TIMEOUT_S)
-    assert fault(unknown) == (404, "not_found", "user_id")
+    assert error_of(unknown) == (404, "not_found", "user_id")
     assert "POST /v1/recommendations" in unknown.json()["error"]["message"]
 
 
 def test_no_log_names_a_user(service_url):
-    """Neither ours nor any of Ray's."""
+    """Neither our logs nor those of Ray."""
     import ray
 
-    user = "one-who-stays-unnamed"
+    user = "a-user-who-is-in-no-log"
     assert requests.get(f"{service_url}/v1/users/{user}/recommendations", timeout=TIMEOUT_S).status_code == 404
     folder = Path(ray.init(ignore_reinit_error=True).address_info["session_dir"], "logs")
     logs = [path for path in folder.rglob("*") if path.is_file()]
@@ -96,29 +96,29 @@ def _some_user(one_night):
     ],
 )
 def test_wrong_input_names_its_field(service_url, body, expected):
-    assert fault(post(service_url, **body)) == expected
+    assert error_of(post(service_url, **body)) == expected
 
 
 @pytest.mark.parametrize("body", [b"", b"[", b"[" * 100_000, b"\xff", b"null", b"1e999", b'{"k": NaN}'])
-def test_a_body_that_is_no_request_is_refused(service_url, body):
+def test_a_body_that_is_not_valid_json_is_refused(service_url, body):
     response = requests.post(
         f"{service_url}/v1/recommendations", data=body, headers={"Content-Type": "application/json"}, timeout=TIMEOUT_S
     )
-    assert fault(response)[0] in (400, 422)
+    assert error_of(response)[0] in (400, 422)
 
 
-def test_too_large_a_body_is_refused(service_url):
+def test_a_body_that_is_too_large_is_refused(service_url):
     response = requests.post(f"{service_url}/v1/recommendations", data=b"x" * (MAX_BODY_BYTES + 1), timeout=TIMEOUT_S)
-    assert fault(response) == (413, "too_large", None)
+    assert error_of(response) == (413, "too_large", None)
 
 
-def test_no_such_page_and_no_such_method_have_the_same_shape(service_url):
-    assert fault(requests.get(f"{service_url}/nothing", timeout=TIMEOUT_S)) == (404, "not_found", None)
-    assert fault(requests.get(f"{service_url}/v1/recommendations", timeout=TIMEOUT_S)) == (405, "not_allowed", None)
-    assert fault(requests.get(f"{service_url}/page/..%2Fapp.py", timeout=TIMEOUT_S))[0] == 404
+def test_unknown_pages_and_methods_have_the_same_error_reply(service_url):
+    assert error_of(requests.get(f"{service_url}/nothing", timeout=TIMEOUT_S)) == (404, "not_found", None)
+    assert error_of(requests.get(f"{service_url}/v1/recommendations", timeout=TIMEOUT_S)) == (405, "not_allowed", None)
+    assert error_of(requests.get(f"{service_url}/page/..%2Fapp.py", timeout=TIMEOUT_S))[0] == 404
 
 
-def test_its_description_tells_all_of_it(service_url):
+def test_the_api_description_is_complete(service_url):
     described = requests.get(f"{service_url}/openapi.json", timeout=TIMEOUT_S).json()
     assert set(described["paths"]) == {
         *("/v1/recommendations", "/v1/users/{user_id}/recommendations", "/v1/items", "/v1/events"),
@@ -130,7 +130,7 @@ def test_its_description_tells_all_of_it(service_url):
 
 
 def test_items_are_found_and_feedback_is_kept(service_url, service_storage, live):
-    title = live.snapshot.titles[0].as_py()
+    title = live.catalog.titles[0].as_py()
     found = requests.get(f"{service_url}/v1/items", params={"search": title}, timeout=TIMEOUT_S).json()["items"]
     assert title in [item["title"] for item in found]
     event = {"event_id": "e1", "user_id": "new", "item_id": found[0]["item_id"]}
@@ -141,35 +141,33 @@ def test_items_are_found_and_feedback_is_kept(service_url, service_storage, live
     lines = [line for file in (service_storage / "feedback").rglob("*.jsonl") for line in file.read_text().splitlines()]
     kept = [json.loads(line) for line in lines]
     assert [row["event_id"] for row in kept if row["user_id"] == "new"] == ["e1", "e2"]
-    assert fault(post(service_url, "/v1/events", event_id="e3", user_id="u"))[0] == 422
+    assert error_of(post(service_url, "/v1/events", event_id="e3", user_id="u"))[0] == 422
 
 
-def test_many_at_once_are_all_answered_alike(service_url):
+def test_equal_requests_at_the_same_time_get_equal_lists(service_url):
     with concurrent.futures.ThreadPoolExecutor(MAX_IN_FLIGHT // 2) as threads:
         answers = list(threads.map(lambda _: post(service_url, query="steel").json(), range(48)))
     assert {json.dumps(answer["items"]) for answer in answers} == {json.dumps(answers[0]["items"])}
 
 
-def test_too_many_at_once_are_refused_and_the_others_answered(service_url):
+def test_too_many_requests_at_the_same_time_are_refused_and_the_others_answered(service_url):
     def ask(_):
         return post(service_url, query="steel", k=50)
 
     refused = []
-    for _ in range(20):  # whoever is slow sends too few at once
+    for _ in range(20):  # a slow machine may send too few at the same time
         with concurrent.futures.ThreadPoolExecutor(4 * MAX_IN_FLIGHT) as threads:
             replies = list(threads.map(ask, range(8 * MAX_IN_FLIGHT)))
         assert {reply.status_code for reply in replies} <= {200, 429}
         refused = [reply for reply in replies if reply.status_code == 429]
         if refused:
             break
-    assert fault(refused[0]) == (429, "too_many_requests", None)
+    assert error_of(refused[0]) == (429, "too_many_requests", None)
     assert refused[0].headers["Retry-After"] == "1"
     assert ask(0).status_code == 200
 
 
-def test_a_broken_night_leaves_the_old_one_answering_and_a_whole_one_takes_over(
-    service_url, service_storage, one_night
-):
+def test_a_broken_run_is_not_loaded_and_a_good_one_replaces_the_old(service_url, service_storage, one_night):
     storage = Storage(str(service_storage))
     pointer = storage.read_bytes(LATEST)
     latest = require_latest(storage)
@@ -178,7 +176,7 @@ def test_a_broken_night_leaves_the_old_one_answering_and_a_whole_one_takes_over(
     assert _eventually(service_url, lambda state: state["fault"] is not None)["run_id"] == latest.run_id
     assert post(service_url).json()["run_id"] == latest.run_id
 
-    other = f"{latest.run_id}-2"  # the same night, published once more under another name
+    other = f"{latest.run_id}-2"  # a copy of the same run under another name
     for folder in ("runs/{}", "histories/{}", f"recommendations/run_date={latest.run_date}/run_id={{}}"):
         shutil.copytree(service_storage / folder.format(latest.run_id), service_storage / folder.format(other))
     storage.write_json(LATEST, record | {"run_id": other, "path": record["path"] + "-2"})
@@ -190,10 +188,34 @@ def test_a_broken_night_leaves_the_old_one_answering_and_a_whole_one_takes_over(
 
 
 def _eventually(url, holds):
-    """The state of readiness as soon as something holds of it; each call waits for the server, none sleeps."""
+    """The answer of /readyz as soon as `holds` is true for it; each call waits for the server, none sleeps."""
     end = time.monotonic() + 120
     while time.monotonic() < end:
         state = requests.get(f"{url}/readyz", timeout=TIMEOUT_S).json()
         if holds(state):
             return state
     raise AssertionError(state)
+
+
+def test_ray_exports_requests_by_route_and_lists_by_strategy(service_url):
+    import ray
+
+    assert post(service_url, query="steel").status_code == 200
+    (node,) = ray.nodes()
+    exporter = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    wanted = {
+        "ray_serve_num_http_requests_total": 'route="/v1/recommendations",status_code="200"',
+        "ray_serve_http_request_latency_ms_count": 'route="/v1/users/{user_id}/recommendations",status_code="404"',
+        "ray_recsys_lists_total": 'strategy="query"',
+        "ray_recsys_snapshot_age_seconds": "",
+        "ray_recsys_batch_size_count": "",
+    }
+    end = time.monotonic() + 60
+    while wanted and time.monotonic() < end:
+        exported = requests.get(exporter, timeout=TIMEOUT_S).text.splitlines()
+        wanted = {
+            name: tags
+            for name, tags in wanted.items()
+            if not any(line.startswith(name + "{") and tags in line for line in exported)
+        }
+    assert wanted == {}

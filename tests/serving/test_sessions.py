@@ -1,4 +1,4 @@
-"""A session reads as the history that the night would have written."""
+"""A session becomes the history that the nightly run would have written."""
 
 import datetime as dt
 
@@ -34,13 +34,13 @@ def stored(**changes):
     return known | changes
 
 
-def test_of_a_stranger_nothing_is_known():
+def test_an_anonymous_user_has_an_empty_history():
     found = session_histories([session(user_id="")], NOW, 500)
     assert found.schema.names[: len(HISTORIES)] == HISTORIES.names
     assert found.to_pylist() == [{name: [] for name in [*HISTORIES.names, "texts"]} | {"user_id": "", "profile": ""}]
 
 
-def test_what_was_done_since_follows_what_was_known():
+def test_new_events_follow_stored_events():
     found = row(session([HistoryEvent(item_id="c", event="view")], stored=stored()))
     assert found["item_ids"] == ["a", "b", "c"]
     assert found["timestamps"] == [YESTERDAY, YESTERDAY, NOW]
@@ -49,8 +49,8 @@ def test_what_was_done_since_follows_what_was_known():
     assert found["seen_item_ids"] == ["a", "b", "c", "old"]
 
 
-def test_what_was_done_before_is_put_where_it_belongs():
-    """However old: the newest event is the last, from which ages count."""
+def test_old_events_are_sorted_in_by_time():
+    """However old they are; ages count from the last event."""
     long_ago = dt.datetime(301, 2, 3, tzinfo=dt.UTC)
     events = [HistoryEvent(item_id="c", timestamp=long_ago), HistoryEvent(item_id="d", timestamp=NOW)]
     found = row(session(events, stored=stored(texts=["nice", ""])))
@@ -68,13 +68,13 @@ def test_a_query_is_the_last_event_and_has_no_item():
     assert found["seen_item_ids"] == ["c"]
 
 
-def test_texts_of_the_night_stay_at_their_events():
+def test_stored_texts_stay_with_their_events():
     found = row(session([HistoryEvent(item_id="c")], stored=stored(texts=["nice", ""], profile="a gardener")))
     assert found["texts"] == ["nice", "", ""]
     assert found["profile"] == "a gardener"
 
 
-def test_what_they_say_they_are_wins():
+def test_sent_attributes_replace_the_stored_profile():
     assert row(session(stored=stored(profile="a gardener"), profile="a cook"))["profile"] == "a cook"
 
 
@@ -86,18 +86,18 @@ def test_what_they_say_they_are_wins():
         (dt.datetime(2026, 11, 22, 10, tzinfo=dt.timezone(dt.timedelta(hours=2))), NOW - dt.timedelta(hours=4)),
     ],
 )
-def test_moments_are_utc_and_never_to_come(given, read):
+def test_times_are_utc_and_not_in_the_future(given, read):
     assert row(session([HistoryEvent(item_id="c", timestamp=given)]))["timestamps"] == [read]
 
 
-MOMENTS = st.none() | st.datetimes(dt.datetime(2020, 1, 1), dt.datetime(2030, 1, 1))  # noqa: DTZ001
+TIMES = st.none() | st.datetimes(dt.datetime(2020, 1, 1), dt.datetime(2030, 1, 1))  # noqa: DTZ001
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), MOMENTS), max_size=12), st.integers(1, 8))
-def test_events_come_by_time_and_only_the_newest(given, max_events):
-    events = [HistoryEvent(item_id=item, timestamp=moment) for item, moment in given]
+@given(st.lists(st.tuples(st.sampled_from("abc"), TIMES), max_size=12), st.integers(1, 8))
+def test_events_are_sorted_by_time_and_only_the_newest_are_kept(given, max_events):
+    events = [HistoryEvent(item_id=item, timestamp=time) for item, time in given]
     found = row(session(events), max_events)
     assert found["timestamps"] == sorted(found["timestamps"])
     assert len(found["item_ids"]) == min(len(events), max_events)
     assert found["seen_item_ids"] == sorted({item for item, _ in given})
-    assert all(moment <= NOW for moment in found["timestamps"])
+    assert all(time <= NOW for time in found["timestamps"])

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.data.histories import build_histories
-from recsys.data.user_table import with_profiles
+from recsys.data.profile_table import with_profiles
 from recsys.model.features import TextKind, encode_histories
 from recsys.schema import INTERACTIONS_WITH_TEXT, PROFILES
 from recsys.training.augment import augment

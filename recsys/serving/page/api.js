@@ -1,12 +1,12 @@
-// The HTTP contract, from a browser's side: asks, and turns whatever goes wrong into a Fault. It knows no page.
+// The HTTP API, as a browser calls it. Every failure becomes a ServiceError.
 
 const TIMEOUT_S = 20;
-const KEY_SIGNS = /^[\x21-\x7e]+$/; // what a header can carry
+const KEY_PATTERN = /^[\x21-\x7e]+$/; // the characters that a header can have
 
 /** Why there is no answer. */
-export class Fault extends Error {
+export class ServiceError extends Error {
   /**
-   * @param {string} code as in the service's errors; "unreachable" and "timeout" are this page's own
+   * @param {string} code as in the service's errors; "unreachable" and "timeout" come from this page
    * @param {string} message for people
    * @param {{status?: number, field?: string | null, retryAfterS?: number | null}} details
    */
@@ -16,24 +16,24 @@ export class Fault extends Error {
   }
 }
 
-/** Runs one request at a time: a newer one ends the one before, whose answer is never told. */
-export class Latest {
+/** Runs one request at a time: a newer request cancels the one before, and its answer is ignored. */
+export class LatestRequest {
   #running = null;
 
   /**
    * @template T
    * @param {(signal: AbortSignal) => Promise<T>} request
-   * @returns {Promise<T | undefined>} undefined: a newer request, or `cancel`, came in between
+   * @returns {Promise<T | undefined>} undefined: a newer request or `cancel` came first
    */
   async run(request) {
     this.cancel();
-    const mine = new AbortController();
-    this.#running = mine;
+    const own = new AbortController();
+    this.#running = own;
     try {
-      const answer = await request(mine.signal);
-      return this.#running === mine ? answer : undefined;
-    } catch (fault) {
-      if (this.#running === mine) throw fault;
+      const answer = await request(own.signal);
+      return this.#running === own ? answer : undefined;
+    } catch (error) {
+      if (this.#running === own) throw error;
       return undefined;
     }
   }
@@ -44,7 +44,7 @@ export class Latest {
   }
 }
 
-/** Paths are relative to the page, so that the service may live behind a prefix. */
+/** Paths are relative to the page, so that the service may be behind a prefix. */
 export function findItems(text, limit, key, signal) {
   return ask(`v1/items?${new URLSearchParams({ search: text, limit })}`, {}, key, signal);
 }
@@ -55,34 +55,34 @@ export function recommend(body, key, signal) {
 }
 
 async function ask(path, options, key, signal) {
-  if (key && !KEY_SIGNS.test(key)) {
-    throw new Fault("unauthorized", "a key holds no blanks, accents or emoji", { field: "Authorization" });
+  if (key && !KEY_PATTERN.test(key)) {
+    throw new ServiceError("unauthorized", "a key has no blanks, accents or emoji", { field: "Authorization" });
   }
   const headers = { Accept: "application/json", ...options.headers, ...(key && { Authorization: `Bearer ${key}` }) };
-  const late = AbortSignal.timeout(TIMEOUT_S * 1000);
+  const timeout = AbortSignal.timeout(TIMEOUT_S * 1000);
   try {
     const response = await fetch(path, {
       ...options,
       headers,
-      signal: AbortSignal.any([signal, late]),
+      signal: AbortSignal.any([signal, timeout]),
       credentials: "omit",
       cache: "no-store",
     });
     if (response.ok) return await response.json();
-    throw await faultOf(response);
+    throw await errorOf(response);
   } catch (error) {
-    if (error instanceof Fault) throw error;
-    if (late.aborted) throw new Fault("timeout", `no answer within ${TIMEOUT_S} s`);
-    if (error instanceof SyntaxError) throw new Fault("failed", "the answer is no JSON");
-    throw new Fault("unreachable", "is it running, and are you online?");
+    if (error instanceof ServiceError) throw error;
+    if (timeout.aborted) throw new ServiceError("timeout", `no answer within ${TIMEOUT_S} s`);
+    if (error instanceof SyntaxError) throw new ServiceError("failed", "the answer is not JSON");
+    throw new ServiceError("unreachable", "is it running, and are you online?");
   }
 }
 
-async function faultOf(response) {
+async function errorOf(response) {
   const body = await response.json().catch(() => null);
   const error = body?.error ?? {};
   const seconds = Number.parseInt(response.headers.get("Retry-After") ?? "", 10);
-  return new Fault(String(error.code ?? "failed"), String(error.message ?? `HTTP ${response.status}`), {
+  return new ServiceError(String(error.code ?? "failed"), String(error.message ?? `HTTP ${response.status}`), {
     status: response.status,
     field: error.field ?? null,
     retryAfterS: Number.isNaN(seconds) ? null : seconds,

@@ -1,30 +1,30 @@
-// The page's one way through: what is known → ask → show. Whatever is known lives in this page's memory alone.
+// The page: session → request → list. The session is only in the memory of this page.
 
-import { findItems, Latest, recommend } from "./api.js";
+import { findItems, LatestRequest, recommend } from "./api.js";
 import { clickList } from "./clicks.js";
 import { afterPause, byId } from "./dom.js";
-import { faultBox } from "./faults.js";
+import { errorBox } from "./error_box.js";
 import { recommendedList } from "./list.js";
-import { movesOf, told } from "./moves.js";
+import { movesOf, summary } from "./moves.js";
 import { showCommand, showOrigin } from "./origin.js";
 import { searchBox } from "./search.js";
 
 const PAUSE_MS = 350;
 const NUM_FOUND = 10;
 
-const latest = new Latest();
-const tell = faultBox(() => {
+const latest = new LatestRequest();
+const report = errorBox(() => {
   search.again();
   ask();
 });
 const clicks = clickList(() => ask());
 const list = recommendedList((item) => clicks.add(item));
 const askAfterPause = afterPause(PAUSE_MS, () => ask());
-/** Ids of the list that is shown, by rank, and how long it was asked to be. */
+/** Ids of the shown list, by rank, and the length that was asked for. */
 let shown = null;
 let shownLength = 0;
 
-function known() {
+function requestBody() {
   const body = { k: Number(byId("length").value) };
   const history = clicks.history();
   const query = byId("query").value.trim();
@@ -39,28 +39,28 @@ const key = () => byId("key").value.trim();
 
 async function ask() {
   askAfterPause.cancel();
-  const body = known();
+  const body = requestBody();
   showCommand(body, key() !== "");
   list.wait(true);
   try {
     const answer = await latest.run((signal) => recommend(body, key(), signal));
-    if (answer === undefined) return; // a newer request shows its own
-    tell("list", null);
+    if (answer === undefined) return; // a newer request shows its list
+    report("list", null);
     show(answer, body.k);
-  } catch (fault) {
-    tell("list", fault);
-    byId("change").textContent = shown === null ? "" : "Below is the list before.";
+  } catch (error) {
+    report("list", error);
+    byId("change").textContent = shown === null ? "" : "The list below is from before.";
   }
   list.wait(false);
 }
 
 function show(answer, length) {
   const ids = answer.items.map((item) => item.item_id);
-  // beside a list of another length, what was only cut off would look new
+  // compared with a shorter list, items below its end would look new
   const moves = movesOf(shownLength === length ? shown : null, ids);
   list.show(answer.items, moves);
   showOrigin(answer);
-  byId("change").textContent = told(moves) || "Add an item, or say what you look for: the list follows.";
+  byId("change").textContent = summary(moves) || "Add an item or describe what you want to change the list.";
   shown = ids;
   shownLength = length;
 }
@@ -68,7 +68,7 @@ function show(answer, length) {
 const search = searchBox(
   (text, signal) => findItems(text, NUM_FOUND, key(), signal),
   (item) => clicks.add(item),
-  (fault) => tell("search", fault),
+  (error) => report("search", error),
 );
 for (const id of ["query", "user-id", "key"]) {
   byId(id).addEventListener("input", askAfterPause);

@@ -1,6 +1,6 @@
-// The clicks of this visit, oldest first, each of which can be taken back.
+// The clicks of this session, oldest first. Each click can be removed.
 
-import { byId, heard, make } from "./dom.js";
+import { byId, make, spoken } from "./dom.js";
 
 /** @param {(clicks: {item_id: string, title: string}[]) => void} changed */
 export function clickList(changed) {
@@ -19,7 +19,7 @@ export function clickList(changed) {
   function row(item, place) {
     const name = item.title || item.item_id;
     const cross = make("span", { ariaHidden: "true", textContent: "✕" });
-    const remove = make("button", { type: "button", className: "remove" }, cross, heard(`Remove ${name}`));
+    const remove = make("button", { type: "button", className: "remove" }, cross, spoken(`Remove ${name}`));
     remove.addEventListener("click", () => {
       set(clicks.filter((_, other) => other !== place));
       const buttons = list.querySelectorAll("button");
@@ -34,12 +34,12 @@ export function clickList(changed) {
   });
 
   return {
-    /** An item that was clicked before moves to the end: it is the newest now. */
+    /** Adds a click. An item that was clicked before moves to the end, because it is the newest click now. */
     add(item) {
       set([...clicks.filter((click) => click.item_id !== item.item_id), item]);
       list.lastElementChild.scrollIntoView({ block: "nearest" });
     },
-    /** What the service is told, oldest first. */
+    /** The clicks as the service reads them, oldest first. */
     history: () => clicks.map(({ item_id }) => ({ item_id })),
   };
 }

@@ -1,18 +1,18 @@
-// Elements, made from data: text is set as text, never as markup.
+// Makes elements from data. Text is set as text, never as markup.
 
 export const byId = (id) => document.getElementById(id);
 
-/** A new element; properties such as `className` and `textContent` are set as given. */
+/** A new element with properties such as `className` and `textContent`. */
 export function make(tag, properties = {}, ...children) {
   const element = Object.assign(document.createElement(tag), properties);
   element.append(...children);
   return element;
 }
 
-/** Text for those who hear the page. */
-export const heard = (text) => make("span", { className: "heard", textContent: text });
+/** Text for screen readers only. */
+export const spoken = (text) => make("span", { className: "spoken", textContent: text });
 
-/** Calls `act` once nobody has called for `ms` milliseconds; `.cancel()` forgets a call that waits. */
+/** A function that calls `act` after `ms` milliseconds without another call; `.cancel()` drops a waiting call. */
 export function afterPause(ms, act) {
   let timer = 0;
   const later = () => {

@@ -1,18 +1,9 @@
-// The recommended items, drawn; rows stay the same elements from list to list, so that one sees them move.
+// Shows the recommended items. An item keeps its element from list to list, so that people see it move.
 
-import { byId, heard, make } from "./dom.js";
+import { byId, make, spoken } from "./dom.js";
 
 const MOVE_MS = 320;
-const SOURCES = {
-  ranker: "the language-model ranker",
-  transitions: "what is often chosen next",
-  linear: "what people with the same choices chose",
-  text: "texts that are alike",
-  popularity: "what is popular",
-  repeat: "what was chosen before",
-  exploration: "a place kept for something new",
-};
-const calm = matchMedia("(prefers-reduced-motion: reduce)");
+const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 
 /** @param {(item: {item_id: string, title: string}) => void} add */
 export function recommendedList(add) {
@@ -35,7 +26,7 @@ export function recommendedList(add) {
     list.replaceChildren(...items.map((item) => rows.get(item.item_id).element));
     byId("no-items").hidden = items.length > 0;
     if (focus) refocus(focus);
-    if (calm.matches) return;
+    if (reducedMotion.matches) return;
     for (const { item_id } of items) glide(rows.get(item_id).element, tops.get(item_id), tops.size);
   }
 
@@ -46,7 +37,7 @@ export function recommendedList(add) {
     return { row, place: [...list.children].indexOf(row), byKeyboard: element.matches(":focus-visible") };
   }
 
-  /** To the same item, or to the one in its place. */
+  /** Focuses the same item again, or the item in its place. */
   function refocus({ row, place, byKeyboard }) {
     const target = row.isConnected ? row : list.children[Math.min(place, list.children.length - 1)];
     (target?.querySelector("button") ?? byId("search")).focus({ preventScroll: !byKeyboard });
@@ -54,7 +45,7 @@ export function recommendedList(add) {
 
   return {
     show,
-    /** Whether a newer list is on its way. */
+    /** Marks whether a newer list is being loaded. */
     wait: (waiting) => list.setAttribute("aria-busy", String(waiting)),
   };
 }
@@ -65,7 +56,7 @@ function newRow(add) {
     rank: part("rank"), move: part("move"), title: part("title"), reason: part("reason"),
     source: part("source"), score: part("score"), share: part("share"), button: part("add", "button"), item: null,
   };
-  row.title.dir = row.reason.dir = "auto"; // a catalog's language may run the other way
+  row.title.dir = row.reason.dir = "auto"; // the catalog may be in a language that is written from right to left
   row.button.type = "button";
   row.button.addEventListener("click", () => add({ item_id: row.item.item_id, title: row.item.title }));
   row.element = make(
@@ -89,21 +80,20 @@ function fill(row, item, move, best) {
   row.reason.textContent = item.reason;
   row.source.textContent = item.source;
   row.source.dataset.source = item.source;
-  row.source.title = SOURCES[item.source] ?? "";
-  row.score.replaceChildren(heard("score "), item.score.toFixed(2).replace("-", "−"));
-  row.score.title = "log P(item): the nearer to 0, the likelier; the bar is P beside the first item's";
+  row.score.replaceChildren(spoken("score "), item.score.toFixed(2).replace("-", "−"));
+  row.score.title = "log P(item): closer to 0 is more likely. The bar is P, as a share of the first item's P.";
   row.share.style.setProperty("--share", Math.min(1, Math.exp(item.score - best)));
-  row.button.replaceChildren("Add", heard(` ${name} to your clicks`));
+  row.button.replaceChildren("Add", spoken(` ${name} to your clicks`));
 }
 
 function marker(move) {
   if (!move || move.kind === "same") return [];
   if (move.kind === "new") return ["new"];
-  const seen = make("span", { ariaHidden: "true", textContent: `${move.kind === "up" ? "▲" : "▼"}${move.places}` });
-  return [seen, heard(`${move.kind} ${move.places}`)];
+  const shown = make("span", { ariaHidden: "true", textContent: `${move.kind === "up" ? "▲" : "▼"}${move.places}` });
+  return [shown, spoken(`${move.kind} ${move.places}`)];
 }
 
-/** From where it stood to where it stands; a new row fades in, but not in a page's first list. */
+/** Animates a row from its old place to its new place. A new row fades in, except in the first list of the page. */
 function glide(element, top, numBefore) {
   const timing = { duration: MOVE_MS, easing: "cubic-bezier(.2, .7, .2, 1)" };
   if (top === undefined) {

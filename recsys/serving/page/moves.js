@@ -1,10 +1,10 @@
-// How one list became the next; it knows ids and places, no page.
+// Compares two lists: which items are new, and how many places the others moved.
 
 /**
- * @param {string[] | null} before ids by rank; null: there is nothing to compare with
+ * @param {string[] | null} before ids by rank; null: there is no list before
  * @param {string[]} now ids by rank
- * @returns {Map<string, {kind: "new" | "up" | "down" | "same", places: number}>} of each item now; empty without a
- *   list before
+ * @returns {Map<string, {kind: "new" | "up" | "down" | "same", places: number}>} for each item now; empty
+ *   without a list before
  */
 export function movesOf(before, now) {
   if (before === null) return new Map();
@@ -18,12 +18,12 @@ export function movesOf(before, now) {
   );
 }
 
-/** What changed, in a sentence; "" without a list before. */
-export function told(moves) {
+/** A sentence about the changes; "" without a list before. */
+export function summary(moves) {
   if (moves.size === 0) return "";
   const counts = { new: 0, up: 0, down: 0 };
   for (const { kind } of moves.values()) if (kind in counts) counts[kind] += 1;
   const parts = Object.entries(counts).filter(([, count]) => count > 0);
-  if (parts.length === 0) return "The same as before.";
-  return `Since the list before: ${parts.map(([kind, count]) => `${count} ${kind}`).join(", ")}.`;
+  if (parts.length === 0) return "The list is the same as before.";
+  return `Changes: ${parts.map(([kind, count]) => `${count} ${kind}`).join(", ")}.`;
 }

@@ -1,12 +1,12 @@
-// Where a list comes from: how it came about, of which night, how old that is, and what of the request was ignored.
+// Shows where a list comes from: the strategy, the run and its age, and what was ignored in the request.
 
 import { byId, make } from "./dom.js";
 
 const STRATEGIES = {
-  precomputed: "the night's own list",
-  personalized: "ranked now, for what is known of you",
-  query: "ranked now, for what you look for",
-  popular: "nothing is known of you yet",
+  precomputed: "the list of the nightly run",
+  personalized: "ranked now for your session",
+  query: "ranked now for your search",
+  popular: "popular items: your session is empty",
 };
 const OLD_S = 2 * 86_400;
 
@@ -22,14 +22,14 @@ export function showOrigin(answer) {
   byId("warnings").replaceChildren(...answer.warnings.map((textContent) => make("li", { textContent })));
 }
 
-/** In the largest unit of which there are two, so that it never says "1 day" of 47 hours. */
+/** The age in the largest unit of which it has at least two, so that 47 hours are not shown as "1 day". */
 export function age(seconds) {
   const units = [[86_400, "days"], [3600, "hours"], [60, "minutes"]];
   const [size, name] = units.find(([each]) => seconds >= 2 * each) ?? [0, ""];
   return size ? `${Math.floor(seconds / size)} ${name} ago` : "just now";
 }
 
-/** The request as a command; the key is left to whoever runs it. */
+/** Shows the request as a command. The key is not shown: the user sets it in $KEY. */
 export function showCommand(body, hasKey) {
   const quoted = JSON.stringify(body).replaceAll("'", "'\\''");
   const lines = [`curl ${new URL("v1/recommendations", document.baseURI)}`, "-H 'Content-Type: application/json'"];

@@ -1,6 +1,6 @@
-// The box that finds items of the catalog: a combobox whose list is moved through by the arrow keys.
+// The search box for items of the catalog: a combobox with a list that the arrow keys move through.
 
-import { Latest } from "./api.js";
+import { LatestRequest } from "./api.js";
 import { afterPause, byId, make } from "./dom.js";
 
 const PAUSE_MS = 180;
@@ -8,13 +8,13 @@ const PAUSE_MS = 180;
 /**
  * @param {(text: string, signal: AbortSignal) => Promise<{items: {item_id: string, title: string}[]}>} find
  * @param {(item: {item_id: string, title: string}) => void} choose
- * @param {(fault: import("./api.js").Fault | null) => void} tell null: all is well again
+ * @param {(error: import("./api.js").ServiceError | null) => void} report null: the search succeeded
  */
-export function searchBox(find, choose, tell) {
+export function searchBox(find, choose, report) {
   const box = byId("search");
   const list = byId("found");
   const status = byId("found-status");
-  const latest = new Latest();
+  const latest = new LatestRequest();
   let items = [];
   let foundFor = "";
   let active = -1;
@@ -25,11 +25,11 @@ export function searchBox(find, choose, tell) {
     try {
       const found = await latest.run((signal) => find(text, signal));
       if (found === undefined) return;
-      tell(null);
+      report(null);
       open(found.items, text);
-    } catch (fault) {
+    } catch (error) {
       close();
-      tell(fault);
+      report(error);
     }
   }
   const lookAfterPause = afterPause(PAUSE_MS, look);
@@ -41,14 +41,14 @@ export function searchBox(find, choose, tell) {
     point(-1);
     show(items.length > 0 && document.activeElement === box);
     status.textContent = items.length
-      ? `${items.length} found; ↓ and Enter choose.`
-      : `No title holds “${text}”.`;
+      ? `${items.length} found. Choose with ↓ and Enter.`
+      : `No title contains “${text}”.`;
   }
 
   function option(item, place) {
     const textContent = item.title || item.item_id;
     const row = make("li", { id: `found-${place}`, role: "option", ariaSelected: "false", textContent });
-    row.addEventListener("pointerdown", (event) => event.preventDefault()); // the box keeps the focus
+    row.addEventListener("pointerdown", (event) => event.preventDefault()); // keeps the focus in the box
     row.addEventListener("click", () => take(place));
     return row;
   }
@@ -70,7 +70,7 @@ export function searchBox(find, choose, tell) {
     box.value = "";
     items = [];
     close();
-    tell(null);
+    report(null);
   }
 
   function point(place) {
@@ -99,17 +99,17 @@ export function searchBox(find, choose, tell) {
     show(false);
   });
   box.addEventListener("keydown", (event) => {
-    if (event.isComposing) return; // the keys belong to an input method
+    if (event.isComposing) return; // an input method uses the keys
     const count = items.length;
     const moves = { ArrowDown: 1, ArrowUp: -1 };
     if (event.key in moves && count) {
       event.preventDefault();
       show(true);
-      // below the last comes the box itself, then the first
+      // after the last option comes the box itself, then the first option
       point(((active + 1 + moves[event.key] + count + 1) % (count + 1)) - 1);
     } else if (event.key === "Enter" && !list.hidden) {
       event.preventDefault();
-      // nothing pointed at: the first, if it is of what the box says now
+      // without a marked option, Enter takes the first, if it was found for the present text
       if (active >= 0 || foundFor === box.value.trim()) take(Math.max(active, 0));
     } else if (event.key === "Escape") {
       event.preventDefault();

@@ -1,0 +1,131 @@
+"""JSON Lines files: one JSON object a line."""
+
+import codecs
+import json
+from collections.abc import Iterator
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json
+
+from recsys.data.formats.input_format import BLOCK_BYTES, Chunk, InputFormat, Source
+from recsys.data.quarantine import Reason, raw_rows
+from recsys.errors import InputError
+from recsys.schema import QUARANTINE
+
+_LONGEST_LINE_BLOCKS = 8
+
+
+class JsonlFormat(InputFormat):
+    """JSON Lines, UTF-8."""
+
+    name = "jsonl"
+    endings = (".jsonl", ".ndjson", ".json")
+
+    def read(self, stream: IO[bytes], source: Source) -> Iterator[Chunk]:
+        """Stream the rows, a block at a time."""
+        return read_jsonl(stream, source.path)
+
+
+def read_jsonl(stream: IO[bytes], path: str, *, block_bytes: int = BLOCK_BYTES) -> Iterator[Chunk]:
+    """Stream the rows of a JSON Lines file, a block at a time; a key that was read once stays a column.
+
+    Values without a common type become text, and so do nested values. A line that is not a JSON object is malformed.
+
+    Raises:
+        InputError: the file is empty, or a line is too long.
+    """
+    known: dict[str, pa.DataType] = {}
+    for block in _line_blocks(stream, path, block_bytes):
+        table = _parsed_block(block)
+        malformed = QUARANTINE.empty_table()
+        if table is None:
+            table, malformed = _parsed_lines(block, path)
+        known |= dict(zip(table.column_names, table.schema.types, strict=True))
+        for name in known.keys() - set(table.column_names):  # a key that no line of this block has is missing there
+            table = table.append_column(name, pa.nulls(table.num_rows, known[name]))
+        yield Chunk(table=table.select(list(known)) if known else table, malformed=malformed)
+
+
+def _line_blocks(stream: IO[bytes], path: str, block_bytes: int) -> Iterator[bytes]:
+    """Whole lines, about `block_bytes` at a time."""
+    data = stream.read(block_bytes)
+    if not data:
+        raise InputError(f"{path}: is empty; write at least one line, or remove the file")
+    data = data.removeprefix(codecs.BOM_UTF8)
+    while following := stream.read(block_bytes):
+        lines, newline, rest = data.rpartition(b"\n")
+        if newline:
+            yield lines + newline
+        elif len(rest) > _LONGEST_LINE_BLOCKS * block_bytes:
+            raise InputError(
+                f"{path}: a line is longer than {_LONGEST_LINE_BLOCKS * block_bytes >> 20} MB; is it JSON lines?"
+            )
+        data = rest + following
+    yield data + b"\n"  # the last line may have no end
+
+
+def _parsed_block(block: bytes) -> pa.Table | None:
+    """The rows, or None if only reading line by line keeps every value as it was written."""
+    options = pyarrow.json.ReadOptions(use_threads=False, block_size=len(block) + 1)
+    try:
+        block.decode()  # the parser would let broken text pass
+        table = pyarrow.json.read_json(pa.BufferReader(block), options)
+        dated = [field.with_type(pa.string()) if pa.types.is_temporal(field.type) else field for field in table.schema]
+        if pa.schema(dated) != table.schema:  # the parser would rewrite texts that look like dates
+            parsing = pyarrow.json.ParseOptions(explicit_schema=pa.schema(dated))
+            table = pyarrow.json.read_json(pa.BufferReader(block), options, parsing)
+    except (pa.ArrowException, UnicodeDecodeError):
+        return None
+    for column in table.columns:
+        if pa.types.is_nested(column.type):
+            return None
+        if pa.types.is_floating(column.type) and pc.any(pc.greater_equal(pc.abs(column), 2.0**53)).as_py():
+            return None  # an integer too long for its type may have lost digits
+    return table
+
+
+def _parsed_lines(block: bytes, path: str) -> tuple[pa.Table, pa.Table]:
+    """Rows and QUARANTINE, each line read by itself: slow."""
+    rows: list[dict[str, Any]] = []
+    bad: list[bytes] = []
+    reasons: list[str] = []
+    for line in block.split(b"\n"):
+        if not line.strip():
+            continue
+        row = _json_object(line)
+        if isinstance(row, Reason):
+            bad.append(line)
+            reasons.append(row)
+        else:
+            rows.append(row)
+    names = dict.fromkeys(name for row in rows for name in row)
+    columns = {name: _common_column([row.get(name) for row in rows]) for name in names}
+    return pa.table(columns), raw_rows(path, bad, reasons)
+
+
+def _json_object(line: bytes) -> dict[str, Any] | Reason:
+    try:
+        row = json.loads(line.decode())
+        json.dumps(row, ensure_ascii=False).encode()  # half a surrogate pair cannot be text
+    except UnicodeError:
+        return Reason.INVALID_ENCODING
+    except (ValueError, RecursionError):
+        return Reason.MALFORMED_ROW
+    return row if isinstance(row, dict) else Reason.MALFORMED_ROW
+
+
+def _common_column(values: list[Any]) -> pa.Array:
+    kinds = {type(value) for value in values if value is not None}
+    if len(kinds) <= 1 and kinds <= {str, bool, float}:
+        return pa.array(values)
+    if kinds == {int} and all(value is None or -(2**63) <= value < 2**63 for value in values):
+        return pa.array(values, pa.int64())
+    if kinds == {int, float} and all(abs(value) <= 2**53 for value in values if type(value) is int):
+        return pa.array(values, pa.float64())
+    return pa.array([_json_text(value) for value in values], pa.string())
+
+
+def _json_text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,36 @@
+"""The stage `catalog`: from the items' input to CATALOG."""
+
+import pyarrow.compute as pc
+
+from recsys.data.catalog import build_catalog, item_version_spec
+from recsys.errors import InputError
+from recsys.pipeline.described_input import read_described
+from recsys.pipeline.item_rules import recommendable
+from recsys.pipeline.records import IngestedCatalog
+from recsys.pipeline.run import Run
+from recsys.schema import CATALOG
+from recsys.storage.tables import write_table
+
+
+def ingest_catalog(run: Run) -> IngestedCatalog:
+    """Read every version of every item, keep the newest values, and write the catalog.
+
+    The item rules of the config are tried here too, so that a rule which leaves no item stops the night early.
+
+    Raises:
+        InputError: no item can be used or none is available, or too many rows are bad.
+        ConfigError: the item rules cannot be read, or they leave no item.
+    """
+    spec = run.config.inputs.items
+    versions, counts = read_described(run, item_version_spec(spec), "items")
+    catalog = build_catalog(versions, spec)
+    available = pc.sum(catalog["available"]).as_py() or 0
+    if not available:
+        raise InputError(
+            f"inputs.items: none of the {len(catalog):,} items of {spec.path} is available; "
+            f"inputs.items.columns.available={spec.columns.available!r} must name a column that is true where an item "
+            f"may be recommended"
+        )
+    write_table(run.storage, run.catalog_path, catalog, CATALOG)
+    recommendable(run, catalog)
+    return IngestedCatalog(**vars(counts), items=len(catalog), available=available, path=run.catalog_path)

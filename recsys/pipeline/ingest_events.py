@@ -1,0 +1,106 @@
+"""The stage `ingest`: events and feedback are checked and written in our schema; bad rows go to quarantine."""
+
+import datetime as dt
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys.data.events import interactions_schema, normalise_events
+from recsys.data.read_tasks import ReadTask
+from recsys.pipeline.cluster import for_each_part, peak_of
+from recsys.pipeline.ingest_feedback import ingest_feedback
+from recsys.pipeline.input_counts import count_rows, refuse_bad_input, refuse_bad_rate
+from recsys.pipeline.input_parts import Quarantine, event_rules, plan_parts, read_part
+from recsys.pipeline.open_run import input_files
+from recsys.pipeline.records import IngestedEvents
+from recsys.pipeline.run import Record, Run
+from recsys.storage.tables import write_table
+
+logger = logging.getLogger(__name__)
+
+#: A warning names the date of the newest event when it is more than so many days older than the night's date.
+STALE_DAYS = 2
+
+
+def ingest_events(run: Run) -> IngestedEvents:
+    """Write every event up to the night's date, or put it into quarantine with a reason.
+
+    Later events are only counted: they wait for their own night.
+
+    Raises:
+        InputError: no event can be used, or too many rows are bad.
+    """
+    source = run.config.inputs.events
+    tasks = plan_parts(source, input_files(source))
+    now = dt.datetime.now(dt.UTC)
+    parts = for_each_part(list(tasks), partial(_event_reader, run, tasks, now), label="ingest")
+    counts = count_rows(parts)
+    refuse_bad_input(run, counts, sum(part["accepted"] for part in parts), "events")
+    num_feedback = num_repeats = 0
+    feedback = ingest_feedback(run, now)
+    if feedback is not None:
+        counts = count_rows([*parts, *feedback.parts])
+        # The rate is of events and feedback together: a few events of deleted items must not stop the night.
+        refuse_bad_rate(run, counts, "feedback", forgiven=feedback.num_torn)
+        parts += feedback.parts + feedback.buckets
+        num_feedback, num_repeats = feedback.num_accepted, feedback.num_repeats
+    newest = max(part.get("newest", "") for part in parts)
+    _warn_of_stale_events(run, newest)
+    return IngestedEvents(
+        **vars(counts) | {"peak_memory_mb": peak_of(parts)},
+        accepted=sum(part.get("accepted", 0) for part in parts),
+        later=sum(part.get("later", 0) for part in parts),
+        newest=newest,
+        kinds=sorted({kind for part in parts for kind in part.get("kinds", ())}),
+        parts=[part["path"] for part in parts if part.get("accepted")],
+        feedback=num_feedback,
+        feedback_repeats=num_repeats,
+    )
+
+
+def _event_reader(run: Run, tasks: dict[str, ReadTask], now: dt.datetime) -> Callable[[str], Record]:
+    inputs = run.config.inputs
+    rules = event_rules(run, now)
+
+    def read(part: str) -> Record:
+        quarantine = Quarantine(run.storage, run.folder.quarantine_dir, f"events-{part}")
+        counts: Counter[str] = Counter()
+        kinds: set[str] = set()
+        newest = ""
+
+        def accepted() -> Iterator[pa.Table]:
+            nonlocal newest
+            for source, table, malformed in read_part(inputs.events, tasks[part]):
+                found = normalise_events(table, source, inputs.events, rules)
+                counts.update(rows=found.num_read + len(malformed), filtered=found.num_filtered, later=found.num_later)
+                quarantine.add(malformed)
+                quarantine.add(found.quarantined)
+                kinds.update(pc.unique(found.accepted["event"]).to_pylist())
+                newest = max(newest, found.newest.isoformat() if found.newest else "")
+                yield found.accepted
+
+        path = f"{run.folder.dir}/events/part-{part}.parquet"
+        stats = write_table(run.storage, path, accepted(), interactions_schema(inputs.events))
+        return {
+            "rows": 0,
+            "filtered": 0,
+            "later": 0,
+            **counts,
+            "accepted": stats.rows,
+            "kinds": sorted(kinds),
+            "newest": newest,
+            "quarantined": quarantine.close(),
+            "path": path,
+        }
+
+    return read
+
+
+def _warn_of_stale_events(run: Run, newest: str) -> None:
+    age = run.end - dt.datetime.fromisoformat(newest)
+    if age > dt.timedelta(days=STALE_DAYS + 1):
+        logger.warning("the newest event is of %s, %d days before the night's date %s", newest, age.days, run.date)

@@ -1,0 +1,69 @@
+"""Counts of the rows of an input, and the refusal of inputs with too many bad rows."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from recsys.errors import InputError
+from recsys.pipeline.cluster import peak_of
+from recsys.pipeline.records import ReadRows
+from recsys.pipeline.run import Record, Run
+from recsys.pipeline.strict_json import as_json
+
+
+def count_rows(parts: Sequence[Record]) -> ReadRows:
+    """Sum the `rows`, `filtered` and `quarantined` (rows by reason) of the parts of an input."""
+    reasons: Counter[str] = Counter()
+    for part in parts:
+        reasons.update(part["quarantined"])
+    return ReadRows(
+        rows=sum(part["rows"] for part in parts),
+        filtered=sum(part["filtered"] for part in parts),
+        quarantined=sum(reasons.values()),
+        reasons=dict(sorted(reasons.items())),
+        peak_memory_mb=peak_of(parts),
+    )
+
+
+def refuse_bad_input(run: Run, counts: ReadRows, num_usable: int, key: str) -> None:
+    """Stop a night whose input has no usable row, or too many bad rows. The quarantine stays for inspection.
+
+    Raises:
+        InputError: the message names `inputs.<key>`.
+    """
+    path = getattr(run.config.inputs, key).path
+    if not counts.rows:
+        raise InputError(f"inputs.{key}: {path} holds no rows; name files with rows")
+    refuse_bad_rate(run, counts, key)
+    if not num_usable:
+        where = f" (`where` left out {counts.filtered:,})" if counts.filtered else ""
+        raise InputError(f"inputs.{key}: none of the {counts.rows:,} rows of {path} can be used{where}")
+
+
+def refuse_bad_rate(run: Run, counts: ReadRows, key: str, forgiven: int = 0) -> None:
+    """Stop a night whose input has too many bad rows.
+
+    Args:
+        run: Its config has the limit.
+        counts: Rows of the input.
+        key: Name of the input; `feedback` counts events and feedback together.
+        forgiven: Bad rows that do not count.
+
+    Raises:
+        InputError: the share of bad rows is above `inputs.max_quarantine_rate`.
+    """
+    considered, bad = counts.rows - counts.filtered, counts.quarantined - forgiven
+    rate, limit = bad / max(considered, 1), run.config.inputs.max_quarantine_rate
+    if rate <= limit:
+        return
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in counts.reasons.items())
+    with_feedback = key == "feedback"
+    of = " of events and feedback" if with_feedback else ""
+    way_out = (
+        "mend or move the files, set inputs.feedback to false" if with_feedback else "mend the input, narrow `where`"
+    )
+    raise InputError(
+        f"inputs.{key}: {bad:,} of {considered:,} rows{of} ({rate:.1%}) cannot be used, more than "
+        f"inputs.max_quarantine_rate={limit:.1%}: {reasons}. They are in "
+        f"{run.storage.url(run.folder.quarantine_dir)}; {way_out}, or raise the limit",
+        {f"inputs.{key}": as_json(counts)},
+    )

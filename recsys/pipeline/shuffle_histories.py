@@ -1,0 +1,132 @@
+"""The stage `histories`: the events of each user come together in one shard. It is the only shuffle of the night."""
+
+import datetime as dt
+import json
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray.data
+
+from recsys.data.events import interactions_schema
+from recsys.data.histories import shard_of, sort_interactions
+from recsys.data.searches import split_searches
+from recsys.pipeline.choose_validation import choose_validation, count_active_users
+from recsys.pipeline.cluster import for_each_part, peak_of
+from recsys.pipeline.memory import peak_memory_mb, reset_peak_memory
+from recsys.pipeline.records import ShuffledHistories
+from recsys.pipeline.run import Record, Run
+from recsys.pipeline.shard_item_counts import merge_shard_counts, write_shard_counts
+from recsys.pipeline.stages import INGEST_EVENTS
+from recsys.pipeline.user_texts import ShardTexts, read_profiles, write_texts
+from recsys.schema import INTERACTIONS_WITH_TEXT
+from recsys.storage.tables import read_table, write_table
+
+#: Up to so many accepted events, each worker reads all of them. Ray Data's shuffle costs seconds for any number of
+#: events. Both ways write the same files.
+ROWS_READ_WHOLE = 1_000_000
+#: Readers decode whole row groups. This bounds the memory of scoring for any number of users, and the time in which the
+#: live service finds one user (2 ms of a core; with 2,048 users it took 6 ms).
+USERS_PER_ROW_GROUP = 512
+
+
+def shuffle_histories(run: Run) -> ShuffledHistories:
+    """Bring the events of each user together in one shard, and write the shard's tables."""
+    ingested = run.record(INGEST_EVENTS)
+    few = ingested.accepted <= ROWS_READ_WHOLE
+    records = _write_shards(run, ingested.parts) if few else _shuffle_shards(run, ingested.parts)
+    merge_shard_counts(run, [record["shard"] for record in records])
+    active = np.sum([record["active"] for record in records], axis=0)
+    return ShuffledHistories(
+        rows=ingested.accepted,
+        users=sum(record["users"] for record in records),
+        held_out_users=sum(record["held_out_users"] for record in records),
+        searches=sum(record["searches"] for record in records),
+        duplicates=sum(record["duplicates"] for record in records),
+        validation=choose_validation(run, active.tolist()),
+        oldest=min(record["oldest"] for record in records),
+        shards=[record["shard"] for record in records],
+        path=run.folder.histories_dir,
+        peak_memory_mb=peak_of(records),
+    )
+
+
+def _write_shards(run: Run, paths: list[str]) -> list[Record]:
+    """Write the shards of few events: each worker reads all events and keeps the rows of its shards."""
+    events = pa.concat_tables([read_table(run.storage, path, ["user_id"]) for path in paths])
+    numbers = np.unique(shard_of(events["user_id"], run.config.histories.shards))
+    return for_each_part([str(number) for number in numbers], partial(_shard_writer, run, paths), label="histories")
+
+
+def _shard_writer(run: Run, paths: list[str]) -> Callable[[str], Record]:
+    events = pa.concat_tables([read_table(run.storage, path) for path in paths])
+    shard = shard_of(events["user_id"], run.config.histories.shards)
+
+    def write(part: str) -> Record:
+        number = int(part)
+        return _write_shard(run, number, events.filter(pa.array(shard == number)))
+
+    return write
+
+
+def _shuffle_shards(run: Run, paths: list[str]) -> list[Record]:
+    """Write the shards of many events, which Ray Data brings together from all files of events."""
+    shards = run.config.histories.shards
+    fs, root = run.storage.arrow()
+    rows = (
+        ray.data.read_parquet([f"{root}/{path}" for path in paths], filesystem=fs)
+        .map_batches(partial(_assign_shard, shards), batch_format="pyarrow", batch_size=131_072, zero_copy_batch=True)
+        .groupby("shard", num_partitions=shards)
+        .map_groups(partial(_write_group, run), batch_format="pyarrow")
+        .take_all()
+    )
+    return sorted((json.loads(row["record"]) for row in rows), key=lambda record: str(record["shard"]))
+
+
+def _assign_shard(num_shards: int, events: pa.Table) -> pa.Table:
+    return events.append_column("shard", pa.array(shard_of(events["user_id"], num_shards), pa.int32()))
+
+
+def _write_group(run: Run, group: pa.Table) -> pa.Table:
+    reset_peak_memory()
+    record = _write_shard(run, group["shard"][0].as_py(), group) | {"peak_memory_mb": peak_memory_mb()}
+    return pa.table({"record": pa.array([json.dumps(record)], pa.string())})
+
+
+def _write_shard(run: Run, number: int, group: pa.Table) -> Record:
+    """Write the tables of one shard: interactions, searches, histories, texts and item counts.
+
+    Args:
+        run: The run.
+        number: Of the shard.
+        group: All events of its users, in any order.
+    """
+    name = f"shard-{number:05d}"
+    schema = interactions_schema(run.config.inputs.events)
+    events, duplicates = sort_interactions(group.select(schema.names).cast(schema))
+    interactions, searches = events, None
+    if schema == INTERACTIONS_WITH_TEXT:
+        interactions, searches = split_searches(events)
+        write_table(run.storage, f"{run.searches_dir}/{name}.parquet", searches, schema)
+    texts = ShardTexts(searches=searches, profiles=read_profiles(run, name))
+    nothing = interactions.slice(0, 0)
+    histories = texts.histories(interactions, None, nothing, run.end, run.config.histories.kept_events)
+    if run.config.inputs.has_user_texts:
+        write_texts(run, name, events, histories)
+    write_table(run.storage, f"{run.interactions_dir}/{name}.parquet", interactions, schema)
+    path = f"{run.folder.histories_dir}/{name}.parquet"
+    write_table(run.storage, path, histories, histories.schema, row_group_size=USERS_PER_ROW_GROUP)
+    split = run.split(interactions)
+    write_shard_counts(run, name, interactions, split.train)
+    return {
+        "shard": name,
+        "users": len(histories),
+        "held_out_users": pc.count_distinct(split.holdout["user_id"]).as_py(),
+        "rows": len(interactions),
+        "searches": 0 if searches is None else len(searches),
+        "duplicates": duplicates,
+        "active": count_active_users(run, split.train),
+        "oldest": pc.min(events["timestamp"]).as_py().astimezone(dt.UTC).isoformat(),
+    }

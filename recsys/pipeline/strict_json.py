@@ -1,0 +1,44 @@
+"""Dataclasses as JSON and back. Reading is strict: it refuses missing, unknown and wrongly typed fields."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+#: A dataclass that is read strictly has this as `__pydantic_config__`.
+STRICT = ConfigDict(strict=True, extra="forbid")
+
+T = TypeVar("T")
+
+_adapters: dict[Any, TypeAdapter[Any]] = {}
+
+
+def as_json(record: object) -> dict[str, Any]:
+    """A dataclass as plain values for JSON.
+
+    Raises:
+        PydanticSerializationError: a field has a value of a wrong type.
+    """
+    plain: dict[str, Any] = _adapter(type(record)).dump_python(record, mode="json", by_alias=True, warnings="error")
+    return plain
+
+
+def from_json(kind: type[T], stored: Mapping[str, Any]) -> T:
+    """A dataclass of this kind, from plain values.
+
+    Raises:
+        ValueError: a field is missing, unknown or of a wrong type; the message names it.
+    """
+    try:
+        found: T = _adapter(kind).validate_json(json.dumps(stored))
+    except ValidationError as error:
+        faults = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise ValueError("; ".join(faults)) from error
+    return found
+
+
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    if kind not in _adapters:
+        _adapters[kind] = TypeAdapter(kind)
+    return _adapters[kind]

@@ -1,0 +1,60 @@
+"""Which items of a catalog may be recommended: the item rules, applied once for a night. Shapes: I items."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from recsys.errors import ConfigError
+from recsys.ranking.config import RerankConfig
+from recsys.ranking.rules.registry import item_rules, settings_of
+from recsys.ranking.rules.rule import ItemCheck
+from recsys.signals.order import Bools
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recommendable:
+    """Which items of a catalog may be recommended."""
+
+    mask: Bools
+    """[I]."""
+    removed: dict[str, int]
+    """Items by the first rule that removed them, in the order of the rules."""
+    counts: dict[str, int]
+    """For the run's record: `items` = the sum of `removed` + `recommendable`; also what the rules count beside."""
+    warnings: tuple[str, ...]
+
+
+def recommendable_items(catalog: pa.Table, config: RerankConfig) -> Recommendable:
+    """Apply every item rule, in the order of the registry.
+
+    Args:
+        catalog: CATALOG of I items with `item_id`, `available` and `attributes`.
+        config: The rules' settings.
+
+    Raises:
+        ConfigError: a rule's settings do not fit the catalog, or the rules leave none of the available items.
+    """
+    mask = np.ones(len(catalog), dtype=bool)
+    checks: dict[str, ItemCheck] = {}
+    removed: dict[str, int] = {}
+    for rule in item_rules():
+        check = checks[rule.name] = rule.check(settings_of(rule, config), catalog)
+        removed[rule.name] = int((mask & ~check.passes).sum())
+        mask &= check.passes
+    num_available = int(np.asarray(catalog["available"], dtype=bool).sum())
+    if num_available and not mask.any():
+        raise ConfigError(_nothing_left(checks, removed, num_available))
+    counts = {"items": len(catalog), **removed, "recommendable": int(mask.sum())}
+    for check in checks.values():
+        counts |= check.counts
+    warnings = tuple(warning for check in checks.values() for warning in check.warnings)
+    return Recommendable(mask=mask, removed=removed, counts=counts, warnings=warnings)
+
+
+def _nothing_left(checks: dict[str, ItemCheck], removed: dict[str, int], num_available: int) -> str:
+    """The error that names each rule which removed available items, with its number."""
+    guilty = {name: check for name, check in checks.items() if removed[name] and name != "unavailable"}
+    causes = ", ".join(f"{check.blame or f'the rule {name} removes'} {removed[name]}" for name, check in guilty.items())
+    hints = "".join(f"; {check.hint}" for check in guilty.values() if check.hint)
+    return f"rerank: none of the {num_available} available items may be recommended: {causes}{hints}"

@@ -1,0 +1,39 @@
+"""What re-ranking did, in numbers that add up."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RerankCounts:
+    """What re-ranking did to a batch. Counts of batches add up: candidates = duplicates + listed + left_out."""
+
+    users: int = 0
+    candidates: int = 0
+    """Scored candidates that came in."""
+    duplicates: int = 0
+    """Candidates dropped because the user had the same item with a better score."""
+    listed: int = 0
+    """Places of all lists that hold an item."""
+    left_out: int = 0
+    """Distinct candidates that are in no list."""
+    moved: dict[str, int] = field(default_factory=dict)
+    """Items that each list rule moved, by the rule's name; its class says which items it counts."""
+
+    def __add__(self, other: "RerankCounts") -> "RerankCounts":
+        return RerankCounts(
+            users=self.users + other.users,
+            candidates=self.candidates + other.candidates,
+            duplicates=self.duplicates + other.duplicates,
+            listed=self.listed + other.listed,
+            left_out=self.left_out + other.left_out,
+            moved={
+                name: self.moved.get(name, 0) + other.moved.get(name, 0)
+                for name in dict.fromkeys([*self.moved, *other.moved])
+            },
+        )
+
+    @classmethod
+    def sum(cls, counts: Iterable["RerankCounts"]) -> "RerankCounts":
+        """All of them together; zeros for none."""
+        return sum(counts, start=cls())

@@ -1,0 +1,73 @@
+"""The re-ranking rules, in the order in which they are applied; rules of plugins come after these."""
+
+from typing import Any
+
+import pydantic
+
+from recsys.config.messages import explain
+from recsys.config.section import Section
+from recsys.ranking.config import RerankConfig
+from recsys.ranking.rules.allow_list import AllowList
+from recsys.ranking.rules.availability import Availability
+from recsys.ranking.rules.block_list import BlockList
+from recsys.ranking.rules.cold_item_slots import ColdItemSlots
+from recsys.ranking.rules.diversity import Diversity
+from recsys.ranking.rules.exploration import Exploration
+from recsys.ranking.rules.long_tail_boost import LongTailBoost
+from recsys.ranking.rules.rule import ItemRule, ListRule, Rule
+from recsys.ranking.rules.where import Where
+from recsys.registry import Registry
+
+RULES: Registry[Rule[Any]] = Registry("rule")
+RULES.register(Availability())
+RULES.register(BlockList())
+RULES.register(AllowList())
+RULES.register(Where())
+RULES.register(LongTailBoost())
+RULES.register(ColdItemSlots())
+RULES.register(Diversity())
+RULES.register(Exploration())
+
+
+def item_rules() -> list[ItemRule[Any]]:
+    """The rules that remove items, in order."""
+    return [rule for rule in RULES if isinstance(rule, ItemRule)]
+
+
+def list_rules() -> list[ListRule[Any]]:
+    """The rules that reorder lists, in order."""
+    return [rule for rule in RULES if isinstance(rule, ListRule)]
+
+
+def settings_of(rule: Rule[Any], config: RerankConfig) -> Section:
+    """The section that a rule reads: `rerank` itself, or `rerank.rules.<name>` with its defaults.
+
+    Raises:
+        ValueError: a key of the rule's own section is unknown, missing or out of range.
+    """
+    if rule.settings is RerankConfig:
+        return config
+    try:
+        section: Section = rule.settings.model_validate(config.rules.get(rule.name, {}))
+    except pydantic.ValidationError as error:
+        faults = (f"rerank.rules.{rule.name}.{explain(fault, rule.settings)}" for fault in error.errors())
+        raise ValueError("\n".join(faults)) from error
+    return section
+
+
+def check_rules(config: RerankConfig, top_k: int) -> None:
+    """Check every rule's settings before a night starts.
+
+    Raises:
+        ValueError: `rerank.rules` names an unknown rule or one without a section of its own, a setting is wrong, or
+            lists of `top_k` are too short for a rule.
+    """
+    own = [rule.name for rule in RULES if rule.settings is not RerankConfig]
+    for name in config.rules:
+        if name not in own:
+            known = f"rules with such settings are {', '.join(own)}" if own else "no rule has such settings"
+            raise ValueError(f"rerank.rules.{name}: unknown rule; {known}. Is its module in `plugins`?")
+    for rule in RULES:
+        settings = settings_of(rule, config)
+        if isinstance(rule, ListRule):
+            rule.check_list_length(settings, top_k)

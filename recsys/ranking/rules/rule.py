@@ -1,0 +1,175 @@
+"""What a re-ranking rule is. An item rule says which items may be recommended; a list rule reorders users' candidates.
+
+A rule is one file beside this one and one line in `registry.py`, or a module of your own in the config's `plugins`.
+
+Shapes: B users, C candidates, D dimensions, I items, K list length.
+"""
+
+import datetime as dt
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from recsys.config.section import Section
+from recsys.ranking.rules.attributes import attribute_values
+from recsys.signals.order import Bools, Floats, Ints
+
+#: The config section that a rule reads.
+RuleSettings = TypeVar("RuleSettings", bound=Section)
+
+
+class Rule(ABC, Generic[RuleSettings]):
+    """What all rules have. A rule keeps no state: what it needs of a night, it gets from its arguments."""
+
+    name: str
+    """What counts and settings are stored under: `rerank.rules.<name>`."""
+    summary: str
+    """One sentence for people: what the rule does."""
+    settings: type[RuleSettings]
+    """Its config section. `RerankConfig` itself for the rules whose keys stand directly in `rerank`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemCheck:
+    """What an item rule found in a catalog of I items."""
+
+    passes: Bools
+    """[I] the items that may be recommended as far as this rule is concerned."""
+    blame: str = ""
+    """Names the rule in the error for a catalog without any item left, before a number: `the block list removes`."""
+    hint: str = ""
+    """Added to that error: what could be changed."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """Further counts for the run's record."""
+    warnings: Sequence[str] = ()
+    """Sentences for the log."""
+
+
+class ItemRule(Rule[RuleSettings]):
+    """Removes items from what may be recommended, for all users. The items that it removes are counted by its name."""
+
+    @abstractmethod
+    def check(self, settings: RuleSettings, catalog: pa.Table) -> ItemCheck:
+        """Check every item.
+
+        Args:
+            settings: The rule's section.
+            catalog: CATALOG with `item_id`, `available` and `attributes`.
+
+        Raises:
+            ConfigError: the settings do not fit the catalog.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class NightFacts:
+    """What list rules may read of a night while they prepare."""
+
+    popularity: npt.NDArray[np.integer]
+    """[I] interactions of each item."""
+    recommendable: Bools
+    """[I] items that may be recommended."""
+    seed: int
+    """The config's seed."""
+    date: dt.date
+    """The night's date; what is drawn at random differs from night to night."""
+    vectors: npt.NDArray[np.floating] | None = None
+    """[I, D] item vectors. None after the rules are prepared, since they are large."""
+    catalog: pa.Table | None = None
+    """CATALOG of the I items. None after the rules are prepared, and where a caller has none."""
+
+    def attribute(self, name: str) -> pa.ChunkedArray:
+        """[I] texts of an attribute, null where an item does not have it."""
+        assert self.catalog is not None, f"attribute {name!r} was asked for, but these facts have no catalog"
+        return attribute_values(self.catalog, name)
+
+    def small(self) -> "NightFacts":
+        """The same facts without the large ones."""
+        return replace(self, vectors=None, catalog=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankedBatch:
+    """Candidates of B users in the order of their lists. Methods return a new batch."""
+
+    user_ids: pa.Array | pa.ChunkedArray
+    """[B]."""
+    items: Ints
+    """[B, C] int64 catalog indices, best first, C ≥ K. −1 is no candidate; these stand at the end."""
+    scores: Floats
+    """[B, C] float32; −inf where there is no candidate."""
+    explored: Bools
+    """[B, C] candidates that were placed by chance."""
+    top_k: int
+    """K: the first K candidates become the list."""
+    num_open: int
+    """Places before those that later rules reserve for themselves; K where none does."""
+
+    def reordered(self, order: Ints, scores: Floats | None = None) -> "RankedBatch":
+        """The candidates of these columns [B, C] in this order, with these scores [B, C] (None: their own)."""
+        return replace(
+            self,
+            items=np.take_along_axis(self.items, order, 1),
+            scores=np.take_along_axis(self.scores, order, 1) if scores is None else scores,
+            explored=np.take_along_axis(self.explored, order, 1),
+        )
+
+    def order_with(self, columns: Ints, start: int) -> Ints:
+        """[B, C] the order in which these candidates stand together and all others keep their order.
+
+        Args:
+            columns: [B, N] distinct columns ≥ `start`; −1 for none, at the end of a row.
+            start: Place of the first of them.
+        """
+        num_users, width = self.items.shape
+        own = np.arange(width)
+        keys = np.tile(np.where(own < start, own, own + start + columns.shape[1]), (num_users, 1))
+        users, places = np.nonzero(columns >= 0)
+        keys[users, columns[users, places]] = start + places
+        return np.argsort(keys, axis=1, kind="stable")
+
+    def demote(self, candidates: Bools) -> tuple["RankedBatch", int]:
+        """Move candidates [B, C] behind all others of their users, and count the items that enter the first K places.
+
+        So an item that should not be in a list still fills a place that would be empty without it.
+        """
+        order = np.argsort(candidates + 2 * (self.items < 0).astype(np.int8), axis=1, kind="stable")
+        return self.reordered(order), self.num_entered(order, self.top_k)
+
+    def num_entered(self, order: Ints, num_places: int) -> int:
+        """How many items an order [B, C] brings into the first places that did not stand there before."""
+        entered = (order >= num_places) & (np.take_along_axis(self.items, order, 1) >= 0)
+        return int(entered[:, :num_places].sum())
+
+
+#: A prepared list rule: a function of a batch that returns the reordered batch, and how many items the rule moved. What
+#: a user gets must not depend on the other users of the batch.
+Reorder = Callable[[RankedBatch], tuple[RankedBatch, int]]
+
+
+class ListRule(Rule[RuleSettings]):
+    """Reorders the candidates of users. Rules are applied one after another, in the order of the registry."""
+
+    @abstractmethod
+    def prepare(self, settings: RuleSettings, facts: NightFacts) -> Reorder | None:
+        """Compute once what holds for all users of a night; None where the settings switch the rule off.
+
+        Raises:
+            ConfigError: the settings do not fit the catalog.
+        """
+
+    def num_reserved(self, settings: RuleSettings, top_k: int) -> int:  # noqa: ARG002 - for those that override it
+        """How many places at the end of a list of K this rule fills; the rules before it leave them alone."""
+        return 0
+
+    def check_list_length(self, settings: RuleSettings, top_k: int) -> None:
+        """Check what only the list length decides.
+
+        Raises:
+            ValueError: lists of K are too short for the rule; the message names the keys and the way out.
+        """

@@ -1,0 +1,146 @@
+"""Answers requests in a thread beside the event loop, with the newest snapshot; health checks never wait for it."""
+
+import asyncio
+import datetime as dt
+import logging
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, TypeVar
+
+from ray.util import metrics
+
+from recsys.config.serve import ServeConfig
+from recsys.serving.contracts import ErrorDetail, FoundItem, RecommendationRequest, Recommendations
+from recsys.serving.error_replies import TOO_MANY_REQUESTS
+from recsys.serving.live_snapshot import LiveSnapshot
+from recsys.serving.request_batcher import RequestBatcher
+from recsys.serving.snapshot_reload import Load, SnapshotReloader
+from recsys.storage.filesystem import Storage
+
+logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+NOT_READY = ErrorDetail(
+    code="not_ready", field=None, message="no published run is loaded yet; publish one, or try again later"
+)
+
+
+class LiveRanker:
+    """The snapshot of one process and the thread that ranks. Expected errors are returned, not raised."""
+
+    def __init__(self, storage: str, config: ServeConfig, load: Load):
+        """Load nothing before `start`."""
+        self._config = config
+        self._snapshots = SnapshotReloader(Storage(storage), load)
+        self._rank_thread = ThreadPoolExecutor(1, thread_name_prefix="rank")
+        self._load_thread = ThreadPoolExecutor(1, thread_name_prefix="load")
+        self._batcher = RequestBatcher(
+            self._rank_batch,
+            max_batch_size=config.max_batch_size,
+            wait_ms=config.batch_wait_ms,
+            max_in_flight=config.max_queued,
+        )
+        self._batch_sizes = metrics.Histogram(
+            "recsys_batch_size", "Requests that were ranked together.", boundaries=[1, 2, 4, 8, 16, 32, 64]
+        )
+        self._age = metrics.Gauge("recsys_snapshot_age_seconds", "Seconds since the loaded run was published.")
+        self._failures = metrics.Gauge("recsys_snapshot_failures", "Attempts to load a run that failed.")
+
+    async def start(self) -> None:
+        """Load the published run, if there is one, and then look for newer runs from time to time."""
+        await self._refresh()
+        self._watcher = asyncio.create_task(self._watch())
+
+    @property
+    def is_full(self) -> bool:
+        """Whether requests for lists are refused now, because `serve.max_queued` of them wait or are being ranked."""
+        return self._batcher.is_full
+
+    async def recommend(self, request: RecommendationRequest) -> Recommendations | ErrorDetail:
+        """A list, or the error of this request."""
+        return TOO_MANY_REQUESTS if self.is_full else await self._batcher.submit(request)
+
+    async def published_list(self, user_id: str, top_k: int | None) -> Recommendations | ErrorDetail:
+        """The published list of a user."""
+        snapshot = self._snapshots.current
+        if snapshot is None:
+            return NOT_READY
+        found = await self._in_thread(partial(snapshot.published_list, user_id, top_k, _now()))
+        return found or ErrorDetail(
+            code="not_found",
+            field="user_id",
+            message=f"the run {snapshot.latest.run_id} has no list of this user; send POST /v1/recommendations with "
+            "the user's history or a query",
+        )
+
+    async def find_items(self, text: str, limit: int) -> list[FoundItem] | ErrorDetail:
+        """Items of the catalog by words of their titles."""
+        snapshot = self._snapshots.current
+        if snapshot is None:
+            return NOT_READY
+        return await self._in_thread(partial(snapshot.find_items, text, limit))
+
+    def state(self) -> dict[str, Any]:
+        """The loaded run, for `/readyz`."""
+        snapshot = self._snapshots.current
+        return {
+            "ready": snapshot is not None,
+            "run_id": None if snapshot is None else snapshot.latest.run_id,
+            "published_at": None if snapshot is None else snapshot.latest.published_at,
+            "fault": self._snapshots.error,
+        }
+
+    async def _rank_batch(self, requests: list[RecommendationRequest]) -> list[Recommendations | ErrorDetail]:
+        snapshot = self._snapshots.current
+        if snapshot is None:
+            return [NOT_READY] * len(requests)
+        self._batch_sizes.observe(len(requests))
+        return await self._in_thread(partial(answer_batch, snapshot, requests))
+
+    async def _in_thread(self, work: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._rank_thread, work)
+
+    async def _refresh(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._load_thread, self._snapshots.refresh)
+        if self._snapshots.current is not None:
+            published = dt.datetime.fromisoformat(self._snapshots.current.latest.published_at)
+            self._age.set(time.time() - published.timestamp())
+        self._failures.set(self._snapshots.num_failures)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(self._config.refresh_s)
+            await self._refresh()
+
+
+def answer_batch(snapshot: LiveSnapshot, requests: list[RecommendationRequest]) -> list[Recommendations | ErrorDetail]:
+    """A list or an error for each request. A request that fails does not fail the others of its batch."""
+    errors = [snapshot.catalog.filter_error(request.filters) for request in requests]
+    valid = [request for request, error in zip(requests, errors, strict=True) if error is None]
+    try:
+        answers: Iterator[Recommendations | ErrorDetail] = iter(snapshot.answer(valid, _now()))
+    except Exception:
+        logger.exception("a batch of %d requests failed: each request is now answered by itself", len(valid))
+        answers = (_answer_one(snapshot, request) for request in valid)
+    return [
+        next(answers) if error is None else ErrorDetail(code="invalid", field=error[0], message=error[1])
+        for error in errors
+    ]
+
+
+def _answer_one(snapshot: LiveSnapshot, request: RecommendationRequest) -> Recommendations | ErrorDetail:
+    """A list, or the error of this one request or of the files of its user."""
+    try:
+        return snapshot.answer([request], _now())[0]
+    except Exception as error:
+        logger.exception("a request could not be answered")
+        return ErrorDetail(
+            code="failed", field=None, message=f"the service failed ({type(error).__name__}); see the service's log"
+        )
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)

@@ -1,0 +1,108 @@
+"""Translates a request into the terms of one snapshot: the session, the excluded items, and warnings.
+
+Shapes: I items.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from recsys.serving.contracts import RecommendationRequest, Strategy
+from recsys.serving.live_catalog import LiveCatalog
+from recsys.serving.published_users import PublishedUsers
+from recsys.serving.sessions import Session
+from recsys.serving.user_template import UserTemplate
+
+Bools = npt.NDArray[np.bool_]
+
+#: A warning names at most this many unknown ids.
+_NAMED_IDS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedRequest:
+    """A request in terms of one snapshot."""
+
+    request: RecommendationRequest
+    session: Session
+    excluded: Bools
+    """[I] items that must not be in the list."""
+    warnings: list[str]
+    """What the service ignored, and why."""
+
+    @property
+    def draw_key(self) -> str:
+        """The text that seeds random draws of the re-ranking: the user id, or for anonymous users what they sent.
+
+        So the same request gets the same list, whatever other requests are ranked with it.
+        """
+        return self.session.user_id or self.request.model_dump_json(include={"history", "query", "attributes"})
+
+    @property
+    def needs_ranking(self) -> bool:
+        """Whether the request says anything that the published list of its user cannot reflect."""
+        session = self.session
+        return session.stored is None or bool(session.events or session.query or session.profile)
+
+    @property
+    def strategy(self) -> Strategy:
+        """The strategy of a list that is ranked now."""
+        if self.session.query:
+            return "query"
+        return "personalized" if self.session.stored is not None or self.session.events else "popular"
+
+
+def resolve_request(
+    request: RecommendationRequest, catalog: LiveCatalog, users: PublishedUsers, template: UserTemplate | None
+) -> ResolvedRequest:
+    """Look up what the request names. Unknown ids and attributes are left out, with a warning.
+
+    Args:
+        request: Its filters must have passed `LiveCatalog.filter_error`.
+        catalog: The items of the snapshot.
+        users: Histories of the users whom the snapshot knows.
+        template: None: the model of the snapshot reads no user attributes.
+    """
+    warnings: list[str] = []
+    known = _known_items([event.item_id for event in request.history], "history", catalog, warnings)
+    session = Session(
+        user_id=request.user_id or "",
+        stored=None if request.user_id is None else users.history(request.user_id),
+        events=[event for event in request.history if event.item_id in known],
+        query=request.query or "",
+        profile=_profile(request.attributes, template, warnings),
+    )
+    excluded = np.zeros(len(catalog), dtype=bool)
+    named = _known_items(request.exclude, "exclude", catalog, warnings)
+    excluded[catalog.indices(pa.array(sorted(named), pa.string()))] = True
+    if request.filters:
+        passing = catalog.passing(request.filters)
+        if not passing.any():
+            warnings.append("filters: no item passes them")
+        excluded |= ~passing
+    return ResolvedRequest(request=request, session=session, excluded=excluded, warnings=warnings)
+
+
+def _known_items(ids: Sequence[str], field: str, catalog: LiveCatalog, warnings: list[str]) -> set[str]:
+    """The ids that the catalog has; a warning names the others."""
+    indices = catalog.indices(pa.array(ids, pa.string()))
+    unknown = sorted({item_id for item_id, index in zip(ids, indices.tolist(), strict=True) if index < 0})
+    if unknown:
+        named = ", ".join(unknown[:_NAMED_IDS]) + (" …" if len(unknown) > _NAMED_IDS else "")
+        warnings.append(f"{field}: the catalog does not know {named}")
+    return set(ids) - set(unknown)
+
+
+def _profile(attributes: dict[str, str], template: UserTemplate | None, warnings: list[str]) -> str:
+    """The user's attributes as one text; "" where the model reads none of them."""
+    if not attributes:
+        return ""
+    if template is None:
+        warnings.append("attributes: the model of this snapshot reads no user attributes")
+        return ""
+    if unknown := sorted(set(attributes) - set(template.names)):
+        warnings.append(f"attributes: unknown are {', '.join(unknown)}; the model reads {', '.join(template.names)}")
+    return template.fill(attributes)

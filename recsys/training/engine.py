@@ -1,0 +1,83 @@
+"""What the training loop needs from an engine: forward, backward, optimiser steps, checkpoints."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from recsys.model.ranker import HistoryTexts
+from recsys.training.config import TrainConfig
+from recsys.training.objective import TrainableRanker
+
+#: Step number, from 0 → share of the peak learning rate.
+Schedule = Callable[[int], float]
+
+
+class RankerCall(Protocol):
+    """A ranker, or an engine around one: its forward pass and its mode."""
+
+    def __call__(self, *tensors: Tensor, **named: Tensor | HistoryTexts | bool | None) -> Any:
+        """Forward pass, see `TrainableRanker.forward`."""
+
+    def train(self, mode: bool = True) -> Any:
+        """Switch dropout on."""
+
+    def eval(self) -> Any:
+        """Switch dropout off."""
+
+
+class Engine(RankerCall, Protocol):
+    """A ranker with its optimiser and its learning rate schedule, on one worker of a training."""
+
+    device: torch.device
+
+    def backward(self, loss: Tensor) -> Any:
+        """Add the gradients of a micro-batch."""
+
+    def step(self) -> Any:
+        """Count a micro-batch; take an optimiser step if it completes an accumulation."""
+
+    def save(self, folder: Path) -> None:
+        """Write the state that `load` reads. Every worker calls this, with a folder of its own."""
+
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote: weights, optimiser and schedule."""
+
+    def go_to_step(self, step: int) -> None:
+        """Continue the learning rate schedule from this optimiser step."""
+
+    def whole_weights(self) -> AbstractContextManager[Any]:
+        """Inside of this context the ranker holds its whole weights on every worker."""
+
+
+def open_engine(
+    ranker: TrainableRanker, train: TrainConfig, encoder_learning_rate: float, schedule: Schedule
+) -> Engine:
+    """The engine that the settings ask for, see `TrainConfig.uses_deepspeed`.
+
+    Args:
+        ranker: The model. The engine moves it to its device.
+        train: The settings of the training.
+        encoder_learning_rate: Peak learning rate of a text encoder that is trained with the ranker.
+        schedule: Of the learning rate.
+    """
+    groups = parameter_groups(ranker, encoder_learning_rate)
+    if train.uses_deepspeed:
+        from recsys.training.engine_deepspeed import DeepSpeedEngine  # seconds to import
+
+        return DeepSpeedEngine(ranker, groups, train, schedule)
+    from recsys.training.engine_torch import TorchEngine
+
+    return TorchEngine(ranker, groups, train, schedule)
+
+
+def parameter_groups(ranker: TrainableRanker, encoder_learning_rate: float) -> list[dict[str, Any]]:
+    """Parameter groups of the optimiser; a text encoder that is trained has a peak learning rate of its own."""
+    encoder = [] if ranker.encoder is None else [each for each in ranker.encoder.parameters() if each.requires_grad]
+    of_encoder = {id(parameter) for parameter in encoder}
+    own = [each for each in ranker.parameters() if each.requires_grad and id(each) not in of_encoder]
+    groups: list[dict[str, Any]] = [{"params": own}]
+    return [*groups, {"params": encoder, "lr": encoder_learning_rate}] if encoder else groups

@@ -1,0 +1,106 @@
+"""A stage runs once, its record is typed, and what no longer fits is done again."""
+
+import logging
+from collections.abc import Callable
+from importlib import import_module
+from typing import get_type_hints
+
+import pyarrow as pa
+import pytest
+
+from jobs.nightly import NIGHT
+from jobs.plan import places
+from recsys.errors import InputError
+from recsys.pipeline.records import ItemStatistics
+from recsys.pipeline.run import Run
+from recsys.pipeline.run_stages import run_stage, run_stages
+from recsys.pipeline.stage import Stage
+from recsys.pipeline.stages import INGEST_USERS, RUN_GATE, SHUFFLE_HISTORIES
+from tests.records import finish
+
+COUNTING: Stage[ItemStatistics] = Stage(
+    name="counting",
+    function=f"{__name__}:count",
+    record=ItemStatistics,
+    summary="Counts how often it ran.",
+    reads=(),
+    writes=(),
+    workers=lambda _: "driver",
+)
+calls: list[int] = []
+
+
+def count(run: Run, step: int = 1) -> ItemStatistics:
+    calls.append(step)
+    return ItemStatistics(rows=10, pairs=sum(calls))
+
+
+@pytest.fixture
+def run(make_night: Callable[..., Run], draw_events: Callable[..., pa.Table]) -> Run:
+    calls.clear()
+    return make_night(draw_events(100, days=40))
+
+
+def test_a_stage_runs_once_and_is_measured(run: Run) -> None:
+    assert run.done(COUNTING) is None
+    first = run_stage(run, COUNTING, step=3)
+    assert (first.pairs, run_stage(run, COUNTING, step=4), calls) == (3, first, [3])
+    done = run.done(COUNTING)
+    assert done is not None
+    assert done.record == run.record(COUNTING) == first
+    assert first.peak_memory_mb > 10
+    assert done.timing.rows_per_s > 10 / (done.timing.seconds + 0.001)
+    assert run.folder.done("counting") == done.as_json()
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"pairs": None}, "pairs"),
+        ({"pairs": "3"}, "pairs"),
+        ({"pairs": 3.5}, "pairs"),
+        ({"another": 1}, "another"),
+        ({"seconds": "1"}, "seconds"),
+    ],
+)
+def test_a_record_that_does_not_fit_is_made_again(
+    run: Run, caplog: pytest.LogCaptureFixture, change: dict[str, object], fault: str
+) -> None:
+    run_stage(run, COUNTING)
+    stored = run.folder.done("counting")
+    assert stored is not None
+    changed = {key: value for key, value in (stored | change).items() if value is not None}
+    run.folder.finish("counting", changed)
+    with pytest.raises(InputError, match="another version of the code wrote its stage counting"):
+        run.record(COUNTING)
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        assert run_stage(run, COUNTING).pairs == 2
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith("counting: its stored record does not fit this version, so it runs again")
+    assert fault in line
+
+
+def test_stages_that_do_not_apply_are_left_out(run: Run) -> None:
+    run_stages(run, (INGEST_USERS, COUNTING))
+    assert run.folder.done("users") is None
+    assert calls == [1]
+
+
+@pytest.mark.parametrize("stage", NIGHT, ids=lambda stage: stage.name)
+def test_every_declaration_holds(run: Run, stage: Stage) -> None:
+    module, _, name = stage.function.partition(":")
+    assert get_type_hints(getattr(import_module(module), name))["return"] is stage.record
+    record = finish(run, stage, **({"verdict": "passed"} if stage is RUN_GATE else {}))
+    assert run.record(stage) == record
+    assert "{" not in " ".join([*places(run, stage.reads), *places(run, stage.writes)])
+    assert stage.workers(run.config)
+
+
+def test_names_are_unique() -> None:
+    names = [stage.name for stage in NIGHT]
+    assert len(set(names)) == len(names)
+
+
+def test_nested_records_are_read_as_they_were_written(run: Run) -> None:
+    assert run.record(SHUFFLE_HISTORIES).validation.days > 0
