@@ -26,7 +26,7 @@ from recsys.schema import HISTORIES
 from recsys.settings import Config
 from recsys.signals.signals import SIGNALS
 from recsys.storage.filesystem import Storage
-from recsys.storage.publish import require_latest
+from recsys.storage.latest import require_latest
 from recsys.storage.runs import RunFolder
 from recsys.storage.tables import iter_batches
 

@@ -15,7 +15,6 @@ from recsys.config.loading import decode_settings, load_settings
 from recsys.config.section import Section
 from recsys.config.serve import ServeConfig
 from recsys.data.config import HistoriesConfig, InputsConfig
-from recsys.data.formats.registry import check_formats
 from recsys.evaluation.config import GateConfig
 from recsys.model.config import EncoderConfig, RankerConfig
 from recsys.plugins import load_plugins
@@ -133,24 +132,15 @@ class Config(Section):
         return stream.getvalue()
 
 
-def _with_plugins(config: Config) -> Config:
-    """The config, after its plugins were imported, and its names of registered things were checked."""
-    load_plugins(config.plugins)
-    check_formats(config.inputs)
-    return config
-
-
 def _digest_of(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = (), date: str | None = None) -> Config:
-    """Read a YAML file, see `recsys.config.loading.load_settings`, and import its plugins."""
-    config = load_settings(Config, path, overrides, date)
-    return _with_plugins(config)
+    """Read a YAML file, see `recsys.config.loading.load_settings`."""
+    return load_settings(Config, path, overrides, date)
 
 
 def decode_config(raw: Mapping[str, Any]) -> Config:
-    """Validate a mapping, see `recsys.config.loading.decode_settings`, and import its plugins."""
-    config = decode_settings(Config, raw)
-    return _with_plugins(config)
+    """Validate a mapping, see `recsys.config.loading.decode_settings`."""
+    return decode_settings(Config, raw)

@@ -20,7 +20,8 @@ from recsys.schema import CATALOG, RECOMMENDATIONS
 from recsys.serving.haproxy_launcher import haproxy_environment
 from recsys.settings import decode_config
 from recsys.storage.filesystem import Storage
-from recsys.storage.publish import Shard, lists_folder, publish, write_manifest
+from recsys.storage.manifest import Shard, lists_folder, write_manifest
+from recsys.storage.publish import publish
 from recsys.storage.runs import RunFolder
 from recsys.storage.tables import write_table
 

@@ -2,11 +2,9 @@
 
 import inspect
 import re
-from collections.abc import Callable
-from typing import Any
 
-from recsys.evaluation import beyond_accuracy
-from recsys.evaluation.metrics import METRICS
+from recsys.evaluation.metrics.metric import Metric
+from recsys.evaluation.metrics.registry import METRICS, accuracy_metrics
 
 INTRO = """\
 # Metrics
@@ -27,21 +25,19 @@ LISTS = """
 with the most interactions (the short head).
 """
 
-#: Functions of `recsys.evaluation.beyond_accuracy`, in the order of the reports.
-OF_LISTS = ("longtail_share", "average_popularity", "novelty", "intra_list_diversity", "coverage", "gini")
-
 
 def page() -> str:
     """Markdown: the accuracy metrics of the registry, then the metrics of lists."""
-    accuracy = [_section(f"{name}@k", metric) for name, metric in METRICS.items()]
-    lists = [_section(name, getattr(beyond_accuracy, name)) for name in OF_LISTS]
+    of_accuracy = accuracy_metrics()
+    accuracy = [_section(metric) for metric in of_accuracy]
+    lists = [_section(metric) for metric in METRICS if metric not in of_accuracy]
     return INTRO + "".join(accuracy) + LISTS + "".join(lists)
 
 
-def _section(name: str, metric: Callable[..., Any]) -> str:
-    """A docstring as Markdown: formulas and examples in blocks."""
-    text = inspect.getdoc(metric) or ""
+def _section(metric: Metric) -> str:
+    """The docstring of a metric's class as Markdown: formulas and examples in blocks."""
+    text = inspect.getdoc(type(metric)) or ""
     prose, _, example = text.partition("\n>>> ")
     prose = re.sub(r"\nArgs:\n.*?(?=\n\n|\Z)", "", prose, flags=re.DOTALL).strip()
     code = f"\n```pycon\n>>> {example.strip()}\n```\n" if example else ""
-    return f"\n### `{name}`\n\n{prose}\n{code}"
+    return f"\n### `{metric.name}@k`\n\n{prose}\n{code}"

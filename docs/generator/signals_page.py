@@ -3,7 +3,6 @@
 import inspect
 
 from markdown_table import cell, table
-
 from recsys.signals.registry import SIGNALS
 from recsys.signals.signal import Signal
 

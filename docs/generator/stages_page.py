@@ -1,9 +1,9 @@
 """The stage table: what each stage of a night does, reads and writes."""
 
 from markdown_table import in_blocks
+from recsys.pipeline.stage_table import stage_rows
 
 from jobs.nightly import NIGHT
-from recsys.pipeline.stage_table import stage_rows
 
 INTRO = """\
 # Stages of a night

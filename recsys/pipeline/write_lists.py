@@ -31,7 +31,7 @@ from recsys.ranking.snapshot import Snapshot
 from recsys.schema import RECOMMENDATIONS
 from recsys.signals.item_features import Beside
 from recsys.signals.retrieve import unit_rows
-from recsys.storage.publish import lists_folder
+from recsys.storage.manifest import lists_folder
 from recsys.storage.tables import iter_batches, read_table, write_table
 
 logger = logging.getLogger(__name__)

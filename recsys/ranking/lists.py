@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from recsys.model.features import HistoryBatch, TextKind, encode_histories, index_catalog
-from recsys.model.ranker import HistoryTexts
+from recsys.model.history_states import HistoryTexts
 from recsys.ranking.cold_item_scores import deal_cold_scores
 from recsys.ranking.config import RecommendConfig
 from recsys.ranking.explanations import EXPLORATION, NAMES, contributions, explain, reasons

@@ -26,7 +26,8 @@ from transformers import Qwen3Config
 from recsys.model.features import NUM_GAP_BUCKETS
 from recsys.model.last_states import last_states
 from recsys.model.precision import dtype_of
-from recsys.model.ranker import Ranker, RankerSpec
+from recsys.model.ranker import Ranker
+from recsys.model.ranker_spec import RankerSpec
 from recsys.signals.retrieve import Excluded, ItemIndex, retrieve
 from recsys.training.config import TrainConfig
 from recsys.training.objective import Objective, TrainableRanker

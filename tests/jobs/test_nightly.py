@@ -25,9 +25,10 @@ from recsys.schema import HISTORIES, QUARANTINE, RECOMMENDATIONS
 from recsys.settings import load_config
 from recsys.signals.signals import SIGNALS
 from recsys.storage.filesystem import Storage
+from recsys.storage.latest import read_latest
 from recsys.storage.lease import lock
+from recsys.storage.manifest import read_manifest, verify
 from recsys.storage.publish import published as published_before
-from recsys.storage.publish import read_latest, read_manifest, verify
 from recsys.storage.runs import RunFolder
 from recsys.storage.tables import read_table
 

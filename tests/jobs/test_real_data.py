@@ -12,7 +12,8 @@ import pytest
 
 from jobs.show import find_titles
 from recsys.storage.filesystem import Storage
-from recsys.storage.publish import read_latest, read_manifest, verify
+from recsys.storage.latest import read_latest
+from recsys.storage.manifest import read_manifest, verify
 from recsys.storage.runs import RunFolder
 
 ROOT = Path(__file__).parents[2]

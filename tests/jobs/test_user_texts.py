@@ -28,7 +28,7 @@ from recsys.schema import HISTORIES, PROFILE, TEXTS
 from recsys.serving.contracts import RecommendationRequest
 from recsys.settings import decode_config
 from recsys.storage.filesystem import Storage
-from recsys.storage.publish import read_latest, require_latest
+from recsys.storage.latest import read_latest, require_latest
 from recsys.storage.runs import RunFolder
 from tests.conftest import END, tiny_config
 from tests.jobs.conftest import RunJob, WriteConfig

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from recsys.model.config import RankerConfig
 from recsys.model.decoder import decoder_config
 from recsys.model.features import UserTexts
-from recsys.model.ranker import Ranker, RankerSpec
+from recsys.model.ranker import Ranker
+from recsys.model.ranker_spec import RankerSpec
 from recsys.ranking import lists as pipeline
 from recsys.ranking.config import RecommendConfig, RerankConfig
 from recsys.ranking.fusion import Fusion
@@ -262,7 +263,7 @@ def test_known_items_are_taken_for_new() -> None:
     assert own[5][retrieval] != as_lender[5][retrieval]
 
 
-DIALS = make_snapshot(tail=0.5, diversity=0.4, exploration=0.5)
+DIALS = make_snapshot(long_tail_boost=0.5, diversity=0.4, exploration=0.5)
 
 
 @hypothesis_settings(max_examples=40)
@@ -318,7 +319,7 @@ def test_drawn_items_say_so() -> None:
         assert [row["source"] == "exploration" for row in rows] == [False, False, True, True]
         assert {row["reason"] for row in rows[2:]} == {"something new to try"}
     counts = recommend_batch(make_snapshot(exploration=0.5), as_histories([(["i00"], [])]), config(4)).counts
-    assert counts.explored == 2
+    assert counts.moved["exploration"] == 2
 
 
 @given(st.lists(users, min_size=1, max_size=4))

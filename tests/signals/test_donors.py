@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from recsys.model.config import RankerConfig
 from recsys.model.decoder import decoder_config
-from recsys.model.ranker import Ranker, RankerSpec
+from recsys.model.ranker import Ranker
+from recsys.model.ranker_spec import RankerSpec
 from recsys.schema import LENDERS
 from recsys.signals import donors as cold
 from recsys.signals.donors import SHARPNESS, SPELLING, Lending, find_lenders, strangers
