@@ -47,7 +47,7 @@ check-types: $(DEV_INSTALLED)
 
 # Two processes share the tests, see tests/conftest.py; `.venv/bin/python -m pytest` runs them one after the other.
 check-tests: $(DEV_INSTALLED)
-	$(PY) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	$(PY) -m pytest -n 2 --no-loadscope-reorder
 
 format: $(DEV_INSTALLED) ## format the code and mend what the linter can
 	$(PY) -m ruff format .

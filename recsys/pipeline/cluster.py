@@ -121,6 +121,11 @@ def _do_part(part: str, name: str, build: Build) -> dict[str, Any]:
     return record | {"peak_memory_mb": peak_memory_mb()}
 
 
+def workers_for(rows: int) -> int:
+    """Workers that are worth their start for this many events."""
+    return max(1, -(-rows // ROWS_PER_WORKER))
+
+
 def for_each_part(
     parts: Sequence[str],
     build: Build,
@@ -155,7 +160,7 @@ def for_each_part(
     if not parts:
         return []
     work = partial(_do_part, name=f"{label} {uuid.uuid4().hex}", build=build)
-    enough = len(parts) if rows is None else max(1, -(-rows // ROWS_PER_WORKER))
+    enough = len(parts) if rows is None else workers_for(rows)
     if gpus_per_worker:
         most = num_workers or min(enough, max(int(_total("GPU") // gpus_per_worker), 1))
         finished = _by_actors(parts, work, min(most, len(parts)), gpus_per_worker)
