@@ -128,6 +128,8 @@ def _fit(
     }
     # Ray Train's controller asks workers for reports this often, and a worker waits until its report was taken
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", POLL_S)
+    if workers == 1:  # the watcher prepares a group of workers for the end of a node; it is a process of its own
+        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     trainer = TorchTrainer(
         train_worker,
         train_loop_config={"fit": fit},
