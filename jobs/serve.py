@@ -19,10 +19,10 @@ from ruamel.yaml import YAML
 
 from jobs import command
 from recsys.pipeline.encode_texts import open_encoder
+from recsys.pipeline.load_snapshot import load_snapshot
 from recsys.pipeline.open_run import stored_run
 from recsys.pipeline.published_model import model_card
 from recsys.pipeline.run import Run
-from recsys.pipeline.write_lists import load_snapshot
 from recsys.serving.auth import Keys, new_key
 from recsys.serving.deployment import LOGGING, serve_application
 from recsys.serving.haproxy_launcher import haproxy_environment
@@ -33,8 +33,9 @@ from recsys.serving.snapshot_ranker import SnapshotRanker
 from recsys.serving.user_template import UserTemplate
 from recsys.settings import Config, load_config
 from recsys.storage.filesystem import Storage
+from recsys.storage.latest import Latest, require_latest
 from recsys.storage.lookup import KeyedFiles
-from recsys.storage.publish import Latest, read_manifest, require_latest
+from recsys.storage.manifest import read_manifest
 from recsys.storage.runs import RunFolder
 from recsys.storage.tables import read_table
 

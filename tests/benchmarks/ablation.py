@@ -15,9 +15,15 @@ import numpy as np
 from judge import Judged, Question
 from machine import describe
 from quality import CASES, OURS, ROOT, Bench
+<<<<<<< HEAD
+=======
 
 from recsys.evaluation.metrics import paired_bootstrap
+from recsys.pipeline.stages import INGEST_CATALOG, INGEST_EVENTS, INGEST_USERS, SHUFFLE_HISTORIES
+>>>>>>> bench
 from recsys.signals.signals import SIGNALS
+
+from recsys.evaluation.bootstrap import paired_bootstrap
 
 #: Signals that use no language model and no ranker.
 PRIORS = [name for name in SIGNALS if name not in ("retrieval", "isolated", "text")]
@@ -36,8 +42,8 @@ VARIANTS: dict[str, list[str]] = {
     "encoder lora": ["encoder.train=lora"],
     "encoder full": ["encoder.train=full"],
 }
-#: Stages whose time a variant can change.
-STAGES = ("encode", "finetune", "reencode", "item_statistics", "ease", "fuse", "refit", "recommend")
+#: Stages that read the inputs: no variant changes their time.
+READING = [stage.name for stage in (INGEST_CATALOG, INGEST_USERS, INGEST_EVENTS, SHUFFLE_HISTORIES)]
 
 
 def main() -> int:
@@ -69,7 +75,7 @@ def main() -> int:
             if any(lists is None for lists in runs):
                 continue
             judged[variant] = [question.judge(lists) for lists in runs if lists is not None]
-            seconds[variant] = float(np.mean([bench.seconds(case, seed, STAGES) for seed in arguments.seeds]))
+            seconds[variant] = float(np.mean([bench.seconds(case, seed, READING) for seed in arguments.seeds]))
         table, written[case] = report(case, judged, seconds)
         sys.stdout.write(table + "\n")
         sys.stdout.flush()

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from decoder_work import multiply_adds
 from machine import describe
+from recsys.signals.retrieve import Excluded, ItemIndex, retrieve
 from torch import Tensor
 from transformers import Qwen3Config
 
@@ -28,7 +29,6 @@ from recsys.model.last_states import last_states
 from recsys.model.precision import dtype_of
 from recsys.model.ranker import Ranker
 from recsys.model.ranker_spec import RankerSpec
-from recsys.signals.retrieve import Excluded, ItemIndex, retrieve
 from recsys.training.config import TrainConfig
 from recsys.training.objective import Objective, TrainableRanker
 

@@ -15,7 +15,8 @@ from recsys.pipeline.published_model import model_to_continue, published_model
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import ENCODE_TEXTS
 from recsys.settings import decode_config
-from recsys.storage.publish import publish, write_manifest
+from recsys.storage.manifest import write_manifest
+from recsys.storage.publish import publish
 from recsys.storage.runs import RunFolder
 from tests.records import finish
 

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.errors import ConfigError
-from recsys.signals.order import Bools
-from recsys.storage.filesystem import open_input
+from recsys.ranking.order import Bools
+from recsys.storage.addresses import open_input
 
 #: Unknown ids that a warning names.
 _NUM_NAMED = 5

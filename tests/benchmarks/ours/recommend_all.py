@@ -13,7 +13,7 @@ from recsys.pipeline.stages import SHUFFLE_HISTORIES
 from recsys.pipeline.write_lists import load_snapshot
 from recsys.ranking.lists import recommend_batch
 from recsys.settings import load_config
-from recsys.storage.publish import read_latest
+from recsys.storage.latest import read_latest
 from recsys.storage.runs import RunFolder
 from recsys.storage.tables import read_table
 

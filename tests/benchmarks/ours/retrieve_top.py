@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from stopwatch import THREADS, Work, compete
-
 from recsys.signals.retrieve import Excluded, ItemIndex, retrieve
+from stopwatch import THREADS, Work, compete
 
 
 def prepare(folder: Path) -> tuple[Work, dict[str, Any]]:
