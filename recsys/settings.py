@@ -21,7 +21,9 @@ from recsys.model.config import EncoderConfig, RankerConfig
 from recsys.plugins import load_plugins
 from recsys.ranking.config import RecommendConfig, RerankConfig
 from recsys.ranking.rules.registry import check_rules
-from recsys.signals.config import LinearConfig, TransitionsConfig
+from recsys.signals.ease import EaseConfig
+from recsys.signals.registry import chosen_columns
+from recsys.signals.transitions import TransitionsConfig
 from recsys.training.config import TrainConfig
 
 #: Settings that change where or how fast a night runs, never its lists: they are left out of the digest. Threads and
@@ -57,8 +59,9 @@ class Config(Section):
     train: TrainConfig = TrainConfig()
     """Fine-tuning."""
     transitions: TransitionsConfig = TransitionsConfig()
-    linear: LinearConfig = LinearConfig()
-    """What follows what."""
+    """What users take soon after what."""
+    ease: EaseConfig = EaseConfig()
+    """The linear item-to-item model."""
     recommend: RecommendConfig = RecommendConfig()
     """The lists."""
     rerank: RerankConfig = RerankConfig()
@@ -108,8 +111,10 @@ class Config(Section):
         return modules
 
     @model_validator(mode="after")
-    def _rules_are_possible(self) -> "Config":
+    def _names_are_registered(self) -> "Config":
+        check_formats(self.inputs)
         check_rules(self.rerank, self.recommend.top_k)
+        chosen_columns(self.recommend.signals)
         return self
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
@@ -133,24 +138,15 @@ class Config(Section):
         return stream.getvalue()
 
 
-def _with_plugins(config: Config) -> Config:
-    """The config, after its plugins were imported, and its names of registered things were checked."""
-    load_plugins(config.plugins)
-    check_formats(config.inputs)
-    return config
-
-
 def _digest_of(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = (), date: str | None = None) -> Config:
-    """Read a YAML file, see `recsys.config.loading.load_settings`, and import its plugins."""
-    config = load_settings(Config, path, overrides, date)
-    return _with_plugins(config)
+    """Read a YAML file and import its plugins, see `recsys.config.loading.load_settings`."""
+    return load_settings(Config, path, overrides, date)
 
 
 def decode_config(raw: Mapping[str, Any]) -> Config:
-    """Validate a mapping, see `recsys.config.loading.decode_settings`, and import its plugins."""
-    config = decode_settings(Config, raw)
-    return _with_plugins(config)
+    """Validate a mapping and import its plugins, see `recsys.config.loading.decode_settings`."""
+    return decode_settings(Config, raw)

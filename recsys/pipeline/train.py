@@ -146,7 +146,7 @@ def _fit(
             name=model_id,
             storage_path=f"{root}/{run.train_dir}",
             storage_filesystem=filesystem,
-            worker_runtime_env={"env_vars": {} if config.use_gpu else PASSIVE_WAIT},
+            worker_runtime_env={"env_vars": {} if config.use_gpu else PASSIVE_WAIT},  # type: ignore[call-arg]
             failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
             checkpoint_config=ray.train.CheckpointConfig(
                 num_to_keep=1, checkpoint_score_attribute="score", checkpoint_score_order="max"
