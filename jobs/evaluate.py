@@ -11,6 +11,7 @@ from jobs import command
 from jobs.evaluation_tables import print_figures
 from jobs.nightly import TRAINING
 from recsys.errors import ConfigError, InputError
+from recsys.evaluation.metrics.registry import accuracy_metrics
 from recsys.pipeline.open_run import open_run, stored_run
 from recsys.pipeline.run import Run
 from recsys.pipeline.run_stages import run_stages
@@ -20,7 +21,8 @@ from recsys.storage.filesystem import Storage
 from recsys.storage.lease import lock
 from recsys.storage.runs import RunFolder
 
-METRICS = tuple(f"{metric}@{k}" for metric in ("ndcg", "recall", "hitrate", "mrr") for k in (10, 20))
+#: Places of the lists that each accuracy metric looks at.
+CUTOFFS = (10, 20)
 
 
 def evaluate(config: Config, options: Namespace) -> command.Answer:
@@ -34,7 +36,8 @@ def evaluate(config: Config, options: Namespace) -> command.Answer:
             run_stages(run, TRAINING)
         from recsys.pipeline.evaluate_run import evaluate_run  # after the checks, since PyTorch is slow to import
 
-        figures = evaluate_run(run, METRICS, options.max_users)
+        metrics = [f"{metric.name}@{k}" for metric in accuracy_metrics() for k in CUTOFFS]
+        figures = evaluate_run(run, metrics, options.max_users)
     if not figures["users"]:
         raise InputError(
             f"evaluate: no user has events both in training and held out (protocol {run.protocol}); give more "

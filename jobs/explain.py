@@ -1,4 +1,4 @@
-"""What each signal contributes to the published lists of some users; it makes the lists anew, as the night did.
+"""Shows what each signal adds to the published lists of some users. It makes the lists again, as the night did.
 
 python jobs/explain.py --config configs/demo.yaml USER_ID [USER_ID ...]
 """
@@ -25,7 +25,7 @@ from recsys.ranking.snapshot import Snapshot
 from recsys.schema import HISTORIES
 from recsys.settings import Config
 from recsys.storage.filesystem import Storage
-from recsys.storage.publish import require_latest
+from recsys.storage.latest import require_latest
 from recsys.storage.runs import RunFolder
 from recsys.storage.tables import iter_batches
 

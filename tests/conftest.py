@@ -20,7 +20,8 @@ from recsys.schema import CATALOG, RECOMMENDATIONS
 from recsys.serving.haproxy_launcher import haproxy_environment
 from recsys.settings import decode_config
 from recsys.storage.filesystem import Storage
-from recsys.storage.publish import Shard, lists_folder, publish, write_manifest
+from recsys.storage.manifest import Shard, lists_folder, write_manifest
+from recsys.storage.publish import publish
 from recsys.storage.runs import RunFolder
 from recsys.storage.tables import write_table
 
@@ -54,7 +55,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     All tests over `one_night` share a process, so that this night is made once. Of the others, each file is a group.
     """
-    if config.getoption("dist", "no") != "loadgroup":
+    if not getattr(config.option, "loadgroup", False):  # set in the processes that xdist starts
         return
     place: dict[pytest.Item, int] = {}
     for item in items:

@@ -61,7 +61,7 @@ def test_a_missing_key_is_named() -> None:
         ({"train": {"max_events_per_user": 1}}, "train.max_events_per_user: must be ≥ 2, got 1"),
         ({"train": {"zero_stage": 3, "compile": "always"}}, "train: compile=always needs the whole weights"),
         ({"ranker": {"dropout": 1.0}}, "ranker.dropout: must be < 1.0, got 1.0"),
-        ({"gate": {"metric": "auc"}}, "gate.metric: must match"),
+        ({"gate": {"metric": "auc"}}, "gate.metric: metric 'auc' is not known; choose one of ndcg@k, recall@k"),
         ({"train": {"precision": "int8"}}, "train.precision: must be 'auto', 'fp32', 'bf16' or 'fp16', got 'int8'"),
         ({"serve": {"port": 70_000}}, "serve.port: must be ≤ 65535, got 70000"),
         ({"seed": -1}, "seed: must be ≥ 0, got -1"),

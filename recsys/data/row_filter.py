@@ -40,6 +40,7 @@ _SETUP = (
     "CREATE MACRO as_text(x) AS CAST(x AS VARCHAR)",
     "SET lock_configuration = true",
 )
+_THREAD = threading.local()
 
 
 @functools.lru_cache(maxsize=64)
@@ -57,7 +58,7 @@ def row_filter(text: str, key: str = "where") -> "RowFilter":
 
 
 class RowFilter:
-    """One condition with its own connection, which opens where it is first used and does not travel when pickled."""
+    """One condition, parsed and checked. Threads may share it, and it is pickled as its text."""
 
     def __init__(self, text: str, key: str = "where") -> None:
         """See `row_filter`, which callers use."""
@@ -67,7 +68,6 @@ class RowFilter:
             raise ConfigError(f"{self}: is empty; write null to use all rows")
         if len(text) > _MAX_CHARS:
             raise ConfigError(f"{key} {text[:40]!r}…: is longer than {_MAX_CHARS} characters")
-        self._engines: dict[int, _Engine] = {}
         self._statements: dict[tuple[Any, ...], str] = {}
         self._tree = self._parsed()
         try:
@@ -80,11 +80,6 @@ class RowFilter:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return row_filter, (self.text, self.key)
-
-    @property
-    def _engine(self) -> "_Engine":
-        """The engine of this process: a forked process opens its own, and must not close the one that it inherited."""
-        return self._engines.setdefault(os.getpid(), _Engine())
 
     def names_in(self, column_names: Sequence[str], path: str) -> dict[str, str]:
         """Name of each of the filter's columns in a table: the same spelling, else the only one in another case.
@@ -104,7 +99,7 @@ class RowFilter:
     def mask(self, table: pa.Table, path: str = "the table") -> pa.ChunkedArray:
         """One boolean for each row, without nulls: a condition that is null is false, as in SQL.
 
-        A text column beside a number is compared as a number; what is no number there is null, and so is NaN.
+        A text column beside a number is compared as a number; text that is not a number is null there, and so is NaN.
 
         Raises:
             InputError: the table of `path` lacks a column, or a type does not fit, such as a number beside `'big'`.
@@ -114,8 +109,7 @@ class RowFilter:
         kinds = {name: _kind(column.type) for name, column in columns.items()}
         rows = pa.table(columns or {"none": pa.nulls(table.num_rows)})
         try:
-            with self._engine.lock:
-                return self._evaluated(rows, names, kinds)
+            passes = self._evaluated(rows, names, kinds)
         except duckdb.Error as error:
             problem = str(error).split("\n", maxsplit=1)[0].partition(": ")[2]
             types = ", ".join(f"{name} is {table[name].type}" for name in columns) or "it reads no column"
@@ -123,27 +117,26 @@ class RowFilter:
                 f"{self}: does not fit {path}: {problem} ({types}). Compare numbers with numbers and text with text, "
                 f"or convert a column: TRY_CAST(column AS VARCHAR), number(column)"
             ) from error
+        if not pa.types.is_boolean(passes.type):
+            raise ConfigError(f"{self}: is a value, not a condition; compare it with something")
+        return pc.fill_null(passes, False)
 
     def _evaluated(self, rows: pa.Table, names: dict[str, str], kinds: dict[str, ColumnKind]) -> pa.ChunkedArray:
-        connection = self._engine.connection
+        connection = _connection()
         shape = tuple(kinds.items())
         if shape not in self._statements:
             tree = adapt_to_types(self._tree, names, kinds)
             self._statements[shape] = f"SELECT ({self._as_sql(tree)}) AS passes FROM rows"  # noqa: S608 - it was checked
         connection.register("rows", rows)
         try:
-            passes = connection.sql(self._statements[shape]).to_arrow_table()["passes"]
+            return connection.sql(self._statements[shape]).to_arrow_table()["passes"]
         finally:
             connection.unregister("rows")
-        if not pa.types.is_boolean(passes.type):
-            raise ConfigError(f"{self}: is a value, not a condition; compare it with something")
-        return pc.fill_null(passes, False)
 
     def _parsed(self) -> Node:
         """The syntax tree of the text, which must be one expression and nothing else of a SELECT."""
         try:
-            with self._engine.lock:
-                answer, plain = self._serialized(self.text), self._serialized("true")
+            answer, plain = _serialized(self.text), _serialized("true")
         except (duckdb.Error, RecursionError, UnicodeError) as error:
             raise ConfigError(f"{self}: cannot be read as SQL: {error}; {_HINT}") from error
         if answer["error"]:
@@ -158,16 +151,11 @@ class RowFilter:
         self._select = plain["statements"][0]
         return trees[0]
 
-    def _serialized(self, text: str) -> Any:
-        statement = f"{_BEFORE}{text}\n)"  # on its own line, since a comment may end the text
-        call = self._engine.connection.sql("SELECT json_serialize_sql($sql)", params={"sql": statement})
-        return json.loads(call.fetchall()[0][0])
-
     def _as_sql(self, tree: Node) -> str:
         """The text of a tree, as DuckDB writes it."""
         select = self._select | {"node": self._select["node"] | {"select_list": [tree]}}
         statement = json.dumps({"error": False, "statements": [select]})
-        call = self._engine.connection.sql("SELECT json_deserialize_sql($tree)", params={"tree": statement})
+        call = _connection().sql("SELECT json_deserialize_sql($tree)", params={"tree": statement})
         return str(call.fetchall()[0][0]).removeprefix("SELECT ")
 
     def _error_at(self, position: int, problem: str) -> ConfigError:
@@ -176,19 +164,25 @@ class RowFilter:
         return ConfigError(f"{self}, at character {min(len(before) + 1, len(self.text))}: {problem}")
 
 
-class _Engine:
-    """A connection to DuckDB, which opens at its first use."""
+def _serialized(text: str) -> Any:
+    """A SELECT of the text as DuckDB parses it."""
+    statement = f"{_BEFORE}{text}\n)"  # the bracket has its own line, since a comment may end the text
+    call = _connection().sql("SELECT json_serialize_sql($sql)", params={"sql": statement})
+    return json.loads(call.fetchall()[0][0])
 
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
 
-    @functools.cached_property
-    def connection(self) -> duckdb.DuckDBPyConnection:
-        """Call it under the lock."""
+def _connection() -> duckdb.DuckDBPyConnection:
+    """The connection of this thread, which opens at its first use.
+
+    A forked process opens its own. It keeps the one that it inherited, because closing that one could crash.
+    """
+    connections: dict[int, duckdb.DuckDBPyConnection] = _THREAD.__dict__.setdefault("connections", {})
+    if os.getpid() not in connections:
         connection = duckdb.connect(":memory:", config=_LOCKED)  # type: ignore[arg-type]
         for statement in _SETUP:
             connection.execute(statement).fetchall()
-        return connection
+        connections[os.getpid()] = connection
+    return connections[os.getpid()]
 
 
 def _kind(kind: pa.DataType) -> ColumnKind:

@@ -1,22 +1,31 @@
 """The settings of the gate."""
 
-from typing import Annotated
-
-from pydantic import Field
+from pydantic import field_validator
 
 from recsys.config.section import Fraction, Positive, Section
+from recsys.errors import ConfigError
+from recsys.evaluation.metrics.registry import parse_metric
 
 
 class GateConfig(Section):
-    """What a new model must show before it is published: not to be significantly worse than what is there."""
+    """A new model is published unless it is significantly worse than popularity or the published model."""
 
     holdout_days: Positive = 7
     """Newest days kept from training; the model is measured on them."""
-    metric: Annotated[str, Field(pattern=r"^(ndcg|recall|hitrate|mrr)@[1-9][0-9]{0,3}$")] = "ndcg@10"
-    """What is compared: `ndcg@k`, `recall@k`, `hitrate@k` or `mrr@k`."""
+    metric: str = "ndcg@10"
+    """What is compared: an accuracy metric and its number of places, such as `ndcg@10`, `recall@20` or `mrr@10`."""
     tolerance: Fraction = 0.02
-    """Share of the published model's metric that a new model may surely be below it, and still be published."""
+    """Non-inferiority margin: how far below the published model, as a share of its metric, a new model may be."""
     min_users: Positive = 20
-    """With fewer held-out users the gate warns and lets the model pass, since nothing can be told from them."""
+    """With fewer held-out users the gate warns and lets the model pass, since so few users show nothing."""
     max_users: Positive = 10_000
-    """Held-out users measured at most, chosen by hash."""
+    """At most this many held-out users are measured; they are chosen by hash."""
+
+    @field_validator("metric", mode="after")
+    @classmethod
+    def _metric_is_known(cls, name: str) -> str:
+        try:
+            parse_metric(name)
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+        return name

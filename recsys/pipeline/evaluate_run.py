@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from recsys.evaluation.metrics import Floats, paired_bootstrap
+from recsys.evaluation.bootstrap import paired_bootstrap
+from recsys.evaluation.metrics.metric import Floats
 from recsys.pipeline.measure_holdout import Measured, measure_holdout
 from recsys.pipeline.measure_shard import POPULARITY, SLICE_METRIC
 from recsys.pipeline.run import Run

@@ -7,8 +7,9 @@ from operator import getitem
 
 import numpy as np
 
-from recsys.evaluation.beyond_accuracy import coverage, gini
-from recsys.evaluation.metrics import Floats, Ints
+from recsys.evaluation.measure import measure_catalog
+from recsys.evaluation.metrics.coverage import Coverage
+from recsys.evaluation.metrics.metric import Floats, Ints
 from recsys.evaluation.slices import LONGTAIL_ITEMS, SLICES
 from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.count_item_users import count_item_users
@@ -26,7 +27,7 @@ class Measured:
     slices: dict[str, dict[str, Floats]]
     """Slice → ranker → `SLICE_METRIC` of its users; in depth only."""
     catalog: dict[str, dict[str, float]]
-    """Ranker → coverage and Gini of all lists together; in depth only."""
+    """Ranker → metrics of all lists together, such as coverage; in depth only."""
     frontier: dict[float, dict[str, float]]
     """Value of the long-tail boost → means over the first model's lists with it; in depth only."""
     num_users: int
@@ -52,6 +53,7 @@ def measure_holdout(
         run.record(SHUFFLE_HISTORIES).shards,
         partial(shard_measurer, run, tuple(models), tuple(metrics), share, num_train_users),
         label="measure",
+        rows=run.record(SHUFFLE_HISTORIES).rows,
         num_workers=recommend.num_workers,
         cpus_per_worker=recommend.cpus_per_worker,
         gpus_per_worker=int(recommend.use_gpu),
@@ -78,9 +80,7 @@ def measure_holdout(
             part: {ranker: _gather(records, "slices", ranker, part, SLICE_METRIC) for ranker in rankers}
             for part in SLICES
         },
-        catalog={
-            ranker: {f"coverage@{k}": coverage(shown[ranker]), f"gini@{k}": gini(shown[ranker])} for ranker in rankers
-        },
+        catalog={ranker: measure_catalog(shown[ranker], k) for ranker in rankers},
         frontier={tail: _frontier_at(records, f"{tail:g}", k, run.record(INGEST_CATALOG).items) for tail in TAILS},
     )
 
@@ -95,7 +95,7 @@ def _frontier_at(records: Sequence[Record], tail: str, k: int, num_items: int) -
     }
     shown = _exposure_of(records, num_items, "frontier", tail, "exposure")
     means = {name: float(value.mean()) if len(value) else 0.0 for name, value in values.items()}
-    return means | {f"coverage@{k}": coverage(shown)}
+    return means | {f"coverage@{k}": Coverage().value(shown)}
 
 
 def _gather(records: Sequence[Record], *keys: str) -> Floats:

@@ -13,8 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.data.item_counts import recent_popularity
-from recsys.evaluation.beyond_accuracy import ItemFacts, average_popularity, exposure, longtail_share, measure_lists
-from recsys.evaluation.metrics import Ints
+from recsys.evaluation.item_facts import ItemFacts
+from recsys.evaluation.measure import exposure, measure_lists
+from recsys.evaluation.metrics.average_popularity import AveragePopularity
+from recsys.evaluation.metrics.longtail_share import LongtailShare
+from recsys.evaluation.metrics.metric import Ints
 from recsys.evaluation.slices import COLD_USERS, LONGTAIL_ITEMS, Relevant, cut_slices
 from recsys.model.features import index_items
 from recsys.pipeline.count_item_users import item_users_path
@@ -108,8 +111,8 @@ def _measure_tail(
     return {
         "all": relevant.measure(lists, [SLICE_METRIC]),
         "tail": longtail.measure(lists, [SLICE_METRIC]),
-        "longtail_share": longtail_share(lists, facts.head),
-        "average_popularity": average_popularity(lists, facts.num_interactions),
+        "longtail_share": LongtailShare().values(lists, facts),
+        "average_popularity": AveragePopularity().values(lists, facts),
         "exposure": _sparse(exposure(lists, len(facts.num_interactions))),
     }
 

@@ -1,4 +1,4 @@
-"""Peak memory of this process since a moment, as Linux counts it; 0 where it cannot be read."""
+"""Peak memory of this process since the last reset."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import psutil
 
 
 def reset_peak_memory() -> None:
-    """Start counting the peak anew (Linux only; elsewhere the peak is that of the whole life of the process)."""
+    """Reset the peak. Only Linux can do this; elsewhere the peak counts from the start of the process."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:

@@ -101,7 +101,7 @@ def explain(
     """The signal that lifts each listed item most, and what it says.
 
     Where no signal lifts the item, or the signal cannot explain it, the ranker does, or popularity where the ranker has
-    nothing to say: no weight, or a user of whom nothing is known. The imputed numbers of a cold item count for the text
+    nothing to say: no weight, or an unknown user. The imputed numbers of a cold item count for the text
     signal, since they come from items with similar text; where that explains nothing, the item is something new to try.
 
     Args:

@@ -16,7 +16,7 @@ from judge import Judged, Question
 from machine import describe
 from quality import CASES, OURS, ROOT, Bench
 
-from recsys.evaluation.metrics import paired_bootstrap
+from recsys.evaluation.bootstrap import paired_bootstrap
 from recsys.pipeline.stages import INGEST_CATALOG, INGEST_EVENTS, INGEST_USERS, SHUFFLE_HISTORIES
 from recsys.signals.registry import SIGNALS
 

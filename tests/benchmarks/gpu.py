@@ -20,13 +20,15 @@ from typing import Any
 import torch
 from decoder_work import multiply_adds
 from machine import describe
+from recsys.signals.retrieve import ItemIndex, retrieve
 from torch import Tensor
 from transformers import Qwen3Config
 
 from recsys.model.features import NUM_GAP_BUCKETS
 from recsys.model.last_states import last_states
 from recsys.model.precision import dtype_of
-from recsys.model.ranker import Ranker, RankerSpec
+from recsys.model.ranker import Ranker
+from recsys.model.ranker_spec import RankerSpec
 from recsys.signals.exact_search import ItemIndex, retrieve
 from recsys.signals.excluded import ExcludedItems
 from recsys.training.config import TrainConfig

@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 
 from recsys.data.item_counts import head_items
-from recsys.evaluation.beyond_accuracy import coverage, exposure
-from recsys.evaluation.metrics import hitrate, hits_matrix, ndcg
+from recsys.evaluation.measure import exposure, hits_matrix
+from recsys.evaluation.metrics.coverage import Coverage
+from recsys.evaluation.metrics.hitrate import HitRate
+from recsys.evaluation.metrics.ndcg import Ndcg
 
 K = 10
 
@@ -67,10 +69,10 @@ class Question:
         tail_indptr, tail_targets = self._relevant(self.in_tail)
         tail_hits, tail_number = hits_matrix(top, tail_indptr, tail_targets), np.diff(tail_indptr)
         return Judged(
-            ndcg=ndcg(hits, number, K),
-            hitrate=hitrate(hits, number, K),
-            tail_ndcg=ndcg(tail_hits, tail_number, K)[tail_number > 0],
-            coverage=coverage(exposure(top, len(self.item_ids))),
+            ndcg=Ndcg().values(hits, number, K),
+            hitrate=HitRate().values(hits, number, K),
+            tail_ndcg=Ndcg().values(tail_hits, tail_number, K)[tail_number > 0],
+            coverage=Coverage().value(exposure(top, len(self.item_ids))),
         )
 
     def random_ndcg(self) -> float:

@@ -27,7 +27,7 @@ from cases import EARLIER, case_at, movielens, online_retail, write_split
 from judge import Judged, Question
 from machine import describe
 
-from recsys.evaluation.metrics import paired_bootstrap
+from recsys.evaluation.bootstrap import paired_bootstrap
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent

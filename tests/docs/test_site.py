@@ -12,7 +12,7 @@ import pytest
 from tests.docs.pages import ROOT
 
 #: A proxy that nobody listens at: a look into the network would fail.
-OFFLINE = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")}
+OFFLINE = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
 
 
 def build(folder: Path, root: Path = ROOT) -> "subprocess.CompletedProcess[str]":

@@ -1,13 +1,10 @@
-import doctest
-
 import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.evaluation import slices
-from recsys.evaluation.metrics import measure
+from recsys.evaluation.measure import measure
 from recsys.evaluation.slices import (
     COLD_ITEMS,
     COLD_USERS,
@@ -47,14 +44,8 @@ def as_dict(relevant: Relevant) -> dict[int, list[int]]:
     return dict(zip(relevant.users.tolist(), items, strict=True))
 
 
-def test_the_examples_in_the_docstrings_hold():
-    examples = doctest.testmod(slices)
-    assert examples.failed == 0
-    assert examples.attempted == 3
-
-
 @given(holdouts(), masks, masks)
-def test_slices_hold_whom_they_name(holdout, head, cold):
+def test_a_slice_holds_the_users_that_its_name_says(holdout, head, cold):
     wanted, lengths, _ = holdout
     cut = cut_slices(relevant_of(wanted), lengths, head, cold)
     assert {*cut, COLD_USERS} == set(SLICES)
@@ -105,7 +96,7 @@ def test_a_cold_user_among_the_others_is_refused():
         cut_slices(relevant_of([[1], [2]]), np.array([3, 0]), nothing, nothing)
 
 
-def test_targets_must_be_as_many_as_they_are_told_to_be():
+def test_the_number_of_targets_must_be_right():
     with pytest.raises(AssertionError, match="3 targets"):
         Relevant.of_all(np.array([1, 2]), np.array([4, 5]))
 

@@ -6,6 +6,7 @@ length.
 
 import datetime as dt
 import math
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -58,8 +59,9 @@ def _explore(batch: RankedBatch, share: float, seed: int, date: dt.date) -> tupl
     may_be_drawn = (batch.items >= 0) & (np.arange(batch.items.shape[1]) >= first)
     drawn = draw(batch.items, may_be_drawn, user_keys("exploration", batch.user_ids, seed, date), num)
     changed = batch.reordered(batch.order_with(drawn, first))
-    changed.explored[:, first : first + num] |= drawn >= 0
-    return changed, int((drawn >= 0).sum())
+    explored = changed.explored.copy()
+    explored[:, first : first + num] |= drawn >= 0
+    return replace(changed, explored=explored), int((drawn >= 0).sum())
 
 
 def draw(items: Ints, may_be_drawn: Bools, keys: Keys, num: int) -> Ints:

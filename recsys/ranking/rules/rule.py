@@ -116,7 +116,7 @@ class RankedBatch:
             self,
             items=np.take_along_axis(self.items, order, 1),
             scores=np.take_along_axis(self.scores, order, 1) if scores is None else scores,
-            explored=np.take_along_axis(self.explored, order, 1),
+            explored=np.take_along_axis(self.explored, order, 1) if self.explored.any() else self.explored,
         )
 
     def order_with(self, columns: Ints, start: int) -> Ints:

@@ -13,7 +13,7 @@ from recsys.pipeline.open_run import open_run
 from recsys.pipeline.stages import SHUFFLE_HISTORIES
 from recsys.ranking.lists import recommend_batch
 from recsys.settings import load_config
-from recsys.storage.publish import read_latest
+from recsys.storage.latest import read_latest
 from recsys.storage.runs import RunFolder
 from recsys.storage.tables import read_table
 

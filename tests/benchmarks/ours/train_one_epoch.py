@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import torch
+from recsys.training.deepspeed import deepspeed_config
 from stopwatch import THREADS, Work, compete
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -22,14 +23,14 @@ from recsys.data.histories import sort_interactions
 from recsys.model.config import RankerConfig
 from recsys.model.decoder import decoder_config
 from recsys.model.features import index_items
-from recsys.model.ranker import RankerSpec
+from recsys.model.ranker_spec import RankerSpec
 from recsys.schema import INTERACTIONS
 from recsys.training.config import TrainConfig
-from recsys.training.deepspeed import deepspeed_config
 from recsys.training.examples import build_windows
-from recsys.training.loop import WindowBatch, train_epoch
+from recsys.training.loop import train_epoch
 from recsys.training.objective import Objective, TrainableRanker
 from recsys.training.plan import plan_training
+from recsys.training.window_batch import WindowBatch
 
 TEXT_DIM = 384
 
