@@ -21,6 +21,7 @@ BANNED = (
 )
 #: Files that are still to be rewritten.
 NOT_YET = {
+    "docs/reference/config.md",
     "recsys/evaluation/gate.py",
     "recsys/model/catalog_encoder.py",
     "recsys/model/config.py",
