@@ -23,7 +23,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test format docs docs-serve lock bench bench-peers bench-quality bench-ablation bench-speed bench-serve clean
+.PHONY: help install demo test check-types check-tests format docs docs-serve lock bench bench-peers bench-quality bench-ablation bench-speed bench-serve clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,9 +38,16 @@ demo: $(INSTALLED) ## make a small synthetic shop, run the night on it, show thr
 test: $(DEV_INSTALLED) ## check format, lint, types and import contracts, run every test
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
+	@$(MAKE) --no-print-directory -j 2 check-types check-tests
+
+# Side by side: the types are checked while the first tests wait for Ray to start.
+check-types: $(DEV_INSTALLED)
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
-	$(PY) -m pytest
+
+# Two processes share the tests, see tests/conftest.py; `.venv/bin/python -m pytest` runs them one after the other.
+check-tests: $(DEV_INSTALLED)
+	$(PY) -m pytest -n 2 --no-loadscope-reorder
 
 format: $(DEV_INSTALLED) ## format the code and mend what the linter can
 	$(PY) -m ruff format .

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from rich.logging import RichHandler
 from rich.table import Table
 
 from recsys.errors import RecsysError
+from recsys.pipeline.imports_ahead import imports_ahead
 from recsys.pipeline.publish_lists import delete_intermediate_files
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
@@ -75,12 +76,18 @@ def prepare(run: Run, stages: Iterable[Stage[Any]], *, force: bool = False) -> N
     run.folder.write_config(run.config.to_yaml())
 
 
-def on_ray(config: Config) -> AbstractContextManager[None]:
-    """Start Ray or join a cluster, with enough CPUs for the stages. Ray is imported here, because that is slow."""
+@contextmanager
+def on_ray(config: Config, stages: Iterable[Stage[Any]] = ()) -> Iterator[None]:
+    """Start Ray or join a cluster, with enough CPUs for the config. Ray is imported here, because that is slow.
+
+    The modules of `stages`, which are about to run, are imported in the meantime.
+    """
     from recsys.pipeline.cluster import cluster
     from recsys.pipeline.cpu_needs import min_cpus
 
-    return cluster(min_cpus(config))
+    modules = [stage.module for stage in stages if stage.applies(config)]
+    with imports_ahead(modules), cluster(min_cpus(config)):
+        yield
 
 
 def print_stages(run: Run, stages: Iterable[Stage[Any]], title: str) -> None:

@@ -25,7 +25,7 @@ from recsys.ranking.snapshot import Snapshot
 from recsys.schema import HISTORIES
 from recsys.settings import Config
 from recsys.storage.filesystem import Storage
-from recsys.storage.publish import require_latest
+from recsys.storage.latest import require_latest
 from recsys.storage.runs import RunFolder
 from recsys.storage.tables import iter_batches
 

@@ -20,7 +20,7 @@ def train(config: Config, options: Namespace) -> command.Answer:
     run = open_run(config)
     with lock(run.folder):
         command.prepare(run, TRAINING, force=options.force)
-        with command.on_ray(config):
+        with command.on_ray(config, TRAINING):
             run_stages(run, TRAINING)
     command.print_stages(run, TRAINING, f"fine-tune of {run.folder.run_id}")
     return {

@@ -74,7 +74,7 @@ def nightly(config: Config, options: Namespace) -> command.Answer:
         return {"status": "already_published", "run_id": latest.run_id, "path": run.storage.url(latest.path)}
     with lock(run.folder) as lease:
         command.prepare(run, NIGHT, force=options.force)
-        with command.on_ray(config):
+        with command.on_ray(config, NIGHT):
             refused = {}
             try:
                 run_night(run, lease)

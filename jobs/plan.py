@@ -11,8 +11,8 @@ from recsys.data.estimates import estimate_rows
 from recsys.pipeline.open_run import input_files
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
-from recsys.storage.filesystem import open_input
-from recsys.storage.publish import lists_folder
+from recsys.storage.addresses import open_input
+from recsys.storage.manifest import lists_folder
 
 
 def print_plan(run: Run, stages: Iterable[Stage[Any]]) -> None:
@@ -44,7 +44,7 @@ def _stage_table(run: Run, stages: Iterable[Stage[Any]]) -> Table:
         table.add_column(column, overflow="fold")
     for stage in stages:
         if stage.applies(run.config):
-            writes = "\n".join(run.storage.url(place) for place in places(run, stage.writes)) or "—"
+            writes = "\n".join(run.storage.url(place.rstrip("/")) for place in places(run, stage.writes)) or "—"
             table.add_row(stage.name, stage.workers(run.config), stage.summary, writes)
     return table
 

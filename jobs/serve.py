@@ -33,8 +33,9 @@ from recsys.serving.snapshot_ranker import SnapshotRanker
 from recsys.serving.user_template import UserTemplate
 from recsys.settings import Config, load_config
 from recsys.storage.filesystem import Storage
+from recsys.storage.latest import Latest, require_latest
 from recsys.storage.lookup import KeyedFiles
-from recsys.storage.publish import Latest, read_manifest, require_latest
+from recsys.storage.manifest import read_manifest
 from recsys.storage.runs import RunFolder
 from recsys.storage.tables import read_table
 

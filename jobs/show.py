@@ -19,7 +19,8 @@ from recsys.errors import InputError, RecsysError
 from recsys.schema import RECOMMENDATIONS
 from recsys.settings import load_config
 from recsys.storage.filesystem import Storage
-from recsys.storage.publish import MANIFEST, Latest, read_manifest, require_latest
+from recsys.storage.latest import Latest, require_latest
+from recsys.storage.manifest import MANIFEST, read_manifest
 from recsys.storage.runs import RunFolder
 from recsys.storage.tables import iter_batches
 

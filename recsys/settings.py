@@ -15,7 +15,6 @@ from recsys.config.loading import decode_settings, load_settings
 from recsys.config.section import Section
 from recsys.config.serve import ServeConfig
 from recsys.data.config import HistoriesConfig, InputsConfig
-from recsys.data.formats.registry import check_formats
 from recsys.evaluation.config import GateConfig
 from recsys.model.config import EncoderConfig, RankerConfig
 from recsys.plugins import load_plugins
@@ -112,7 +111,6 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _names_are_registered(self) -> "Config":
-        check_formats(self.inputs)
         check_rules(self.rerank, self.recommend.top_k)
         chosen_columns(self.recommend.signals)
         return self
@@ -143,10 +141,10 @@ def _digest_of(settings: Mapping[str, Any]) -> str:
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = (), date: str | None = None) -> Config:
-    """Read a YAML file and import its plugins, see `recsys.config.loading.load_settings`."""
+    """Read a YAML file, see `recsys.config.loading.load_settings`."""
     return load_settings(Config, path, overrides, date)
 
 
 def decode_config(raw: Mapping[str, Any]) -> Config:
-    """Validate a mapping and import its plugins, see `recsys.config.loading.decode_settings`."""
+    """Validate a mapping, see `recsys.config.loading.decode_settings`."""
     return decode_settings(Config, raw)

@@ -20,7 +20,8 @@ from recsys.schema import CATALOG, RECOMMENDATIONS
 from recsys.serving.haproxy_launcher import haproxy_environment
 from recsys.settings import decode_config
 from recsys.storage.filesystem import Storage
-from recsys.storage.publish import Shard, lists_folder, publish, write_manifest
+from recsys.storage.manifest import Shard, lists_folder, write_manifest
+from recsys.storage.publish import publish
 from recsys.storage.runs import RunFolder
 from recsys.storage.tables import write_table
 
@@ -46,23 +47,37 @@ settings.load_profile("recsys")
 
 #: Rooms whose tests take longest, since they start processes. With `-n` they go first, and what is quick fills the end.
 SLOW_ROOMS = ("jobs", "pipeline", "serving")
+#: Files of tests over `one_night`. With `-n` they share a process, so that this night is made once.
+OVER_ONE_NIGHT = ("jobs/test_nightly.py", "jobs/test_evaluate.py", "jobs/test_explain.py", "serving/")
 
 
-@pytest.hookimpl(tryfirst=True)
+def group_of(nodeid: str) -> str:
+    """What runs in one process of `pytest -n`: the tests over `one_night`, else those of a file."""
+    path = nodeid.partition("::")[0].removeprefix("tests/")
+    return "one night" if path.startswith(OVER_ONE_NIGHT) else path
+
+
+@pytest.hookimpl(optionalhook=True)  # pytest-xdist asks
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Each group goes to one process. The marks that `--dist loadgroup` reads have no effect with pytest 9."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    return Groups(config, log)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Say which tests stay together in one process of `pytest -n 2 --dist loadgroup`, and which ones go first.
-
-    All tests over `one_night` share a process, so that this night is made once. Of the others, each file is a group.
-    """
-    if config.getoption("dist", "no") != "loadgroup":
-        return
-    place: dict[pytest.Item, int] = {}
+    """Hold tests over `one_night` to the files named above; with `-n`, put what takes longest first."""
     for item in items:
-        over_one_night = "one_night" in getattr(item, "fixturenames", ())
-        slow = item.path.parent.name in SLOW_ROOMS
-        place[item] = 0 if over_one_night else 1 if slow else 2
-        item.add_marker(pytest.mark.xdist_group("one night" if over_one_night else item.path.name))
-    items.sort(key=place.__getitem__)
+        if "one_night" in getattr(item, "fixturenames", ()) and group_of(item.nodeid) != "one night":
+            raise pytest.UsageError(f"{item.nodeid} is over one_night: add its file to OVER_ONE_NIGHT in {__file__}")
+    if hasattr(config, "workerinput"):
+        groups = {item: group_of(item.nodeid) for item in items}
+        slow = {item: item.path.parent.name in SLOW_ROOMS for item in items}
+        items.sort(key=lambda item: 0 if groups[item] == "one night" else 1 if slow[item] else 2)
 
 
 def free_ports(number: int) -> list[int]:

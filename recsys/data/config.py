@@ -18,6 +18,15 @@ def _check_condition(text: str) -> str:
     return text
 
 
+def _check_format(name: str) -> str:
+    from recsys.data.formats.registry import FORMATS  # the formats themselves import this module
+
+    if name not in FORMATS:
+        known = ", ".join(FORMATS.names)
+        raise ValueError(f"must be one of {known}, got {name!r}; a module in `plugins` may register more")
+    return name
+
+
 #: A SQL condition over the columns of one row; see `recsys.data.row_filter`.
 Condition = Annotated[str, AfterValidator(_check_condition)]
 
@@ -66,7 +75,7 @@ class TableInput(Section):
 
     path: Annotated[str, Field(min_length=1)]
     """A file, a folder or a glob; local or `s3://`."""
-    format: Annotated[str, Field(min_length=1)] = "parquet"
+    format: Annotated[str, AfterValidator(_check_format)] = "parquet"
     """`parquet`, `csv` or `jsonl` (the last two also `.gz`), or a format that one of `plugins` registers."""
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     """CSV only: one character between fields."""

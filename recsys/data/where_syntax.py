@@ -35,7 +35,7 @@ FUNCTIONS = frozenset(
 _OTHER_NAMES = {"startswith": "starts_with"}
 
 _CLASSES = frozenset(
-    {"CONJUNCTION", "COMPARISON", "BETWEEN", "CONSTANT", "COLUMN_REF", "FUNCTION", "OPERATOR", "CAST", "CASE"}
+    {"CONJUNCTION", "COMPARISON", "BETWEEN", "CONSTANT", "COLUMN_REF", "FUNCTION", "OPERATOR", "CASE", "CAST", "TYPE"}
 )
 _OPERATORS = frozenset(
     {"OPERATOR_NOT", "OPERATOR_IS_NULL", "OPERATOR_IS_NOT_NULL", "OPERATOR_COALESCE", "COMPARE_IN", "COMPARE_NOT_IN"}
@@ -129,7 +129,7 @@ def _problem(node: Node) -> str | None:
 
 
 def _walk(node: Any, depth: int = 0) -> Iterator[Node]:
-    """A node and all nodes below it, without the types of casts."""
+    """A node and all nodes below it."""
     if isinstance(node, list):
         for child in node:
             yield from _walk(child, depth)
@@ -139,9 +139,8 @@ def _walk(node: Any, depth: int = 0) -> Iterator[Node]:
             if depth > _MAX_DEPTH:
                 raise NotAllowedError(f"is nested deeper than {_MAX_DEPTH} levels", node["query_location"])
             yield node
-        for key, child in node.items():
-            if key != "type_expr":
-                yield from _walk(child, depth)
+        for child in node.values():
+            yield from _walk(child, depth)
 
 
 def _conditions(node: Node) -> list[Slot]:

@@ -1,1 +1,1 @@
-"""What lists are worth: metrics, the gate and the run report."""
+"""Metrics of ranked lists, slices of users, and the gate."""

@@ -1,4 +1,4 @@
-"""The exam of a new model on held-out users; it knows per-user numbers, neither lists nor how they were made."""
+"""The gate: decides by the values of held-out users whether a new model may be published."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,7 +11,7 @@ _OWNER = {"popularity": "popularity's", "published": "the published model's"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """A baseline's mean, and the new model's lead over it, user by user, with its 95 % interval."""
+    """A baseline's mean, and the paired difference of the new model with its 95 % interval."""
 
     mean: float
     difference: Interval
@@ -19,7 +19,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The gate's answer; `reason` is a sentence for people."""
+    """The decision of the gate; `reason` is a sentence for people."""
 
     passed: bool
     metric: str
@@ -43,22 +43,22 @@ def judge(
     seed: int,
     tolerance: float = 0.0,
 ) -> Verdict:
-    """Compare a new model with popularity and with the published model (None: there is none to compare with).
+    """Compare a new model with popularity and with the published model.
 
-    Refuses a model that is significantly below one of them: the paired 95 % interval of the difference lies wholly
-    below zero, so that the noise of a few hundred users does not stop the nights. Below the published model it must lie
-    by more than the tolerance (a test of non-inferiority): two nights' models are so alike that a hair can be sure, and
-    newer days are worth more than a hair. With fewer than `min_users` users
-    nothing can be told; the model passes with a warning.
+    A model that is significantly worse than one of them is refused: the whole paired 95 % interval of the difference is
+    below zero. So the noise of a few hundred users does not stop a night. For the published model, the whole interval
+    must be below minus the tolerance (a non-inferiority test): the models of two nights are so similar that even a tiny
+    difference can be significant, and a model of newer data is worth more than that. With fewer than `min_users` users
+    the model passes with a warning.
 
     Args:
         metric: Name in the sentences, `ndcg@10`.
         model: The metric of each held-out user [U].
         popularity: The same users' metric under the popularity baseline [U].
-        published: The same users' metric under the published model [U].
-        min_users: Fewest users that can tell something.
+        published: The same users' metric under the published model [U]; None: nothing is published.
+        min_users: With fewer users, no model is refused.
         seed: Seed of the bootstrap.
-        tolerance: Share of the published model's mean that the new one may surely be below it.
+        tolerance: Non-inferiority margin, as a share of the published model's mean.
     """
     rivals = {"popularity": popularity} | ({} if published is None else {"published": published})
     for name, values in rivals.items():
@@ -91,25 +91,25 @@ def _decide(
     tolerances: dict[str, float],
 ) -> tuple[bool, str, tuple[str, ...]]:
     if num_users < min_users or not num_users:
-        reason = f"{num_users} held-out users are fewer than {max(min_users, 1)}: nothing can be told from them"
-        return True, reason, (f"the gate let the model pass unexamined: {reason}",)
+        reason = f"{num_users} held-out users are fewer than {max(min_users, 1)}, so no model is refused"
+        return True, reason, (f"the gate let the model pass without a comparison: {reason}",)
     users = f"on {num_users} held-out users"
     for name, rival in baselines.items():
         if rival.difference.high < -tolerances.get(name, 0.0) * rival.mean:
-            own, other = _apart(mean, rival.mean)
+            own, other = _distinct(mean, rival.mean)
             lead = f"95 % interval of the difference {_interval(rival.difference)}"
             return False, f"{metric} {own} is significantly below {_OWNER[name]} {other} {users} ({lead})", ()
-    told = [f"{_OWNER[name]} {_apart(mean, rival.mean)[1]}" for name, rival in baselines.items()]
-    own, _ = _apart(mean, baselines["popularity"].mean)
-    reason = f"{metric} {own} against {' and '.join(told)} {users}"
+    others = [f"{_OWNER[name]} {_distinct(mean, rival.mean)[1]}" for name, rival in baselines.items()]
+    own, _ = _distinct(mean, baselines["popularity"].mean)
+    reason = f"{metric} {own} against {' and '.join(others)} {users}"
     interval = baselines["popularity"].difference
     if interval.low > 0:
         return True, reason, ()
-    return True, reason, (f"{metric}: the lead over popularity may be chance: {_interval(interval)}",)
+    return True, reason, (f"{metric}: the model may be no better than popularity: {_interval(interval)}",)
 
 
-def _apart(own: float, other: float) -> tuple[str, str]:
-    """Both numbers with as many digits, three at least, as it takes to tell them apart."""
+def _distinct(own: float, other: float) -> tuple[str, str]:
+    """Both numbers with so many digits that they differ, but at least three."""
     digits = next((count for count in range(3, 12) if f"{own:.{count}f}" != f"{other:.{count}f}"), 3)
     return f"{own:.{digits}f}", f"{other:.{digits}f}"
 

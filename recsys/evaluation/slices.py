@@ -1,7 +1,9 @@
-"""Parts of a holdout that are measured by themselves; it knows who wanted what, neither lists nor how they are made.
+"""Slices of a holdout: groups of users or of wanted items that are measured separately.
 
-Shapes: U users whose lists were made, V users of a slice, R relevant items of all of them together, I items. A slice
-of users keeps their targets; a slice of items keeps the targets among them, and the users who still have one.
+A slice of users keeps all their targets. A slice of items keeps the targets among these items, and the users who still
+have one.
+
+Shapes: U users whose lists were made, V users of a slice, R relevant items of all of them together, I items.
 """
 
 from collections.abc import Sequence
@@ -22,8 +24,8 @@ HISTORY_LENGTHS: dict[str, tuple[int, int | None]] = {
     "history 5-9": (5, 9),
     "history 10+": (10, None),
 }
-#: Users without a training event. They are ranked by an empty history, but for what they are and searched for, and are
-#: in no other slice.
+#: Users without a training event. Their lists come from an empty history, together with their texts if there are any.
+#: They are in no other slice.
 COLD_USERS = "cold users"
 #: Targets without a training interaction.
 COLD_ITEMS = "cold items"
@@ -36,7 +38,7 @@ SLICES = (*HISTORY_LENGTHS, COLD_USERS, LONGTAIL_ITEMS, COLD_ITEMS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relevant:
-    """What some users wanted: user `users[v]` the items `indices[indptr[v] : indptr[v + 1]]`, at least one."""
+    """What some users wanted: user `users[v]` wanted `indices[indptr[v] : indptr[v + 1]]`, at least one item."""
 
     users: npt.NDArray[np.int64]
     """[V] rows of the lists."""
@@ -49,26 +51,26 @@ class Relevant:
     def of_all(cls, num_items: Ints, indices: npt.NDArray[np.int64]) -> "Relevant":
         """Targets of all U users, `num_items` [U] of each."""
         indptr = np.concatenate([[0], np.cumsum(num_items)]).astype(np.int64)
-        assert indptr[-1] == len(indices), f"{indptr[-1]} targets are told of, {len(indices)} are there"
+        assert indptr[-1] == len(indices), f"{indptr[-1]} targets are counted, {len(indices)} are given"
         return cls(users=np.arange(len(num_items)), indptr=indptr, indices=indices)
 
     def of_users(self, chosen: Bools) -> "Relevant":
-        """Those of some users, by a mask [V]."""
+        """The targets of some users, by a mask [V]."""
         counts = np.diff(self.indptr)
         part = Relevant.of_all(counts[chosen], self.indices[np.repeat(chosen, counts)])
         return Relevant(users=self.users[chosen], indptr=part.indptr, indices=part.indices)
 
     def among(self, items: Bools) -> "Relevant":
-        """Those among some items, by a mask [I]; users who are left with none drop out."""
+        """The targets among some items, by a mask [I]; users without such a target are left out."""
         kept = items[self.indices]
         counts = np.diff(np.concatenate([[0], np.cumsum(kept)])[self.indptr])
         part = Relevant.of_all(counts[counts > 0], self.indices[kept])
         return Relevant(users=self.users[counts > 0], indptr=part.indptr, indices=part.indices)
 
     def measure(self, recommended: Ints, names: Sequence[str]) -> dict[str, Floats]:
-        """Per-user values [V] of metrics, as `metrics.measure` gives them.
+        """Per-user values [V] of metrics, as `recsys.evaluation.measure.measure` gives them.
 
-        The best possible list is one of this slice: NDCG is 1 where the targets of the slice stand on top.
+        The best possible list is that of the slice: NDCG is 1 if the targets of the slice are at the top.
 
         >>> wanted = Relevant.of_all(np.array([2, 1]), np.array([3, 5, 4]))
         >>> rare = wanted.among(np.array([False, False, False, False, False, True]))
@@ -79,11 +81,11 @@ class Relevant:
 
 
 def cut_slices(relevant: Relevant, num_events: Ints, head: Bools, cold: Bools) -> dict[str, Relevant]:
-    """Every slice of the users with a history, by name; the history lengths part them, the others overlap.
+    """Every slice of the users with a history, by name. The slices by history length do not overlap, the others may.
 
     Args:
         relevant: Targets of all U users, none of them cold.
-        num_events: [U] training events of each user, however many of them the ranker reads.
+        num_events: [U] training events of each user, also those that the ranker does not read.
         head: [I] items of the short head.
         cold: [I] items without a training interaction.
     """
@@ -97,7 +99,7 @@ def cut_slices(relevant: Relevant, num_events: Ints, head: Bools, cold: Bools) -
 
 
 def empty_histories(user_ids: pa.Array) -> pa.Table:
-    """HISTORIES of cold users [U]: nothing was touched, nothing was seen."""
+    """HISTORIES of cold users [U]: all lists are empty."""
     offsets = pa.array(np.zeros(len(user_ids) + 1, dtype=np.int32))
     lists = [pa.ListArray.from_arrays(offsets, pa.array([], field.type.value_type)) for field in list(HISTORIES)[1:]]
     return pa.Table.from_arrays([user_ids, *lists], schema=HISTORIES)

@@ -1,8 +1,8 @@
-"""Candidates beside a history: each attends to the history and to itself, never to another candidate.
+"""The candidate pass: each candidate attends to the history and to itself, never to another candidate.
 
-It knows decoders and token vectors, no items. The history is read once and its keys and values are kept; candidates
-attend to them, all at the position after the last event, so that a candidate's state cannot depend on its neighbours,
-on their order or on their number (as in Phoenix, the ranker of X's published algorithm).
+The decoder reads the history once, and its keys and values are kept. All candidates attend to them at the position
+after the last event. So the state of a candidate does not depend on the other candidates, on their order or on their
+number (as in Phoenix, the ranker of X's published algorithm).
 
 Shapes: B users, L history length, C candidates, H hidden size of the decoder.
 """
@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from transformers import Cache, DynamicCache
 
-#: Candidates read at once. A block attends to L + block keys, all but its own hidden by the mask: the mask, and what is
-#: computed in vain, grow with it.
+#: Candidates of one forward pass. A block attends to L + block keys, and the mask hides the keys of other candidates.
+#: The mask and the masked products grow with the block.
 CANDIDATE_BLOCK = 128
 
 
@@ -32,13 +32,13 @@ def read_history(decoder: nn.Module, tokens: Tensor) -> tuple[Tensor, Cache]:
 
 
 def read_candidates(decoder: nn.Module, cache: Cache, tokens: Tensor, lengths: Tensor) -> Tensor:
-    """Decode candidates after histories that were read before; gradients flow into both.
+    """Decode candidates after histories that `read_history` has read; gradients flow into both.
 
     Args:
         decoder: The one that filled the cache.
-        cache: Of B histories; the same after the call as before.
+        cache: Of B histories; the call does not change it.
         tokens: [B, C, H].
-        lengths: [B] events of each history that candidates see; also the candidates' position.
+        lengths: [B] number of tokens of each history that candidates see; also the position of the candidates.
 
     Returns:
         [B, C, H] states.

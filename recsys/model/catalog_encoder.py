@@ -1,6 +1,4 @@
-"""A text encoder in training, over the texts of a catalog: it learns from what becomes of its vectors.
-
-It knows rows of a catalog, no histories and no objective. `TextEncoder` reads what it saves.
+"""A text encoder that is trained with the ranker, over the texts of a catalog. `TextEncoder` reads what it saves.
 
 Shapes: I items, R rows of the catalog, B of them at a time, W tokens of the longest, T text dimensions.
 """
@@ -31,17 +29,17 @@ class CatalogEncoder(nn.Module):
         """Take over an encoder's model.
 
         Args:
-            encoder: In fp32; its folder is read here and not again.
-            texts: [I] of the catalog, and any more after them; they are tokenised once.
-            batch_size: Texts a forward pass, whose activations are held at a time.
-            lora_rank: Of adapters that learn alone; None: all weights learn.
+            encoder: In fp32; its folder is read only here.
+            texts: [I] of the catalog, then other texts; all are tokenised once.
+            batch_size: Texts of a forward pass, whose activations are in memory at the same time.
+            lora_rank: Of adapters, which alone are trained; None: all weights are trained.
         """
         super().__init__()
         self.pooling, self.max_tokens, self.pad_id = encoder.pooling, encoder.max_tokens, encoder.pad_id
         self.batch_size = batch_size
         self.hidden_size: int = encoder.model.config.hidden_size
         self._dense_names = [path.name for path in dense_folders(encoder.folder)]
-        # all that is saved beside the weights: the folder may be a temporary one
+        # the files that are saved with the weights: the folder may be a temporary one
         beside = [name for name in model_files(encoder.folder) if ".safetensors" not in name]
         self._beside = {name: (encoder.folder / name).read_bytes() for name in beside}
         self.transformer = encoder.model
@@ -56,7 +54,7 @@ class CatalogEncoder(nn.Module):
         self.eval()
 
     def train(self, mode: bool = True) -> Self:  # noqa: ARG002 (as in nn.Module)
-        """No dropout, ever: in a softmax over new and stored vectors it would tell the ones from the others."""
+        """Never switch dropout on: in a softmax over new and stored vectors it would separate the two."""
         return super().train(False)
 
     @property
@@ -65,17 +63,17 @@ class CatalogEncoder(nn.Module):
         return self.starts.diff()
 
     def forward(self, rows: Tensor, num_batches: int) -> Tensor:
-        """[R, T] float32 vectors, of length 1, of these rows [R].
+        """[R, T] float32 vectors, of length 1, of these rows.
 
         Args:
-            rows: Of the catalog.
-            num_batches: Batches that they are read in. The caller says, since all workers must agree on it: a sharded
-                model (ZeRO-3) gathers its weights anew in each.
+            rows: [R] of the catalog.
+            num_batches: Number of forward passes. It must be the same on all workers, because a sharded model (ZeRO-3)
+                gathers its weights in each pass.
         """
-        order = self.lengths[rows].argsort(stable=True)  # texts of like length together need little padding
+        order = self.lengths[rows].argsort(stable=True)  # texts of similar length together need little padding
         filled = F.pad(rows[order], (0, max(num_batches - len(rows), 0)))
         batches = filled.tensor_split(num_batches)
-        # activations are made anew in the backward pass: of thousands of texts they would not fit into memory
+        # the backward pass computes activations again: those of thousands of texts would not fit into memory
         found = [checkpoint(self._encode, batch, use_reentrant=False, preserve_rng_state=False) for batch in batches]
         vectors: Tensor = torch.cat(found)[: len(rows)][order.argsort()]
         return vectors
@@ -94,9 +92,9 @@ class CatalogEncoder(nn.Module):
         return F.normalize(vectors.float(), dim=-1)
 
     def save(self, folder: Path) -> None:
-        """Write what `TextEncoder.load` and sentence-transformers read; the weights must be whole (not sharded).
+        """Write files for `TextEncoder.load` and sentence-transformers; the weights must be whole (not sharded).
 
-        Adapters are merged. ``folder`` is new.
+        Adapters are merged. ``folder`` must not exist.
         """
         transformer: dict[str, Tensor] = {}
         dense: dict[str, dict[str, Tensor]] = {name: {} for name in self._dense_names}

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from recsys.errors import InputError
 from recsys.model.features import index_items
-from recsys.model.ranker import ARCHITECTURE, Ranker, RankerSpec
+from recsys.model.ranker import Ranker
+from recsys.model.ranker_spec import ARCHITECTURE, RankerSpec
 
 #: Weights of the signals; they are fitted after the ranker and written beside it.
 FUSION_FILE = "fusion.json"

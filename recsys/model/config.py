@@ -1,4 +1,4 @@
-"""The settings of the text encoder and of the ranker's network."""
+"""Settings of the text encoder and of the ranker's network."""
 
 from typing import Annotated, Literal
 
@@ -8,7 +8,7 @@ from recsys.config.section import Positive, Precision, Section
 
 
 class ScratchEncoderConfig(Section):
-    """The small encoder that is trained on the catalog where `encoder.model` is null."""
+    """The small encoder that is trained on the catalog if `encoder.model` is null."""
 
     hidden_size: Positive = 128
     """Width of the text vector."""
@@ -19,9 +19,9 @@ class ScratchEncoderConfig(Section):
     vocab_size: Annotated[int, Field(ge=300)] = 8192
     """Tokens of the byte-level tokenizer trained on the catalog."""
     pretrain_steps: Annotated[int, Field(ge=0)] = 100
-    """Steps of pretraining on the catalog's text, by telling parts of one text from parts of others."""
+    """Steps of contrastive pretraining on the catalog's text."""
     pretrain_batch_size: Positive = 128
-    """Texts a pretraining step; each is told from all others of the step."""
+    """Texts of a pretraining step; each is contrasted with all others of the step."""
     learning_rate: Annotated[float, Field(gt=0)] = 3e-4
     """Peak learning rate of pretraining."""
 
@@ -33,46 +33,46 @@ class ScratchEncoderConfig(Section):
 
 
 class EncoderConfig(Section):
-    """The language model that turns an item's text into a vector, once per text."""
+    """The language model that turns each text of an item into a vector."""
 
     model: str | None = None
-    """Hub id, local folder, `package://name/folder` (weights in an installed package), or null: one from scratch."""
+    """Hub id, local folder, `package://name/folder` (weights in an installed package), or null: a small new one."""
     revision: str | None = None
-    """Commit of the hub model; null: its default branch."""
+    """Commit of the hub model. null: its default branch."""
     train: Literal["frozen", "lora", "full"] = "frozen"
-    """Whether it learns from interactions, with the ranker: not, by low-rank adapters, or with all of its weights."""
+    """How it is trained with the ranker: not at all, by low-rank adapters, or all weights."""
     learning_rate: Annotated[float, Field(gt=0)] | None = None
-    """Its peak learning rate in training; null: 2e-5 where `train` is full, 2e-4 where it is lora."""
+    """Its peak learning rate in training. null: 2e-5 if `train` is full, 2e-4 if it is lora."""
     lora_rank: Positive = 16
-    """Rank of the adapters where `train` is lora."""
+    """Rank of the adapters, if `train` is lora."""
     pooling: Literal["auto", "mean", "cls", "last"] = "auto"
-    """How token vectors become one; auto: as the model's folder declares, else `last` for decoders, else `mean`."""
+    """How token vectors become one. auto: as the model's folder declares, else `last` for decoders, else `mean`."""
     max_tokens: Annotated[int, Field(ge=4)] = 64
     """Longer texts are cut to this many tokens."""
     batch_size: Positive = 128
-    """Texts a forward pass."""
+    """Texts of a forward pass."""
     precision: Precision = "auto"
-    """Arithmetic of the encoder; auto: bf16 for a pretrained one where the device multiplies it natively, else fp32."""
+    """Arithmetic of the encoder. auto: bf16 for a pretrained one if the device multiplies it natively, else fp32."""
     num_workers: Positive | None = None
-    """Encoder workers; null: one a CPU, or a GPU."""
+    """Encoder workers. null: one for each CPU, or for each GPU."""
     use_gpu: bool = False
     """One GPU for each encoder worker."""
     scratch: ScratchEncoderConfig = ScratchEncoderConfig()
-    """The small encoder, where `model` is null."""
+    """The small encoder, if `model` is null."""
 
     @property
     def learns(self) -> bool:
-        """Whether each night makes an encoder of its own."""
+        """Whether each night trains the encoder with the ranker."""
         return self.train != "frozen"
 
     @property
     def peak_learning_rate(self) -> float:
-        """In training. Adapters begin as nothing and are few: they want ten times as much as weights that know much."""
+        """Peak learning rate in training. Adapters start from zero and need ten times as much as pretrained weights."""
         return self.learning_rate or {"lora": 2e-4}.get(self.train, 2e-5)
 
     @property
     def arithmetic(self) -> Precision:
-        """`precision` of this encoder: one from scratch is so small that products are hardly what takes its time."""
+        """Precision of this encoder. A small one from scratch takes fp32: matrix products take little of its time."""
         return "fp32" if self.precision == "auto" and self.model is None else self.precision
 
 
@@ -80,9 +80,9 @@ class RankerConfig(Section):
     """The causal transformer over item vectors."""
 
     model: str | None = None
-    """Hub id or local folder of a full-attention decoder, or null: a small one of the sizes below."""
+    """Hub id or local folder of a decoder with full attention, or null: a small one of the sizes below."""
     revision: str | None = None
-    """Commit of the hub model; null: its default branch."""
+    """Commit of the hub model. null: its default branch."""
     hidden_size: Positive = 128
     """Width of item and user vectors, and of the small decoder."""
     layers: Positive = 2
@@ -90,20 +90,20 @@ class RankerConfig(Section):
     heads: Positive = 4
     """Attention heads of the small decoder; must divide `hidden_size`."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2
-    """Share of input and output features dropped in training."""
+    """Share of input and output features that training drops."""
     parts: Literal["both", "text", "ids"] = "both"
-    """What an item's vector is made of: its text, an embedding of its id, or both; ids say nothing of new items."""
+    """Parts of an item's vector: its text, an embedding of its id, or both. Ids alone give new items no vector."""
     id_dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2
-    """Share of items whose id embedding is dropped in a training step, so that text alone must do."""
+    """Share of items whose id embedding is dropped in a training step, so that their text alone must be enough."""
     train: Literal["full", "lora"] = "full"
     """Train all weights of the decoder, or low-rank adapters of its linear layers."""
     lora_rank: Positive = 16
-    """Rank of the adapters where `train` is lora."""
+    """Rank of the adapters, if `train` is lora."""
 
     @model_validator(mode="after")
     def _heads_divide(self) -> "RankerConfig":
         if self.model is None and self.hidden_size % (2 * self.heads):
             raise ValueError(
-                f"hidden_size={self.hidden_size} must be a multiple of 2 × heads={self.heads}, as rotary positions ask"
+                f"hidden_size={self.hidden_size} must be a multiple of 2 × heads={self.heads}, for rotary positions"
             )
         return self

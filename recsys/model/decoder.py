@@ -1,4 +1,4 @@
-"""The decoder inside the ranker: a small one, or one of Hugging Face's, and which of those are refused."""
+"""The decoder inside of the ranker: a small one, or one of Hugging Face if it passes the checks here."""
 
 import json
 from typing import Any
@@ -10,7 +10,7 @@ from recsys.errors import ConfigError
 from recsys.model.candidate_pass import read_candidates, read_history
 from recsys.model.config import RankerConfig
 
-#: Largest difference that rounding is taken for when a model is tried out.
+#: Largest difference that counts as rounding when a model is checked.
 TOLERANCE = 1e-4
 
 
@@ -18,7 +18,7 @@ def decoder_config(config: RankerConfig, max_length: int) -> dict[str, Any]:
     """The Hugging Face config of the decoder: the named model's own, or a small Qwen3 of the configured sizes.
 
     Raises:
-        ConfigError: the named model cannot be loaded, or its layers cannot keep candidates apart.
+        ConfigError: the named model cannot be loaded, or its layers are not all of full attention.
     """
     if config.model is not None:
         try:
@@ -46,10 +46,10 @@ def decoder_config(config: RankerConfig, max_length: int) -> dict[str, Any]:
 
 
 def build_decoder(config: RankerConfig) -> PreTrainedModel | None:
-    """The pretrained decoder that `ranker.model` names, in float32; None where a small one starts from scratch.
+    """The pretrained decoder that `ranker.model` names, in float32; None if a small one starts from random weights.
 
     Raises:
-        ConfigError: the weights cannot be loaded, or a trial shows that the model sees what it must not.
+        ConfigError: the weights cannot be loaded, or a token sees later tokens, or a candidate sees other candidates.
     """
     if config.model is None:
         return None
@@ -60,27 +60,27 @@ def build_decoder(config: RankerConfig) -> PreTrainedModel | None:
     except (OSError, ValueError) as error:
         raise ConfigError(f"ranker.model: the weights of {config.model!r} cannot be loaded: {error}") from error
     _require_causal(model, config.model)
-    _require_isolation(model, config.model)
+    _require_separate_candidates(model, config.model)
     return model
 
 
 def _plain(config: PretrainedConfig) -> dict[str, Any]:
-    settings: dict[str, Any] = json.loads(config.to_json_string(use_diff=False))  # as `model.json` gives it back
+    settings: dict[str, Any] = json.loads(config.to_json_string(use_diff=False))  # as `model.json` holds it
     settings.pop("_name_or_path", None)
     settings.pop("transformers_version", None)
-    settings["dtype"] = "float32"  # weights are kept in it whatever the hub's files hold
+    settings["dtype"] = "float32"  # the precision of our weights, whatever the hub's files hold
     return settings
 
 
 def _require_full_attention(config: PretrainedConfig, model: str, max_length: int) -> None:
-    """Refuse decoders whose layers carry state from token to token, or see only a window.
+    """Refuse decoders whose layers carry a state from token to token, or see only a window.
 
-    State leaks from one candidate to the next, and a window hides the old end of a history.
+    A state would pass from one candidate to the next, and a window would hide the oldest events of a history.
     """
     attends = getattr(config, "num_attention_heads", None) is not None
     if getattr(config, "is_encoder_decoder", False) or not attends:
         raise ConfigError(
-            f"ranker.model: {model!r} ({config.model_type}) is no decoder of full attention; name one, such as a "
+            f"ranker.model: {model!r} ({config.model_type}) is not a decoder with full attention; name one, such as a "
             f"Qwen3 or a Llama"
         )
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
@@ -95,7 +95,7 @@ def _require_full_attention(config: PretrainedConfig, model: str, max_length: in
 
 
 def _require_causal(model: PreTrainedModel, name: str) -> None:
-    """Refuse models in which an item sees the items after it: they would learn to copy what they should foretell."""
+    """Refuse models in which an item sees the items after it: they would learn to copy the target."""
     tokens = _some_tokens(model, num_users=2, length=2)
     tokens[1, 0] = tokens[0, 0]
     with torch.no_grad():
@@ -104,8 +104,8 @@ def _require_causal(model: PreTrainedModel, name: str) -> None:
         raise ConfigError(f"ranker.model: {name!r} lets a token see later ones; name a causal decoder")
 
 
-def _require_isolation(model: PreTrainedModel, name: str) -> None:
-    """Refuse models in which a candidate's state hangs on its neighbours, or is not that of the next event."""
+def _require_separate_candidates(model: PreTrainedModel, name: str) -> None:
+    """Refuse models in which a candidate's state depends on other candidates, or differs from that of a next event."""
     length, num_candidates = 3, 4
     tokens = _some_tokens(model, num_users=1, length=length + num_candidates)
     history, candidates = tokens[:, :length], tokens[:, length:]
@@ -118,13 +118,13 @@ def _require_isolation(model: PreTrainedModel, name: str) -> None:
             first = model(inputs_embeds=tokens[:, : length + 1], use_cache=False).last_hidden_state[:, length]
     except (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
         raise ConfigError(
-            f"ranker.model: {name!r} takes no mask, positions or cache of ours, which keep candidates apart; name a "
+            f"ranker.model: {name!r} does not take the mask, positions and cache that separate candidates; name a "
             f"decoder such as a Qwen3 or a Llama ({error})"
         ) from error
-    alike = torch.allclose(states, permuted, atol=TOLERANCE) and torch.allclose(states[:, 0], first, atol=TOLERANCE)
-    if not alike:
+    separate = torch.allclose(states, permuted, atol=TOLERANCE) and torch.allclose(states[:, 0], first, atol=TOLERANCE)
+    if not separate:
         raise ConfigError(
-            f"ranker.model: {name!r} lets a candidate's score depend on the candidates beside it; name a decoder of "
+            f"ranker.model: {name!r} lets a candidate's score depend on other candidates; name a decoder with "
             f"full attention, such as a Qwen3 or a Llama"
         )
 

@@ -1,4 +1,4 @@
-"""Dropout that draws its mask fast on a CPU too."""
+"""Dropout with a fast random mask on CPUs."""
 
 import torch
 import torch.nn.functional as F
@@ -6,14 +6,14 @@ from torch import Tensor, nn
 
 
 class Dropout(nn.Module):
-    """`torch.nn.Dropout`; on a CPU the share that is dropped is rounded to 1/256.
+    """`torch.nn.Dropout`; on a CPU the dropped share is rounded to 1/256.
 
-    There torch draws one number after the other, which takes longer than a layer of the small decoder: here eight
-    features share a number, a byte each.
+    On a CPU torch draws one random number for each feature, which takes longer than a layer of the small decoder. Here
+    eight features share a random number of eight bytes.
     """
 
     def __init__(self, share: float) -> None:
-        """``share`` of the features, 0 ≤ share < 1, become 0 in training, and the others larger by 1 / (1 − share)."""
+        """In training a ``share`` of the features, 0 ≤ share < 1, becomes 0; the others are divided by 1 − share."""
         super().__init__()
         self.share = share
         self.below = min(round(256 * share), 255)

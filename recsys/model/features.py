@@ -1,7 +1,7 @@
-"""Histories as the index arrays that the ranker reads; it knows no weights and no shards.
+"""Histories as arrays of indices, the input of the ranker.
 
-Shapes: B users, L history length, I items, Q texts of users, T text dimensions. Arrays are padded on the right, so that
-position 0 is the oldest event, or what the user is.
+Shapes: B users, L history length, I items, Q texts of users, T text dimensions. Arrays are padded on the right.
+Position 0 is the user's profile if there is one, else the oldest event.
 """
 
 from dataclasses import dataclass
@@ -13,30 +13,30 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-#: Time gaps fall into powers of two of seconds: 0 = no earlier event, 1 = the same moment, 31 = 17 years and more.
+#: Time gaps fall into powers of two of seconds: 0 = no earlier event, 1 = the same second, 31 = 17 years and more.
 NUM_GAP_BUCKETS = 32
-#: Items of the catalog for each that is looked for, from which on bisection is faster than a table of all.
+#: With more catalog items than this for each id to look up, bisection is faster than a hash table of the catalog.
 _BISECTED = 16
 
 IntArray = npt.NDArray[np.int64]
 
 
 class TextKind(IntEnum):
-    """What a text is to its token in a history."""
+    """The role of a text in its token of a history."""
 
     NONE = 0
     """There is no text."""
     PROFILE = 1
-    """What the user is: a token of its own, the first."""
+    """The user's profile: a token of its own, the first."""
     SEARCH = 2
-    """A token of its own, at its time."""
+    """A search: a token of its own, at its time."""
     REVIEW = 3
-    """Added to the token of the item."""
+    """A text about an item: it is added to the token of the item."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserTexts:
-    """Texts that histories may hold, with the vectors that the encoder of the items gave them."""
+    """Texts that histories may hold, with their vectors by the text encoder of the items."""
 
     texts: pa.Array
     """[Q] distinct."""
@@ -45,7 +45,7 @@ class UserTexts:
 
     @classmethod
     def none(cls) -> "UserTexts":
-        """No text at all: what histories hold of them leaves no trace."""
+        """No texts: texts in histories are ignored."""
         return cls(texts=pa.array([], pa.string()), vectors=np.zeros((0, 0), dtype=np.float32))
 
 
@@ -56,9 +56,9 @@ class HistoryBatch:
     items: IntArray
     """[B, L] index of each item."""
     gaps: IntArray
-    """[B, L] bucket of the time since the event before; 0 for the first."""
+    """[B, L] bucket of the time since the event before; 0 for the first event."""
     events: IntArray
-    """[B, L] kind of each event; 0 = a kind the model does not know."""
+    """[B, L] kind of each event; 0 = a kind that the model was not trained on."""
     texts: IntArray
     """[B, L] row of each token's text."""
     text_kinds: IntArray
@@ -72,12 +72,12 @@ class HistoryBatch:
 
 
 def index_items(ids: pa.Array | pa.ChunkedArray, item_ids: pa.Array) -> IntArray:
-    """Position of each id in ``item_ids``; −1 where it is not there."""
+    """Position of each id in ``item_ids``; −1 for ids that are not in it."""
     return _to_numpy(pc.fill_null(pc.index_in(ids, value_set=item_ids), -1))
 
 
 def index_catalog(ids: pa.Array | pa.ChunkedArray, item_ids: pa.Array) -> IntArray:
-    """`index_items` for ``item_ids`` that are sorted: few are looked for by bisection, without a table of all."""
+    """`index_items` for sorted ``item_ids``; a few ids are looked up by bisection, without a hash table."""
     if not len(ids):
         return np.zeros(0, dtype=np.int64)
     if _BISECTED * len(ids) > len(item_ids) or ids.null_count:
@@ -88,7 +88,7 @@ def index_catalog(ids: pa.Array | pa.ChunkedArray, item_ids: pa.Array) -> IntArr
 
 
 def index_events(events: pa.Array | pa.ChunkedArray, event_kinds: pa.Array) -> IntArray:
-    """1 + position of each kind in ``event_kinds``; 0 where it is not there."""
+    """1 + position of each kind in ``event_kinds``; 0 for kinds that are not in it."""
     return index_items(events, event_kinds) + 1
 
 
@@ -107,16 +107,16 @@ def seconds_between(timestamps: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.fl
 def encode_histories(
     histories: pa.Table, item_ids: pa.Array, event_kinds: pa.Array, max_length: int, texts: pa.Array | None = None
 ) -> HistoryBatch:
-    """What each user is, then the newest ``max_length`` events whose item is in ``item_ids``, as arrays.
+    """Each user's profile, then the last ``max_length`` events whose item is in ``item_ids``, as arrays.
 
-    Events that are left out leave no trace: the gap of the next one is measured past them, and the first has none.
+    Other events are ignored: time gaps are measured between the events that are kept.
 
     Args:
         histories: HISTORIES table of B users.
         item_ids: [I] sorted ids of the catalog.
         event_kinds: Kinds of events the model was trained on.
-        max_length: Events of a user that are read; L is one more where histories say what users are.
-        texts: [Q] texts that are read; None: no text is.
+        max_length: Maximum events of a user; L is one more if histories hold profiles.
+        texts: [Q] texts that are read; None: no text is read.
     """
     lists = histories["item_ids"].combine_chunks()
     users = _to_numpy(pc.list_parent_indices(lists))
@@ -134,7 +134,7 @@ def encode_histories(
     gaps = gap_buckets(seconds, slot == 0)
     kept = slot >= 0
     profiles = profile_texts(histories, texts)
-    first = (profiles >= 0).astype(np.int64)  # the place of what the user is
+    first = (profiles >= 0).astype(np.int64)  # the place of the profile
     rows, slots = users[kept], (slot + first[users])[kept]
     width = max_length + int(first.any())
 
@@ -157,11 +157,11 @@ def encode_histories(
 
 
 def event_texts(histories: pa.Table, items: IntArray, texts: pa.Array | None) -> tuple[IntArray, IntArray]:
-    """Row of the text of each event [N] of all users together, 0 for none, and its `TextKind`.
+    """Row of the text of each event [N] of all users together, 0 for no text, and its `TextKind`.
 
     Args:
         histories: HISTORIES table of B users.
-        items: [N] index of each event's item, −1 where the catalog does not know it.
+        items: [N] index of each event's item, −1 for items that are not in the catalog.
         texts: [Q]; None: no text is read.
     """
     if texts is None or not len(texts) or "texts" not in histories.column_names:
@@ -172,14 +172,14 @@ def event_texts(histories: pa.Table, items: IntArray, texts: pa.Array | None) ->
 
 
 def text_columns(rows: IntArray, items: IntArray, without_item: npt.NDArray[np.bool_]) -> tuple[IntArray, IntArray]:
-    """Row and `TextKind` of the texts [N] of events, both 0 for none; −1 in ``rows`` is a text that is not known."""
+    """Row and `TextKind` of the texts [N] of events, both 0 for no text; −1 in ``rows`` is an unknown text."""
     search = np.where(without_item, TextKind.SEARCH, TextKind.NONE)
     kinds = np.where(rows < 0, TextKind.NONE, np.where(items >= 0, TextKind.REVIEW, search)).astype(np.int64)
     return np.where(kinds == TextKind.NONE, 0, rows), kinds
 
 
 def profile_texts(histories: pa.Table, texts: pa.Array | None) -> IntArray:
-    """[B] row of what each user is, −1 where that is not known."""
+    """[B] row of each user's profile, −1 for users without one."""
     if texts is None or not len(texts) or "profile" not in histories.column_names:
         return np.full(len(histories), -1, dtype=np.int64)
     return index_items(histories["profile"], texts)

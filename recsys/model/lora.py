@@ -1,4 +1,4 @@
-"""Low-rank adapters (Hu et al., 2021) for any transformer, and weights in which they are merged."""
+"""Low-rank adapters (LoRA, Hu et al., 2021) for any transformer, and merging them into its weights."""
 
 import warnings
 from collections.abc import Iterator
@@ -8,17 +8,17 @@ from torch import Tensor, nn
 
 
 def add_adapters(model: Any, rank: int) -> Any:
-    """The model, frozen but for adapters of this rank at all its linear layers; they begin as nothing."""
+    """Freeze the model and add adapters of this rank to all its linear layers. At first they change nothing."""
     from peft import LoraConfig, get_peft_model  # seconds to import, and few models need it
 
     settings = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear")
-    with warnings.catch_warnings():  # peft 0.21 asks transformers by a name that is going away
+    with warnings.catch_warnings():  # peft 0.21 uses a deprecated name of transformers
         warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
         return get_peft_model(model, settings)
 
 
 def merged_weights(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Copies of a module's weights, named as they would be without adapters; these are merged into their layers."""
+    """Copies of a module's weights, with adapters merged into their layers, and named as without adapters."""
     state = module.state_dict()
     adapted: dict[str, Any] = {}
     if any(".lora_" in name for name in state):

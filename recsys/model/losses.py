@@ -1,7 +1,7 @@
-"""Training objectives over item vectors; it knows nothing of where hidden states come from.
+"""Softmax losses over item vectors.
 
-Every loss is a mean over positions, weighted where there are weights; with label smoothing ε a target is worth 1 − ε
-and every class ε / their number, as in `torch.nn.functional.cross_entropy`.
+Every loss is a mean over positions, weighted if weights are given. With label smoothing ε a target has probability
+1 − ε, and ε is spread evenly over all classes, as in `torch.nn.functional.cross_entropy`.
 
 Shapes: N predicted positions, I items, S sampled items, C candidates, D dimensions.
 """
@@ -11,16 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-#: Positions whose logits are held at once: few enough for a core's cache, or enough to keep a GPU busy.
+#: Positions whose logits are in memory at once: few enough for a core's cache, or enough to use a GPU fully.
 _CPU_BLOCK, _GPU_BLOCK = 256, 4096
 
 
 class _BlockedSoftmax(torch.autograd.Function):
     """Weighted cross-entropy over many items, a block of positions at a time.
 
-    The N × I logits are never held at once: each block's gradient is taken as soon as its softmax is there, as
-    in Cut Cross-Entropy (Wijmans et al., 2025), so memory is O(block · I). All blocks share one buffer, which
-    stays in the cache: what is left is the time of the three matrix products.
+    The N × I logits are never in memory at once. The gradient of each block is computed right after its softmax, as in
+    Cut Cross-Entropy (Wijmans et al., 2025), so memory is O(block · I). All blocks share one buffer, which stays in the
+    cache, so that most of the time goes into the three matrix products.
     """
 
     @staticmethod
@@ -37,7 +37,7 @@ class _BlockedSoftmax(torch.autograd.Function):
     ) -> Tensor:
         """``weights`` [N] of mean 1; ``correction`` [I] is added to the logits of all items but a row's own target.
 
-        ``arithmetic`` is that of the products; what is made of them is float32.
+        ``arithmetic`` is the type of the products; everything after them is float32.
         """
         wants_gradient = hidden.requires_grad or items.requires_grad
         hidden_gradient = torch.empty_like(hidden) if wants_gradient else None
@@ -73,7 +73,7 @@ class _BlockedSoftmax(torch.autograd.Function):
                 error = error.to(items.dtype)
                 hidden_gradient[start : start + block] = error @ items
                 items_gradient += error.T @ rows
-        # the mean is taken in `backward`, where a loss scale is at hand: 1 / (N · I) is zero to fp16
+        # `backward` divides by N, after the loss scale of fp16 is applied: 1 / (N · I) would be zero in fp16
         ctx.save_for_backward(hidden_gradient, items_gradient)
         return total / len(hidden)
 
@@ -99,10 +99,10 @@ def full_softmax(
     Args:
         hidden: [N, D] user states.
         items: [I, D] item vectors.
-        targets: [N] int64 indices of the items that came next.
-        weights: [N] ≥ 0, what each position counts for; None: all alike.
+        targets: [N] int64 indices of the next items.
+        weights: [N] ≥ 0 of the positions; None: all have weight 1.
         label_smoothing: ε in [0, 1).
-        block: Positions whose logits are held at once; None: as many as suit the device.
+        block: Positions whose logits are in memory at once; None: a number that suits the device.
 
     Returns:
         Scalar float32.
@@ -124,16 +124,16 @@ def sampled_softmax(
     """`full_softmax` estimated from S distinct items, each in the sample with probability qᵢ.
 
     Σₖ exp(h·vₖ) over the catalog is estimated by exp(h·v_target) + Σ exp(h·vₖ) / qₖ over the sample's other items,
-    without bias (importance sampling, Bengio & Senécal, 2008; the logQ correction of Yi et al., 2019, with the target
-    itself left as it is since it is always there, Khrylchenko et al., 2025). The items are distinct, so a target is
-    never its own negative.
+    without bias (importance sampling, Bengio & Senécal, 2008; the logQ correction of Yi et al., 2019; the target itself
+    is not corrected, because it is always in the sample, Khrylchenko et al., 2025). The items are distinct, so a target
+    is never its own negative.
 
     Args:
         hidden: [N, D] user states.
         items: [S, D] vectors of distinct items, every target among them.
         targets: [N] int64 rows of ``items``.
-        log_q: [S] log of the probability with which each item came into the sample.
-        strength: 1 corrects fully; 0 not at all, which pushes popular items down: coverage instead of accuracy.
+        log_q: [S] log of each item's probability to be in the sample.
+        strength: Of the correction, 0 to 1. Less lowers popular items: more coverage, less accuracy.
         weights: As in `full_softmax`.
         label_smoothing: As in `full_softmax`, over the sample.
         block: As in `full_softmax`.
@@ -150,10 +150,10 @@ def listwise_softmax(
     """Mean of −log P(target | candidates), the softmax of each row over its candidates.
 
     Args:
-        logits: [N, C]; −inf where there is no candidate.
+        logits: [N, C]; −inf for padding.
         target_column: [N] int64 columns of the targets.
         weights: As in `full_softmax`.
-        label_smoothing: As in `full_softmax`, over the candidates that are there.
+        label_smoothing: As in `full_softmax`, over the candidates without the padding.
 
     Returns:
         Scalar float32.
@@ -188,6 +188,6 @@ def _blocked(
 
 
 def _of_mean_one(weights: Tensor) -> Tensor:
-    """Weights [N] over their mean, in float32; where all are zero they stay so."""
+    """Weights [N] divided by their mean, in float32; if all are zero they stay zero."""
     weights = weights.float()
     return weights / weights.mean().clamp(min=torch.finfo(torch.float32).tiny)

@@ -1,54 +1,29 @@
 """The user ranker: a causal transformer over item vectors, and the item vectors themselves.
 
-It knows indices and vectors only, no ids, no text, no files and no training objective. After HLLM (Chen et al., 2024):
-an item language model feeds a user language model.
+After HLLM (Chen et al., 2024): an item language model feeds a user language model.
 
 Shapes: B users, L history length, C candidates, I items, R rows (of the catalog), Q texts of users, T text dimensions,
 D item dimensions, H hidden size of the decoder.
 """
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, Cache, PreTrainedModel
+from transformers import AutoConfig, AutoModel, PreTrainedModel
 
 from recsys.model.candidate_pass import read_candidates, read_history
 from recsys.model.dropout import Dropout
 from recsys.model.features import NUM_GAP_BUCKETS, TextKind
+from recsys.model.history_states import History, HistoryTexts, history_lengths, states_at
 from recsys.model.last_states import LastStates
 from recsys.model.lora import add_adapters, merged_weights
+from recsys.model.ranker_spec import RankerSpec
 
-ItemParts = Literal["both", "text", "ids"]
-
-#: Logits start as this times a cosine (an inverse temperature, as in CLIP); the scale is learned from there.
+#: Initial factor of cosines in the logits (an inverse temperature, as in CLIP). Training changes it.
 INITIAL_SCALE = 14.0
-#: Rises whenever weights of an older ranker no longer mean the same here.
-ARCHITECTURE = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RankerSpec:
-    """What must be known to build a ranker's network; stored in ``model.json``."""
-
-    num_items: int
-    text_dim: int
-    item_dim: int
-    num_event_kinds: int
-    decoder: dict[str, Any]
-    dropout: float
-    id_dropout: float
-    parts: ItemParts = "both"
-    """What an item vector is made of."""
-    user_texts: bool = False
-    """Whether histories hold texts of users beside items."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, as for JSON."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,44 +36,11 @@ class ItemIds:
     """[I] bool, items whose embedding is used; the vectors of all others come from their text alone."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryTexts:
-    """Texts in the histories of B users."""
-
-    rows: Tensor
-    """[B, L] row of each token's text; anything where there is none."""
-    kinds: Tensor
-    """[B, L] `TextKind` of each token's text."""
-    vectors: Tensor
-    """[Q, T] of the encoder."""
-
-    def of(self, part: Any) -> "HistoryTexts":
-        """Some of the users: what is selected by an index."""
-        return HistoryTexts(rows=self.rows[part], kinds=self.kinds[part], vectors=self.vectors)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class History:
-    """Histories of B users that were read once, to score candidates after them."""
-
-    states: Tensor
-    """[B, L, D] as `Ranker.hidden_states` gives them."""
-    lengths: Tensor
-    """[B] tokens of each user."""
-    cache: Cache
-    """Keys and values of every layer of the decoder."""
-
-    @property
-    def users(self) -> Tensor:
-        """[B, D] state of each user after the last event."""
-        return states_at(self.states, self.lengths - 1)
-
-
 class Ranker(nn.Module):
     """Item vectors, user vectors and candidate scores over a catalog of I items.
 
-    Item vector = normalised adapter(text vector) + gate · id embedding. The id part is there only for items with
-    training interactions (``known``) and is dropped at random in training, so a new item lives on its text alone.
+    Item vector = normalised adapter(text vector) + gate · id embedding. Only items with training interactions
+    (``known``) have an id embedding. Training drops it at random, so the text alone is enough for a new item.
     """
 
     text_vectors: Tensor
@@ -120,7 +62,7 @@ class Ranker(nn.Module):
         settings = dict(spec.decoder)
         decoder_settings = AutoConfig.for_model(settings.pop("model_type"), **settings)
         self.decoder = decoder if decoder is not None else AutoModel.from_config(decoder_settings)  # type: ignore[no-untyped-call]
-        self.decoder.set_input_embeddings(nn.Identity())  # tokens are item vectors: a vocabulary would be dead weight
+        self.decoder.set_input_embeddings(nn.Identity())  # tokens are item vectors, not words
         hidden_size = decoder_settings.hidden_size
         same = hidden_size == spec.item_dim
         self.to_decoder = nn.Identity() if same else nn.Linear(spec.item_dim, hidden_size, bias=False)
@@ -131,28 +73,28 @@ class Ranker(nn.Module):
         for embedding in (self.id_embedding, self.gap_embedding, self.event_embedding):
             nn.init.normal_(embedding.weight, std=0.02)
         nn.init.normal_(self.candidate_embedding, std=0.02)
-        nn.init.zeros_(self.candidate_head.weight)  # untrained, candidates score as they were retrieved
-        if spec.user_texts:  # made last: a ranker without it starts from the same numbers
+        nn.init.zeros_(self.candidate_head.weight)  # before training, candidates have their retrieval logit
+        if spec.user_texts:  # last, so that a ranker without it starts from the same random numbers
             self.text_kind_embedding = nn.Embedding(len(TextKind), spec.item_dim)
             nn.init.normal_(self.text_kind_embedding.weight, std=0.02)
 
     def add_lora(self, rank: int) -> None:
-        """Freeze the decoder but for low-rank adapters of its linear layers."""
+        """Freeze the decoder and add low-rank adapters to its linear layers."""
         self.decoder = add_adapters(self.decoder, rank)
 
     def decode_in(self, dtype: torch.dtype) -> None:
-        """Hold the decoder's weights in this precision and read by it; what leaves the decoder is float32 as before.
+        """Convert the decoder's weights to this precision. States outside of the decoder stay float32.
 
-        Buffers stay as they are: rotations by angles of eight bits would be other rotations.
+        Buffers are not converted: rotary angles need more than the eight bits of bfloat16.
         """
         for weight in self.decoder.parameters():
             weight.data = weight.data.to(dtype)
         self._decodes_in = dtype
 
     def load_fitting(self, weights: dict[str, Tensor]) -> list[str]:
-        """Copy the weights whose names and shapes fit; answers the names that start anew.
+        """Copy the weights whose names and shapes fit; returns the names of the others, which are not changed.
 
-        A warm start from a ranker of other sizes so keeps what it can.
+        So a warm start from a ranker of other sizes keeps what fits.
         """
         own = self.state_dict()
         fitting = {name: tensor for name, tensor in weights.items() if name in own and own[name].shape == tensor.shape}
@@ -160,7 +102,7 @@ class Ranker(nn.Module):
         return sorted(set(own) - set(fitting))
 
     def whole_weights(self) -> dict[str, Tensor]:
-        """State as `load_state_dict` of a ranker without adapters takes it: adapters are merged into their layers."""
+        """Weights for `load_state_dict` of a ranker without adapters: adapters are merged into their layers."""
         return dict(merged_weights(self))
 
     @property
@@ -199,15 +141,14 @@ class Ranker(nn.Module):
     def history_tokens(
         self, item_vectors: Tensor, items: Tensor, gaps: Tensor, events: Tensor, texts: HistoryTexts | None = None
     ) -> Tensor:
-        """[B, L, D] what is read of each event, and of what the user is.
+        """[B, L, D] tokens of the events, and of the users' profiles.
 
         Args:
-            item_vectors: [I, D], or of those R rows of the catalog that ``items`` point into.
-            items: [B, L] indices, padded on the right with I (or R); padding cannot be seen from before it. I (or R)
-                stands also for a text alone.
+            item_vectors: [I, D], or [R, D] of the rows that ``items`` index.
+            items: [B, L] indices, padded on the right with I (or R), which also stands for a text without an item.
             gaps: [B, L] time-gap buckets.
             events: [B, L] event kinds.
-            texts: Of the same histories; None: there are none, nor may there be any where the spec does without.
+            texts: Of the same histories; None: there are none. Only a ranker with `RankerSpec.user_texts` takes texts.
         """
         tokens = (
             self._item_tokens(item_vectors, items).add_(self.gap_embedding(gaps)).add_(self.event_embedding(events))
@@ -215,7 +156,7 @@ class Ranker(nn.Module):
         return tokens if texts is None else self._with_texts(tokens, texts)
 
     def hidden_states(self, tokens: Tensor) -> Tensor:
-        """[B, L, D] state after each of the tokens [B, L, D]; times an item vector it is the retrieval logit."""
+        """[B, L, D] state after each token [B, L, D]; its product with an item vector is the retrieval logit."""
         return self._leave(self.decoder(inputs_embeds=self._enter(tokens), use_cache=False).last_hidden_state)
 
     def user_vectors(
@@ -230,27 +171,27 @@ class Ranker(nn.Module):
 
         Args:
             tokens: [B, L, D] of `history_tokens`.
-            lengths: [B] tokens of each history; what comes after them is not seen.
+            lengths: [B] tokens of each history; the tokens after them are padding.
         """
         decoded, cache = read_history(self.decoder, self._enter(tokens))
         return History(states=self._leave(decoded), lengths=lengths, cache=cache)
 
     def last_states(self, tokens: Tensor, lengths: Tensor, decode: LastStates) -> Tensor:
-        """[B, D] what `read` calls the users, without what only candidates need.
+        """[B, D] `History.users`, computed faster than by `read`, which also prepares the candidate pass.
 
         Args:
             tokens: [B, L, D] of `history_tokens`.
             lengths: [B] tokens of each history; what comes after them is not seen.
-            decode: Of this decoder, see `recsys.model.last_states`.
+            decode: Made by `recsys.model.last_states.last_states` for this decoder.
         """
         return self._leave(decode(self._enter(tokens), lengths))
 
     def score_candidates(self, item_vectors: Tensor, history: History, candidates: Tensor) -> Tensor:
-        """Retrieval logit + what the isolated pass makes of each candidate; neither depends on the others.
+        """Retrieval logit plus the candidate pass's logit of each candidate; neither depends on other candidates.
 
         Args:
-            item_vectors: [I, D], or of the R rows that the history was made of.
-            history: Of B users.
+            item_vectors: [I, D], or [R, D] of the rows that the history was read with.
+            history: Of B users, by `read`.
             candidates: [B, C] indices, padded with I (or R).
 
         Returns:
@@ -261,10 +202,10 @@ class Ranker(nn.Module):
         padding = candidates >= len(item_vectors)
         tokens = self._item_tokens(item_vectors, candidates) + self.candidate_embedding
         decoded = read_candidates(self.decoder, history.cache, self._enter(tokens), history.lengths)
-        beyond: Tensor = self.candidate_head(self.dropout(self._own(decoded))).squeeze(-1).float()
+        own: Tensor = self.candidate_head(self.dropout(self._own(decoded))).squeeze(-1).float()
         vectors = F.embedding(candidates.masked_fill(padding, 0), item_vectors)
         retrieval = torch.einsum("bd,bcd->bc", history.users.float(), vectors.float())
-        return (retrieval + beyond).masked_fill(padding, -torch.inf)
+        return (retrieval + own).masked_fill(padding, -torch.inf)
 
     def candidate_logits(
         self,
@@ -275,7 +216,7 @@ class Ranker(nn.Module):
         candidates: Tensor,
         texts: HistoryTexts | None = None,
     ) -> Tensor:
-        """[B, C] float32 logits of each user's candidates, as `read` and `score_candidates` give them in one go."""
+        """[B, C] float32 logits of each user's candidates: `read`, then `score_candidates`."""
         tokens = self.history_tokens(item_vectors, items, gaps, events, texts)
         history = self.read(tokens, history_lengths(items, len(item_vectors), texts))
         return self.score_candidates(item_vectors, history, candidates)
@@ -288,9 +229,9 @@ class Ranker(nn.Module):
         candidates: Tensor | None = None,
         texts: HistoryTexts | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
-        """Vectors of users and items, or the candidates' logits where there are candidates.
+        """Vectors of users and items, or the candidates' logits if there are candidates.
 
-        Both go through here since a sharded model (ZeRO-3) gathers its weights around `forward`.
+        Both go through this method because a sharded model (ZeRO-3) gathers its weights around `forward`.
 
         Args:
             items: [B, L] history, padded on the right with I.
@@ -314,13 +255,13 @@ class Ranker(nn.Module):
         return tokens.mul_(scale).masked_fill_(padding[..., None], 0.0)
 
     def _with_texts(self, tokens: Tensor, texts: HistoryTexts) -> Tensor:
-        """Tokens [B, L, D] and what their texts add: vectors in the space of the items', with what kind they are of."""
-        assert self.spec.user_texts, "texts are given to a ranker that never learned of any"
+        """Tokens [B, L, D] plus their texts, which become vectors in the space of items, and the kinds of the texts."""
+        assert self.spec.user_texts, "this ranker was trained without texts of users"
         there = texts.kinds > TextKind.NONE
         vectors = texts.vectors[texts.rows[there]].to(self.text_adapter.weight.dtype)
         read = F.normalize(self.text_adapter(vectors), dim=-1) * math.sqrt(self.spec.item_dim)
         added = torch.zeros_like(tokens)
-        # where no text is, the weights still take part: sharded training waits for a gradient of each
+        # even without any text the weights take part: sharded training waits for a gradient of each weight
         added[there] = (read + self.text_kind_embedding(texts.kinds[there])).to(tokens.dtype)
         return tokens + added
 
@@ -332,19 +273,5 @@ class Ranker(nn.Module):
         return F.normalize(self.from_decoder(self.dropout(self._own(decoded))), dim=-1) * self.log_scale.exp()
 
     def _own(self, decoded: Tensor) -> Tensor:
-        """States in the precision of all that is not the decoder."""
+        """States in the precision of the weights outside of the decoder."""
         return decoded if self._decodes_in is None else decoded.to(self.log_scale.dtype)
-
-
-def history_lengths(items: Tensor, num_items: int, texts: HistoryTexts | None = None) -> Tensor:
-    """[B] tokens of each history [B, L] that is padded on the right; an item that was masked inside it counts."""
-    places = torch.arange(1, items.shape[1] + 1, device=items.device)
-    there = items < num_items
-    if texts is not None:
-        there = there | (texts.kinds > TextKind.NONE)
-    return (places * there).amax(dim=1)
-
-
-def states_at(states: Tensor, positions: Tensor) -> Tensor:
-    """[B, D] the states [B, L, D] at these positions [B]; −1, of an empty history, is taken as 0."""
-    return states[torch.arange(len(states), device=states.device), positions.clamp(min=0)]

@@ -1,6 +1,6 @@
-"""The items that one training step looks at: those that anything is known of, or a sample where they are too many.
+"""The items that one training step looks at: all items with interactions, or a sample if these are too many.
 
-It knows indices and counts, no vectors. Shapes: B windows, L history length, I items, S sampled items.
+Shapes: B windows, L history length, I items, S sampled items.
 """
 
 import math
@@ -12,32 +12,32 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """S distinct items: those of the batch and some at random; the batch's own indices are rows of the sample."""
+    """S distinct items: those of the batch, and random ones. The batch holds rows of the sample, not of the catalog."""
 
     rows: Tensor
-    """[S] catalog indices, rising."""
+    """[S] catalog indices, in ascending order."""
     items: Tensor
     """[B, L] padded with S."""
     targets: Tensor
     """[B, L] padded with −1."""
     log_q: Tensor
-    """[S] log of the probability with which each item came into a sample like this one."""
+    """[S] log of each item's probability to be in a sample like this one."""
 
 
 def draw_sample(items: Tensor, targets: Tensor, counts: Tensor, num_negatives: int) -> Sample:
-    """The items of a batch, and uniform ones of the K items that have interactions.
+    """The items of a batch, and items drawn uniformly from the K items with interactions.
 
-    What nobody took yet is no negative: nobody could have taken it. As a negative of every step and the target of none
-    its text, all that a new item has, would be learned to be the least likely of all.
+    Items without interactions are no negatives. They would be negatives in every step and never a target, and the
+    ranker would learn from their text that new items are unlikely.
 
-    An item's way into the sample is to be drawn uniformly, or to stand in the batch, whose events are taken as drawn by
-    popularity: q = 1 − (1 − 1/K)ᵐ (1 − pᵢ)ⁿ with m uniform draws, n events of the batch and the share pᵢ of the item.
+    An item is in the sample because it was drawn uniformly, or because it is in the batch, whose events count as drawn
+    by popularity: q = 1 − (1 − 1/K)ᵐ (1 − pᵢ)ⁿ with m uniform draws, n events of the batch and the item's share pᵢ.
 
     Args:
         items: [B, L] catalog indices, padded with I.
         targets: [B, L] catalog indices, padded with −1.
-        counts: [I] training interactions of each item; those of the batch have some.
-        num_negatives: m; from K on all of them are taken.
+        counts: [I] training interactions of each item; the items of the batch have at least one.
+        num_negatives: m; with m ≥ K the sample holds all K items.
     """
     num_items = len(counts)
     seen = torch.cat([items[items < num_items], targets[targets >= 0]])

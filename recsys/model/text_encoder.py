@@ -1,4 +1,4 @@
-"""A language model that maps texts to unit vectors, one vector a text; it knows no items and no catalog.
+"""A language model that maps each text to a unit vector.
 
 Legend: N texts, B batch, T tokens, D dimensions.
 """
@@ -34,15 +34,15 @@ from recsys.model.encoder_files import (
 from recsys.model.encoder_source import model_folder
 from recsys.model.precision import dtype_of
 
-# The tokenizer's own threads would take cores that Ray gave to others, and they warn after a fork; whoever wants them
-# sets the variable. Tokenizing is a small part of encoding.
+# The tokenizer's own threads would take cores that Ray gave to other tasks, and they warn after a fork. Tokenizing is a
+# small part of encoding. To use the threads, set the variable.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 _ACTIVATIONS = {"Identity": torch.nn.Identity, "Tanh": torch.nn.Tanh}
 
 
 class TextEncoder:
-    """A loaded encoder: tokenizer, frozen model, pooling and dense layers. Make one with `TextEncoder.load`."""
+    """A loaded encoder: tokenizer, frozen model, pooling and dense layers. Use `TextEncoder.load` to make one."""
 
     def __init__(self, folder: Path, pooling: str, max_tokens: int, precision: Precision, device: str) -> None:
         config = read_json(folder / "config.json")
@@ -71,31 +71,31 @@ class TextEncoder:
         precision: Precision = "fp32",
         device: str = "cpu",
     ) -> Self:
-        """Load an encoder, its weights from safetensors only and without any code of the model's own.
+        """Load an encoder. Weights come from safetensors only, and code of the model is never run.
 
-        `pooling="auto"` is what the folder declares in `1_Pooling`, else `last` for causal decoders and `mean` for the
-        rest. `max_tokens` counts special tokens.
+        `pooling="auto"` is what the folder declares in `1_Pooling`, else `last` for causal decoders, else `mean`.
+        `max_tokens` counts special tokens.
 
         Raises:
-            ConfigError: the model cannot be found or loaded, lacks weights, or cannot read `max_tokens`.
+            ConfigError: the model cannot be found or loaded, weights are missing, or it cannot read `max_tokens`.
         """
         folder = model_folder(spec, revision)
         return cls(folder, resolve_pooling(folder, pooling), max_tokens, precision, device)
 
     @functools.cached_property
     def digest(self) -> str:
-        """What `encoder_digest` gives for this encoder; a saved copy has the same.
+        """`encoder_digest` of this encoder; a saved copy has the same.
 
-        It is read from `folder` when first asked for, since the weights of a large model take seconds to hash: ask
-        before a temporary folder is gone.
+        The files in `folder` are read at the first use, because the weights of a large model take seconds to hash. A
+        temporary folder must still exist then.
         """
         return folder_digest(self.folder, self.pooling, self.max_tokens, self.precision)
 
     def encode(self, texts: Sequence[str], batch_size: int = 128) -> npt.NDArray[np.float32]:
-        """Unit vectors of `texts`, float32 [N, D], row i for text i; an empty text has a vector too.
+        """Unit vectors of `texts`, float32 [N, D], row i for text i. An empty text has a vector too.
 
         Raises:
-            ConfigError: the arithmetic overflowed (fp16 does with some models).
+            ConfigError: the arithmetic overflowed, as fp16 does with some models.
         """
         vectors = torch.from_numpy(self.pool(texts, batch_size)).to(self.device)
         with torch.inference_mode():
@@ -107,7 +107,7 @@ class TextEncoder:
     def pool(self, texts: Sequence[str], batch_size: int = 128) -> npt.NDArray[np.float32]:
         """Pooled hidden states before dense layers and normalisation, float32 [N, hidden size], in input order.
 
-        Texts of similar length share a batch, so little is padded; the order is fixed by the texts alone.
+        Texts of similar length share a batch, to save padding. The order of the batches depends on the texts alone.
 
         Raises:
             ConfigError: the arithmetic overflowed.
@@ -121,14 +121,14 @@ class TextEncoder:
                 rows = order[start : start + batch_size]
                 pooled[rows] = self._forward([tokens[row] for row in rows])
         if not np.isfinite(pooled).all():
-            raise ConfigError(f"encoder.precision={self.precision}: vectors are not finite; take bf16 or fp32")
+            raise ConfigError(f"encoder.precision={self.precision}: vectors are not finite; set it to bf16 or fp32")
         return pooled
 
     def save(self, folder: str | Path) -> None:
         """Write a copy that `TextEncoder.load(folder)` and sentence-transformers read; `folder` is new or empty.
 
-        The files are copied as they are from this encoder's `folder`, which must still be there, so the copy keeps the
-        digest. `max_tokens`, `precision` and `device` are the caller's again at the next load.
+        The files are copied without a change from this encoder's `folder`, which must still exist, so the copy has the
+        same digest. It does not hold `max_tokens`, `precision` and `device`: pass them at the next load.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -145,24 +145,24 @@ class TextEncoder:
         )
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Tokens of each text, special ones among them, at least one and at most `max_tokens`."""
+        """Tokens of each text, with special tokens; at least one and at most `max_tokens`."""
         if not texts:
             return []
         tokens: list[list[int]] = self.tokenizer(
             list(texts), truncation=True, max_length=self.max_tokens, padding=False, return_attention_mask=False
         )["input_ids"]
-        # A decoder's tokenizer makes nothing of an empty text, and a row without a token cannot be pooled.
+        # a decoder's tokenizer makes no token of an empty text, and pooling needs one
         return [row or [self.pad_id] for row in tokens]
 
     @property
     def pad_id(self) -> int:
-        """The token that fills up a batch; it is masked."""
+        """The token that pads a batch; it is masked."""
         candidates = (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id, 0)
         return next(token for token in candidates if token is not None)
 
     def _forward(self, tokens: list[list[int]]) -> npt.NDArray[np.float32]:
         """Pooled [B, hidden size] of one batch."""
-        # Always padded on the right: a causal model's real tokens then neither see padding nor shift position.
+        # padding on the right: the real tokens of a causal model do not see it, and keep their positions
         width = max(map(len, tokens))
         ids = torch.tensor([row + [self.pad_id] * (width - len(row)) for row in tokens], device=self.device)
         lengths = torch.tensor([len(row) for row in tokens], device=self.device)
@@ -190,9 +190,9 @@ def _load_transformer(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
         with quiet_transformers():
             config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             if config.is_encoder_decoder:
-                raise ConfigError(f"encoder.model: {folder} is an encoder-decoder; take an encoder or a decoder")
+                raise ConfigError(f"encoder.model: {folder} is an encoder-decoder; name an encoder or a decoder")
             model_class: Any = transformers.MODEL_MAPPING[type(config)]
-            # The pooler of BERT and its kin is unused, and many checkpoints lack it: it would be drawn at random.
+            # BERT's pooler is not used, and many checkpoints lack it: it would get random weights
             unpooled = "add_pooling_layer" in inspect.signature(model_class).parameters
             model, loaded = model_class.from_pretrained(
                 folder,
@@ -220,7 +220,7 @@ def _load_dense(folder: Path) -> torch.nn.Sequential:
     activation = config.get("activation_function", "Tanh").rpartition(".")[2]
     if activation not in _ACTIVATIONS or config.get("use_residual"):
         raise ConfigError(f"encoder.model: the dense layer {folder} is not supported: {config}")
-    # On the meta device nothing is drawn from the caller's random state.
+    # on the meta device the caller's random state is not used
     linear = torch.nn.Linear(config["in_features"], config["out_features"], bias=config["bias"], device="meta")
     weights = safetensors.torch.load_file(folder / "model.safetensors")
     weights = {name.removeprefix("linear."): tensor.float() for name, tensor in weights.items()}
@@ -230,7 +230,7 @@ def _load_dense(folder: Path) -> torch.nn.Sequential:
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """No progress bars and no report on unused heads: what matters of it is checked after loading."""
+    """Switch off progress bars and the report on unused weights; missing weights are checked after loading."""
     logging: Any = transformers.utils.logging
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

@@ -28,6 +28,11 @@ PROGRESS_S = 10.0
 MAX_RETRIES = 3
 #: Tasks that wait for a CPU at most. More would only cost memory of the driver.
 MAX_WAITING = 1000
+#: Threads of torch that wait for each other sleep. By default they spin: beside other work on the same cores a training
+#: step then took more than ten times as long. It must be set before a process loads torch.
+PASSIVE_WAIT = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
+#: Events for which one more worker is worth its start: it imports the libraries and loads the model in about 5 s.
+ROWS_PER_WORKER = 100_000
 
 
 @contextmanager
@@ -61,11 +66,14 @@ def quiet_ray() -> None:
 
 
 def _connect(min_cpus: int) -> None:
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    for name, value in {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", **PASSIVE_WAIT}.items():
+        os.environ.setdefault(name, value)  # the processes of a Ray that is started here inherit them
     if os.environ.get("RAY_ADDRESS"):
         ray.init(logging_level=logging.WARNING)
     else:
-        ray.init(address="local", num_cpus=max(machine_cpus(), min_cpus), logging_level=logging.WARNING)
+        # the dashboard would take a second of the start; a cluster that is joined has one
+        cpus = max(machine_cpus(), min_cpus)
+        ray.init(address="local", num_cpus=cpus, include_dashboard=False, logging_level=logging.WARNING)
     logger.info("Ray %s: %g CPUs, %g GPUs", ray.__version__, _total("CPU"), _total("GPU"))
 
 
@@ -113,11 +121,17 @@ def _do_part(part: str, name: str, build: Build) -> dict[str, Any]:
     return record | {"peak_memory_mb": peak_memory_mb()}
 
 
+def workers_for(rows: int) -> int:
+    """Workers that are worth their start for this many events."""
+    return max(1, -(-rows // ROWS_PER_WORKER))
+
+
 def for_each_part(
     parts: Sequence[str],
     build: Build,
     *,
     label: str,
+    rows: int | None = None,
     num_workers: int | None = None,
     cpus_per_worker: int = 1,
     gpus_per_worker: int = 0,
@@ -132,8 +146,11 @@ def for_each_part(
         parts: Names of the parts.
         build: Makes the function. It is called once in each worker and loads what all parts share.
         label: Name of the work in progress lines.
-        num_workers: Largest number of parts at a time. None: no limit on CPUs, so that a cluster which can start nodes
-            sees the whole demand (at most `MAX_WAITING` tasks); on GPUs, as many as the cluster has now.
+        rows: Events of all parts together. Without `num_workers`, they are done by one worker for each
+            `ROWS_PER_WORKER`, since a small amount of work takes less time than the start of a second worker.
+        num_workers: Largest number of parts at a time. None: as many as `rows` asks for. On CPUs there is no other
+            limit, so that a cluster which can start nodes sees the whole demand (at most `MAX_WAITING` tasks); on GPUs,
+            as many as the cluster has now.
         cpus_per_worker: CPUs of a worker without a GPU. Ray Data does not take both.
         gpus_per_worker: GPUs of a worker.
 
@@ -143,12 +160,14 @@ def for_each_part(
     if not parts:
         return []
     work = partial(_do_part, name=f"{label} {uuid.uuid4().hex}", build=build)
+    enough = len(parts) if rows is None else workers_for(rows)
     if gpus_per_worker:
-        most = min(num_workers or max(int(_total("GPU") // gpus_per_worker), 1), len(parts))
-        finished = _by_actors(parts, work, most, gpus_per_worker)
+        most = num_workers or min(enough, max(int(_total("GPU") // gpus_per_worker), 1))
+        finished = _by_actors(parts, work, min(most, len(parts)), gpus_per_worker)
     else:
         task = ray.remote(_call).options(name=label, num_cpus=cpus_per_worker, max_retries=MAX_RETRIES)
-        finished = _by_tasks(parts, partial(task.remote, ray.put(work)), num_workers or MAX_WAITING)
+        most = num_workers or min(enough, MAX_WAITING)
+        finished = _by_tasks(parts, partial(task.remote, ray.put(work)), most)
     records: dict[int, dict[str, Any]] = {}
     reported = time.monotonic()
     with closing(finished):

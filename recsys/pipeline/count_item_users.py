@@ -22,7 +22,11 @@ def count_item_users(run: Run) -> int:
     """Count over the shards and write `item_users_path`; returns the number of training users."""
     shards = run.record(SHUFFLE_HISTORIES).shards
     records = for_each_part(
-        shards, partial(_counter, run), label="item users", num_workers=run.config.recommend.num_workers
+        shards,
+        partial(_counter, run),
+        label="item users",
+        rows=run.record(SHUFFLE_HISTORIES).rows,
+        num_workers=run.config.recommend.num_workers,
     )
     counts = merge_counts([read_table(run.storage, _part_path(run, shard)) for shard in shards])
     write_table(run.storage, item_users_path(run), counts, ITEM_COUNTS)

@@ -27,14 +27,15 @@ Ints = npt.NDArray[np.int64]
 
 def count_signals(run: Run) -> CountedSignals:
     """Count all signals, shard by shard, then merge the counts of the shards."""
-    shards = run.record(SHUFFLE_HISTORIES).shards
-    counted = for_each_part(shards, partial(_shard_counter, run), label="count signals")
+    histories = run.record(SHUFFLE_HISTORIES)
+    shards, rows = histories.shards, histories.rows
+    counted = for_each_part(shards, partial(_shard_counter, run), label="count signals", rows=rows)
     parts = [f"{signal.name}/{view}" for signal in SIGNALS for view in signal.views]
-    merged = for_each_part(parts, partial(_merger, run, tuple(shards)), label="merge signals")
-    rows = dict(zip(parts, (record["rows"] for record in merged), strict=True))
+    merged = for_each_part(parts, partial(_merger, run, tuple(shards)), label="merge signals", rows=rows)
+    merged_rows = dict(zip(parts, (record["rows"] for record in merged), strict=True))
     return CountedSignals(
         rows=sum(record["rows"] for record in counted),
-        merged={signal.name: rows[f"{signal.name}/full"] for signal in SIGNALS if "full" in signal.views},
+        merged={signal.name: merged_rows[f"{signal.name}/full"] for signal in SIGNALS if "full" in signal.views},
         peak_memory_mb=max(peak_of(counted), peak_of(merged)),
     )
 

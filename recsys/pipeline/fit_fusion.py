@@ -26,6 +26,7 @@ def fit_fusion(run: Run) -> FittedFusion:
         run.record(SHUFFLE_HISTORIES).shards,
         partial(choices_gatherer, run),
         label="fuse",
+        rows=run.record(SHUFFLE_HISTORIES).rows,
         num_workers=config.num_workers,
         cpus_per_worker=config.cpus_per_worker,
         gpus_per_worker=int(config.use_gpu),

@@ -13,7 +13,8 @@ from recsys.data.read_tasks import ReadTask, plan_reads
 from recsys.data.readers import read_chunks
 from recsys.pipeline.run import Run
 from recsys.schema import QUARANTINE
-from recsys.storage.filesystem import Storage, open_input
+from recsys.storage.addresses import open_input
+from recsys.storage.filesystem import Storage
 from recsys.storage.tables import read_table, write_table
 
 #: Bad rows are written in files of about so many rows: a very bad input must not fill the memory.

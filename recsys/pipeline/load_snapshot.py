@@ -48,9 +48,9 @@ def load_snapshot(
     if not config.use_gpu:
         # one thread for each block of users, `cpus_per_worker` at a time, so that scores do not depend on the threads
         torch.set_num_threads(1)
-    night = _Night(run, model_id, config, view)
+    night = Night(run, model_id, config, view)
     donors = read_donors(run, view)
-    signals = {signal.name: signal.load(_Source(night, signal)) for signal in SIGNALS}
+    signals = {signal.name: signal.load(Source(night, signal)) for signal in SIGNALS}
     if donors.is_cold.any():
         signals = {name: loaded.impute(donors) for name, loaded in signals.items()}
     rerank = run.config.rerank
@@ -87,14 +87,16 @@ def fusion_path(run: Run, model_id: str) -> str:
     return f"{run.model_path(model_id)}/{FUSION_FILE}"
 
 
-class _Night:
+class Night:
     """What the signals of one night share; each part is read when it is first asked for."""
 
     def __init__(self, run: Run, model_id: str, config: RecommendConfig, view: DataView) -> None:
+        """Arguments as in `load_snapshot`."""
         self.run, self.model_id, self.config, self.view = run, model_id, config, view
 
     @cached_property
     def card(self) -> ModelCard:
+        """The card of the model."""
         with self.run.storage.local_folder(self.run.model_path(self.model_id), recursive=False) as folder:
             return read_card(folder)
 
@@ -102,23 +104,28 @@ class _Night:
     def _texts(self) -> tuple[pa.Array, npt.NDArray[np.float32]]:
         return read_text_vectors(self.run, self.card.encoder_id)
 
-    @property
+    @cached_property
     def item_ids(self) -> pa.Array:
+        """[I] sorted."""
         return self._texts[0]
 
     @cached_property
     def text_vectors(self) -> npt.NDArray[np.float32]:
+        """[I, T] of length 1 (or 0)."""
         return unit_rows(self._texts[1])
 
     @cached_property
     def catalog(self) -> pa.Table:
+        """Ids, availability and attributes."""
         return read_table(self.run.storage, self.run.catalog_path, ["item_id", "available", "attributes"])
 
     @cached_property
     def recommendable(self) -> npt.NDArray[np.bool_]:
+        """[I] items that the rules leave."""
         return recommendable(self.run, self.catalog).mask
 
     def ranker(self) -> LoadedRanker:
+        """The model over the catalog, on its device."""
         device = torch.device("cuda" if self.config.use_gpu else "cpu")
         with self.run.storage.local_folder(self.run.model_path(self.model_id), recursive=False) as folder:
             ranker, card = load_ranker(folder, self.item_ids, torch.from_numpy(self._texts[1].copy()))
@@ -128,23 +135,27 @@ class _Night:
         return LoadedRanker(ranker, self.recommendable, card.candidate_pass)
 
 
-class _Source:
-    """One signal's view of a night, see `recsys.signals.signal.NightSource`."""
+class Source:
+    """What one signal is loaded from, see `recsys.signals.signal.NightSource`."""
 
-    def __init__(self, night: _Night, signal: Signal) -> None:
+    def __init__(self, night: Night, signal: Signal) -> None:
+        """``signal`` decides which section of the config and which counts are read."""
         self._night, self._signal = night, signal
         self.view = night.view
 
     @property
     def item_ids(self) -> pa.Array:
+        """See `recsys.signals.signal.NightSource`."""
         return self._night.item_ids
 
     @property
     def settings(self) -> Any:
+        """See `recsys.signals.signal.NightSource`."""
         return settings_of(self._night.run, self._signal)
 
     @property
     def days(self) -> Ints:
+        """See `recsys.signals.signal.NightSource`."""
         run = self._night.run
         if self.view == "full":
             return np.array([day_of(run.end)])
@@ -155,23 +166,29 @@ class _Source:
 
     @property
     def oldest_day(self) -> int:
+        """See `recsys.signals.signal.NightSource`."""
         return oldest_day(self._night.run)
 
     @property
     def text_vectors(self) -> npt.NDArray[np.float32]:
+        """See `recsys.signals.signal.NightSource`."""
         return self._night.text_vectors
 
     @property
     def recommendable(self) -> npt.NDArray[np.bool_]:
+        """See `recsys.signals.signal.NightSource`."""
         return self._night.recommendable
 
     def attribute(self, name: str) -> pa.Array:
+        """See `recsys.signals.signal.NightSource`."""
         return _attribute(self._night.catalog, name)
 
     def counted(self) -> pa.Table:
+        """See `recsys.signals.signal.NightSource`."""
         return read_counts(self._night.run, self._signal, self.view)
 
     def ranker(self) -> LoadedSignal:
+        """See `recsys.signals.signal.NightSource`."""
         return self._night.ranker()
 
 

@@ -10,7 +10,7 @@ from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.encode_texts import read_text_vectors
 from recsys.pipeline.records import MatchedColdItems
 from recsys.pipeline.run import COUNTS_OF_VIEW, CountedDays, Record, Run
-from recsys.pipeline.stages import INGEST_CATALOG
+from recsys.pipeline.stages import INGEST_CATALOG, SHUFFLE_HISTORIES
 from recsys.ranking.item_popularity import item_popularity
 from recsys.schema import DONORS
 from recsys.signals.donors import Donors, find_donors
@@ -22,7 +22,9 @@ from recsys.storage.tables import read_table, write_table
 def match_cold_items(run: Run) -> MatchedColdItems:
     """Find donors for the items that training has not seen, and for those that nobody took."""
     parts = sorted({known for _, known in COUNTS_OF_VIEW.values()})
-    records = dict(zip(parts, for_each_part(parts, partial(_matcher, run), label="match cold items"), strict=True))
+    rows = run.record(SHUFFLE_HISTORIES).rows
+    done = for_each_part(parts, partial(_matcher, run), label="match cold items", rows=rows)
+    records = dict(zip(parts, done, strict=True))
     return MatchedColdItems(
         rows=run.record(INGEST_CATALOG).items,
         cold_items=records[COUNTS_OF_VIEW["full"][1]]["cold"],

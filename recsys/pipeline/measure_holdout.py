@@ -53,6 +53,7 @@ def measure_holdout(
         run.record(SHUFFLE_HISTORIES).shards,
         partial(shard_measurer, run, tuple(models), tuple(metrics), share, num_train_users),
         label="measure",
+        rows=run.record(SHUFFLE_HISTORIES).rows,
         num_workers=recommend.num_workers,
         cpus_per_worker=recommend.cpus_per_worker,
         gpus_per_worker=int(recommend.use_gpu),

@@ -12,7 +12,8 @@ from recsys.errors import InputError
 from recsys.pipeline.run import Protocol, Run
 from recsys.ranking.config import RerankConfig
 from recsys.settings import Config, load_config
-from recsys.storage.filesystem import Storage, open_input
+from recsys.storage.addresses import open_input
+from recsys.storage.filesystem import Storage
 from recsys.storage.runs import RunFolder, run_id
 
 

@@ -9,7 +9,8 @@ from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
 from recsys.pipeline.stages import RUN_GATE, WRITE_LISTS
 from recsys.storage.lease import Lease
-from recsys.storage.publish import Shard, lists_folder, publish, write_manifest
+from recsys.storage.manifest import Shard, lists_folder, write_manifest
+from recsys.storage.publish import publish
 
 logger = logging.getLogger(__name__)
 

@@ -3,10 +3,10 @@
 import logging
 
 from recsys.model.checkpoint import ModelCard, read_card
-from recsys.model.ranker import ARCHITECTURE
+from recsys.model.ranker_spec import ARCHITECTURE
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import ENCODE_TEXTS
-from recsys.storage.publish import read_latest
+from recsys.storage.latest import read_latest
 
 logger = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 A stored record that no longer fits its class is treated as missing: the stage runs again.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
@@ -217,7 +217,7 @@ class WrittenShard:
     bytes: int
     sha256: str
     users_without_list: int
-    reranked: RerankCounts = field(default_factory=RerankCounts)
+    reranked: RerankCounts
     seconds: float
     peak_memory_mb: float
 

@@ -57,7 +57,8 @@ def _write_shards(run: Run, paths: list[str]) -> list[Record]:
     """Write the shards of few events: each worker reads all events and keeps the rows of its shards."""
     events = pa.concat_tables([read_table(run.storage, path, ["user_id"]) for path in paths])
     numbers = np.unique(shard_of(events["user_id"], run.config.histories.shards))
-    return for_each_part([str(number) for number in numbers], partial(_shard_writer, run, paths), label="histories")
+    writer = partial(_shard_writer, run, paths)
+    return for_each_part([str(number) for number in numbers], writer, label="histories", rows=len(events))
 
 
 def _shard_writer(run: Run, paths: list[str]) -> Callable[[str], Record]:

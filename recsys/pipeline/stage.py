@@ -6,11 +6,11 @@ The stages themselves are declared in `recsys.pipeline.stages`.
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from pydantic import ConfigDict
 
+from recsys.pipeline.imports_ahead import imported
 from recsys.pipeline.strict_json import STRICT, as_json, from_json
 from recsys.settings import Config
 
@@ -96,10 +96,15 @@ class Stage(Generic[R]):
         """Whether a run of this config has the stage."""
         return self.condition is None or self.condition.holds(config)
 
+    @property
+    def module(self) -> str:
+        """The module of its function."""
+        return self.function.partition(":")[0]
+
     def work(self, run: "Run", **arguments: Any) -> R:
         """Import the function and call it."""
-        module, _, name = self.function.partition(":")
-        record = getattr(import_module(module), name)(run, **arguments)
+        name = self.function.partition(":")[2]
+        record = getattr(imported(self.module), name)(run, **arguments)
         assert isinstance(record, self.record), f"{self.function} returned {type(record)}, not {self.record}"
         return record
 

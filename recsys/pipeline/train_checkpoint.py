@@ -6,9 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import ray.train
-
 from recsys.config.section import Precision
+from recsys.pipeline.checkpoint_store import CheckpointStore
 from recsys.pipeline.memory import peak_memory_mb
 from recsys.pipeline.train_task import Task, save_task
 from recsys.training.engine import Engine
@@ -21,12 +20,12 @@ logger = logging.getLogger(__name__)
 PROGRESS_FILE = "progress.json"
 
 
-def resume(engine: Engine, task: Task) -> Progress:
+def resume(engine: Engine, task: Task, checkpoints: CheckpointStore) -> Progress:
     """Load the last checkpoint of this training, if there is one."""
-    checkpoint = ray.train.get_checkpoint()
-    if checkpoint is None:
+    last = checkpoints.last()
+    if last is None:
         return Progress()
-    with checkpoint.as_directory() as folder:
+    with last as folder:
         engine.load(Path(folder))
         progress = Progress(**json.loads((Path(folder) / PROGRESS_FILE).read_text()))
     refresh_text_vectors(engine, task.ranker, task.text_vectors)
@@ -34,17 +33,24 @@ def resume(engine: Engine, task: Task) -> Progress:
     return progress
 
 
-def return_to_best(engine: Engine, task: Task, plan: Plan, phase: Phase) -> None:
+def return_to_best(engine: Engine, task: Task, plan: Plan, phase: Phase, checkpoints: CheckpointStore) -> None:
     """Start a phase with the weights of the best epoch so far."""
-    best = max(ray.train.get_all_reported_checkpoints(), key=lambda reported: reported.metrics["score"])
-    with best.checkpoint.as_directory() as folder:
+    best = checkpoints.best()
+    with best.folder as folder:
         engine.load(Path(folder))
     refresh_text_vectors(engine, task.ranker, task.text_vectors)
     engine.go_to_step(plan.phase(phase).first_step)
     logger.info("finetune: the %s phase begins from epoch %d", phase, best.metrics["epoch"])
 
 
-def report_epoch(engine: Engine, progress: Progress, task: Task, encoder_precision: Precision, rank: int) -> None:
+def report_epoch(
+    engine: Engine,
+    progress: Progress,
+    task: Task,
+    encoder_precision: Precision,
+    rank: int,
+    checkpoints: CheckpointStore,
+) -> None:
     """Write a checkpoint: the engine's state of every worker, and from worker 0 the model for the later stages."""
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -54,14 +60,12 @@ def report_epoch(engine: Engine, progress: Progress, task: Task, encoder_precisi
                 save_task(folder, task, encoder_precision)
         if rank == 0:
             (folder / PROGRESS_FILE).write_text(json.dumps(asdict(progress)))
-        ray.train.report(
-            {
-                "score": score(progress.history[-1]),
-                "epoch": len(progress.history),
-                "candidate_pass": task.card.candidate_pass,
-                "history": progress.history,
-                "phases": progress.phases,
-                "peak_memory_mb": peak_memory_mb(),
-            },
-            checkpoint=ray.train.Checkpoint.from_directory(name),
-        )
+        metrics = {
+            "score": score(progress.history[-1]),
+            "epoch": len(progress.history),
+            "candidate_pass": task.card.candidate_pass,
+            "history": progress.history,
+            "phases": progress.phases,
+            "peak_memory_mb": peak_memory_mb(),
+        }
+        checkpoints.add(folder, metrics)

@@ -1,8 +1,9 @@
-"""What the driver gives to the workers of a training, and the function that Ray Train calls in each.
+"""What the driver gives to the workers of a training, and the functions that Ray calls in them.
 
 Ray Train's controller loads this file too. It imports no torch, so that the controller starts fast.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -33,9 +34,37 @@ class Fit:
         """
         return self.run.config.train.num_workers == 1 and self.windows[kind].count <= SHUFFLE_WINDOWS
 
+    @property
+    def in_one_task(self) -> bool:
+        """Whether a plain Ray task trains: one worker on CPUs without DeepSpeed, which keeps all windows in memory."""
+        return not self.run.config.train.uses_deepspeed and all(self.fetches(kind) for kind in self.windows)
+
+    @property
+    def checkpoints_path(self) -> str:
+        """Folder of the checkpoints of a training in one task."""
+        return f"{self.run.train_dir}/{self.model_id}"
+
 
 def train_worker(settings: dict[str, Fit]) -> None:
-    """Train as ``settings["fit"]`` says, see `recsys.pipeline.train_worker`."""
+    """Train as ``settings["fit"]`` says, in a worker of Ray Train; see `recsys.pipeline.train_worker`."""
+    import ray.train
+
+    from recsys.pipeline.checkpoint_store import RayTrainStore
     from recsys.pipeline.train_worker import train
 
-    train(settings["fit"])
+    train(settings["fit"], ray.train.get_context().get_world_rank(), RayTrainStore())
+
+
+def train_in_task(fit: Fit) -> None:
+    """Train in a Ray task whose process other stages use too: its threads and its log level are set back at the end."""
+    import torch
+
+    from recsys.pipeline.checkpoint_store import StoredCheckpoints
+    from recsys.pipeline.train_worker import train
+
+    threads, level = torch.get_num_threads(), logging.getLogger().level
+    try:
+        train(fit, 0, StoredCheckpoints(fit.run.storage, fit.checkpoints_path))
+    finally:
+        torch.set_num_threads(threads)
+        logging.getLogger().setLevel(level)

@@ -14,7 +14,7 @@ from recsys.model.checkpoint import ENCODER_FOLDER, ModelCard, load_weights, sav
 from recsys.model.decoder import build_decoder, decoder_config
 from recsys.model.encoder_files import folder_digest
 from recsys.model.features import index_items
-from recsys.model.ranker import RankerSpec
+from recsys.model.ranker_spec import RankerSpec
 from recsys.pipeline.encode_texts import open_encoder, read_text_vectors, read_user_text_vectors
 from recsys.pipeline.published_model import model_card
 from recsys.pipeline.run import Run

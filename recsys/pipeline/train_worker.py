@@ -9,6 +9,7 @@ from functools import cached_property
 import ray.train
 import torch
 
+from recsys.pipeline.checkpoint_store import CheckpointStore
 from recsys.pipeline.cluster import quiet_ray
 from recsys.pipeline.memory import reset_peak_memory
 from recsys.pipeline.train_checkpoint import report_epoch, resume, return_to_best
@@ -33,13 +34,20 @@ VALIDATION_BATCH = 256
 WORTH_COMPILING_S = 60.0
 
 
-def train(fit: Fit) -> None:
-    """Entry point of a Ray Train worker."""
+def train(fit: Fit, rank: int, checkpoints: CheckpointStore) -> None:
+    """Train until the plan is done.
+
+    Args:
+        fit: The training.
+        rank: Number of this worker, from 0.
+        checkpoints: Those of this training; it continues from the last one.
+    """
     reset_peak_memory()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger().setLevel(logging.INFO)
     quiet_ray()
     run = fit.run
-    config, rank = run.config.train, ray.train.get_context().get_world_rank()
+    config = run.config.train
     if not config.use_gpu:
         torch.set_num_threads(fit.threads)
     torch.manual_seed(run.config.seed)
@@ -48,10 +56,10 @@ def train(fit: Fit) -> None:
     if task.text_vectors is not None:
         task = replace(task, text_vectors=task.text_vectors.to(engine.device))
     worker = _Worker(fit, task, engine, rank)
-    progress, compiled = resume(engine, task), False
+    progress, compiled = resume(engine, task, checkpoints), False
     while phase := progress.next_phase(fit.plan, config.patience):
         if progress.begins(phase):
-            return_to_best(engine, task, fit.plan, phase)
+            return_to_best(engine, task, fit.plan, phase, checkpoints)
         if not compiled and _compiling_pays(config, progress.history):
             logger.info("finetune: the decoder is compiled")
             task.ranker.compile_decoder()
@@ -64,7 +72,7 @@ def train(fit: Fit) -> None:
         if phase != "refit":
             better = candidate_pass_is_better(progress.history[-1])
             task = replace(task, card=replace(task.card, candidate_pass=better))
-        report_epoch(engine, progress, task, run.config.encoder.arithmetic, rank)
+        report_epoch(engine, progress, task, run.config.encoder.arithmetic, rank, checkpoints)
 
 
 class _Worker:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import ray
 import ray.data
 
+from recsys.pipeline.cluster import workers_for
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import INGEST_EVENTS, SHUFFLE_HISTORIES
 from recsys.pipeline.user_texts import ShardTexts, read_user_texts
@@ -46,10 +47,15 @@ class Windows:
 
 
 def cut_windows(run: Run, kinds: Sequence[Kind]) -> dict[Kind, Windows]:
-    """Cut the windows of these kinds, with a Ray task for each shard of histories."""
-    shards = run.record(SHUFFLE_HISTORIES).shards
+    """Cut the windows of these kinds, with a Ray task for each shard of histories; few events need one worker."""
+    histories = run.record(SHUFFLE_HISTORIES)
     task: Any = ray.remote(_windows_of_shard).options(num_returns=1 + len(kinds))
-    found = [task.remote(run, shard, tuple(kinds)) for shard in shards]
+    most = workers_for(histories.rows)
+    found: list[list[Any]] = []
+    for shard in histories.shards:
+        if len(found) >= most:
+            ray.wait([counted for counted, *_ in found], num_returns=len(found) - most + 1)
+        found.append(task.remote(run, shard, tuple(kinds)))
     counts = ray.get([counted for counted, *_ in found])
     return {
         kind: Windows(tables=[tables[place] for _, *tables in found], count=sum(counted[place] for counted in counts))

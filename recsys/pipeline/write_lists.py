@@ -18,7 +18,7 @@ from recsys.pipeline.stages import SHUFFLE_HISTORIES, WRITE_LISTS
 from recsys.ranking.lists import recommend_batch
 from recsys.ranking.rerank_counts import RerankCounts
 from recsys.schema import RECOMMENDATIONS
-from recsys.storage.publish import lists_folder
+from recsys.storage.manifest import lists_folder
 from recsys.storage.tables import iter_batches, write_table
 
 logger = logging.getLogger(__name__)
@@ -42,6 +42,7 @@ def recommend(run: Run) -> WrittenLists:
         missing,
         partial(_list_writer, run),
         label="recommend",
+        rows=run.record(SHUFFLE_HISTORIES).rows,
         num_workers=config.num_workers,
         cpus_per_worker=config.cpus_per_worker,
         gpus_per_worker=int(config.use_gpu),

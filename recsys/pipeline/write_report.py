@@ -10,7 +10,7 @@ from recsys.pipeline.run import Run
 from recsys.pipeline.stages import RUN_GATE, SHUFFLE_HISTORIES
 from recsys.report.render import SampleList, render_report
 from recsys.schema import RECOMMENDATIONS
-from recsys.storage.publish import lists_folder
+from recsys.storage.manifest import lists_folder
 from recsys.storage.tables import iter_batches, read_table
 
 NUM_SAMPLES = 5

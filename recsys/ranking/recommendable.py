@@ -8,6 +8,7 @@ import pyarrow as pa
 from recsys.errors import ConfigError
 from recsys.ranking.config import RerankConfig
 from recsys.ranking.order import Bools
+from recsys.ranking.rules.availability import Availability
 from recsys.ranking.rules.registry import item_rules, settings_of
 from recsys.ranking.rules.rule import ItemCheck
 
@@ -54,7 +55,7 @@ def recommendable_items(catalog: pa.Table, config: RerankConfig) -> Recommendabl
 
 def _nothing_left(checks: dict[str, ItemCheck], removed: dict[str, int], num_available: int) -> str:
     """The error that names each rule which removed available items, with its number."""
-    guilty = {name: check for name, check in checks.items() if removed[name] and name != "unavailable"}
+    guilty = {name: check for name, check in checks.items() if removed[name] and name != Availability.name}
     causes = ", ".join(f"{check.blame or f'the rule {name} removes'} {removed[name]}" for name, check in guilty.items())
     hints = "".join(f"; {check.hint}" for check in guilty.values() if check.hint)
     return f"rerank: none of the {num_available} available items may be recommended: {causes}{hints}"

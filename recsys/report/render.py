@@ -1,4 +1,4 @@
-"""The run report: one HTML page for people, from what the run recorded; it computes nothing and reads no files."""
+"""The run report: one HTML page for people, made of what the stages recorded."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleList:
-    """One user's list as it is shown: the newest titles of the history, and the recommended ones."""
+    """One user's list in the report: the newest titles of the history, and the recommended titles."""
 
     user_id: str
     history: Sequence[str]
@@ -20,12 +20,12 @@ class SampleList:
 def render_report(
     run_id: str, stages: Mapping[str, Mapping[str, Any]], gate: Mapping[str, Any], samples: Sequence[SampleList]
 ) -> str:
-    """The page as HTML; every text from the data is escaped.
+    """The page as HTML. Every text from the data is escaped.
 
     Args:
-        run_id: The night.
+        run_id: The run's name.
         stages: Records of the stages, in the order they ran.
-        gate: The verdict as a dict.
+        gate: The verdict of the gate, see `recsys.evaluation.gate.Verdict.as_dict`.
         samples: Some users' lists.
     """
     pages = Environment(
@@ -42,6 +42,7 @@ def render_report(
         for reason, count in stages.get(stage, {}).get("reasons", {}).items()
     }
     history = stages.get("finetune", {}).get("history", [])
+    lists = stages.get("recommend", {})
     return pages.get_template("report.html").render(
         run_id=run_id,
         stages=stages,
@@ -49,6 +50,8 @@ def render_report(
         samples=samples,
         reasons=reasons,
         history=history,
+        filtered=lists.get("filtered", {}),
+        moved=lists.get("reranked", {}).get("moved", {}),
         longest=max((entry["seconds"] for entry in stages.values()), default=1.0),
     )
 

@@ -52,6 +52,8 @@ def haproxy_environment(host: str, max_in_flight: int) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_BINARY_PATH": str(launcher),
         MAX_IN_FLIGHT_VARIABLE: str(max_in_flight),
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": str(_DRAIN_S),
+        # on a busy machine the start takes longer than Ray's 5 s, after which Ray kills it and `serve.start` fails
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
         # requests of a replica that dies go to another one, once; this is safe for all requests, also for events
         "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
         "RAY_SERVE_HAPROXY_RETRIES": "1",

@@ -17,7 +17,7 @@ from recsys.serving.published_users import PublishedUsers
 from recsys.serving.resolved_request import ResolvedRequest, resolve_request
 from recsys.serving.snapshot_ranker import SnapshotRanker
 from recsys.serving.user_template import UserTemplate
-from recsys.storage.publish import Latest
+from recsys.storage.latest import Latest
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from recsys.serving.contracts import HistoryEvent, RecommendationRequest
 from recsys.serving.live_snapshot import LiveSnapshot
 from recsys.storage.filesystem import Storage
-from recsys.storage.publish import Latest, read_latest
+from recsys.storage.latest import Latest, read_latest
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from recsys.model.features import TextKind
+from recsys.model.history_states import HistoryTexts
 from recsys.model.last_states import last_states
-from recsys.model.ranker import HistoryTexts, ItemIds, Ranker
+from recsys.model.ranker import ItemIds, Ranker
 from recsys.signals.donors import Donors
 from recsys.signals.exact_search import ItemIndex, products_with, retrieve
 from recsys.signals.signal import NONE, Evidence, Explanation, LoadedSignal

@@ -1,7 +1,8 @@
-"""Blocks of bytes that survive a crash once they are appended; it knows nothing of what is in them.
+"""A log of blocks of bytes. A block that was appended survives a crash.
 
-On local storage blocks are appended to a file and synced, on `s3://` each block is an object. A file is written by one
-process only, and never again after it was closed or a write to it failed: a torn end is always the end of a file.
+On local storage, blocks are appended to a file and synced. On `s3://`, each block is an object. Only one process writes
+to a file, and it writes no more after the file was closed or a write failed. So an incomplete block can only be at the
+end of a file.
 """
 
 import contextlib
@@ -31,9 +32,10 @@ class _OpenFile:
 
 
 class AppendLog:
-    """One writer's files in a folder; for one thread at a time.
+    """One writer's files in a folder. Only one thread may use it at a time.
 
-    Names are `20261122T101500Z-<writer>-<random>-000000<suffix>`: two writers never share a file, even of one name.
+    Names are `20261122T101500Z-<writer>-<random>-000000<suffix>`: two writers never share a file, even if they have the
+    same name.
     """
 
     def __init__(
@@ -46,15 +48,15 @@ class AppendLog:
         max_bytes: int = 64 << 20,
         max_age_s: float = 900.0,
     ) -> None:
-        """Touch nothing yet: folder and file come with the first block.
+        """Prepare only: the first block makes the folder and the file.
 
         Args:
             storage: Where the folder is.
             folder: Below the storage's root.
-            writer: Who writes, for people who look at the files.
-            suffix: Of the files' names.
-            max_bytes: A block that would make a file larger begins a new one; no block is cut.
-            max_age_s: A block that comes later than this after a file's first one begins a new file.
+            writer: Name of the writer, for people who look at the files.
+            suffix: End of the files' names.
+            max_bytes: A block that would make a file larger than this begins a new file. No block is cut.
+            max_age_s: A block that comes later than this after the first block of a file begins a new file.
 
         Raises:
             ConfigError: the writer's name cannot be part of a file's.
@@ -71,9 +73,9 @@ class AppendLog:
         self._file: _OpenFile | None = None
 
     def append(self, data: bytes) -> None:
-        """Return when the block is on the disk or in the bucket.
+        """Append a block. It is on the disk or in the bucket when this returns.
 
-        Where this raises, the block may be there, in part (local) or whole, and the next one begins a new file.
+        If this raises, the block may be there, in part (local) or whole. The next block begins a new file.
 
         Raises:
             ConfigError: the storage cannot be used: no bucket, no credentials, no right to write.
@@ -86,7 +88,7 @@ class AppendLog:
             self._append_to_file(data)
 
     def close(self) -> None:
-        """Leave the file; another block would begin a new one."""
+        """Close the file; the next block begins a new file."""
         if self._file is not None:
             descriptor, self._file = self._file.descriptor, None
             os.close(descriptor)
@@ -100,10 +102,10 @@ class AppendLog:
             rest = memoryview(data)
             while rest:
                 rest = rest[os.write(file.descriptor, rest) :]
-            # A failed sync may have lost what was written before, too: nothing is ever added to such a file.
+            # A failed sync may also have lost earlier blocks: nothing more is added to such a file.
             os.fsync(file.descriptor)
         except BaseException:
-            with contextlib.suppress(OSError):  # the first fault is the one to tell
+            with contextlib.suppress(OSError):  # the first error is the one to report
                 self.close()
             raise
         file.size += len(data)

@@ -1,4 +1,4 @@
-"""Local files that appear whole or not at all: written beside the destination, then moved there in one step."""
+"""Local files that appear whole or not at all: each is written beside its destination, then moved there in one step."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ PARTIAL_SUFFIX = ".partial"
 def partial_file(native: str) -> Iterator[Path]:
     """Give a hidden name beside the destination, so that the last step is a rename within one filesystem.
 
-    Its folder is made, and what is left under the name when the block ends is removed.
+    The folder is made. A file that still has the hidden name when the block ends is removed.
     """
     destination = Path(native)
     try:
@@ -30,7 +30,7 @@ def partial_file(native: str) -> Iterator[Path]:
 
 
 def write_synced(path: Path, data: bytes) -> None:
-    """Write a new file, onto the disk itself."""
+    """Write a new file and sync it to the disk."""
     stream: IO[bytes]
     with path.open("xb") as stream:
         stream.write(data)
@@ -46,7 +46,7 @@ def commit(move: Callable[[Path, str], None], partial: Path, native: str) -> Non
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder onto the disk itself."""
+    """Sync the names in a folder to the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

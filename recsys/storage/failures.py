@@ -1,4 +1,4 @@
-"""The faults of a storage that its owner can mend, told with the way out; it opens nothing itself."""
+"""Turns errors of a storage that a user can mend into messages that say how."""
 
 import contextlib
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from recsys.storage.s3 import aws_code
 
 @contextlib.contextmanager
 def explained(url: str) -> Iterator[None]:
-    """Name the storage in the block's errors.
+    """Name the storage in the errors of the block.
 
     Raises:
         ConfigError: the bucket is missing, credentials are missing or refused, a path cannot be used.

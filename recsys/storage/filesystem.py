@@ -1,29 +1,26 @@
-"""The one seam to files, local or `s3://`: whole files appear or do not; it knows nothing of what is in them."""
+"""Files below one root, local or `s3://`. A file appears whole or not at all."""
 
 import contextlib
 import dataclasses
 import hashlib
 import io
 import json
-import math
 import os
-import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import pyarrow.fs
 
 from recsys.errors import ConfigError
+from recsys.storage.addresses import absolute_address, open_filesystem
 from recsys.storage.atomic import PARTIAL_SUFFIX, commit, partial_file, write_synced
 from recsys.storage.failures import explained
+from recsys.storage.json_files import to_json
 from recsys.storage.object_file import ObjectFile
-from recsys.storage.s3 import aws_code, create_object, open_bucket
-
-_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):/")
+from recsys.storage.s3 import aws_code, create_object
 
 
 @dataclasses.dataclass(slots=True)
@@ -39,7 +36,7 @@ class NewFile:
 class Storage:
     """A root folder, local or `s3://bucket/prefix`, and the paths below it.
 
-    It keeps the root's text only, so it travels to other processes; the filesystem is opened lazily in each of them.
+    It holds only the root's text, so it can be pickled; each process opens the filesystem when it first needs it.
     Paths are relative to the root and use `/`; a `..`, an empty or an absolute part is refused with ConfigError.
     A missing file is FileNotFoundError. A missing bucket, missing or refused credentials are ConfigError.
     """
@@ -47,11 +44,11 @@ class Storage:
     root: str
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "root", _absolute(self.root, "storage"))
+        object.__setattr__(self, "root", absolute_address(self.root, "storage"))
 
     @property
     def is_local(self) -> bool:
-        """Whether the root is a folder of this machine (or mounted on it)."""
+        """Whether the root is a folder of this machine, or one that is mounted on it."""
         return not self.root.startswith("s3://")
 
     def url(self, *parts: str) -> str:
@@ -82,7 +79,7 @@ class Storage:
         """Open a file for random reads, unbuffered; on S3 each read is a request for its range.
 
         Close it after use, and let one thread use it at a time. The file's `size` in bytes, where it is known, saves
-        S3 a request; then a missing file is found out by the first read.
+        S3 a request; then only the first read finds that a file is missing.
         """
         with self._explained(path) as (fs, native):
             if self.is_local:
@@ -100,9 +97,9 @@ class Storage:
                 fs.pipe_file(native, data)
 
     def create_bytes(self, path: str, data: bytes) -> bool:
-        """Write a file that must not exist yet; of several writers exactly one gets True, the others False.
+        """Write a file that must not exist yet. Of several writers exactly one gets True, the others get False.
 
-        On S3 a winner whose answer was lost on the network may be told False; compare the content where that matters.
+        On S3 the winner may get False if the answer was lost on the network; compare the content where that matters.
         """
         with self._explained(path) as (fs, native):
             if not self.is_local:
@@ -149,7 +146,7 @@ class Storage:
 
     @contextlib.contextmanager
     def new_file(self, path: str) -> Iterator[NewFile]:
-        """Give a local path to write to; it becomes `path` when the block ends, and vanishes when the block raises."""
+        """Give a local path to write to; it becomes `path` when the block ends. Nothing is left if the block raises."""
         with contextlib.ExitStack() as stack:
             with self._explained(path) as (fs, native):
                 if self.is_local:
@@ -198,7 +195,7 @@ class Storage:
             yield Path(folder)
 
     def upload_folder(self, local_dir: str | Path, prefix: str) -> None:
-        """Copy every file of a local folder; each appears whole, so a marker that must be last is the caller's."""
+        """Copy every file of a local folder. Each appears whole; the caller writes a marker that must be last."""
         source = Path(local_dir)
         for file in sorted(file for file in source.rglob("*") if file.is_file()):
             with self.new_file(f"{prefix}/{file.relative_to(source).as_posix()}") as new:
@@ -232,55 +229,10 @@ class Storage:
         """The root as a pyarrow filesystem and its path there, for `ray.train.RunConfig(storage_filesystem=)`."""
         if self.is_local:
             return pyarrow.fs.LocalFileSystem(), self.root
-        return pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(_open(self.root))), self.path()
+        return pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(open_filesystem(self.root))), self.path()
 
     @contextlib.contextmanager
     def _explained(self, path: str) -> Iterator[tuple[Any, str]]:
-        """Open the filesystem and name the storage in the errors that its owner can mend."""
+        """Open the filesystem, and name the storage in errors."""
         with explained(self.url(*([path] if path else []))):
-            yield _open(self.root), self.path(*([path] if path else []))
-
-
-def open_input(path: str) -> tuple[fsspec.AbstractFileSystem, str]:
-    """The filesystem of a user's input (a file, folder or glob; local or `s3://`) and the path as it spells it.
-
-    Raises:
-        ConfigError: the scheme is not supported, the bucket is missing, or there are no credentials for it.
-    """
-    address = _absolute(path, "input")
-    with explained(address):
-        return _open(address), address.removeprefix("s3://")
-
-
-def to_json(value: object) -> bytes:
-    """Sorted keys, two spaces, a trailing newline; a float that JSON does not know (NaN, infinity) becomes null."""
-    text = json.dumps(_finite(value), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    return (text + "\n").encode()
-
-
-def _finite(value: object) -> object:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {key: _finite(child) for key, child in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(child) for child in value]
-    return value
-
-
-def _absolute(root: str, name: str) -> str:
-    scheme = _SCHEME.match(root)
-    if scheme is None or root.startswith("file:///"):
-        if not root:
-            raise ConfigError(f"{name}: the path is empty; use a local folder or s3://bucket/prefix")
-        return os.path.abspath(os.path.expanduser(root.removeprefix("file://")))
-    if scheme[1] != "s3":
-        raise ConfigError(f"{name} {root}: {scheme[1]!r} is not supported; use a local folder or s3://bucket/prefix")
-    bucket, *names = root.removeprefix("s3:").removeprefix("//").rstrip("/").split("/")
-    if not root.startswith("s3://") or not bucket or any(name in ("", ".", "..") for name in names):
-        raise ConfigError(f"{name} {root}: must look like s3://bucket/prefix")
-    return root.rstrip("/")
-
-
-def _open(address: str) -> Any:
-    return open_bucket(address) if address.startswith("s3://") else fsspec.filesystem("file")
+            yield open_filesystem(self.root), self.path(*([path] if path else []))

@@ -1,4 +1,4 @@
-"""The right to work on a run, held by one process at a time; it knows nothing of the work."""
+"""The lock of a run: only one process at a time works on it."""
 
 import contextlib
 import datetime as dt
@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from recsys.errors import LockedError
-from recsys.storage.filesystem import to_json
+from recsys.storage.json_files import to_json
 from recsys.storage.runs import RunFolder
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,8 @@ _START_TOLERANCE_S = 2.0
 class Lease:
     """The right to work on a run, held by the highest numbered file in `runs/<run_id>/lock/`.
 
-    A heartbeat thread keeps it fresh. Whoever slept too long may have been replaced: `check()` before publishing.
+    A heartbeat thread keeps it fresh. A process that was stopped for too long may have lost it: call `check()` before
+    publishing.
     """
 
     def __init__(self, run: RunFolder, generation: int, record: dict[str, Any]) -> None:
@@ -42,8 +43,8 @@ class Lease:
         highest, record = _highest(self._run)
         if highest > self.generation:
             raise LockedError(
-                f"run {self._run.run_id}: {_holder(record)} took it over, since this process ({os.getpid()}) gave no "
-                "heartbeat; nothing more is written here, leave the work to it"
+                f"run {self._run.run_id}: {_holder(record)} took it over, since this process ({os.getpid()}) sent no "
+                "heartbeat; this process stops here and leaves the work to it"
             )
 
     def _beat(self, heartbeat_s: float) -> None:
@@ -51,15 +52,15 @@ class Lease:
             try:
                 self._write(heartbeat_at=_now())
             except Exception:
-                # A lost heartbeat costs nothing while a later one comes through; a dead thread costs the lease.
+                # A lost heartbeat does no harm if a later one arrives; without the thread the lease would be lost.
                 logger.warning("run %s: a heartbeat failed, trying again", self._run.run_id, exc_info=True)
 
     def _release(self) -> None:
         try:
             self._write(heartbeat_at=_now(), released_at=_now())
         except Exception:
-            # The work is done or has failed by itself; either must not be hidden by this.
-            logger.warning("run %s: the lease was not released, it expires", self._run.run_id, exc_info=True)
+            # The work has succeeded or failed already, and this error must not hide that.
+            logger.warning("run %s: the lease could not be released; it will expire", self._run.run_id, exc_info=True)
 
     def _write(self, **changes: str) -> None:
         self._record = {**self._record, **changes}
@@ -83,7 +84,7 @@ def lock(run: RunFolder, heartbeat_s: float = HEARTBEAT_S, dead_after_s: float =
         yield lease
     finally:
         lease._stopped.set()
-        thread.join()  # else a late heartbeat would undo the release
+        thread.join()  # a late heartbeat would undo the release
         lease._release()
 
 
@@ -91,7 +92,7 @@ def _acquire(run: RunFolder, dead_after_s: float) -> Lease:
     token = uuid.uuid4().hex
     while True:
         highest, holder = _highest(run)
-        # The token tells our own lease, where the answer to its creation was lost on the network.
+        # If the answer to the creation was lost on the network, the token shows that the lease is our own.
         if holder.get("token") == token:
             return Lease(run, highest, holder)
         if _alive(holder, dead_after_s):
@@ -132,13 +133,13 @@ def _alive(record: Mapping[str, Any], dead_after_s: float) -> bool:
             return False
         return record["machine"] != _machine() or _process_runs(int(record["pid"]), float(record["process_started_at"]))
     except (KeyError, TypeError, ValueError):
-        return False  # no lease, or a damaged one, protects nothing
+        return False  # a missing or damaged lease does not count
 
 
 def _process_runs(pid: int, started_at: float) -> bool:
     try:
         process = psutil.Process(pid)
-        # A number is used again, and a killed child stays as a zombie until its parent looks.
+        # Process numbers are used again, and a killed child stays as a zombie until its parent waits for it.
         same = abs(process.create_time() - started_at) < _START_TOLERANCE_S
         return bool(same and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -148,7 +149,7 @@ def _process_runs(pid: int, started_at: float) -> bool:
 
 
 def _machine() -> str:
-    """Where a process number means the same: host names repeat among containers, and so do their numbers."""
+    """A name of the space of process numbers. Containers may have equal host names and equal process numbers."""
     marks = [socket.gethostname()]
     with contextlib.suppress(OSError):
         marks.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())

@@ -1,7 +1,7 @@
-"""All rows of one key out of Parquet files; it knows no column by name, and not which file a key lies in.
+"""Looks up all rows of one key in Parquet files.
 
-A look-up decodes the row groups whose statistics say that they may hold the key, most often one. So small row groups
-make it fast, and files that are sorted by the key; it answers rightly without either.
+A look-up decodes the row groups whose statistics say that they may hold the key: most often one. Small row groups and
+files that are sorted by the key make it fast; the result is right without them, too.
 """
 
 import contextlib
@@ -24,14 +24,14 @@ Value = TypeVar("Value")
 
 #: A decoded footer takes about this many times the bytes that it has in the file (measured: 8 to 9).
 _FOOTER_FACTOR = 9
-#: What a table takes beside its values (measured: 6 to 9 kB at 7 columns).
+#: Memory of a table in addition to its values (measured: 6 to 9 kB at 7 columns).
 _TABLE_BYTES = 8_000
 
 
 class KeyedFiles:
     """Parquet files that never change, in which rows are looked up by the string in one column.
 
-    Any number of threads may look up at once. Only footers and answers are kept, those used last; no file stays open.
+    Any number of threads may look up at once. The footers and answers that were used last are kept; no file stays open.
     """
 
     def __init__(
@@ -47,9 +47,9 @@ class KeyedFiles:
 
         Args:
             storage: Where the files are.
-            paths: The path of each file, by the name that `rows` calls it.
+            paths: The path of each file, by the name that is passed to `rows`.
             key: The column of the keys, strings.
-            footer_bytes: Memory for footers, which a file's first look-up reads.
+            footer_bytes: Memory for footers. The first look-up in a file reads its footer.
             answer_bytes: Memory for answers; 0: the last one only.
         """
         self._storage = storage
@@ -78,7 +78,7 @@ class KeyedFiles:
             if not groups:
                 return footer.schema.empty_table()
             with self._storage.open_file(path, footer.size) as stream, self._parquet(stream, footer) as file:
-                # All columns at once: to read the keys first would pay only where a key is absent.
+                # All columns at once: reading the keys first would be faster only if the key is absent.
                 tables = (file.read_row_group(group, use_threads=False) for group in groups)
                 found = [table.filter(pc.equal(table[self._key], key)) for table in tables]
             return pa.concat_tables(found).replace_schema_metadata(None).combine_chunks()
@@ -109,7 +109,7 @@ class KeyedFiles:
         except (ConnectionError, TimeoutError):
             raise
         except (pa.ArrowException, OSError) as error:
-            if aws_code(error) not in ("", "InvalidRange"):  # S3's own trouble, not the file's
+            if aws_code(error) not in ("", "InvalidRange"):  # an error of S3, not of the file
                 raise
             message = (
                 f"table {url}: is truncated or damaged ({error}); delete it and run the stage that writes it again"
@@ -119,7 +119,7 @@ class KeyedFiles:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class _Footer:
-    """What is known of a file of G row groups before any row is read."""
+    """What the footer of a file of G row groups says, before any row is read."""
 
     metadata: pq.FileMetaData
     schema: pa.Schema
@@ -164,7 +164,7 @@ class _Footer:
 
 
 class _Recent(Generic[Key, Value]):
-    """Values that were used last, up to a number of bytes; the newest is kept whatever its size."""
+    """The values that were used last, up to a number of bytes. The newest is always kept, even if it is larger."""
 
     def __init__(self, max_bytes: int):
         self._max_bytes = max_bytes

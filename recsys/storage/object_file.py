@@ -1,4 +1,4 @@
-"""An object in S3 as a file for random reads; it knows no format and keeps nothing of what it read."""
+"""An object in S3 as a file for random reads. It has no cache."""
 
 import io
 import os
@@ -10,30 +10,31 @@ from recsys.storage.failures import explained
 class ObjectFile(io.RawIOBase):
     """Each read is one request for exactly its range.
 
-    The file of s3fs asks for the object's details at every opening, a round trip that a look-up of few ms has not got.
+    The file class of s3fs asks for the object's details whenever it is opened. That is one more round trip: too slow
+    for a look-up of a few milliseconds.
     """
 
     def __init__(self, fs: Any, native: str, size: int):
-        """Of the object that `fs` calls `native`, of `size` bytes."""
+        """Open the object that `fs` calls `native`, which has `size` bytes."""
         self._fs = fs
         self._native = native
         self._size = size
         self._position = 0
 
     def readable(self) -> bool:
-        """It can be read."""
+        """Always true."""
         return True
 
     def seekable(self) -> bool:
-        """It can be read anywhere."""
+        """Always true."""
         return True
 
     def tell(self) -> int:
-        """Where the next read begins, bytes from the start."""
+        """Position of the next read, in bytes from the start."""
         return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go elsewhere; nothing is asked for yet."""
+        """Change the position; this sends no request."""
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
         if base + offset < 0:
             raise ValueError(f"s3://{self._native}: byte {base + offset} is before the start")
@@ -41,7 +42,7 @@ class ObjectFile(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: Any) -> int:
-        """Fill the buffer as far as the object goes; answers how many bytes that were.
+        """Fill the buffer up to the end of the object, and return the number of bytes.
 
         Raises:
             FileNotFoundError: the object is gone.

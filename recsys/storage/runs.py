@@ -1,4 +1,4 @@
-"""A run's name, its folder and its records of what is done; it knows no stage by name."""
+"""A run's name, its folder, and its records of what is done."""
 
 import dataclasses
 import datetime as dt
@@ -20,7 +20,7 @@ _NUM_READERS = 16
 
 
 def run_id(date: dt.date, config_digest: str, input_files: Sequence[tuple[str, int, str]], code_version: str) -> str:
-    """The night's name, `2026-11-22-` and 12 hex digits; the same night with the same inputs has the same name.
+    """The run's name: `2026-11-22-` and 12 hex digits. The same date, config, inputs and code give the same name.
 
     `input_files` are (path, bytes, version), where the version changes with the content (an ETag, an mtime); their
     order does not matter.
@@ -31,7 +31,7 @@ def run_id(date: dt.date, config_digest: str, input_files: Sequence[tuple[str, i
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RunFolder:
-    """One night's folder of records. A stage is done when its file is there, whole; so is a part of a stage."""
+    """The folder of a run's records. A stage, or a part of it, is done when its record is there."""
 
     storage: Storage
     run_id: str
@@ -116,19 +116,19 @@ class RunFolder:
         return {name: record for name, record in zip(names, records, strict=True) if record is not None}
 
     def forget(self) -> None:
-        """Drop the records of what is done, so that the night starts anew; what is published stays."""
+        """Delete the records of what is done, so that the run starts from the beginning; what is published stays."""
         self.storage.delete_folder(self.stages_dir)
 
     def write_config(self, text: str) -> None:
-        """Keep the resolved config (YAML) beside the run."""
+        """Store the resolved config (YAML) in the run's folder."""
         self.storage.write_bytes(self.config_path, text.encode())
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
-        """Keep what was measured beside the run."""
+        """Store what was measured in the run's folder."""
         self.storage.write_json(self.metrics_path, metrics)
 
     def read_record(self, path: str) -> dict[str, Any] | None:
-        """The record at a path; None where there is none, or it is damaged, of which a warning tells."""
+        """The record at a path; None if it is missing. A damaged one gives a warning and None."""
         try:
             record = self.storage.read_json(path)
         except FileNotFoundError:

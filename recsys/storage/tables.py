@@ -1,4 +1,4 @@
-"""Tables as Parquet files, written in one piece with stable bytes; it knows no column by name."""
+"""Tables as Parquet files. The same rows give the same bytes, and a file appears whole or not at all."""
 
 import contextlib
 import dataclasses
@@ -13,7 +13,7 @@ from recsys.storage.filesystem import Storage
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FileStats:
-    """What was committed: `sha256` is the hex digest of the file's `bytes` bytes."""
+    """What was written: the number of rows, the size, and the hex digest of the file."""
 
     rows: int
     bytes: int
@@ -29,7 +29,7 @@ def write_table(
 ) -> FileStats:
     """Write rows of exactly `schema` as one Parquet file (zstd, page checksums); nothing appears if `rows` raises.
 
-    The same rows give the same bytes, however they are cut into batches. At most one row group is held in memory.
+    The same rows give the same bytes, no matter how they are cut into batches. At most one row group is held in memory.
     """
     batches = [rows] if isinstance(rows, pa.Table) else rows
     plain = schema.remove_metadata()
@@ -43,7 +43,7 @@ def write_table(
 
 
 def _regroup(batches: Iterable[pa.Table | pa.RecordBatch], schema: pa.Schema, size: int) -> Iterator[pa.Table]:
-    """Cut batches anew into tables of `size` rows (the last may be smaller), each column in one piece."""
+    """Cut batches into tables of `size` rows (the last may be smaller), each column in one piece."""
     waiting: list[pa.Table] = []
     num_waiting = 0
     for batch in batches:
@@ -92,7 +92,7 @@ def iter_batches(
 def _opened(storage: Storage, path: str, columns: Sequence[str] | None) -> Iterator[pq.ParquetFile]:
     url = storage.url(path)
     with contextlib.ExitStack() as stack:
-        # A local copy, so that whatever fails below is the file's fault and not the network's.
+        # A local copy, so that an error below comes from the file and not from the network.
         try:
             local = stack.enter_context(storage.local_file(path))
         except FileNotFoundError as error:

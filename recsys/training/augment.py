@@ -1,4 +1,4 @@
-"""Changed copies of training windows: cropped, masked or reordered (Xie et al., 2022, CL4SRec); it knows no model.
+"""Random changes of training windows: crop, mask and reorder (CL4SRec, Xie et al., 2022).
 
 Shapes: B windows, L history length, I items. A window of n targets holds n + 1 events: its items, then its last target.
 """
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from recsys.model.features import TextKind
-from recsys.model.ranker import HistoryTexts
+from recsys.model.history_states import HistoryTexts
 from recsys.training.config import Augmentation
 from recsys.training.window_batch import WindowBatch, num_targets
 
@@ -23,14 +23,14 @@ def augment(
     share: float,
     generator: torch.Generator,
 ) -> WindowBatch:
-    """Change each window with this probability, in one way of these kinds drawn at random.
+    """Change each window with this probability, by one of these kinds of changes, drawn at random.
 
     Args:
-        batch: Windows as they are.
+        batch: Windows without changes.
         num_items: I.
-        kinds: Ways of changing, at least one.
-        probability: Of a window to be changed.
-        share: Of a window's events that are cut away, hidden or put in another order.
+        kinds: At least one.
+        probability: Probability that a window is changed.
+        share: Share of a window's events that are cut away, masked or reordered.
         generator: On the CPU.
     """
     num_windows = len(batch.items)
@@ -44,20 +44,20 @@ def augment(
     augmented = batch
     for number, kind in enumerate(kinds):
         other = ways[kind]()
-        learned = (other.targets >= 0).any(dim=1)  # a cut may leave searches alone
+        learned = (other.targets >= 0).any(dim=1)  # a crop may leave nothing but searches
         augmented = _where((changed & (way == number)).to(learned.device) & learned, other, augmented)
     return augmented
 
 
 def crop(batch: WindowBatch, num_items: int, share: float, generator: torch.Generator) -> WindowBatch:
-    """Keep a random stretch of consecutive events: (1 − share) of the targets, at least one."""
+    """Keep a random run of consecutive events: (1 − share) of the targets, at least one."""
     counts, places = _counts_and_places(batch)
     kept = torch.ceil(counts * (1 - share)).long().clamp(min=1)
     start = (_rand(counts.shape, generator, counts.device) * (counts - kept + 1)).long()
     index = (places + start).clamp(max=places.shape[1] - 1)
     beyond = places >= kept
     gaps = batch.gaps.gather(1, index).masked_fill(beyond, 0)
-    gaps[:, 0] = 0  # nothing comes before the first event of a window
+    gaps[:, 0] = 0  # no event comes before the first one of a window
     return WindowBatch(
         items=batch.items.gather(1, index).masked_fill(beyond, num_items),
         gaps=gaps,
@@ -69,15 +69,15 @@ def crop(batch: WindowBatch, num_items: int, share: float, generator: torch.Gene
 
 
 def mask(batch: WindowBatch, num_items: int, share: float, generator: torch.Generator) -> WindowBatch:
-    """Hide the item of each event with a probability of ``share``; what it was is still to be foretold."""
+    """Mask the item of each event with probability ``share``; it stays a target."""
     hidden = _rand(batch.items.shape, generator, batch.items.device) < share
     return replace(batch, items=batch.items.masked_fill(hidden, num_items))
 
 
 def reorder(batch: WindowBatch, share: float, generator: torch.Generator) -> WindowBatch:
-    """Shuffle a random stretch of ``share`` of the events; the first and the last event stay, and so do the moments.
+    """Shuffle a random run of ``share`` of the events, except the first and the last event; time gaps stay in place.
 
-    Targets move with their items: each is still the item that comes next.
+    Targets move with their items: each is still the next item.
     """
     counts, places = _counts_and_places(batch)
     length = (counts * share).long().minimum(counts - 1).clamp(min=0)
@@ -103,7 +103,7 @@ def _counts_and_places(batch: WindowBatch) -> tuple[Tensor, Tensor]:
 
 
 def _moved(texts: HistoryTexts | None, index: Tensor, beyond: Tensor) -> HistoryTexts | None:
-    """The texts of the tokens [B, L] that now stand there, none ``beyond`` the end."""
+    """The texts of the tokens [B, L] in their new order, without those ``beyond`` the end."""
     if texts is None:
         return None
     kinds = texts.kinds.gather(1, index).masked_fill(beyond, TextKind.NONE)

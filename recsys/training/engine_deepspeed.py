@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from recsys.model.ranker import HistoryTexts
+from recsys.model.history_states import HistoryTexts
 from recsys.training.config import TrainConfig
 from recsys.training.deepspeed_build import load_extensions
 from recsys.training.engine import Schedule

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recsys.model.ranker import HistoryTexts
+from recsys.model.history_states import HistoryTexts
 from recsys.training.config import TrainConfig
 from recsys.training.engine import Schedule
 from recsys.training.objective import TrainableRanker

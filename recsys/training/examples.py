@@ -1,9 +1,10 @@
-"""Training windows out of sorted interactions; it knows no model and no loader.
+"""Training windows from sorted interactions.
 
-Shapes: W windows, L history length. A window holds up to L + 1 consecutive events of one user: the first L are read,
-the last L are predicted. Every event but a user's first is predicted exactly once. Where histories hold texts, searches
-are read and not predicted, and what the user is stands before the events of each window: there a user's first event is
-predicted too.
+A window holds up to L + 1 consecutive events of one user: the first L are read, the last L are predicted. Every event
+except a user's first is predicted exactly once. If histories hold texts, searches are read and not predicted, and each
+window starts with the user's profile if there is one; then the user's first event is predicted too.
+
+Shapes: N events, L history length, Q texts of users.
 """
 
 import dataclasses
@@ -36,7 +37,7 @@ class WindowTexts:
     """The texts that windows may hold."""
 
     texts: pa.Array
-    """[Q] distinct; windows hold their rows."""
+    """[Q] distinct texts; windows hold their row numbers."""
     profiles: pa.Table = dataclasses.field(default_factory=PROFILES.empty_table)
     """PROFILES of the users."""
 
@@ -44,8 +45,9 @@ class WindowTexts:
 def windows_schema(length: int, with_texts: bool = False) -> pa.Schema:
     """Columns of a table of windows; padded with −1 (items) and 0 (the others).
 
-    ``weights`` are of the targets: the first is that of the second item. With texts a window is one place longer, for
-    what the user is, an item of −1 before the end is a text alone, and there are the row and the `TextKind` of texts.
+    ``weights`` are of the targets: the first one belongs to the second item. With texts a window is one place longer,
+    for the profile; an item of −1 before the end is a text without an item; and two columns hold the row and the
+    `TextKind` of each text.
     """
     width = length + with_texts
     fields = [
@@ -60,17 +62,17 @@ def windows_schema(length: int, with_texts: bool = False) -> pa.Schema:
 
 
 def target_weights(interactions: pa.Table, train: TrainConfig, until: dt.datetime) -> FloatArray:
-    """[N] what each event counts for as a target: its own weight × that of its kind × its recency.
+    """[N] weight of each event as a target: its own weight × that of its kind × its recency.
 
     Args:
         interactions: INTERACTIONS.
-        train: `event_weights`; `recency_half_life_days`, each of which before ``until`` halves the weight.
-        until: The cutoff: no event is later.
+        train: With `event_weights` and `recency_half_life_days`.
+        until: The cutoff, from which recency is measured: no event is later.
     """
     weights: npt.NDArray[np.float64] = interactions["weight"].to_numpy().astype(np.float64)
     if train.event_weights is not None:
         kinds = pa.array(list(train.event_weights), pa.string())
-        of_kind = np.array([*train.event_weights.values(), 1.0])  # the last is for kinds that are not named
+        of_kind = np.array([*train.event_weights.values(), 1.0])  # the last weight is for kinds that are not named
         weights *= of_kind[index_items(interactions["event"], kinds)]
     if train.recency_half_life_days is not None:
         micros = pc.cast(interactions["timestamp"], pa.int64()).to_numpy()
@@ -80,13 +82,13 @@ def target_weights(interactions: pa.Table, train: TrainConfig, until: dt.datetim
 
 
 def only_since(weights: FloatArray, interactions: pa.Table, since: dt.datetime) -> FloatArray:
-    """[N] the weights, 0 for events before ``since``: these are read and not learned."""
+    """[N] the weights, 0 for events before ``since``: these are read, but are no targets."""
     recent = pc.greater_equal(interactions["timestamp"], pa.scalar(since, TIMESTAMP))
     return np.where(np.asarray(recent), weights, np.float32(0))
 
 
 def with_weight(windows: pa.Table) -> pa.Table:
-    """Those of the windows from which anything is learned."""
+    """The windows with at least one target of positive weight."""
     length = windows.schema.field("weights").type.list_size
     weights = windows["weights"].combine_chunks().flatten().to_numpy()
     return windows.filter(pa.array(weights.reshape(-1, length).any(axis=1)))
@@ -101,32 +103,32 @@ def build_windows(
     weights: FloatArray | None = None,
     texts: WindowTexts | None = None,
 ) -> pa.Table:
-    """Cut each user's newest ``max_events`` events into windows, the newest window full and the oldest short.
+    """Cut the last ``max_events`` events of each user into windows. The last window is full, the first may be short.
 
     Args:
-        interactions: INTERACTIONS sorted by user and time; with texts, INTERACTIONS_WITH_TEXT with searches among them.
-        item_ids: Sorted ids of the catalog; every item must be there.
+        interactions: INTERACTIONS sorted by user and time; with texts, INTERACTIONS_WITH_TEXT.
+        item_ids: Sorted ids of the catalog; every item must be in it.
         event_kinds: Kinds of events in the order of their indices.
         length: L.
-        max_events: Newest events of a user that are used.
-        weights: [N] of `target_weights`; None: 1 for every event. A search counts nothing.
-        texts: What is read beside items; None: there are no texts.
+        max_events: Maximum events of a user.
+        weights: [N] of `target_weights`; None: 1 for every event. A search always has weight 0.
+        texts: Texts that are read in addition to items; None: there are no texts.
 
     Returns:
-        Table of `windows_schema`, by user, newest window first.
+        Table of `windows_schema`, by user, last window first.
     """
     schema = windows_schema(length, texts is not None)
     user, position, count = _positions(interactions["user_id"])
     items = index_items(interactions["item_id"], item_ids)
-    said, text_kinds = _texts(interactions, items, texts)
+    text_rows, text_kinds = _texts(interactions, items, texts)
     assert ((items >= 0) | (text_kinds == TextKind.SEARCH)).all(), "an item outside the catalog passed the ingest"
     kinds = index_events(interactions["event"], event_kinds)
     gaps = gap_buckets(seconds_between(interactions["timestamp"]), position == 0)
     profiles = _profiles(interactions, texts)
 
-    told = (position == 0) & (profiles >= 0)  # the first event follows what the user is
+    after_profile = (position == 0) & (profiles >= 0)  # the first event follows the profile
     from_end = count - 1 - position
-    target = np.flatnonzero(((position > 0) | told) & (from_end < max_events - 1))
+    target = np.flatnonzero(((position > 0) | after_profile) & (from_end < max_events - 1))
     if not len(target):
         return schema.empty_table()
     window_of_user = from_end[target] // length
@@ -136,7 +138,7 @@ def build_windows(
     key = user[target] * (int(window_of_user.max()) + 1) + window_of_user
     unique, row = np.unique(key, return_inverse=True)
 
-    follows = told[target]
+    follows = after_profile[target]
     begins = np.bincount(row[follows], minlength=len(unique)) > 0
     place = slot + ((profiles[target] >= 0) & ~begins[row])  # of the event before the target
     inner, before = ~follows, target[~follows] - 1
@@ -158,7 +160,7 @@ def build_windows(
     columns = [item_grid, scatter(np.where(slot[inner] == 0, 0, gaps[before])), scatter(kinds[before])]
     lists = [_fixed_lists(values.astype(np.int32)) for values in columns] + [_fixed_lists(weight_grid)]
     if texts is not None:
-        text_grid, kind_grid = scatter(said[before]), scatter(text_kinds[before])
+        text_grid, kind_grid = scatter(text_rows[before]), scatter(text_kinds[before])
         known = profiles[target] >= 0
         text_grid[row[known], 0] = profiles[target][known]
         kind_grid[row[known], 0] = TextKind.PROFILE
@@ -167,11 +169,11 @@ def build_windows(
 
 
 def with_first_target(learned: pa.Table, kept: pa.Table) -> pa.Table:
-    """Validation events: what training learns of each user of ``kept``, and the first event that was kept from it.
+    """Validation events: for each user of ``kept``, the events that training sees, and the first one that it does not.
 
     Args:
         learned: INTERACTIONS sorted by user and time.
-        kept: Later INTERACTIONS of some of its users, sorted alike; the first of each user becomes the target.
+        kept: Later INTERACTIONS of some users, sorted in the same way; the first of each user becomes the target.
     """
     codes = kept["user_id"].combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
     first = kept.take(np.flatnonzero(np.diff(codes, prepend=-1)))
@@ -180,7 +182,7 @@ def with_first_target(learned: pa.Table, kept: pa.Table) -> pa.Table:
 
 
 def _texts(interactions: pa.Table, items: IntArray, texts: WindowTexts | None) -> tuple[IntArray, IntArray]:
-    """Row and `TextKind` of what was said at each event [N], 0 where nothing was."""
+    """Row and `TextKind` of the text of each event [N], 0 for events without one."""
     if texts is None or "text" not in interactions.column_names:
         return np.zeros_like(items), np.zeros_like(items)
     without_item = np.asarray(pc.equal(interactions["item_id"], ""))
@@ -188,17 +190,17 @@ def _texts(interactions: pa.Table, items: IntArray, texts: WindowTexts | None) -
 
 
 def _profiles(interactions: pa.Table, texts: WindowTexts | None) -> IntArray:
-    """[N] row of what each event's user is, −1 where that is not known."""
+    """[N] row of the profile of each event's user, −1 for users without one."""
     if texts is None or not len(texts.profiles):
         return np.full(len(interactions), -1, dtype=np.int64)
     rows = index_items(texts.profiles["profile"], texts.texts)
     place = index_items(interactions["user_id"], texts.profiles["user_id"].combine_chunks())
-    assert (rows[place[place >= 0]] >= 0).all(), "the text of a user was not encoded"
+    assert (rows[place[place >= 0]] >= 0).all(), "a profile was not encoded"
     return np.where(place >= 0, rows[place], -1)
 
 
 def _positions(user_ids: pa.ChunkedArray) -> tuple[IntArray, IntArray, IntArray]:
-    """For each row of a table sorted by user: the user's number, the row's place within the user, the user's rows."""
+    """For each row of a table sorted by user: number of the user, place among the user's rows, number of these rows."""
     codes = user_ids.combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False).astype(np.int64)
     counts = np.bincount(codes)
     starts = np.cumsum(counts) - counts

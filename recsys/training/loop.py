@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from recsys.model.ranker import HistoryTexts
+from recsys.model.history_states import HistoryTexts
 from recsys.training.engine import Engine
 from recsys.training.window_batch import WindowBatch
 

@@ -18,10 +18,12 @@ from transformers import PreTrainedModel
 
 from recsys.config.section import Precision
 from recsys.model.catalog_encoder import CatalogEncoder
+from recsys.model.history_states import History, HistoryTexts
 from recsys.model.lora import merged_weights
 from recsys.model.losses import full_softmax, listwise_softmax, sampled_softmax
 from recsys.model.precision import multiplies_bfloat16
-from recsys.model.ranker import History, HistoryTexts, Ranker, RankerSpec
+from recsys.model.ranker import Ranker
+from recsys.model.ranker_spec import RankerSpec
 from recsys.model.sampling import draw_sample
 from recsys.training.adversarial import FastGradient
 from recsys.training.config import TrainConfig

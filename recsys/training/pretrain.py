@@ -1,11 +1,10 @@
-"""A small text encoder made from the catalog alone: tokenizer, contrastive pretraining, centred vectors.
+"""A small text encoder from the catalog alone, for places without pretrained weights.
 
-Two random parts of one text shall be nearer to each other than to parts of other texts. To tell texts apart by half of
-their words, the encoder learns which words say much. A masked language model, which learns what words go together, made
-the nearest neighbours of shop items worse than those of an untrained encoder.
+It has a tokenizer of its own and is pretrained by a contrastive loss: two random parts of one text should be nearer to
+each other than to parts of other texts. So the encoder learns which words are specific. A masked language model, which
+learns which words occur together, gave worse nearest neighbours for shop items than an untrained encoder.
 
-It serves where no pretrained weights can be had; it knows texts only, no users. Legend: B texts, T tokens, D
-dimensions.
+Legend: B texts, T tokens, D dimensions.
 """
 
 import json
@@ -31,10 +30,10 @@ _PAD, _UNK, _CLS, _SEP, _MASK = _SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[
 _PAD_ID, _, _CLS_ID, _SEP_ID, _ = range(5)
 #: Share of a text's tokens that a part of it keeps.
 _KEPT = 0.5
-#: Divides the cosines of the parts.
+#: Temperature of the cosines between parts.
 _TEMPERATURE = 0.1
 _PROGRESS_EVERY = 50
-#: Texts whose vectors are measured for their common directions; fewer say more of themselves than of the language.
+#: Number of texts from which the common directions of their vectors are estimated; fewer texts are too few for it.
 _MIN_SPREADING_TEXTS = 16
 _MAX_SPREADING_TEXTS = 50_000
 
@@ -46,14 +45,14 @@ def pretrain_encoder(
     seed: int,
     on_progress: Callable[[int, float], None] | None = None,
 ) -> TextEncoder:
-    """Train a byte-level tokenizer and a small BERT on the distinct non-blank `texts`; any language, case is dropped.
+    """Train a byte-level tokenizer and a small BERT on the distinct non-blank `texts` of any language, in lower case.
 
-    The same set of texts, config and seed give the same bytes, in whatever order the texts come and however many
-    threads there are; the caller's random state is left alone. `on_progress(step, loss)` is called every 50 steps and
-    at the last. The encoder's files lie in a temporary folder that lives as long as the encoder: `save` it.
+    The same set of texts, config and seed give the same bytes. The order of the texts and the number of threads do not
+    matter, and the caller's random state does not change. `on_progress(step, loss)` is called every 50 steps and at the
+    last one. The encoder's files are in a temporary folder that is deleted with the encoder: `save` it.
 
     Raises:
-        InputError: there is no text to learn from.
+        InputError: all texts are blank.
     """
     corpus = sorted({text for text in texts if text.strip()})
     if not corpus:
@@ -73,7 +72,7 @@ def _train(
 ) -> TextEncoder:
     tokenizer = train_tokenizer(corpus, config.vocab_size, max_tokens)
     with torch.random.fork_rng(devices=[]):
-        # Not torch.manual_seed, which would seed the GPUs of the caller too.
+        # not torch.manual_seed, which would seed the caller's GPUs too
         torch.default_generator.manual_seed(seed)
         model = _new_model(config, len(tokenizer), max_tokens)
     _pretrain(model, tokenizer(corpus, truncation=True, max_length=max_tokens)["input_ids"], config, seed, on_progress)
@@ -94,7 +93,7 @@ def _train(
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Sums depend on how many threads share them, and the encoder must not depend on the machine's cores."""
+    """Use one thread: rounding of sums depends on the number of threads, and the encoder must not depend on it."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -104,7 +103,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def train_tokenizer(corpus: Sequence[str], vocab_size: int, max_tokens: int) -> transformers.PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer with BERT's special tokens; every text of any script has tokens, none is unknown."""
+    """A byte-level BPE tokenizer with BERT's special tokens. It needs no unknown token, whatever the script."""
     bpe = tokenizers.Tokenizer(models.BPE(unk_token=_UNK))
     bpe.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
@@ -141,9 +140,9 @@ def _new_model(config: ScratchEncoderConfig, vocab_size: int, max_tokens: int) -
         max_position_embeddings=max_tokens,
         type_vocab_size=1,
         pad_token_id=_PAD_ID,
-        # BERT's 0.02 is meant for wider models; this learns sooner, with better neighbours on MovieLens.
+        # BERT's 0.02 suits wider models; this value learned faster, with better neighbours on MovieLens
         initializer_range=0.05,
-        # Some hundred steps underfit any catalog: dropout would only slow them.
+        # a few hundred steps do not overfit a catalog, so dropout would only slow them down
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
     )
@@ -151,12 +150,12 @@ def _new_model(config: ScratchEncoderConfig, vocab_size: int, max_tokens: int) -
 
 
 def _spread(folder: Path, texts: Sequence[str], max_tokens: int) -> None:
-    """Take the mean and the first principal direction of the texts' vectors out of the encoder in `folder`.
+    """Remove the mean and the first principal direction of the texts' vectors from the encoder in `folder`.
 
-    "All-but-the-top" (arXiv:1702.01417), as one dense layer. The vectors of a small model share both, and a cosine
-    then hardly tells texts apart: on MovieLens titles and genres this took the mean cosine from .72 to 0, genres
-    shared among ten neighbours from .552 to .566 (Jaccard), and the hit rate @100 of the next film by text alone from
-    .110 to .133.
+    "All-but-the-top" (arXiv:1702.01417), as one dense layer. All vectors of a small model share both, so that cosines
+    of different texts are high. On MovieLens titles and genres this changed the mean cosine from .72 to 0, the Jaccard
+    similarity of genres among ten neighbours from .552 to .566, and the hit rate @100 of the next film by text alone
+    from .110 to .133.
     """
     hidden_size = json.loads((folder / "config.json").read_text())["hidden_size"]
     declare_modules(folder, pooling="mean", hidden_size=hidden_size, max_tokens=max_tokens)
@@ -200,14 +199,14 @@ def _pretrain(
 
 
 def _batches(num_texts: int, batch_size: int, generator: torch.Generator) -> Iterator[list[int]]:
-    """Row numbers of batches without end: every text once an epoch, in any order."""
+    """Row numbers of batches, without end: every text once in each epoch, in random order."""
     while True:
         order = torch.randperm(num_texts, generator=generator).tolist()
         yield from (order[start : start + batch_size] for start in range(0, num_texts, batch_size))
 
 
 def _some_tokens(tokens: list[list[int]], generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids and attention mask, int64 [B, T], of a random part of each text: at least one of its own tokens."""
+    """Ids and attention mask, int64 [B, T], of a random part of each text, with at least one token of the text."""
     parts = []
     for row in tokens:
         own = torch.tensor(row[1:-1], dtype=torch.int64)
@@ -225,10 +224,10 @@ def _pooled(model: transformers.BertModel, ids: torch.Tensor, attention: torch.T
 
 
 def contrastive_loss(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """InfoNCE over a batch, both ways: mean of −log softmax of each text's own other part among all other parts.
+    """InfoNCE over a batch, in both directions: mean of −log softmax of each text's other part among all other parts.
 
-    As for sentences in SimCSE (Gao et al., EMNLP 2021), with parts of a text as its views, as in Contriever (Izacard et
-    al., TMLR 2022).
+    As SimCSE (Gao et al., EMNLP 2021), with two parts of a text as its views, as in Contriever (Izacard et al., TMLR
+    2022).
 
     Args:
         first: [B, D] unit vectors.

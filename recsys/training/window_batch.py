@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from recsys.model.ranker import HistoryTexts
+from recsys.model.history_states import HistoryTexts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,5 +77,5 @@ def num_targets(targets: Tensor) -> Tensor:
 
 def _grid(column: pa.ChunkedArray) -> Tensor:
     lists = column.combine_chunks()
-    flat = lists.flatten().to_numpy(zero_copy_only=False).reshape(len(lists), -1)
+    flat = lists.flatten().to_numpy(zero_copy_only=False).reshape(len(lists), lists.type.list_size)
     return torch.from_numpy(flat.astype(np.int64 if np.issubdtype(flat.dtype, np.integer) else np.float32))

@@ -25,7 +25,7 @@ from quality import Bench, digest, raw_data, say, short
 from jobs.serve import load_live
 from recsys.evaluation.bootstrap import paired_bootstrap
 from recsys.storage.filesystem import Storage
-from recsys.storage.publish import require_latest
+from recsys.storage.latest import require_latest
 
 WITHHELD, WITHHELD_SEED, ASKED = 0.2, 0, 10
 CONFIG = """storage: {out}/warehouse

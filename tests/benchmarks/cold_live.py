@@ -23,7 +23,7 @@ from quality import CONFIG, Bench, digest, say, short
 from jobs.serve import load_live
 from recsys.evaluation.bootstrap import paired_bootstrap
 from recsys.storage.filesystem import Storage
-from recsys.storage.publish import require_latest
+from recsys.storage.latest import require_latest
 
 POPULARITY_DAYS = 7
 

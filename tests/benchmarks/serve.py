@@ -31,7 +31,7 @@ from serve_processes import Server, memory_mb, peer, service
 from speed import spread
 
 from recsys.storage.filesystem import Storage
-from recsys.storage.publish import LATEST
+from recsys.storage.latest import LATEST
 
 LIMIT_MS = 100.0
 OVERLOAD = 10

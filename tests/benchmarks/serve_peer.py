@@ -16,7 +16,7 @@ from jobs.serve import load_live
 from recsys.serving.contracts import RecommendationRequest, Recommendations
 from recsys.settings import load_config
 from recsys.storage.filesystem import Storage
-from recsys.storage.publish import require_latest
+from recsys.storage.latest import require_latest
 
 
 def main(path: str, port: int) -> None:

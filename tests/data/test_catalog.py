@@ -129,7 +129,7 @@ def test_the_title_and_chosen_attributes() -> None:
     assert item["attributes"] == {"title": "Shown", "size": "3"}
 
 
-def test_an_item_with_nothing_to_read_is_kept() -> None:
+def test_an_item_with_an_empty_text_is_kept() -> None:
     (item,) = catalog([{"sku": "a", "name": None, "group": ""}], spec("A {name} of {group}."))
 
     assert (item["text"], item["attributes"]) == ("", {})

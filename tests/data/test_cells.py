@@ -5,7 +5,7 @@ from recsys.data.cells import as_boolean, as_number, as_text
 from recsys.errors import InputError
 
 
-def test_cells_as_text_number_and_truth() -> None:
+def test_cells_as_text_number_and_boolean() -> None:
     assert as_text(pa.array([17850.0, 1.5, float("nan"), 1e300, None])).to_pylist() == [
         "17850",
         "1.5",

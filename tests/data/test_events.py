@@ -91,7 +91,7 @@ def test_a_bad_row_is_set_aside_with_its_first_fault(change: dict[str, Any], col
     assert aside == {"source": "f.csv", "column": column, "reason": reason}
 
 
-def test_events_after_the_night_wait_for_their_own() -> None:
+def test_events_after_the_night_wait_for_a_later_night() -> None:
     found = normalise(
         GOOD | {"when": "2026-11-22T23:59:59.999999Z"},
         GOOD | {"when": "2026-11-23"},
@@ -101,7 +101,7 @@ def test_events_after_the_night_wait_for_their_own() -> None:
     assert (found.accepted.num_rows, found.num_later, found.quarantined.num_rows) == (1, 2, 0)
 
 
-def test_a_night_ahead_of_the_clock_takes_what_belongs_to_it() -> None:
+def test_a_night_after_today_takes_its_own_events() -> None:
     ahead = EventRules(
         known_items=RULES.known_items, max_id_chars=5, end=dt.datetime(2030, 1, 1, tzinfo=dt.UTC), now=RULES.now
     )
@@ -178,7 +178,7 @@ def test_missing_columns_and_lists_are_refused() -> None:
         normalise_events(table.set_column(0, "who", pa.array([["u"]])), "f.csv", SPEC, RULES)
 
 
-def test_a_table_of_nothing_gives_nothing() -> None:
+def test_an_empty_table_gives_no_events() -> None:
     assert normalise_events(pa.table({}), "f.csv", SPEC, RULES).num_read == 0
 
 
@@ -190,7 +190,7 @@ _CELL = st.one_of(
 
 
 @given(st.lists(st.fixed_dictionaries(dict.fromkeys(GOOD, _CELL)), min_size=1, max_size=8), st.integers(0, 8))
-def test_each_row_has_one_place_wherever_the_table_is_cut(rows: list[dict[str, Any]], cut: int) -> None:
+def test_each_row_is_counted_once_wherever_the_table_is_cut(rows: list[dict[str, Any]], cut: int) -> None:
     spec = EventsInput(path="x", columns=COLUMNS, where="kind != '3'")  # type: ignore[arg-type]
     schema = pa.schema([(name, pa.string()) for name in GOOD])
     table = pa.Table.from_pylist(rows, schema)
@@ -237,6 +237,6 @@ def test_a_text_without_an_item_is_a_search_and_with_one_a_review() -> None:
         ({"said": "x" * 100_001}, Reason.TEXT_TOO_LONG),
     ],
 )
-def test_a_text_mends_no_other_fault(change: dict[str, Any], reason: Reason) -> None:
+def test_a_row_with_a_text_can_have_other_faults(change: dict[str, Any], reason: Reason) -> None:
     found = normalise_events(pa.Table.from_pylist([GOOD | {"said": "x"} | change]), "f.csv", TALKING, RULES)
     assert found.quarantined["reason"].to_pylist() == [reason]

@@ -53,7 +53,7 @@ def read(*rows: dict[str, Any], events: EventsInput = EVENTS) -> Feedback:
     return found
 
 
-def test_only_the_texts_and_their_length_are_the_events_own() -> None:
+def test_feedback_takes_only_the_text_options_from_the_events() -> None:
     spec = feedback_source("feedback", EVENTS)
     assert (spec.where, spec.timezone, spec.columns.user_id, spec.columns.text) == (None, "UTC", "user_id", None)
     assert interactions_schema(spec) == interactions_schema(EVENTS)
@@ -90,7 +90,7 @@ def test_searches_are_read_with_the_texts_or_left_out() -> None:
     assert found.events["text"].to_pylist() == ["red l", "nice"]
 
 
-def test_nothing_but_searches_and_nothing_at_all() -> None:
+def test_only_searches_and_no_rows() -> None:
     assert len(read(GOOD | {"item_id": "", "text": "x"}).events) == 0
     found = read_feedback(pa.table({}), "f.jsonl", feedback_source("feedback", EVENTS), RULES, 0)
     assert len(found.events) == found.num_searches == 0
@@ -118,7 +118,7 @@ def table_of(drawn: list[tuple[str | None, int]]) -> pa.Table:
 
 
 @given(DRAWN)
-def test_of_repeats_the_earliest_of_the_lowest_place_is_kept(drawn: list[tuple[str | None, int]]) -> None:
+def test_of_events_with_one_id_the_earliest_is_kept(drawn: list[tuple[str | None, int]]) -> None:
     table = table_of(drawn)
     rows = table.to_pylist()
     first: dict[str, Any] = {}
@@ -145,5 +145,5 @@ def test_repeats_may_be_dropped_bucket_by_bucket(drawn: list[tuple[str | None, i
         ("by-hand.jsonl", True),
     ],
 )
-def test_a_file_is_of_the_night_before_whose_end_it_was_begun(name, before):
+def test_a_night_reads_the_files_that_were_opened_before_its_end(name, before):
     assert started_before(f"feedback/{name}", dt.datetime(2026, 11, 23, tzinfo=dt.UTC)) is before

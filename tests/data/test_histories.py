@@ -74,7 +74,7 @@ def test_sorting_keeps_each_distinct_event_once_whatever_the_order(rows, random)
     assert sort_interactions(ordered) == (ordered, 0)
 
 
-def test_items_of_one_moment_come_in_an_order_of_the_users_own():
+def test_items_of_one_time_have_an_order_of_their_own_for_each_user():
     rows = [(f"u{user}", f"i{item}", START, "buy", 1.0) for user in range(300) for item in range(4)]
     ordered, _ = sort_interactions(table(rows))
     invoices = np.array(ordered["item_id"].to_pylist()).reshape(300, 4)
@@ -110,7 +110,7 @@ def test_histories_are_the_newest_events_of_each_user(rows, max_length):
 
 
 @given(st.lists(st.lists(st.sampled_from(["", "a", "b", "c", "d"]), max_size=12), max_size=4), st.integers(1, 4))
-def test_the_newest_items_are_the_longest_end_that_holds_no_more(histories, num):
+def test_newest_items_is_the_longest_end_with_few_enough_items(histories, num):
     """An empty item is a search, which counts for none."""
     rows = [
         {
@@ -143,14 +143,14 @@ def test_histories_do_not_depend_on_chunks():
 
 def test_one_user_with_a_million_events_takes_seconds():
     num, num_items = 1_000_000, 50_000
-    moment = np.random.default_rng(0).permutation(num)
-    item = moment % num_items
+    timestamp = np.random.default_rng(0).permutation(num)
+    item = timestamp % num_items
     names = pa.array(np.arange(num_items)).cast(pa.string())
     interactions = pa.table(
         [
             pa.repeat("whale", num),
             names.take(pa.array(item)),
-            pa.array(moment).cast(INTERACTIONS.field("timestamp").type),
+            pa.array(timestamp).cast(INTERACTIONS.field("timestamp").type),
             pa.repeat("view", num),
             pa.repeat(pa.scalar(1.0, pa.float32()), num),
         ],

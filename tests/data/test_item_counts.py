@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from recsys.data import item_counts as popularity
+from recsys.data import item_counts as item_counts
 from recsys.data.item_counts import count_items, head_items, merge_counts, recent_popularity
 from recsys.schema import INTERACTIONS, ITEM_COUNTS
 
@@ -35,7 +35,7 @@ def pairs(counts):
 
 
 @given(ROWS, st.integers(0, 6))
-def test_items_are_counted_from_the_moment_on(rows, day):
+def test_items_are_counted_since_a_time(rows, day):
     counts = count_items(interactions(rows), START + dt.timedelta(days=day))
     assert counts.schema == ITEM_COUNTS
     assert pairs(counts) == best_first(item for item, when in rows if when >= day)
@@ -51,7 +51,7 @@ def test_shards_sum_up_to_the_whole(rows, cuts):
 
 
 @given(ROWS)
-def test_every_touched_item_has_one_place(rows):
+def test_every_item_with_interactions_has_one_place(rows):
     table = interactions(rows)
     recent = count_items(table, START + dt.timedelta(days=3))
     ranked = recent_popularity(recent, count_items(table)).to_pylist()
@@ -65,26 +65,26 @@ def test_the_recent_week_comes_before_all_time():
     assert ranked.to_pylist() == ["c", "a", "b", "older", "old"]
 
 
-def test_a_moment_without_a_zone_is_refused():
+def test_a_time_without_a_zone_is_refused():
     with pytest.raises(AssertionError, match="no time zone"):
         count_items(interactions([]), START.replace(tzinfo=None))
 
 
 def test_the_examples_in_the_docstrings_hold():
-    examples = doctest.testmod(popularity)
+    examples = doctest.testmod(item_counts)
     assert examples.failed == 0
     assert examples.attempted == 1
 
 
 @given(arrays.arrays(np.int64, 11, elements=st.integers(0, 9)))
-def test_the_head_is_the_most_touched_fifth(counts):
+def test_the_head_is_the_most_popular_fifth(counts):
     head = head_items(counts)
     assert head.sum() == min(3, np.count_nonzero(counts))  # 20 % of 11, rounded up
     if head.any() and not head.all():
         assert counts[head].min() >= counts[~head].max()
 
 
-def test_equals_at_the_edge_of_the_head_come_by_index():
+def test_of_equal_counts_the_lower_index_is_in_the_head():
     assert head_items(np.array([1, 5, 5, 5, 5, 5])).tolist() == [False, True, True, False, False, False]
 
 

@@ -27,7 +27,7 @@ def profiles(rows: list[dict[str, Any]], users: UsersInput) -> pa.Table:
     return built
 
 
-def test_the_latest_value_of_each_column_wins_and_who_says_nothing_has_no_profile() -> None:
+def test_the_latest_value_of_each_column_wins_and_empty_profiles_are_left_out() -> None:
     rows = [
         {"who": 2, "age": 30, "job": "\x00cook "},
         {"who": 1, "age": None, "job": " "},
@@ -72,7 +72,7 @@ def test_errors_name_the_key_of_the_users() -> None:
         user_version_spec(spec("no column"))
 
 
-def test_histories_say_what_their_users_are() -> None:
+def test_histories_get_the_profiles_of_their_users() -> None:
     histories = empty_histories(pa.array(["a", "b", "c"]))
     known = pa.table([["b", "z"], ["cook", "baker"]], schema=PROFILES)
     found = with_profiles(histories, known)

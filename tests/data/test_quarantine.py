@@ -11,7 +11,7 @@ def test_rows_as_json_are_strict() -> None:
     table = pa.table(
         {
             "number": [float("nan"), 1.5],
-            "moment": pa.array([0, None], pa.timestamp("ns", "UTC")),
+            "timestamp": pa.array([0, None], pa.timestamp("ns", "UTC")),
             "price": [decimal.Decimal("1.50"), None],
             "bytes": [b"\xff", b"x"],
             "list": [[float("inf")], [1.0]],
@@ -23,7 +23,7 @@ def test_rows_as_json_are_strict() -> None:
     first, second = (json.loads(row, parse_constant=pytest.fail) for row in rows_as_json(table))
 
     assert first["number"] == "nan"
-    assert first["moment"].startswith("1970-01-01 00:00:00")
+    assert first["timestamp"].startswith("1970-01-01 00:00:00")
     assert first["price"] == "1.50"
     assert first["bytes"] == "\\xff"
     assert first["list"] == ["inf"]

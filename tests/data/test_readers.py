@@ -35,7 +35,7 @@ def test_chunks_are_bounded_and_keep_the_order(tmp_path: Path) -> None:
     assert [int(n) for chunk in found for n in chunk.table["n"].to_pylist()] == list(range(100_000))
 
 
-def test_a_file_of_nothing_but_a_broken_line_has_no_rows(tmp_path: Path) -> None:
+def test_a_file_with_only_a_broken_line_has_no_rows(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"a":')
 
     (chunk,) = chunks(tmp_path / "a.jsonl", "jsonl")

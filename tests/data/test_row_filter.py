@@ -76,6 +76,7 @@ def passing(text: str, table: pa.Table = TABLE) -> list[int]:
         ("true", [0, 1, 2, 3]),
         ("1 > 2", []),
         ("size < 99999999999999999999999", [0, 1, 2]),
+        ("cast(size as decimal(4, 1)) = 2 or try_cast(Quantity as integer) = 1", [0, 1]),
         ("try_strptime(Quantity, '%d') is null", [1, 2, 3]),
     ],
 )
@@ -140,6 +141,8 @@ def test_other_texts_are_refused_with_their_place(text: str, position: int | Non
         "getvariable('x') = 1",
         "nextval('x') > 0",
         "query('select 1') > 0",
+        "cast(size as decimal((select 4), 2)) > 0",
+        "abs(size) filter (where exists (select 1)) > 0",
         "size > 0; drop table rows",
         "size > 0) from rows; copy (select 1) to '{secret}.copy'; select (true",
         "true) union all select (true",

@@ -33,18 +33,18 @@ def keys(found: pa.Table) -> list[Event]:
 
 
 @given(events)
-def test_a_search_comes_before_what_is_of_its_moment(rows: list[Event]) -> None:
+def test_a_search_comes_before_interactions_of_the_same_time(rows: list[Event]) -> None:
     interactions, searches = split_searches(table(rows))
     assert all(item for _, item, _ in keys(interactions))
     assert not any(item for _, item, _ in keys(searches))
     merged = keys(merge_searches(interactions, searches))
     assert sorted(merged) == sorted(set(rows))
     assert merged == sorted(merged, key=lambda row: (row[0].encode(), row[2], row[1] != ""))
-    assert [row for row in merged if row[1]] == keys(interactions), "items keep their order within a moment"
+    assert [row for row in merged if row[1]] == keys(interactions), "items keep their order within a timestamp"
 
 
 @given(events, st.integers(0, 6))
-def test_no_search_is_read_from_behind_what_is_measured(rows: list[Event], hour: int) -> None:
+def test_no_search_after_a_held_out_interaction_is_read(rows: list[Event], hour: int) -> None:
     interactions, searches = split_searches(table(rows))
     cutoff = START + dt.timedelta(hours=hour)
     assert keys(searches_before(searches, interactions.slice(0, 0), cutoff)) == [
@@ -59,7 +59,7 @@ def test_no_search_is_read_from_behind_what_is_measured(rows: list[Event], hour:
 
 
 @given(events)
-def test_training_reads_what_led_to_an_interaction(rows: list[Event]) -> None:
+def test_training_reads_searches_that_an_interaction_follows(rows: list[Event]) -> None:
     interactions, searches = split_searches(table(rows))
     last = {user: at for user, _, at in keys(interactions)}
     assert keys(followed_searches(searches, interactions)) == [
@@ -76,4 +76,4 @@ def test_histories_with_searches(rows: list[Event], length: int) -> None:
         own = [row for row in keys(merged) if row[0] == user["user_id"]]
         assert user["item_ids"] == [item for _, item, _ in own[-length:]]
         assert user["texts"] == ["" if item else f"query at {hour}" for _, item, hour in own[-length:]]
-        assert user["seen_item_ids"] == sorted({item for _, item, _ in own} - {""}), "a search touches no item"
+        assert user["seen_item_ids"] == sorted({item for _, item, _ in own} - {""}), "a search has no item"

@@ -59,7 +59,7 @@ def test_the_cutoff_itself_is_held_out_and_unknown_users_are_not():
     assert [(row["user_id"], row["item_id"]) for row in holdout.to_pylist()] == [("a", "i2"), ("a", "i3")]
 
 
-def test_a_cutoff_in_another_zone_means_the_same_moment():
+def test_a_cutoff_in_another_zone_means_the_same_time():
     table = interactions([("a", "i1", 1), ("a", "i2", 5)])
     cutoff = START + dt.timedelta(hours=5)
     assert split_by_time(table, cutoff.astimezone(dt.timezone(dt.timedelta(hours=9)))) == split_by_time(table, cutoff)
@@ -86,7 +86,7 @@ def test_leave_one_out_takes_the_last_event_of_users_with_two(rows):
     assert train.to_pylist() == [row for events in kept for row in events]
 
 
-def test_hold_out_last_touches_only_the_chosen_users():
+def test_hold_out_last_changes_only_the_chosen_users():
     table = interactions([(u, i, h) for u in "abcdefgh" for h, i in enumerate(["i1", "i2", "i3"])])
     chosen = validation_users(table["user_id"], 0.5, seed=1)
     train, holdout = hold_out_last(table, chosen)
@@ -121,7 +121,7 @@ def test_a_larger_share_keeps_the_smaller_one(ids, one, other, seed):
 
 
 @given(ROWS, st.integers(0, 10), st.booleans())
-def test_targets_are_what_a_list_should_have_held(rows, hour, exclude_seen):
+def test_targets_are_the_held_out_items(rows, hour, exclude_seen):
     train, holdout = split_by_time(interactions(rows), START + dt.timedelta(hours=hour))
     seen = {(row["user_id"], row["item_id"]) for row in train.to_pylist()} if exclude_seen else set()
     expected = {}
@@ -134,25 +134,25 @@ def test_targets_are_what_a_list_should_have_held(rows, hour, exclude_seen):
     assert wanted["user_id"].to_pylist() == sorted(expected)
 
 
-def test_a_user_who_only_came_back_for_the_same_is_no_target():
+def test_a_user_who_only_repeated_items_has_no_targets():
     train = interactions([("a", "i1", 0), ("b", "i2", 0)])
     holdout = interactions([("a", "i1", 5), ("b", "i1", 5), ("b", "i2", 6)])
     assert as_dict(targets(holdout, train, exclude_seen=True)) == {"b": ["i1"]}
     assert as_dict(targets(holdout, train, exclude_seen=False)) == {"a": ["i1"], "b": ["i1", "i2"]}
 
 
-def test_hold_out_last_moment_takes_the_whole_invoice_of_the_chosen():
+def test_hold_out_last_basket_takes_the_whole_invoice_of_the_chosen_users():
     invoices = [("a", "i1", 1), ("a", "i2", 2), ("a", "i3", 2), ("b", "i1", 5), ("b", "i2", 5)]
     table = interactions([*invoices, ("c", "i1", 1), ("c", "i2", 9)])
     chosen = np.array([user != "c" for user in table["user_id"].to_pylist()])
     train, holdout = hold_out_last_basket(table, chosen)
-    # b has one moment only, and nothing would be left to read
+    # b has one timestamp only, and nothing would be left to read
     assert {(row["user_id"], row["item_id"]) for row in holdout.to_pylist()} == {("a", "i2"), ("a", "i3")}
     assert len(train) + len(holdout) == len(table)
 
 
 @given(ROWS)
-def test_what_is_kept_from_training_is_later_than_what_is_learned(rows):
+def test_what_is_held_out_is_later_than_what_is_learned(rows):
     table = interactions(rows)
     train, holdout = by_user_of(hold_out_last_basket(table, np.ones(len(table), dtype=bool)))
     for user, kept in holdout.items():
@@ -164,7 +164,7 @@ def by_user_of(split):
 
 
 @given(ROWS)
-def test_last_moments_are_those_that_can_be_held_out(rows):
+def test_last_timestamps_are_those_that_can_be_held_out(rows):
     table = interactions(rows)
     found = last_timestamps(table)
     assert found.dtype == np.int64
@@ -175,7 +175,7 @@ def test_last_moments_are_those_that_can_be_held_out(rows):
 
 
 @given(ROWS, st.integers(-1, 11))
-def test_who_is_active_since_then_is_so_with_all_rows(rows, hour):
+def test_active_users_are_marked_in_all_their_rows(rows, hour):
     table, since = interactions(rows), START + dt.timedelta(hours=hour)
     mask = active_since(table, since)
     assert mask.dtype == np.bool_
@@ -184,7 +184,7 @@ def test_who_is_active_since_then_is_so_with_all_rows(rows, hour):
 
 
 @given(ROWS, st.integers(1, 3), st.booleans())
-def test_who_is_shown_their_first_items_has_one_left_to_find(rows, num, exclude_seen):
+def test_one_target_stays_hidden_when_the_first_are_shown(rows, num, exclude_seen):
     table = interactions(rows)
     learned, kept = hold_out_last_basket(table, np.ones(len(table), dtype=bool))
     wanted = targets(kept, learned, exclude_seen)

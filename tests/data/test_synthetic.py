@@ -30,8 +30,8 @@ def clean(shop):
     known = pc.is_in(events["item_id"], value_set=shop.items["item_id"].combine_chunks())
     readable = pc.match_substring_regex(events["timestamp"], r"^2026-(0\d|1[0-2])-\d\dT")
     events = events.filter(pc.and_(pc.and_(known, readable), pc.is_valid(events["user_id"])))
-    moment = pc.strptime(events["timestamp"], format="%Y-%m-%dT%H:%M:%SZ", unit="us").cast(TIMESTAMP)
-    columns = [events["user_id"], events["item_id"], moment, events["event"]]
+    timestamp = pc.strptime(events["timestamp"], format="%Y-%m-%dT%H:%M:%SZ", unit="us").cast(TIMESTAMP)
+    columns = [events["user_id"], events["item_id"], timestamp, events["event"]]
     weight = pa.repeat(pa.scalar(1.0, pa.float32()), len(events))
     return sort_interactions(pa.table([*columns, weight], schema=INTERACTIONS))
 
@@ -42,7 +42,7 @@ def test_a_shop_is_made_in_seconds():
     assert time.monotonic() - before < 5  # 0.1 s alone; the machine may be busy
 
 
-def test_the_seed_decides():
+def test_the_seed_decides_the_shop():
     one, same, other = (make_shop(50, 60, 30, seed, END) for seed in (1, 1, 2))
     assert one.events == same.events
     assert one.items == same.items
@@ -58,7 +58,7 @@ def test_items_are_readable_and_distinct(shop):
     assert pc.count_distinct(shop.items["category"]).as_py() == 10
 
 
-def test_one_percent_of_the_rows_is_bad_as_told(shop, clean):
+def test_one_percent_of_the_rows_is_bad_as_the_shop_says(shop, clean):
     events = shop.events
     catalog = shop.items["item_id"].combine_chunks()
     assert 0.008 < sum(shop.faults.values()) / len(events) < 0.012
@@ -85,7 +85,7 @@ def test_popularity_is_skewed(clean):
     assert num[: len(num) // 5].sum() > 0.45 * num.sum()
 
 
-def test_a_checkout_pays_for_several_items_at_one_moment(clean):
+def test_a_checkout_pays_for_several_items_at_one_time(clean):
     bought = clean[0].filter(pc.equal(clean[0]["event"], "purchase"))
     baskets = bought.group_by(["user_id", "timestamp"]).aggregate([([], "count_all")])
     assert pc.max(baskets["count_all"]).as_py() >= 3

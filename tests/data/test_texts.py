@@ -1,4 +1,4 @@
-"""Texts out of templates, and what is told apart by their hashes."""
+"""Texts from templates, and their hashes."""
 
 import pyarrow as pa
 import pytest

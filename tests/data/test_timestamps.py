@@ -18,14 +18,14 @@ def utc(*parts: int) -> dt.datetime:
 
 def read(values: Any, timezone: str = "UTC", timestamp_format: str | None = None) -> list[dt.datetime | None]:
     column = values if isinstance(values, pa.Array | pa.ChunkedArray) else pa.array(values)
-    moments = to_utc(column, timezone, timestamp_format)
-    assert moments.type == TIMESTAMP
-    assert isinstance(moments, pa.Array)
-    return moments.to_pylist()  # type: ignore[no-any-return]
+    timestamps = to_utc(column, timezone, timestamp_format)
+    assert timestamps.type == TIMESTAMP
+    assert isinstance(timestamps, pa.Array)
+    return timestamps.to_pylist()  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize(
-    ("text", "moment"),
+    ("text", "timestamp"),
     [
         ("2010-12-01 08:26:00", utc(2010, 12, 1, 8, 26)),
         ("2010-12-01T08:26", utc(2010, 12, 1, 8, 26)),
@@ -64,12 +64,12 @@ def read(values: Any, timezone: str = "UTC", timestamp_format: str | None = None
         ("soon", None),
     ],
 )
-def test_spellings(text: str, moment: dt.datetime | None) -> None:
-    assert read([text, None, "2000-01-01", text]) == [moment, None, utc(2000, 1, 1), moment]
+def test_spellings(text: str, timestamp: dt.datetime | None) -> None:
+    assert read([text, None, "2000-01-01", text]) == [timestamp, None, utc(2000, 1, 1), timestamp]
 
 
 @pytest.mark.parametrize(
-    ("column", "moments"),
+    ("column", "timestamps"),
     [
         (
             pa.array([881250949, None, 881250949000, 2**63 - 1, -(2**63)]),
@@ -90,8 +90,8 @@ def test_spellings(text: str, moment: dt.datetime | None) -> None:
         (pa.chunked_array([], pa.string()), []),
     ],
 )
-def test_types(column: Any, moments: list[Any]) -> None:
-    assert [a if b is ... else b for a, b in zip(read(column), moments, strict=True)] == read(column)
+def test_types(column: Any, timestamps: list[Any]) -> None:
+    assert [a if b is ... else b for a, b in zip(read(column), timestamps, strict=True)] == read(column)
 
 
 def test_moments_without_an_offset_are_local() -> None:
@@ -108,7 +108,7 @@ def test_moments_without_an_offset_are_local() -> None:
     assert read([dt.date(2011, 7, 1)], "Europe/London") == [utc(2011, 6, 30, 23)]
 
 
-def test_skipped_moments_move_on_and_doubled_ones_are_the_earlier() -> None:
+def test_skipped_times_move_on_and_repeated_times_are_the_earlier() -> None:
     assert read(["2011-03-27 01:30", "2011-10-30 01:30"], "Europe/London") == [
         utc(2011, 3, 27, 1),
         utc(2011, 10, 30, 0, 30),
@@ -136,10 +136,10 @@ def test_unknown_zones_and_formats(timezone: str, form: str | None) -> None:
 
 
 @given(st.lists(st.datetimes(timezones=st.just(dt.UTC)), max_size=5))
-def test_iso_text_and_epoch_numbers_round_trip(moments: list[dt.datetime]) -> None:
-    assert read(pa.array([moment.isoformat() for moment in moments], pa.string()), "Asia/Tokyo") == moments
-    seconds = [moment.replace(microsecond=0) for moment in moments if abs(moment.timestamp()) < 1e11]
-    assert read(pa.array([int(moment.timestamp()) for moment in seconds], pa.int64())) == seconds
+def test_iso_text_and_epoch_numbers_round_trip(timestamps: list[dt.datetime]) -> None:
+    assert read(pa.array([timestamp.isoformat() for timestamp in timestamps], pa.string()), "Asia/Tokyo") == timestamps
+    seconds = [timestamp.replace(microsecond=0) for timestamp in timestamps if abs(timestamp.timestamp()) < 1e11]
+    assert read(pa.array([int(timestamp.timestamp()) for timestamp in seconds], pa.int64())) == seconds
 
 
 @given(

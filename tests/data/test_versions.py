@@ -33,7 +33,7 @@ _ROWS = st.lists(
 
 
 @given(_ROWS, st.randoms(use_true_random=False), st.integers(1, 4))
-def test_merging_merges_is_merging_all(rows: list[dict[str, Any]], chance: random.Random, num_parts: int) -> None:
+def test_merged_versions_can_be_merged_again(rows: list[dict[str, Any]], chance: random.Random, num_parts: int) -> None:
     """Any cut, any order, merged early or late: one answer."""
     items = spec({"timestamp": "when"})
     schema = pa.schema([(name, pa.string()) for name in ("sku", "name", "group", "when")])

@@ -45,7 +45,7 @@ def as_dict(relevant: Relevant) -> dict[int, list[int]]:
 
 
 @given(holdouts(), masks, masks)
-def test_slices_hold_whom_they_name(holdout, head, cold):
+def test_a_slice_holds_the_users_that_its_name_says(holdout, head, cold):
     wanted, lengths, _ = holdout
     cut = cut_slices(relevant_of(wanted), lengths, head, cold)
     assert {*cut, COLD_USERS} == set(SLICES)
@@ -96,7 +96,7 @@ def test_a_cold_user_among_the_others_is_refused():
         cut_slices(relevant_of([[1], [2]]), np.array([3, 0]), nothing, nothing)
 
 
-def test_targets_must_be_as_many_as_they_are_told_to_be():
+def test_the_number_of_targets_must_be_right():
     with pytest.raises(AssertionError, match="3 targets"):
         Relevant.of_all(np.array([1, 2]), np.array([4, 5]))
 

@@ -9,7 +9,7 @@ import pytest
 from recsys.evaluation.slices import HISTORY_LENGTHS, SLICES
 from recsys.pipeline.measure_shard import TAILS
 from recsys.storage.filesystem import Storage
-from recsys.storage.publish import read_latest
+from recsys.storage.latest import read_latest
 from recsys.storage.runs import RunFolder
 
 #: The seven newest days of the shop are held out.

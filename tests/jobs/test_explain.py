@@ -2,10 +2,10 @@
 
 import pyarrow.dataset as ds
 import pytest
-
 from recsys.signals.signals import SIGNALS, SOURCES
+
 from recsys.storage.filesystem import Storage
-from recsys.storage.publish import read_latest
+from recsys.storage.latest import read_latest
 
 
 def test_contributions_are_those_of_the_published_lists(write_config, run_job, night_before, tmp_path):

@@ -1,6 +1,5 @@
 """The night from raw rows to published lists, on a real Ray, with real training."""
 
-import datetime as dt
 import json
 import os
 import re
@@ -10,27 +9,26 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+from recsys.signals.signals import SIGNALS
 
 from jobs.nightly import NIGHT
 from jobs.plan import places
-from recsys.model.checkpoint import FUSION_FILE
 from recsys.pipeline.fit_fusion import CUTS, MIN_USERS
 from recsys.pipeline.open_run import open_run, stored_run
 from recsys.ranking.fusion import PLAIN
 from recsys.schema import HISTORIES, QUARANTINE, RECOMMENDATIONS
 from recsys.settings import load_config
-from recsys.signals.signals import SIGNALS
 from recsys.storage.filesystem import Storage
+from recsys.storage.latest import read_latest
 from recsys.storage.lease import lock
+from recsys.storage.manifest import read_manifest, verify
 from recsys.storage.publish import published as published_before
-from recsys.storage.publish import read_latest, read_manifest, verify
 from recsys.storage.runs import RunFolder
 from recsys.storage.tables import read_table
 
@@ -106,21 +104,6 @@ def test_a_night_writes_every_users_list_and_says_what_it_did(write_config, run_
     code, again = run_job("nightly", "--config", config)
     assert (code, again["status"], again["run_id"]) == (0, "already_published", answer["run_id"])
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "warehouse").rglob("*") if path.is_file()}
-
-    # the next night starts from this one's model, and is compared with it
-    code, next_night = run_job("nightly", "--config", config, "--date", "2026-11-23")
-    assert (code, next_night["status"]) == (0, "published")
-    records = RunFolder(storage, next_night["run_id"])
-    assert records.done("finetune")["warm_start"] == answer["model_id"]
-    assert records.done("gate")["compared_with"] == answer["model_id"]
-    assert records.done("encode")["encoded"] == 0
-
-    # analysts read the history of nights by the manifests
-    rows = duckdb.sql(
-        f"select run_date, count(distinct user_id) from read_parquet('{tmp_path}/warehouse/recommendations/"
-        "run_date=*/run_id=*/shard-*.parquet', hive_partitioning=true) group by run_date order by run_date"
-    ).fetchall()
-    assert [row[0] for row in rows] == [dt.date(2026, 11, 22), dt.date(2026, 11, 23)]
 
 
 def check_files(storage: Storage, run_id: str) -> None:
@@ -236,20 +219,9 @@ def test_a_catalog_without_any_available_item_stops_the_night(write_config, run_
     assert "inputs.items.columns.available='hidden'" in answer["error"]
 
 
-def test_one_and_two_workers_write_the_same_bytes(write_config, run_job, night_before, tmp_path):
-    config = write_config(tmp_path / "one-worker", recommend={"num_workers": 1})
-    code, answer = run_job("nightly", "--config", config)
-    assert (code, answer["run_id"]) == (0, night_before["run_id"])
-    one, two = (
-        {shard["name"]: shard["sha256"] for shard in manifest_of(Storage(str(tmp_path / name)))["shards"]}
-        for name in ("one-worker", "warehouse")
-    )
-    assert len(one) == 3
-    assert one == two
-
-
-def test_a_killed_night_goes_on_where_it_was_cut_off(write_config, run_job, tmp_path):
-    config = write_config()
+def test_a_killed_night_goes_on_where_it_was_cut_off(write_config, run_job, one_night, tmp_path):
+    """It is trained in a process of its own and scored by two workers, and writes the bytes of the session's night."""
+    config = write_config(recommend={"num_workers": 2})
     command = [sys.executable, "jobs/nightly.py", "--config", str(config)]
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     process = subprocess.Popen(
@@ -274,6 +246,14 @@ def test_a_killed_night_goes_on_where_it_was_cut_off(write_config, run_job, tmp_
     assert (code, answer["run_id"]) == (0, night.folder.run_id)
     assert night.folder.done("finetune") == trained
     verify(storage, manifest_of(storage))
+
+    assert answer["run_id"] == one_night[1]["run_id"]
+    two, one = (
+        {shard["name"]: shard["sha256"] for shard in manifest_of(each)["shards"]}
+        for each in (storage, Storage(str(one_night[0])))
+    )
+    assert len(one) == 3
+    assert one == two
 
 
 def test_only_missing_shards_are_written_again(write_config, run_job, night_before, tmp_path):
@@ -312,7 +292,10 @@ def test_force_runs_a_published_night_again_beside_the_old_one(write_config, run
     latest = read_latest(storage)
     assert latest is not None
     assert latest.run_id == second["run_id"]
-    assert RunFolder(storage, second["run_id"]).done("encode")["encoded"] == 0
+    again = RunFolder(storage, second["run_id"])
+    assert again.done("encode")["encoded"] == 0
+    assert again.done("finetune")["warm_start"] == night_before["model_id"]
+    assert again.done("gate")["compared_with"] == night_before["model_id"]
     published = published_before(storage, night_before["run_id"])
     assert published is not None
     verify(storage, read_manifest(storage, published))
@@ -410,16 +393,3 @@ def test_a_dry_run_prints_the_plan_and_touches_nothing(write_config, run_job, ca
     planned = re.findall(r"^│ (\w+) +│", capsys.readouterr().err.split("stages")[1], re.MULTILINE)
     assert planned == STAGES
     assert not (tmp_path / "warehouse").exists()
-
-
-def test_finetune_alone_is_taken_up_by_the_night(write_config, run_job, night_before, tmp_path):
-    storage = Storage(str(tmp_path / "warehouse"))
-    run = RunFolder(storage, night_before["run_id"])
-    for stage in ("finetune", "fuse", "gate", "recommend", "publish"):
-        storage.delete(run.stage_path(stage))
-    storage.delete_folder(f"models/{night_before['model_id']}")
-    code, trained = run_job("finetune", "--config", write_config())
-    assert (code, trained["status"], trained["model_id"]) == (0, "trained", night_before["model_id"])
-    for name in ("ranker.safetensors", FUSION_FILE):
-        assert storage.exists(f"models/{trained['model_id']}/{name}")
-    assert run.done("gate") is None

@@ -20,7 +20,8 @@ from recsys.data.synthetic import make_shop
 from recsys.model.checkpoint import load_weights, read_card
 from recsys.settings import load_config
 from recsys.storage.filesystem import Storage
-from recsys.storage.publish import read_latest, read_manifest, verify
+from recsys.storage.latest import read_latest
+from recsys.storage.manifest import read_manifest, verify
 from recsys.storage.runs import RunFolder
 from recsys.training.pretrain import train_tokenizer
 

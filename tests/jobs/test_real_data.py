@@ -12,7 +12,8 @@ import pytest
 
 from jobs.show import find_titles
 from recsys.storage.filesystem import Storage
-from recsys.storage.publish import read_latest, read_manifest, verify
+from recsys.storage.latest import read_latest
+from recsys.storage.manifest import read_manifest, verify
 from recsys.storage.runs import RunFolder
 
 ROOT = Path(__file__).parents[2]
@@ -31,6 +32,7 @@ SMALL = {
     "ranker.layers": 1,
     "train.epochs": 1,
     "train.min_steps": 0,
+    "train.refit": "false",
     "train.max_events_per_user": 50,
     "gate.min_users": 1_000_000,
 }

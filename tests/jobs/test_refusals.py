@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 #: Libraries that take seconds to import or to start.
-SLOW = ("ray", "torch", "transformers", "deepspeed", "sklearn", "scipy", "joblib")
+SLOW = ("ray", "torch", "transformers", "deepspeed", "sklearn", "joblib")
 CODE = f"""
 import sys
 from jobs.{{job}} import main

@@ -15,7 +15,8 @@ import pytest
 from recsys.data.synthetic import make_shop, write_shop
 from recsys.schema import HISTORIES, RECOMMENDATIONS
 from recsys.storage.filesystem import Storage
-from recsys.storage.publish import read_latest, read_manifest, verify
+from recsys.storage.latest import read_latest
+from recsys.storage.manifest import read_manifest, verify
 from recsys.storage.runs import RunFolder
 
 ROOT = Path(__file__).parents[2]

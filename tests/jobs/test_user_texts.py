@@ -16,7 +16,7 @@ from jobs.nightly import nightly
 from jobs.serve import load_live
 from recsys.data.synthetic import make_shop, write_shop
 from recsys.data.synthetic_texts import with_texts
-from recsys.model.checkpoint import read_card
+from recsys.model.checkpoint import FUSION_FILE, read_card
 from recsys.model.features import UserTexts
 from recsys.pipeline.encode_texts import open_encoder
 from recsys.pipeline.open_run import open_run, stored_run
@@ -28,7 +28,7 @@ from recsys.schema import HISTORIES, PROFILE, TEXTS
 from recsys.serving.contracts import RecommendationRequest
 from recsys.settings import decode_config
 from recsys.storage.filesystem import Storage
-from recsys.storage.publish import read_latest, require_latest
+from recsys.storage.latest import read_latest, require_latest
 from recsys.storage.runs import RunFolder
 from tests.conftest import END, tiny_config
 from tests.jobs.conftest import RunJob, WriteConfig
@@ -156,12 +156,22 @@ def test_who_only_says_what_they_are_gets_what_is_popular_among_those_alike(talk
 def test_a_night_that_goes_on_after_training_gives_the_same_lists(
     talking_night: Run, talking_shop: Path, tmp_path: Path, run_job: RunJob
 ) -> None:
+    """`jobs/finetune.py` trains and publishes nothing; the night takes its model up."""
     path = tmp_path / "config.json"  # JSON is YAML
     path.write_text(json.dumps(settings(talking_shop, tmp_path / "warehouse")))
-    assert run_job("finetune", "--config", path)[0] == 0
+    code, trained = run_job("finetune", "--config", path)
+    assert (code, trained["status"], trained["model_id"]) == (0, "trained", talking_night.model_id)
+    storage = Storage(str(tmp_path / "warehouse"))
+    for name in ("ranker.safetensors", FUSION_FILE):
+        assert storage.exists(f"models/{trained['model_id']}/{name}")
+    folder = RunFolder(storage, talking_night.folder.run_id)
+    record = folder.done("finetune")
+    assert record is not None
+    assert folder.done("gate") is None
     code, answer = run_job("nightly", "--config", path)
     assert (code, answer["status"], answer["run_id"]) == (0, "published", talking_night.folder.run_id)
-    assert lists_of(Storage(str(tmp_path / "warehouse"))).equals(lists_of(talking_night.storage))
+    assert folder.done("finetune") == record
+    assert lists_of(storage).equals(lists_of(talking_night.storage))
 
 
 def test_the_plan_names_the_users_and_their_files_name_the_run(

@@ -1,4 +1,4 @@
-"""The isolated pass: a candidate's score is its own, whatever stands beside it.
+"""The candidate pass: a candidate's score is its own, whatever stands beside it.
 
 Shapes: B users, L history length, C candidates, I items.
 """
@@ -13,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from recsys.model import isolation
+from recsys.model import candidate_pass
+from recsys.model.candidate_pass import read_candidates, read_history
 from recsys.model.config import RankerConfig
 from recsys.model.decoder import decoder_config
 from recsys.model.features import NUM_GAP_BUCKETS
-from recsys.model.candidate_pass import read_candidates, read_history
-from recsys.model.ranker import Ranker, RankerSpec
+from recsys.model.ranker import Ranker
+from recsys.model.ranker_spec import RankerSpec
 
 NUM_ITEMS, TEXT_DIM, NUM_KINDS, ITEM_DIM = 30, 6, 2, 8
 SIZES: dict[str, Any] = {
@@ -175,7 +176,7 @@ def test_history_candidate_and_its_mark_each_count(decoder: str) -> None:
 def test_blocks_of_candidates_add_up(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     histories, candidates = draw([6, 3, 0], 6, 0), some_candidates(3, 10, 0)
     whole = score(RANKERS["small"], histories, candidates)
-    monkeypatch.setattr(isolation, "CANDIDATE_BLOCK", block)
+    monkeypatch.setattr(candidate_pass, "CANDIDATE_BLOCK", block)
     torch.testing.assert_close(score(RANKERS["small"], histories, candidates), whole, **TOLERANCE)
 
 

@@ -27,7 +27,8 @@ from recsys.model.checkpoint import (
 )
 from recsys.model.config import RankerConfig
 from recsys.model.decoder import decoder_config
-from recsys.model.ranker import Ranker, RankerSpec
+from recsys.model.ranker import Ranker
+from recsys.model.ranker_spec import RankerSpec
 
 IDS = [f"i{number}" for number in range(8)]
 TEXT_DIM = 5

@@ -14,7 +14,8 @@ from torch import Tensor
 from recsys.model.config import RankerConfig
 from recsys.model.decoder import decoder_config
 from recsys.model.features import HistoryBatch, TextKind, encode_histories
-from recsys.model.ranker import HistoryTexts, RankerSpec
+from recsys.model.history_states import HistoryTexts
+from recsys.model.ranker_spec import RankerSpec
 from recsys.schema import HISTORIES, PROFILE, TEXTS
 from recsys.training.config import TrainConfig
 from recsys.training.objective import Objective, TrainableRanker
@@ -78,7 +79,7 @@ VECTORS = torch.randn(3, 5, generator=torch.Generator().manual_seed(3))
 
 
 def scores(batch: HistoryBatch) -> Tensor:
-    """Retrieval and isolated logits of all items."""
+    """Retrieval and candidate pass logits of all items."""
     grids = [torch.from_numpy(grid) for grid in (batch.items, batch.gaps, batch.events)]
     texts = HistoryTexts(rows=torch.from_numpy(batch.texts), kinds=torch.from_numpy(batch.text_kinds), vectors=VECTORS)
     candidates = torch.arange(4).expand(len(batch.items), -1)
@@ -157,7 +158,7 @@ def test_a_ranker_that_knows_no_texts_takes_none() -> None:
     batch = encode_histories(as_table([([("", "pot")], "")]), ITEMS, KINDS, 6, TEXT_ROWS)
     texts = HistoryTexts(rows=torch.from_numpy(batch.texts), kinds=torch.from_numpy(batch.text_kinds), vectors=VECTORS)
     grids = [torch.from_numpy(grid) for grid in (batch.items, batch.gaps, batch.events)]
-    with pytest.raises(AssertionError, match="never learned"):
+    with pytest.raises(AssertionError, match="trained without texts"):
         make_ranker(user_texts=False)(*grids, texts=texts)
 
 

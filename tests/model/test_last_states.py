@@ -60,7 +60,7 @@ def test_equals_the_whole_pass(name: str, lengths: list[int], seed: int) -> None
 @pytest.mark.parametrize(("name", "own"), [("small", True), ("shared keys", True), ("biases", False), ("llama", False)])
 def test_whose_loops_are_ours(name: str, own: bool) -> None:
     """What is not known to be the same is read by the decoder itself."""
-    assert (type(last_states(DECODERS[name])).__name__ == "_Qwen3") == own
+    assert (type(last_states(DECODERS[name])).__name__ == "Qwen3LastStates") == own
 
 
 def test_adapters_are_not_passed_over() -> None:

@@ -1,4 +1,4 @@
-"""The ranker: what a state may see, what an item is made of, and the decoders inside it.
+"""The ranker: what a state may see, the parts of an item, and the decoders inside of it.
 
 Shapes: B users, L history length, I items, D item dimensions.
 """
@@ -14,7 +14,8 @@ from torch import Tensor
 from recsys.model.config import RankerConfig
 from recsys.model.decoder import build_decoder, decoder_config
 from recsys.model.features import NUM_GAP_BUCKETS
-from recsys.model.ranker import ItemIds, Ranker, RankerSpec
+from recsys.model.ranker import ItemIds, Ranker
+from recsys.model.ranker_spec import RankerSpec
 from recsys.training.config import TrainConfig
 from recsys.training.objective import Objective, TrainableRanker
 
@@ -160,7 +161,7 @@ def test_a_user_without_known_items_has_a_vector() -> None:
     torch.testing.assert_close(users[0], users[1])
 
 
-# --- what an item is made of
+# --- the parts of an item
 
 
 def test_an_unknown_item_lives_on_its_text_alone() -> None:
@@ -309,8 +310,8 @@ def test_a_warm_start_keeps_what_fits() -> None:
 
     larger = make_ranker(SMALL.model_copy(update={"layers": 3}), seed=2, num_items=14)
     fresh = {name: tensor.clone() for name, tensor in larger.state_dict().items()}
-    anew = larger.load_fitting(old.state_dict() | {"stranger": torch.zeros(1)})
-    assert "id_embedding.weight" in anew
-    assert all(name == "id_embedding.weight" or ".layers.2." in name for name in anew)
+    left_out = larger.load_fitting(old.state_dict() | {"stranger": torch.zeros(1)})
+    assert "id_embedding.weight" in left_out
+    assert all(name == "id_embedding.weight" or ".layers.2." in name for name in left_out)
     for name, tensor in larger.state_dict().items():
-        assert torch.equal(tensor, fresh[name] if name in anew else old.state_dict()[name])
+        assert torch.equal(tensor, fresh[name] if name in left_out else old.state_dict()[name])

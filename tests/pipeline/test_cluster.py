@@ -1,7 +1,9 @@
 """How many CPUs the stages take by default, and the work on the parts of a stage."""
 
 import os
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import ray
 from ray.exceptions import WorkerCrashedError
 
 from recsys.errors import InputError
-from recsys.pipeline.cluster import MAX_RETRIES, cpus_for_each, for_each_part, peak_of
+from recsys.pipeline.cluster import MAX_RETRIES, ROWS_PER_WORKER, cpus_for_each, for_each_part, peak_of
 from recsys.pipeline.cpu_needs import min_cpus
 from recsys.settings import decode_config
 from tests.conftest import tiny_config
@@ -113,6 +115,38 @@ def test_no_part_no_work(ray_cluster: None, tmp_path: Path) -> None:
 def test_one_worker_takes_one_part_after_the_other(ray_cluster: None, tmp_path: Path) -> None:
     for_each_part(PARTS, work_of(tmp_path / "log"), label="parts", num_workers=1)
     assert (tmp_path / "log").read_text().split() == PARTS
+
+
+def test_a_second_worker_starts_only_for_enough_rows(ray_cluster: None, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    for_each_part(PARTS, work_of(log), label="parts", rows=ROWS_PER_WORKER)
+    assert log.read_text().split() == PARTS
+    meeting = [
+        for_each_part(["a", "b"], partial(meet, tmp_path / name), label="parts", **given) for name, given in MANY
+    ]
+    assert [[record["met"] for record in records] for records in meeting] == [[True, True]] * len(MANY)
+
+
+#: Settings with which two parts are done at the same time.
+MANY: list[tuple[str, dict[str, int]]] = [
+    ("by rows", {"rows": ROWS_PER_WORKER + 1}),
+    ("by default", {}),
+    ("by number", {"rows": 1, "num_workers": 2}),
+]
+
+
+def meet(folder: Path) -> Callable[[str], dict[str, Any]]:
+    """Makes work in which each of the parts a and b waits until the other has begun."""
+
+    def work(part: str) -> dict[str, Any]:
+        folder.mkdir(exist_ok=True)
+        (folder / part).touch()
+        other, until = folder / {"a": "b", "b": "a"}[part], time.monotonic() + 60
+        while not other.exists() and time.monotonic() < until:
+            os.sched_yield()
+        return {"met": other.exists()}
+
+    return work
 
 
 def test_an_error_of_a_part_is_raised_and_ends_the_work(ray_cluster: None, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from recsys.model.checkpoint import ENCODER_FOLDER, ModelCard
 from recsys.model.config import ScratchEncoderConfig
-from recsys.model.ranker import RankerSpec
+from recsys.model.ranker_spec import RankerSpec
 from recsys.model.text_encoder import TextEncoder
 from recsys.pipeline import encode_texts as encode
 from recsys.pipeline.encode_texts import encode_for, encode_items, read_text_vectors

@@ -10,12 +10,13 @@ import pyarrow as pa
 import pytest
 
 from recsys.model.checkpoint import ModelCard
-from recsys.model.ranker import RankerSpec
+from recsys.model.ranker_spec import RankerSpec
 from recsys.pipeline.published_model import model_to_continue, published_model
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import ENCODE_TEXTS
 from recsys.settings import decode_config
-from recsys.storage.publish import publish, write_manifest
+from recsys.storage.manifest import write_manifest
+from recsys.storage.publish import publish
 from recsys.storage.runs import RunFolder
 from tests.records import finish
 

@@ -13,7 +13,7 @@ from recsys.model.features import TextKind
 from recsys.pipeline.run import Protocol, Run
 from recsys.pipeline.stages import INGEST_EVENTS, SHUFFLE_HISTORIES
 from recsys.pipeline.user_texts import ShardTexts, read_user_texts, write_texts
-from recsys.pipeline.windows import Kind, _windows_of_shards
+from recsys.pipeline.windows import Kind, windows_of_shard
 from recsys.schema import INTERACTIONS_WITH_TEXT, PROFILES, TEXT
 from recsys.storage.tables import read_table, write_table
 from tests.records import finish
@@ -93,18 +93,18 @@ def test_histories_end_where_a_model_is_measured(
     assert read > 50
 
 
-@pytest.mark.parametrize("kind", ["train", "recent", "validation", "newest", "everything"])
+@pytest.mark.parametrize("kind", ["train", "train_recent", "validation", "full", "full_recent"])
 def test_windows_hold_what_led_to_their_targets(make_night: MakeNight, draw_events: DrawEvents, kind: Kind) -> None:
     run, searches = talking(make_night, draw_events, "time")
     texts = read_user_texts(run)["text"].to_pylist()
     shards: list[str] = run.record(SHUFFLE_HISTORIES).shards
-    windows = _windows_of_shards(run, kind, pa.table({"shard": shards}))
+    windows = pa.concat_tables([windows_of_shard(run, shard, [kind])[kind] for shard in shards])
     last = {}
     for shard in shards:
         interactions = read_table(run.storage, f"{run.interactions_dir}/{shard}.parquet")
         learned, kept = run.validation_split(interactions)
         seen = {"validation": pa.concat_tables([learned, kept])}.get(kind, learned)
-        for row in (interactions if kind in ("newest", "everything") else seen).to_pylist():
+        for row in (interactions if kind in ("full", "full_recent") else seen).to_pylist():
             last[row["user_id"]] = max(row["timestamp"], last.get(row["user_id"], row["timestamp"]))
     found = 0
     for window in windows.to_pylist():

@@ -12,7 +12,7 @@ import pytest
 from recsys.serving.live_snapshot import LiveSnapshot
 from recsys.settings import decode_config
 from recsys.storage.filesystem import Storage
-from recsys.storage.publish import require_latest
+from recsys.storage.latest import require_latest
 from tests.conftest import MAX_IN_FLIGHT, free_ports, tiny_config
 
 

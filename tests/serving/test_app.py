@@ -60,7 +60,11 @@ def post(url: str, body: Any = BODY, **headers: str) -> requests.Response:
     return requests.post(f"{url}/v1/recommendations", json=body, headers=headers, timeout=60)
 
 
-@pytest.mark.parametrize("header", [None, "", f"Basic {KEY}", KEY, f"Bearer {KEY}x", f"Bearer {KEY[:-1]}", "Bearer"])
+@pytest.mark.parametrize(
+    "header",
+    [None, "", f"Basic {KEY}", KEY, f"Bearer {KEY}x", f"Bearer {KEY[:-1]}", "Bearer"],
+    ids=["none", "empty", "basic", "no scheme", "longer key", "shorter key", "no key"],
+)
 def test_without_a_known_key_every_call_of_the_api_is_refused(calls, header) -> None:
     headers = {} if header is None else {"Authorization": header}
 

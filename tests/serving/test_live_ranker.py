@@ -11,7 +11,7 @@ from recsys.data.histories import shard_of
 from recsys.serving.contracts import ErrorDetail, RecommendationRequest
 from recsys.serving.live_ranker import NOT_READY, TOO_MANY_REQUESTS, LiveRanker, answer_batch
 from recsys.storage.filesystem import Storage
-from recsys.storage.publish import require_latest
+from recsys.storage.latest import require_latest
 from tests.serving.conftest import HeldSnapshot
 
 

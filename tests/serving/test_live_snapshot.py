@@ -9,7 +9,7 @@ import pytest
 
 from recsys.serving.contracts import HistoryEvent, RecommendationRequest
 from recsys.storage.filesystem import Storage
-from recsys.storage.publish import require_latest
+from recsys.storage.latest import require_latest
 
 NOW = dt.datetime(2026, 11, 23, 8, tzinfo=dt.UTC)
 NUM_USERS = 100

@@ -18,7 +18,7 @@ from recsys.serving.contracts import RecommendationRequest
 from recsys.serving.live_snapshot import LiveSnapshot
 from recsys.settings import load_config
 from recsys.storage.filesystem import Storage
-from recsys.storage.publish import require_latest
+from recsys.storage.latest import require_latest
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("RECSYS_DATA") or ROOT.parent / "shared" / "data")

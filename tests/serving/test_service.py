@@ -11,7 +11,7 @@ import requests
 
 from recsys.serving.contracts import MAX_BODY_BYTES
 from recsys.storage.filesystem import Storage
-from recsys.storage.publish import LATEST, require_latest
+from recsys.storage.latest import LATEST, require_latest
 from tests.conftest import MAX_IN_FLIGHT
 
 TIMEOUT_S = 30

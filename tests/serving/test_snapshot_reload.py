@@ -2,7 +2,7 @@
 
 from recsys.serving.snapshot_reload import SnapshotReloader
 from recsys.storage.filesystem import Storage
-from recsys.storage.publish import read_latest
+from recsys.storage.latest import read_latest
 from tests.serving.conftest import HeldSnapshot
 
 

@@ -11,13 +11,13 @@ from recsys.storage.filesystem import Storage
 
 
 def blocks(storage: Storage) -> dict[str, bytes]:
-    return {name: storage.read_bytes(f"told/{name}") for name in storage.list("told")}
+    return {name: storage.read_bytes(f"feedback/{name}") for name in storage.list("feedback")}
 
 
 def test_blocks_are_kept_in_the_order_of_the_names(root: str) -> None:
     storage = Storage(root)
-    log = AppendLog(storage, "told", "replica-1")
-    assert storage.list("told") == []
+    log = AppendLog(storage, "feedback", "replica-1")
+    assert storage.list("feedback") == []
     for block in (b"a\n", b"b\nc\n", b"d\n"):
         log.append(block)
         assert b"".join(blocks(storage).values()).endswith(block)
@@ -30,7 +30,7 @@ def test_blocks_are_kept_in_the_order_of_the_names(root: str) -> None:
 def test_writers_of_one_name_never_share_a_file(root: str) -> None:
     storage = Storage(root)
     for block in (b"one\n", b"two\n"):
-        log = AppendLog(storage, "told", "same")
+        log = AppendLog(storage, "feedback", "same")
         log.append(block)
         log.close()
     assert sorted(blocks(storage).values()) == [b"one\n", b"two\n"]
@@ -47,7 +47,7 @@ def test_writers_of_one_name_never_share_a_file(root: str) -> None:
 )
 def test_a_new_file_begins_by_size_and_by_age(tmp_path: Path, limits: dict[str, int], contents: list[bytes]) -> None:
     storage = Storage(str(tmp_path))
-    log = AppendLog(storage, "told", "w", **limits)  # type: ignore[arg-type]
+    log = AppendLog(storage, "feedback", "w", **limits)  # type: ignore[arg-type]
     for block in (b"aa\n", b"b\n", b"cccccc\n", b"d\n"):
         log.append(block)
     log.close()
@@ -64,9 +64,9 @@ def test_the_file_and_every_new_name_are_synced(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(os, "fsync", fsync)
     storage = Storage(str(tmp_path / "a" / "b"))
-    log = AppendLog(storage, "told", "w")
+    log = AppendLog(storage, "feedback", "w")
     log.append(b"a\n")
-    (file,) = (tmp_path / "a" / "b" / "told").iterdir()
+    (file,) = (tmp_path / "a" / "b" / "feedback").iterdir()
     assert synced[-1] == file.stat().st_ino
     assert {path.stat().st_ino for path in (*list(file.parents)[:3], tmp_path)} <= set(synced)
     assert stat.S_IMODE(file.stat().st_mode) & 0o022 == 0
@@ -78,7 +78,7 @@ def test_the_file_and_every_new_name_are_synced(tmp_path: Path, monkeypatch: pyt
 
 def test_a_write_that_fails_ends_its_file(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
-    log = AppendLog(storage, "told", "w")
+    log = AppendLog(storage, "feedback", "w")
     log.append(b"whole\n")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
@@ -94,11 +94,11 @@ def test_a_write_that_fails_ends_its_file(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_used_is_named_and_may_be_mended(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
-    (tmp_path / "told").write_text("in the way")
-    log = AppendLog(storage, "told", "w")
-    with pytest.raises(ConfigError, match=f"{tmp_path}/told: cannot be used"):
+    (tmp_path / "feedback").write_text("in the way")
+    log = AppendLog(storage, "feedback", "w")
+    with pytest.raises(ConfigError, match=f"{tmp_path}/feedback: cannot be used"):
         log.append(b"a\n")
-    (tmp_path / "told").unlink()
+    (tmp_path / "feedback").unlink()
     log.append(b"b\n")
     log.close()
     assert list(blocks(storage).values()) == [b"b\n"]
@@ -107,7 +107,7 @@ def test_a_folder_that_cannot_be_used_is_named_and_may_be_mended(tmp_path: Path)
 def test_a_missing_bucket_is_named_and_may_be_made(s3_endpoint: str) -> None:
     import boto3
 
-    log = AppendLog(Storage("s3://made-later/wh"), "told", "w")
+    log = AppendLog(Storage("s3://made-later/wh"), "feedback", "w")
     with pytest.raises(ConfigError, match="bucket does not exist"):
         log.append(b"a\n")
     client = boto3.client("s3")
@@ -120,4 +120,4 @@ def test_a_missing_bucket_is_named_and_may_be_made(s3_endpoint: str) -> None:
 @pytest.mark.parametrize("writer", ["", "a/b", "..\0", "a b", "é", "x" * 101])
 def test_a_writer_that_is_no_part_of_a_name_is_refused(tmp_path: Path, writer: str) -> None:
     with pytest.raises(ConfigError, match="writer"):
-        AppendLog(Storage(str(tmp_path)), "told", writer)
+        AppendLog(Storage(str(tmp_path)), "feedback", writer)

@@ -12,7 +12,8 @@ import pyarrow.fs
 import pytest
 
 from recsys.errors import ConfigError
-from recsys.storage.filesystem import Storage, open_input
+from recsys.storage.addresses import open_input
+from recsys.storage.filesystem import Storage
 
 
 @pytest.fixture
@@ -198,7 +199,7 @@ def test_other_roots_are_refused_by_name(root: str) -> None:
         Storage(root)
 
 
-def test_a_missing_bucket_is_told(s3_endpoint: str) -> None:
+def test_a_missing_bucket_is_reported(s3_endpoint: str) -> None:
     assert s3_endpoint
     storage = Storage("s3://no-such-bucket/wh")
     calls = [
@@ -212,7 +213,7 @@ def test_a_missing_bucket_is_told(s3_endpoint: str) -> None:
             call()
 
 
-def test_missing_credentials_are_told(s3_endpoint: str) -> None:
+def test_missing_credentials_are_reported(s3_endpoint: str) -> None:
     hidden = {"AWS_CONFIG_FILE": "/none", "AWS_SHARED_CREDENTIALS_FILE": "/none", "AWS_EC2_METADATA_DISABLED": "true"}
     env = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")} | hidden
     code = "from recsys.storage.filesystem import Storage; Storage('s3://warehouse/wh').write_bytes('a', b'')"
@@ -222,7 +223,7 @@ def test_missing_credentials_are_told(s3_endpoint: str) -> None:
     assert "ConfigError: s3://warehouse/wh/a: no AWS credentials" in done.stderr
 
 
-def test_a_local_root_below_a_file_is_told(tmp_path: Path) -> None:
+def test_a_local_root_below_a_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     for root in (tmp_path / "file", tmp_path / "file" / "wh"):
         with pytest.raises(ConfigError, match="cannot be used"):

@@ -15,7 +15,8 @@ import psutil
 import pytest
 
 from recsys.errors import LockedError
-from recsys.storage.filesystem import Storage, to_json
+from recsys.storage.filesystem import Storage
+from recsys.storage.json_files import to_json
 from recsys.storage.lease import Lease, lock
 from recsys.storage.runs import RunFolder
 

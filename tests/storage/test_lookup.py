@@ -200,7 +200,7 @@ def test_what_was_used_last_is_kept_and_the_newest_always() -> None:
     assert [recent.get(key) for key in "bdef"] == [None, None, None, 6]
 
 
-def test_a_missing_file_or_column_is_told(storage: Storage) -> None:
+def test_a_missing_file_or_column_is_reported(storage: Storage) -> None:
     write_table(storage, "a.parquet", lists(["u"]), RECOMMENDATIONS)
     paths = {"a": "a.parquet", "b": "none.parquet"}
     files = KeyedFiles(storage, paths, "user_id")
@@ -219,7 +219,7 @@ def test_a_missing_file_or_column_is_told(storage: Storage) -> None:
         answerless.rows("a", "u")
 
 
-def test_a_file_that_goes_away_later_is_told(storage: Storage) -> None:
+def test_a_file_that_goes_away_later_is_reported(storage: Storage) -> None:
     write_table(storage, "a.parquet", lists(["u", "v"]), RECOMMENDATIONS)
     files = KeyedFiles(storage, {"a": "a.parquet"}, "user_id")
     files.rows("a", "u")
@@ -228,7 +228,7 @@ def test_a_file_that_goes_away_later_is_told(storage: Storage) -> None:
         files.rows("a", "v")
 
 
-def test_damage_is_told_by_name(storage: Storage) -> None:
+def test_damage_is_reported_with_the_name(storage: Storage) -> None:
     users = [f"u{number:03d}" for number in range(100)]
     write_table(storage, "a.parquet", lists(users), RECOMMENDATIONS, row_group_size=500)
     whole = storage.read_bytes("a.parquet")
@@ -242,7 +242,7 @@ def test_damage_is_told_by_name(storage: Storage) -> None:
             files.rows("bad", "u003")
 
 
-def test_a_file_cut_short_under_a_reader_is_told(storage: Storage) -> None:
+def test_a_file_cut_short_under_a_reader_is_reported(storage: Storage) -> None:
     write_table(storage, "a.parquet", lists(["u", "v"], 500), RECOMMENDATIONS, row_group_size=500)
     files = KeyedFiles(storage, {"a": "a.parquet"}, "user_id")
     assert len(files.rows("a", "u")) == 500

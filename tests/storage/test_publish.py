@@ -11,21 +11,11 @@ import pytest
 from recsys.errors import ConfigError, InputError
 from recsys.schema import RECOMMENDATIONS, SCHEMA_VERSION
 from recsys.storage.filesystem import NewFile, Storage
+from recsys.storage.latest import LATEST, read_latest
 from recsys.storage.lease import lock
-from recsys.storage.publish import (
-    LATEST,
-    MANIFEST,
-    Shard,
-    lists_folder,
-    package_versions,
-    publish,
-    published,
-    read_latest,
-    read_manifest,
-    unpublished_run,
-    verify,
-    write_manifest,
-)
+from recsys.storage.manifest import MANIFEST, Shard, lists_folder, read_manifest, verify, write_manifest
+from recsys.storage.package_versions import package_versions
+from recsys.storage.publish import publish, published, unpublished_run
 from recsys.storage.runs import RunFolder
 from recsys.storage.tables import read_table, write_table
 
@@ -173,7 +163,7 @@ def test_a_manifest_lists_only_what_is_there(storage: Storage) -> None:
     assert not storage.exists(f"{lists_folder(run)}/{MANIFEST}")
 
 
-def test_damaged_shards_are_told_by_name(storage: Storage) -> None:
+def test_damaged_shards_are_reported_by_name(storage: Storage) -> None:
     assert night(storage, NEW, "a")
     latest = read_latest(storage)
     assert latest is not None
@@ -237,7 +227,7 @@ GOOD = {
         json.dumps({**GOOD, "model_id": 3}).encode(),
     ],
 )
-def test_a_damaged_pointer_is_told_by_name(storage: Storage, content: bytes) -> None:
+def test_a_damaged_pointer_is_reported_by_name(storage: Storage, content: bytes) -> None:
     storage.write_bytes(LATEST, content)
     with pytest.raises(InputError, match=r"LATEST\.json.*restore the file, or delete it"):
         read_latest(storage)

@@ -40,7 +40,7 @@ def test_any_other_night_has_another_name() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "../x", "2026-11-22", "2026-11-22-a/b", "2026-13-22-0123456789ab", "x"])
-def test_a_wrong_run_id_is_told(name: str, tmp_path: Path) -> None:
+def test_a_wrong_run_id_is_reported(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="run id"):
         RunFolder(Storage(str(tmp_path)), name)
 

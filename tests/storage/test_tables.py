@@ -150,7 +150,7 @@ def test_another_schema_is_our_own_mistake(storage: Storage) -> None:
     assert not storage.exists("a.parquet")
 
 
-def test_damage_is_told_by_name(storage: Storage) -> None:
+def test_damage_is_reported_with_the_name(storage: Storage) -> None:
     write_table(storage, "whole.parquet", recommendations(2_000), schema.RECOMMENDATIONS, row_group_size=500)
     whole = storage.read_bytes("whole.parquet")
     flipped = bytearray(whole)
@@ -173,7 +173,7 @@ def test_damage_is_told_by_name(storage: Storage) -> None:
                 read(f"bad-{number}.parquet")
 
 
-def test_a_missing_file_or_column_is_told(storage: Storage) -> None:
+def test_a_missing_file_or_column_is_reported(storage: Storage) -> None:
     with pytest.raises(InputError, match=r"none\.parquet: there is no such file"):
         read_table(storage, "none.parquet")
     write_table(storage, "a.parquet", recommendations(3), schema.RECOMMENDATIONS)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from recsys.training.augment import augment, crop, mask, reorder
 from recsys.training.config import Augmentation
-from recsys.training.loop import WindowBatch
+from recsys.training.window_batch import WindowBatch
 
 NUM_ITEMS, LENGTH = 100, 8
 GRIDS = ("items", "gaps", "events", "targets", "weights")

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from torch.utils.cpp_extension import get_default_build_root
 
-from recsys.training.extensions import turn_to_build
+from recsys.training.deepspeed_build import turn_to_build
 
 BUILD = """
 import sys
-from recsys.training.extensions import turn_to_build
+from recsys.training.deepspeed_build import turn_to_build
 print("asks", flush=True)
 with turn_to_build("some_op"):
     print("builds", flush=True)
@@ -58,7 +58,7 @@ def test_while_one_builds_the_next_waits_and_a_killed_one_gives_its_turn_back(ro
 
 
 def test_training_does_not_wait_for_a_build_that_was_killed() -> None:
-    command = [sys.executable, "-c", "from recsys.training.extensions import load_extensions; load_extensions()"]
+    command = [sys.executable, "-c", "from recsys.training.deepspeed_build import load_extensions; load_extensions()"]
     subprocess.run(command, check=True, timeout=300)
     root = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or get_default_build_root())
     marks = [folder / "lock" for folder in root.glob("**/deepspeed_shm_comm*") if folder.is_dir()]

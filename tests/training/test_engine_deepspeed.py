@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.training.config import TrainConfig
-from recsys.training.deepspeed import deepspeed_config, micro_batch_size
+from recsys.training.engine_deepspeed import deepspeed_config
 
 
 @st.composite
@@ -23,7 +23,7 @@ def trainings(draw: st.DrawFn) -> TrainConfig:
         precision=draw(st.sampled_from(["auto", "fp32", "bf16", "fp16"])),
         clip_norm=draw(st.floats(0.01, 10)),
         learning_rate=draw(st.floats(1e-6, 1)),
-        adversarial=draw(st.sampled_from([0.0, 0.5])),
+        adversarial_epsilon=draw(st.sampled_from([0.0, 0.5])),
     )
 
 
@@ -31,8 +31,8 @@ def trainings(draw: st.DrawFn) -> TrainConfig:
 def test_the_config_adds_up(train: TrainConfig) -> None:
     config = deepspeed_config(train)
     micro = config["train_micro_batch_size_per_gpu"]
-    assert micro == micro_batch_size(train) >= 1
-    turns = 2 if train.adversarial else 1  # a batch and its perturbed copy make one step
+    assert micro == train.micro_batch_size >= 1
+    turns = 2 if train.adversarial_epsilon else 1  # a batch and its perturbed copy make one step
     assert config["gradient_accumulation_steps"] == train.accumulation_steps * turns
     assert config["train_batch_size"] == train.batch_size * turns
     assert config["train_batch_size"] == micro * config["gradient_accumulation_steps"] * train.num_workers

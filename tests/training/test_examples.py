@@ -81,7 +81,7 @@ def test_windows_equal_the_plain_way(users: list[list[Event]], length: int, max_
 
 @given(shops, st.integers(1, 5), st.integers(1, 12))
 def test_every_event_but_the_first_is_predicted_once(users: list[list[Event]], length: int, max_events: int) -> None:
-    """Items are given unique ids here, so that an event can be told from its item."""
+    """Items have unique ids here, so that an item identifies its event."""
     ids = pa.array([f"i{number:03}" for number in range(sum(map(len, users)))], pa.string())
     table = as_table(users).set_column(1, INTERACTIONS.field("item_id"), ids)
     rows = build_windows(table, ids, KINDS, length, max_events)["items"].to_pylist()

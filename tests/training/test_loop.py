@@ -1,4 +1,4 @@
-"""The loop with a plain PyTorch engine: the losses fall.
+"""The training loop with the engine of plain PyTorch: the losses fall.
 
 Shapes: B windows, L history length, I items, D dimensions.
 """
@@ -10,49 +10,22 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import torch
-from torch import Tensor, nn
 
 from recsys.model.config import RankerConfig
 from recsys.model.decoder import decoder_config
-from recsys.model.ranker import RankerSpec
+from recsys.model.ranker_spec import RankerSpec
 from recsys.training import loop
 from recsys.training.config import TrainConfig
+from recsys.training.engine import parameter_groups
+from recsys.training.engine_torch import TorchEngine
 from recsys.training.examples import windows_schema
-from recsys.training.loop import WindowBatch, draw_positions, train_epoch
+from recsys.training.loop import draw_positions, train_epoch
 from recsys.training.objective import Objective, TrainableRanker
-from recsys.training.validation import validate, validate_isolated
+from recsys.training.validation import validate, validate_candidate_pass
+from recsys.training.window_batch import WindowBatch
 
 NUM_ITEMS, LENGTH = 8, 3
 CPU = torch.device("cpu")
-
-
-class PlainEngine:
-    """Backward, accumulate, clip and step, as DeepSpeed's engine does it, on one process."""
-
-    device = CPU
-
-    def __init__(self, model: nn.Module, learning_rate: float = 0.02, accumulation_steps: int = 1):
-        self.model, self.accumulation_steps, self.micro_steps = model, accumulation_steps, 0
-        self.optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate)
-
-    def __call__(self, *tensors: Tensor, **named: Tensor | bool) -> Any:
-        return self.model(*tensors, **named)
-
-    def backward(self, loss: Tensor) -> None:
-        (loss / self.accumulation_steps).backward()
-
-    def step(self) -> None:
-        self.micro_steps += 1
-        if self.micro_steps % self.accumulation_steps == 0:
-            nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-            self.optimizer.step()
-            self.optimizer.zero_grad()
-
-    def train(self, mode: bool = True) -> None:
-        self.model.train(mode)
-
-    def eval(self) -> None:
-        self.model.eval()
 
 
 def windows(rows: list[list[int]], length: int = LENGTH) -> pa.Table:
@@ -71,7 +44,7 @@ def batches(rows: list[list[int]], size: int) -> list[WindowBatch]:
     return [WindowBatch.of(table.slice(start, size), NUM_ITEMS, CPU) for start in range(0, len(rows), size)]
 
 
-def make_engine(train: dict[str, Any] | None = None, **settings: Any) -> PlainEngine:
+def make_engine(**settings: Any) -> TorchEngine:
     config = RankerConfig(hidden_size=16, layers=1, heads=2, dropout=0.0, id_dropout=0.0)
     spec = RankerSpec(
         num_items=NUM_ITEMS,
@@ -82,11 +55,16 @@ def make_engine(train: dict[str, Any] | None = None, **settings: Any) -> PlainEn
         dropout=0.0,
         id_dropout=0.0,
     )
+    train = TrainConfig(**{"learning_rate": 0.02, **settings})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        counts, objective = torch.ones(NUM_ITEMS, dtype=torch.int64), Objective.of(TrainConfig(**(train or {})), True)
-        ranker = TrainableRanker(spec, torch.randn(NUM_ITEMS, 4), counts, objective)
-    return PlainEngine(ranker, **settings)
+        counts = torch.ones(NUM_ITEMS, dtype=torch.int64)
+        ranker = TrainableRanker(spec, torch.randn(NUM_ITEMS, 4), counts, Objective.of(train, exclude_seen=True))
+    return TorchEngine(ranker, parameter_groups(ranker, 0.0), train, constant_rate)
+
+
+def constant_rate(_step: int) -> float:
+    return 1.0
 
 
 #: Who reads one item reads the next one after it.
@@ -112,14 +90,14 @@ def test_training_lowers_the_loss_and_raises_validation(accumulation_steps: int)
     assert figures[-1]["loss"] < 0.2 < 1 < figures[0]["loss"]
     assert figures[0]["windows"] == len(ROUND)
     assert figures[0]["windows_per_s"] > 0
-    assert engine.model.training
+    assert engine.ranker.training
     assert before < 1
     assert validate(engine, data, NUM_ITEMS, exclude_history=True, k=1) == 1
-    assert not engine.model.training
+    assert not engine.ranker.training
 
 
 def test_the_mean_loss_is_over_windows() -> None:
-    engine = make_engine(learning_rate=0.0)
+    engine = make_engine(learning_rate=1e-12)
     data = batches(ROUND, 3)
     losses = [engine(batch.items, batch.gaps, batch.events, targets=batch.targets).item() for batch in data]
     expected = sum(loss * len(batch.items) for loss, batch in zip(losses, data, strict=True)) / len(ROUND)
@@ -157,18 +135,18 @@ def test_weights_say_what_is_learned() -> None:
     assert ((users @ items.T).softmax(dim=1)[0, :3] > 0.5).tolist() == [False, True, False]
 
 
-def test_the_listwise_phase_trains_the_isolated_pass() -> None:
+def test_the_listwise_phase_trains_the_candidate_pass() -> None:
     """Its loss falls, its head learns, and it ranks as well as retrieval; the first phase leaves it as it is."""
     engine = make_engine()
     data = batches(ROUND, 4)
-    head = engine.model.get_parameter("candidate_head.weight")
+    head = engine.ranker.get_parameter("candidate_head.weight")
     train_epoch(engine, data, "epoch")
     assert not head.any()
     torch.manual_seed(0)
     figures = [train_epoch(engine, data, "epoch", listwise=True) for _ in range(60)]
     assert figures[-1]["loss"] < 0.2 < 1 < figures[0]["loss"]
     assert head.any()
-    assert validate_isolated(engine, data, NUM_ITEMS, True, num_candidates=4, k=1) == (1, 1)
+    assert validate_candidate_pass(engine, data, NUM_ITEMS, True, num_candidates=4, k=1) == (1, 1)
 
 
 def test_positions_are_drawn_evenly_from_the_targets_that_count() -> None:
@@ -186,8 +164,8 @@ def test_positions_are_drawn_evenly_from_the_targets_that_count() -> None:
 
 @pytest.mark.parametrize("listwise", [False, True])
 def test_an_adversarial_pass_is_learned_beside_the_plain_one(listwise: bool) -> None:
-    """Two micro-batches a step, as DeepSpeed is told; the pushed pass weighs in, and the loss falls all the same."""
-    engine = make_engine({"adversarial": 2.0}, accumulation_steps=2)
+    """Two micro-batches a step; the perturbed pass changes the weights, and the loss falls too."""
+    engine = make_engine(adversarial_epsilon=2.0)
     plain = make_engine()
     data = batches(ROUND, 4)
     torch.manual_seed(0)
@@ -195,8 +173,8 @@ def test_an_adversarial_pass_is_learned_beside_the_plain_one(listwise: bool) -> 
     torch.manual_seed(0)
     for _ in range(60):
         train_epoch(plain, data, "epoch", listwise=listwise)
-    assert engine.micro_steps == 2 * plain.micro_steps
+    assert engine.micro_batches == 2 * plain.micro_batches
     assert figures[-1]["loss"] < 0.3 < 1 < figures[0]["loss"]
     assert validate(engine, data, NUM_ITEMS, exclude_history=True, k=1) == 1
-    gates = [each.model.get_parameter("text_adapter.weight") for each in (engine, plain)]
+    gates = [each.ranker.get_parameter("text_adapter.weight") for each in (engine, plain)]
     assert (gates[0] - gates[1]).abs().max() > 1e-3

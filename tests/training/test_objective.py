@@ -15,10 +15,11 @@ from recsys.model.catalog_encoder import CatalogEncoder
 from recsys.model.config import RankerConfig
 from recsys.model.decoder import decoder_config
 from recsys.model.features import NUM_GAP_BUCKETS
-from recsys.model.ranker import RankerSpec
+from recsys.model.ranker_spec import RankerSpec
 from recsys.model.text_encoder import TextEncoder
 from recsys.training.config import TrainConfig
-from recsys.training.objective import Objective, TrainableRanker, hardest, without_repeats
+from recsys.training.hard_candidates import hardest, without_repeats
+from recsys.training.objective import Objective, TrainableRanker
 
 NUM_ITEMS, TEXT_DIM, NUM_KINDS = 12, 6, 2
 SMALL = RankerConfig(hidden_size=16, layers=2, heads=2, dropout=0.0, id_dropout=0.0)
@@ -184,7 +185,7 @@ def with_history(items: Tensor, targets: Tensor) -> Tensor:
 def test_the_listwise_loss_tells_the_target_from_all_when_all_are_candidates(
     weights: Tensor | None, exclude_seen: bool
 ) -> None:
-    """As many candidates as items: every item (but the history) is one, each once, scored by the isolated pass."""
+    """As many candidates as items: every item (but the history) is one, each once, scored by the candidate pass."""
     ranker = make_ranker(exclude_seen=exclude_seen, listwise_candidates=10 * NUM_ITEMS)
     torch.nn.init.normal_(ranker.candidate_head.weight)
     items, gaps, events = draw(3, 5)
@@ -233,7 +234,7 @@ def test_random_candidates_stand_for_all_that_are_not_the_hardest(train: dict[st
 
 
 def test_hard_candidates_are_taken_as_they_are() -> None:
-    """No gradient flows into the choice; the isolated pass and the history both learn."""
+    """No gradient flows into the choice; the candidate pass and the history both learn."""
     ranker = make_ranker(listwise_candidates=5).train()
     torch.nn.init.normal_(ranker.candidate_head.weight)
     items, gaps, events = draw(3, 5)
@@ -274,22 +275,22 @@ def test_a_candidate_stands_in_a_row_once() -> None:
 # --- the adversarial pass
 
 
-def push_and_losses(ranker: TrainableRanker) -> tuple[float, float]:
-    """Loss of a batch, and of the same batch with its tokens pushed."""
+def plain_and_perturbed_loss(ranker: TrainableRanker) -> tuple[float, float]:
+    """Loss of a batch, and of the same batch with perturbed tokens."""
     items, gaps, events = draw(3, 5)
     named = {"targets": TARGETS, "weights": None}
     plain = ranker(with_history(items, TARGETS), gaps, events, **named)
     plain.backward()
     with torch.no_grad():
-        pushed = ranker(with_history(items, TARGETS), gaps, events, perturbed=True, **named)
-    return plain.item(), pushed.item()
+        perturbed = ranker(with_history(items, TARGETS), gaps, events, perturbed=True, **named)
+    return plain.item(), perturbed.item()
 
 
-def test_a_push_raises_the_loss_as_the_gradient_says() -> None:
+def test_a_perturbation_raises_the_loss_as_the_gradient_says(monkeypatch: pytest.MonkeyPatch) -> None:
     """To the first order by ε · |g| for each window."""
-    ranker = make_ranker(adversarial=1e-3)
+    ranker = make_ranker(adversarial_epsilon=1e-3)
     ranker.log_scale.data.zero_()  # a smoother loss
-    plain, pushed = push_and_losses(ranker)
+    plain, perturbed = plain_and_perturbed_loss(ranker)
     watched: list[Tensor] = []
 
     def keep(tokens: Tensor) -> Tensor:
@@ -297,28 +298,28 @@ def test_a_push_raises_the_loss_as_the_gradient_says() -> None:
         watched.append(tokens)
         return tokens
 
-    ranker._watch = keep  # type: ignore[method-assign]
+    monkeypatch.setattr(ranker._perturbation, "keep", keep)
     items, gaps, events = draw(3, 5)
     ranker(with_history(items, TARGETS), gaps, events, targets=TARGETS).backward()
     assert watched[0].grad is not None
     slope = watched[0].grad.flatten(1).norm(dim=1).sum().item()
-    assert pushed - plain == pytest.approx(1e-3 * slope, rel=0.02)
+    assert perturbed - plain == pytest.approx(1e-3 * slope, rel=0.02)
     assert slope > 0.1
 
 
-def test_a_longer_push_hurts_more() -> None:
+def test_a_larger_perturbation_raises_the_loss_more() -> None:
     rises = []
     for length in (0.01, 0.1, 1.0):
-        plain, pushed = push_and_losses(make_ranker(adversarial=length))
-        rises.append(pushed - plain)
+        plain, perturbed = plain_and_perturbed_loss(make_ranker(adversarial_epsilon=length))
+        rises.append(perturbed - plain)
     assert 0 < rises[0] < rises[1] < rises[2]
 
 
 def test_gradients_of_both_passes_add_up() -> None:
-    """Those of the push itself are left out: it is a constant."""
+    """Without those of the perturbation itself, which is a constant."""
     items, gaps, events = draw(3, 5)
     named = {"targets": TARGETS}
-    ranker = make_ranker(adversarial=0.5)
+    ranker = make_ranker(adversarial_epsilon=0.5)
     ranker(with_history(items, TARGETS), gaps, events, **named).backward()
     first = {
         name: parameter.grad.clone() for name, parameter in ranker.named_parameters() if parameter.grad is not None
@@ -334,10 +335,10 @@ def test_gradients_of_both_passes_add_up() -> None:
     ) > 0.5  # fmt: skip
 
 
-def test_a_push_without_a_plain_pass_before_is_a_defect() -> None:
+def test_a_perturbed_pass_without_a_plain_one_before_is_a_defect() -> None:
     items, gaps, events = draw(3, 5)
     with pytest.raises(AssertionError, match="must come after"):
-        make_ranker(adversarial=0.5)(items, gaps, events, targets=TARGETS, perturbed=True)
+        make_ranker(adversarial_epsilon=0.5)(items, gaps, events, targets=TARGETS, perturbed=True)
 
 
 def test_what_nobody_took_yet_is_no_negative() -> None:
@@ -432,7 +433,7 @@ def test_rows_are_encoded_as_they_are_now(decoder: Path) -> None:
 def test_a_compiled_decoder_learns_the_same(
     compiler: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever the size of a batch, none of which is compiled anew; where nothing can be made, that is said."""
+    """For batches of any size, without a new compilation; if compilation fails, the log says so."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     if compiler == "none":
         monkeypatch.setattr("torch._inductor.config.cpp.cxx", (str(tmp_path / "no-compiler"),))

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from torch.optim.lr_scheduler import LambdaLR
 
 from recsys.training.config import TrainConfig
-from recsys.training.deepspeed import micro_batch_size
 from recsys.training.plan import RATES, Plan, plan_refit, plan_training
 
 
@@ -30,16 +29,16 @@ def trainings(draw: st.DrawFn) -> TrainConfig:
 
 
 def steps_taken(train: TrainConfig, passes: list[int]) -> int:
-    """Counted as DeepSpeed counts: micro-steps run on from pass to pass, each full accumulation is a step.
+    """Counted as an engine counts: micro-batches go on from pass to pass, and each complete accumulation is a step.
 
     Args:
-        train: Our settings.
+        train: Settings.
         passes: Windows of each pass, of all workers.
     """
     micro_steps = steps = 0
     for num_windows in passes:
         share = num_windows // train.num_workers
-        for _start in range(0, max(share, 1), micro_batch_size(train)):
+        for _start in range(0, max(share, 1), train.micro_batch_size):
             micro_steps += 1
             steps += micro_steps % train.accumulation_steps == 0
     return steps

@@ -138,7 +138,7 @@ def test_the_loss_is_that_of_finding_ones_own_other_part() -> None:
     first = torch.eye(3)
     assert contrastive_loss(first, first).item() == pytest.approx(np.log1p(2 * np.exp(-10)), rel=1e-3)
     assert contrastive_loss(first, first.roll(1, 0)).item() == pytest.approx(10 + np.log1p(2 * np.exp(-10)), rel=1e-3)
-    assert contrastive_loss(first[:1], first[1:2]).item() == 0, "alone there is nothing to be told from"
+    assert contrastive_loss(first[:1], first[1:2]).item() == 0, "a single text has nothing to be contrasted with"
 
 
 def test_every_text_is_in_an_epoch_once() -> None:

@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from recsys.training.config import TrainConfig
 from recsys.training.plan import Plan, plan_training
-from recsys.training.progress import EPOCH, ISOLATED, RETRIEVAL, Progress, isolated_is_better, recent_helped, score
+from recsys.training.progress import (
+    CANDIDATE_PASS,
+    EPOCH,
+    RETRIEVAL,
+    Progress,
+    candidate_pass_is_better,
+    recent_helped,
+    score,
+)
 
 
 def plan(epochs: int, recent_epochs: int, listwise_epochs: int) -> Plan:
@@ -21,7 +29,7 @@ def run(progress: Progress, todo: Plan, patience: int, scores: list[float]) -> l
     phases = []
     while phase := progress.next_phase(todo, patience):
         value = scores[len(progress.history) % len(scores)]
-        progress.history.append({RETRIEVAL: value} | ({ISOLATED: value} if phase == "listwise" else {}))
+        progress.history.append({RETRIEVAL: value} | ({CANDIDATE_PASS: value} if phase == "listwise" else {}))
         progress.phases.append(phase)
         phases.append(phase)
     return phases
@@ -70,14 +78,17 @@ def test_patience_is_counted_from_the_best_epoch() -> None:
 
 
 def test_an_epoch_is_worth_the_better_of_its_two_rankings() -> None:
-    assert score({RETRIEVAL: 0.2}) == score({RETRIEVAL: 0.2, ISOLATED: 0.1}) == 0.2
-    assert score({RETRIEVAL: 0.2, ISOLATED: 0.3}) == 0.3
-    better = [isolated_is_better({RETRIEVAL: 0.2} | other) for other in ({}, {ISOLATED: 0.2}, {ISOLATED: 0.21})]
+    assert score({RETRIEVAL: 0.2}) == score({RETRIEVAL: 0.2, CANDIDATE_PASS: 0.1}) == 0.2
+    assert score({RETRIEVAL: 0.2, CANDIDATE_PASS: 0.3}) == 0.3
+    better = [
+        candidate_pass_is_better({RETRIEVAL: 0.2} | other)
+        for other in ({}, {CANDIDATE_PASS: 0.2}, {CANDIDATE_PASS: 0.21})
+    ]
     assert better == [False, False, True]
 
 
 def test_recent_targets_helped_where_retrieval_rose_above_all_before() -> None:
-    history = [{RETRIEVAL: 0.1}, {RETRIEVAL: 0.3}, {RETRIEVAL: 0.2}, {RETRIEVAL: 0.5, ISOLATED: 0.6}]
+    history = [{RETRIEVAL: 0.1}, {RETRIEVAL: 0.3}, {RETRIEVAL: 0.2}, {RETRIEVAL: 0.5, CANDIDATE_PASS: 0.6}]
     assert not recent_helped(history, ["softmax", "softmax", "recent", "listwise"])
     assert recent_helped(history, ["softmax", "recent", "recent", "listwise"])
     assert not recent_helped(history, ["softmax", "softmax", "listwise", "listwise"])
@@ -91,4 +102,4 @@ def test_where_nobody_is_held_out_all_epochs_are_trained_and_the_last_counts() -
     assert progress.phases == ["softmax"] * 6
     assert max(progress.history, key=score) == {EPOCH: 6.0}
     assert not recent_helped(progress.history, progress.phases)
-    assert not isolated_is_better(progress.history[-1])
+    assert not candidate_pass_is_better(progress.history[-1])

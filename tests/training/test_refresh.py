@@ -11,14 +11,15 @@ import torch.distributed as dist
 from recsys.model.catalog_encoder import CatalogEncoder
 from recsys.model.config import RankerConfig, ScratchEncoderConfig
 from recsys.model.decoder import decoder_config
-from recsys.model.ranker import RankerSpec
+from recsys.model.ranker_spec import RankerSpec
 from recsys.model.text_encoder import TextEncoder
 from recsys.training.config import TrainConfig
-from recsys.training.deepspeed import parameter_groups
+from recsys.training.engine import parameter_groups
+from recsys.training.engine_torch import TorchEngine
 from recsys.training.objective import Objective, TrainableRanker
 from recsys.training.pretrain import pretrain_encoder
 from recsys.training.refresh import refresh_text_vectors
-from tests.training.test_loop import PlainEngine
+from tests.training.test_loop import constant_rate
 
 TEXTS = [f"{colour} wool scarf{' with fringes' * number}" for number in range(5) for colour in ("red", "a very blue")]
 TINY = ScratchEncoderConfig(hidden_size=16, layers=1, heads=2, vocab_size=300, pretrain_steps=0)
@@ -27,10 +28,14 @@ SMALL = RankerConfig(hidden_size=8, layers=1, heads=2, dropout=0.0, id_dropout=0
 
 @pytest.fixture
 def one_worker(tmp_path: Path) -> Iterator[None]:
-    """A process group of this process; `tests/distributed` has larger ones."""
+    """A process group of this process; `tests/pipeline/test_train.py` has larger ones."""
     dist.init_process_group("gloo", init_method=f"file://{tmp_path}/group", rank=0, world_size=1)
     yield
     dist.destroy_process_group()
+
+
+def open_engine(ranker: TrainableRanker) -> TorchEngine:
+    return TorchEngine(ranker, parameter_groups(ranker, 0.01), TrainConfig(learning_rate=0.01), constant_rate)
 
 
 @pytest.fixture(params=[None, 2], ids=["full", "lora"])
@@ -55,7 +60,7 @@ def ranker(request: pytest.FixtureRequest) -> TrainableRanker:
 def test_after_a_refresh_the_stored_vectors_are_those_of_the_encoder_and_of_its_saved_copy(
     ranker: TrainableRanker, one_worker: None, tmp_path: Path
 ) -> None:
-    engine = PlainEngine(ranker, learning_rate=0.01)
+    engine = open_engine(ranker)
     refresh_text_vectors(engine, ranker)
     begun = ranker.text_vectors.clone()
     items = torch.tensor([[0, 1, 2], [3, 4, 5]])
@@ -73,19 +78,20 @@ def test_after_a_refresh_the_stored_vectors_are_those_of_the_encoder_and_of_its_
     np.testing.assert_allclose(ranker.text_vectors.numpy(), again, atol=1e-5)
 
 
-def test_texts_of_users_are_read_anew_too(ranker: TrainableRanker, one_worker: None) -> None:
+def test_texts_of_users_are_encoded_again_too(ranker: TrainableRanker) -> None:
+    """Without a process group, as the engine of plain PyTorch has none."""
     said = ["a scarf for my dog", "wool"]
     encoder = pretrain_encoder(TEXTS, TINY, 32, seed=0)
     ranker.add_encoder(CatalogEncoder(encoder, [*TEXTS, *said], batch_size=4, lora_rank=None))
     vectors = torch.zeros(len(said), 16)
-    refresh_text_vectors(PlainEngine(ranker), ranker, vectors)
+    refresh_text_vectors(open_engine(ranker), ranker, vectors)
     expected = encoder.encode([*TEXTS, *said])
     np.testing.assert_allclose(torch.cat([ranker.text_vectors, vectors]).numpy(), expected, atol=1e-5)
 
 
 def test_a_frozen_encoder_is_not_read(ranker: TrainableRanker) -> None:
     ranker.encoder = None
-    refresh_text_vectors(PlainEngine(ranker), ranker)
+    refresh_text_vectors(open_engine(ranker), ranker)
     assert not ranker.text_vectors.any()
 
 
@@ -99,4 +105,6 @@ def test_the_encoder_has_a_learning_rate_of_its_own(ranker: TrainableRanker) -> 
     assert all(name.startswith("encoder.") for name in found[1])
     assert not any(name.startswith("encoder.") for name in found[0])
     ranker.encoder = None
-    assert [id(each) for each in parameter_groups(ranker, 3e-5)] == [id(each) for each in ranker.parameters()]
+    assert [id(each) for group in parameter_groups(ranker, 3e-5) for each in group["params"]] == [
+        id(each) for each in ranker.parameters()
+    ]

@@ -1,4 +1,4 @@
-"""Validation ranks as lists do, by retrieval and by the isolated pass.
+"""Validation ranks as lists do, by retrieval and by the candidate pass.
 
 Shapes: B windows, L history length, C candidates, I items.
 """
@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from recsys.training import validation
-from recsys.training.loop import WindowBatch
-from recsys.training.validation import validate, validate_isolated
+from recsys.training.validation import validate, validate_candidate_pass
+from recsys.training.window_batch import WindowBatch
 
 NUM_ITEMS, LENGTH = 8, 3
 
@@ -24,8 +24,8 @@ class Fixed:
 
     device = torch.device("cpu")
 
-    def __init__(self, logits: Tensor, isolated: Tensor | None = None):
-        self.logits, self.isolated, self.training, self.modes = logits, isolated, True, list[bool]()
+    def __init__(self, logits: Tensor, scored: Tensor | None = None):
+        self.logits, self.scored, self.training, self.modes = logits, scored, True, list[bool]()
 
     def __call__(
         self, items: Tensor, _gaps: Tensor, _events: Tensor, candidates: Tensor | None = None, texts: None = None
@@ -36,8 +36,8 @@ class Fixed:
         rows = items.gather(1, last[:, None]).squeeze(1)
         if candidates is None:
             return self.logits[rows], torch.eye(NUM_ITEMS)
-        assert self.isolated is not None
-        padded = nn.functional.pad(self.isolated, (0, 1), value=-torch.inf)
+        assert self.scored is not None
+        padded = nn.functional.pad(self.scored, (0, 1), value=-torch.inf)
         return padded[rows].gather(1, candidates)
 
     def train(self, mode: bool = True) -> None:
@@ -91,26 +91,26 @@ def test_validation_equals_the_plain_way(
     assert not any(model.modes)
 
 
-def isolated_ndcg(
-    logits: list[int], isolated: list[int], row: list[int], exclude_history: bool, num_candidates: int, k: int
+def candidate_pass_ndcg(
+    logits: list[int], scored: list[int], row: list[int], exclude_history: bool, num_candidates: int, k: int
 ) -> float:
     """NDCG@k of one window: the best candidates by the one table, in the order of the other; equals by index."""
     wanted, history = row[-1], set(row[:-1]) if exclude_history else set()
     ranked = sorted(range(NUM_ITEMS), key=lambda item: -logits[item])
     candidates = [item for item in ranked if item == wanted or item not in history][:num_candidates]
-    ranked = sorted(candidates, key=lambda item: (-isolated[item], item))
+    ranked = sorted(candidates, key=lambda item: (-scored[item], item))
     return 1 / math.log2(ranked.index(wanted) + 2) if wanted in ranked[:k] else 0.0
 
 
 @given(sequences, tables, st.permutations(range(NUM_ITEMS)), st.booleans(), st.integers(1, 10), st.integers(1, 4))
-def test_the_isolated_ranking_equals_the_plain_way(
+def test_the_candidate_pass_ranking_equals_the_plain_way(
     rows: list[list[int]], table: list[list[int]], order: list[int], exclude_history: bool, num: int, k: int
 ) -> None:
-    """Retrieval without ties, of which any may come in; the isolated pass may have them."""
+    """Retrieval without ties, of which any may come in; the candidate pass may have them."""
     logits = [[item + 10 * user % 7 for item in order] for user in range(NUM_ITEMS)]
     model = Fixed(torch.tensor(logits, dtype=torch.float32), torch.tensor(table, dtype=torch.float32))
-    found = validate_isolated(model, batches(rows, 2), NUM_ITEMS, exclude_history, num, k)
-    values = [isolated_ndcg(logits[row[-2]], table[row[-2]], row, exclude_history, num, k) for row in rows]
+    found = validate_candidate_pass(model, batches(rows, 2), NUM_ITEMS, exclude_history, num, k)
+    values = [candidate_pass_ndcg(logits[row[-2]], table[row[-2]], row, exclude_history, num, k) for row in rows]
     assert found[1] == pytest.approx(sum(values) / len(values), abs=1e-6)
     assert found[0] == pytest.approx(validate(model, batches(rows, 3), NUM_ITEMS, exclude_history, k))
     assert not any(model.modes)
@@ -119,7 +119,7 @@ def test_the_isolated_ranking_equals_the_plain_way(
 def test_without_windows_there_is_nothing_to_find() -> None:
     model = Fixed(torch.zeros(NUM_ITEMS, NUM_ITEMS))
     assert math.isnan(validate(model, [], NUM_ITEMS, exclude_history=True))
-    assert all(map(math.isnan, validate_isolated(model, [], NUM_ITEMS, True, 5)))
+    assert all(map(math.isnan, validate_candidate_pass(model, [], NUM_ITEMS, True, 5)))
 
 
 def test_blocks_of_users_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,5 +138,5 @@ def test_a_model_that_fell_apart_does_not_look_good(value: float) -> None:
     data = batches([[0, 7]], 1)
     assert validate(Fixed(table), data, NUM_ITEMS, exclude_history=False, k=NUM_ITEMS - 1) == 0
     falling = torch.arange(NUM_ITEMS).float().expand(NUM_ITEMS, NUM_ITEMS)
-    found = validate_isolated(Fixed(falling, table), data, NUM_ITEMS, False, NUM_ITEMS, k=NUM_ITEMS - 1)
+    found = validate_candidate_pass(Fixed(falling, table), data, NUM_ITEMS, False, NUM_ITEMS, k=NUM_ITEMS - 1)
     assert found == (1, 0)

@@ -17,7 +17,7 @@ from recsys.model.features import TextKind, encode_histories
 from recsys.schema import INTERACTIONS_WITH_TEXT, PROFILES
 from recsys.training.augment import augment
 from recsys.training.examples import WindowTexts, build_windows, windows_schema, with_weight
-from recsys.training.loop import WindowBatch, num_targets
+from recsys.training.window_batch import WindowBatch, num_targets
 
 ITEMS = pa.array([f"i{number}" for number in range(4)])
 TEXT_ROWS = pa.array(["cook", "pan", "pot"])

@@ -38,7 +38,7 @@ class FileInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """What a format is told of the file that it reads."""
+    """What a format needs to know about the file that it reads."""
 
     path: str
     """For messages and the quarantine."""

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from recsys.errors import ConfigError
 from recsys.ranking.order import Bools
-from recsys.storage.filesystem import open_input
+from recsys.storage.addresses import open_input
 
 #: Unknown ids that a warning names.
 _NUM_NAMED = 5

@@ -6,7 +6,7 @@ const STRATEGIES = {
   precomputed: "the list of the nightly run",
   personalized: "ranked now for your session",
   query: "ranked now for your search",
-  popular: "popular items: your session is empty",
+  popular: "because your session is empty",
 };
 const OLD_S = 2 * 86_400;
 

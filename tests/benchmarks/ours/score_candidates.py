@@ -15,7 +15,8 @@ from recsys.data.histories import build_histories, sort_interactions
 from recsys.model.config import RankerConfig
 from recsys.model.decoder import decoder_config
 from recsys.model.features import encode_histories, index_items
-from recsys.model.ranker import Ranker, RankerSpec
+from recsys.model.ranker import Ranker
+from recsys.model.ranker_spec import RankerSpec
 from recsys.schema import INTERACTIONS
 
 TEXT_DIM = 384

@@ -59,7 +59,7 @@ def test_a_closed_quote_at_the_end_is_a_row() -> None:
     assert (rows, aside) == ([{"a": "1", "b": "x\ny"}], [])
 
 
-def test_broken_text_spoils_only_its_own_row() -> None:
+def test_broken_text_makes_only_its_own_row_bad() -> None:
     rows, aside = read(b"a,b\n1,\xff\nok,\xc3\xa9\n3\xff\n4,5\n")
 
     assert rows == [{"a": "ok", "b": "é"}, {"a": "4", "b": "5"}]
@@ -86,7 +86,7 @@ def test_unknown_encodings(encoding: str) -> None:
         read("a\n1\n", encoding=encoding)
 
 
-def test_recbole_types_leave_the_names() -> None:
+def test_recbole_types_are_removed_from_the_names() -> None:
     typed, _ = read("user_id:token\trating:float\n1\t2\n", delimiter="\t")
     other, _ = read("user_id:token\trating:stars\n1\t2\n", delimiter="\t")
 
@@ -95,7 +95,7 @@ def test_recbole_types_leave_the_names() -> None:
 
 
 @pytest.mark.parametrize("content", ["a,b\n", "a,b", "a,b\n\n\r\n", '"a",b\n'])
-def test_a_header_alone_gives_no_rows_but_the_columns(content: str) -> None:
+def test_a_header_alone_gives_the_columns(content: str) -> None:
     ((table, _),) = pieces(content)
 
     assert table.num_rows == 0

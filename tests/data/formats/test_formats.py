@@ -12,6 +12,8 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from recsys.data.config import TableInput
 from recsys.data.estimates import estimate_rows
@@ -109,6 +111,23 @@ def test_rows_are_read_as_they_were_written(name: str, example: Example, tmp_pat
     found = chunks(path, name)
 
     assert rows_of(found) == ROWS
+    assert not any(len(chunk.malformed) for chunk in found)
+
+
+_CELLS = st.none() | st.text(st.characters(exclude_categories=["Cc", "Cs", "Co", "Cn"]), min_size=1, max_size=8)
+_ROWS = st.builds(lambda user, note: {"user": user, "note": note}, _CELLS, _CELLS)
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data(), rows=st.lists(_ROWS, min_size=1, max_size=5))
+def test_every_text_is_read_as_it_was_written(data: st.DataObject, rows: list[Row]) -> None:
+    name = data.draw(st.sampled_from(FORMATS.names))
+    memory = fsspec.filesystem("memory")
+    memory.pipe_file("/written", EXAMPLES[name].write(rows))
+
+    found = list(read_chunks(memory, "/written", TableInput(path="unused", format=name)))
+
+    assert rows_of(found) == rows
     assert not any(len(chunk.malformed) for chunk in found)
 
 

@@ -23,7 +23,7 @@ def read(content: str | bytes) -> tuple[list[dict[str, Any]], list[Any]]:
     return rows, [(json.loads(bad["row"]), bad["reason"]) for _, aside in found for bad in aside.to_pylist()]
 
 
-def test_json_lines_of_one_mind_keep_their_types() -> None:
+def test_json_lines_of_the_same_types_keep_them() -> None:
     rows, aside = read('{"a":"2010-01-01","b":1}\n\n{"b":2,"c":true}\n')
 
     assert rows == [{"a": "2010-01-01", "b": 1, "c": None}, {"a": None, "b": 2, "c": True}]

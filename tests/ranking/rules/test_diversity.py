@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recsys.ranking.order import Floats, Ints, best_first
 from recsys.ranking.rules import diversity as room
 from recsys.ranking.rules.diversity import Directions, directions, select_diverse
-from recsys.ranking.order import Floats, Ints, best_first
 
 NUM_ITEMS = 80
-DIALS = st.sampled_from([0.1, 0.25, 0.5, 0.9, 1.0])
+WEIGHTS = st.sampled_from([0.1, 0.25, 0.5, 0.9, 1.0])
 
 
 def problem(seed: int, num_users: int = 3, pool: int = 20, dim: int = 6) -> tuple[Ints, Floats, Directions]:
@@ -32,11 +32,11 @@ def cosines(directions: Directions) -> np.ndarray:
     return (whole @ whole.T) / 2**22
 
 
-@given(st.integers(0, 9999), DIALS, st.integers(1, 20))
-def test_each_choice_has_the_largest_marginal_relevance(seed: int, dial: float, num: int) -> None:
+@given(st.integers(0, 9999), WEIGHTS, st.integers(1, 20))
+def test_each_choice_has_the_largest_marginal_relevance(seed: int, weight: float, num: int) -> None:
     items, scores, vectors = problem(seed)
     likeness = cosines(vectors)
-    columns, values = select_diverse(items, scores, vectors, num, dial)
+    columns, values = select_diverse(items, scores, vectors, num, weight)
     assert columns.shape == values.shape == (len(items), num)
     assert values.dtype == np.float32
     for user, row in enumerate(items):
@@ -50,29 +50,29 @@ def test_each_choice_has_the_largest_marginal_relevance(seed: int, dial: float, 
                 continue
             rest = [column for column in there if column not in chosen]
             marginal = {
-                column: (1 - dial) * (scores[user, column] - worst) / (best - worst)
-                - dial * max(0.0, *(likeness[row[column], row[other]] for other in chosen), 0.0)
+                column: (1 - weight) * (scores[user, column] - worst) / (best - worst)
+                - weight * max(0.0, *(likeness[row[column], row[other]] for other in chosen), 0.0)
                 for column in rest
             }
             picked = columns[user, place]
             assert picked in rest, "no item twice"
             assert marginal[picked] >= max(marginal.values()) - 1e-12
-            on_scale = best - (best - worst) * (1 - dial - marginal[picked])
+            on_scale = best - (best - worst) * (1 - weight - marginal[picked])
             np.testing.assert_allclose(values[user, place], on_scale, atol=1e-6)
             chosen.append(picked)
 
 
-@given(st.integers(0, 9999), DIALS, st.integers(1, 20))
-def test_values_never_rise_and_begin_with_the_best_score(seed: int, dial: float, num: int) -> None:
+@given(st.integers(0, 9999), WEIGHTS, st.integers(1, 20))
+def test_values_never_rise_and_begin_with_the_best_score(seed: int, weight: float, num: int) -> None:
     items, scores, vectors = problem(seed)
-    columns, values = select_diverse(items, scores, vectors, num, dial)
+    columns, values = select_diverse(items, scores, vectors, num, weight)
     assert (values[:, 1:] <= values[:, :-1]).all()
     assert (columns[:, 0] == 0).all()
     assert (values[:, 0] == scores[:, 0]).all()
 
 
 @given(st.integers(0, 9999), st.integers(1, 20))
-def test_a_dial_of_0_is_the_order_of_scores(seed: int, num: int) -> None:
+def test_a_weight_of_0_is_the_order_of_scores(seed: int, num: int) -> None:
     items, scores, vectors = problem(seed)
     columns, values = select_diverse(items, scores, vectors, num, 0.0)
     there = values > -np.inf
@@ -80,35 +80,33 @@ def test_a_dial_of_0_is_the_order_of_scores(seed: int, num: int) -> None:
     np.testing.assert_allclose(values, scores[:, :num], atol=1e-6)
 
 
-@given(st.integers(0, 9999), DIALS, st.floats(0.01, 1000), st.integers(-50, 50))
-def test_the_dial_means_the_same_whatever_the_scale_of_the_scores(
-    seed: int, dial: float, scale: float, shift: int
-) -> None:
+@given(st.integers(0, 9999), WEIGHTS, st.floats(0.01, 1000), st.integers(-50, 50))
+def test_the_scale_of_the_scores_does_not_matter(seed: int, weight: float, scale: float, shift: int) -> None:
     """By powers of 2 and whole numbers, under which floats keep their digits."""
     items, scores, vectors = problem(seed)
-    columns, _ = select_diverse(items, scores, vectors, 10, dial)
+    columns, _ = select_diverse(items, scores, vectors, 10, weight)
     power = np.float32(2.0 ** np.floor(np.log2(scale)))
     scaled = scores * power
-    assert (select_diverse(items, scaled, vectors, 10, dial)[0] == columns).all()
+    assert (select_diverse(items, scaled, vectors, 10, weight)[0] == columns).all()
     shifted = (np.round(scores * 64) / 64).astype(np.float32)  # exact under a shift by whole numbers
     ordered, shifted = best_first(items, shifted)
     there = shifted > -np.inf
-    first = select_diverse(ordered, shifted, vectors, 10, dial)[0]
-    assert (select_diverse(ordered, np.where(there, shifted + shift, shifted), vectors, 10, dial)[0] == first).all()
+    first = select_diverse(ordered, shifted, vectors, 10, weight)[0]
+    assert (select_diverse(ordered, np.where(there, shifted + shift, shifted), vectors, 10, weight)[0] == first).all()
 
 
 @settings(max_examples=30)
-@given(st.integers(0, 9999), DIALS, st.sampled_from([1, 100, 2**12, 2**30]))
-def test_blocks_and_neighbours_change_no_bit(seed: int, dial: float, cells: int) -> None:
+@given(st.integers(0, 9999), WEIGHTS, st.sampled_from([1, 100, 2**12, 2**30]))
+def test_blocks_and_other_users_change_nothing(seed: int, weight: float, cells: int) -> None:
     items, scores, vectors = problem(seed, num_users=7, dim=33)
-    columns, values = select_diverse(items, scores, vectors, 10, dial)
+    columns, values = select_diverse(items, scores, vectors, 10, weight)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(room, "_BLOCK_CELLS", cells)
-        again = select_diverse(items, scores, vectors, 10, dial)
+        again = select_diverse(items, scores, vectors, 10, weight)
     np.testing.assert_array_equal(again[0], columns)
     np.testing.assert_array_equal(again[1], values)
     for user in range(len(items)):
-        alone = select_diverse(items[user : user + 1], scores[user : user + 1], vectors, 10, dial)
+        alone = select_diverse(items[user : user + 1], scores[user : user + 1], vectors, 10, weight)
         np.testing.assert_array_equal(alone[0][0], columns[user])
         np.testing.assert_array_equal(alone[1][0], values[user])
 
@@ -135,17 +133,17 @@ def intra_list_similarity(items: Ints, columns: Ints, directions: Directions) ->
 
 @settings(max_examples=25)
 @given(st.integers(0, 9999))
-def test_a_larger_dial_does_not_make_lists_more_alike(seed: int) -> None:
+def test_a_larger_weight_does_not_make_lists_more_similar(seed: int) -> None:
     """Over 100 users; greedy choice promises it on average only."""
     items, scores, vectors = problem(seed, num_users=100, pool=40)
     items, scores = items[:, :20], scores[:, :20]  # where there is no hole
-    alike = [
-        intra_list_similarity(items, select_diverse(items, scores, vectors, 8, dial)[0], vectors)
-        for dial in (0.0, 0.25, 0.5, 0.75, 1.0)
+    similarities = [
+        intra_list_similarity(items, select_diverse(items, scores, vectors, 8, weight)[0], vectors)
+        for weight in (0.0, 0.25, 0.5, 0.75, 1.0)
     ]
-    for lower, higher in itertools.pairwise(alike):
+    for lower, higher in itertools.pairwise(similarities):
         assert higher <= lower + 0.01
-    assert alike[2] < alike[0] - 0.02, "half the dial is felt"
+    assert similarities[2] < similarities[0] - 0.02, "half of the weight has an effect"
 
 
 def test_twins_are_parted_and_equals_go_by_index() -> None:

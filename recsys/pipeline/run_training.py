@@ -1,0 +1,93 @@
+"""Starting the workers of a training: one Ray task for a small training on CPUs, else Ray Train."""
+
+import os
+from typing import Any, NamedTuple
+
+import ray
+import ray.data
+import ray.train
+from ray.train.backend import Backend
+from ray.train.torch import TorchConfig, TorchTrainer
+
+from recsys.pipeline.checkpoint_store import Checkpoint, StoredCheckpoints
+from recsys.pipeline.cluster import PASSIVE_WAIT
+from recsys.pipeline.train_entry import Fit, train_in_task, train_worker
+
+#: Seconds between two looks of Ray Train's controller at its workers. Ray's default is 2.
+POLL_S = "0.1"
+
+
+class Trained(NamedTuple):
+    """A finished training."""
+
+    best: Checkpoint
+    metrics: dict[str, Any]
+    """Metrics of the last epoch: the figures and phases of all epochs are among them."""
+
+
+def run_training(fit: Fit) -> Trained:
+    """Train until the plan is done. A worker that died continues from its last checkpoint."""
+    return _in_one_task(fit) if fit.in_one_task else _by_ray_train(fit)
+
+
+def _in_one_task(fit: Fit) -> Trained:
+    """Train in a process that is there already. Ray Train would start five more, which takes 10 s of CPU."""
+    config = fit.run.config.train
+    task: Any = ray.remote(train_in_task).options(
+        name="train",
+        num_cpus=fit.threads,
+        max_retries=config.max_failures,
+        runtime_env={} if "OMP_WAIT_POLICY" in os.environ else {"env_vars": PASSIVE_WAIT},
+    )
+    ray.get(task.remote(fit))
+    store = StoredCheckpoints(fit.run.storage, fit.checkpoints_path)
+    return Trained(store.best(), store.last_metrics())
+
+
+class _NoProcessGroup(TorchConfig):
+    """For the engine of plain PyTorch, which needs no process group: making one takes about a second."""
+
+    @property
+    def backend_cls(self) -> type[Backend]:
+        """A backend that does nothing."""
+        return Backend
+
+
+def _by_ray_train(fit: Fit) -> Trained:
+    run, config = fit.run, fit.run.config.train
+    filesystem, root = run.storage.arrow()
+    datasets: dict[Any, ray.data.Dataset] = {
+        kind: each.dataset() for kind, each in fit.windows.items() if not fit.fetches(kind)
+    }
+    # Ray Train's controller asks workers for reports this often, and a worker waits until its report was taken
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", POLL_S)
+    trainer = TorchTrainer(
+        train_worker,
+        train_loop_config={"fit": fit},
+        torch_config=TorchConfig() if config.uses_deepspeed else _NoProcessGroup(),
+        datasets=dict(datasets),
+        dataset_config=ray.train.DataConfig(
+            datasets_to_split=[kind for kind in datasets if kind != "validation"],
+            execution_options=ray.data.ExecutionOptions(preserve_order=True),
+        ),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=config.num_workers,
+            use_gpu=config.use_gpu,
+            resources_per_worker={"CPU": fit.threads, "GPU": int(config.use_gpu)},
+        ),
+        run_config=ray.train.RunConfig(  # type: ignore[call-arg]  # mypy reads the class of Ray Train v1
+            name=fit.model_id,
+            storage_path=f"{root}/{run.train_dir}",
+            storage_filesystem=filesystem,
+            worker_runtime_env={"env_vars": {} if config.use_gpu else PASSIVE_WAIT},
+            failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
+            checkpoint_config=ray.train.CheckpointConfig(
+                num_to_keep=1, checkpoint_score_attribute="score", checkpoint_score_order="max"
+            ),
+        ),
+    )
+    result = trainer.fit()
+    assert result.best_checkpoints, "training ended without a checkpoint"
+    assert result.metrics, "training ended without figures"
+    checkpoint, metrics = max(result.best_checkpoints, key=lambda pair: pair[1]["score"])
+    return Trained(Checkpoint(checkpoint.as_directory(), metrics), result.metrics)
