@@ -1,4 +1,4 @@
-"""Peak memory of this process since a moment, as Linux counts it; 0 where it cannot be read."""
+"""Peak memory of this process, as Linux counts it."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import psutil
 
 
 def reset_peak_memory() -> None:
-    """Start counting the peak anew (Linux only; elsewhere the peak is that of the whole life of the process)."""
+    """Reset the peak to the current size. This works on Linux only."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -14,7 +14,10 @@ def reset_peak_memory() -> None:
 
 
 def peak_memory_mb() -> float:
-    """Largest resident size since the last reset, MB; shared pages of Ray's object store count too."""
+    """Largest resident size since the last reset, MB. Shared pages of Ray's object store count too.
+
+    Without Linux's /proc it is the current size.
+    """
     try:
         status = Path("/proc/self/status").read_text()
         line = next(line for line in status.splitlines() if line.startswith("VmHWM"))

@@ -3,7 +3,7 @@
 A stored record that no longer fits its class is treated as missing: the stage runs again.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
