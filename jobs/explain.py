@@ -1,4 +1,4 @@
-"""What each signal contributes to the published lists of some users; it makes the lists anew, as the night did.
+"""Shows what each signal adds to the published lists of some users. It makes the lists again, as the night did.
 
 python jobs/explain.py --config configs/demo.yaml USER_ID [USER_ID ...]
 """
@@ -17,14 +17,13 @@ from rich.text import Text
 from jobs import command
 from recsys.data.histories import shard_of
 from recsys.errors import InputError
+from recsys.pipeline.load_snapshot import load_snapshot
 from recsys.pipeline.open_run import stored_run
 from recsys.pipeline.run import Run
-from recsys.pipeline.write_lists import load_snapshot
 from recsys.ranking.lists import recommend_batch
 from recsys.ranking.snapshot import Snapshot
 from recsys.schema import HISTORIES
 from recsys.settings import Config
-from recsys.signals.signals import SIGNALS
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import require_latest
 from recsys.storage.runs import RunFolder
@@ -43,7 +42,7 @@ def explain(config: Config, options: Namespace) -> command.Answer:
     snapshot = load_snapshot(run, model_id, recommend, "full")
     recommended = recommend_batch(snapshot, histories, recommend)
     rows = [
-        row | {"contributions": {name: round(float(value), 4) for name, value in zip(SIGNALS, values, strict=True)}}
+        row | {"contributions": dict(zip(snapshot.columns, np.round(values.astype(float), 4).tolist(), strict=True))}
         for row, values in zip(recommended.lists.to_pylist(), recommended.contributions, strict=True)
     ]
     _print(rows, snapshot)
@@ -81,8 +80,8 @@ def _print(rows: Sequence[dict[str, Any]], snapshot: Snapshot) -> None:
     titles = dict(zip(snapshot.item_ids.to_pylist(), snapshot.titles.to_pylist(), strict=True))
     for user in dict.fromkeys(row["user_id"] for row in rows):
         own = [row for row in rows if row["user_id"] == user]
-        moved = {name: sum(abs(row["contributions"][name]) for row in own) for name in SIGNALS}
-        shown = [name for name in sorted(SIGNALS, key=lambda name: -moved[name]) if moved[name]]
+        moved = {name: sum(abs(row["contributions"][name]) for row in own) for name in snapshot.columns}
+        shown = [name for name in sorted(snapshot.columns, key=lambda name: -moved[name]) if moved[name]]
         table = Table("rank", "item", *shown, title=Text(f"user {user}"), title_justify="left")
         for row in own:
             lifts = (f"{row['contributions'][name]:+.2f}" for name in shown)

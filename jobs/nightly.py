@@ -15,14 +15,13 @@ from recsys.pipeline.publish_lists import delete_intermediate_files, stage_metri
 from recsys.pipeline.run import Run
 from recsys.pipeline.run_stages import run_stage, run_stages
 from recsys.pipeline.stages import (
-    COUNT_ITEM_STATISTICS,
+    COUNT_SIGNALS,
     ENCODE_TEXTS,
     FINETUNE,
     FIT_FUSION,
     INGEST_CATALOG,
     INGEST_EVENTS,
     INGEST_USERS,
-    LEARN_EASE,
     MATCH_COLD_ITEMS,
     PUBLISH_LISTS,
     REENCODE,
@@ -45,8 +44,7 @@ TRAINING = (
     ENCODE_TEXTS,
     FINETUNE,
     REENCODE,
-    COUNT_ITEM_STATISTICS,
-    LEARN_EASE,
+    COUNT_SIGNALS,
     MATCH_COLD_ITEMS,
     FIT_FUSION,
 )

@@ -19,10 +19,10 @@ from ruamel.yaml import YAML
 
 from jobs import command
 from recsys.pipeline.encode_texts import open_encoder
+from recsys.pipeline.load_snapshot import load_snapshot
 from recsys.pipeline.open_run import stored_run
 from recsys.pipeline.published_model import model_card
 from recsys.pipeline.run import Run
-from recsys.pipeline.write_lists import load_snapshot
 from recsys.serving.auth import Keys, new_key
 from recsys.serving.deployment import LOGGING, serve_application
 from recsys.serving.haproxy_launcher import haproxy_environment

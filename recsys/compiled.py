@@ -1,6 +1,6 @@
-"""Python loops as machine code, where numpy would pass over the same numbers again and again.
+"""Compiles Python loops to machine code, where numpy would read the same numbers several times.
 
-Numba was chosen since it needs no compiler on the machine, releases the lock and is kept up with CPython and numpy.
+Numba needs no compiler on the machine, releases the GIL, and follows new versions of CPython and numpy.
 """
 
 from collections.abc import Callable
@@ -10,16 +10,17 @@ import numba
 
 _Function = TypeVar("_Function", bound=Callable[..., object])
 
-#: What the compiler may take as equal: sums in another order, a product and a sum rounded once.
+#: What the compiler may change: the order of sums, and one rounding for a product with a sum.
 _FASTMATH = {"reassoc", "contract"}
 
 
 def compiled(function: _Function) -> _Function:
-    """Compile a function of arrays and numbers when it is first called, and keep what was made for the next process.
+    """Compile a function of arrays and numbers at its first call, and keep the machine code for later processes.
 
-    Sums may be added in another order than written, but always in the same one: a result hangs on its arguments alone.
+    Sums may be added in another order than in the source, but always in the same order: a result depends only on the
+    arguments.
     """
     try:
         return cast(_Function, numba.njit(nogil=True, fastmath=_FASTMATH, cache=True)(function))
-    except RuntimeError:  # no folder that could be written to: each process compiles anew
+    except RuntimeError:  # there is no writable folder: each process compiles again
         return cast(_Function, numba.njit(nogil=True, fastmath=_FASTMATH)(function))

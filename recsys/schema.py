@@ -47,7 +47,8 @@ CATALOG = pa.schema(
 #: ``item_ids``, ``timestamps``, ``events`` and ``weights`` are parallel lists, oldest first.
 #: ``seen_item_ids`` holds each item the user ever touched once, also those older than the history.
 #: A config that reads texts of events adds ``texts: list<string>``, parallel to the others. A text is "" where the user
-#: said nothing, and the item of a search is "". A config that reads users adds ``profile: string``, "" where there is none.
+#: said nothing, and the item of a search is "". A config that reads users adds ``profile: string``, "" where there is
+#: none.
 HISTORIES = pa.schema(
     [
         pa.field("user_id", pa.string(), nullable=False),
@@ -99,36 +100,40 @@ ITEM_COUNTS = pa.schema(
     ]
 )
 
-#: Time scales on which items speak for items; see `recsys.signals.transitions` and `recsys.signals.ease`.
-TIME_SCALES = ("lasting", "recent")
+#: Time scales of item-to-item weights: all events count the same, or an event's weight halves with its age.
+TIME_SCALES = ("all_time", "decayed")
 
-#: How strongly `item` speaks for `next`, both rows of the night's catalog.
-TRANSITIONS = pa.schema(
+#: Weight from ``item`` to ``other``, both rows of the night's catalog, by (item, other).
+ITEM_NEIGHBOURS = pa.schema(
     [
         pa.field("item", pa.int32(), nullable=False),
-        pa.field("next", pa.int32(), nullable=False),
+        pa.field("other", pa.int32(), nullable=False),
         *(pa.field(scale, pa.float32(), nullable=False) for scale in TIME_SCALES),
     ]
 )
 
-#: For each row of the catalog, the sums of its transitions: as the first item and as the next item.
-TRANSITION_TOTALS = pa.schema(
-    [pa.field(f"{scale}_{end}", pa.float64(), nullable=False) for scale in TIME_SCALES for end in ("item", "next")]
+#: Which rows of the catalog a user of one shard took, and how much each counts on the time scale `decayed`.
+USER_ITEMS = pa.schema(
+    [
+        pa.field("user", pa.int32(), nullable=False),
+        pa.field("item", pa.int32(), nullable=False),
+        pa.field("decayed", pa.float32(), nullable=False),
+    ]
 )
 
-#: For each row of the catalog, how many users took it, and how many of them took it at several times.
+#: For each row of the catalog, how many users took it, and how many of them more than once.
 ITEM_RETURNS = pa.schema([pa.field(name, pa.int64(), nullable=False) for name in ("users", "again")])
 
-#: Rows of the catalog that lend to a row without interactions, and what share of theirs; see `recsys.signals.donors`.
-LENDERS = pa.schema(
+#: For each cold row of the catalog, the rows whose average it gets, and each one's share of that average.
+DONORS = pa.schema(
     [
-        pa.field("lender", pa.int32(), nullable=False),
+        pa.field("donor", pa.int32(), nullable=False),
         pa.field("item", pa.int32(), nullable=False),
         pa.field("share", pa.float32(), nullable=False),
     ]
 )
 
-#: Interactions with each row of the catalog on each day. Days count from 1970-01-01.
+#: Interactions with each row of the catalog on each day since 1970; day −1 stands for all days before the others.
 DAY_COUNTS = pa.schema(
     [
         pa.field("day", pa.int32(), nullable=False),
@@ -184,8 +189,8 @@ MEANINGS: dict[str, str] = {
     "seen_item_ids": "Each item that the user ever touched, once. Items of older events are among them.",
     "profile": "Text that describes the user, made by the template `inputs.users.text`.",
     "rank": "Place in the list. 1 is the best, and the ranks have no gap.",
-    "score": "Logarithm of P(item | user) among the user's candidates. It never rises with the rank. Compare only scores "
-    "of one list.",
+    "score": "Logarithm of P(item | user) among the user's candidates. It never rises with the rank. Only scores of "
+    "one list can be compared.",
     "source": "Signal or rule that lifts the item most above the user's other candidates.",
     "reason": "The source in words, for people.",
     "variant": "Name of the variant of an experiment. It is empty today.",

@@ -20,7 +20,9 @@ from recsys.model.config import EncoderConfig, RankerConfig
 from recsys.plugins import load_plugins
 from recsys.ranking.config import RecommendConfig, RerankConfig
 from recsys.ranking.rules.registry import check_rules
-from recsys.signals.config import LinearConfig, TransitionsConfig
+from recsys.signals.ease import EaseConfig
+from recsys.signals.registry import chosen_columns
+from recsys.signals.transitions import TransitionsConfig
 from recsys.training.config import TrainConfig
 
 #: Settings that change where or how fast a night runs, never its lists: they are left out of the digest. Threads and
@@ -56,8 +58,9 @@ class Config(Section):
     train: TrainConfig = TrainConfig()
     """Fine-tuning."""
     transitions: TransitionsConfig = TransitionsConfig()
-    linear: LinearConfig = LinearConfig()
-    """What follows what."""
+    """What users take soon after what."""
+    ease: EaseConfig = EaseConfig()
+    """The linear item-to-item model."""
     recommend: RecommendConfig = RecommendConfig()
     """The lists."""
     rerank: RerankConfig = RerankConfig()
@@ -107,8 +110,9 @@ class Config(Section):
         return modules
 
     @model_validator(mode="after")
-    def _rules_are_possible(self) -> "Config":
+    def _names_are_registered(self) -> "Config":
         check_rules(self.rerank, self.recommend.top_k)
+        chosen_columns(self.recommend.signals)
         return self
 
     def __setstate__(self, state: dict[Any, Any]) -> None:

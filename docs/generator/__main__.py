@@ -5,6 +5,8 @@ from pathlib import Path
 
 import config_page
 import metrics_page
+import rules_page
+import signals_page
 import stages_page
 import tables_page
 
@@ -17,6 +19,8 @@ def pages() -> dict[Path, str]:
         "config": config_page.page,
         "tables": tables_page.page,
         "stages": stages_page.page,
+        "signals": signals_page.page,
+        "rules": rules_page.page,
         "metrics": metrics_page.page,
     }
     note = "<!-- `make docs` writes this page out of the code. Do not edit it here. -->\n\n"

@@ -3,6 +3,7 @@
 import inspect
 
 from markdown_table import cell, table
+
 from recsys.signals.registry import SIGNALS
 from recsys.signals.signal import Signal
 

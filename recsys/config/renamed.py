@@ -2,6 +2,8 @@
 
 #: Old path → new path.
 RENAMED: dict[str, str] = {
+    "linear": "ease",
+    "ease.ridge": "ease.l2",
     "train.adversarial": "train.adversarial_epsilon",
     "rerank.new_items": "rerank.cold_item_slots",
     "rerank.pool": "rerank.diversity_pool",

@@ -24,12 +24,14 @@ from recsys.pipeline.count_item_users import item_users_path
 from recsys.pipeline.encode_texts import read_text_vectors
 from recsys.pipeline.held_out_shard import HeldOutShard
 from recsys.pipeline.item_rules import recommendable
+from recsys.pipeline.load_snapshot import load_snapshot
 from recsys.pipeline.run import COUNTS_OF_VIEW, Record, Run
-from recsys.pipeline.write_lists import load_snapshot
 from recsys.ranking.config import RecommendConfig
-from recsys.ranking.lists import fuse, recommend_batch, scored_blocks
+from recsys.ranking.lists import recommend_batch
 from recsys.ranking.popular_lists import popular_batch
+from recsys.ranking.scoring import Scored, scored_blocks
 from recsys.ranking.snapshot import Snapshot
+from recsys.ranking.user_weights import log_probabilities, user_weights
 from recsys.storage.tables import read_table
 
 POPULARITY = "popularity"
@@ -139,11 +141,14 @@ def _lists_by_tail(
     lists = {tail: np.full((len(histories), config.top_k), -1, dtype=np.int64) for tail in TAILS}
     for start in range(0, len(histories), BATCH_USERS):
         batch = histories.slice(start, BATCH_USERS)
-        now, moment = np.full(len(batch), snapshot.now), np.zeros(len(batch), dtype=np.int64)
-        for users, scored in scored_blocks(snapshot, batch, config, now, moment):
-            user_ids, scores = batch["user_id"].take(pa.array(users)), fuse(snapshot, scored).scores
+
+        def rerank(users: Ints, scored: Scored, start: int = start, batch: pa.Table = batch) -> None:
+            user_ids = batch["user_id"].take(pa.array(users))
+            scores = log_probabilities(scored, user_weights(snapshot, scored))
             for tail, reranker in rerankers.items():
                 lists[tail][start + users] = reranker.rerank(user_ids, scored.items, scores, config.top_k).items
+
+        scored_blocks(rerank, snapshot, batch, config, np.full(len(batch), snapshot.now))
     return lists
 
 

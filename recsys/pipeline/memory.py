@@ -1,4 +1,4 @@
-"""Peak memory of this process, as Linux counts it."""
+"""Peak memory of this process since the last reset."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import psutil
 
 
 def reset_peak_memory() -> None:
-    """Reset the peak to the current size. This works on Linux only."""
+    """Reset the peak. Only Linux can do this; elsewhere the peak counts from the start of the process."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -14,10 +14,7 @@ def reset_peak_memory() -> None:
 
 
 def peak_memory_mb() -> float:
-    """Largest resident size since the last reset, MB. Shared pages of Ray's object store count too.
-
-    Without Linux's /proc it is the current size.
-    """
+    """Largest resident size since the last reset, MB; shared pages of Ray's object store count too."""
     try:
         status = Path("/proc/self/status").read_text()
         line = next(line for line in status.splitlines() if line.startswith("VmHWM"))

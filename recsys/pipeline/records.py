@@ -141,51 +141,37 @@ class RefittedModel(StageRecord):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ItemStatistics(StageRecord):
-    """What `count_priors` leaves."""
+class CountedSignals(StageRecord):
+    """What `count_signals` leaves."""
 
-    pairs: int
-    """Pairs of items with a transition that is kept, seen from the night."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LearnedEase(StageRecord):
-    """What `learn_linear` leaves, seen from the night."""
-
-    users: int
-    items: int
-    pairs: int
+    merged: dict[str, int]
+    """Rows of the merged table of each signal that is counted, for the view `full`."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ColdItems(StageRecord):
-    """What `match_new_items` leaves."""
+class MatchedColdItems(StageRecord):
+    """What `match_cold_items` leaves."""
 
-    new_items: int
+    cold_items: int
     """Items without any interaction."""
-    new_to_training: int
+    cold_in_training: int
     """Items without an interaction in the training data."""
-    taken_for_new: int
-    """Known items that are treated as new, to fit weights for new ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FittedFusion(StageRecord):
-    """What `fuse` leaves: the fitted weights of the signals, and NDCG@10 on validation."""
+    """What `fit_fusion` leaves: the fitted weights of the signals' numbers, and NDCG@10 on validation."""
 
     users: int
     """Validation users whose candidates hold an item that they took."""
     ndcg: Annotated[float, Field(alias="validation_ndcg@10")]
     alone: Annotated[dict[str, float], Field(alias="validation_alone")]
-    """NDCG@10 of each part alone."""
+    """NDCG@10 of each number alone."""
     short_ndcg: Annotated[float, Field(alias="validation_short_ndcg@10")]
     short_ndcg_without: Annotated[float, Field(alias="validation_short_ndcg@10_without")]
-    new_ndcg: Annotated[float, Field(alias="validation_new_ndcg@10")]
-    new_ndcg_without: Annotated[float, Field(alias="validation_new_ndcg@10_without")]
     weights: dict[str, float]
     weights_short: dict[str, float]
-    weights_visit: dict[str, float]
-    weights_new: dict[str, float]
+    weights_session: dict[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,15 +22,13 @@ from recsys.pipeline.stage import Done, R, Stage
 from recsys.pipeline.stages import ENCODE_TEXTS, REENCODE, SHUFFLE_HISTORIES
 from recsys.pipeline.strict_json import T, as_json, from_json
 from recsys.settings import Config
+from recsys.signals.signal import DataView
 from recsys.storage.filesystem import Storage
 from recsys.storage.runs import RunFolder
 
 #: Which days' interactions are counted: those before the cutoff, all or the last 7 days of them; or all up to the
 #: night's date, or the last 7 days of them.
 CountedDays = Literal["train", "train_7d", "full", "full_7d"]
-#: Which interactions a stage may read. `validation`: those that training learns. `test`: all before the cutoff.
-#: `full`: all up to the night's date.
-DataView = Literal["validation", "test", "full"]
 Protocol = Literal["time", "leave-one-out"]
 
 #: For each view, the counts of its last 7 days, and of all its days.
@@ -89,14 +87,17 @@ class Run:
         return hold_out_last_basket(past, recent & drawn)
 
     def seen_from(self, interactions: pa.Table, view: DataView) -> tuple[pa.Table, dt.datetime]:
-        """The sorted interactions that belong to a view, and the time from which their age is counted."""
+        """The sorted interactions that belong to a view, and the time from which their age is counted.
+
+        In a backtest by leave-one-out no view holds the held-out events.
+        """
         match view:
             case "validation":
                 return self.validation_split(interactions).train, self.cutoff
             case "test":
                 return self.split(interactions).train, self.cutoff
             case "full":
-                return interactions, self.end
+                return self.split(interactions).train if self.protocol == "leave-one-out" else interactions, self.end
 
     @property
     def catalog_path(self) -> str:
@@ -134,36 +135,6 @@ class Run:
     def item_counts_path(self, kind: CountedDays) -> str:
         """ITEM_COUNTS of these days."""
         return f"{self.folder.dir}/item_counts_{kind}.parquet"
-
-    def transitions_dir(self, view: DataView) -> str:
-        """TRANSITIONS of the past as it is seen from there, in parts by item."""
-        return f"{self.folder.dir}/transitions_{view}"
-
-    def transition_totals_path(self, view: DataView) -> str:
-        """TRANSITION_TOTALS of all items' transitions, the weak ones too."""
-        return f"{self.folder.dir}/transition_totals_{view}.parquet"
-
-    def returns_path(self, view: DataView) -> str:
-        """ITEM_RETURNS of the past as it is seen from there."""
-        return f"{self.folder.dir}/returns_{view}.parquet"
-
-    @property
-    def day_counts_path(self) -> str:
-        """DAY_COUNTS of all days from before validation, as far back as popularity looks, to the night."""
-        return f"{self.folder.dir}/day_counts.parquet"
-
-    def linear_path(self, view: DataView) -> str:
-        """TRANSITIONS of the linear item model that was learned from the past as it is seen from there."""
-        return f"{self.folder.dir}/linear_{view}.parquet"
-
-    def lenders_path(self, kind: CountedDays) -> str:
-        """LENDERS of the items that these counts do not know."""
-        return f"{self.folder.dir}/lenders_{kind}.parquet"
-
-    @property
-    def stranger_lenders_path(self) -> str:
-        """LENDERS of known items that are taken for new ones; none where no item is new."""
-        return f"{self.folder.dir}/lenders_strangers.parquet"
 
     @property
     def model_id(self) -> str:

@@ -56,6 +56,6 @@ def run_stage(run: Run, stage: Stage[R], **arguments: Any) -> R:
 def summary(done: Done[Any]) -> str:
     """A finished stage on one line: its time and its counts."""
     fields = done.as_json()
-    counts = [f"{key} {value:,}" for key, value in fields.items() if isinstance(value, int) and value is not True]
+    counts = [f"{key} {value:,}" for key, value in fields.items() if type(value) is int]
     words = [f"{key} {fields[key]}" for key in ("verdict", "reason") if key in fields]
     return ", ".join([f"{done.timing.seconds:.1f} s", *counts, *words])

@@ -112,45 +112,35 @@ REENCODE = Stage(
     condition=Condition("where the encoder learns (`encoder.train`)", lambda config: config.encoder.learns),
 )
 
-COUNT_ITEM_STATISTICS = Stage(
-    name="item_statistics",
-    function="recsys.pipeline.count_priors:count_priors",
-    record=records.ItemStatistics,
-    summary="Counts which item follows which, which items are popular by day, and which are taken again.",
-    reads=("{run}/interactions/", "{run}/item_counts_*.parquet"),
-    writes=("{run}/transitions_*/", "{run}/day_counts.parquet", "{run}/returns_*.parquet"),
-    intermediate=("transition_counts",),
+COUNT_SIGNALS = Stage(
+    name="signals",
+    function="recsys.pipeline.count_signals:count_signals",
+    record=records.CountedSignals,
+    summary="Counts in the interactions what each signal needs: transitions, EASE, popularity by day, returns.",
+    reads=("{run}/interactions/", "{run}/catalog.parquet"),
+    writes=("{run}/signals/",),
+    intermediate=("signal_counts",),
     workers=_all_cpus,
-)
-
-LEARN_EASE = Stage(
-    name="ease",
-    function="recsys.pipeline.learn_ease:learn_linear",
-    record=records.LearnedEase,
-    summary="Learns the linear item-to-item model EASE.",
-    reads=("{run}/interactions/", "{run}/transition_totals_*.parquet"),
-    writes=("{run}/linear_*.parquet",),
-    workers=lambda _: "3 × CPU",
 )
 
 MATCH_COLD_ITEMS = Stage(
     name="cold",
-    function="recsys.pipeline.match_cold_items:match_new_items",
-    record=records.ColdItems,
-    summary="Finds for each new item the known items with the most similar texts.",
+    function="recsys.pipeline.match_cold_items:match_cold_items",
+    record=records.MatchedColdItems,
+    summary="Finds for each cold item its donors: the known items with the most similar texts.",
     reads=("{run}/text_vectors/", "{run}/item_counts_*.parquet"),
-    writes=("{run}/lenders_*.parquet",),
+    writes=("{run}/donors/",),
     workers=lambda _: "2 × CPU",
 )
 
 FIT_FUSION = Stage(
     name="fuse",
-    function="recsys.pipeline.fit_fusion:fuse",
+    function="recsys.pipeline.fit_fusion:fit_fusion",
     record=records.FittedFusion,
     summary="Fits the weights of the signals on validation users.",
-    reads=("{model}/", "{run}/interactions/", "{run}/transitions_*/", "{run}/linear_*.parquet"),
+    reads=("{model}/", "{run}/interactions/", "{run}/signals/", "{run}/donors/"),
     writes=("{model}/fusion.json",),
-    intermediate=("fusion",),
+    intermediate=("choices",),
     workers=_scoring,
 )
 

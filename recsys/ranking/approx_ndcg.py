@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.compiled import compiled
-from recsys.signals.order import discounts
+from recsys.ranking.order import discounts
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

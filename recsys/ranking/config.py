@@ -1,30 +1,11 @@
 """The settings of the lists and of the re-ranking rules."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
 from recsys.config.section import Fraction, Positive, Precision, Section
 from recsys.data.config import Condition
-
-SignalName = Literal[
-    "retrieval",
-    "isolated",
-    "newest_lasting",
-    "newest_recent",
-    "whole_lasting",
-    "whole_recent",
-    "linear_lasting",
-    "linear_recent",
-    "text",
-    "popularity",
-    "popularity_month",
-    "popularity_quarter",
-    "popularity_ever",
-    "repeat",
-    "seen",
-    "returns",
-]
 
 
 class RecommendConfig(Section):
@@ -34,8 +15,8 @@ class RecommendConfig(Section):
     """Length of a list."""
     candidates: Annotated[int, Field(ge=1, le=100_000)] = 200
     """Items retrieved for a user before ranking; at least `top_k`."""
-    signals: Annotated[list[SignalName], Field(min_length=1)] | None = None
-    """Signals that may weigh in the score, e.g. `[retrieval]`, the ranker alone; null: all, as validation weighs."""
+    signals: Annotated[list[str], Field(min_length=1)] | None = None
+    """Signals, or numbers of signals, that may have a weight in the score, e.g. `[ranker]`; null: all."""
     exclude_seen: bool = True
     """Leave out what the user already touched."""
     num_workers: Positive | None = None

@@ -1,107 +1,99 @@
-"""Weights of the signals, and which a user gets: score = Σ wᵢ · sᵢ; it knows no signal's meaning.
+"""The weights of the signals' numbers: score = Σ wᵢ · sᵢ, with weights that depend on the user.
 
-What a signal is worth hangs on how much it had to go by, and the error of an estimate falls with the root of its
-observations: so a weight is wᵢ + s · uᵢ for a user whose history holds n items, where s = 1 / √(1 + n) − 1 / √(1 + m),
-and wᵢ from the usual m on. In the midst of a visit it is (wᵢ + s · vᵢ) / (1 + s · t), where t leaves the order as it
-is. Among new items, whose signals are borrowed, a weight is wᵢ + nᵢ. How they are found is in `fusion_fit`. Shapes: B
-users, C candidates, S signals.
+Signals are less reliable for short histories, and the error of an estimate falls with the root of its observations. So
+a weight is wᵢ + s · uᵢ for a user whose history holds n items, where s = 1 / √(1 + n) − 1 / √(1 + m) is the
+short-history factor; it is 0 from the typical length m on. In a session a weight is (wᵢ + s · vᵢ) / (1 + s · t); the
+temperature t leaves the order as it is. `recsys.ranking.fusion_fit` fits them.
+
+Shapes: B users, C candidates, S numbers of all signals.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from recsys.signals.signal import Signal
+
 Signals = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 
 
 def weigh(signals: Signals, valid: Bools, weights: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    """[B, C] Σ weight · signal of [B, C, S] by weights [B, S]; −inf where there is no candidate."""
+    """[B, C] Σ weight · number of [B, C, S] by weights [B, S]; −inf where there is no candidate."""
     return np.where(valid, (signals @ weights[:, :, None])[:, :, 0], -np.inf)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fusion:
-    """Weights of the signals, by name, and what they were worth on validation."""
+    """Weights of the signals' numbers, by name, and what they were worth on validation."""
 
     weights: dict[str, float]
+    """wᵢ."""
     short: dict[str, float] | None = None
-    """What is added to them for a user with n ≥ 1 items in the history, times s = max(0, 1 / √(1 + n) − 1 / √(1 +
-    usual)); without any item, as with one."""
-    visit: dict[str, float] | None = None
-    """What is added instead in the midst of a visit; None: the same."""
+    """uᵢ, added for users with a short history, times the short-history factor."""
+    session: dict[str, float] | None = None
+    """vᵢ, added instead of uᵢ in a session; None: the same as ``short``."""
     temperature: float = 0.0
-    """There the sum is divided by 1 + s times this."""
-    new: dict[str, float] | None = None
-    """What is added to the weights where new items are told apart."""
-    usual: int = 0
-    """Items that three of four of the histories that ``weights`` were fitted on hold at least."""
+    """t of users in a session."""
+    typical_length: int = 0
+    """m: three of four histories that ``weights`` were fitted on hold at least as many items."""
     users: int = 0
     """Validation users that the weights were fitted on."""
     ndcg: float = 0.0
     """NDCG@10 of the fused score among the candidates of these users."""
     parts: dict[str, float] | None = None
-    """The same of each signal alone."""
+    """NDCG@10 of each number alone."""
     short_ndcg: float = 0.0
-    """The same of the fused score where these users' histories are cut to a few items."""
+    """NDCG@10 of the fused score where the histories are cut to a few items."""
     short_ndcg_without: float = 0.0
-    """The same without ``short`` and ``visit``."""
-    new_ndcg: float = 0.0
-    """The same of the fused score among candidates that all are taken for new."""
-    new_ndcg_without: float = 0.0
-    """The same without ``new``."""
+    """The same without ``short`` and ``session``."""
 
     def only(self, allowed: Collection[str] | None) -> "Fusion":
-        """The same without the weights of other signals; all alike where none of these has a weight."""
+        """The same without the weights of other numbers; equal weights where none of the allowed has one."""
         if allowed is None:
             return self
         kept = {name: weight for name, weight in self.weights.items() if name in allowed}
-        short, visit, new = (
+        short, session = (
             None if added is None else {name: weight for name, weight in added.items() if name in allowed}
-            for added in (self.short, self.visit, self.new)
+            for added in (self.short, self.session)
         )
-        return replace(self, weights=kept or dict.fromkeys(allowed, 1.0), short=short, visit=visit, new=new)
+        return replace(self, weights=kept or dict.fromkeys(sorted(allowed), 1.0), short=short, session=session)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as for JSON."""
         return asdict(self)
 
     def vector(self, names: Sequence[str]) -> npt.NDArray[np.float32]:
-        """[S] weights in the order of the names; 0 for a signal without one."""
+        """[S] weights in the order of the names; 0 for a number without a weight."""
         return _vector(self.weights, names)
 
     def of_users(
-        self, names: Sequence[str], lengths: npt.NDArray[np.int64], visiting: Bools
+        self, names: Sequence[str], lengths: npt.NDArray[np.int64], in_session: Bools
     ) -> npt.NDArray[np.float32]:
-        """[B, S] the same for users with so many items [B] in their histories, in the midst of a visit [B] or not."""
-        shortness, midst = self.shortness(lengths)[:, None], visiting[:, None]
+        """[B, S] weights of users with these numbers of items [B] in their histories, in a session [B] or not."""
+        factor = self.short_history_factor(lengths)[:, None]
         short = _vector(self.short or {}, names)
-        visit = short if self.visit is None else _vector(self.visit, names)
-        added = shortness * np.where(midst, visit, short)
-        return np.asarray((self.vector(names) + added) / self.warmth(lengths, visiting)[:, None])
+        session = short if self.session is None else _vector(self.session, names)
+        added = factor * np.where(in_session[:, None], session, short)
+        return np.asarray((self.vector(names) + added) / self.temperature_of(lengths, in_session)[:, None])
 
-    def among_new(
-        self, names: Sequence[str], lengths: npt.NDArray[np.int64], visiting: Bools
-    ) -> npt.NDArray[np.float32]:
-        """[B, S] what is added to these weights where new items are told apart."""
-        return np.asarray(_vector(self.new or {}, names) / self.warmth(lengths, visiting)[:, None])
+    def temperature_of(self, lengths: npt.NDArray[np.int64], in_session: Bools) -> npt.NDArray[np.float32]:
+        """[B] 1 + s · t in a session, otherwise 1; whatever is added to the sum must be divided by it too."""
+        return np.asarray(1 + self.short_history_factor(lengths) * in_session * np.float32(self.temperature))
 
-    def warmth(self, lengths: npt.NDArray[np.int64], visiting: Bools) -> npt.NDArray[np.float32]:
-        """[B] by what the sum of such users is divided; whatever else is added to it must be, too."""
-        return np.asarray(1 + self.shortness(lengths) * visiting * np.float32(self.temperature))
-
-    def shortness(self, lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """[B] s: 1 / √(1 + n) above that of a history of usual length."""
-        above = 1 / np.sqrt(1 + np.maximum(lengths, 1)) - 1 / np.sqrt(1 + self.usual)
+    def short_history_factor(self, lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """[B] s; a history without any item counts as one with one item."""
+        above = 1 / np.sqrt(1 + np.maximum(lengths, 1)) - 1 / np.sqrt(1 + self.typical_length)
         return np.asarray(np.maximum(above, 0), dtype=np.float32)
+
+
+def default_fusion(signals: Iterable[Signal]) -> Fusion:
+    """The weights where there are too few users to fit any: the ranker, and a little of what nearly always helps."""
+    return Fusion(weights={name: weight for signal in signals for name, weight in signal.default_weights.items()})
 
 
 def _vector(weights: dict[str, float], names: Sequence[str]) -> npt.NDArray[np.float32]:
     return np.array([weights.get(name, 0.0) for name in names], dtype=np.float32)
-
-
-#: Where there are too few users to fit anything: the ranker, and a little of what nearly always helps.
-PLAIN = Fusion(weights={"retrieval": 1.0, "isolated": 1.0, "newest_lasting": 0.5, "popularity": 0.3, "repeat": 0.3})

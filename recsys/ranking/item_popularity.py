@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from recsys.model.features import index_items
-from recsys.signals.order import Ints
+from recsys.ranking.order import Ints
 
 
 def item_popularity(counts: pa.Table, item_ids: pa.Array) -> Ints:

@@ -1,12 +1,14 @@
-"""What is popular as lists, the gate's baseline; it knows no models."""
+"""The most popular items as lists: the baseline of the gate."""
 
 import numpy as np
 import pyarrow as pa
 import torch
 
 from recsys.model.features import index_items
-from recsys.ranking.lists import as_recommendations, seen_pairs
-from recsys.signals.retrieve import Excluded, ItemIndex, retrieve
+from recsys.ranking.lists import as_recommendations
+from recsys.ranking.scoring import seen_pairs
+from recsys.signals.exact_search import ItemIndex, retrieve
+from recsys.signals.excluded import ExcludedItems
 
 
 def popular_batch(
@@ -28,7 +30,7 @@ def popular_batch(
     known = index_items(popularity, item_ids)
     places[known[known >= 0]] = np.arange((known >= 0).sum())
     users = torch.ones(len(histories), 1)
-    excluded = Excluded.of(*seen_pairs(histories, item_ids)) if exclude_seen else Excluded.none()
+    excluded = ExcludedItems.of([seen_pairs(histories, item_ids)] if exclude_seen else [])
     retrieved = retrieve(users, ItemIndex.of(-torch.from_numpy(places)[:, None]), excluded, top_k)
     scores = retrieved.logits.numpy()
     items = np.where(np.isfinite(scores), retrieved.items.numpy(), -1)

@@ -7,10 +7,10 @@ import pyarrow as pa
 
 from recsys.errors import ConfigError
 from recsys.ranking.config import RerankConfig
+from recsys.ranking.order import Bools
 from recsys.ranking.rules.availability import Availability
 from recsys.ranking.rules.registry import item_rules, settings_of
 from recsys.ranking.rules.rule import ItemCheck
-from recsys.signals.order import Bools
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,10 +13,10 @@ import pyarrow as pa
 
 from recsys.config.section import Section
 from recsys.ranking.config import RerankConfig
+from recsys.ranking.order import Bools, Floats, Ints, best_first, distinct_candidates, falling
 from recsys.ranking.rerank_counts import RerankCounts
 from recsys.ranking.rules.registry import list_rules, settings_of
 from recsys.ranking.rules.rule import ListRule, NightFacts, RankedBatch, Reorder
-from recsys.signals.order import Bools, Floats, Ints, best_first, distinct_candidates, falling
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

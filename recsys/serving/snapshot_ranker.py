@@ -15,7 +15,8 @@ import pyarrow as pa
 from recsys.model.features import UserTexts, index_items
 from recsys.model.text_encoder import TextEncoder
 from recsys.ranking.config import RecommendConfig
-from recsys.ranking.lists import Wishes, recommend_batch
+from recsys.ranking.constraints import RequestConstraints
+from recsys.ranking.lists import recommend_batch
 from recsys.ranking.snapshot import Snapshot
 from recsys.serving.resolved_request import ResolvedRequest
 from recsys.serving.sessions import session_histories
@@ -37,11 +38,11 @@ class SnapshotRanker:
     @property
     def reads_user_texts(self) -> bool:
         """Whether the model reads what users say and what they are."""
-        return self.snapshot.ranker.spec.user_texts
+        return self.snapshot.reads_texts
 
     def example_item(self) -> str | None:
         """The id of an item that may be recommended; None where there is none."""
-        first = self.snapshot.retrievable[:1]
+        first = np.flatnonzero(self.snapshot.recommendable)[:1]
         return self.snapshot.item_ids[int(first[0])].as_py() if len(first) else None
 
     def rank(
@@ -58,8 +59,8 @@ class SnapshotRanker:
         histories = session_histories([request.session for request in requests], now, self.max_events)
         histories = histories.set_column(0, "user_id", pa.array([request.draw_key for request in requests]))
         config = self.config.model_copy(update={"top_k": top_k, "candidates": max(self.config.candidates, top_k)})
-        constraints = Wishes(
-            barred=np.stack([request.excluded for request in requests]),
+        constraints = RequestConstraints(
+            excluded=np.stack([request.excluded for request in requests]),
             also=_padded(published),
             searching=np.array([bool(request.session.query) for request in requests]),
             asked=np.full(len(requests), now.timestamp() * 1e6),

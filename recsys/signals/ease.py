@@ -1,48 +1,217 @@
-"""A linear item-to-item model over whole histories; it knows catalog indices, no models and no shards.
+"""EASE: a linear item-to-item model over whole histories, in closed form.
 
-EASE (Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019): the weights B, zero on the diagonal, that
-rebuild each user's row from its other items with least squares. In closed form B = I − P · diag(1 / diag P) with
-P = (XᵀX + λI)⁻¹, so nothing is trained: shards add up their XᵀX, and one matrix is inverted. As in `transitions` it is
-made on two time scales: `lasting` weighs all events alike, in `recent` a user's item halves with the age of its newest
-event, so that people who shopped long ago hardly count.
+EASE (Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019) finds the weights B, zero on the diagonal,
+that rebuild each user's row from its other items with least squares: B = I − P · diag(1 / diag P) with
+P = (XᵀX + λI)⁻¹. The shards give the users' rows X, and one matrix is inverted. As in `transitions` there are two time
+scales: on `all_time` all events count the same, on `decayed` a user's item halves with the age of its newest event.
 
-Shapes: N interactions, H items of the model (the head of the catalog), I items of the catalog, M weights of an item.
+Shapes: B users, C candidates, N events, H items of the model (the head of the catalog), I items, M weights of an item.
 """
+
+from collections.abc import Iterable
+from typing import Annotated, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import scipy.sparse as sp
+from pydantic import Field
 from scipy.linalg import lapack
 
-from recsys.schema import TRANSITIONS
+from recsys.config.section import Positive, Section
+from recsys.schema import ITEM_NEIGHBOURS, USER_ITEMS
+from recsys.signals.donors import Donors
+from recsys.signals.history_items import HistoryItems
+from recsys.signals.neighbours import Neighbours, NeighbourSums, Sums
+from recsys.signals.signal import (
+    CountedShards,
+    Counting,
+    DataView,
+    Evidence,
+    Explanation,
+    LoadedSignal,
+    NightSource,
+    ShardEvents,
+    Signal,
+)
+from recsys.signals.users import UserBlock
 
 #: Columns of X that are multiplied at once.
 _COLUMNS = 1024
+#: Added before the logarithm, so that an item without any weight is unlikely and not impossible.
+UNSEEN = np.float32(1e-4)
+
+#: What the model says always is asked of the last items, what it says of late of the whole history.
+_COLUMNS_OF_SUMS = (Sums.LAST_ALL_TIME, Sums.HISTORY_DECAYED)
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
-def user_rows(users: Ints, items: Ints, age_days: Floats, num_items: int, half_life_days: float) -> list[sp.csr_array]:
-    """What users took, [U, H] float32 on both time scales.
+class EaseConfig(Section):
+    """The linear item-to-item model (EASE)."""
+
+    items: Annotated[int, Field(ge=0)] = 8_192
+    """Most items of the model, those that most users took beside others; memory grows with the square of it and time
+    with its cube. 0 switches the model off."""
+    users: Positive = 1_000_000
+    """Users after which no further shard is read: a sample is enough."""
+    l2: Annotated[float, Field(gt=0)] = 300.0
+    """λ, the L2 regularisation of the weights, in users who took an item."""
+    half_life_days: Annotated[float, Field(gt=0)] = 10.0
+    """Age in days at which what a user took counts half on the time scale `decayed`."""
+    neighbours: Positive = 100
+    """Largest weights that are kept of an item, on each time scale."""
+
+
+class Ease(Signal):
+    """What people who chose the same items chose too, by a linear model."""
+
+    name = "ease"
+    columns: ClassVar = {
+        "ease_all_time": "what goes with the user's last items, over all time",
+        "ease_decayed": "what goes with the items of the whole history, mostly of late",
+    }
+    sentences = ("chosen by people who chose {}",)
+    section = "ease"
+    views: ClassVar[tuple[DataView, ...]] = ("validation", "test", "full")
+    counted = USER_ITEMS
+    merged = ITEM_NEIGHBOURS
+    imputed = True
+
+    def count(self, events: ShardEvents, counting: Counting) -> pa.Table:
+        """What each user of one shard took, by user and item."""
+        settings: EaseConfig = counting.settings
+        return user_items(events.users, events.items, events.age_days, settings.half_life_days)
+
+    def merge(self, shards: CountedShards, counting: Counting) -> Iterable[pa.Table]:
+        """The largest weights of each item, by (item, other)."""
+        settings: EaseConfig = counting.settings
+        chosen = most_shared_items(shards.tables(), counting.num_items, settings.items)
+        place = np.full(counting.num_items, -1, dtype=np.int64)
+        place[chosen] = np.arange(len(chosen))
+        products = [np.zeros((len(chosen), len(chosen)), dtype=np.float32) for _ in range(2)]
+        num_users = 0
+        for table in shards.tables():  # users are hashed to shards: the first shards are a sample of them
+            if num_users >= settings.users:
+                break
+            rows = user_rows(table, place, len(chosen))
+            for product, matrix in zip(products, rows, strict=True):
+                add_products(product, matrix)
+            num_users += rows[0].shape[0]
+        all_time, decayed = (ease_weights(product, settings.l2) for product in products)
+        yield strongest_weights(all_time, decayed, chosen, settings.neighbours)
+
+    def load(self, source: NightSource) -> "LoadedEase":
+        """The merged weights of the view."""
+        return LoadedEase(Neighbours.from_table(source.counted(), len(source.item_ids)))
+
+
+class LoadedEase(LoadedSignal):
+    """The largest weights of each item."""
+
+    def __init__(self, neighbours: Neighbours) -> None:
+        """``neighbours`` are the weights of `strongest_weights`."""
+        self.neighbours = neighbours
+
+    def impute(self, donors: Donors) -> "LoadedEase":
+        """The weights of the donors hold for a cold item."""
+        return LoadedEase(self.neighbours.impute(donors))
+
+    def read(self, users: UserBlock) -> "EaseEvidence":
+        """Sum up the weights of the users' items."""
+        return EaseEvidence(self.neighbours, self.neighbours.sum_up(users.profiles), users)
+
+
+class EaseEvidence(Evidence):
+    """What goes with a block of users' items."""
+
+    def __init__(self, neighbours: Neighbours, sums: NeighbourSums, users: UserBlock) -> None:
+        """``sums`` are those of these users."""
+        self.neighbours, self.sums, self.users = neighbours, sums, users
+
+    def propose(self, num: int) -> Ints:
+        """On each time scale a quarter of the items that are asked for."""
+        few = max(max(num // 2, 1) // 2, 1)
+        return np.concatenate([self.sums.best((column,), few) for column in _COLUMNS_OF_SUMS], axis=1)
+
+    def cold_scores(self, items: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
+        """[B, N] what of late goes with the whole history."""
+        wanted = np.broadcast_to(items.astype(np.int64), (len(self.users), len(items)))
+        return self.sums.of(wanted)[:, :, Sums.HISTORY_DECAYED]
+
+    def measure(self, items: Ints) -> npt.NDArray[np.float32]:
+        """[B, C, 2] log(ε + Σ share of the history · weight)."""
+        return np.asarray(np.log(self.sums.of(items)[:, :, list(_COLUMNS_OF_SUMS)] + UNSEEN))
+
+    def explain(self, rows: Ints, items: Ints, weights: npt.NDArray[np.float32]) -> Explanation:
+        """Names the history item from which the model takes most.
+
+        Each time scale is a sum in a logarithm of its own, so an item's part of it counts as a share of that sum.
+        """
+        history = HistoryItems.of(self.users.profiles, rows)
+        pairs = self.neighbours.weights_to(history.items, items)
+        share = weights[:, 0, None] * _shares(history.last * pairs[:, :, 0])
+        share += weights[:, 1, None] * _shares(history.history * pairs[:, :, 1])
+        return Explanation.by(history.with_most(share))
+
+
+def _shares(parts: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    return np.asarray(parts / np.maximum(parts.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny))
+
+
+def user_items(users: Ints, items: Ints, age_days: Floats, half_life_days: float) -> pa.Table:
+    """USER_ITEMS: each item that a user took once, with the weight of its newest event, by (user, item).
 
     Args:
         users: [N] number of each event's user, from 0.
-        items: [N] places among the H items, −1 for none of them.
-        age_days: [N] days from each event to the moment that is looked from; below 0 counts as 0.
-        num_items: H.
-        half_life_days: Of the scale `recent`.
+        items: [N] catalog indices, −1 for an item that the catalog does not hold.
+        age_days: [N] days from each event to the end of the data view; below 0 counts as 0.
+        half_life_days: Of the scale `decayed`.
     """
-    there = items >= 0
-    keys = users[there] * num_items + items[there]
+    known = items >= 0
+    width = int(items.max(initial=0)) + 1
+    keys = users[known] * width + items[known]
     distinct, place = np.unique(keys, return_inverse=True)
     newest = np.full(len(distinct), np.inf)
-    np.minimum.at(newest, place, np.maximum(age_days[there], 0))
-    rows, columns = np.divmod(distinct, max(num_items, 1))
-    shape = (int(users.max(initial=-1)) + 1, num_items)
-    values = (np.ones(len(distinct)), np.exp2(-newest / half_life_days))
-    return [sp.csr_array((value.astype(np.float32), (rows, columns)), shape=shape) for value in values]
+    np.minimum.at(newest, place, np.maximum(age_days[known], 0))
+    user, item = np.divmod(distinct, width)
+    columns = (user.astype(np.int32), item.astype(np.int32), np.exp2(-newest / half_life_days).astype(np.float32))
+    return pa.Table.from_arrays([pa.array(column) for column in columns], schema=USER_ITEMS)
+
+
+def most_shared_items(tables: Iterable[pa.Table], num_items: int, num: int) -> Ints:
+    """Ascending catalog indices of at most ``num`` items that most users took beside another item.
+
+    Other items have no weight to any item. Items with as many users come by index.
+
+    Args:
+        tables: USER_ITEMS of each shard.
+        num_items: I.
+        num: H.
+    """
+    counts = np.zeros(num_items, dtype=np.int64)
+    for table in tables:
+        user, item = table["user"].to_numpy(), table["item"].to_numpy()
+        took_others = np.bincount(user, minlength=int(user.max(initial=-1)) + 1) > 1
+        counts += np.bincount(item[took_others[user]], minlength=num_items)
+    order = np.argsort(-counts, kind="stable")[:num]
+    return np.sort(order[counts[order] > 0])
+
+
+def user_rows(table: pa.Table, place: Ints, num_items: int) -> list[sp.csr_array]:
+    """What users took, X [U, H] float32 on both time scales.
+
+    Args:
+        table: USER_ITEMS of one shard.
+        place: [I] place of each item among the H items, −1 for an item that is none of them.
+        num_items: H.
+    """
+    user, item = table["user"].to_numpy(), place[table["item"].to_numpy()]
+    chosen = item >= 0
+    shape = (int(user.max(initial=-1)) + 1, num_items)
+    values = (np.ones(int(chosen.sum()), dtype=np.float32), table["decayed"].to_numpy()[chosen])
+    return [sp.csr_array((value, (user[chosen], item[chosen])), shape=shape) for value in values]
 
 
 def add_products(products: npt.NDArray[np.float32], rows: sp.csr_array) -> None:
@@ -52,18 +221,18 @@ def add_products(products: npt.NDArray[np.float32], rows: sp.csr_array) -> None:
         products[columns] += (rows[:, columns].T @ rows).toarray()
 
 
-def ease_weights(gram: npt.NDArray[np.float32], ridge: float) -> npt.NDArray[np.float32]:
-    """B [H, H] of XᵀX; B[i, j] is what having taken i says for j.
+def ease_weights(gram: npt.NDArray[np.float32], l2: float) -> npt.NDArray[np.float32]:
+    """B [H, H] of XᵀX; B[i, j] is the weight from i to j.
 
     Args:
         gram: XᵀX [H, H].
-        ridge: λ > 0, in users who took an item.
+        l2: λ > 0, in users who took an item.
     """
     size = len(gram)
     if not size:
         return gram
     matrix = np.array(gram, dtype=np.float64, order="F")
-    matrix[np.diag_indices(size)] += ridge
+    matrix[np.diag_indices(size)] += l2
     factor, failed = lapack.dpotrf(matrix, lower=1, overwrite_a=1)
     assert failed == 0, "XᵀX + λI is positive definite"
     inverse, failed = lapack.dpotri(factor, lower=1, overwrite_c=1)
@@ -75,29 +244,29 @@ def ease_weights(gram: npt.NDArray[np.float32], ridge: float) -> npt.NDArray[np.
 
 
 def strongest_weights(
-    lasting: npt.NDArray[np.float32], recent: npt.NDArray[np.float32], items: Ints, neighbours: int
+    all_time: npt.NDArray[np.float32], decayed: npt.NDArray[np.float32], items: Ints, neighbours: int
 ) -> pa.Table:
     """The positive weights that are among an item's M largest on one of the time scales.
 
     Args:
-        lasting: B [H, H] of the scale.
-        recent: B [H, H] of the scale.
+        all_time: B [H, H] of the scale.
+        decayed: B [H, H] of the scale.
         items: [H] ascending catalog indices of the model's items.
         neighbours: M.
 
     Returns:
-        TRANSITIONS by (item, next).
+        ITEM_NEIGHBOURS by (item, other).
     """
-    kept = np.zeros(lasting.shape, dtype=bool)
-    for weights in (lasting, recent):
+    kept = np.zeros(all_time.shape, dtype=bool)
+    for weights in (all_time, decayed):
         num = min(neighbours, len(weights))
         if num:
             largest = np.argpartition(-weights, num - 1, axis=1)[:, :num]
             kept[np.arange(len(weights))[:, None], largest] = True
-    kept &= (lasting > 0) | (recent > 0)
+    kept &= (all_time > 0) | (decayed > 0)
     first, second = np.nonzero(kept)
-    columns = [items[first], items[second], *(np.maximum(weights[kept], 0) for weights in (lasting, recent))]
+    columns = [items[first], items[second], *(np.maximum(weights[kept], 0) for weights in (all_time, decayed))]
     return pa.Table.from_arrays(
-        [pa.array(column).cast(field.type) for column, field in zip(columns, TRANSITIONS, strict=True)],
-        schema=TRANSITIONS,
+        [pa.array(column).cast(field.type) for column, field in zip(columns, ITEM_NEIGHBOURS, strict=True)],
+        schema=ITEM_NEIGHBOURS,
     )

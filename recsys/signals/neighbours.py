@@ -1,39 +1,236 @@
-"""Sparse weights from item to item on two time scales: what `transitions` and `linear` leave of the past."""
+"""Weights from item to item: what `transitions` and `ease` leave of the past, and what they say for a block of users.
 
+Each pair of items has a weight on two time scales (`recsys.schema.TIME_SCALES`). A user's items are weighted in two
+ways (`UserProfiles.last` and `.history`). So each candidate gets four sums, the columns below.
+
+Shapes: B users, C candidates, I items, P pairs of items, N found items of all users, H history items.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from enum import IntEnum
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import scipy.sparse as sp
 
-from recsys.schema import TRANSITIONS
+from recsys.compiled import compiled
+from recsys.schema import ITEM_NEIGHBOURS, TIME_SCALES
+from recsys.signals.donors import Donors
+from recsys.signals.selection import best_items
 from recsys.signals.sparse_rows import Rows, row_starts
+from recsys.signals.user_profiles import UserProfiles
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+Items = npt.NDArray[np.int32]
+
+#: Starts of the items' pairs, the other items, and the weights [P, 2]: for compiled loops.
+Pairs = tuple[Ints, Items, Floats]
+
+
+class Sums(IntEnum):
+    """Columns of the sums over a user's items: how the items are weighted, and the time scale of the pairs."""
+
+    LAST_ALL_TIME = 0
+    LAST_DECAYED = 1
+    HISTORY_ALL_TIME = 2
+    HISTORY_DECAYED = 3
+
+
+_ALL_TIME, _DECAYED = range(len(TIME_SCALES))
+_LAST_ALL_TIME, _LAST_DECAYED, _HISTORY_ALL_TIME, _HISTORY_DECAYED = (int(column) for column in Sums)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Neighbours:
-    """How strongly each of I items speaks for each other one."""
+    """Weights from each of I items to others."""
 
-    weights: sp.csr_array
-    """[I, I] complex64, `lasting` the real part and `recent` the imaginary one, since they are always read together.
-    Row = item that was taken, column = item that it speaks for; columns ascend."""
+    starts: Ints
+    """[I + 1] where the pairs of each item start."""
+    others: Items
+    """[P] ascending for each item."""
+    weights: Floats
+    """[P, 2] on the time scales."""
 
     @classmethod
     def from_table(cls, table: pa.Table, num_items: int) -> "Neighbours":
-        """From TRANSITIONS sorted by (item, next)."""
-        item, following = table["item"].to_numpy(), table["next"].to_numpy()
-        both = table["lasting"].to_numpy() + np.complex64(1j) * table["recent"].to_numpy()
-        starts = row_starts(np.bincount(item, minlength=num_items))
-        return cls(weights=sp.csr_array((both, following, starts), shape=(num_items, num_items)))
+        """From ITEM_NEIGHBOURS by (item, other)."""
+        starts = row_starts(np.bincount(table["item"].to_numpy(), minlength=num_items))
+        weights = np.stack([table[scale].to_numpy() for scale in TIME_SCALES], axis=1)
+        return cls(starts=starts, others=table["other"].to_numpy(), weights=np.ascontiguousarray(weights))
 
     @classmethod
     def none(cls, num_items: int) -> "Neighbours":
-        """Nothing speaks for anything."""
-        return cls.from_table(TRANSITIONS.empty_table(), num_items)
+        """No pair."""
+        return cls.from_table(ITEM_NEIGHBOURS.empty_table(), num_items)
 
-    @cached_property
-    def rows(self) -> Rows:
-        """The same for compiled loops; nothing is copied where scipy chose the same types."""
-        matrix = self.weights
-        return matrix.indptr.astype(np.int64, copy=False), matrix.indices.astype(np.int32, copy=False), matrix.data
+    @property
+    def pairs(self) -> Pairs:
+        """For compiled loops."""
+        return self.starts, self.others, self.weights
+
+    def impute(self, donors: Donors) -> "Neighbours":
+        """The same where the weights to a cold item are the average of the weights to its donors."""
+        num_items = len(self.starts) - 1
+        item = np.repeat(np.arange(num_items), np.diff(self.starts))
+        shape = (num_items, num_items)
+        kept = ~donors.is_cold[self.others]
+        keys, weights = [item[kept] * num_items + self.others[kept]], [self.weights[kept]]
+        for scale in (_ALL_TIME, _DECAYED):
+            to_others = sp.csr_array((self.weights[:, scale], self.others, self.starts), shape=shape)
+            to_cold = (to_others @ donors.of_cold).tocoo()
+            found = np.zeros((to_cold.nnz, len(TIME_SCALES)), dtype=np.float32)
+            found[:, scale] = to_cold.data
+            keys.append(to_cold.row.astype(np.int64) * num_items + to_cold.col)
+            weights.append(found)
+        distinct, place = np.unique(np.concatenate(keys), return_inverse=True)
+        summed = np.zeros((len(distinct), len(TIME_SCALES)), dtype=np.float32)
+        np.add.at(summed, place, np.concatenate(weights))
+        first, other = np.divmod(distinct, max(num_items, 1))
+        starts = row_starts(np.bincount(first, minlength=num_items))
+        return Neighbours(starts=starts, others=other.astype(np.int32), weights=summed)
+
+    def sum_up(self, profiles: UserProfiles) -> "NeighbourSums":
+        """Add the weights from the items of each user to their neighbours."""
+        history, values = profiles.last, profiles.history.values
+        assert np.array_equal(history.items, profiles.history.items), "both weightings are of the same items"
+        num_items = len(self.starts) - 1
+        num_pairs = np.concatenate([[0], np.cumsum(np.diff(self.starts)[history.items])])
+        reached = np.diff(num_pairs[history.starts])
+        # where the pairs are as many as the items, all items are kept: to note which were found would cost more
+        rows = row_starts(np.minimum(reached, num_items))
+        items = np.empty(rows[-1], dtype=np.int32)
+        sums = np.zeros((rows[-1], len(Sums)), dtype=np.float32)
+        lengths = np.zeros(len(reached), dtype=np.int64)
+        _sum_up(history.arrays, values, self.pairs, rows, items, sums, lengths)
+        return NeighbourSums(num_items=num_items, starts=rows, lengths=lengths, items=items, sums=sums)
+
+    def weights_to(self, history: Ints, items: Ints) -> Floats:
+        """[N, H, 2] weights from the history items [N, H] (−1 for none) to one item each [N]; 0 without a pair."""
+        weights = np.zeros((*history.shape, len(TIME_SCALES)), dtype=np.float32)
+        _look_up(items, history, self.pairs, weights)
+        return weights
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeighbourSums:
+    """Sums over the items of B users, for the items that they reach."""
+
+    num_items: int
+    starts: Ints
+    """[B + 1] where each user's items start."""
+    lengths: Ints
+    """[B] how many there are; as many as the catalog has where all items are kept."""
+    items: Items
+    """[N] catalog indices, in no order."""
+    sums: Floats
+    """[N, 4] in the columns of `Sums`."""
+
+    def best(self, columns: Sequence[Sums], num: int) -> Ints:
+        """[B, num] items with the largest positive sum of one or two columns, −1 where there are fewer."""
+        first, second = int(columns[0]), int(columns[-1])
+        found = np.full((len(self.lengths), num), -1, dtype=np.int64)
+        _best(self.starts, self.lengths, self.items, self.sums, first, second, found)
+        return found
+
+    def of(self, items: Ints) -> Floats:
+        """[B, C, 4] sums of some items [B, C] (−1 for none); 0 for an item that is not reached."""
+        found = np.zeros((*items.shape, len(Sums)), dtype=np.float32)
+        _gather(self.starts, self.lengths, self.items, self.sums, self.num_items, items, found)
+        return found
+
+
+@compiled
+def _sum_up(
+    history: Rows, history_values: Floats, pairs: Pairs, rows: Ints, items: Items, sums: Floats, lengths: Ints
+) -> None:
+    history_starts, history_items, last_values = history
+    starts, others, weights = pairs
+    num_items = len(starts) - 1
+    place = np.zeros(num_items, dtype=np.int64)  # 1 + the row of an item that was found
+    for user in range(len(lengths)):
+        first_row = rows[user]
+        keeps_all = rows[user + 1] - first_row == num_items
+        found = 0
+        if keeps_all:
+            found = num_items
+            for item in range(num_items):
+                items[first_row + item] = item
+        for event in range(history_starts[user], history_starts[user + 1]):
+            item, last, whole = history_items[event], last_values[event], history_values[event]
+            for pair in range(starts[item], starts[item + 1]):
+                other = others[pair]
+                if keeps_all:
+                    row = first_row + other
+                else:
+                    if place[other] == 0:
+                        items[first_row + found] = other
+                        found += 1
+                        place[other] = found
+                    row = first_row + place[other] - 1
+                all_time, decayed = weights[pair, _ALL_TIME], weights[pair, _DECAYED]
+                sums[row, _LAST_ALL_TIME] += last * all_time
+                sums[row, _LAST_DECAYED] += last * decayed
+                sums[row, _HISTORY_ALL_TIME] += whole * all_time
+                sums[row, _HISTORY_DECAYED] += whole * decayed
+        if not keeps_all:
+            for row in range(first_row, first_row + found):
+                place[items[row]] = 0
+        lengths[user] = found
+
+
+@compiled
+def _best(starts: Ints, lengths: Ints, items: Items, sums: Floats, first: int, second: int, found: Ints) -> None:
+    most = 0
+    for user in range(len(lengths)):
+        most = max(most, lengths[user])
+    values, those = np.empty(most, dtype=np.float32), np.empty(most, dtype=np.int32)
+    for user in range(len(lengths)):
+        count = 0
+        for row in range(starts[user], starts[user] + lengths[user]):
+            value = sums[row, first]
+            if first != second:
+                value += sums[row, second]
+            values[count], those[count] = value, items[row]
+            count += value > 0
+        best = best_items(values[:count], those[:count], found.shape[1])
+        for place in range(len(best)):
+            found[user, place] = best[place]
+
+
+@compiled
+def _gather(starts: Ints, lengths: Ints, items: Items, sums: Floats, num_items: int, wanted: Ints, out: Floats) -> None:
+    place = np.zeros(num_items, dtype=np.int64)
+    for user in range(len(lengths)):
+        first, last = starts[user], starts[user] + lengths[user]
+        keeps_all = lengths[user] == num_items
+        if not keeps_all:
+            for row in range(first, last):
+                place[items[row]] = row - first + 1
+        for column in range(wanted.shape[1]):
+            item = wanted[user, column]
+            if item < 0:
+                continue
+            row = first + item if keeps_all else first + place[item] - 1
+            if keeps_all or place[item] > 0:
+                for part in range(sums.shape[1]):
+                    out[user, column, part] = sums[row, part]
+        if not keeps_all:
+            for row in range(first, last):
+                place[items[row]] = 0
+
+
+@compiled
+def _look_up(items: Ints, history: Ints, pairs: Pairs, found: Floats) -> None:
+    starts, others, weights = pairs
+    for row in range(len(items)):
+        for slot in range(history.shape[1]):
+            item = history[row, slot]
+            if item >= 0:
+                first, last = starts[item], starts[item + 1]
+                pair = first + np.searchsorted(others[first:last], items[row])
+                if pair < last and others[pair] == items[row]:
+                    for scale in range(weights.shape[1]):
+                        found[row, slot, scale] = weights[pair, scale]

@@ -1,37 +1,152 @@
-"""Popularity as signals of every score, over several horizons; it knows counts by day and no models.
+"""Popularity: how many people took an item, over several horizons.
 
-Horizons side by side, weighed together, tell what is on its way up from what has had its time.
+Several horizons side by side show which items are on their way up and which have had their time.
 
-Shapes: G moments, H horizons, I items, N counts.
+Shapes: B users, C candidates, G days, H horizons, I items, N counts.
 """
+
+from collections.abc import Iterable
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
-#: Signal → days before a moment that it looks back to; None: all of them.
+from recsys.schema import DAY_COUNTS
+from recsys.signals.donors import Donors
+from recsys.signals.selection import best_positive
+from recsys.signals.signal import (
+    CountedShards,
+    Counting,
+    DataView,
+    Evidence,
+    LoadedSignal,
+    NightSource,
+    ShardEvents,
+    Signal,
+)
+from recsys.signals.users import UserBlock
+
+#: Column → days that it looks back; None: all days.
 HORIZONS: dict[str, int | None] = {
     "popularity": 7,
     "popularity_month": 28,
     "popularity_quarter": 91,
     "popularity_ever": None,
 }
-#: Days that the longest horizon but the last looks back.
+#: Days of the longest horizon but the last.
 LONGEST_DAYS = max(days for days in HORIZONS.values() if days is not None)
-#: What a usual week of an item counts beside its last one: it orders what nobody took lately.
-USUAL_WEEK = 0.1
+#: What an average week of an item counts beside its last week: it orders items that nobody took lately.
+AVERAGE_WEEK = 0.1
+#: In the place of a day: all days before the others.
+BEFORE = -1
+_MICROS_PER_DAY = 86_400_000_000
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+
+class Popularity(Signal):
+    """How many people took the item lately, and over longer times."""
+
+    name = "popularity"
+    columns: ClassVar = {
+        "popularity": "how often the item was taken in the last 7 days",
+        "popularity_month": "the same in the last 28 days",
+        "popularity_quarter": "the same in the last 91 days",
+        "popularity_ever": "the same over all time",
+    }
+    sentences = ("popular now",)
+    default_weights: ClassVar = {"popularity": 0.3}
+    views: ClassVar[tuple[DataView, ...]] = ("full",)  # a day's popularity counts only the days before it
+    counted = DAY_COUNTS
+    merged = DAY_COUNTS
+    imputed = True
+
+    def count(self, events: ShardEvents, counting: Counting) -> pa.Table:
+        """Interactions by day and item, and those before all days that a horizon of validation can reach."""
+        days = np.asarray(events.interactions["timestamp"].cast(pa.int64())) // _MICROS_PER_DAY
+        days = np.where(days >= counting.first_day - LONGEST_DAYS, days, BEFORE)
+        known = events.catalog_items >= 0
+        columns = (days[known].astype(np.int32), events.catalog_items[known].astype(np.int32), np.ones(known.sum()))
+        return _summed(pa.table(dict(zip(DAY_COUNTS.names, columns, strict=True))).cast(DAY_COUNTS))
+
+    def merge(self, shards: CountedShards, counting: Counting) -> Iterable[pa.Table]:  # noqa: ARG002
+        """The sums of the shards, by day and item."""
+        yield _summed(pa.concat_tables([DAY_COUNTS.empty_table(), *shards.tables()]))
+
+    def load(self, source: NightSource) -> "LoadedPopularity":
+        """The popularity as each of the view's days begins."""
+        days, items, numbers = (source.counted()[name].to_numpy().astype(np.int64) for name in DAY_COUNTS.names)
+        on_day = days != BEFORE
+        before = np.bincount(items[~on_day], numbers[~on_day], minlength=len(source.item_ids)).astype(np.int64)
+        counts = (days[on_day], items[on_day], numbers[on_day])
+        popularity = log_popularity(*counts, before, source.days, source.oldest_day)
+        return LoadedPopularity(popularity, source.days, source.recommendable)
+
+
+class LoadedPopularity(LoadedSignal):
+    """Popularity of all items as some days begin."""
+
+    def __init__(self, popularity: Floats, days: Ints, recommendable: Bools) -> None:
+        """``popularity`` [G, H, I] of `log_popularity` on days [G]; which items [I] may be recommended."""
+        self.popularity, self.days, self.recommendable = popularity, days, recommendable
+        self._most_popular: dict[int, Ints] = {}
+
+    def impute(self, donors: Donors) -> "LoadedPopularity":
+        """A cold item has the average counts of its donors."""
+        popularity = self.popularity.copy()
+        num_items = popularity.shape[-1]
+        averages = np.log1p(donors.average_columns(np.expm1(popularity).reshape(-1, num_items)))
+        popularity[..., donors.cold] = averages.reshape(*popularity.shape[:-1], -1)
+        return LoadedPopularity(popularity, self.days, self.recommendable)
+
+    def read(self, users: UserBlock) -> "PopularityEvidence":
+        """The day on which each user is scored."""
+        today = np.searchsorted(self.days, users.now // _MICROS_PER_DAY, side="right") - 1
+        return PopularityEvidence(self, users, np.maximum(today, 0))
+
+    def most_popular(self, num: int) -> Ints:
+        """[G, num] items that may be recommended, those with the highest first horizon; −1 where there are fewer.
+
+        The answer is kept: for a single user it takes as long as all sums over neighbours.
+        """
+        if num not in self._most_popular:
+            shown = np.where(self.recommendable, self.popularity[:, 0], np.float32(0))
+            self._most_popular[num] = best_positive(shown, num)
+        return self._most_popular[num]
+
+
+class PopularityEvidence(Evidence):
+    """The popularity that holds for a block of users."""
+
+    loaded: LoadedPopularity
+
+    def __init__(self, loaded: LoadedPopularity, users: UserBlock, day: Ints) -> None:
+        """``day`` [B] is the place of each user's day among the days of the view."""
+        super().__init__(loaded, users)
+        self.day = day
+
+    def propose(self, num: int) -> Ints:
+        """As many items as are asked for."""
+        return self.loaded.most_popular(2 * max(num // 2, 1))[self.day]
+
+    def measure(self, items: Ints) -> Floats:
+        """[B, C, H] log-counts."""
+        chosen = np.maximum(items, 0)
+        horizons = range(self.loaded.popularity.shape[1])
+        return np.stack([self.loaded.popularity[self.day[:, None], place, chosen] for place in horizons], axis=2)
 
 
 def log_popularity(days: Ints, items: Ints, numbers: Ints, before: Ints, moments: Ints, oldest: int) -> Floats:
-    """[G, H, I] log(1 + interactions a week) over each of the `HORIZONS`, as they stand when a day begins.
+    """[G, H, I] log(1 + interactions a week) over each of the `HORIZONS`, as days begin.
 
-    A horizon that is longer than what is known is as long as that, and at least a week. To the last week a little of a
-    usual one is added.
+    A horizon that is longer than the known past is as long as that, and at least a week. A small part of an average
+    week is added to the last week.
 
     Args:
-        days: [N] rising days since 1970, of which all interactions from the first on are counted.
+        days: [N] rising days since 1970, on which interactions were counted.
         items: [N] items that were taken on these days.
         numbers: [N] how often.
         before: [I] interactions before the first of the days.
@@ -51,5 +166,11 @@ def log_popularity(days: Ints, items: Ints, numbers: Ints, before: Ints, moments
             counts -= np.bincount(items[begun:first], numbers[begun:first], minlength=len(before))
             begun, ended = first, last
             found[row, place] = counts * 7 / reach
-    found[:, 0] += USUAL_WEEK * found[:, -1]
+    found[:, 0] += AVERAGE_WEEK * found[:, -1]
     return np.log1p(found, out=found)
+
+
+def _summed(counts: pa.Table) -> pa.Table:
+    """DAY_COUNTS with one row for each day and item."""
+    summed = counts.group_by(["day", "item"]).aggregate([("num", "sum")]).rename_columns({"num_sum": "num"})
+    return summed.sort_by([("day", "ascending"), ("item", "ascending")]).cast(DAY_COUNTS)

@@ -1,4 +1,4 @@
-"""A few sparse rows over many items, as compiled loops take them; to make a scipy matrix takes longer than to use it.
+"""A few sparse rows over many items, for compiled loops: making a scipy matrix would take longer than using it.
 
 Shapes: B rows, I items, N values.
 """

@@ -1,28 +1,147 @@
-"""Item-to-item transitions: what users take soon after what; it knows catalog indices, no models and no shards.
+"""Transitions: what users take soon after what.
 
-A sparse first-order model beside the ranker, after the neighbourhood methods that still hold their own against deep
-sequence models (Ludewig & Jannach, UMUAI 2018; Sarwar et al., WWW 2001). Every pair counts on two time scales:
-`lasting` weighs all pairs alike, `recent` halves with their age, so that a season or a fashion is seen beside what is
-always so.
+A sparse first-order model, after the neighbourhood methods that still compete with deep sequence models (Ludewig &
+Jannach, UMUAI 2018; Sarwar et al., WWW 2001). Every pair of items counts on two time scales: on `all_time` all pairs
+count the same, on `decayed` a pair halves with its age, so that a season or a fashion shows beside what is always so.
 
-Shapes: N interactions, I items, P pairs, M most neighbours of an item.
+Shapes: B users, C candidates, N events, I items, P pairs, M most neighbours of an item.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Annotated, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from pydantic import Field
 
-from recsys.schema import TIME_SCALES, TRANSITION_TOTALS, TRANSITIONS
+from recsys.config.section import Positive, Section
+from recsys.schema import ITEM_NEIGHBOURS, TIME_SCALES
+from recsys.signals.donors import Donors
+from recsys.signals.history_items import HistoryItems
+from recsys.signals.neighbours import Neighbours, NeighbourSums, Sums
+from recsys.signals.signal import (
+    CountedShards,
+    Counting,
+    DataView,
+    Evidence,
+    Explanation,
+    LoadedSignal,
+    NightSource,
+    ShardEvents,
+    Signal,
+)
+from recsys.signals.users import UserBlock
 
-#: A pair that lies d events apart counts d to this power.
+#: A pair of events that are d events apart counts d to this power.
 DISTANCE_POWER = -0.5
-#: What a pair counts against its direction: taken together matters, taken after matters more.
+#: What a pair counts in the direction against time: the order matters, but less than that both were taken.
 BACKWARD = 0.5
+#: Items whose pairs are merged together, to bound the memory.
+ITEMS_PER_RANGE = 50_000
+#: Added before the logarithm, so that a pair that was never seen is unlikely and not impossible.
+UNSEEN = np.float32(3e-5)
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+#: [P] weights of pairs on the scales `all_time` and `decayed`.
+Totals = npt.NDArray[np.float64]
+
+
+class TransitionsConfig(Section):
+    """What users take soon after what."""
+
+    window: Positive = 20
+    """Most events from an item to the items that follow it."""
+    half_life_days: Annotated[float, Field(gt=0)] = 10.0
+    """Age in days at which a pair counts half on the time scale `decayed`."""
+    neighbours: Positive = 200
+    """Strongest successors that are kept of an item."""
+
+
+class Transitions(Signal):
+    """What other users took soon after the items that this user took."""
+
+    name = "transitions"
+    columns: ClassVar = {
+        "transitions_last_all_time": "what follows the user's last items, over all time",
+        "transitions_last_decayed": "what follows the user's last items, mostly of late",
+        "transitions_history_all_time": "what follows the items of the whole history, over all time",
+        "transitions_history_decayed": "what follows the items of the whole history, mostly of late",
+    }
+    sentences = ("often chosen with {}",)
+    default_weights: ClassVar = {"transitions_last_all_time": 0.5}
+    section = "transitions"
+    views: ClassVar[tuple[DataView, ...]] = ("validation", "test", "full")
+    counted = ITEM_NEIGHBOURS
+    merged = ITEM_NEIGHBOURS
+    imputed = True
+
+    def count(self, events: ShardEvents, counting: Counting) -> pa.Table:
+        """Weighted counts of the pairs of one shard, by (item, other)."""
+        settings: TransitionsConfig = counting.settings
+        return count_transitions(
+            events.users, events.items, events.age_days, counting.num_items, settings.window, settings.half_life_days
+        )
+
+    def merge(self, shards: CountedShards, counting: Counting) -> Iterable[pa.Table]:
+        """The strongest successors of each item, by (item, other)."""
+        settings: TransitionsConfig = counting.settings
+        totals = sum_pairs(shards.tables(), counting.num_items)
+        for items in item_ranges(counting.num_items):
+            counts = merge_transitions(list(shards.tables(items)), counting.num_items)
+            yield strongest_transitions(counts, totals, settings.neighbours)
+
+    def load(self, source: NightSource) -> "LoadedTransitions":
+        """The merged pairs of the view."""
+        return LoadedTransitions(Neighbours.from_table(source.counted(), len(source.item_ids)))
+
+
+class LoadedTransitions(LoadedSignal):
+    """The strongest successors of each item."""
+
+    def __init__(self, neighbours: Neighbours) -> None:
+        """``neighbours`` are weighted by `strongest_transitions`."""
+        self.neighbours = neighbours
+
+    def impute(self, donors: Donors) -> "LoadedTransitions":
+        """What leads to the donors leads to a cold item."""
+        return LoadedTransitions(self.neighbours.impute(donors))
+
+    def read(self, users: UserBlock) -> "TransitionsEvidence":
+        """Sum up the successors of the users' items."""
+        return TransitionsEvidence(self.neighbours, self.neighbours.sum_up(users.profiles), users)
+
+
+class TransitionsEvidence(Evidence):
+    """The successors of a block of users' items."""
+
+    def __init__(self, neighbours: Neighbours, sums: NeighbourSums, users: UserBlock) -> None:
+        """``sums`` are those of these users."""
+        self.neighbours, self.sums, self.users = neighbours, sums, users
+
+    def propose(self, num: int) -> Ints:
+        """Half as many items as are asked for: what always follows the last items and lately follows the history."""
+        return self.sums.best((Sums.LAST_ALL_TIME, Sums.HISTORY_DECAYED), max(num // 2, 1))
+
+    def cold_scores(self, items: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
+        """[B, N] what always follows the whole history."""
+        wanted = np.broadcast_to(items.astype(np.int64), (len(self.users), len(items)))
+        return self.sums.of(wanted)[:, :, Sums.HISTORY_ALL_TIME]
+
+    def measure(self, items: Ints) -> npt.NDArray[np.float32]:
+        """[B, C, 4] log(ε + Σ share of the history · weight of the pair)."""
+        return np.asarray(np.log(self.sums.of(items) + UNSEEN))
+
+    def explain(self, rows: Ints, items: Ints, weights: npt.NDArray[np.float32]) -> Explanation:
+        """Names the history item from which most of the weighted sum comes."""
+        history = HistoryItems.of(self.users.profiles, rows)
+        pairs = self.neighbours.weights_to(history.items, items)
+        all_time, decayed = pairs[:, :, 0], pairs[:, :, 1]
+        weight = {column: weights[:, column, None] for column in Sums}
+        share = history.last * (weight[Sums.LAST_ALL_TIME] * all_time + weight[Sums.LAST_DECAYED] * decayed)
+        share += history.history * (weight[Sums.HISTORY_ALL_TIME] * all_time + weight[Sums.HISTORY_DECAYED] * decayed)
+        return Explanation.by(history.with_most(share))
 
 
 def count_transitions(
@@ -32,81 +151,81 @@ def count_transitions(
 
     Args:
         users: [N] number of each event's user, events of a user together and oldest first.
-        items: [N] catalog indices.
-        age_days: [N] days from each event to the moment that is looked from; below 0 counts as 0.
+        items: [N] catalog indices, −1 for an item that the catalog does not hold.
+        age_days: [N] days from each event to the end of the data view; below 0 counts as 0.
         num_items: I.
         window: Most events from the first to the second of a pair.
-        half_life_days: Of the scale `recent`; a pair has the age of its second event.
+        half_life_days: Of the scale `decayed`; a pair has the age of its second event.
 
     Returns:
-        TRANSITIONS, by (item, next), both directions of a pair as rows of their own.
+        ITEM_NEIGHBOURS, by (item, other), with a row for each direction of a pair.
     """
     assert len(users) == len(items) == len(age_days), "one user, item and age an event"
     freshness = np.exp2(-np.maximum(age_days, 0) / half_life_days)
     keys, weights = [], []
     for distance in range(1, min(window, len(users) - 1) + 1):
-        first = np.flatnonzero((users[:-distance] == users[distance:]) & (items[:-distance] != items[distance:]))
+        is_pair = (users[:-distance] == users[distance:]) & (items[:-distance] != items[distance:])
+        first = np.flatnonzero(is_pair & (np.minimum(items[:-distance], items[distance:]) >= 0))
         second = first + distance
         weight = distance**DISTANCE_POWER * np.stack([np.ones(len(first)), freshness[second]])
         keys += [items[first] * num_items + items[second], items[second] * num_items + items[first]]
         weights += [weight, BACKWARD * weight]
     if not keys:
-        return TRANSITIONS.empty_table()
+        return ITEM_NEIGHBOURS.empty_table()
     return _summed(np.concatenate(keys), np.concatenate(weights, axis=1), num_items)
 
 
 def merge_transitions(parts: Sequence[pa.Table], num_items: int) -> pa.Table:
-    """TRANSITIONS summed over shards, whose order matters only to the last bit."""
-    table = pa.concat_tables([TRANSITIONS.empty_table(), *parts])
-    keys = table["item"].to_numpy().astype(np.int64) * num_items + table["next"].to_numpy()
+    """ITEM_NEIGHBOURS summed over shards; their order matters only to the last bit of a sum."""
+    table = pa.concat_tables([ITEM_NEIGHBOURS.empty_table(), *parts])
+    keys = table["item"].to_numpy().astype(np.int64) * num_items + table["other"].to_numpy()
     return _summed(keys, np.stack([table[scale].to_numpy() for scale in TIME_SCALES]), num_items)
 
 
-def total_transitions(counts: pa.Table, num_items: int) -> pa.Table:
-    """TRANSITION_TOTALS [I]: on each scale, the sum of an item's pairs as the first and as the second item."""
-    columns = [
-        np.bincount(counts[end].to_numpy(), counts[scale].to_numpy(), minlength=num_items)
-        for scale in TIME_SCALES
-        for end in ("item", "next")
-    ]
-    return pa.Table.from_arrays([pa.array(column) for column in columns], schema=TRANSITION_TOTALS)
+def item_ranges(num_items: int) -> Iterator[range]:
+    """Ranges of at most `ITEMS_PER_RANGE` items, at least one range."""
+    for start in range(0, max(num_items, 1), ITEMS_PER_RANGE):
+        yield range(start, min(start + ITEMS_PER_RANGE, num_items))
 
 
-def merge_totals(parts: Sequence[pa.Table]) -> pa.Table:
-    """Tables with a row for each item, such as TRANSITION_TOTALS, summed over shards."""
-    schema = parts[0].schema
-    columns = [np.sum([part[name].to_numpy() for part in parts], axis=0) for name in schema.names]
-    return pa.Table.from_arrays([pa.array(column) for column in columns], schema=schema)
+def sum_pairs(tables: Iterable[pa.Table], num_items: int) -> Totals:
+    """[2 scales, 2 ends, I] sum of the weights of each item's pairs, as the first and as the second item."""
+    totals = np.zeros((len(TIME_SCALES), 2, num_items))
+    for table in tables:
+        for scale, name in enumerate(TIME_SCALES):
+            for end, column in enumerate(("item", "other")):
+                totals[scale, end] += np.bincount(table[column].to_numpy(), table[name].to_numpy(), minlength=num_items)
+    return totals
 
 
-def strongest_transitions(counts: pa.Table, totals: pa.Table, neighbours: int) -> pa.Table:
+def strongest_transitions(counts: pa.Table, totals: Totals, neighbours: int) -> pa.Table:
     """The best M successors of each item, weighted by w(i, j) / √(Σ w(i, ·) · Σ w(·, j)) in 0 … 1, the cosine's form.
 
     Args:
-        counts: TRANSITIONS, all pairs of some items.
-        totals: TRANSITION_TOTALS of all pairs of all items.
-        neighbours: M; chosen by the sum of both scales, equals by index.
+        counts: ITEM_NEIGHBOURS, all pairs of some items.
+        totals: `sum_pairs` of all pairs of all items.
+        neighbours: M; chosen by the sum of both scales, equal sums by index.
 
     Returns:
-        TRANSITIONS by (item, next).
+        ITEM_NEIGHBOURS by (item, other).
     """
-    item, following = counts["item"].to_numpy(), counts["next"].to_numpy()
+    item, other = counts["item"].to_numpy(), counts["other"].to_numpy()
     weights = []
-    for scale in TIME_SCALES:
-        as_first, as_second = (totals[f"{scale}_{end}"].to_numpy() for end in ("item", "next"))
-        whole = np.sqrt(as_first[item] * as_second[following])
-        weight = counts[scale].to_numpy() / np.maximum(whole, np.finfo(np.float64).tiny)
+    for scale, name in enumerate(TIME_SCALES):
+        whole = np.sqrt(totals[scale, 0][item] * totals[scale, 1][other])
+        weight = counts[name].to_numpy() / np.maximum(whole, np.finfo(np.float64).tiny)
         weights.append(weight.astype(np.float32))
-    order = np.lexsort((following, -(weights[0] + weights[1]), item))
+    order = np.lexsort((other, -(weights[0] + weights[1]), item))
     starts = np.searchsorted(item[order], item[order])
     kept = np.sort(order[np.arange(len(order)) - starts < neighbours])
-    return pa.Table.from_arrays([pa.array(column[kept]) for column in (item, following, *weights)], schema=TRANSITIONS)
+    columns = [pa.array(column[kept]) for column in (item, other, *weights)]
+    return pa.Table.from_arrays(columns, schema=ITEM_NEIGHBOURS)
 
 
 def _summed(keys: Ints, weights: Floats, num_items: int) -> pa.Table:
-    """Sum the weights [2, P] of equal keys `item · I + next`."""
+    """Sum the weights [2, P] of equal keys `item · I + other`."""
     distinct, place = np.unique(keys, return_inverse=True)
-    item, following = np.divmod(distinct, max(num_items, 1))
+    item, other = np.divmod(distinct, max(num_items, 1))
     sums = [np.bincount(place, row, minlength=len(distinct)).astype(np.float32) for row in weights]
-    columns = [item.astype(np.int32), following.astype(np.int32), *sums]
-    return pa.Table.from_arrays([pa.array(column) for column in columns], schema=TRANSITIONS)
+    columns = [item.astype(np.int32), other.astype(np.int32), *sums]
+    return pa.Table.from_arrays([pa.array(column) for column in columns], schema=ITEM_NEIGHBOURS)

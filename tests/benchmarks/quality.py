@@ -16,7 +16,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,12 +134,12 @@ class Bench:
             return None
         return pd.read_parquet(part.with_suffix(".parquet"), columns=["user_id", "rank", "item_id"])
 
-    def seconds(self, case: str, seed: int, stages: Sequence[str]) -> float:
-        """Seconds that some stages of our night took."""
+    def seconds(self, case: str, seed: int, without: Collection[str]) -> float:
+        """Seconds that the stages of our night took, without some of them."""
         split = self.split(case)
         data = digest([split / "events.parquet", split / "items.parquet"])
         done = json.loads((self._ours(split, case, seed, data).parent / "metrics.json").read_text())["stages"]
-        return float(sum(done[stage]["seconds"] for stage in stages if stage in done))
+        return float(sum(record["seconds"] for stage, record in done.items() if stage not in without))
 
     def exclude_seen(self, case: str) -> bool:
         """Whether the lists of a case leave out items that users already had."""

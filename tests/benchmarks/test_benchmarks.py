@@ -24,6 +24,14 @@ def load(monkeypatch: pytest.MonkeyPatch):
     return named
 
 
+@pytest.mark.parametrize(
+    "path", sorted(HERE.glob("[!t]*.py")) + sorted(HERE.glob("ours/*.py")), ids=lambda path: path.stem
+)
+def test_a_script_can_be_imported(load, monkeypatch, path):
+    monkeypatch.syspath_prepend(str(path.parent))
+    load(path.stem)
+
+
 @pytest.fixture
 def shop() -> dict[str, pd.DataFrame]:
     """Events of two customers from before the cut, and of `new`, who comes after it and buys five different items."""

@@ -127,9 +127,9 @@ def test_every_block_has_a_language_that_is_checked() -> None:
         assert set(fences[1::2]) <= {""}, f"{page.name} has a fence that is not closed"
 
 
-@pytest.mark.parametrize("block", blocks("yaml"), ids=str)
+@pytest.mark.parametrize("block", [block for block in blocks("yaml") if "plugins:" not in block.text], ids=str)
 def test_a_yaml_block_decodes(block: Block) -> None:
-    decode_config({"inputs": INPUTS, **YAML(typ="safe", pure=True).load(block.text), "plugins": []})
+    decode_config({"inputs": INPUTS, **YAML(typ="safe", pure=True).load(block.text)})
 
 
 @pytest.mark.parametrize("block", blocks("json"), ids=str)

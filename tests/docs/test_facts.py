@@ -1,6 +1,7 @@
 """Lists in the pages that must be what the code says."""
 
 import re
+import tomllib
 
 from recsys.data.where_syntax import FUNCTIONS
 from tests.docs.pages import ROOT
@@ -13,4 +14,24 @@ def page(name: str) -> str:
 def test_the_page_about_filters_names_every_function() -> None:
     rows = re.findall(r"^\| (`.*) \| (?:functions|tests|values)", page("your-data.md"), re.MULTILINE)
     named = {name for row in rows for name in re.findall(r"`([a-z_]+)`", row)}
-    assert named - {"coalesce"} == FUNCTIONS - {"startswith"}  # `coalesce` is an operator; `startswith` is an alias
+    assert named - {"coalesce", "cast"} == FUNCTIONS - {
+        "startswith"
+    }  # `coalesce` is an operator; `startswith` is an alias
+
+
+def test_the_page_about_the_service_names_every_metric() -> None:
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "recsys" / "serving").glob("*.py"))
+    made = set(re.findall(r"metrics\.(?:Counter|Gauge|Histogram)\(\s*\"(\w+)\"", code))
+    assert len(made) >= 5
+    assert set(re.findall(r"`ray_(recsys_\w+)`", page("live-service.md"))) == made
+
+
+def test_the_page_about_the_code_names_every_library() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = {re.split(r"[\[<>=~]", requirement)[0] for requirement in project["dependencies"]}
+    table = page("how-it-works.md").partition("## Libraries")[2]
+    named = {
+        name for row in re.findall(r"^\| ([a-z].*?) \|", table, re.MULTILINE) for name in re.findall(r"[\w.-]+", row)
+    }
+    assert needed <= named
+    assert named - needed <= {"library", "fastapi"}

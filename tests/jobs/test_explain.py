@@ -2,8 +2,8 @@
 
 import pyarrow.dataset as ds
 import pytest
-
 from recsys.signals.signals import SIGNALS, SOURCES
+
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import read_latest
 

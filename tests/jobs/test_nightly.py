@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+from recsys.signals.signals import SIGNALS
 
 from jobs.nightly import NIGHT
 from jobs.plan import places
@@ -23,7 +24,6 @@ from recsys.pipeline.open_run import open_run, stored_run
 from recsys.ranking.fusion import PLAIN
 from recsys.schema import HISTORIES, QUARANTINE, RECOMMENDATIONS
 from recsys.settings import load_config
-from recsys.signals.signals import SIGNALS
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import read_latest
 from recsys.storage.lease import lock

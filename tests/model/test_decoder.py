@@ -75,8 +75,8 @@ def test_a_model_that_is_not_there_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "says"),
     [
-        (transformers.BloomConfig(vocab_size=16, hidden_size=16, n_layer=2, n_head=2), "takes no mask"),
-        (transformers.MptConfig(vocab_size=16, d_model=16, n_layers=2, n_heads=2), "beside it"),
+        (transformers.BloomConfig(vocab_size=16, hidden_size=16, n_layer=2, n_head=2), "does not take the mask"),
+        (transformers.MptConfig(vocab_size=16, d_model=16, n_layers=2, n_heads=2), "depend on other candidates"),
     ],
     ids=["no positions to give", "positions counted by itself"],
 )

@@ -11,15 +11,13 @@ import pytest
 
 from recsys.data.histories import shard_of, sort_interactions
 from recsys.data.item_counts import count_items
-from recsys.pipeline import count_priors as priors
-from recsys.pipeline import encode_texts as encode
-from recsys.pipeline import learn_ease as linear
-from recsys.pipeline import match_cold_items as cold
+from recsys.pipeline import count_signals, encode_texts, match_cold_items
 from recsys.pipeline.choose_validation import choose_validation, count_active_users
 from recsys.pipeline.run import CountedDays, Protocol, Run
 from recsys.pipeline.stages import INGEST_CATALOG, SHUFFLE_HISTORIES
 from recsys.schema import CATALOG, INTERACTIONS
 from recsys.settings import decode_config
+from recsys.signals import transitions
 from recsys.storage.filesystem import Storage
 from recsys.storage.runs import RunFolder
 from recsys.storage.tables import write_table
@@ -68,7 +66,7 @@ def make_night(tmp_path: Path) -> Callable[..., Run]:
             "inputs": {"events": {"path": "x"}, "items": {"path": "y", "text": "{title}"}},
             "gate": {"holdout_days": HOLDOUT_DAYS},
             "train": {"max_events_per_user": MAX_EVENTS, "validation_users": validation_users},
-            "linear": {"items": 10, "ridge": 3.0, "half_life_days": 8.0, "neighbours": 5},
+            "ease": {"items": 10, "l2": 3.0, "half_life_days": 8.0, "neighbours": 5},
             "transitions": {"window": 3, "half_life_days": 5.0, "neighbours": 4},
         }
         config = decode_config(defaults | (settings or {}))
@@ -107,6 +105,6 @@ def _one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
         work = build()
         return [work(part) | {"peak_memory_mb": 1.0} for part in parts]
 
-    for module in (encode, priors, linear, cold):
+    for module in (encode_texts, count_signals, match_cold_items):
         monkeypatch.setattr(module, "for_each_part", for_each_part)
-    monkeypatch.setattr(priors, "ITEMS_PER_RANGE", 5)
+    monkeypatch.setattr(transitions, "ITEMS_PER_RANGE", 5)

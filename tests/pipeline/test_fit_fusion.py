@@ -1,4 +1,4 @@
-"""What validation users' candidates say, over the shards and back: nothing is lost, and what was taken is found."""
+"""The choices of validation users, over the shards and back: nothing is lost, and taken items are marked."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,20 +7,24 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from recsys.pipeline.fit_fusion import _CANDIDATES, _as_rows, _gathered, _path
+from recsys.model.features import HistoryBatch, UserTexts
+from recsys.pipeline.gather_choices import _CHOICES, _as_rows, _path, read_choices
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import SHUFFLE_HISTORIES
-from recsys.ranking.lists import Scored
+from recsys.ranking.scoring import Scored
 from recsys.settings import decode_config
-from recsys.signals.signals import SIGNALS
+from recsys.signals.excluded import ExcludedItems
+from recsys.signals.registry import SIGNALS, columns_of
 from recsys.signals.sparse_rows import SparseRows
-from recsys.signals.user_profiles import Profiles
+from recsys.signals.user_profiles import UserProfiles
+from recsys.signals.users import UserBlock
 from recsys.storage.filesystem import Storage
 from recsys.storage.runs import RunFolder
 from recsys.storage.tables import write_table
 from tests.records import finish
 
 RANDOM = np.random.default_rng(0)
+NUM_COLUMNS = len(columns_of(SIGNALS))
 
 
 @pytest.fixture
@@ -31,20 +35,31 @@ def run(tmp_path: Path) -> Run:
 
 
 def scored(items: Sequence[Sequence[int]], length: int = 2) -> Scored:
-    """Candidates with any signals, of users with so many items in their histories."""
+    """Candidates with any numbers, of users with this many items in their histories."""
     table = np.array(items, dtype=np.int64).reshape(len(items), -1)
-    signals = RANDOM.normal(size=(*table.shape, len(SIGNALS))).astype(np.float32)
+    numbers = RANDOM.normal(size=(*table.shape, NUM_COLUMNS)).astype(np.float32)
     users, had = np.arange(len(table)).repeat(length), np.tile(np.arange(length), len(table))
     histories = SparseRows.of(users, had, np.ones(len(users)), len(table))
-    profiles = Profiles(
-        newest=histories,
-        whole=histories,
+    profiles = UserProfiles(
+        last=histories,
+        history=histories,
         repeats=SparseRows.none(len(table)),
-        read=np.ones(len(table), dtype=bool),
-        visiting=np.arange(len(table)) % 2 == 0,
+        has_tokens=np.ones(len(table), dtype=bool),
+        in_session=np.arange(len(table)) % 2 == 0,
         searches=np.zeros((len(table), 0), dtype=np.float32),
     )
-    return Scored(items=table, signals=signals, profiles=profiles, searching=np.zeros(len(table), dtype=bool))
+    nothing = np.zeros((len(table), 1), dtype=np.int64)
+    users = UserBlock(
+        profiles=profiles,
+        history=HistoryBatch(
+            items=nothing, gaps=nothing, events=nothing, texts=nothing, text_kinds=nothing, lengths=nothing[:, 0]
+        ),
+        texts=UserTexts.none(),
+        now=np.zeros(len(table)),
+        excluded=ExcludedItems.none(),
+    )
+    searching = np.zeros(len(table), dtype=bool)
+    return Scored(items=table, numbers=numbers, evidence={}, users=users, searching=searching)
 
 
 def pairs(*taken: tuple[int, int]) -> npt.NDArray[np.int64]:
@@ -59,7 +74,7 @@ def test_what_was_taken_is_marked_for_its_own_user() -> None:
     assert rows["taken"].to_pylist() == [[False, False, True], [False, False, False], [True, False, True]]
     assert rows["cut"].to_pylist() == [3, 3, 3]
     assert rows["length"].to_pylist() == [2, 2, 2], "items of the history that is there"
-    assert rows["visiting"].to_pylist() == [True, False, True]
+    assert rows["in_session"].to_pylist() == [True, False, True]
     assert rows["valid"].to_pylist() == [[False, True, True], [False, False, True], [True, True, True]]
 
 
@@ -69,11 +84,8 @@ def test_shards_and_blocks_of_other_widths_come_together(run: Run) -> None:
         "shard-00001": [],
         "shard-00002": [scored([[7]])],
     }
-    of_short, strangers = (
-        {shard: [scored(block.items.tolist(), length) for block in parts] for shard, parts in blocks.items()}
-        for length in (1, 3)
-    )
-    by_cut = {0: blocks, 1: of_short, -1: strangers}
+    short = {shard: [scored(block.items.tolist(), 1) for block in parts] for shard, parts in blocks.items()}
+    by_cut = {0: blocks, 1: short}
     taken = pairs((0, 2), (2, 8))
     for shard, parts in blocks.items():
         starts = np.cumsum([0, *(len(block.items) for block in parts)])
@@ -83,22 +95,22 @@ def test_shards_and_blocks_of_other_widths_come_together(run: Run) -> None:
             for cut, those in by_cut.items()
             for block, users in zip(those[shard], own, strict=True)
         ]
-        write_table(run.storage, _path(run, shard), rows, _CANDIDATES)
+        write_table(run.storage, _path(run, shard), rows, _CHOICES)
     finish(run, SHUFFLE_HISTORIES, shards=list(blocks))
-    for choices, expected, length in zip(_gathered(run), by_cut.values(), (2, 1, 3), strict=True):
-        first, second, last = (block.signals for parts in expected.values() for block in parts)
-        assert (choices.signals.dtype, choices.signals.shape) == (np.float32, (4, 4, len(SIGNALS)))
+    for choices, expected, length in zip(read_choices(run), by_cut.values(), (2, 1), strict=True):
+        first, second, last = (block.numbers for parts in expected.values() for block in parts)
+        assert (choices.numbers.dtype, choices.numbers.shape) == (np.float32, (4, 4, NUM_COLUMNS))
         assert choices.valid.astype(int).tolist() == [[1, 1, 0, 0], [0, 1, 0, 0], [1, 1, 1, 1], [1, 0, 0, 0]]
         assert [tuple(place) for place in np.argwhere(choices.taken)] == [(0, 1), (2, 2)]
         assert choices.lengths.tolist() == [length] * 4
-        np.testing.assert_array_equal(choices.signals[:2, :2], first)
-        np.testing.assert_array_equal(choices.signals[2], second[0])
-        np.testing.assert_array_equal(choices.signals[3, :1], last[0])
+        np.testing.assert_array_equal(choices.numbers[:2, :2], first)
+        np.testing.assert_array_equal(choices.numbers[2], second[0])
+        np.testing.assert_array_equal(choices.numbers[3, :1], last[0])
 
 
 def test_nobody_to_validate_is_an_empty_problem(run: Run) -> None:
-    write_table(run.storage, _path(run, "shard-00000"), _CANDIDATES.empty_table(), _CANDIDATES)
+    write_table(run.storage, _path(run, "shard-00000"), _CHOICES.empty_table(), _CHOICES)
     finish(run, SHUFFLE_HISTORIES, shards=["shard-00000"])
-    for choices in _gathered(run):
-        assert choices.signals.shape == (0, 0, len(SIGNALS))
+    for choices in read_choices(run):
+        assert choices.numbers.shape == (0, 0, NUM_COLUMNS)
         assert choices.valid.shape == choices.taken.shape == (0, 0)

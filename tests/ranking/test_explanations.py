@@ -1,75 +1,162 @@
-"""A reason is true: it names the source that lifts the item most, and an item that the user had.
+"""A reason is true: it names the signal that lifts the item most, and an item that the user had.
 
-Shapes: B users, C candidates, K list length, S signals, I items.
+Shapes: B users, C candidates, K list length, S numbers of all signals, I items.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pytest
-import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recsys.model.features import HistoryBatch, UserTexts
 from recsys.ranking import explanations as module
-from recsys.ranking.explanations import (
-    EXPLORATION,
-    NAMES,
-    SEARCH,
-    TOLD,
-    WORDS,
-    Explained,
-    contributions,
-    explain,
-    reasons,
-)
+from recsys.ranking.explanations import EXPLORATION, EXPLORATION_SENTENCE, Explained, contributions, explain
 from recsys.ranking.fusion import Fusion
-from recsys.signals.item_features import Beside
+from recsys.ranking.scoring import Scored
+from recsys.ranking.snapshot import Snapshot
+from recsys.schema import ITEM_NEIGHBOURS
+from recsys.signals import history_items
+from recsys.signals.ease import LoadedEase
+from recsys.signals.excluded import ExcludedItems
 from recsys.signals.neighbours import Neighbours
-from recsys.signals.signals import SIGNALS, SOURCES
+from recsys.signals.popularity import HORIZONS, LoadedPopularity
+from recsys.signals.ranker_evidence import LoadedRanker
+from recsys.signals.registry import SIGNALS, columns_of
+from recsys.signals.repeat import LoadedRepeat
+from recsys.signals.signal import LoadedSignal
 from recsys.signals.sparse_rows import SparseRows
-from recsys.signals.user_profiles import Profiles
+from recsys.signals.text import LoadedText
+from recsys.signals.transitions import LoadedTransitions
+from recsys.signals.user_profiles import UserProfiles
+from recsys.signals.users import UserBlock
+from tests.ranking.tiny_ranker import tiny_ranker
 
 NUM_ITEMS = 7
-ALL = Fusion(weights=dict.fromkeys(SIGNALS, 1.0))
+COLUMNS = columns_of(SIGNALS)
+ALL = Fusion(weights=dict.fromkeys(COLUMNS, 1.0))
+RANKER = LoadedRanker(tiny_ranker(NUM_ITEMS), np.ones(NUM_ITEMS, dtype=bool), candidate_pass=False)
+TITLES = pa.array(["Oak {Desk}", "", "Vase", "Lamp", "Pen", "Cup", "Jar"])
+
+Cells = Mapping[tuple[int, int], float]
 
 
-def matrix(cells: Mapping[tuple[int, int], float]) -> sp.csr_array:
-    dense = np.zeros((NUM_ITEMS, NUM_ITEMS), dtype=np.float32)
-    for (row, column), value in cells.items():
-        dense[row, column] = value
-    return sp.csr_array(dense)
+def neighbours_of(all_time: Cells, decayed: Cells) -> Neighbours:
+    rows = [
+        {
+            "item": item,
+            "other": other,
+            "all_time": all_time.get((item, other), 0),
+            "decayed": decayed.get((item, other), 0),
+        }
+        for item, other in sorted({*all_time, *decayed})
+    ]
+    return Neighbours.from_table(pa.Table.from_pylist(rows, ITEM_NEIGHBOURS), NUM_ITEMS)
 
 
-def beside(
-    lasting: Mapping[tuple[int, int], float] | None = None,
-    recent: Mapping[tuple[int, int], float] | None = None,
-    texts: list[list[float]] | None = None,
-) -> Beside:
-    """The same weights between items as transitions and as a linear model."""
-    neighbours = Neighbours(weights=(matrix(lasting or {}) + 1j * matrix(recent or {})).astype(np.complex64))
-    return Beside(
-        transitions=neighbours,
-        linear=neighbours,
-        text_vectors=np.array(texts or np.eye(NUM_ITEMS), dtype=np.float32),
-        popularity=np.zeros((1, NUM_ITEMS), dtype=np.float32),
-        returns=np.zeros(NUM_ITEMS, dtype=np.float32),
-        recommendable=np.ones(NUM_ITEMS, dtype=bool),
-        borrows=np.zeros(NUM_ITEMS, dtype=bool),
+def a_snapshot(
+    all_time: Cells | None = None, decayed: Cells | None = None, texts: Sequence[Sequence[float]] | None = None
+) -> Snapshot:
+    """The same weights between items as transitions and as EASE."""
+    neighbours = neighbours_of(all_time or {}, decayed or {})
+    everything = np.ones(NUM_ITEMS, dtype=bool)
+    popularity = np.zeros((1, len(HORIZONS), NUM_ITEMS), dtype=np.float32)
+    signals: dict[str, LoadedSignal] = {
+        "ranker": RANKER,
+        "transitions": LoadedTransitions(neighbours),
+        "ease": LoadedEase(neighbours),
+        "text": LoadedText(np.array(texts or np.eye(NUM_ITEMS), dtype=np.float32), everything),
+        "popularity": LoadedPopularity(popularity, np.array([0]), everything),
+        "repeat": LoadedRepeat(np.zeros(NUM_ITEMS, dtype=np.float32)),
+    }
+    assert tuple(signals) == SIGNALS.names
+    unused: Any = None
+    return Snapshot(
+        signals=signals,
+        item_ids=pa.array([f"i{item}" for item in range(NUM_ITEMS)]),
+        titles=TITLES,
+        recommendable=everything,
+        is_cold=np.zeros(NUM_ITEMS, dtype=bool),
+        event_kinds=unused,
+        max_length=4,
+        reads_texts=False,
+        fusion=ALL,
+        reranker=unused,
+        now=0.0,
     )
 
 
-def profiles(*users: Mapping[int, float]) -> Profiles:
-    """Users whose shares are the same in both profiles; {} for an empty history."""
+def profiles(*users: Mapping[int, float]) -> UserProfiles:
+    """Users whose items have the same weights in both ways; {} for an empty history."""
     taken = [(row, item, share) for row, user in enumerate(users) for item, share in user.items() if share]
     rows, items, values = np.array(taken, dtype=np.float64).reshape(-1, 3).T
     shares = SparseRows.of(rows.astype(np.int64), items.astype(np.int64), values, len(users))
-    read = shares.lengths > 0
-    no_search = np.zeros((len(users), 0), dtype=np.float32)
-    return Profiles(newest=shares, whole=shares, repeats=shares, read=read, visiting=read, searches=no_search)
+    known = shares.lengths > 0
+    return UserProfiles(
+        last=shares,
+        history=shares,
+        repeats=shares,
+        has_tokens=known,
+        in_session=known,
+        searches=np.zeros((len(users), 0), dtype=np.float32),
+    )
+
+
+def scored_of(snapshot: Snapshot, known: UserProfiles) -> Scored:
+    num_users = len(known.has_tokens)
+    nothing = np.zeros((num_users, 1), dtype=np.int64)
+    history = HistoryBatch(
+        items=nothing, gaps=nothing, events=nothing, texts=nothing, text_kinds=nothing, lengths=nothing[:, 0] + 1
+    )
+    users = UserBlock(
+        profiles=known,
+        history=history,
+        texts=UserTexts.none(),
+        now=np.zeros(num_users),
+        excluded=ExcludedItems.none(),
+    )
+    return Scored(
+        items=nothing,
+        numbers=np.zeros((num_users, 1, len(COLUMNS)), dtype=np.float32),
+        evidence={name: loaded.read(users) for name, loaded in snapshot.signals.items()},
+        users=users,
+        searching=np.zeros(num_users, dtype=bool),
+    )
+
+
+def lifts_of(*places: Mapping[str, float]) -> npt.NDArray[np.float32]:
+    """[1, K, S] of one user's list."""
+    return np.array([[[place.get(name, 0.0) for name in COLUMNS] for place in places]], dtype=np.float32)
+
+
+def found_of(
+    snapshot: Snapshot,
+    known: UserProfiles,
+    items: Sequence[Sequence[int]],
+    lifts: npt.NDArray[np.float32],
+    weights: npt.NDArray[np.float32],
+) -> Explained:
+    listed = np.array(items)
+    return explain(snapshot, scored_of(snapshot, known), weights, listed, lifts, np.zeros(listed.shape, dtype=bool))
+
+
+def explained(
+    lifts: npt.NDArray[np.float32], items: list[int], known: UserProfiles, snapshot: Snapshot, fusion: Fusion = ALL
+) -> list[tuple[str, int | str]]:
+    """(source, the item that is named, else the sentence where it is not the first) of each place of one list."""
+    found = found_of(snapshot, known, [items], lifts, fusion.vector(COLUMNS)[None])
+    return [
+        (
+            found.names[source],
+            int(item) if item >= 0 or not sentence else SIGNALS[found.names[source]].sentences[sentence],
+        )
+        for source, sentence, item in zip(found.source[0], found.sentence[0], found.item[0], strict=True)
+    ]
 
 
 def test_a_search_is_named_where_it_adds_more_than_the_history() -> None:
@@ -79,204 +166,192 @@ def test_a_search_is_named_where_it_adds_more_than_the_history() -> None:
     for item, near in ((0, (1.0, 0.0)), (1, (0.8, 0.6)), (2, (0.6, 0.8)), (3, (-1.0, 0.0)), (4, (0.0, -1.0))):
         texts[item][:2] = near
     searched = dataclasses.replace(user, searches=directions[[1]])
-    by_text = lifts_of(*[{"text": 1.0}] * 3)
-    facts = beside(texts=texts)
-    assert explained(by_text, [1, 2, 4], searched, facts) == [("text", 0), ("text", SEARCH), ("ranker", -1)]
+    by_text, snapshot = lifts_of(*[{"text": 1.0}] * 3), a_snapshot(texts=texts)
+    query = ("text", "close to your query")
+    assert explained(by_text, [1, 2, 4], searched, snapshot) == [("text", 0), query, ("ranker", -1)]
     stale = dataclasses.replace(user, searches=directions[[1]] * 0.1)
-    assert explained(by_text, [1, 2, 4], stale, facts) == [("text", 0), ("text", 0), ("ranker", -1)]
+    assert explained(by_text, [1, 2, 4], stale, snapshot) == [("text", 0), ("text", 0), ("ranker", -1)]
 
 
-def test_without_an_item_the_ranker_goes_by_what_was_told() -> None:
-    nobody = profiles({})
-    ranker = lifts_of({"retrieval": 1.0})
-    told = dataclasses.replace(nobody, read=np.array([True]))
-    assert explained(ranker, [1], told, beside()) == [("ranker", TOLD)]
-    found = Explained(sources=np.array([[0, 3]], dtype=np.int8), because=np.array([[TOLD, SEARCH]]))
-    titles = pa.array([f"T{item}" for item in range(NUM_ITEMS)])
-    source, reason = reasons(found, titles, np.array([0, 0]), np.array([0, 1]))
-    assert source.to_pylist() == ["ranker", "text"]
-    assert reason.to_pylist() == ["in line with what you told us", "close to your query"]
-
-
-def lifts_of(*signals: Mapping[str, float]) -> npt.NDArray[np.float32]:
-    """[1, K, S] of one user's list."""
-    return np.array([[[place.get(name, 0.0) for name in SIGNALS] for place in signals]], dtype=np.float32)
-
-
-def explained(
-    lifts: npt.NDArray[np.float32], items: list[int], history: Profiles, facts: Beside, fusion: Fusion = ALL
-) -> list[tuple[str, int]]:
-    """(source, item that is named) of each place of one user's list."""
-    found = explain(lifts, np.array([items]), fusion.vector(SIGNALS)[None], history, facts)
-    return [(NAMES[source], int(item)) for source, item in zip(found.sources[0], found.because[0], strict=True)]
+def test_without_an_item_the_ranker_goes_by_the_users_words() -> None:
+    described = dataclasses.replace(profiles({}), has_tokens=np.array([True]))
+    found = explained(lifts_of({"retrieval": 1.0}), [1], described, a_snapshot())
+    assert found == [("ranker", "in line with what you told us")]
 
 
 @given(st.integers(0, 9999), st.integers(1, 4), st.integers(1, 6))
 def test_contributions_are_weighted_distances_from_the_mean(seed: int, users: int, candidates: int) -> None:
     random = np.random.default_rng(seed)
-    signals = random.normal(size=(users, candidates, len(SIGNALS))).astype(np.float32)
+    numbers = random.normal(size=(users, candidates, len(COLUMNS))).astype(np.float32)
     valid = random.random((users, candidates)) < 0.7
     columns = random.integers(0, candidates, (users, 3))
-    weights = random.random((users, 3, len(SIGNALS))).astype(np.float32)
-    found = contributions(signals, valid, columns, weights)
-    assert found.shape == (users, 3, len(SIGNALS))
+    weights = random.random((users, len(COLUMNS))).astype(np.float32)
+    found = contributions(numbers, valid, columns, weights)
+    assert found.shape == (users, 3, len(COLUMNS))
     assert found.dtype == np.float32
     for user in range(users):
-        mean = signals[user, valid[user]].mean(axis=0) if valid[user].any() else np.zeros(len(SIGNALS))
+        mean = numbers[user, valid[user]].mean(axis=0) if valid[user].any() else np.zeros(len(COLUMNS))
         for place, column in enumerate(columns[user]):
-            expected = (signals[user, column] - mean) * weights[user, place]
-            np.testing.assert_allclose(found[user, place], expected, atol=1e-5)
+            np.testing.assert_allclose(found[user, place], (numbers[user, column] - mean) * weights[user], atol=1e-5)
 
 
-def test_what_is_the_same_for_all_lifts_nobody() -> None:
-    """Not by the last bit of a sum either: else the reason would be one that holds for no item."""
-    signals = np.full((1, 331, len(SIGNALS)), np.log(0.02), dtype=np.float32)
-    lifts = contributions(
-        signals, np.ones((1, 331), dtype=bool), np.array([[0, 330]]), np.ones((1, 2, len(SIGNALS)), "f4")
-    )
-    assert not lifts.any()
+def test_a_number_that_is_the_same_for_all_lifts_none() -> None:
+    """Not by the last bit of a sum either: then the reason would hold for no item."""
+    numbers = np.full((1, 331, len(COLUMNS)), np.log(0.02), dtype=np.float32)
+    valid, weights = np.ones((1, 331), dtype=bool), np.ones((1, len(COLUMNS)), dtype=np.float32)
+    assert not contributions(numbers, valid, np.array([[0, 330]]), weights).any()
 
 
-@given(st.lists(st.floats(-2, 2, width=32), min_size=len(SIGNALS), max_size=len(SIGNALS)))
-def test_the_source_is_the_one_that_lifts_most(values: list[float]) -> None:
-    sums = dict.fromkeys(SOURCES.values(), 0.0)
-    for name, value in zip(SIGNALS, values, strict=True):
-        sums[SOURCES[name]] += value
-    everything = beside({(0, 1): 0.5}, {(0, 1): 0.5}, [[1.0, 0.0]] * NUM_ITEMS)
-    lifts = np.array([[values]], dtype=np.float32)
-    ((source, _),) = explained(lifts, [1], profiles({0: 1.0}), everything)
+@given(st.lists(st.floats(-2, 2, width=32), min_size=len(COLUMNS), max_size=len(COLUMNS)))
+def test_the_source_is_the_signal_that_lifts_most(values: list[float]) -> None:
+    places = iter(values)
+    sums = {signal.name: sum(next(places) for _ in signal.columns) for signal in SIGNALS}
+    everything = a_snapshot({(0, 1): 0.5}, {(0, 1): 0.5}, [[1.0, 0.0]] * NUM_ITEMS)
+    ((source, _),) = explained(np.array([[values]], dtype=np.float32), [1], profiles({0: 1.0}), everything)
     if max(sums.values()) > 1e-6:
         assert sums[source] == pytest.approx(max(sums.values()), abs=1e-6)
     elif max(sums.values()) < 0:
-        assert source == "ranker", "what nothing lifts above the others is in line with the history"
+        assert source == "ranker", "an item that no signal lifts is in line with the history"
 
 
-def test_a_transition_names_the_item_that_most_comes_from() -> None:
+LAST, LATELY = "transitions_last_all_time", "transitions_last_decayed"
+HISTORY, HISTORY_LATELY = "transitions_history_all_time", "transitions_history_decayed"
+
+
+def test_a_transition_names_the_item_from_which_most_comes() -> None:
     history = profiles({0: 0.2, 2: 0.5, 3: 0.3})
-    facts = beside({(0, 1): 0.9, (2, 1): 0.1, (3, 1): 0.5}, {(0, 4): 1.0, (5, 1): 1.0})
-    lifts = lifts_of({"newest_lasting": 1.0}, {"whole_recent": 1.0, "text": 0.5}, {"whole_lasting": 1.0})
-    found = explained(lifts, [1, 4, 6], history, facts)
+    snapshot = a_snapshot({(0, 1): 0.9, (2, 1): 0.1, (3, 1): 0.5}, {(0, 4): 1.0, (5, 1): 1.0})
+    lifts = lifts_of({LAST: 1.0}, {HISTORY_LATELY: 1.0, "text": 0.5}, {HISTORY: 1.0})
+    found = explained(lifts, [1, 4, 6], history, snapshot)
     assert found == [("transitions", 0), ("transitions", 0), ("ranker", -1)], "nothing of the history leads to item 6"
-    only_lasting = Fusion(weights={"retrieval": 1.0, "newest_lasting": 1.0})
-    assert explained(lifts, [1, 4, 6], history, facts, only_lasting)[1] == ("ranker", -1)
+    only_last = Fusion(weights={"retrieval": 1.0, LAST: 1.0})
+    assert explained(lifts, [1, 4, 6], history, snapshot, only_last)[1] == ("ranker", -1)
 
 
-def test_each_user_is_told_by_their_own_weights() -> None:
-    """One goes by what lasts, one by what is of late, one without the ranker: as long and short histories do."""
-    facts = beside({(0, 1): 0.9, (2, 1): 0.1}, {(0, 1): 0.1, (2, 1): 0.9})
-    lasting, late, nothing = ({"newest_lasting": 1.0}, {"newest_recent": 1.0}, {"popularity": 1.0})
-    weights = np.array([[some.get(name, 0.0) for name in SIGNALS] for some in (lasting, late, nothing)], np.float32)
-    weights[:2, SIGNALS.index("retrieval")] = 1.0
-    lifts = np.concatenate([lifts_of({"newest_lasting": 1.0}, {})] * 3)
-    found = explain(lifts, np.array([[1, 6]] * 3), weights, profiles(*[{0: 0.5, 2: 0.5}] * 3), facts)
-    assert found.because[:, 0].tolist() == [0, 2, -1]
-    sources = [[NAMES[source] for source in row] for row in found.sources]
+def test_reasons_follow_each_users_own_weights() -> None:
+    """One user by all time, one by late, one without the ranker."""
+    snapshot = a_snapshot({(0, 1): 0.9, (2, 1): 0.1}, {(0, 1): 0.1, (2, 1): 0.9})
+    chosen = ({LAST: 1.0}, {LATELY: 1.0}, {"popularity": 1.0})
+    weights = np.array([[some.get(name, 0.0) for name in COLUMNS] for some in chosen], np.float32)
+    weights[:2, COLUMNS.index("retrieval")] = 1.0
+    lifts = np.concatenate([lifts_of({LAST: 1.0}, {})] * 3)
+    found = found_of(snapshot, profiles(*[{0: 0.5, 2: 0.5}] * 3), [[1, 6]] * 3, lifts, weights)
+    assert found.item[:, 0].tolist() == [0, 2, -1]
+    sources = [[found.names[source] for source in row] for row in found.source]
     assert sources == [["transitions", "ranker"], ["transitions", "ranker"], ["popularity", "popularity"]]
 
 
-def test_the_linear_model_names_the_item_that_has_the_largest_share() -> None:
+def test_ease_names_the_item_that_has_the_largest_share() -> None:
     history = profiles({0: 0.2, 2: 0.5, 3: 0.3})
-    facts = beside({(0, 1): 0.9, (2, 1): 0.1, (3, 1): 0.5}, {(2, 1): 0.02, (0, 4): 1.0})
-    lifts = lifts_of(*[{"linear_lasting": 1.0}] * 3)
-    shares = ALL.weights | {"linear_recent": 0.1}
-    assert explained(lifts, [1, 4, 6], history, facts, Fusion(weights=shares)) == [
-        ("linear", 0),
-        ("linear", 0),
-        ("ranker", -1),
-    ]
-    of_late = ALL.weights | {"linear_lasting": 0.1}
-    assert explained(lifts[:, :1], [1], history, facts, Fusion(weights=of_late)) == [("linear", 2)]
+    snapshot = a_snapshot({(0, 1): 0.9, (2, 1): 0.1, (3, 1): 0.5}, {(2, 1): 0.02, (0, 4): 1.0})
+    lifts = lifts_of(*[{"ease_all_time": 1.0}] * 3)
+    all_time = Fusion(weights=ALL.weights | {"ease_decayed": 0.1})
+    found = explained(lifts, [1, 4, 6], history, snapshot, all_time)
+    assert found == [("ease", 0), ("ease", 0), ("ranker", -1)]
+    of_late = Fusion(weights=ALL.weights | {"ease_all_time": 0.1})
+    assert explained(lifts[:, :1], [1], history, snapshot, of_late) == [("ease", 2)]
 
 
 def test_a_text_names_the_nearest_other_item() -> None:
     texts = [[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [-1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, -1.0]]
     history = profiles({0: 0.1, 2: 0.8, 5: 0.1})
-    lifts = lifts_of(*[{"text": 1.0}] * 4)
-    found = explained(lifts, [1, 5, 3, 0], history, beside(texts=texts))
+    found = explained(lifts_of(*[{"text": 1.0}] * 4), [1, 5, 3, 0], history, a_snapshot(texts=texts))
     assert found == [("text", 2), ("text", 0), ("ranker", -1), ("text", 5)]
 
 
-def test_a_new_item_is_there_for_its_text() -> None:
-    """Nobody chose it, though its weights say so: they are those of items of alike text."""
+def test_a_cold_item_is_explained_by_its_text() -> None:
+    """Nobody chose it: its imputed numbers come from items with similar text."""
     texts = [[1.0, 0.0], [0.9, 0.1], [-1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [0.0, 1.0], [0.0, 1.0]]
-    facts = dataclasses.replace(beside({(0, 1): 0.9, (0, 2): 0.9}, texts=texts), borrows=np.arange(NUM_ITEMS) > 0)
+    snapshot = a_snapshot({(0, 1): 0.9, (0, 2): 0.9}, texts=texts)
+    snapshot = dataclasses.replace(snapshot, is_cold=np.arange(NUM_ITEMS) > 0)
     history = profiles({0: 1.0})
-    lifts = lifts_of(*[{"linear_lasting": 1.0, "newest_lasting": 0.5, "popularity": 2.0}] * 2)
-    assert explained(lifts, [1, 2], history, facts) == [("text", 0), ("ranker", -1)], "2 is unlike what was had"
-    assert explained(lifts, [1, 2], profiles({}), facts) == [("exploration", -1)] * 2
-    assert explained(lifts_of({"popularity": 1.0}), [0], profiles({}), facts) == [("popularity", -1)]
+    lifts = lifts_of(*[{"ease_all_time": 1.0, LAST: 0.5, "popularity": 2.0}] * 2)
+    assert explained(lifts, [1, 2], history, snapshot) == [("text", 0), ("ranker", -1)], "2 is not similar to 0"
+    assert explained(lifts, [1, 2], profiles({}), snapshot) == [(EXPLORATION, -1)] * 2
+    assert explained(lifts_of({"popularity": 1.0}), [0], profiles({}), snapshot) == [("popularity", -1)]
 
 
-def test_of_whom_nothing_is_known_popularity_is_the_source() -> None:
-    """Whether the item is popular for its list or not; and wherever the ranker has no say."""
+def test_popularity_is_the_source_where_nothing_is_known_of_a_user() -> None:
+    """Whether the item is popular for its list or not; and where the ranker has no weight."""
     lifts = lifts_of({"popularity": 1.0}, {"popularity": -1.0}, {"popularity": 0.0})
-    assert explained(lifts, [1, 2, 3], profiles({}), beside()) == [("popularity", -1)] * 3
+    assert explained(lifts, [1, 2, 3], profiles({}), a_snapshot()) == [("popularity", -1)] * 3
     known = profiles({0: 1.0})
-    sources = [source for source, _ in explained(lifts, [1, 2, 3], known, beside())]
+    sources = [source for source, _ in explained(lifts, [1, 2, 3], known, a_snapshot())]
     assert sources == ["popularity", "ranker", "ranker"]
     without = Fusion(weights={"popularity": 1.0, "text": 1.0})
-    assert explained(lifts, [1, 2, 3], known, beside(), without) == [("popularity", -1)] * 3
+    assert explained(lifts, [1, 2, 3], known, a_snapshot(), without) == [("popularity", -1)] * 3
 
 
 @given(st.integers(0, 9999), st.sampled_from([1, 3, 500]), st.sampled_from([2, 50]))
-def test_what_is_named_was_had_and_has_a_share(seed: int, pairs: int, named_from: int) -> None:
+def test_a_named_item_is_of_the_history_and_has_a_share(seed: int, at_a_time: int, named_from: int) -> None:
     random = np.random.default_rng(seed)
     shares = random.integers(0, 3, (3, NUM_ITEMS)) * (random.random((3, 1)) < 0.8) / 4
     history = profiles(*[dict(enumerate(row)) for row in shares.tolist()])
-    texts = random.normal(size=(NUM_ITEMS, 2))
-    facts = beside(
-        *(dict.fromkeys(zip(*random.integers(0, NUM_ITEMS, (2, 9)).tolist(), strict=True), 0.5) for _ in "12")
+    texts = random.normal(size=(NUM_ITEMS, 2)).astype(np.float32)
+    all_time, decayed = (
+        dict.fromkeys(zip(*random.integers(0, NUM_ITEMS, (2, 9)).tolist(), strict=True), 0.5) for _ in "12"
     )
-    facts = dataclasses.replace(facts, text_vectors=texts.astype(np.float32))
+    snapshot = a_snapshot(all_time, decayed, texts.tolist())
     items = random.permuted(np.tile(np.arange(NUM_ITEMS), (3, 1)), axis=1)[:, :4]
     items[random.random(items.shape) < 0.2] = -1
-    lifts = random.normal(size=(3, 4, len(SIGNALS))).astype(np.float32)
+    lifts = random.normal(size=(3, 4, len(COLUMNS))).astype(np.float32)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_PAIRS", pairs)
-        patch.setattr(module, "_TEXT_PAIRS", pairs)
-        patch.setattr(module, "_NAMED_FROM", named_from)
-        found = explain(lifts, items, np.ones((len(items), len(SIGNALS)), np.float32), history, facts)
+        patch.setattr(module, "_AT_A_TIME", at_a_time)
+        patch.setattr(history_items, "NAMED_FROM", named_from)
+        found = found_of(snapshot, history, items.tolist(), lifts, np.ones((3, len(COLUMNS)), np.float32))
+    steps = np.zeros((NUM_ITEMS, NUM_ITEMS))
+    for cells in (all_time, decayed):
+        for pair in cells:
+            steps[pair] += 0.5
     for user, place in zip(*np.nonzero(items >= 0), strict=True):
-        item, source, because = items[user, place], NAMES[found.sources[user, place]], found.because[user, place]
-        assert (because >= 0) == (source in ("transitions", "linear", "text"))
-        if because < 0:
+        item, source, named = items[user, place], found.names[found.source[user, place]], found.item[user, place]
+        assert (named >= 0) == (source in ("transitions", "ease", "text"))
+        if named < 0:
             continue
         weightiest = np.sort(shares[user])[::-1][:named_from]
-        assert shares[user, because] > 0
-        assert shares[user, because] >= weightiest[-1], "one of the weightiest"
-        steps = (facts.transitions.weights.real + facts.transitions.weights.imag).toarray()
-        if source == "transitions":
-            had = np.flatnonzero((shares[user] > 0) & (shares[user] >= (weightiest[-1] or 1e-9)))
-            assert steps[because, item] > 0
-            if named_from > NUM_ITEMS:
-                assert shares[user, because] * steps[because, item] == max(shares[user, had] * steps[had, item])
-        elif source == "linear":
-            assert steps[because, item] > 0
+        assert shares[user, named] > 0
+        assert shares[user, named] >= weightiest[-1], "one of the weightiest"
+        if source == "text":
+            assert named != item
+            assert texts[named] @ texts[item] > 0
         else:
-            assert because != item
-            assert texts[because] @ texts[item] > 0
-    assert (found.because[items < 0] == -1).all()
+            assert steps[named, item] > 0
+        if source == "transitions" and named_from > NUM_ITEMS:
+            had = np.flatnonzero((shares[user] > 0) & (shares[user] >= (weightiest[-1] or 1e-9)))
+            assert shares[user, named] * steps[named, item] == max(shares[user, had] * steps[had, item])
+    assert (found.item[items < 0] == -1).all()
 
 
-def test_reasons_in_words() -> None:
-    titles = pa.array(["Oak {Desk}", "", "Vase", "Lamp", "Pen", "Cup", "Jar"])
-    sources = np.array([[NAMES.index(name) for name in NAMES]], dtype=np.int8)
-    because = np.full(sources.shape, -1, dtype=np.int64)
-    for name, item in {"transitions": 0, "linear": 3, "text": 2}.items():
-        because[0, NAMES.index(name)] = item
-    users, places = np.zeros(len(NAMES), np.int64), np.arange(len(NAMES))
-    source, reason = reasons(Explained(sources=sources, because=because), titles, users, places)
-    assert source.to_pylist() == list(NAMES)
-    assert dict(zip(source.to_pylist(), reason.to_pylist(), strict=True)) == WORDS | {
+def test_drawn_items_are_something_new_to_try() -> None:
+    snapshot, known = a_snapshot({(0, 1): 0.9}), profiles({0: 1.0})
+    lifts, weights = lifts_of({LAST: 1.0}, {LAST: 1.0}), ALL.vector(COLUMNS)[None]
+    drawn = np.array([[False, True]])
+    found = explain(snapshot, scored_of(snapshot, known), weights, np.array([[1, 1]]), lifts, drawn)
+    source, reason = found.at(np.array([0, 0]), np.array([0, 1]), TITLES)
+    assert source.to_pylist() == ["transitions", EXPLORATION]
+    assert reason.to_pylist() == ["often chosen with Oak {Desk}", EXPLORATION_SENTENCE]
+
+
+def test_sentences_name_titles() -> None:
+    names = (*SIGNALS.names, EXPLORATION)
+    named = {"transitions": 0, "ease": 3, "text": 2}
+    found = Explained(
+        names=names,
+        source=np.arange(len(names))[None],
+        sentence=np.zeros((1, len(names)), dtype=np.int64),
+        item=np.array([[named.get(name, -1) for name in names]]),
+    )
+    users, places = np.zeros(len(names), np.int64), np.arange(len(names))
+    source, reason = found.at(users, places, TITLES)
+    assert source.to_pylist() == list(names)
+    assert dict(zip(names, reason.to_pylist(), strict=True)) == {
+        "ranker": "in line with your history",
         "transitions": "often chosen with Oak {Desk}",
-        "linear": "chosen by people who chose Lamp",
+        "ease": "chosen by people who chose Lamp",
         "text": "similar to Vase",
+        "popularity": "popular now",
+        "repeat": "you chose it before",
+        EXPLORATION: EXPLORATION_SENTENCE,
     }
     assert (source.type, reason.type) == (pa.string(), pa.string())
-    nothing = reasons(Explained(sources=sources, because=because), titles, users[:0], places[:0])
-    assert [column.to_pylist() for column in nothing] == [[], []]
-
-
-def test_every_source_has_words() -> None:
-    assert set(NAMES) == {*SOURCES.values(), EXPLORATION}
-    assert {name for name, words in WORDS.items() if "{}" in words} == {"transitions", "linear", "text"}
+    assert [column.to_pylist() for column in found.at(users[:0], places[:0], TITLES)] == [[], []]

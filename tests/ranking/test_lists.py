@@ -1,6 +1,6 @@
-"""Lists: what every table of recommendations holds to, whoever the users are.
+"""Lists: what holds for every table of recommendations.
 
-Shapes: B users, I items, K list length, S signals.
+Shapes: B users, I items, K list length, S numbers of all signals.
 """
 
 import dataclasses
@@ -17,73 +17,51 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from recsys.model.config import RankerConfig
-from recsys.model.decoder import decoder_config
 from recsys.model.features import UserTexts
 from recsys.model.ranker import Ranker
-from recsys.model.ranker_spec import RankerSpec
-from recsys.ranking import lists as pipeline
+from recsys.ranking import scoring
 from recsys.ranking.config import RecommendConfig, RerankConfig
+from recsys.ranking.constraints import RequestConstraints
 from recsys.ranking.fusion import Fusion
-from recsys.ranking.lists import (
-    SEARCH_WEIGHT,
-    Wishes,
-    as_recommendations,
-    fused_scores,
-    recommend_batch,
-    scored_blocks,
-    user_weights,
-    weights_among_new,
-)
+from recsys.ranking.lists import as_recommendations, recommend_batch
 from recsys.ranking.rerank import Reranker
+from recsys.ranking.scoring import Scored, scored_blocks
 from recsys.ranking.snapshot import Snapshot
-from recsys.schema import HISTORIES, LENDERS, PROFILE, RECOMMENDATIONS, TEXTS
-from recsys.signals.donors import Lending
-from recsys.signals.item_features import Beside
+from recsys.ranking.user_weights import log_probabilities, user_weights
+from recsys.schema import DONORS, HISTORIES, PROFILE, RECOMMENDATIONS, TEXTS
+from recsys.signals.donors import Donors
+from recsys.signals.ease import LoadedEase
+from recsys.signals.exact_search import ItemIndex
 from recsys.signals.neighbours import Neighbours
-from recsys.signals.popularity import HORIZONS
-from recsys.signals.retrieve import ItemIndex
-from recsys.signals.signals import SIGNALS
-from recsys.signals.transitions import count_transitions, strongest_transitions, total_transitions
+from recsys.signals.popularity import HORIZONS, LoadedPopularity
+from recsys.signals.ranker_evidence import LoadedRanker
+from recsys.signals.registry import SIGNALS, columns_of
+from recsys.signals.repeat import LoadedRepeat
+from recsys.signals.signal import LoadedSignal
+from recsys.signals.text import QUERY_WEIGHT, LoadedText
+from recsys.signals.transitions import LoadedTransitions, count_transitions, strongest_transitions, sum_pairs
+from tests.ranking.tiny_ranker import tiny_ranker
 
+COLUMNS = columns_of(SIGNALS)
 IDS = [f"i{number:02}" for number in range(12)]
 TITLES = [f"Title {number}" for number in range(12)]
 UNAVAILABLE = {"i03", "i10"}
 AVAILABLE = [item for item in IDS if item not in UNAVAILABLE]
 EPOCH = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 DATE = dt.date(2026, 1, 9)
-SIZES = RankerConfig(hidden_size=8, layers=1, heads=2, dropout=0.3, id_dropout=0.3)
-#: Interactions of the last week and of all time; two items are equals.
+#: Interactions of the last week and of all time; two items have the same.
 WEEK = np.array([0, 5, 2, 9, 0, 1, 3, 3, 0, 8, 7, 1])
 EVER = 10 * WEEK + np.arange(12)[::-1]
-EVERY_SIGNAL = Fusion(weights={name: 0.2 + 0.1 * place for place, name in enumerate(SIGNALS)})
-LEANING = Fusion(weights=EVERY_SIGNAL.weights, short=dict.fromkeys(SIGNALS, -3.0), usual=20)
+EVERY_SIGNAL = Fusion(weights={name: 0.2 + 0.1 * place for place, name in enumerate(COLUMNS)})
+SHORT = Fusion(weights=EVERY_SIGNAL.weights, short=dict.fromkeys(COLUMNS, -3.0), typical_length=20)
 ONLY_RANKER = Fusion(weights={"retrieval": 1.0})
 
 Rows = list[tuple[list[str], list[str]]]
 Lists = dict[str, list[dict[str, Any]]]
 
 
-def make_ranker(num_items: int) -> Ranker:
-    texts = torch.randn(num_items, 5, generator=torch.Generator().manual_seed(0))
-    spec = RankerSpec(
-        num_items=num_items,
-        text_dim=5,
-        item_dim=8,
-        num_event_kinds=1,
-        decoder=decoder_config(SIZES, 4),
-        dropout=SIZES.dropout,
-        id_dropout=SIZES.id_dropout,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        ranker = Ranker(spec, texts, torch.ones(num_items, dtype=torch.bool)).eval()
-        torch.nn.init.normal_(ranker.id_embedding.weight)
-        torch.nn.init.normal_(ranker.candidate_head.weight)
-    return ranker
-
-
-RANKER = make_ranker(len(IDS))
+RANKER = tiny_ranker(len(IDS))
+FIRST_DAY = np.array([0])
 POPULARITY = np.log1p(np.stack([WEEK + 0.1 * EVER / 4, *[EVER] * (len(HORIZONS) - 1)])).astype(np.float32)
 
 
@@ -91,45 +69,47 @@ def make_transitions(seed: int) -> Neighbours:
     random = np.random.default_rng(seed)
     users, items = np.repeat(np.arange(8), 5), random.integers(0, len(IDS), 40)
     counts = count_transitions(users, items, random.uniform(0, 50, 40), len(IDS), 2, 14.0)
-    return Neighbours.from_table(strongest_transitions(counts, total_transitions(counts, len(IDS)), 4), len(IDS))
+    return Neighbours.from_table(strongest_transitions(counts, sum_pairs([counts], len(IDS)), 4), len(IDS))
 
 
 def make_snapshot(
     recommendable: list[bool] | None = None,
     fusion: Fusion = EVERY_SIGNAL,
-    isolated: bool = True,
+    candidate_pass: bool = True,
     returns: npt.NDArray[np.float32] | None = None,
     ranker: Ranker = RANKER,
+    popularity: npt.NDArray[np.float32] = POPULARITY[None],
+    days: npt.NDArray[np.int64] = FIRST_DAY,
     **rerank: Any,
 ) -> Snapshot:
-    open_items = recommendable if recommendable is not None else [item not in UNAVAILABLE for item in IDS]
+    open_items = np.array(recommendable or [item not in UNAVAILABLE for item in IDS])
     texts = ranker.text_vectors.numpy()
-    dials = RerankConfig.model_validate(rerank)
-    return Snapshot.build(
-        ranker=ranker,
+    signals: dict[str, LoadedSignal] = {
+        "ranker": LoadedRanker(ranker, open_items, candidate_pass),
+        "transitions": LoadedTransitions(make_transitions(0)),
+        "ease": LoadedEase(make_transitions(1)),
+        "text": LoadedText(texts / np.linalg.norm(texts, axis=1, keepdims=True), open_items),
+        "popularity": LoadedPopularity(popularity, days, open_items),
+        "repeat": LoadedRepeat(np.zeros(len(IDS), dtype=np.float32) if returns is None else returns),
+    }
+    settings = RerankConfig.model_validate(rerank)
+    return Snapshot(
+        signals=signals,
         item_ids=pa.array(IDS),
         titles=pa.array(TITLES),
-        event_kinds=["view"],
+        recommendable=open_items,
+        is_cold=np.zeros(len(IDS), dtype=bool),
+        event_kinds=pa.array(["view"]),
         max_length=4,
-        isolated=isolated,
-        beside=Beside(
-            transitions=make_transitions(0),
-            linear=make_transitions(1),
-            text_vectors=texts / np.linalg.norm(texts, axis=1, keepdims=True),
-            popularity=np.log1p(np.stack([WEEK + 0.1 * EVER / 4, *[EVER] * (len(HORIZONS) - 1)])).astype(np.float32)[
-                None
-            ],
-            returns=np.zeros(len(IDS), dtype=np.float32) if returns is None else returns,
-            recommendable=np.array(open_items),
-            borrows=np.zeros(len(IDS), dtype=bool),
-        ),
+        reads_texts=ranker.spec.user_texts,
         fusion=fusion,
-        reranker=Reranker.build(dials, EVER, np.array(open_items), RANKER.item_vectors().detach().numpy(), 0, DATE),
+        reranker=Reranker.build(settings, EVER, open_items, RANKER.item_vectors().detach().numpy(), 0, DATE),
         now=(EPOCH + dt.timedelta(days=8)).timestamp() * 1e6,
     )
 
 
 SNAPSHOT = make_snapshot()
+WITHOUT_PASS = make_snapshot(candidate_pass=False)
 
 users = st.tuples(
     st.lists(st.sampled_from([*IDS, "gone"]), max_size=7),
@@ -157,6 +137,24 @@ def as_histories(rows: Rows) -> pa.Table:
 
 def config(top_k: int = 5, candidates: int = 20, exclude_seen: bool = True) -> RecommendConfig:
     return RecommendConfig(top_k=top_k, candidates=candidates, exclude_seen=exclude_seen)
+
+
+def blocks(
+    snapshot: Snapshot,
+    histories: pa.Table,
+    settings: RecommendConfig,
+    now: npt.NDArray[np.float64] | None = None,
+    constraints: RequestConstraints | None = None,
+) -> list[tuple[npt.NDArray[np.int64], Scored]]:
+    """(rows of the users, their scored candidates) of each block."""
+    moments = np.full(len(histories), snapshot.now) if now is None else now
+    return scored_blocks(lambda users, found: (users, found), snapshot, histories, settings, moments, constraints)
+
+
+def scored(snapshot: Snapshot, histories: pa.Table, settings: RecommendConfig) -> Scored:
+    """Of one block."""
+    ((_, found),) = blocks(snapshot, histories, settings)
+    return found
 
 
 def recommended(rows: Rows | pa.Table, settings: RecommendConfig, snapshot: Snapshot = SNAPSHOT) -> Lists:
@@ -193,89 +191,46 @@ def is_contract_of_lists(rows: Rows, table: pa.Table, top_k: int, exclude_seen: 
 
 @given(st.lists(users, max_size=4), st.integers(1, 14), st.integers(0, 10), st.booleans(), st.booleans())
 def test_every_list_holds_to_the_contract(
-    rows: Rows, top_k: int, spare: int, exclude_seen: bool, isolated: bool
+    rows: Rows, top_k: int, spare: int, exclude_seen: bool, candidate_pass: bool
 ) -> None:
-    snapshot = dataclasses.replace(SNAPSHOT, isolated=isolated)
+    snapshot = SNAPSHOT if candidate_pass else WITHOUT_PASS
     found = recommend_batch(snapshot, as_histories(rows), config(top_k, top_k + spare, exclude_seen))
     is_contract_of_lists(rows, found.lists, top_k, exclude_seen)
     assert (found.counts.users, found.counts.listed) == (len(rows), len(found.lists))
     assert found.counts.duplicates == 0
 
 
-def with_new(snapshot: Snapshot, *new: int) -> Snapshot:
-    borrows = np.isin(np.arange(len(IDS)), new)
-    return dataclasses.replace(snapshot, beside=dataclasses.replace(snapshot.beside, borrows=borrows))
+def test_cold_items_have_imputed_numbers_and_the_others_keep_their_scores() -> None:
+    """Item 5 has one donor, item 2; only its text is its own."""
+    rows = [{"donor": 2, "item": 5, "share": 1.0}]
+    donors = Donors(pa.Table.from_pylist(rows, DONORS), len(IDS))
+    imputed = {name: loaded.impute(donors) for name, loaded in SNAPSHOT.signals.items()}
+    snapshot = dataclasses.replace(SNAPSHOT, signals=imputed, is_cold=donors.is_cold)
+    histories = as_histories([(["i00", "i01"], [])])
+    (before, after) = (scored(each, histories, config(12)) for each in (SNAPSHOT, snapshot))
+    usual, own = (dict(zip(each.items[0].tolist(), each.numbers[0], strict=True)) for each in (before, after))
+    of_donor = [place for place, name in enumerate(COLUMNS) if name.startswith(("transitions", "ease", "popularity"))]
+    np.testing.assert_allclose(own[5][of_donor], usual[2][of_donor], rtol=1e-5)
+    assert own[5][COLUMNS.index("text")] == usual[5][COLUMNS.index("text")]
+    assert own[5][COLUMNS.index("retrieval")] != usual[5][COLUMNS.index("retrieval")], "its id is its donor's"
+    for item in own:
+        if item not in (-1, 5):
+            np.testing.assert_allclose(own[item], usual[item], rtol=1e-4, atol=1e-5)
 
 
-def test_new_items_are_told_apart_by_weights_of_their_own() -> None:
-    """The others keep their scores, and the contributions of a new item are those of the weights that placed it."""
-    rows: Rows = [(["i00", "i01"], []), ([], [])]
-    new = (4, 5, 8)
-    plain = with_new(SNAPSHOT, *new)
-    none = {name: -weight for name, weight in EVERY_SIGNAL.weights.items()}
-    by_text = dataclasses.replace(EVERY_SIGNAL, new=none | {"text": none["text"] - 1})
-    dealt = dataclasses.replace(plain, fusion=by_text)
-    before, after = (recommend_batch(each, as_histories(rows), config(12)) for each in (plain, dealt))
-    known, unknown = (recommended(rows, config(12), each)["u0"] for each in (plain, dealt))
-    scores = {row["item_id"]: row["score"] for row in known}
-    ours = {row["item_id"]: row["score"] for row in unknown}
-    ids = [IDS[item] for item in new]
-    assert {item: score for item, score in scores.items() if item not in ids} == {
-        item: score for item, score in ours.items() if item not in ids
-    }
-    assert sorted(scores[item] for item in ids) == pytest.approx(sorted(ours[item] for item in ids))
-    texts = plain.beside.text_vectors
-    mean = texts[0] + texts[1]
-    assert [item for item in ours if item in ids] == sorted(ids, key=lambda item: float(texts[IDS.index(item)] @ mean))
-    assert list(ours) != list(scores)
-    for part, others in ((before, True), (after, False)):
-        lists = part.lists.to_pylist()
-        own = [place for place, row in enumerate(lists) if row["user_id"] == "u0" and row["item_id"] in ids]
-        assert len(own) == len(ids)
-        lifts = np.delete(part.contributions[own], SIGNALS.index("text"), axis=1)
-        assert bool(lifts.any()) == others
-    ((_, scored),) = scored_blocks(dealt, as_histories(rows), config(), np.full(2, dealt.now), np.zeros(2, dtype=int))
-    nobody = ~scored.profiles.known
-    weights = user_weights(scored, by_text)
-    same = (weights_among_new(scored, by_text, weights) == weights).all(axis=1)
-    assert same.tolist() == nobody.tolist(), "of whom nothing is known popularity speaks"
-
-
-def test_known_items_are_taken_for_new() -> None:
-    """They alone are candidates, by what they borrow; who reads histories reads what it read."""
-    snapshot = dataclasses.replace(SNAPSHOT, ranker=make_ranker(len(IDS)), isolated=False)
-    lenders = pa.Table.from_pylist(
-        [{"lender": 2, "item": 5, "share": 1.0}, {"lender": 7, "item": 9, "share": 1.0}], LENDERS
-    )
-    taken_for_new = snapshot.as_if_new(Lending(lenders, len(IDS)))
-    histories = as_histories([(["i05", "i09", "i01"], [])])
-    now, moment = np.full(1, snapshot.now), np.zeros(1, dtype=np.int64)
-    ((_, usual),) = scored_blocks(snapshot, histories, config(exclude_seen=False), now, moment)
-    ((_, scored),) = scored_blocks(taken_for_new, histories, config(exclude_seen=False), now, moment)
-    assert scored.items[scored.items >= 0].tolist() == [5, 9]
-    as_lender, own = (dict(zip(each.items[0].tolist(), each.signals[0], strict=True)) for each in (usual, scored))
-    lent = [place for place, name in enumerate(SIGNALS) if name.startswith(("newest", "whole", "linear", "popularity"))]
-    np.testing.assert_allclose(own[5][lent], as_lender[2][lent], rtol=1e-5)
-    np.testing.assert_allclose(own[9][lent], as_lender[7][lent], rtol=1e-5)
-    retrieval = SIGNALS.index("retrieval")
-    assert taken_for_new.read_vectors is snapshot.item_vectors
-    assert not torch.equal(taken_for_new.item_vectors[5], SNAPSHOT.item_vectors[5])
-    assert own[5][retrieval] != as_lender[5][retrieval]
-
-
-DIALS = make_snapshot(long_tail_boost=0.5, diversity=0.4, exploration=0.5)
+RULES = make_snapshot(long_tail_boost=0.5, diversity=0.4, exploration=0.5)
 
 
 @hypothesis_settings(max_examples=40)
 @given(st.lists(users, max_size=4), st.integers(2, 14), st.booleans())
-def test_whatever_the_dials_it_is_a_list(rows: Rows, top_k: int, exclude_seen: bool) -> None:
-    table = recommend_batch(DIALS, as_histories(rows), config(top_k, 20, exclude_seen)).lists
+def test_with_all_rules_it_is_a_list(rows: Rows, top_k: int, exclude_seen: bool) -> None:
+    table = recommend_batch(RULES, as_histories(rows), config(top_k, 20, exclude_seen)).lists
     is_contract_of_lists(rows, table, top_k, exclude_seen)
 
 
 @given(st.lists(users, min_size=1, max_size=4), st.booleans())
 def test_a_reason_is_true(rows: Rows, exclude_seen: bool) -> None:
-    """What it names is in the user's history; who never had an item is not told so; nobody's history is nothing."""
+    """What it names is in the user's history."""
     for number, (items, _) in enumerate(rows):
         for row in recommended(rows, config(6, 12, exclude_seen))[f"u{number}"]:
             had = {TITLES[IDS.index(item)] for item in items if item in IDS}
@@ -285,7 +240,7 @@ def test_a_reason_is_true(rows: Rows, exclude_seen: bool) -> None:
                     assert had
                 case "transitions":
                     assert row["reason"].removeprefix("often chosen with ") in had
-                case "linear":
+                case "ease":
                     assert row["reason"].removeprefix("chosen by people who chose ") in had
                 case "text":
                     assert row["reason"].removeprefix("similar to ") in had - {TITLES[IDS.index(row["item_id"])]}
@@ -299,13 +254,13 @@ def test_a_reason_is_true(rows: Rows, exclude_seen: bool) -> None:
                     pytest.fail(f"source {other}")
 
 
-def test_every_source_is_met() -> None:
-    """So that the test above tells something: with another weight, another source comes first."""
+def test_every_source_occurs() -> None:
+    """So the test above can fail: with another weight, another source comes first."""
     rows: Rows = [(["i00", "i01", "i05"], [])]
     for name, source in (
-        ("isolated", "ranker"),
-        ("whole_lasting", "transitions"),
-        ("linear_recent", "linear"),
+        ("candidate_pass", "ranker"),
+        ("transitions_history_all_time", "transitions"),
+        ("ease_decayed", "ease"),
         ("text", "text"),
         ("seen", "repeat"),
     ):
@@ -344,10 +299,12 @@ def test_with_the_retriever_alone_scores_are_its_own() -> None:
     assert {row["item_id"]: row["score"] for row in found} == pytest.approx(expected, abs=1e-5)
 
 
-@pytest.mark.parametrize("isolated", [True, False])
-def test_the_isolated_pass_adds_what_it_sees_beyond_retrieval(isolated: bool) -> None:
+@pytest.mark.parametrize("candidate_pass", [True, False])
+def test_the_candidate_pass_adds_to_retrieval(candidate_pass: bool) -> None:
     """Retrieval and it together are the ranker's candidate logits, but for a constant of the user."""
-    snapshot = make_snapshot(fusion=Fusion(weights={"retrieval": 1.0, "isolated": 1.0}), isolated=isolated)
+    snapshot = make_snapshot(
+        fusion=Fusion(weights={"retrieval": 1.0, "candidate_pass": 1.0}), candidate_pass=candidate_pass
+    )
     found = recommended([(["i00", "i04"], [])], config(12, 12, exclude_seen=False), snapshot)["u0"]
     items, gaps, events = torch.tensor([[0, 4]]), torch.tensor([[0, 12]]), torch.tensor([[1, 1]])
     rows = torch.tensor([[IDS.index(item) for item in AVAILABLE]])
@@ -355,20 +312,20 @@ def test_the_isolated_pass_adds_what_it_sees_beyond_retrieval(isolated: bool) ->
         user, vectors = RANKER(items, gaps, events)
         beyond = RANKER(items, gaps, events, rows)[0]
         plain = vectors[rows[0]] @ user[0]
-    logits = beyond if isolated else plain
+    logits = beyond if candidate_pass else plain
     expected = dict(zip(AVAILABLE, logits.log_softmax(dim=0).tolist(), strict=True))
     assert {row["item_id"]: row["score"] for row in found} == pytest.approx(expected, abs=1e-5)
     assert (beyond - plain).std() > 0.05, "the pass says something"
 
 
-@pytest.mark.parametrize("isolated", [True, False])
-def test_a_decoder_in_bfloat16_makes_nearly_the_same_lists(isolated: bool) -> None:
+@pytest.mark.parametrize("candidate_pass", [True, False])
+def test_a_decoder_in_bfloat16_makes_nearly_the_same_lists(candidate_pass: bool) -> None:
     """As it reads on a GPU."""
     rows = [(["i00", "i04"], ["i07"]), (["i05"], []), ([], [])]
-    whole = recommended(rows, config(), make_snapshot(isolated=isolated))
-    ranker = make_ranker(len(IDS))
+    whole = recommended(rows, config(), make_snapshot(candidate_pass=candidate_pass))
+    ranker = tiny_ranker(len(IDS))
     ranker.decode_in(torch.bfloat16)
-    rounded = recommended(rows, config(), make_snapshot(isolated=isolated, ranker=ranker))
+    rounded = recommended(rows, config(), make_snapshot(candidate_pass=candidate_pass, ranker=ranker))
     assert rounded["u0"] != whole["u0"]
     for user, found in whole.items():
         scores = {row["item_id"]: row["score"] for row in rounded[user]}
@@ -377,29 +334,28 @@ def test_a_decoder_in_bfloat16_makes_nearly_the_same_lists(isolated: bool) -> No
 
 def test_fused_scores_are_a_log_softmax_of_the_weighted_sum() -> None:
     histories = as_histories([(["i00", "i04"], ["i07"]), (["i05"], IDS), ([], [])])
-    now, moment = np.full(3, SNAPSHOT.now), np.zeros(3, dtype=np.int64)
-    ((owners, scored),) = scored_blocks(SNAPSHOT, histories, config(), now, moment)
+    ((owners, found),) = blocks(SNAPSHOT, histories, config())
     assert owners.tolist() == [2, 1, 0], "by the length of the history"
-    scores = fused_scores(scored, user_weights(scored, EVERY_SIGNAL))
-    assert (scores.dtype, scores.shape) == (np.float32, scored.items.shape)
+    scores = log_probabilities(found, user_weights(SNAPSHOT, found))
+    assert (scores.dtype, scores.shape) == (np.float32, found.items.shape)
     weights = np.array(list(EVERY_SIGNAL.weights.values()))
-    for row, (user, items, signals) in enumerate(zip(owners, scored.items, scored.signals, strict=True)):
+    for row, (user, items, numbers) in enumerate(zip(owners, found.items, found.numbers, strict=True)):
         there = items >= 0
-        sums = signals[there] @ weights if user < 2 else signals[there][:, SIGNALS.index("popularity")]
+        sums = numbers[there] @ weights if user < 2 else numbers[there][:, COLUMNS.index("popularity")]
         expected = np.log(np.exp(sums) / np.exp(sums).sum())
         np.testing.assert_allclose(scores[row, there], expected, atol=1e-5)
         assert (scores[row, ~there] == -np.inf).all()
-        assert there.any() == (user != 1), "who saw everything has no candidate"
+        assert there.any() == (user != 1), "a user who saw everything has no candidate"
 
 
 @hypothesis_settings(max_examples=30)
 @given(st.lists(users, min_size=2, max_size=5), st.booleans(), st.integers(1, 3))
 def test_a_batch_equals_its_users_one_at_a_time(rows: Rows, exclude_seen: bool, block: int) -> None:
-    """Whoever else is in the batch, in whatever order, and however many users go through together."""
+    """For all batches, orders and sizes of blocks."""
     histories, settings = as_histories(rows), config(4, 6, exclude_seen)
     together = [recommended(histories, settings), recommended(histories.take(list(range(len(rows)))[::-1]), settings)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "CPU_USERS", block)
+        patch.setattr(scoring, "CPU_USERS", block)
         together.append(recommended(histories, settings))
     for number in range(len(rows)):
         alone = recommended(histories.slice(number, 1), settings)[f"u{number}"]
@@ -412,36 +368,34 @@ def test_a_batch_equals_its_users_one_at_a_time(rows: Rows, exclude_seen: bool, 
 
 
 @pytest.mark.parametrize("exclude_seen", [True, False])
-def test_signals_do_not_hang_on_the_blocks(exclude_seen: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_numbers_do_not_depend_on_the_blocks(exclude_seen: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     histories = as_histories([(["i00", "i04"], ["i07"]), ([], []), (["i02"], []), (["i01", "gone"], []), (["i09"], [])])
-    now, moment = np.full(5, SNAPSHOT.now), np.zeros(5, dtype=np.int64)
 
     def by_user() -> dict[int, dict[int, list[float]]]:
-        blocks = scored_blocks(SNAPSHOT, histories, config(exclude_seen=exclude_seen), now, moment)
         return {
-            int(user): {int(item): row.tolist() for item, row in zip(items, signals, strict=True) if item >= 0}
-            for owners, scored in blocks
-            for user, items, signals in zip(owners, scored.items, scored.signals, strict=True)
+            int(user): {int(item): row.tolist() for item, row in zip(items, numbers, strict=True) if item >= 0}
+            for owners, found in blocks(SNAPSHOT, histories, config(exclude_seen=exclude_seen))
+            for user, items, numbers in zip(owners, found.items, found.numbers, strict=True)
         }
 
     whole = by_user()
-    monkeypatch.setattr(pipeline, "CPU_USERS", 2)
+    monkeypatch.setattr(scoring, "CPU_USERS", 2)
     parts = by_user()
     assert sorted(parts) == sorted(whole) == list(range(5))
-    for user, signals in whole.items():
-        assert list(parts[user]) == list(signals)
-        for item, row in signals.items():
+    for user, numbers in whole.items():
+        assert list(parts[user]) == list(numbers)
+        for item, row in numbers.items():
             assert parts[user][item] == pytest.approx(row, abs=1e-5)
 
 
 @pytest.mark.parametrize("candidates", [2, 3, 20])
-def test_equals_come_by_item_id(candidates: int) -> None:
+def test_equal_scores_come_by_item_id(candidates: int) -> None:
     """Also where they meet the cut between what is retrieved and what is not."""
-    equal = dataclasses.replace(
-        make_snapshot(fusion=ONLY_RANKER, isolated=False),
-        item_vectors=torch.zeros_like(SNAPSHOT.item_vectors),
-        index=ItemIndex.of(torch.zeros_like(SNAPSHOT.index.vectors)),
-    )
+    equal = make_snapshot(fusion=ONLY_RANKER, candidate_pass=False)
+    loaded = equal.signals["ranker"]
+    assert isinstance(loaded, LoadedRanker)
+    loaded.item_vectors = torch.zeros_like(loaded.item_vectors)
+    loaded.index = ItemIndex.of(torch.zeros_like(loaded.index.vectors))
     found = recommended([(["i00"], ["i04"])], config(2, candidates), equal)["u0"]
     assert names(found) == ["i01", "i02"]
     assert len({row["score"] for row in found}) == 1
@@ -458,7 +412,7 @@ def test_nobody_and_nothing() -> None:
         assert (nothing.counts.users, nothing.counts.candidates) == (2, 0)
 
 
-def test_who_saw_everything_gets_no_rows_and_shifts_nobody() -> None:
+def test_a_user_who_saw_everything_gets_no_rows() -> None:
     rows: Rows = [(["i00"], []), (["i01"], IDS), (["i02"], [])]
     table = recommend_batch(SNAPSHOT, as_histories(rows), config(3)).lists
     assert table["user_id"].to_pylist() == ["u0"] * 3 + ["u2"] * 3
@@ -467,8 +421,8 @@ def test_who_saw_everything_gets_no_rows_and_shifts_nobody() -> None:
     assert len(recommend_batch(SNAPSHOT, as_histories(rows[1:2]), config(3)).lists) == 0
 
 
-@pytest.mark.parametrize("fusion", [EVERY_SIGNAL, ONLY_RANKER, LEANING], ids=["all", "without popularity", "short"])
-def test_of_whom_nothing_is_known_gets_what_is_popular(fusion: Fusion) -> None:
+@pytest.mark.parametrize("fusion", [EVERY_SIGNAL, ONLY_RANKER, SHORT], ids=["all", "without popularity", "short"])
+def test_popular_items_where_nothing_is_known_of_a_user(fusion: Fusion) -> None:
     """By the week, then by all time, whatever popularity weighs for the others; P is the share of 1 + count."""
     snapshot = dataclasses.replace(make_snapshot(fusion=fusion), now=EPOCH.timestamp() * 1e6)
     found = recommended([(["gone", "lost"], []), ([], []), ([], ["i09"])], config(6), snapshot)
@@ -482,7 +436,7 @@ def test_of_whom_nothing_is_known_gets_what_is_popular(fusion: Fusion) -> None:
     assert odds == pytest.approx(count["i09"] / count["i01"], rel=1e-5)
 
 
-def test_what_was_had_before_comes_back_where_it_may() -> None:
+def test_repeats_are_listed_where_they_may() -> None:
     """By how often and how lately; and no candidate for repeats alone where seen items are left out."""
     again = make_snapshot(fusion=Fusion(weights={"repeat": 1.0}))
     rows: Rows = [(["i07", "i04", "i07", "i08"], [])]
@@ -492,8 +446,8 @@ def test_what_was_had_before_comes_back_where_it_may() -> None:
     assert not {*names(recommended(rows, config(3, 6), again)["u0"])} & {"i07", "i08", "i04"}
 
 
-def test_what_others_come_back_for_comes_back_first() -> None:
-    """Of what was had alike; what was never had is none the likelier for it."""
+def test_items_that_people_come_back_for_come_first() -> None:
+    """Among items that the user took as often; an item that the user never took gains nothing."""
     returns = np.zeros(len(IDS), dtype=np.float32)
     returns[[IDS.index("i04"), IDS.index("i09")]] = 1.0
     again = make_snapshot(fusion=Fusion(weights={"seen": 1.0, "returns": 1.0}), returns=returns)
@@ -514,21 +468,21 @@ def test_tables_in_slices_and_chunks_are_no_different() -> None:
         ]
 
 
-def test_popularity_of_several_moments_is_each_users_own() -> None:
-    """As validation looks from the day of each user's last moment."""
-    days = np.stack([SNAPSHOT.beside.popularity[0], SNAPSHOT.beside.popularity[0][:, ::-1]])
-    usual = SNAPSHOT.beside.most_popular(2)[0].tolist()  # what was looked for is kept, but not for other moments
-    snapshot = SNAPSHOT.at_moments(days)
-    first, other = snapshot.beside.most_popular(2).tolist()
-    assert first == usual != other
-    histories = as_histories([([], []), ([], [])])
-    ((owners, scored),) = scored_blocks(snapshot, histories, config(), np.full(2, SNAPSHOT.now), np.array([1, 0]))
-    column = SIGNALS.index("popularity")
+def test_the_popularity_of_several_days_is_each_users_own() -> None:
+    """As validation scores each user on the day of the last basket."""
+    by_day = np.stack([POPULARITY, POPULARITY[:, ::-1]])
+    days = np.array([100, 200])
+    snapshot = make_snapshot(popularity=by_day, days=days)
+    first, other = snapshot.signals["popularity"].most_popular(2).tolist()  # type: ignore[attr-defined]
+    assert first != other
+    now = np.array([250.5, 100.0]) * 86_400e6
+    ((owners, found),) = blocks(snapshot, as_histories([([], []), ([], [])]), config(), now)
+    column = COLUMNS.index("popularity")
     assert owners.tolist() == [0, 1]
     for user, day in ((0, 1), (1, 0)):
-        there = scored.items[user] >= 0
-        expected = days[day][:, scored.items[user, there]]
-        np.testing.assert_array_equal(scored.signals[user, there, column : column + len(HORIZONS)].T, expected)
+        there = found.items[user] >= 0
+        expected = by_day[day][:, found.items[user, there]]
+        np.testing.assert_array_equal(found.numbers[user, there, column : column + len(HORIZONS)].T, expected)
 
 
 @given(st.integers(1, 9), st.data())
@@ -569,18 +523,15 @@ talkers = st.tuples(
 
 def talking(fusion: Fusion = EVERY_SIGNAL) -> Snapshot:
     """The snapshot with a ranker that reads texts."""
-    spec = dataclasses.replace(RANKER.spec, user_texts=True)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        ranker = Ranker(spec, RANKER.text_vectors, RANKER.known).eval()
+    ranker = tiny_ranker(len(IDS), user_texts=True)
     ranker.load_state_dict(RANKER.state_dict(), strict=False)
-    return dataclasses.replace(make_snapshot(fusion=fusion), ranker=ranker).with_texts(SAID)
+    return make_snapshot(fusion=fusion, ranker=ranker).with_texts(SAID)
 
 
 TALKING = talking()
 
 
-def told(rows: list[tuple[list[tuple[str, str]], str]]) -> pa.Table:
+def with_words(rows: list[tuple[list[tuple[str, str]], str]]) -> pa.Table:
     plain = as_histories([([item for item, _ in events], []) for events, _ in rows])
     seen = [[item for item in items if item] for items in plain["seen_item_ids"].to_pylist()]
     plain = plain.set_column(5, HISTORIES.field("seen_item_ids"), pa.array(seen, pa.list_(pa.string())))
@@ -597,7 +548,7 @@ def test_texts_change_nothing_for_users_without_them(rows: Rows, others: list[An
     plain = as_histories(rows)
     silent = plain.append_column(TEXTS, pa.array([[""] * len(items) for items, _ in rows], TEXTS.type))
     silent = silent.append_column(PROFILE, pa.array([""] * len(rows), pa.string()))
-    speaking = told(others)
+    speaking = with_words(others)
     speaking = speaking.set_column(
         0, HISTORIES.field("user_id"), pa.array([f"x{n}" for n in range(len(others))], pa.string())
     )
@@ -609,7 +560,7 @@ def test_texts_change_nothing_for_users_without_them(rows: Rows, others: list[An
 
 @given(st.lists(talkers, max_size=4), st.booleans())
 def test_whatever_is_said_it_is_a_list_with_true_reasons(rows: list[Any], exclude_seen: bool) -> None:
-    table = recommend_batch(TALKING, told(rows), config(5, 12, exclude_seen)).lists
+    table = recommend_batch(TALKING, with_words(rows), config(5, 12, exclude_seen)).lists
     is_contract_of_lists([([item for item, _ in events], []) for events, _ in rows], table, 5, exclude_seen)
     by_user: Lists = defaultdict(list)
     for row in table.to_pylist():
@@ -633,23 +584,23 @@ def test_whatever_is_said_it_is_a_list_with_true_reasons(rows: list[Any], exclud
 
 def test_a_query_alone_finds_what_it_names() -> None:
     by_text = talking(Fusion(weights={"text": 1.0}))
-    (found,) = recommended(told([([("", "pot")], "")]), config(3, 12), by_text).values()
+    (found,) = recommended(with_words([([("", "pot")], "")]), config(3, 12), by_text).values()
     assert (found[0]["item_id"], found[0]["source"], found[0]["reason"]) == ("i06", "text", "close to your query")
 
 
 def test_a_query_alone_brings_its_nearest_items_among_the_candidates() -> None:
     """Even where there are so few candidates that the retriever and popularity would not have found them."""
     by_text = talking(Fusion(weights={"text": 1.0}))
-    rows = told([([("", "pan")], "")])
+    rows = with_words([([("", "pan")], "")])
     (found,) = recommended(rows, config(2, 2), by_text).values()
     assert found[0]["item_id"] == "i02"
 
 
 def test_a_fresh_search_weighs_like_the_whole_history_and_an_old_one_hardly() -> None:
     by_text = talking(Fusion(weights={"text": 1.0}))
-    rows = told([([("i00", ""), ("i01", ""), ("", "pot")], "")])
+    rows = with_words([([("i00", ""), ("i01", ""), ("", "pot")], "")])
     late = dataclasses.replace(by_text, now=(EPOCH + dt.timedelta(days=400)).timestamp() * 1e6)
-    without = recommended(told([([("i00", ""), ("i01", "")], "")]), config(12, 12, False), by_text)["u0"]
+    without = recommended(with_words([([("i00", ""), ("i01", "")], "")]), config(12, 12, False), by_text)["u0"]
     fresh, stale = (recommended(rows, config(12, 12, False), one)["u0"] for one in (by_text, late))
 
     def score(found: list[dict[str, Any]]) -> float:
@@ -660,7 +611,7 @@ def test_a_fresh_search_weighs_like_the_whole_history_and_an_old_one_hardly() ->
 
 
 def test_what_a_user_is_is_enough_for_a_ranker_that_reads_it() -> None:
-    rows = told([([], "cook"), ([], "")])
+    rows = with_words([([], "cook"), ([], "")])
     found = recommended(rows, config(5, 12), talking(ONLY_RANKER))
     assert {row["reason"] for row in found["u0"]} == {"in line with what you told us"}
     assert {row["source"] for row in found["u1"]} == {"popularity"}
@@ -669,69 +620,81 @@ def test_what_a_user_is_is_enough_for_a_ranker_that_reads_it() -> None:
     assert names(deaf["u0"]) == names(deaf["u1"]), "a ranker that never learned of texts says nothing of them"
 
 
-def test_of_whom_only_that_is_known_popularity_and_the_ranker_speak_alike() -> None:
-    """The fitted weights are those of people with a history, and may be anything without one."""
-    histories, snapshot = told([([], "cook"), ([], ""), ([("i03", "")], "cook")]), talking(EVERY_SIGNAL)
-    now, moment = np.full(3, snapshot.now), np.zeros(3, dtype=np.int64)
-    ((owners, scored),) = scored_blocks(snapshot, histories, config(), now, moment)
-    described, nothing, both = user_weights(scored, LEANING)[np.argsort(owners)]
-    assert {name: weight for name, weight in zip(SIGNALS, described, strict=True) if weight} == {
+def test_popularity_and_the_ranker_rank_where_only_a_description_is_known() -> None:
+    """The fitted weights are for users with a history."""
+    histories, snapshot = with_words([([], "cook"), ([], ""), ([("i03", "")], "cook")]), talking(SHORT)
+    ((owners, found),) = blocks(snapshot, histories, config())
+    described, nothing, both = user_weights(snapshot, found)[np.argsort(owners)]
+    assert {name: weight for name, weight in zip(COLUMNS, described, strict=True) if weight} == {
         "popularity": 1.0,
         "retrieval": 1.0,
     }
-    assert {name: weight for name, weight in zip(SIGNALS, nothing, strict=True) if weight} == {"popularity": 1.0}
-    np.testing.assert_array_equal(both, LEANING.of_users(SIGNALS, np.array([1]), scored.profiles.visiting[:1])[0])
+    assert {name: weight for name, weight in zip(COLUMNS, nothing, strict=True) if weight} == {"popularity": 1.0}
+    np.testing.assert_array_equal(both, SHORT.of_users(COLUMNS, np.array([1]), found.profiles.in_session[:1])[0])
 
 
-def test_weights_are_those_of_the_number_of_items_in_a_visit() -> None:
-    """Of those in the catalog, each once; in the reasons and in what each signal contributes too."""
+def test_weights_depend_on_the_number_of_items_and_on_the_session() -> None:
+    """Each item of the catalog counts once; explanations and contributions use these weights too."""
     fusion = Fusion(
         weights={"retrieval": 1.0, "text": 0.2},
         short={"popularity": 2.0},
-        visit={"popularity": 3.0},
+        session={"popularity": 3.0},
         temperature=1,
-        usual=8,
+        typical_length=8,
     )
     rows: Rows = [(["i00"], []), (["i00", "i04", "i00", "gone", "i06"], [])]
     newest = np.array([(EPOCH + dt.timedelta(hours=len(items) - 1)).timestamp() * 1e6 for items, _ in rows])
+    snapshot = make_snapshot(fusion=fusion)
 
     def weights(minutes_later: float) -> npt.NDArray[np.float32]:
-        now, moment = newest + minutes_later * 60e6, np.zeros(2, dtype=np.int64)
-        ((owners, scored),) = scored_blocks(SNAPSHOT, as_histories(rows), config(), now, moment)
-        return user_weights(scored, fusion)[np.argsort(owners)]
+        ((owners, found),) = blocks(snapshot, as_histories(rows), config(), newest + minutes_later * 60e6)
+        return user_weights(snapshot, found)[np.argsort(owners)]
 
-    popularity, shortness = SIGNALS.index("popularity"), np.array([1 / 2**0.5 - 1 / 3, 1 / 2 - 1 / 3])
-    expected = np.stack([fusion.vector(SIGNALS)] * 2)
-    expected[:, popularity] = 2 * shortness
+    popularity, factor = COLUMNS.index("popularity"), np.array([1 / 2**0.5 - 1 / 3, 1 / 2 - 1 / 3])
+    expected = np.stack([fusion.vector(COLUMNS)] * 2)
+    expected[:, popularity] = 2 * factor
     np.testing.assert_allclose(weights(31), expected, rtol=1e-6)
-    expected[:, popularity] = 3 * shortness
-    np.testing.assert_allclose(weights(30), expected / (1 + shortness[:, None]), rtol=1e-6)
-    in_visits = dataclasses.replace(make_snapshot(fusion=fusion), now=float(newest.min()))
-    lists = recommend_batch(in_visits, as_histories(rows), config(5, 12))
+    expected[:, popularity] = 3 * factor
+    np.testing.assert_allclose(weights(30), expected / (1 + factor[:, None]), rtol=1e-6)
+    in_session = dataclasses.replace(snapshot, now=float(newest.min()))
+    lists = recommend_batch(in_session, as_histories(rows), config(5, 12))
     assert np.abs(lists.contributions[:, popularity]).max() > 0.1
     assert "popularity" in lists.lists["source"].to_pylist()
 
 
-def test_who_asks_in_words_is_answered_by_what_the_texts_say() -> None:
-    """The weights of what people took unasked hold for everybody else in the batch."""
+def test_a_query_adds_weight_to_the_text_of_that_request_only() -> None:
     histories = as_histories([(["i00", "i04"], ["i07"]), (["i00", "i04"], ["i07"])])
-    wishes = Wishes(
-        barred=np.zeros((2, len(IDS)), dtype=bool),
+    constraints = RequestConstraints(
+        excluded=np.zeros((2, len(IDS)), dtype=bool),
         also=np.zeros((2, 0), dtype=np.int64),
         searching=np.array([True, False]),
         asked=np.full(2, SNAPSHOT.now),
     )
-    now, moment = np.full(2, SNAPSHOT.now), np.zeros(2, dtype=np.int64)
-    ((owners, scored),) = scored_blocks(SNAPSHOT, histories, config(), now, moment, wishes)
-    asks, others = scored_weights = user_weights(scored, EVERY_SIGNAL)[np.argsort(owners)]
-    assert scored_weights.shape == (2, len(SIGNALS))
-    raised = dict(zip(SIGNALS, (asks - others).tolist(), strict=True))
-    assert raised.pop("text") == SEARCH_WEIGHT
+    ((owners, found),) = blocks(SNAPSHOT, histories, config(), constraints=constraints)
+    asks, others = user_weights(SNAPSHOT, found)[np.argsort(owners)]
+    raised = dict(zip(COLUMNS, (asks - others).tolist(), strict=True))
+    assert raised.pop("text") == QUERY_WEIGHT
     assert set(raised.values()) == {0.0}
-    np.testing.assert_array_equal(others, EVERY_SIGNAL.vector(SIGNALS))
-    # where all the rest is divided, so is this: a search leads the list in a visit as at any time
-    tempered = dataclasses.replace(EVERY_SIGNAL, usual=100, temperature=4.0)
-    scored = dataclasses.replace(scored, profiles=dataclasses.replace(scored.profiles, visiting=np.ones(2, dtype=bool)))
-    warmth = tempered.warmth(np.array([2]), np.array([True]))
-    assert warmth > 2
-    np.testing.assert_allclose(user_weights(scored, tempered)[np.argsort(owners)], scored_weights / warmth, rtol=1e-6)
+    np.testing.assert_array_equal(others, EVERY_SIGNAL.vector(COLUMNS))
+    # where all other weights are divided, so is this one: a query leads the list in a session as at any time
+    tempered = dataclasses.replace(EVERY_SIGNAL, typical_length=100, temperature=4.0)
+    sessions = dataclasses.replace(found.profiles, in_session=np.ones(2, dtype=bool))
+    found = dataclasses.replace(found, users=dataclasses.replace(found.users, profiles=sessions))
+    temperature = tempered.temperature_of(np.array([2]), np.array([True]))
+    assert temperature > 2
+    asks, others = user_weights(dataclasses.replace(SNAPSHOT, fusion=tempered), found)[np.argsort(owners)]
+    np.testing.assert_allclose((asks - others)[COLUMNS.index("text")] * temperature, QUERY_WEIGHT, rtol=1e-5)
+
+
+def test_a_request_excludes_items_and_adds_candidates() -> None:
+    histories = as_histories([(["i00"], []), (["i00"], [])])
+    excluded = np.zeros((2, len(IDS)), dtype=bool)
+    excluded[0, [1, 9]] = True
+    also = np.array([[-1], [11]])
+    constraints = RequestConstraints(
+        excluded=excluded, also=also, searching=np.zeros(2, dtype=bool), asked=np.full(2, SNAPSHOT.now)
+    )
+    ((owners, found),) = blocks(SNAPSHOT, histories, config(1, 2), constraints=constraints)
+    first, second = ({*found.items[row].tolist()} for row in np.argsort(owners))
+    assert not first & {1, 9, 0}
+    assert 11 in second

@@ -1,6 +1,5 @@
-"""Popularity as lists: its order, and what is left out; and as a signal, of any day."""
+"""Popular items as lists: their order, and which are left out."""
 
-import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -8,7 +7,6 @@ from hypothesis import strategies as st
 
 from recsys.ranking.popular_lists import popular_batch
 from recsys.schema import HISTORIES, RECOMMENDATIONS
-from recsys.signals.popularity import HORIZONS, USUAL_WEEK, log_popularity
 
 IDS = [f"i{number}" for number in range(9)]
 
@@ -50,35 +48,7 @@ def test_the_score_is_minus_the_place() -> None:
 
 
 @pytest.mark.parametrize("top_k", [1, 3])
-def test_who_saw_everything_gets_no_rows(top_k: int) -> None:
+def test_a_user_who_saw_everything_gets_no_rows(top_k: int) -> None:
     table = popular_batch(pa.array(["i4"]), pa.array(IDS), as_histories([IDS, []]), top_k, exclude_seen=True)
     assert table["user_id"].to_pylist() == ["u1"] * top_k
     assert len(popular_batch(pa.array(["i4"]), pa.array(IDS), as_histories([]), top_k, exclude_seen=True)) == 0
-
-
-NUM_ITEMS, FIRST = 4, 20_000
-
-
-@given(
-    st.lists(st.tuples(st.integers(0, 120), st.integers(0, NUM_ITEMS - 1), st.integers(1, 9)), max_size=60),
-    st.lists(st.integers(0, 130), min_size=1, max_size=5, unique=True).map(sorted),
-    st.sampled_from([0, 3, 400]),
-)
-def test_popularity_is_the_rate_of_the_days_before_a_moment(
-    rows: list[tuple[int, int, int]], moments: list[int], earlier: int
-) -> None:
-    """Nothing of the day itself or later counts; what is shorter than a horizon is divided by its own length."""
-    day, item, number = (np.array([row[place] for row in sorted(rows)], dtype=np.int64) for place in range(3))
-    before = np.array([7, 0, 50, 1]) * bool(earlier)
-    found = log_popularity(day + FIRST, item, number, before, np.array(moments) + FIRST, FIRST - earlier)
-    assert (found.dtype, found.shape) == (np.float32, (len(moments), len(HORIZONS), NUM_ITEMS))
-    for row, moment in zip(found, moments, strict=True):
-        known = max(moment + earlier, 7)
-        rates = []
-        for length in HORIZONS.values():
-            reach = known if length is None else min(length, known)
-            there = (day < moment) & ((day >= moment - reach) | (length is None))
-            counts = np.bincount(item[there], number[there], minlength=NUM_ITEMS) + (length is None) * before
-            rates.append(counts * 7 / reach)
-        rates[0] = rates[0] + USUAL_WEEK * rates[-1]
-        np.testing.assert_allclose(row, np.log1p(rates), rtol=1e-5, atol=1e-6)

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.ranking.config import RerankConfig
+from recsys.ranking.order import Bools, Floats, Ints
 from recsys.ranking.rerank import Reranked, Reranker
 from recsys.ranking.rerank_counts import RerankCounts
 from recsys.ranking.rules.exploration import num_places
 from recsys.ranking.rules.registry import list_rules
-from recsys.signals.order import Bools, Floats, Ints
 
 DATE = dt.date(2026, 11, 22)
 NUM_ITEMS = 40

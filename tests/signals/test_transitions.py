@@ -12,14 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.schema import TRANSITION_TOTALS, TRANSITIONS
+from recsys.schema import ITEM_NEIGHBOURS, TIME_SCALES
+from recsys.signals import transitions
 from recsys.signals.neighbours import Neighbours
 from recsys.signals.transitions import (
     count_transitions,
-    merge_totals,
+    item_ranges,
     merge_transitions,
     strongest_transitions,
-    total_transitions,
+    sum_pairs,
 )
 
 NUM_ITEMS = 6
@@ -58,16 +59,16 @@ def by_hand(users: Histories, window: int) -> Weights:
                     for pair, share in (((first, second), 1.0), ((second, first), 0.5)):
                         found[pair][0] += share / distance**0.5
                         found[pair][1] += share / distance**0.5 * fresh
-    return {pair: (lasting, recent) for pair, (lasting, recent) in found.items()}
+    return {pair: (all_time, decayed) for pair, (all_time, decayed) in found.items()}
 
 
 def weights_of(table: pa.Table) -> Weights:
-    columns = (table[name].to_pylist() for name in TRANSITIONS.names)
-    return {(item, following): (lasting, recent) for item, following, lasting, recent in zip(*columns, strict=True)}
+    columns = (table[name].to_pylist() for name in ITEM_NEIGHBOURS.names)
+    return {(item, following): (all_time, decayed) for item, following, all_time, decayed in zip(*columns, strict=True)}
 
 
 def assert_equal_weights(found: Weights, expected: Weights) -> None:
-    assert list(found) == sorted(expected), "by item and what follows it, each pair once"
+    assert list(found) == sorted(expected), "by item and the item after it, each pair once"
     for pair, both in expected.items():
         assert found[pair] == pytest.approx(both, rel=1e-5, abs=1e-9)
 
@@ -75,12 +76,12 @@ def assert_equal_weights(found: Weights, expected: Weights) -> None:
 @given(histories, st.integers(1, 10))
 def test_counting_equals_counting_by_hand(users: Histories, window: int) -> None:
     table = counted(users, window)
-    assert table.schema.equals(TRANSITIONS, check_metadata=True)
+    assert table.schema.equals(ITEM_NEIGHBOURS, check_metadata=True)
     assert_equal_weights(weights_of(table), by_hand(users, window))
 
 
-def test_a_pair_in_words() -> None:
-    """Two apart, the second a half-life old: 1/√2 forwards and half of it back; again half of both for `recent`."""
+def test_a_pair_that_is_two_apart() -> None:
+    """Two apart, the second a half-life old: 1/√2 forwards and half of it back; again half of both for `decayed`."""
     found = weights_of(counted([[(0, 30.0), (0, 20.0), (1, 10.0)]], window=2))
     forward = 1 + 2**-0.5
     assert found[0, 1] == pytest.approx((forward, forward / 2))
@@ -88,7 +89,7 @@ def test_a_pair_in_words() -> None:
     assert set(found) == {(0, 1), (1, 0)}, "an item does not follow itself"
 
 
-def test_what_comes_later_than_the_moment_is_as_fresh_as_can_be() -> None:
+def test_an_event_after_the_view_is_as_fresh_as_can_be() -> None:
     assert weights_of(counted([[(0, 5.0), (1, -5.0)]]))[0, 1] == (1.0, 1.0)
 
 
@@ -96,33 +97,26 @@ def test_what_comes_later_than_the_moment_is_as_fresh_as_can_be() -> None:
 def test_shards_add_up_to_the_whole(users: Histories, cut: int) -> None:
     whole, parts = counted(users), [counted(users[:cut]), counted(users[cut:])]
     merged = merge_transitions(parts, NUM_ITEMS)
-    assert merged.schema.equals(TRANSITIONS, check_metadata=True)
+    assert merged.schema.equals(ITEM_NEIGHBOURS, check_metadata=True)
     assert_equal_weights(weights_of(merged), weights_of(whole))
-    totals = merge_totals([total_transitions(part, NUM_ITEMS) for part in parts])
-    assert totals.schema.equals(TRANSITION_TOTALS, check_metadata=True)
-    for name in TRANSITION_TOTALS.names:
-        expected = total_transitions(whole, NUM_ITEMS)[name].to_numpy()
-        np.testing.assert_allclose(totals[name].to_numpy(), expected, rtol=1e-5)
+    np.testing.assert_allclose(sum_pairs(parts, NUM_ITEMS), sum_pairs([whole], NUM_ITEMS), rtol=1e-5)
 
 
-def test_no_shard_at_all_is_no_transition() -> None:
-    assert merge_transitions([], NUM_ITEMS).equals(TRANSITIONS.empty_table())
-    assert (
-        total_transitions(TRANSITIONS.empty_table(), 3).to_pylist() == [dict.fromkeys(TRANSITION_TOTALS.names, 0.0)] * 3
-    )
+def test_without_shards_there_is_no_transition() -> None:
+    assert merge_transitions([], NUM_ITEMS).equals(ITEM_NEIGHBOURS.empty_table())
+    assert not sum_pairs([], 3).any()
 
 
 @given(histories)
 def test_totals_sum_the_rows_and_the_columns(users: Histories) -> None:
     pairs = weights_of(counted(users))
-    totals = total_transitions(counted(users), NUM_ITEMS)
-    for place, scale in enumerate(("lasting", "recent")):
+    totals = sum_pairs([counted(users)], NUM_ITEMS)
+    for place in range(len(TIME_SCALES)):
         for end in (0, 1):
             expected = [
                 sum(both[place] for pair, both in pairs.items() if pair[end] == item) for item in range(NUM_ITEMS)
             ]
-            name = f"{scale}_{('item', 'next')[end]}"
-            np.testing.assert_allclose(totals[name].to_numpy(), expected, rtol=1e-6, atol=1e-9)
+            np.testing.assert_allclose(totals[place, end], expected, rtol=1e-6, atol=1e-9)
 
 
 def strongest_by_hand(users: Histories, neighbours: int) -> Weights:
@@ -144,7 +138,7 @@ def strongest_by_hand(users: Histories, neighbours: int) -> Weights:
 @given(histories, st.integers(1, NUM_ITEMS))
 def test_the_strongest_are_kept_with_weights_up_to_one(users: Histories, neighbours: int) -> None:
     counts = counted(users)
-    found = weights_of(strongest_transitions(counts, total_transitions(counts, NUM_ITEMS), neighbours))
+    found = weights_of(strongest_transitions(counts, sum_pairs([counts], NUM_ITEMS), neighbours))
     expected = strongest_by_hand(users, neighbours)
     assert list(found) == sorted(found)
     for item in range(NUM_ITEMS):
@@ -152,41 +146,46 @@ def test_the_strongest_are_kept_with_weights_up_to_one(users: Histories, neighbo
             sorted(sum(both) for pair, both in each.items() if pair[0] == item) for each in (found, expected)
         )
         assert len(own) <= neighbours
-        assert own == pytest.approx(wanted, rel=1e-4), "which of equals is kept may hang on the last bit"
+        assert own == pytest.approx(wanted, rel=1e-4), "which of equal sums is kept may depend on the last bit"
     assert all(0 < weight <= 1 + 1e-6 for both in found.values() for weight in both)
 
 
-def test_of_equals_the_lower_index_is_kept() -> None:
+def test_the_lower_index_of_equal_sums_is_kept() -> None:
     star = [[(3, 0.0), (other, 0.0)] for other in (5, 1, 2)]
     counts = counted(star)
-    kept = strongest_transitions(counts, total_transitions(counts, NUM_ITEMS), 2)
+    kept = strongest_transitions(counts, sum_pairs([counts], NUM_ITEMS), 2)
     assert [pair for pair in weights_of(kept) if pair[0] == 3] == [(3, 1), (3, 2)]
 
 
 def test_ranges_of_items_may_be_kept_apart() -> None:
     """The totals are those of all items, so the pairs of some items give the same weights as all pairs."""
     counts = counted([[(0, 9.0), (1, 8.0), (2, 7.0)], [(2, 3.0), (0, 2.0), (4, 1.0)]])
-    totals = total_transitions(counts, NUM_ITEMS)
+    totals = sum_pairs([counts], NUM_ITEMS)
     low = counts["item"].to_numpy() < 2
     parts = [strongest_transitions(counts.filter(pa.array(part)), totals, 2) for part in (low, ~low)]
     assert 0 < len(parts[0]) < len(strongest_transitions(counts, totals, 2))
     assert pa.concat_tables(parts).equals(strongest_transitions(counts, totals, 2))
 
 
+def test_ranges_hold_every_item_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transitions, "ITEMS_PER_RANGE", 4)
+    assert [item for part in item_ranges(9) for item in part] == list(range(9))
+    assert list(item_ranges(0)) == [range(0)], "a catalog without items has one empty range"
+
+
 @given(histories)
-def test_matrices_hold_the_weights(users: Histories) -> None:
+def test_neighbours_hold_the_weights(users: Histories) -> None:
     counts = counted(users)
-    kept = strongest_transitions(counts, total_transitions(counts, NUM_ITEMS), 3)
-    matrices = Neighbours.from_table(kept, NUM_ITEMS)
-    expected = np.zeros((2, NUM_ITEMS, NUM_ITEMS), dtype=np.float32)
-    for pair, both in weights_of(kept).items():
-        expected[:, pair[0], pair[1]] = both
-    np.testing.assert_array_equal(matrices.weights.real.toarray(), expected[0])
-    np.testing.assert_array_equal(matrices.weights.imag.toarray(), expected[1])
-    assert matrices.weights.has_canonical_format
+    kept = strongest_transitions(counts, sum_pairs([counts], NUM_ITEMS), 3)
+    neighbours = Neighbours.from_table(kept, NUM_ITEMS)
+    found = {}
+    for item in range(NUM_ITEMS):
+        for pair in range(neighbours.starts[item], neighbours.starts[item + 1]):
+            found[item, int(neighbours.others[pair])] = tuple(neighbours.weights[pair].tolist())
+    assert found == weights_of(kept)
 
 
-def test_none_is_an_empty_matrix() -> None:
+def test_none_has_no_pair() -> None:
     empty = Neighbours.none(4)
-    assert empty.weights.shape == (4, 4)
-    assert empty.weights.nnz == 0
+    assert empty.starts.tolist() == [0] * 5
+    assert empty.weights.shape == (0, 2)

@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 from recsys.compiled import compiled
 from recsys.ranking.config import RerankConfig
+from recsys.ranking.order import Bools, Floats, Ints
 from recsys.ranking.rules.rule import ListRule, NightFacts, RankedBatch, Reorder
 from recsys.ranking.rules.user_draws import fractions, user_keys
-from recsys.signals.order import Bools, Floats, Ints
 
 Phases = npt.NDArray[np.float64]
 

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.ranking.config import RerankConfig
+from recsys.ranking.order import Floats, Ints
 from recsys.ranking.rules.rule import ListRule, NightFacts, RankedBatch, Reorder
-from recsys.signals.order import Floats, Ints
 
 Directions = npt.NDArray[np.int16]
 

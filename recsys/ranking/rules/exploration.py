@@ -12,9 +12,9 @@ from functools import partial
 import numpy as np
 
 from recsys.ranking.config import RerankConfig
+from recsys.ranking.order import Bools, Ints
 from recsys.ranking.rules.rule import ListRule, NightFacts, RankedBatch, Reorder
 from recsys.ranking.rules.user_draws import Keys, mixed, user_keys
-from recsys.signals.order import Bools, Ints
 
 
 class Exploration(ListRule[RerankConfig]):

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.errors import ConfigError
-from recsys.signals.order import Bools
+from recsys.ranking.order import Bools
 from recsys.storage.addresses import open_input
 
 #: Unknown ids that a warning names.

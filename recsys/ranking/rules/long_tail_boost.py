@@ -6,8 +6,8 @@ import numpy as np
 
 from recsys.data.item_counts import head_items
 from recsys.ranking.config import RerankConfig
+from recsys.ranking.order import Bools, Floats, Ints
 from recsys.ranking.rules.rule import ListRule, NightFacts, RankedBatch, Reorder
-from recsys.signals.order import Bools, Floats, Ints
 
 
 class LongTailBoost(ListRule[RerankConfig]):

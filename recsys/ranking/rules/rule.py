@@ -16,8 +16,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from recsys.config.section import Section
+from recsys.ranking.order import Bools, Floats, Ints
 from recsys.ranking.rules.attributes import attribute_values
-from recsys.signals.order import Bools, Floats, Ints
 
 #: The config section that a rule reads.
 RuleSettings = TypeVar("RuleSettings", bound=Section)

@@ -8,9 +8,9 @@ from typing import Any
 import pyarrow as pa
 from stopwatch import THREADS, Work, compete
 
+from recsys.pipeline.load_snapshot import load_snapshot
 from recsys.pipeline.open_run import open_run
 from recsys.pipeline.stages import SHUFFLE_HISTORIES
-from recsys.pipeline.write_lists import load_snapshot
 from recsys.ranking.lists import recommend_batch
 from recsys.settings import load_config
 from recsys.storage.latest import read_latest
@@ -37,7 +37,7 @@ def prepare(folder: Path) -> tuple[Work, dict[str, Any]]:
             assert len(lists), "no lists"
         return len(histories)
 
-    return work, {"users": len(histories), "isolated": snapshot.isolated}
+    return work, {"users": len(histories)}
 
 
 if __name__ == "__main__":

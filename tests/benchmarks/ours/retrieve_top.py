@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from stopwatch import THREADS, Work, compete
 
-from recsys.signals.retrieve import Excluded, ItemIndex, retrieve
+from recsys.signals.exact_search import ItemIndex, retrieve
+from recsys.signals.excluded import ExcludedItems
 
 
 def prepare(folder: Path) -> tuple[Work, dict[str, Any]]:
@@ -19,7 +20,7 @@ def prepare(folder: Path) -> tuple[Work, dict[str, Any]]:
 
     def work(number: int) -> int:
         with torch.inference_mode():
-            found = retrieve(users, index, Excluded.none(), facts["top_k"])
+            found = retrieve(users, index, ExcludedItems.none(), facts["top_k"])
         if number == 0:
             np.save(folder / "ours.npy", found.items.numpy())
         return len(users)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recsys.ranking.order import Floats, Ints, best_first
 from recsys.ranking.rules.cold_item_slots import cold_share, slot_order
-from recsys.signals.order import Floats, Ints, best_first
 
 NUM_ITEMS = 30
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recsys.ranking.order import Floats, Ints, best_first
 from recsys.ranking.rules import diversity as room
 from recsys.ranking.rules.diversity import Directions, directions, select_diverse
-from recsys.signals.order import Floats, Ints, best_first
 
 NUM_ITEMS = 80
 WEIGHTS = st.sampled_from([0.1, 0.25, 0.5, 0.9, 1.0])

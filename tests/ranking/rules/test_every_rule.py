@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.ranking.config import RerankConfig
+from recsys.ranking.order import Bools, Floats, Ints, best_first
 from recsys.ranking.rerank import PreparedRule
 from recsys.ranking.rules.registry import RULES, item_rules, list_rules, settings_of
 from recsys.ranking.rules.rule import NightFacts, RankedBatch
 from recsys.schema import CATALOG
-from recsys.signals.order import Bools, Floats, Ints, best_first
 
 pytestmark = pytest.mark.usefixtures("plugin_of_module")
 

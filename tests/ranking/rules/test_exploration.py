@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.errors import ConfigError
+from recsys.ranking.order import Bools, Ints
 from recsys.ranking.rules.exploration import draw, num_places
 from recsys.ranking.rules.user_draws import user_keys
 from recsys.settings import Config, decode_config
-from recsys.signals.order import Bools, Ints
 
 DATE = dt.date(2026, 11, 22)
 INPUTS: dict[str, Any] = {"events": {"path": "events"}, "items": {"path": "items.parquet", "text": "{title}"}}

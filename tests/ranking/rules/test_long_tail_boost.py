@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.data.item_counts import head_items
+from recsys.ranking.order import Bools, Floats, Ints, best_first
 from recsys.ranking.rules.long_tail_boost import discounted
-from recsys.signals.order import Bools, Floats, Ints, best_first
 
 NUM_ITEMS = 60
 BOOSTS = [0.0, 0.25, 0.5, 1.0, 2.0, 10.0]

@@ -1,4 +1,4 @@
-"""Retrieval equals brute force, whatever the blocks, and keeps equals in the order of the items."""
+"""Exact search equals brute force for blocks of all sizes, and keeps equal items in the order of the catalog."""
 
 from collections.abc import Callable
 
@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from recsys.signals import retrieve as retrieval
-from recsys.signals.retrieve import Excluded, ItemIndex, inner_products, retrieve
+from recsys.signals import exact_search
+from recsys.signals.exact_search import ItemIndex, products_with, retrieve
+from recsys.signals.excluded import ExcludedItems
 
 Pair = tuple[int, int]
 
@@ -22,9 +23,9 @@ def problem(num_users: int, num_items: int, seed: int = 0) -> tuple[Tensor, Tens
     return users, items
 
 
-def excluding(pairs: list[Pair]) -> Excluded:
+def excluding(pairs: list[Pair]) -> ExcludedItems:
     users, items = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-    return Excluded.of(users, items)
+    return ExcludedItems.of([(users, items)])
 
 
 def brute_force(users: Tensor, items: Tensor, pairs: set[Pair], num_candidates: int) -> list[list[Pair]]:
@@ -62,13 +63,13 @@ def test_equals_brute_force(data: st.DataObject) -> None:
 def test_real_vectors_too(num_users: int, num_items: int, block: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     users, items = (torch.randn(rows, 8, generator=generator) for rows in (num_users, num_items))
-    found = retrieve(users, ItemIndex.of(items), Excluded.none(), 10, (2, block))
+    found = retrieve(users, ItemIndex.of(items), ExcludedItems.none(), 10, (2, block))
     logits = users @ items.T
     torch.testing.assert_close(found.logits, logits.topk(min(10, num_items), dim=1).values)
     torch.testing.assert_close(found.logits, logits.gather(1, found.items))
 
 
-def unlike(generator: torch.Generator, rows: int) -> Tensor:
+def spread(generator: torch.Generator, rows: int) -> Tensor:
     return torch.randn(rows, 8, generator=generator)
 
 
@@ -76,8 +77,8 @@ def with_equals(generator: torch.Generator, rows: int) -> Tensor:
     return torch.randint(-2, 3, (rows, 8), generator=generator).float()
 
 
-def alike(generator: torch.Generator, rows: int) -> Tensor:
-    """So alike that rounding to bfloat16 drowns the differences."""
+def close(generator: torch.Generator, rows: int) -> Tensor:
+    """So close that rounding to bfloat16 hides the differences."""
     return 100 + 1e-2 * torch.randn(rows, 8, generator=generator)
 
 
@@ -86,7 +87,7 @@ def of_all_lengths(generator: torch.Generator, rows: int) -> Tensor:
 
 
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float32])
-@pytest.mark.parametrize("vectors", [unlike, with_equals, alike, of_all_lengths])
+@pytest.mark.parametrize("vectors", [spread, with_equals, close, of_all_lengths])
 @pytest.mark.parametrize(("num_items", "block"), [(300, 1000), (5_000, 2_000), (9_001, 100_000)])
 def test_rounded_products_lose_none(
     vectors: Callable[[torch.Generator, int], Tensor],
@@ -96,14 +97,14 @@ def test_rounded_products_lose_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """In a large catalog rounded products only tell which items are looked at; the lists are those of float32."""
-    monkeypatch.setattr(retrieval, "fastest_precision", lambda _device: precision)
+    monkeypatch.setattr(exact_search, "fastest_precision", lambda _device: precision)
     generator = torch.Generator().manual_seed(num_items)
     users, items = vectors(generator, 7), vectors(generator, num_items)
-    barred = torch.randint(0, num_items, (7, 40), generator=generator).numpy()
-    excluded = Excluded.of(np.repeat(np.arange(7), 40), barred.ravel())
+    left_out = torch.randint(0, num_items, (7, 40), generator=generator).numpy()
+    excluded = ExcludedItems.of([(np.repeat(np.arange(7), 40), left_out.ravel())])
     found = retrieve(users, ItemIndex.of(items), excluded, 5, (3, block))
     logits = users.double() @ items.double().T
-    logits[torch.arange(7)[:, None], torch.from_numpy(barred)] = -torch.inf
+    logits[torch.arange(7)[:, None], torch.from_numpy(left_out)] = -torch.inf
     best = logits.sort(dim=1, descending=True, stable=True)
     torch.testing.assert_close(found.logits.double(), best.values[:, :5], rtol=1e-6, atol=1e-5)
     torch.testing.assert_close(logits.gather(1, found.items), best.values[:, :5], rtol=1e-6, atol=1e-5)
@@ -112,7 +113,7 @@ def test_rounded_products_lose_none(
 
 
 @pytest.mark.parametrize("block", [1, 3, 100])
-def test_of_whom_all_is_excluded_has_nothing(block: int) -> None:
+def test_a_user_whose_items_are_all_excluded_has_nothing(block: int) -> None:
     users, items = problem(2, 9)
     everything = [(0, item) for item in range(9)]
     found = retrieve(users, ItemIndex.of(items), excluding(everything), 4, (1, block))
@@ -120,16 +121,9 @@ def test_of_whom_all_is_excluded_has_nothing(block: int) -> None:
     assert found.logits[1].isfinite().all()
 
 
-def test_exclusions_of_no_item_are_ignored() -> None:
-    excluded = Excluded.of(np.array([2, 0, 1, 0, 3]), np.array([5, -1, 0, 5, 2]))
-    assert excluded.items.tolist() == [5, 0, 5, 2]
-    assert excluded.users.tolist() == [2, 1, 0, 3]
-    assert len(Excluded.none().items) == 0
-
-
 @pytest.mark.parametrize("block", [1, 7, 64, 1000])
 def test_equals_at_the_cut_are_the_first(block: int) -> None:
-    """`topk` alone keeps any of them; then a list would hang on sizes of batches and blocks."""
+    """`topk` alone keeps any of them; then a list would depend on the sizes of batches and blocks."""
     items = torch.ones(300, 4)
     items[::3] *= 2
     found = retrieve(torch.ones(2, 4), ItemIndex.of(items), excluding([(1, 3), (1, 1)]), 110, (2, block))
@@ -140,7 +134,7 @@ def test_equals_at_the_cut_are_the_first(block: int) -> None:
 
 
 def test_a_catalog_without_items_has_no_candidates() -> None:
-    found = retrieve(torch.ones(2, 3), ItemIndex.of(torch.ones(0, 3)), Excluded.none(), 5)
+    found = retrieve(torch.ones(2, 3), ItemIndex.of(torch.ones(0, 3)), ExcludedItems.none(), 5)
     assert found.items.shape == found.logits.shape == (2, 0)
 
 
@@ -149,7 +143,7 @@ def test_inner_products_are_those_of_the_named_items(seed: int, users: int, widt
     generator = torch.Generator().manual_seed(seed)
     rows, vectors = (torch.randn(num, 4, generator=generator).to(precision) for num in (users, 30))
     items = torch.randint(0, 30, (users, width), generator=generator)
-    found = inner_products(rows, vectors, items)
+    found = products_with(rows, vectors, items)
     expected = torch.einsum("bd,bcd->bc", rows.double(), vectors.double()[items])
     assert found.dtype == torch.float32
     torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=1e-5)

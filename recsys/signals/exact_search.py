@@ -1,8 +1,9 @@
-"""Exact retrieval: the best items of each user by inner product.
+"""Exact search: the items of a catalog with the largest inner products with each user.
 
-On a CPU almost all of its time goes into products in the precision that it multiplies fastest. They are wrong by no
-more than a bound that is known, so they tell for sure which few items can be among the best; only these are multiplied
-in float32, and decide. It knows vectors and indices only. Shapes: B users, I items, D dimensions, C candidates.
+A CPU that multiplies bfloat16 natively first screens: it takes products of rounded vectors, in half the time. Their
+error has a known bound, so they say for sure which few items can be among the best; float32 products of these decide.
+
+Shapes: B users, I items, D dimensions, C candidates.
 """
 
 import itertools
@@ -14,38 +15,36 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from recsys.compiled import compiled
 from recsys.model.precision import multiplies_bfloat16
-from recsys.signals.selection import largest
+from recsys.signals import products as on_cpu
+from recsys.signals.excluded import ExcludedItems
 
-#: Users that go through together, and bytes of their products with items that are held at once.
+#: Users who are searched for together, and bytes of their products with items that are held at once.
 _USERS, _BYTES = 1024, 2**28
-#: Items multiplied at once: few enough that their products are still in the cache when they are looked at.
+#: Items multiplied at once: few enough that their products are still in the cache when they are read.
 _SLICE = 4096
-#: Items that are looked at as one. Those of a group lie far apart, so that a maximum is taken of whole rows.
+#: Items of a group, whose maximum is read first. They lie far apart, so that maxima are taken of whole rows.
 _GROUP = 16
-#: Groups per candidate that tell a lower bound of the C-th best: more are slower, and fewer bound it worse.
-_LOOKED_AT = 6
-#: Times C items that can be among the best of a user: with more it is cheaper to look at all of them.
-_CROWD = 8
-#: Numbers of the items' vectors that are gathered at once.
+#: Groups per candidate whose maxima give a lower bound of the C-th best: more are slower, fewer give a worse bound.
+_BOUNDED_BY = 6
+#: Times C items that can be among the best of a user: with more it is cheaper to read all items.
+_TOO_MANY = 8
+#: Numbers of the items' vectors that are gathered at once on a GPU.
 _GATHERED_CELLS = 2**18
-
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemIndex:
-    """Items' vectors, ready to be searched."""
+    """The vectors of some items, ready to be searched."""
 
     vectors: Tensor
     """[I, D] float32."""
     rounded: Tensor
-    """[I, D] the same in the precision that is multiplied fastest."""
+    """[I, D] the same in the precision that the device multiplies fastest."""
     length: float
-    """The longest vector's."""
+    """Length of the longest vector."""
     error: float
-    """The longest difference's between a vector and its rounded self."""
+    """Largest distance between a vector and its rounded copy."""
 
     @classmethod
     def of(cls, vectors: Tensor) -> "ItemIndex":
@@ -64,7 +63,7 @@ class ItemIndex:
 
 
 def fastest_precision(device: torch.device) -> torch.dtype:
-    """bfloat16 on a CPU with instructions for it, where products take half the time, else float32."""
+    """bfloat16 on a CPU that has instructions for it, otherwise float32."""
     return torch.bfloat16 if device.type == "cpu" and multiplies_bfloat16(device) else torch.float32
 
 
@@ -78,53 +77,15 @@ class Retrieved:
     """[B, C] float32 inner products."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Excluded:
-    """(user, item) pairs that must not be retrieved."""
-
-    users: npt.NDArray[np.int64]
-    items: npt.NDArray[np.int64]
-
-    @classmethod
-    def of(cls, users: npt.NDArray[np.int64], items: npt.NDArray[np.int64]) -> "Excluded":
-        """Pairs in any order; pairs with a negative item are ignored."""
-        return cls(users=users[items >= 0], items=items[items >= 0])
-
-    @classmethod
-    def none(cls) -> "Excluded":
-        """No pair at all."""
-        return cls(users=np.empty(0, np.int64), items=np.empty(0, np.int64))
-
-    def within(self, users: range, items: range) -> "Excluded":
-        """Those of some users and items, counted from the first of them, by item."""
-        inside = (self.users >= users.start) & (self.users < users.stop)
-        inside &= (self.items >= items.start) & (self.items < items.stop)
-        rows, columns = self.users[inside] - users.start, self.items[inside] - items.start
-        order = np.argsort(columns, kind="stable")
-        return Excluded(users=rows[order], items=columns[order])
-
-    def of_users(self, users: npt.NDArray[np.int64], num_users: int) -> "Excluded":
-        """Those of some of B users, who are numbered anew."""
-        place = np.full(num_users, -1)
-        place[users] = np.arange(len(users))
-        theirs = place[self.users] >= 0
-        return Excluded(users=place[self.users[theirs]], items=self.items[theirs])
-
-    def bar(self, logits: Tensor) -> None:
-        """Write −inf into the pairs' cells of [B, I] logits."""
-        cells = (torch.from_numpy(pairs).to(logits.device) for pairs in (self.users, self.items))
-        logits[tuple(cells)] = -torch.inf
-
-
 def retrieve(
-    users: Tensor, index: ItemIndex, excluded: Excluded, num_candidates: int, tile: tuple[int, int] | None = None
+    users: Tensor, index: ItemIndex, excluded: ExcludedItems, num_candidates: int, tile: tuple[int, int] | None = None
 ) -> Retrieved:
-    """Top C of B × I inner products; equals come by index.
+    """The C largest of B × I inner products; equal products come by index.
 
     Args:
         users: [B, D] float32.
         index: I items.
-        excluded: Pairs to leave out.
+        excluded: Pairs to leave out, as rows of the index.
         num_candidates: C; fewer come back where the catalog is smaller.
         tile: Users and items whose products are held at once; None: as many as `_USERS` and `_BYTES` allow.
     """
@@ -139,103 +100,103 @@ def retrieve(
         best = _nothing(len(those), 0, users.device)
         for first in range(0, len(index), num_items):
             items = range(first, min(first + num_items, len(index)))
-            barred = excluded.within(those, items)
-            block = _search(users[start : those.stop], index, items, barred, num_candidates, products)
+            here = excluded.within(those, items)
+            block = _search(users[start : those.stop], index, items, here, num_candidates, products)
             best = _in_order(torch.cat([best.items, block.items], 1), torch.cat([best.logits, block.logits], 1), width)
         found.items[start : those.stop], found.logits[start : those.stop] = best.items, best.logits
     return found
 
 
 def _screening_pays(index: ItemIndex, num_items: int, num: int) -> bool:
-    """Whether to look at maxima of groups first: not for few items, and on a GPU never.
-
-    An H100 chooses among all items eight times faster than it screens them.
-    """
-    return index.vectors.device.type == "cpu" and num_items >= _LOOKED_AT * _GROUP * num
+    """Whether to screen: only where bfloat16 is the fastest precision (2.4 times as fast), and not for few items."""
+    return index.rounded.dtype == torch.bfloat16 and num_items >= _BOUNDED_BY * _GROUP * num
 
 
-def _search(users: Tensor, index: ItemIndex, items: range, barred: Excluded, num: int, products: Tensor) -> Retrieved:
+def _search(
+    users: Tensor, index: ItemIndex, items: range, excluded: ExcludedItems, num: int, products: Tensor
+) -> Retrieved:
     """The best of the items in a range, by item."""
     vectors = index.vectors[items.start : items.stop]
     if not _screening_pays(index, len(items), num):
-        best = _among_all(users, vectors, barred, num)
+        best = _among_all(users, vectors, excluded, num)
     else:
-        rows, columns, crowded = _screen(users, index, items, barred, num, products)
+        rows, columns, too_many = _screen(users, index, items, excluded, num, products)
         best = _decide(users, vectors, rows, columns, num)
-        for few in torch.split(crowded, max(1, _BYTES // (4 * len(items)))):
-            theirs = _among_all(users[few], vectors, barred.of_users(few.cpu().numpy(), len(users)), num)
+        for few in torch.split(too_many, max(1, _BYTES // (4 * len(items)))):
+            theirs = _among_all(users[few], vectors, excluded.of_users(few.cpu().numpy()), num)
             best.items[few], best.logits[few] = theirs.items, theirs.logits
     return Retrieved(items=best.items + items.start, logits=best.logits)
 
 
-def _among_all(users: Tensor, vectors: Tensor, barred: Excluded, num: int) -> Retrieved:
-    """The best by all of the products at once, by item."""
+def _among_all(users: Tensor, vectors: Tensor, excluded: ExcludedItems, num: int) -> Retrieved:
+    """The best of all products, by item."""
     logits = users @ vectors.T
-    barred.bar(logits)
+    _mask(logits, excluded.users, excluded.items)
     columns = _largest(logits, num)
     return Retrieved(items=columns, logits=logits.gather(1, columns))
 
 
 def _screen(
-    users: Tensor, index: ItemIndex, items: range, barred: Excluded, num: int, products: Tensor
+    users: Tensor, index: ItemIndex, items: range, excluded: ExcludedItems, num: int, products: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(users, items) of all pairs that can be among the best, by user; and the users who have too many of them.
 
     With ũ, ĩ for the rounded vectors, |u·i − ũ·ĩ| = |(u − ũ)·i + ũ·(i − ĩ)| ≤ |u − ũ| |i| + |ũ| |i − ĩ|. If C rounded
-    products reach t, the C-th best product is at least t less that bound, and what is below t less twice the bound is
-    none of the best. For t serves the C-th largest of maxima of disjoint groups.
+    products reach t, the C-th best product is at least t minus that bound, and a product below t minus twice the bound
+    is none of the best. t is the C-th largest of the maxima of disjoint groups.
     """
     rounded = users.to(index.rounded.dtype)
     num_slices, groups = -(-len(items) // _SLICE), _SLICE // _GROUP
     shape = (num_slices, len(users), _SLICE)
     products = products[: math.prod(shape)].view(shape)
     maxima = rounded.new_empty((len(users), num_slices, groups))
-    bounds = np.searchsorted(barred.items, np.arange(num_slices + 1) * _SLICE)
+    order = np.argsort(excluded.items, kind="stable")
+    bounds = np.searchsorted(excluded.items[order], np.arange(num_slices + 1) * _SLICE)
     for number, (low, high) in enumerate(itertools.pairwise(bounds)):
         first = number * _SLICE
         part = index.rounded[items.start + first : min(items.start + first + _SLICE, items.stop)]
         torch.mm(rounded, part.T, out=products[number, :, : len(part)])
         products[number, :, len(part) :] = -torch.inf
-        Excluded(users=barred.users[low:high], items=barred.items[low:high] - first).bar(products[number])
+        _mask(products[number], excluded.users[order[low:high]], excluded.items[order[low:high]] - first)
         torch.amax(products[number].view(-1, _GROUP, groups), 1, out=maxima[:, number])
-    least = _least(maxima.flatten(1), users, rounded, index, num)
+    least = _least_of_best(maxima.flatten(1), users, rounded, index, num)
     rows, group = (maxima.flatten(1) >= least).nonzero(as_tuple=True)
-    crowded = rows.bincount(minlength=len(users)) > _CROWD * num
-    if crowded.any():
-        rows, group = rows[~crowded[rows]], group[~crowded[rows]]
+    too_many = rows.bincount(minlength=len(users)) > _TOO_MANY * num
+    if too_many.any():
+        rows, group = rows[~too_many[rows]], group[~too_many[rows]]
     slices, place = group // groups, group % groups
     members = products.view(num_slices, -1, _GROUP, groups)[slices, rows, :, place]
     which, member = (members >= least[rows]).nonzero(as_tuple=True)
-    return rows[which], (slices * _SLICE + place)[which] + member * groups, crowded.nonzero()[:, 0]
+    return rows[which], (slices * _SLICE + place)[which] + member * groups, too_many.nonzero()[:, 0]
 
 
-def _least(maxima: Tensor, users: Tensor, rounded: Tensor, index: ItemIndex, num: int) -> Tensor:
-    """[B, 1] what a rounded product must reach to be that of one of the best, from maxima [B, groups] of all."""
-    together = max(1, maxima.shape[1] // (_LOOKED_AT * num))
+def _least_of_best(maxima: Tensor, users: Tensor, rounded: Tensor, index: ItemIndex, num: int) -> Tensor:
+    """[B, 1] the least rounded product that can be one of the best, from the maxima [B, groups] of all groups."""
+    together = max(1, maxima.shape[1] // (_BOUNDED_BY * num))
     together = 1 << (together.bit_length() - 1)
     reached = maxima.view(len(users), together, -1).amax(1).topk(num, dim=1, sorted=False).values.amin(1, keepdim=True)
     error = _lengths(users - rounded.float()) * index.length + _lengths(rounded.float()) * index.error
     summing = index.vectors.shape[1] * torch.finfo(torch.float32).eps * _lengths(users) * index.length
     rounding = torch.finfo(maxima.dtype).eps * reached.float().abs()  # of the products themselves
     least = reached.float() - 2 * (error + summing) - rounding
-    return least.clamp(min=torch.finfo(maxima.dtype).min).to(maxima.dtype)  # what is barred is below that
+    return least.clamp(min=torch.finfo(maxima.dtype).min).to(maxima.dtype)  # an excluded product is below that
 
 
 def _decide(users: Tensor, vectors: Tensor, rows: Tensor, columns: Tensor, num: int) -> Retrieved:
-    """The best of pairs (row, column), which come by row, by their float32 products; by item."""
+    """The best of pairs (row, column), sorted by row, by their float32 products; the result is by item."""
     counts = rows.bincount(minlength=len(users))
     place = torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[rows]
     none = len(vectors)
     items = columns.new_full((len(users), max(int(counts.max()), num)), none)
     items[rows, place] = columns
     items = items.sort(dim=1).values
-    logits = inner_products(users, vectors, items.clamp(max=none - 1)).masked_fill(items == none, -torch.inf)
+    logits = products_with(users, vectors, items.clamp(max=none - 1)).masked_fill(items == none, -torch.inf)
     best = _largest(logits, num)
     return Retrieved(items=items.masked_fill(items == none, 0).gather(1, best), logits=logits.gather(1, best))
 
 
 def _in_order(items: Tensor, logits: Tensor, num: int) -> Retrieved:
-    """The `num` best of [B, N], best first; equals as they come."""
+    """The `num` best of [B, N], best first; equal products stay in their order."""
     order = logits.sort(dim=1, descending=True, stable=True)
     return Retrieved(items=items.gather(1, order.indices[:, :num]), logits=order.values[:, :num])
 
@@ -254,7 +215,7 @@ def _lengths(vectors: Tensor) -> Tensor:
     return lengths
 
 
-def inner_products(users: Tensor, vectors: Tensor, items: Tensor) -> Tensor:
+def products_with(users: Tensor, vectors: Tensor, items: Tensor) -> Tensor:
     """[B, C] float32 products of each user with some items.
 
     Args:
@@ -264,25 +225,20 @@ def inner_products(users: Tensor, vectors: Tensor, items: Tensor) -> Tensor:
     """
     users, vectors = users.float(), vectors.float()
     if users.device.type == "cpu":
-        products = torch.empty(items.shape)
-        users, vectors, items = (part.contiguous() for part in (users, vectors, items))
-        _multiply(users.numpy(), vectors.numpy(), items.numpy(), products.numpy())
-        return products
+        return torch.from_numpy(on_cpu.inner_products(users.numpy(), vectors.numpy(), items.numpy()))
     few = max(1, _GATHERED_CELLS // (items.shape[1] * vectors.shape[1]))
     blocks = zip(torch.split(users, few), torch.split(items, few), strict=True)
     return torch.cat([torch.einsum("bd,bcd->bc", user, vectors[item]) for user, item in blocks])
 
 
 def _largest(values: Tensor, num: int) -> Tensor:
-    """[B, num] columns of the largest of [B, N] values, as `selection.largest` chooses them.
+    """[B, num] columns of the largest of [B, N] values, ascending; the first columns where equal values meet the cut.
 
-    `topk` alone keeps any of equals, so that a list would hang on the size of the batch and of the blocks. Among values
-    of −inf any may come.
+    `topk` alone keeps any of several equal values, so a list would depend on the sizes of the batch and of the blocks.
+    Among values of −inf any column may come.
     """
     if num >= values.shape[1]:
         return torch.arange(values.shape[1], device=values.device).expand_as(values)
-    if values.device.type == "cpu":
-        return torch.from_numpy(largest(values.numpy(), num))
     top = values.topk(num + 1, dim=1)
     columns = top.indices[:, :num]
     tied = (top.values[:, num - 1] == top.values[:, num]) & top.values[:, num].isfinite()
@@ -292,20 +248,7 @@ def _largest(values: Tensor, num: int) -> Tensor:
     return columns.sort(dim=1).values
 
 
-@compiled
-def _multiply(users: Floats, vectors: Floats, items: npt.NDArray[np.int64], products: Floats) -> None:
-    num_users, width = items.shape
-    for row in range(num_users):
-        user = users[row]
-        for column in range(width):
-            vector = vectors[items[row, column]]
-            product = np.float32(0)
-            for place in range(len(user)):
-                product += user[place] * vector[place]
-            products[row, column] = product
-
-
-def unit_rows(vectors: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-    """[N, T] vectors of length 1, or 0 where there is none."""
-    norms = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
-    return np.asarray(vectors / norms, dtype=np.float32)
+def _mask(logits: Tensor, users: npt.NDArray[np.int64], items: npt.NDArray[np.int64]) -> None:
+    """Write −inf into the cells of (user, item) pairs."""
+    cells = (torch.from_numpy(pairs).to(logits.device) for pairs in (users, items))
+    logits[tuple(cells)] = -torch.inf

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from recsys.signals.order import Floats, Ints, best_first, distinct_candidates, falling, is_best_first
+from recsys.ranking.order import Floats, Ints, best_first, distinct_candidates, falling, is_best_first
 
 INF = np.inf
 shapes = st.tuples(st.integers(0, 5), st.integers(0, 8))

@@ -1,0 +1,211 @@
+"""Loading a night's signals, its fusion and its re-ranking: what scores users, in the night and live."""
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+
+from recsys.model.checkpoint import FUSION_FILE, ModelCard, load_ranker, read_card
+from recsys.model.precision import dtype_of
+from recsys.pipeline.count_signals import day_of, first_validation_day, oldest_day, read_counts, settings_of
+from recsys.pipeline.encode_texts import read_text_vectors, read_user_text_vectors
+from recsys.pipeline.item_rules import recommendable
+from recsys.pipeline.match_cold_items import read_donors
+from recsys.pipeline.run import COUNTS_OF_VIEW, Run
+from recsys.ranking.config import RecommendConfig
+from recsys.ranking.fusion import Fusion
+from recsys.ranking.item_popularity import item_popularity
+from recsys.ranking.rerank import Reranker
+from recsys.ranking.snapshot import Snapshot
+from recsys.signals.products import unit_rows
+from recsys.signals.ranker_evidence import LoadedRanker
+from recsys.signals.registry import SIGNALS
+from recsys.signals.signal import DataView, LoadedSignal, Signal
+from recsys.storage.tables import read_table
+
+#: Most days whose popularity is held at once: of 100,000 items each day takes 1.6 MB.
+MOST_DAYS = 256
+
+Ints = npt.NDArray[np.int64]
+
+
+def load_snapshot(
+    run: Run, model_id: str, config: RecommendConfig, view: DataView, fusion: Fusion | None = None
+) -> Snapshot:
+    """A model of the warehouse over the catalog of a run.
+
+    Args:
+        run: Whose catalog and counts are taken.
+        model_id: Its weights and, unless it is given, its fusion.
+        config: Device and threads.
+        view: The days that may be seen.
+        fusion: Weights of the signals; None: those that were fitted for the model.
+    """
+    if not config.use_gpu:
+        # one thread for each block of users, `cpus_per_worker` at a time, so that scores do not depend on the threads
+        torch.set_num_threads(1)
+    night = Night(run, model_id, config, view)
+    donors = read_donors(run, view)
+    signals = {signal.name: signal.load(Source(night, signal)) for signal in SIGNALS}
+    if donors.is_cold.any():
+        signals = {name: loaded.impute(donors) for name, loaded in signals.items()}
+    rerank = run.config.rerank
+    if view != "full":
+        rerank = rerank.model_copy(update={"exploration": 0.0})  # the gate judges the model, not what is tried out
+    popularity = item_popularity(read_table(run.storage, run.item_counts_path(COUNTS_OF_VIEW[view][1])), night.item_ids)
+    return Snapshot(
+        signals=signals,
+        item_ids=night.item_ids,
+        titles=_titles(night.catalog),
+        recommendable=night.recommendable,
+        is_cold=donors.is_cold,
+        event_kinds=pa.array(night.card.event_kinds, pa.string()),
+        max_length=night.card.max_length,
+        reads_texts=night.card.spec.user_texts,
+        fusion=fusion or read_fusion(run, model_id),
+        reranker=Reranker.build(
+            rerank, popularity, night.recommendable, _directions(signals), run.config.seed, run.date, night.catalog
+        ),
+        now=(run.end if view == "full" else run.cutoff).timestamp() * 1e6,
+        texts=read_user_text_vectors(run, night.card.encoder_id),
+    )
+
+
+def read_fusion(run: Run, model_id: str) -> Fusion:
+    """The weights of the signals that were fitted for a model."""
+    path = fusion_path(run, model_id)
+    assert run.storage.exists(path), f"{model_id} has no weights of the signals: the stage `fuse` has not run"
+    return Fusion(**run.storage.read_json(path))
+
+
+def fusion_path(run: Run, model_id: str) -> str:
+    """Where the weights of the signals are stored, beside the model's own."""
+    return f"{run.model_path(model_id)}/{FUSION_FILE}"
+
+
+class Night:
+    """What the signals of one night share; each part is read when it is first asked for."""
+
+    def __init__(self, run: Run, model_id: str, config: RecommendConfig, view: DataView) -> None:
+        """Arguments as in `load_snapshot`."""
+        self.run, self.model_id, self.config, self.view = run, model_id, config, view
+
+    @cached_property
+    def card(self) -> ModelCard:
+        """The card of the model."""
+        with self.run.storage.local_folder(self.run.model_path(self.model_id), recursive=False) as folder:
+            return read_card(folder)
+
+    @cached_property
+    def _texts(self) -> tuple[pa.Array, npt.NDArray[np.float32]]:
+        return read_text_vectors(self.run, self.card.encoder_id)
+
+    @cached_property
+    def item_ids(self) -> pa.Array:
+        """[I] sorted."""
+        return self._texts[0]
+
+    @cached_property
+    def text_vectors(self) -> npt.NDArray[np.float32]:
+        """[I, T] of length 1 (or 0)."""
+        return unit_rows(self._texts[1])
+
+    @cached_property
+    def catalog(self) -> pa.Table:
+        """Ids, availability and attributes."""
+        return read_table(self.run.storage, self.run.catalog_path, ["item_id", "available", "attributes"])
+
+    @cached_property
+    def recommendable(self) -> npt.NDArray[np.bool_]:
+        """[I] items that the rules leave."""
+        return recommendable(self.run, self.catalog).mask
+
+    def ranker(self) -> LoadedRanker:
+        """The model over the catalog, on its device."""
+        device = torch.device("cuda" if self.config.use_gpu else "cpu")
+        with self.run.storage.local_folder(self.run.model_path(self.model_id), recursive=False) as folder:
+            ranker, card = load_ranker(folder, self.item_ids, torch.from_numpy(self._texts[1].copy()))
+        ranker = ranker.to(device)
+        if self.config.use_gpu:
+            ranker.decode_in(dtype_of(self.config.precision, device))
+        return LoadedRanker(ranker, self.recommendable, card.candidate_pass)
+
+
+class Source:
+    """What one signal is loaded from, see `recsys.signals.signal.NightSource`."""
+
+    def __init__(self, night: Night, signal: Signal) -> None:
+        """``signal`` decides which section of the config and which counts are read."""
+        self._night, self._signal = night, signal
+        self.view = night.view
+
+    @property
+    def item_ids(self) -> pa.Array:
+        """See `recsys.signals.signal.NightSource`."""
+        return self._night.item_ids
+
+    @property
+    def settings(self) -> Any:
+        """See `recsys.signals.signal.NightSource`."""
+        return settings_of(self._night.run, self._signal)
+
+    @property
+    def days(self) -> Ints:
+        """See `recsys.signals.signal.NightSource`."""
+        run = self._night.run
+        if self.view == "full":
+            return np.array([day_of(run.end)])
+        last = day_of(run.cutoff)
+        first = first_validation_day(run) if self.view == "validation" else last
+        # all days, or days that are evenly apart where few users are spread over years
+        return np.arange(first, last + 1, -(-(last + 1 - first) // MOST_DAYS))
+
+    @property
+    def oldest_day(self) -> int:
+        """See `recsys.signals.signal.NightSource`."""
+        return oldest_day(self._night.run)
+
+    @property
+    def text_vectors(self) -> npt.NDArray[np.float32]:
+        """See `recsys.signals.signal.NightSource`."""
+        return self._night.text_vectors
+
+    @property
+    def recommendable(self) -> npt.NDArray[np.bool_]:
+        """See `recsys.signals.signal.NightSource`."""
+        return self._night.recommendable
+
+    def attribute(self, name: str) -> pa.Array:
+        """See `recsys.signals.signal.NightSource`."""
+        return _attribute(self._night.catalog, name)
+
+    def counted(self) -> pa.Table:
+        """See `recsys.signals.signal.NightSource`."""
+        return read_counts(self._night.run, self._signal, self.view)
+
+    def ranker(self) -> LoadedSignal:
+        """See `recsys.signals.signal.NightSource`."""
+        return self._night.ranker()
+
+
+def _directions(signals: dict[str, LoadedSignal]) -> npt.NDArray[np.float32]:
+    """[I, D] item vectors of the ranker, by which diversity compares items."""
+    ranker = signals["ranker"]
+    assert isinstance(ranker, LoadedRanker), "the ranker is a signal"
+    return np.asarray(ranker.item_vectors.float().cpu().numpy())
+
+
+def _attribute(catalog: pa.Table, name: str) -> pa.Array:
+    """[I] text of an attribute, null for an item without it."""
+    chunks = catalog["attributes"].chunks  # stay apart: an Arrow string array ends at 2 GB
+    found = pa.chunked_array([pc.map_lookup(chunk, pa.scalar(name), "first") for chunk in chunks], pa.string())
+    return found.combine_chunks()
+
+
+def _titles(catalog: pa.Table) -> pa.Array:
+    """[I] title of each item, its id where it has none."""
+    return pc.coalesce(_attribute(catalog, "title"), catalog["item_id"].combine_chunks())

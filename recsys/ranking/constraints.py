@@ -1,0 +1,35 @@
+"""What live requests ask for beside the histories; the night's users ask for nothing.
+
+Shapes: B users, I items, X further candidates.
+"""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestConstraints:
+    """The constraints of B requests."""
+
+    excluded: Bools
+    """[B, I] items that must not be in the list."""
+    also: Ints
+    """[B, X] catalog indices that become candidates too, −1 for none."""
+    searching: Bools
+    """[B] whether the request has a query."""
+    asked: npt.NDArray[np.float64]
+    """[B] microseconds since 1970 of the request."""
+
+    def rows(self, users: Ints) -> "RequestConstraints":
+        """The constraints of some of the requests, in this order."""
+        return RequestConstraints(**{part.name: getattr(self, part.name)[users] for part in fields(self)})
+
+    def excluded_pairs(self) -> tuple[Ints, Ints]:
+        """(user, item) of all excluded items."""
+        users, items = np.nonzero(self.excluded)
+        return users, items

@@ -1,0 +1,146 @@
+"""From histories to scored candidates: read a block of users, find candidates, measure the signals, fuse them.
+
+Shapes: B users, C candidates, I items, S numbers of all signals.
+"""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys.model.features import encode_histories, index_catalog
+from recsys.ranking.candidates import find_candidates
+from recsys.ranking.config import RecommendConfig
+from recsys.ranking.constraints import RequestConstraints
+from recsys.ranking.snapshot import Snapshot
+from recsys.signals.excluded import ExcludedItems
+from recsys.signals.signal import Evidence
+from recsys.signals.user_profiles import UserProfiles
+from recsys.signals.users import UserBlock
+
+#: Users who are scored together: so few that a CPU holds their matrices in its cache, and enough for a GPU.
+CPU_USERS, GPU_USERS = 128, 1024
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """The candidates of B users, and what the signals say for each."""
+
+    items: Ints
+    """[B, C] catalog indices, ascending, −1 for none."""
+    numbers: Floats
+    """[B, C, S] in the columns of the snapshot."""
+    evidence: Mapping[str, Evidence]
+    """By name of the signal; it explains the lists."""
+    users: UserBlock
+    searching: npt.NDArray[np.bool_]
+    """[B] whether the request has a query."""
+
+    @property
+    def profiles(self) -> UserProfiles:
+        """Of the same users."""
+        return self.users.profiles
+
+
+def scored_blocks(
+    work: Callable[[Ints, Scored], _Result],
+    snapshot: Snapshot,
+    histories: pa.Table,
+    config: RecommendConfig,
+    now: npt.NDArray[np.float64],
+    constraints: RequestConstraints | None = None,
+) -> list[_Result]:
+    """What ``work`` makes of each block of users, given the rows of its users in ``histories`` and their candidates.
+
+    Each CPU of the worker takes an equal share of the users from the first step to the last, so that no CPU waits for
+    another. Within a share, histories of similar length are read together, so that little padding is read.
+
+    Args:
+        work: A function of (rows of the users, their scored candidates).
+        snapshot: The night.
+        histories: HISTORIES table of B users.
+        config: Candidates, what is left out, CPUs.
+        now: [B] microseconds since 1970 at which each user is scored.
+        constraints: Of the same users; None: there are none.
+    """
+    size = GPU_USERS if config.use_gpu else CPU_USERS
+
+    def share(those: range) -> list[_Result]:
+        part = histories.slice(those.start, len(those))
+        asked = None if constraints is None else constraints.asked[those.start : those.stop]
+        everyone = read_users(snapshot, part, config, now[those.start : those.stop], asked)
+        order = np.argsort(everyone.history.lengths, kind="stable")
+
+        def block(start: int) -> _Result:
+            own = order[start : start + size]
+            users = those.start + own
+            return work(users, _score(snapshot, everyone, own, config, constraints and constraints.rows(users)))
+
+        return [block(start) for start in range(0, len(part), size)]
+
+    num_shares = 1 if config.use_gpu else config.cpus_per_worker
+    each = max(1, -(-len(histories) // num_shares))
+    shares = [range(start, min(start + each, len(histories))) for start in range(0, len(histories), each)]
+    if len(shares) <= 1:
+        return [done for part in shares for done in share(part)]
+    with ThreadPoolExecutor(len(shares)) as threads:
+        return [done for part in threads.map(share, shares) for done in part]
+
+
+def read_users(
+    snapshot: Snapshot,
+    histories: pa.Table,
+    config: RecommendConfig,
+    now: npt.NDArray[np.float64],
+    asked: npt.NDArray[np.float64] | None,
+) -> UserBlock:
+    """All users of a HISTORIES table as the signals see them; arguments as in `scored_blocks`."""
+    texts = snapshot.texts.texts if snapshot.reads_texts else None
+    batch = encode_histories(histories, snapshot.item_ids, snapshot.event_kinds, snapshot.max_length, texts)
+    profiles = UserProfiles.build(
+        histories, snapshot.item_ids, now, not config.exclude_seen, snapshot.texts, batch.lengths > 0, asked
+    )
+    excluded = [seen_pairs(histories, snapshot.item_ids)] if config.exclude_seen else []
+    return UserBlock(
+        profiles=profiles, history=batch, texts=snapshot.texts, now=now, excluded=ExcludedItems.of(excluded)
+    )
+
+
+def _score(
+    snapshot: Snapshot, everyone: UserBlock, own: Ints, config: RecommendConfig, constraints: RequestConstraints | None
+) -> Scored:
+    """The candidates of a block of users, and the numbers of all signals."""
+    users = everyone.rows(own)
+    also, searching = None, np.zeros(len(own), dtype=bool)
+    if constraints is not None:
+        users = users.excluding(constraints.excluded_pairs())
+        also, searching = constraints.also, constraints.searching
+    evidence = {name: loaded.read(users) for name, loaded in snapshot.signals.items()}
+    items = find_candidates(
+        list(evidence.values()), config.candidates, snapshot.recommendable, snapshot.cold, users.excluded, also
+    )
+    numbers = np.concatenate([each.measure(items) for each in evidence.values()], axis=2)
+    return Scored(items=items, numbers=numbers, evidence=evidence, users=users, searching=searching)
+
+
+def seen_pairs(histories: pa.Table, item_ids: pa.Array) -> tuple[Ints, Ints]:
+    """(user, item) of every entry of ``seen_item_ids``, as rows of the table and of the catalog.
+
+    Args:
+        histories: HISTORIES table of B users.
+        item_ids: [I] sorted ids of the catalog; other items are left out.
+    """
+    lists = histories["seen_item_ids"].combine_chunks()
+    users = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False).astype(np.int64)
+    items = index_catalog(lists.flatten(), item_ids)
+    return users[items >= 0], items[items >= 0]

@@ -1,0 +1,49 @@
+"""All signals, in the order of their numbers; a new signal is one file and one line here, or a plugin."""
+
+from collections.abc import Iterable
+
+from recsys.errors import ConfigError
+from recsys.registry import Registry
+from recsys.signals.ease import Ease
+from recsys.signals.popularity import Popularity
+from recsys.signals.repeat import Repeat
+from recsys.signals.retrieval import RankerSignal
+from recsys.signals.signal import Signal
+from recsys.signals.text import Text
+from recsys.signals.transitions import Transitions
+
+SIGNALS: Registry[Signal] = Registry("signal")
+SIGNALS.register(RankerSignal())
+SIGNALS.register(Transitions())
+SIGNALS.register(Ease())
+SIGNALS.register(Text())
+SIGNALS.register(Popularity())
+SIGNALS.register(Repeat())
+
+
+def columns_of(signals: Iterable[Signal]) -> tuple[str, ...]:
+    """Names of all numbers of some signals, in their order."""
+    return tuple(column for signal in signals for column in signal.columns)
+
+
+def chosen_columns(names: Iterable[str] | None) -> frozenset[str] | None:
+    """The numbers that may weigh in the score, by names of signals or of numbers; None: all may.
+
+    Raises:
+        ConfigError: a name is neither.
+    """
+    if names is None:
+        return None
+    known = columns_of(SIGNALS)
+    chosen: set[str] = set()
+    for name in names:
+        if name in known:
+            chosen.add(name)
+        elif name in SIGNALS:
+            chosen.update(SIGNALS[name].columns)
+        else:
+            raise ConfigError(
+                f"recommend.signals: {name!r} is neither a signal ({', '.join(SIGNALS.names)}) nor a number of one "
+                f"({', '.join(known)})"
+            )
+    return frozenset(chosen)
