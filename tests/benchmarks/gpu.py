@@ -20,7 +20,6 @@ from typing import Any
 import torch
 from decoder_work import multiply_adds
 from machine import describe
-from recsys.signals.retrieve import ItemIndex, retrieve
 from torch import Tensor
 from transformers import Qwen3Config
 

@@ -1,13 +1,8 @@
-"""One epoch of full softmax over the last 50 targets of each user, by DeepSpeed in one process."""
+"""One epoch of full softmax over the last 50 targets of each user, on one worker."""
 
 import json
-import os
-import socket
-import sys
 import time
-import warnings
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import torch
-from recsys.training.deepspeed import deepspeed_config
 from stopwatch import THREADS, Work, compete
-from torch.optim.lr_scheduler import LambdaLR
 
 from recsys.data.histories import sort_interactions
 from recsys.model.config import RankerConfig
@@ -26,6 +19,7 @@ from recsys.model.features import index_items
 from recsys.model.ranker_spec import RankerSpec
 from recsys.schema import INTERACTIONS
 from recsys.training.config import TrainConfig
+from recsys.training.engine import open_engine
 from recsys.training.examples import build_windows
 from recsys.training.loop import train_epoch
 from recsys.training.objective import Objective, TrainableRanker
@@ -47,7 +41,8 @@ def prepare(folder: Path) -> tuple[Work, dict[str, Any]]:
     windows = build_windows(interactions, item_ids, pa.array(["interaction"]), length, length + 1)
     counts = np.bincount(index_items(interactions["item_id"], item_ids), minlength=len(item_ids))
     ranker = ranker_of(torch.from_numpy(counts), facts)
-    engine = engine_of(ranker, facts, len(windows))
+    train = TrainConfig(batch_size=facts["batch_size"], precision=facts["precision"])
+    engine = open_engine(ranker, train, train.learning_rate, plan_training(train, len(windows), 0).rate)
     if facts["compile"]:
         ranker.compile_decoder()
     random = np.random.default_rng(0)
@@ -63,7 +58,7 @@ def prepare(folder: Path) -> tuple[Work, dict[str, Any]]:
         train_epoch(engine, batches(order), f"epoch {number}")
         return len(windows), time.perf_counter() - start
 
-    return work, {"windows": len(windows), "parameters": sum(p.numel() for p in engine.module.parameters())}
+    return work, {"windows": len(windows), "parameters": sum(p.numel() for p in ranker.parameters())}
 
 
 def ranker_of(counts: torch.Tensor, facts: dict[str, Any]) -> TrainableRanker:
@@ -81,28 +76,6 @@ def ranker_of(counts: torch.Tensor, facts: dict[str, Any]) -> TrainableRanker:
     texts = torch.randn(len(counts), TEXT_DIM)
     objective = Objective.of(TrainConfig(precision=facts["precision"]), exclude_seen=True)
     return TrainableRanker(spec, texts, counts, objective)
-
-
-def engine_of(ranker: TrainableRanker, facts: dict[str, Any], num_windows: int) -> Any:
-    """DeepSpeed's engine with the default settings."""
-    os.environ["DS_ACCELERATOR"] = "cpu"
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # ninja
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
-    import deepspeed  # not at the top: it chooses its accelerator when it is imported
-
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
-    train = TrainConfig(batch_size=facts["batch_size"], precision=facts["precision"])
-    deepspeed.init_distributed(dist_backend="gloo", auto_mpi_discovery=False)
-    engine, *_ = deepspeed.initialize(
-        model=ranker,
-        model_parameters=list(ranker.parameters()),
-        config=deepspeed_config(train),
-        lr_scheduler=partial(LambdaLR, lr_lambda=plan_training(train, num_windows, 0).rate),
-    )
-    return engine
 
 
 if __name__ == "__main__":
