@@ -24,7 +24,7 @@ from recsys.pipeline.memory import peak_memory_mb, reset_peak_memory
 logger = logging.getLogger(__name__)
 
 PROGRESS_S = 10.0
-#: Deaths of a worker process that are survived, for each part of the work: a part that kills every worker must fail.
+#: How often a part is tried again after its worker died. A part that kills every worker must fail.
 MAX_RETRIES = 3
 #: Tasks that wait for a CPU at most. More would only cost memory of the driver.
 MAX_WAITING = 1000
@@ -48,7 +48,7 @@ def cluster(min_cpus: int) -> Iterator[None]:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    context.execution_options.preserve_order = True  # the same rows in the same order, whatever worker is first
+    context.execution_options.preserve_order = True  # the order of rows must not depend on which worker is first
     context.execution_options.verbose_progress = False
     quiet_ray()
     try:
@@ -59,7 +59,7 @@ def cluster(min_cpus: int) -> Iterator[None]:
 
 
 def quiet_ray() -> None:
-    """Leave the progress lines to us; warnings and errors of Ray stay."""
+    """Hide the progress lines of Ray Data and Ray Train. Their warnings and errors stay."""
     by_file = [name for name in logging.root.manager.loggerDict if "/ray/train/" in name]  # Ray Train's own naming
     for name in ("ray.data", "ray.train", *by_file):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -78,14 +78,14 @@ def _connect(min_cpus: int) -> None:
 
 
 def machine_cpus() -> int:
-    """CPUs of this machine that this process may use, be it by affinity or by a container's quota."""
+    """CPUs of this machine that this process may use: affinity and the quota of a container limit them."""
     return int(joblib.cpu_count())
 
 
 def cpus_for_each(num_workers: int) -> int:
-    """CPUs that each of so many workers can have at once, spread over the largest nodes of the cluster.
+    """CPUs of each worker, if so many workers are spread over the largest nodes of the cluster.
 
-    One CPU of every node is left to what feeds them.
+    One CPU of every node is left for the tasks that read the workers' data.
     """
     sizes = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     largest = max(sizes)

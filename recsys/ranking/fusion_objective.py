@@ -3,7 +3,7 @@
 The likelihood is a conditional logit (McFadden, 1974): P(c | user) ∝ exp(Σ wᵢ · sᵢ(c)) over the user's candidates, the
 listwise objective of ListNet with the taken items as truth (Cao et al., ICML 2007). Of many taken items most cannot be
 foreseen, and fitting these hides the others. So a user's likelihood is the power mean of the P of the taken items,
-which lies nearer to the likeliest of them than ListNet's geometric mean.
+which is nearer to the most likely of them than ListNet's geometric mean.
 
 Shapes: B users, C candidates, S numbers of all signals.
 """

@@ -1,1 +1,1 @@
-"""What speaks for an item: one file a signal."""
+"""The signals: what a signal is, the registry, and one file for each signal."""

@@ -92,7 +92,7 @@ class TextEvidence(Evidence):
         )
 
     def _explain(self, rows: Ints, items: Ints) -> Explanation:
-        """The signal is the cosine with a sum, so the parts of the history and of the searches can be told apart."""
+        """The signal is the cosine with a sum, so history and searches can be computed separately."""
         profiles, vectors = self.users.profiles, self.loaded.vectors
         history = HistoryItems.of(profiles, rows)
         similarity = np.einsum("nlt,nt->nl", vectors[np.maximum(history.items, 0)], vectors[items])

@@ -116,7 +116,7 @@ class UserProfiles:
 
     @property
     def known(self) -> Bools:
-        """[B] whether anything is known that makes one item likelier than another."""
+        """[B] whether anything is known that makes one item more likely than another."""
         known: Bools = self.has_tokens | self.searched
         return known
 

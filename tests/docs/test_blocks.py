@@ -84,6 +84,8 @@ def check_ray(words: list[str]) -> None:
 
 def check(words: list[str]) -> None:
     match words:
+        case ["PYTHONPATH=$PWD", *rest]:
+            check(rest)
         case ["make", *targets]:
             check_make(targets)
         case ["python", script, *rest] if script.startswith("jobs/"):

@@ -4,6 +4,7 @@ import re
 import tomllib
 
 from recsys.data.where_syntax import FUNCTIONS
+from recsys.signals.registry import SIGNALS
 from tests.docs.pages import ROOT
 
 
@@ -35,3 +36,12 @@ def test_the_page_about_the_code_names_every_library() -> None:
     }
     assert needed <= named
     assert named - needed <= {"library", "fastapi"}
+
+
+def test_the_excerpt_of_the_readme_is_of_one_run_and_of_known_sources() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    excerpt = re.findall(r"<!-- demo excerpt: begin.*?-->(.*?)<!-- demo excerpt: end -->", readme, re.DOTALL)[0]
+    assert len(set(re.findall(r"2026-11-22-[0-9a-f]{12}", readme))) == 1
+    sources = {row.split("│")[5].strip() for row in excerpt.splitlines() if row.startswith("│")} - {""}
+    assert sources
+    assert sources <= {*SIGNALS.names, "exploration"}

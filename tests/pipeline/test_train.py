@@ -188,10 +188,11 @@ def listwise_begun(folder: Path) -> bool:
         return False
 
 
-def test_training_continues_after_a_worker_died(variant: Variant) -> None:
+@pytest.mark.parametrize(("engine", "process"), [("deepspeed", "ray::RayTrainWorker"), ("torch", "ray::train")])
+def test_training_continues_after_a_worker_died(variant: Variant, engine: str, process: str) -> None:
     """It dies in the listwise phase, and the phase continues; so does an encoder with adapters that is trained too."""
     settings: dict[str, object] = {"train": "lora", "lora_rank": 4, "learning_rate": 0.002}
-    run = variant("killed", settings, epochs=2, listwise_epochs=3, patience=10, engine="deepspeed")
+    run = variant(f"killed-{engine}", settings, epochs=2, listwise_epochs=3, patience=10, engine=engine)
     folder = Path(run.storage.path(run.train_dir))
     outcome: list[TrainedModel | BaseException] = []
 
@@ -207,7 +208,7 @@ def test_training_continues_after_a_worker_died(variant: Variant) -> None:
     while thread.is_alive() and not listwise_begun(folder):
         tick.wait(0.05)
     ours = psutil.Process().children(recursive=True)
-    workers = [process for process in ours if "RayTrainWorker" in " ".join(process.cmdline())]
+    workers = [each for each in ours if " ".join(each.cmdline()).startswith(process)]
     assert len(workers) == 1, "training ended before it could be disturbed"
     workers[0].send_signal(signal.SIGKILL)
     thread.join()

@@ -64,7 +64,7 @@ def shop_live(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Li
         "inputs.events.path": f"{DATA}/online-retail/2011-12-*.csv",
         "inputs.items.path": f"{DATA}/online-retail",
         "histories.shards": 2,
-        "linear.items": 500,
+        "ease.items": 500,
         "ranker.hidden_size": 32,
         "ranker.layers": 1,
         "train.epochs": 1,

@@ -1,4 +1,4 @@
-"""One epoch of full softmax over the last 50 targets of each user, by the engine of plain PyTorch."""
+"""One epoch of full softmax over the last 50 targets of each user, on one worker."""
 
 import json
 import time
@@ -19,8 +19,7 @@ from recsys.model.features import index_items
 from recsys.model.ranker_spec import RankerSpec
 from recsys.schema import INTERACTIONS
 from recsys.training.config import TrainConfig
-from recsys.training.engine import parameter_groups
-from recsys.training.engine_torch import TorchEngine
+from recsys.training.engine import open_engine
 from recsys.training.examples import build_windows
 from recsys.training.loop import train_epoch
 from recsys.training.objective import Objective, TrainableRanker
@@ -42,7 +41,8 @@ def prepare(folder: Path) -> tuple[Work, dict[str, Any]]:
     windows = build_windows(interactions, item_ids, pa.array(["interaction"]), length, length + 1)
     counts = np.bincount(index_items(interactions["item_id"], item_ids), minlength=len(item_ids))
     ranker = ranker_of(torch.from_numpy(counts), facts)
-    engine = engine_of(ranker, facts, len(windows))
+    train = TrainConfig(batch_size=facts["batch_size"], precision=facts["precision"])
+    engine = open_engine(ranker, train, train.learning_rate, plan_training(train, len(windows), 0).rate)
     if facts["compile"]:
         ranker.compile_decoder()
     random = np.random.default_rng(0)
@@ -76,12 +76,6 @@ def ranker_of(counts: torch.Tensor, facts: dict[str, Any]) -> TrainableRanker:
     texts = torch.randn(len(counts), TEXT_DIM)
     objective = Objective.of(TrainConfig(precision=facts["precision"]), exclude_seen=True)
     return TrainableRanker(spec, texts, counts, objective)
-
-
-def engine_of(ranker: TrainableRanker, facts: dict[str, Any], num_windows: int) -> TorchEngine:
-    """The engine that the product takes for one worker on CPUs."""
-    train = TrainConfig(batch_size=facts["batch_size"], precision=facts["precision"])
-    return TorchEngine(ranker, parameter_groups(ranker, 0.0), train, plan_training(train, num_windows, 0).rate)
 
 
 if __name__ == "__main__":
