@@ -11,9 +11,9 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator, model_validator
 from ruamel.yaml import YAML
 
+from recsys.config.live_service import ServeConfig
 from recsys.config.loading import decode_settings, load_settings
 from recsys.config.section import Section
-from recsys.config.serve import ServeConfig
 from recsys.data.config import HistoriesConfig, InputsConfig
 from recsys.evaluation.config import GateConfig
 from recsys.model.config import EncoderConfig, RankerConfig

@@ -17,7 +17,7 @@ from recsys.pipeline.run_training import Trained, run_training
 from recsys.pipeline.stages import FINETUNE
 from recsys.pipeline.train_entry import Fit
 from recsys.pipeline.windows import Kind, Windows, cut_windows
-from recsys.training.plan import Plan, plan_refit, plan_training
+from recsys.training.phases import Plan, plan_refit, plan_training
 from recsys.training.progress import recent_helped
 
 logger = logging.getLogger(__name__)

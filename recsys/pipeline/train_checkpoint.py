@@ -11,7 +11,7 @@ from recsys.pipeline.checkpoint_store import CheckpointStore
 from recsys.pipeline.memory import peak_memory_mb
 from recsys.pipeline.train_task import Task, save_task
 from recsys.training.engine import Engine
-from recsys.training.plan import Phase, Plan
+from recsys.training.phases import Phase, Plan
 from recsys.training.progress import Progress, score
 from recsys.training.refresh import refresh_text_vectors
 

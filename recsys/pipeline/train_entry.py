@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from recsys.pipeline.run import Run
 from recsys.pipeline.windows import SHUFFLE_WINDOWS, Kind, Windows
-from recsys.training.plan import Plan
+from recsys.training.phases import Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

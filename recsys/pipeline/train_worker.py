@@ -21,7 +21,7 @@ from recsys.training.augment import augment
 from recsys.training.config import TrainConfig
 from recsys.training.engine import Engine, open_engine
 from recsys.training.loop import train_epoch
-from recsys.training.plan import Phase, Plan
+from recsys.training.phases import Phase, Plan
 from recsys.training.progress import CANDIDATE_PASS, EPOCH, RETRIEVAL, Progress, candidate_pass_is_better
 from recsys.training.refresh import refresh_text_vectors
 from recsys.training.validation import validate, validate_candidate_pass

@@ -18,7 +18,7 @@ from ray import serve
 from ray.util import metrics
 
 from recsys import __version__
-from recsys.config.serve import ServeConfig
+from recsys.config.live_service import ServeConfig
 from recsys.errors import ConfigError
 from recsys.serving.access_log import hash_user, log_to_stderr
 from recsys.serving.admission import AdmissionControl

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from ray.util import metrics
 
-from recsys.config.serve import ServeConfig
+from recsys.config.live_service import ServeConfig
 from recsys.serving.contracts import ErrorDetail, FoundItem, RecommendationRequest, Recommendations
 from recsys.serving.error_replies import TOO_MANY_REQUESTS
 from recsys.serving.live_snapshot import LiveSnapshot

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from recsys.training.plan import Phase, Plan
+from recsys.training.phases import Phase, Plan
 
 #: Figures of an epoch, in addition to those of `loop.train_epoch`: its number from 1; NDCG@10 on validation users by
 #: retrieval, and by the candidate pass if that was trained. Without validation users the latter two are missing.

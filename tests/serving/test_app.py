@@ -11,7 +11,7 @@ import requests
 import uvicorn
 from ray import serve
 
-from recsys.config.serve import ServeConfig
+from recsys.config.live_service import ServeConfig
 from recsys.serving.app import Service, api
 from recsys.serving.auth import new_key
 from tests.conftest import free_ports

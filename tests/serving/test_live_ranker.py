@@ -6,7 +6,7 @@ import shutil
 import pyarrow as pa
 
 from jobs.serve import load_live
-from recsys.config.serve import ServeConfig
+from recsys.config.live_service import ServeConfig
 from recsys.data.histories import shard_of
 from recsys.serving.contracts import ErrorDetail, RecommendationRequest
 from recsys.serving.live_ranker import NOT_READY, TOO_MANY_REQUESTS, LiveRanker, answer_batch

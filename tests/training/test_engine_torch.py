@@ -17,7 +17,7 @@ from recsys.training.config import TrainConfig
 from recsys.training.engine import Engine, open_engine
 from recsys.training.loop import train_epoch
 from recsys.training.objective import Objective, TrainableRanker
-from recsys.training.plan import plan_training
+from recsys.training.phases import plan_training
 from recsys.training.window_batch import WindowBatch
 from tests.training.test_loop import CPU, windows
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.training.config import TrainConfig
-from recsys.training.plan import Plan, plan_training
+from recsys.training.phases import Plan, plan_training
 from recsys.training.progress import (
     CANDIDATE_PASS,
     EPOCH,

@@ -23,7 +23,7 @@ from recsys.training.engine import open_engine
 from recsys.training.examples import build_windows
 from recsys.training.loop import train_epoch
 from recsys.training.objective import Objective, TrainableRanker
-from recsys.training.plan import plan_training
+from recsys.training.phases import plan_training
 from recsys.training.window_batch import WindowBatch
 
 TEXT_DIM = 384

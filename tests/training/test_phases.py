@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.optim.lr_scheduler import LambdaLR
 
 from recsys.training.config import TrainConfig
-from recsys.training.plan import RATES, Plan, plan_refit, plan_training
+from recsys.training.phases import RATES, Plan, plan_refit, plan_training
 
 
 @st.composite
