@@ -20,6 +20,7 @@ from recsys.ranking.config import RecommendConfig
 from recsys.ranking.fusion import Fusion
 from recsys.ranking.item_popularity import item_popularity
 from recsys.ranking.rerank import Reranker
+from recsys.ranking.rules.attributes import attribute_values, needed_attribute
 from recsys.ranking.snapshot import Snapshot
 from recsys.signals.products import unit_rows
 from recsys.signals.ranker_evidence import LoadedRanker
@@ -181,7 +182,7 @@ class Source:
 
     def attribute(self, name: str) -> pa.Array:
         """See `recsys.signals.signal.NightSource`."""
-        return _attribute(self._night.catalog, name)
+        return needed_attribute(self._night.catalog, name).combine_chunks()
 
     def counted(self) -> pa.Table:
         """See `recsys.signals.signal.NightSource`."""
@@ -199,13 +200,6 @@ def _directions(signals: dict[str, LoadedSignal]) -> npt.NDArray[np.float32]:
     return np.asarray(ranker.item_vectors.float().cpu().numpy())
 
 
-def _attribute(catalog: pa.Table, name: str) -> pa.Array:
-    """[I] text of an attribute, null for an item without it."""
-    chunks = catalog["attributes"].chunks  # stay apart: an Arrow string array ends at 2 GB
-    found = pa.chunked_array([pc.map_lookup(chunk, pa.scalar(name), "first") for chunk in chunks], pa.string())
-    return found.combine_chunks()
-
-
 def _titles(catalog: pa.Table) -> pa.Array:
     """[I] title of each item, its id where it has none."""
-    return pc.coalesce(_attribute(catalog, "title"), catalog["item_id"].combine_chunks())
+    return pc.coalesce(attribute_values(catalog, "title").combine_chunks(), catalog["item_id"].combine_chunks())

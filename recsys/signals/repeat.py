@@ -22,6 +22,7 @@ from recsys.signals.signal import (
     Counting,
     DataView,
     Evidence,
+    Explanation,
     LoadedSignal,
     NightSource,
     ShardEvents,
@@ -101,6 +102,13 @@ class RepeatEvidence(Evidence):
         seen = times > 0
         returns = np.where(seen, self.loaded.returns[np.maximum(items, 0)], np.float32(0))
         return np.stack([np.log(UNSEEN + times), seen.astype(np.float32), returns], axis=2)
+
+    def explain(self, rows: Ints, items: Ints, weights: Floats) -> Explanation:  # noqa: ARG002
+        """Only what the user took before is in a list because of that."""
+        times = np.zeros((len(rows), 1), dtype=np.float32)
+        repeats = self.users.profiles.repeats.rows(rows)
+        _times_taken(repeats.arrays, items[:, None], len(self.loaded.returns), times)
+        return Explanation(sentence=np.where(times[:, 0] > 0, 0, NONE), item=np.full(len(rows), NONE))
 
 
 @compiled

@@ -105,7 +105,11 @@ class NightSource(Protocol):
         """[I] items that may be recommended."""
 
     def attribute(self, name: str) -> pa.Array:
-        """[I] text of an attribute of the items; null where an item has none."""
+        """[I] text of an attribute of the items; null where an item has none.
+
+        Raises:
+            ConfigError: no item has it; `inputs.items.attributes` says which columns are kept.
+        """
 
     def counted(self) -> pa.Table:
         """The merged table of `Signal.merge` for this view."""
@@ -161,7 +165,7 @@ class Evidence:
         return self.loaded.measure(self.users, items)
 
     def explain(self, rows: Ints, items: Ints, weights: Floats) -> Explanation:
-        """Why some items are in the lists of some users.
+        """Why some items, which the signal lifts most, are in the lists of some users.
 
         Args:
             rows: [N] places of the users in the block.
@@ -186,9 +190,15 @@ class LoadedSignal:
         """[B, C, L] of `Evidence.measure`; to be written by every signal that has no evidence class of its own."""
         raise NotImplementedError
 
-    def explain(self, users: UserBlock, rows: Ints, items: Ints, weights: Floats) -> Explanation:  # noqa: ARG002
-        """See `Evidence.explain`; the default says the first sentence, which then names no item."""
-        return Explanation(sentence=np.zeros(len(rows), dtype=np.int64), item=np.full(len(rows), NONE))
+    def explain(self, users: UserBlock, rows: Ints, items: Ints, weights: Floats) -> Explanation:
+        """See `Evidence.explain`; the default says the first sentence, which then names no item.
+
+        It says nothing where the weighted numbers add nothing to the score. A fitted weight may be negative: then an
+        item is above the others because the sentence does *not* hold for it.
+        """
+        numbers = self.read(users.rows(rows)).measure(items[:, None])[:, 0]
+        holds = (numbers * weights).sum(axis=1) > 0
+        return Explanation(sentence=np.where(holds, 0, NONE), item=np.full(len(rows), NONE))
 
 
 class Signal:

@@ -19,10 +19,10 @@ from recsys.data.synthetic_texts import with_texts
 from recsys.model.checkpoint import FUSION_FILE, read_card
 from recsys.model.features import UserTexts
 from recsys.pipeline.encode_texts import open_encoder
+from recsys.pipeline.load_snapshot import load_snapshot
 from recsys.pipeline.open_run import open_run, stored_run
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import ENCODE_TEXTS, INGEST_EVENTS, SHUFFLE_HISTORIES
-from recsys.pipeline.write_lists import load_snapshot
 from recsys.ranking.lists import recommend_batch
 from recsys.schema import HISTORIES, PROFILE, TEXTS
 from recsys.serving.contracts import RecommendationRequest

@@ -11,17 +11,17 @@ import pytest
 from jobs.nightly import NIGHT
 from jobs.plan import places
 from recsys.errors import InputError
-from recsys.pipeline.records import ItemStatistics
+from recsys.pipeline.records import MatchedColdItems
 from recsys.pipeline.run import Run
 from recsys.pipeline.run_stages import run_stage, run_stages
 from recsys.pipeline.stage import Stage
 from recsys.pipeline.stages import INGEST_USERS, RUN_GATE, SHUFFLE_HISTORIES
 from tests.records import finish
 
-COUNTING: Stage[ItemStatistics] = Stage(
+COUNTING: Stage[MatchedColdItems] = Stage(
     name="counting",
     function=f"{__name__}:count",
-    record=ItemStatistics,
+    record=MatchedColdItems,
     summary="Counts how often it ran.",
     reads=(),
     writes=(),
@@ -30,9 +30,9 @@ COUNTING: Stage[ItemStatistics] = Stage(
 calls: list[int] = []
 
 
-def count(run: Run, step: int = 1) -> ItemStatistics:
+def count(run: Run, step: int = 1) -> MatchedColdItems:
     calls.append(step)
-    return ItemStatistics(rows=10, pairs=sum(calls))
+    return MatchedColdItems(cold_items=10, cold_in_training=sum(calls))
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def run(make_night: Callable[..., Run], draw_events: Callable[..., pa.Table]) ->
 def test_a_stage_runs_once_and_is_measured(run: Run) -> None:
     assert run.done(COUNTING) is None
     first = run_stage(run, COUNTING, step=3)
-    assert (first.pairs, run_stage(run, COUNTING, step=4), calls) == (3, first, [3])
+    assert (first.cold_in_training, run_stage(run, COUNTING, step=4), calls) == (3, first, [3])
     done = run.done(COUNTING)
     assert done is not None
     assert done.record == run.record(COUNTING) == first
@@ -56,9 +56,9 @@ def test_a_stage_runs_once_and_is_measured(run: Run) -> None:
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        ({"pairs": None}, "pairs"),
-        ({"pairs": "3"}, "pairs"),
-        ({"pairs": 3.5}, "pairs"),
+        ({"cold_in_training": None}, "cold_in_training"),
+        ({"cold_in_training": "3"}, "cold_in_training"),
+        ({"cold_in_training": 3.5}, "cold_in_training"),
         ({"another": 1}, "another"),
         ({"seconds": "1"}, "seconds"),
     ],
@@ -75,7 +75,7 @@ def test_a_record_that_does_not_fit_is_made_again(
         run.record(COUNTING)
     caplog.clear()
     with caplog.at_level(logging.WARNING):
-        assert run_stage(run, COUNTING).pairs == 2
+        assert run_stage(run, COUNTING).cold_in_training == 2
     (line,) = [record.getMessage() for record in caplog.records]
     assert line.startswith("counting: its stored record does not fit this version, so it runs again")
     assert fault in line

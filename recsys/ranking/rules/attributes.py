@@ -3,6 +3,11 @@
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys.errors import ConfigError
+
+#: The end of an error about an attribute: how it is kept.
+WHERE_KEPT = "inputs.items.attributes says which columns are kept"
+
 
 def attribute_names(catalog: pa.Table) -> list[str]:
     """Names of the attributes that some item of a CATALOG has, sorted."""
@@ -14,6 +19,21 @@ def attribute_values(catalog: pa.Table, name: str) -> pa.ChunkedArray:
     """[I] texts of an attribute, null where an item does not have it."""
     chunks = catalog["attributes"].chunks  # they stay apart, since an Arrow string array ends at 2 GB
     return pa.chunked_array([pc.map_lookup(chunk, pa.scalar(name), "first") for chunk in chunks], pa.string())
+
+
+def needed_attribute(catalog: pa.Table, name: str) -> pa.ChunkedArray:
+    """[I] texts of an attribute that a signal or a rule reads, null where an item does not have it.
+
+    Raises:
+        ConfigError: no item has it, so that the signal or the rule would do nothing, without a word.
+    """
+    values = attribute_values(catalog, name)
+    if values.null_count == len(values) > 0:
+        raise ConfigError(
+            f"a plugin reads the attribute {name!r}, which no item has; {known_attributes(attribute_names(catalog))}. "
+            f"{WHERE_KEPT}"
+        )
+    return values
 
 
 def known_attributes(names: list[str]) -> str:

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from recsys.config.section import Section
 from recsys.ranking.order import Bools, Floats, Ints
-from recsys.ranking.rules.attributes import attribute_values
+from recsys.ranking.rules.attributes import needed_attribute
 
 #: The config section that a rule reads.
 RuleSettings = TypeVar("RuleSettings", bound=Section)
@@ -84,9 +84,9 @@ class NightFacts:
     """CATALOG of the I items. None after the rules are prepared, and where a caller has none."""
 
     def attribute(self, name: str) -> pa.ChunkedArray:
-        """[I] texts of an attribute, null where an item does not have it."""
+        """[I] texts of an attribute, null where an item does not have it; it is an error if no item has it."""
         assert self.catalog is not None, f"attribute {name!r} was asked for, but these facts have no catalog"
-        return attribute_values(self.catalog, name)
+        return needed_attribute(self.catalog, name)
 
     def small(self) -> "NightFacts":
         """The same facts without the large ones."""

@@ -6,7 +6,7 @@ import pyarrow as pa
 from recsys.data.row_filter import row_filter
 from recsys.errors import ConfigError, InputError
 from recsys.ranking.config import RerankConfig
-from recsys.ranking.rules.attributes import attribute_names, attribute_values, known_attributes
+from recsys.ranking.rules.attributes import WHERE_KEPT, attribute_names, attribute_values, known_attributes
 from recsys.ranking.rules.rule import ItemCheck, ItemRule
 
 
@@ -33,7 +33,7 @@ class Where(ItemRule[RerankConfig]):
             if name not in known and lower.count(name.lower()) != 1:
                 raise ConfigError(
                     f"rerank.where {where!r}: no item has an attribute {name!r}; {known_attributes(known)}. "
-                    "inputs.items.attributes says which columns are kept"
+                    f"{WHERE_KEPT}"
                 )
         names = sorted(condition.names_in(known, "the catalog").values())
         columns = {name: attribute_values(catalog, name) for name in names}
