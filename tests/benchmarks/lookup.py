@@ -34,7 +34,7 @@ WORDS = ("oak", "copper", "desk", "lamp", "vase", "heart", "red", "lantern", "bl
 REASONS = {
     "ranker": "in line with your history",
     "transitions": "often chosen with {}",
-    "linear": "chosen by people who chose {}",
+    "ease": "chosen by people who chose {}",
     "text": "similar to {}",
 }
 

@@ -22,7 +22,7 @@ NUM_USERS, NUM_ITEMS, NUM_DAYS, END = 3_000, 10_000, 90, dt.date(2026, 11, 22)
 #: Nights of the small warehouse: date → last word of its titles.
 EDITIONS = {END.isoformat(): "(old)", (END + dt.timedelta(days=1)).isoformat(): "(new)"}
 #: EASE takes most of a night. It is small where it is not measured: searches do not use it, and swaps are not timed.
-SMALL_LINEAR = ["linear.items=1024"]
+SMALL_EASE = ["ease.items=1024"]
 CONFIG = """storage: {warehouse}
 inputs:
   events:
@@ -81,7 +81,7 @@ def _night(folder: Path, name: str, date: str) -> bytes:
     }
     config.write_text(CONFIG.format(**settings))
     timed = name == "small" and date == END.isoformat()
-    changes = [*QUICK, "train.refit=false", *([] if timed else SMALL_LINEAR)]
+    changes = [*QUICK, "train.refit=false", *([] if timed else SMALL_EASE)]
     words = [word for change in changes for word in ("--set", change)]
     say(f"serve: the night of {date}, {name} …")
     command = [sys.executable, "jobs/nightly.py", "--config", str(config), "--date", date, *words]

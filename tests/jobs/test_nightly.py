@@ -20,7 +20,7 @@ from jobs.nightly import NIGHT
 from jobs.plan import places
 from recsys.pipeline.fit_fusion import CUTS, MIN_USERS
 from recsys.pipeline.open_run import open_run, stored_run
-from recsys.ranking.fusion import PLAIN
+from recsys.ranking.fusion import default_fusion
 from recsys.schema import HISTORIES, QUARANTINE, RECOMMENDATIONS
 from recsys.settings import load_config
 from recsys.signals.registry import SIGNALS
@@ -82,7 +82,7 @@ def test_a_night_writes_every_users_list_and_says_what_it_did(write_config, run_
     assert metrics["histories"]["duplicates"] > 0
     measured = metrics["gate"]["rows"]  # all who have anything to be found that they had not before
     assert measured <= metrics["histories"]["held_out_users"] < metrics["histories"]["users"]
-    assert metrics["item_statistics"]["pairs"] > 0
+    assert metrics["signals"]["merged"]["transitions"] > 0
     check_fusion(metrics["fuse"])
     check_reasons(frame, histories, title_of(storage, run))
     reranked, filtered = metrics["recommend"]["reranked"], metrics["recommend"]["filtered"]
@@ -139,7 +139,7 @@ def check_fusion(record: dict[str, Any]) -> None:
 
 def check_visits(storage: Storage, run: RunFolder) -> None:
     """Each validation user comes with the whole history, and several times with only a few items."""
-    tables = [read_table(storage, f"{run.dir}/fusion/{shard}.parquet") for shard in run.done("histories")["shards"]]
+    tables = [read_table(storage, f"{run.dir}/choices/{shard}.parquet") for shard in run.done("histories")["shards"]]
     frame = pa.concat_tables(tables).select(["cut", "length"]).to_pandas()
     whole, short = frame[frame.cut == 0], frame[frame.cut > 0]
     assert set(short.cut) == set(CUTS)
@@ -185,8 +185,9 @@ def test_rules_of_items_and_too_few_users_to_weigh_signals(write_config, run_job
 
     fused = run.done("fuse")
     assert fused["users"] < MIN_USERS
-    assert fused["weights"] == PLAIN.weights
-    assert f"and {MIN_USERS} are needed to weigh the signals: the usual weights are taken" in log
+    assert fused["weights"] == default_fusion(SIGNALS).weights
+    assert f"the default weights are used: {fused['users']} of " in log
+    assert f"and a fit needs {MIN_USERS}" in log
 
     # another content of the block list gives another run; a missing list is refused
     blocked.write_text("i0001\ni0002\n")

@@ -65,7 +65,7 @@ def a_snapshot(
     """The same weights between items as transitions and as EASE."""
     neighbours = neighbours_of(all_time or {}, decayed or {})
     everything = np.ones(NUM_ITEMS, dtype=bool)
-    popularity = np.zeros((1, len(HORIZONS), NUM_ITEMS), dtype=np.float32)
+    popularity = np.ones((1, len(HORIZONS), NUM_ITEMS), dtype=np.float32)
     signals: dict[str, LoadedSignal] = {
         "ranker": RANKER,
         "transitions": LoadedTransitions(neighbours),
@@ -207,11 +207,20 @@ def test_the_source_is_the_signal_that_lifts_most(values: list[float]) -> None:
     places = iter(values)
     sums = {signal.name: sum(next(places) for _ in signal.columns) for signal in SIGNALS}
     everything = a_snapshot({(0, 1): 0.5}, {(0, 1): 0.5}, [[1.0, 0.0]] * NUM_ITEMS)
-    ((source, _),) = explained(np.array([[values]], dtype=np.float32), [1], profiles({0: 1.0}), everything)
+    user = dataclasses.replace(profiles({0: 1.0}), repeats=profiles({1: 1.0}).repeats)
+    ((source, _),) = explained(np.array([[values]], dtype=np.float32), [1], user, everything)
     if max(sums.values()) > 1e-6:
         assert sums[source] == pytest.approx(max(sums.values()), abs=1e-6)
     elif max(sums.values()) < 0:
         assert source == "ranker", "an item that no signal lifts is in line with the history"
+
+
+def test_a_negative_weight_gives_no_reason() -> None:
+    """An item that is unpopular, or was not taken before, can be lifted for that: its reason may not say the opposite."""
+    weights = ALL.weights | dict.fromkeys(SIGNALS["popularity"].columns, -1.0)
+    lifts = lifts_of({"popularity": 1.0}, {"repeat": 1.0}, {"repeat": 1.0})
+    found = explained(lifts, [1, 1, 0], profiles({0: 1.0}), a_snapshot(), Fusion(weights=weights))
+    assert found == [("ranker", -1), ("ranker", -1), ("repeat", -1)]
 
 
 LAST, LATELY = "transitions_last_all_time", "transitions_last_decayed"
