@@ -100,7 +100,7 @@ def test_the_profile_is_planned_and_nothing_is_written(bucket):
     done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["status"] == "planned"
-    for part in (f"s3://{BUCKET}/events", "Qwen/Qwen3-Embedding-0.6B", "ZeRO-2, bf16", "4 × GPU", "256 shards"):
+    for part in (f"s3://{BUCKET}/events", "Qwen/Qwen3-Embedding-0.6B", "zero_stage: 2", "4 × GPU", "shards: 256"):
         assert part in done.stderr
     assert bucket.list_objects_v2(Bucket=BUCKET)["Contents"] == before
 

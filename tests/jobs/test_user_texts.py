@@ -98,7 +98,7 @@ def test_histories_hold_texts_and_counts_hold_none(talking_night: Run) -> None:
     ever = pq.read_table(talking_night.storage.path(talking_night.item_counts_path("full")))
     assert pc.sum(ever["num"]).as_py() == len(interactions)
     record = talking_night.record(SHUFFLE_HISTORIES)
-    assert record["searches"] == len(searches)
+    assert record.searches == len(searches)
     assert len(interactions) + len(searches) + record.duplicates == talking_night.record(INGEST_EVENTS).accepted
 
 

@@ -32,7 +32,7 @@ calls: list[int] = []
 
 def count(run: Run, step: int = 1) -> MatchedColdItems:
     calls.append(step)
-    return MatchedColdItems(cold_items=10, cold_in_training=sum(calls))
+    return MatchedColdItems(rows=10, cold_items=10, cold_in_training=sum(calls))
 
 
 @pytest.fixture

@@ -216,7 +216,7 @@ def test_the_source_is_the_signal_that_lifts_most(values: list[float]) -> None:
 
 
 def test_a_negative_weight_gives_no_reason() -> None:
-    """An item that is unpopular, or was not taken before, can be lifted for that: its reason may not say the opposite."""
+    """What is unpopular, or was not taken before, can be lifted for that: its reason may not say the opposite."""
     weights = ALL.weights | dict.fromkeys(SIGNALS["popularity"].columns, -1.0)
     lifts = lifts_of({"popularity": 1.0}, {"repeat": 1.0}, {"repeat": 1.0})
     found = explained(lifts, [1, 1, 0], profiles({0: 1.0}), a_snapshot(), Fusion(weights=weights))
