@@ -28,9 +28,9 @@ PROGRESS_S = 10.0
 MAX_RETRIES = 3
 #: Tasks that wait for a CPU at most. More would only cost memory of the driver.
 MAX_WAITING = 1000
-#: Threads of torch that wait for each other spin for some microseconds, then sleep. By default they spin for long: beside
-#: other work on the same cores a training step then took more than ten times as long. Without any spinning, the steps of a
-#: small training take 1.5 times as long on a quiet machine. It must be set before a process loads torch.
+#: Threads of torch that wait for each other spin for some microseconds, then sleep. By default they spin long: beside
+#: other work on the same cores a training step then took more than ten times as long. Without any spinning, the steps
+#: of a small training take 1.5 times as long on a quiet machine. It must be set before a process loads torch.
 PASSIVE_WAIT = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "500"}
 #: Events for which one more worker is worth its start: it imports the libraries and loads the model in about 5 s.
 ROWS_PER_WORKER = 100_000
