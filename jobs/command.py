@@ -1,8 +1,6 @@
 """The command line of all jobs: options, logs, exit codes, and the last line of JSON."""
 
 import argparse
-import atexit
-import gc
 import json
 import logging
 import os
@@ -29,9 +27,6 @@ logger = logging.getLogger("jobs")
 console = Console(stderr=True, width=None if sys.stderr.isatty() else 160)
 
 Answer = dict[str, Any]
-
-# Else Python looks at all objects of torch once more as the process ends, which takes a second.
-atexit.register(gc.freeze)
 
 
 def parser(description: str, *, night: bool = True) -> argparse.ArgumentParser:
