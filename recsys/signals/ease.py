@@ -20,21 +20,18 @@ from scipy.linalg import lapack
 
 from recsys.config.section import Positive, Section
 from recsys.schema import ITEM_NEIGHBOURS, USER_ITEMS
-from recsys.signals.donors import Donors
 from recsys.signals.history_items import HistoryItems
-from recsys.signals.neighbours import Neighbours, NeighbourSums, Sums
+from recsys.signals.neighbour_evidence import LoadedNeighbours, NeighbourEvidence
+from recsys.signals.neighbours import Neighbours, Sums
 from recsys.signals.signal import (
     CountedShards,
     Counting,
     DataView,
-    Evidence,
     Explanation,
-    LoadedSignal,
     NightSource,
     ShardEvents,
     Signal,
 )
-from recsys.signals.users import UserBlock
 
 #: Columns of X that are multiplied at once.
 _COLUMNS = 1024
@@ -107,38 +104,15 @@ class Ease(Signal):
         return LoadedEase(Neighbours.from_table(source.counted(), len(source.item_ids)))
 
 
-class LoadedEase(LoadedSignal):
-    """The largest weights of each item."""
-
-    def __init__(self, neighbours: Neighbours) -> None:
-        """``neighbours`` are the weights of `strongest_weights`."""
-        self.neighbours = neighbours
-
-    def impute(self, donors: Donors) -> "LoadedEase":
-        """The weights of the donors hold for a cold item."""
-        return LoadedEase(self.neighbours.impute(donors))
-
-    def read(self, users: UserBlock) -> "EaseEvidence":
-        """Sum up the weights of the users' items."""
-        return EaseEvidence(self.neighbours, self.neighbours.sum_up(users.profiles), users)
-
-
-class EaseEvidence(Evidence):
+class EaseEvidence(NeighbourEvidence):
     """What goes with a block of users' items."""
 
-    def __init__(self, neighbours: Neighbours, sums: NeighbourSums, users: UserBlock) -> None:
-        """``sums`` are those of these users."""
-        self.neighbours, self.sums, self.users = neighbours, sums, users
+    cold_column = Sums.HISTORY_DECAYED
 
     def propose(self, num: int) -> Ints:
         """On each time scale a quarter of the items that are asked for."""
         few = max(max(num // 2, 1) // 2, 1)
         return np.concatenate([self.sums.best((column,), few) for column in _COLUMNS_OF_SUMS], axis=1)
-
-    def cold_scores(self, items: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
-        """[B, N] what of late goes with the whole history."""
-        wanted = np.broadcast_to(items.astype(np.int64), (len(self.users), len(items)))
-        return self.sums.of(wanted)[:, :, Sums.HISTORY_DECAYED]
 
     def measure(self, items: Ints) -> npt.NDArray[np.float32]:
         """[B, C, 2] log(ε + Σ share of the history · weight)."""
@@ -150,10 +124,16 @@ class EaseEvidence(Evidence):
         Each time scale is a sum in a logarithm of its own, so an item's part of it counts as a share of that sum.
         """
         history = HistoryItems.of(self.users.profiles, rows)
-        pairs = self.neighbours.weights_to(history.items, items)
+        pairs = self.loaded.neighbours.weights_to(history.items, items)
         share = weights[:, 0, None] * _shares(history.last * pairs[:, :, 0])
         share += weights[:, 1, None] * _shares(history.history * pairs[:, :, 1])
         return Explanation.by(history.with_most(share))
+
+
+class LoadedEase(LoadedNeighbours):
+    """The weights of `strongest_weights`."""
+
+    evidence = EaseEvidence
 
 
 def _shares(parts: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

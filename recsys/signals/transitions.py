@@ -17,21 +17,18 @@ from pydantic import Field
 
 from recsys.config.section import Positive, Section
 from recsys.schema import ITEM_NEIGHBOURS, TIME_SCALES
-from recsys.signals.donors import Donors
 from recsys.signals.history_items import HistoryItems
-from recsys.signals.neighbours import Neighbours, NeighbourSums, Sums
+from recsys.signals.neighbour_evidence import LoadedNeighbours, NeighbourEvidence
+from recsys.signals.neighbours import Neighbours, Sums
 from recsys.signals.signal import (
     CountedShards,
     Counting,
     DataView,
-    Evidence,
     Explanation,
-    LoadedSignal,
     NightSource,
     ShardEvents,
     Signal,
 )
-from recsys.signals.users import UserBlock
 
 #: A pair of events that are d events apart counts d to this power.
 DISTANCE_POWER = -0.5
@@ -97,37 +94,14 @@ class Transitions(Signal):
         return LoadedTransitions(Neighbours.from_table(source.counted(), len(source.item_ids)))
 
 
-class LoadedTransitions(LoadedSignal):
-    """The strongest successors of each item."""
-
-    def __init__(self, neighbours: Neighbours) -> None:
-        """``neighbours`` are weighted by `strongest_transitions`."""
-        self.neighbours = neighbours
-
-    def impute(self, donors: Donors) -> "LoadedTransitions":
-        """What leads to the donors leads to a cold item."""
-        return LoadedTransitions(self.neighbours.impute(donors))
-
-    def read(self, users: UserBlock) -> "TransitionsEvidence":
-        """Sum up the successors of the users' items."""
-        return TransitionsEvidence(self.neighbours, self.neighbours.sum_up(users.profiles), users)
-
-
-class TransitionsEvidence(Evidence):
+class TransitionsEvidence(NeighbourEvidence):
     """The successors of a block of users' items."""
 
-    def __init__(self, neighbours: Neighbours, sums: NeighbourSums, users: UserBlock) -> None:
-        """``sums`` are those of these users."""
-        self.neighbours, self.sums, self.users = neighbours, sums, users
+    cold_column = Sums.HISTORY_ALL_TIME
 
     def propose(self, num: int) -> Ints:
         """Half as many items as are asked for: what always follows the last items and lately follows the history."""
         return self.sums.best((Sums.LAST_ALL_TIME, Sums.HISTORY_DECAYED), max(num // 2, 1))
-
-    def cold_scores(self, items: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
-        """[B, N] what always follows the whole history."""
-        wanted = np.broadcast_to(items.astype(np.int64), (len(self.users), len(items)))
-        return self.sums.of(wanted)[:, :, Sums.HISTORY_ALL_TIME]
 
     def measure(self, items: Ints) -> npt.NDArray[np.float32]:
         """[B, C, 4] log(ε + Σ share of the history · weight of the pair)."""
@@ -136,12 +110,18 @@ class TransitionsEvidence(Evidence):
     def explain(self, rows: Ints, items: Ints, weights: npt.NDArray[np.float32]) -> Explanation:
         """Names the history item from which most of the weighted sum comes."""
         history = HistoryItems.of(self.users.profiles, rows)
-        pairs = self.neighbours.weights_to(history.items, items)
+        pairs = self.loaded.neighbours.weights_to(history.items, items)
         all_time, decayed = pairs[:, :, 0], pairs[:, :, 1]
         weight = {column: weights[:, column, None] for column in Sums}
         share = history.last * (weight[Sums.LAST_ALL_TIME] * all_time + weight[Sums.LAST_DECAYED] * decayed)
         share += history.history * (weight[Sums.HISTORY_ALL_TIME] * all_time + weight[Sums.HISTORY_DECAYED] * decayed)
         return Explanation.by(history.with_most(share))
+
+
+class LoadedTransitions(LoadedNeighbours):
+    """The pairs of `strongest_transitions`."""
+
+    evidence = TransitionsEvidence
 
 
 def count_transitions(

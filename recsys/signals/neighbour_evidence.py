@@ -1,0 +1,51 @@
+"""What the signals that lead from item to item, `transitions` and `ease`, have in common once they are loaded.
+
+Shapes: B users, N cold items.
+"""
+
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys.signals.donors import Donors
+from recsys.signals.neighbours import Neighbours, Sums
+from recsys.signals.signal import Evidence, LoadedSignal
+from recsys.signals.users import UserBlock
+
+
+class NeighbourEvidence(Evidence):
+    """The summed weights from a block of users' items to their neighbours."""
+
+    loaded: "LoadedNeighbours"
+    cold_column: ClassVar[Sums]
+    """The sum that chooses cold items."""
+
+    def __init__(self, loaded: "LoadedNeighbours", users: UserBlock) -> None:
+        """Sums up the weights of the users' items."""
+        super().__init__(loaded, users)
+        self.sums = loaded.neighbours.sum_up(users.profiles)
+
+    def cold_scores(self, items: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
+        """[B, N] the sum `cold_column`."""
+        wanted = np.broadcast_to(items.astype(np.int64), (len(self.users), len(items)))
+        return self.sums.of(wanted)[:, :, self.cold_column]
+
+
+class LoadedNeighbours(LoadedSignal):
+    """The strongest weights from each item to others."""
+
+    evidence: ClassVar[type[NeighbourEvidence]]
+    """What reads them for a block of users."""
+
+    def __init__(self, neighbours: Neighbours) -> None:
+        """``neighbours`` are the merged weights of the signal."""
+        self.neighbours = neighbours
+
+    def impute(self, donors: Donors) -> "LoadedNeighbours":
+        """What leads to the donors leads to a cold item."""
+        return type(self)(self.neighbours.impute(donors))
+
+    def read(self, users: UserBlock) -> NeighbourEvidence:
+        """Sum up the weights of the users' items."""
+        return self.evidence(self, users)
