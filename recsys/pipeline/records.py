@@ -129,6 +129,8 @@ class TrainedModel(StageRecord):
     """Figures of each epoch."""
     phases: list[str]
     """Phase of each epoch."""
+    trained: bool = True
+    """Whether the model learned something, in this night or in one before; else the ranker's numbers have no weight."""
 
 
 @dataclass(frozen=True, kw_only=True)
