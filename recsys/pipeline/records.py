@@ -31,6 +31,8 @@ class IngestedCatalog(ReadRows):
     items: int
     available: int
     """Items that are not marked as unavailable."""
+    texts: int
+    """Distinct texts that are not empty."""
     path: str
 
 
