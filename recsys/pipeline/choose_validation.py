@@ -11,7 +11,7 @@ from recsys.pipeline.run import Run
 
 #: Periods before the cutoff, in days. The shortest that holds enough users is taken.
 PERIODS_DAYS = tuple(7 * 2**doubled for doubled in range(11))
-#: With fewer users, of whom all would be held out, none is: half of them could be nobody.
+#: With fewer users nobody is held out where training would have nothing left: half of a few users may be all.
 MIN_TO_HALVE = 60
 
 

@@ -55,7 +55,7 @@ def _count_texts(catalog: pa.Table, spec: ItemsInput) -> int:
     template = f"inputs.items.text={spec.text!r}"
     if not len(found):
         logger.warning(
-            "catalog: the texts of all %s items are empty, so lists are made by ids alone (%s must name columns with words)",
+            "catalog: the texts of all %s items are empty: lists are made by ids alone; name columns with words in %s",
             *(f"{len(catalog):,}", template),
         )
     elif len(found) < len(catalog):
