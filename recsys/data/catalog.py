@@ -11,7 +11,8 @@ from recsys.data.config import ItemsInput
 from recsys.data.large_texts import small_slices
 from recsys.data.quarantine import Reason
 from recsys.data.row_checks import flags
-from recsys.data.texts import clean_text, filled_template, hash_texts, template_columns
+from recsys.data.templates import filled_template, template_columns
+from recsys.data.texts import clean_text, hash_texts
 from recsys.data.versions import VersionSpec
 from recsys.schema import CATALOG
 

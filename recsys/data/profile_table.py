@@ -6,7 +6,8 @@ import pyarrow.compute as pc
 from recsys.data.config import UsersInput
 from recsys.data.large_texts import small_slices
 from recsys.data.quarantine import Reason
-from recsys.data.texts import clean_text, filled_template, template_columns
+from recsys.data.templates import filled_template, template_columns
+from recsys.data.texts import clean_text
 from recsys.data.versions import VersionSpec
 from recsys.schema import PROFILE, PROFILES
 
