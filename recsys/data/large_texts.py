@@ -15,7 +15,7 @@ _ROW_BYTES = 256
 
 
 def with_large_text(table: pa.Table, column: str) -> pa.Table:
-    """The table with one column as `large_string`. Arrow shares the texts and only counts their offsets anew."""
+    """The table with one column as `large_string`. Arrow shares the texts; only their offsets become longer."""
     place = table.column_names.index(column)
     return table.set_column(place, column, table[column].cast(pa.large_string()))
 
