@@ -7,7 +7,7 @@ be found in the rows afterwards.
 import codecs
 import io
 import re
-from typing import IO
+from typing import Protocol
 
 from recsys.errors import ConfigError
 
@@ -40,6 +40,13 @@ def _mark_unreadable(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error("recsys-mark-unreadable", _mark_unreadable)
 
 
+class Readable(Protocol):
+    """All that is needed of a stream of bytes."""
+
+    def read(self, size: int, /) -> bytes:
+        """The next `size` bytes, or fewer; none at the end."""
+
+
 class Utf8Stream(io.RawIOBase):
     """Bytes in any encoding as valid UTF-8 without a byte-order mark; unreadable bytes become private characters.
 
@@ -50,7 +57,7 @@ class Utf8Stream(io.RawIOBase):
         ConfigError: the encoding is unknown.
     """
 
-    def __init__(self, stream: IO[bytes], encoding: str) -> None:
+    def __init__(self, stream: Readable, encoding: str) -> None:
         try:
             "".encode(encoding)  # refuses codecs that do not encode text, such as rot13
             self._codec = codecs.lookup(encoding)

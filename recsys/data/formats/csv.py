@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from recsys.data.config import Quoting
+from recsys.data.content import text_content
 from recsys.data.decoding import UNREADABLE_PATTERN, Utf8Stream, show_unreadable
 from recsys.data.formats.csv_header import Header, read_header
 from recsys.data.formats.csv_records import RecordBlock, plain_blocks, quoted_blocks
@@ -50,7 +51,7 @@ def read_csv(
         InputError: the header cannot be used, see `read_header`, or a line is longer than 64 MB.
         ConfigError: the encoding is unknown.
     """
-    text = Utf8Stream(stream, encoding)
+    text = Utf8Stream(text_content(stream, path), encoding)
     header = read_header(text, path, delimiter, quoting)
     if header.quoting == "none":
         blocks = plain_blocks(text, path, block_bytes)

@@ -96,9 +96,11 @@ def _first_record(data: str, path: str, delimiter: str, quoting: Quoting | None)
             used.append(line)
             yield line
 
-    style = csv.QUOTE_NONE if quoting == "none" else csv.QUOTE_MINIMAL
+    reader = csv.reader(
+        spend(), delimiter=delimiter, quoting=csv.QUOTE_NONE if quoting == "none" else csv.QUOTE_MINIMAL
+    )
     try:
-        names = next((record for record in csv.reader(spend(), delimiter=delimiter, quoting=style) if record), None)
+        names = next((record for record in reader if record), None)
     except csv.Error as error:
         raise InputError(f"{path}: its header cannot be read: {error}") from error
     if names is None:
