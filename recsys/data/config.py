@@ -80,7 +80,7 @@ class TableInput(Section):
     path: Annotated[str, Field(min_length=1)]
     """A file, a folder or a glob; local or `s3://`."""
     format: Annotated[str, AfterValidator(_check_format)] = "parquet"
-    """`parquet`, `csv` or `jsonl` (the last two also `.gz`), or a format that one of `plugins` registers."""
+    """`parquet`, `csv` or `jsonl` (the last two also compressed), or a format that one of `plugins` registers."""
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     """CSV only: one character between fields."""
     quoting: Quoting | None = None
