@@ -148,7 +148,9 @@ class InputsConfig(Section):
     """Share of the rows read (after `where`) that may be quarantined before the night stops with exit code 3."""
     earliest_date: Date = dt.date(1990, 1, 1)
     """An event before this date is quarantined: its time was read wrongly, or its clock was wrong."""
-    missing_values: list[str] = Field(default_factory=lambda: list(MISSING_VALUES))
+    missing_values: list[str] = Field(
+        default_factory=lambda: list(MISSING_VALUES), json_schema_extra={"default": list(MISSING_VALUES)}
+    )
     """Words that stand for a missing value in ids, kinds, weights and texts, in any case; `[]`: only empty cells are
     missing. `where` reads the cells as they are."""
     max_id_chars: Positive = 256
