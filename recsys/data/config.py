@@ -1,10 +1,11 @@
 """Settings of the inputs, and of the histories that are built from them."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, field_validator
 
 from recsys.config.section import Fraction, Positive, Section
+from recsys.data.event_weights import plain_kind
 from recsys.errors import ConfigError
 
 
@@ -27,6 +28,9 @@ def _check_format(name: str) -> str:
     return name
 
 
+#: Largest weight of a kind of event.
+LARGEST_KIND_WEIGHT = 1e6
+
 #: A SQL condition over the columns of one row; see `recsys.data.row_filter`.
 Condition = Annotated[str, AfterValidator(_check_condition)]
 
@@ -43,7 +47,7 @@ class EventColumns(Section):
     event: str | None = None
     """Column with the kind of event (`view`, `purchase` …); null: every row is an `interaction`."""
     weight: str | None = None
-    """Column with the strength of the event; null: 1 for every row."""
+    """Column with the strength of the event; null: 1 for every row. 0 or less: no positive, see `event_weights`."""
     text: str | None = None
     """Column with a text of the user: a review, or a search, which needs no item. Null: no texts are read."""
 
@@ -132,12 +136,39 @@ class InputsConfig(Section):
     """The items that may be recommended."""
     users: UsersInput | None = None
     """Profiles of users, as text; null: only the events of users are known."""
+    event_weights: dict[str, Annotated[float, Field(ge=-LARGEST_KIND_WEIGHT, le=LARGEST_KIND_WEIGHT)]] = Field(
+        default_factory=dict
+    )
+    """Weight of a kind of event, e.g. `{purchase: 3, view: 0.5}`, times the event's own weight. 0: such events do not
+    count; negative: the user does not want the item. Other kinds have weight 1; `return`, `dislike` and the like −1."""
     feedback: bool = True
     """Read the feedback events of the live service, in `storage`/feedback, as well."""
     max_quarantine_rate: Fraction = 0.05
     """Share of the rows read (after `where`) that may be quarantined before the night stops with exit code 3."""
     max_id_chars: Positive = 256
     """A longer user or item id is quarantined."""
+
+    @field_validator("event_weights", mode="before")
+    @classmethod
+    def _numbers_as_kinds(cls, weights: Any) -> Any:
+        """Many logs have numbers as kinds, which YAML reads as numbers."""
+        if not isinstance(weights, dict) or not all(isinstance(kind, int | str) for kind in weights):
+            return weights
+        if len({str(kind) for kind in weights}) < len(weights):
+            raise ValueError(f"names a kind of event twice: {', '.join(map(str, weights))}")
+        return {str(kind): weight for kind, weight in weights.items()}
+
+    @field_validator("event_weights")
+    @classmethod
+    def _one_weight_a_kind(cls, weights: dict[str, float]) -> dict[str, float]:
+        spellings: dict[str, str] = {}
+        for kind in weights:
+            if not plain_kind(kind):
+                raise ValueError("names a kind of event without letters; null and empty kinds are `interaction`")
+            other = spellings.setdefault(plain_kind(kind), kind)
+            if other != kind:
+                raise ValueError(f"{other!r} and {kind!r} are the same kind of event; name it once")
+        return weights
 
     @property
     def has_user_texts(self) -> bool:

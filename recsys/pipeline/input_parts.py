@@ -40,7 +40,14 @@ def read_part(source: TableInput, task: ReadTask) -> Iterator[tuple[str, pa.Tabl
 def event_rules(run: Run, now: dt.datetime) -> EventRules:
     """What a valid event is; reads the catalog of the run, since an event needs a known item."""
     items = read_table(run.storage, run.catalog_path, ["item_id"])["item_id"].combine_chunks()
-    return EventRules(known_items=items, max_id_chars=run.config.inputs.max_id_chars, end=run.end, now=now)
+    inputs = run.config.inputs
+    return EventRules(
+        known_items=items,
+        max_id_chars=inputs.max_id_chars,
+        end=run.end,
+        now=now,
+        event_weights=inputs.event_weights,
+    )
 
 
 class Quarantine:
