@@ -42,7 +42,8 @@ def with_seen(histories: pa.Table, non_positives: pa.Table) -> pa.Table:
     users = np.concatenate([owners, _numpy(pc.drop_null(places))])
     items, item = rank_ids(pa.chunked_array([lists.flatten(), *known["item_id"].chunks], pa.string()))
     seen = item_lists(np.unique(users * len(items) + item), len(histories), items)
-    return histories.set_column(histories.column_names.index("seen_item_ids"), "seen_item_ids", seen)
+    place = histories.column_names.index("seen_item_ids")
+    return histories.set_column(place, histories.schema.field(place), seen)
 
 
 def rejections(interactions: pa.Table, non_positives: pa.Table) -> pa.Table:
