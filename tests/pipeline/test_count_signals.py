@@ -80,11 +80,11 @@ def transitions_at_once(run: Run, events: pa.Table, now: dt.datetime) -> tuple[M
 def ease_at_once(frame: pd.DataFrame, now: dt.datetime, items: list[str]) -> tuple[Matrix, Matrix]:
     """B [I, I] of both time scales over all users' newest events, by the formula of the paper."""
     frame = newest(frame)
+    l2 = L2 * frame.groupby(["user_id", "item_id"]).weight.max().astype(np.float64).mean()
     frame = frame[frame.item_id.isin(items)]
     age = (now - frame.timestamp) / DAY
     found = []
     root = np.sqrt(frame.weight.astype(np.float64))
-    l2 = L2 * frame.groupby(["user_id", "item_id"]).weight.max().mean()
     for values in (frame.assign(x=root), frame.assign(x=root * 0.5 ** (age / HALF_LIFE))):
         rows = values.pivot_table(index="user_id", columns="item_id", values="x", aggfunc="max", fill_value=0.0)
         x = rows.reindex(columns=items, fill_value=0.0).to_numpy()
