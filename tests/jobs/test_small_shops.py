@@ -138,7 +138,7 @@ def test_lists_without_anything_to_learn_from(night_of: NightOf, case: str) -> N
     assert not read_card(Path(night.run.storage.path(night.run.model_path(night.run.published_id)))).trained
 
 
-def test_events_without_weight_count_alike_and_are_named(night_of: NightOf) -> None:
+def test_events_without_weight_count_as_1_and_are_named(night_of: NightOf) -> None:
     night = night_of(shop(8, 4, first=30, step=2), titles(12), event_weights={"interaction": 0.0})
     assert "none of the events has a weight above 0 (weight 0: 'interaction' (32))" in night.log
     assert night.run.record(FINETUNE).trained
