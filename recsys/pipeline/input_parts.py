@@ -46,6 +46,7 @@ def event_rules(run: Run, now: dt.datetime, reading: DateReading = FIRST_READING
     return EventRules(
         known_items=items,
         max_id_chars=inputs.max_id_chars,
+        missing_values=inputs.missing_values,
         earliest=earliest,
         end=run.end,
         now=now,
