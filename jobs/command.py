@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
 
+from jobs.user_ids import CommandLine
 from recsys.errors import RecsysError
 from recsys.pipeline.imports_ahead import imports_ahead
 from recsys.pipeline.publish_lists import delete_intermediate_files
@@ -31,7 +32,7 @@ Answer = dict[str, Any]
 
 def parser(description: str, *, night: bool = True) -> argparse.ArgumentParser:
     """The options of every job; with `night`, also those of jobs that run stages."""
-    options = argparse.ArgumentParser(description=description)
+    options = CommandLine(description=description)
     options.add_argument("--config", required=True, help="YAML file, such as configs/demo.yaml")
     options.add_argument(
         "--date", help="data date of the night, such as 2026-11-22 (default: `date` of the config, or today in UTC)"
