@@ -110,7 +110,8 @@ def _explain(error: Exception) -> tuple[Answer, int]:
         logger.error("%s: %s", type(error).__name__, error, exc_info=error)
         return {"status": "failed", "error": f"{type(error).__name__}: {error}".splitlines()[0]}, 1
     logger.error("%s", ours)
-    return {"status": "refused", "error": str(ours)}, ours.exit_code
+    status = "refused" if ours.exit_code > 1 else "failed"
+    return {"status": status, "error": str(ours)}, ours.exit_code
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
