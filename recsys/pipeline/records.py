@@ -3,11 +3,12 @@
 A stored record that no longer fits its class is treated as missing: the stage runs again.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
+from recsys.data.bad_values import BadValue
 from recsys.evaluation.list_checks import CheckResult, NightFigures
 from recsys.pipeline.stage import StageRecord
 from recsys.pipeline.strict_json import STRICT
@@ -23,6 +24,8 @@ class ReadRows(StageRecord):
     quarantined: int
     reasons: dict[str, int]
     """Quarantined rows by reason."""
+    examples: list[BadValue] = field(default_factory=list)
+    """The commonest bad values of each reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
