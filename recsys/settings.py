@@ -1,6 +1,5 @@
 """The settings of a job: every section, and what only holds between them."""
 
-import datetime as dt
 import hashlib
 import io
 import json
@@ -13,7 +12,7 @@ from ruamel.yaml import YAML
 
 from recsys.config.live_service import ServeConfig
 from recsys.config.loading import decode_settings, load_settings
-from recsys.config.section import Section
+from recsys.config.section import Date, Section
 from recsys.data.config import HistoriesConfig, InputsConfig
 from recsys.evaluation.config import GateConfig
 from recsys.model.config import EncoderConfig, RankerConfig
@@ -51,7 +50,7 @@ class Config(Section):
     """Root of everything written: a folder or `s3://bucket/prefix`."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     """Seed of every random choice."""
-    date: dt.date | None = None
+    date: Date | None = None
     """Data date of the night; null: today (UTC)."""
     plugins: list[str] = Field(default_factory=list)
     """Modules of your own that register signals, rules, metrics or input formats, e.g. `[my_shop.signals]`."""
@@ -77,19 +76,6 @@ class Config(Section):
     """What a model and its lists must pass before they are published."""
     serve: ServeConfig = ServeConfig()
     """The live service."""
-
-    @field_validator("date", mode="before")
-    @classmethod
-    def _iso_date(cls, value: object) -> object:
-        """Accept `2026-11-22` as text too: JSON and some YAML writers quote dates."""
-        if isinstance(value, dt.datetime):
-            value = value.isoformat()
-        if isinstance(value, str):
-            try:
-                return dt.date.fromisoformat(value)
-            except ValueError as error:
-                raise ValueError(f"must be a date like 2026-11-22, got {value!r}") from error
-        return value
 
     @model_validator(mode="after")
     def _batch_divides(self) -> "Config":

@@ -12,10 +12,11 @@ import pyarrow.compute as pc
 from recsys.data.cells import as_boolean, as_text
 from recsys.data.columns import require_columns
 from recsys.data.config import TableInput
+from recsys.data.date_evidence import FIRST_READING, DateEvidence, DateReading
 from recsys.data.quarantine import Reason
 from recsys.data.row_checks import RowFault, filtered, flags, id_faults, quarantine_faults, read_ids
 from recsys.data.texts import LONGEST_TEXT, non_empty
-from recsys.data.timestamps import to_utc
+from recsys.data.timestamps import read_timestamps
 from recsys.schema import QUARANTINE
 
 
@@ -38,6 +39,8 @@ class VersionSpec:
     """Columns whose values are kept, by the config key that names them."""
     boolean: str | None = None
     """The one of these columns that must hold booleans."""
+    reading: DateReading = FIRST_READING
+    """How dates with two readings are read."""
 
     @property
     def columns(self) -> list[str]:
@@ -56,6 +59,8 @@ class Versions:
     num_read: int
     num_filtered: int
     """Rows that did not pass `where`."""
+    dates: DateEvidence
+    """What the rows that passed `where` prove about dates with two readings."""
 
 
 def versions_schema(what: VersionSpec) -> pa.Schema:
@@ -84,7 +89,8 @@ def read_versions(table: pa.Table, source: str, what: VersionSpec, max_id_chars:
     _require(table, source, what)
     schema = versions_schema(what)
     if not num_read:
-        return Versions(versions=schema.empty_table(), quarantined=QUARANTINE.empty_table(), num_read=0, num_filtered=0)
+        nothing, aside = schema.empty_table(), QUARANTINE.empty_table()
+        return Versions(versions=nothing, quarantined=aside, num_read=0, num_filtered=0, dates=DateEvidence())
     position = "order"
     while position in table.column_names:
         position += "_"
@@ -97,8 +103,10 @@ def read_versions(table: pa.Table, source: str, what: VersionSpec, max_id_chars:
         RowFault(what.missing, what.id_column, flags(pc.is_null(ids))),
         *id_faults(ids, what.id_column, max_id_chars),
     ]
+    dates = DateEvidence()
     if what.timestamp is not None:
-        orders = to_utc(table[what.timestamp], spec.timezone, spec.timestamp_format).cast(pa.int64())
+        read_times = read_timestamps(table[what.timestamp], spec, what.reading)
+        orders, dates = read_times.utc.cast(pa.int64()), read_times.evidence
         faults.append(RowFault(Reason.UNREADABLE_TIMESTAMP, what.timestamp, flags(pc.is_null(orders))))
     values = {column: non_empty(as_text(table[column])) for column in what.columns}
     if what.boolean is not None:
@@ -115,7 +123,8 @@ def read_versions(table: pa.Table, source: str, what: VersionSpec, max_id_chars:
     for value in values.values():
         columns += [value, pc.if_else(pc.is_valid(value), orders, pa.scalar(None, pa.int64()))]
     versions = pa.table(columns, names=schema.names).filter(pa.array(~bad)).cast(schema)
-    return Versions(versions=versions, quarantined=aside, num_read=num_read, num_filtered=num_read - len(bad))
+    num_filtered = num_read - len(bad)
+    return Versions(versions=versions, quarantined=aside, num_read=num_read, num_filtered=num_filtered, dates=dates)
 
 
 def merge_versions(versions: Sequence[pa.Table]) -> pa.Table:

@@ -2,10 +2,12 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from functools import partial
 
 import pyarrow as pa
 
+from recsys.data.date_evidence import DateEvidence, DateReading, merged_evidence
 from recsys.data.read_tasks import ReadTask
 from recsys.data.versions import VersionSpec, merge_versions, read_versions
 from recsys.pipeline.cluster import for_each_part
@@ -14,6 +16,7 @@ from recsys.pipeline.input_parts import ROWS_PER_PART, Quarantine, plan_parts, r
 from recsys.pipeline.open_run import input_files
 from recsys.pipeline.records import ReadRows
 from recsys.pipeline.run import Record, Run
+from recsys.pipeline.settled_dates import read_with_settled_dates
 from recsys.storage.tables import read_table, write_table
 
 
@@ -26,10 +29,15 @@ def read_described(run: Run, spec: VersionSpec, name: str) -> tuple[pa.Table, Re
         name: `items` or `users`.
 
     Raises:
-        InputError: no row can be used, or too many rows are bad.
+        InputError: no row can be used, too many rows are bad, or dates have two readings.
     """
     tasks = plan_parts(spec.source, input_files(spec.source))
-    parts = for_each_part(list(tasks), partial(_version_reader, run, spec, tasks, name), label=name)
+
+    def read_parts(reading: DateReading) -> list[Record]:
+        read = partial(_version_reader, run, replace(spec, reading=reading), tasks, name)
+        return for_each_part(list(tasks), read, label=name)
+
+    parts = read_with_settled_dates(run, name, spec.timestamp, read_parts)
     counts = count_rows(parts)
     versions = [read_table(run.storage, part["path"]) for part in parts if part["path"]]
     refuse_bad_input(run, counts, sum(len(table) for table in versions), name)
@@ -42,6 +50,7 @@ def _version_reader(run: Run, spec: VersionSpec, tasks: dict[str, ReadTask], nam
     def read(part: str) -> Record:
         quarantine = Quarantine(run.storage, run.folder.quarantine_dir, f"{name}-{part}")
         versions: list[pa.Table] = []
+        dates: list[DateEvidence] = []
         counts: Counter[str] = Counter()
         order = tasks[part].index * ROWS_PER_PART
         for source, table, malformed in read_part(spec.source, tasks[part]):
@@ -50,11 +59,15 @@ def _version_reader(run: Run, spec: VersionSpec, tasks: dict[str, ReadTask], nam
             counts.update(rows=found.num_read + len(malformed), filtered=found.num_filtered)
             quarantine.add(malformed)
             quarantine.add(found.quarantined)
+            dates.append(found.dates)
             versions = [merge_versions([*versions, found.versions])]
         path = ""
         if versions:
             path = f"{run.folder.dir}/versions/{name}-{part}.parquet"
             write_table(run.storage, path, versions[0], versions[0].schema)
-        return {"rows": 0, "filtered": 0, **counts, "quarantined": quarantine.close(), "path": path}
+        evidence = asdict(merged_evidence(dates))
+        return {
+            "rows": 0, "filtered": 0, **counts, "quarantined": quarantine.close(), "path": path, "dates": evidence
+        }  # fmt: skip
 
     return read

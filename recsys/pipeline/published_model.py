@@ -38,6 +38,9 @@ def published_model(run: Run) -> ModelCard | None:
 def model_to_continue(run: Run) -> ModelCard | None:
     """The published model, if training may continue it: a frozen encoder must be the configured one."""
     card = published_model(run)
+    if card is not None and not card.trained:
+        logger.info("%s had nothing to learn from: no warm start", card.model_id)
+        return None
     if card is None or run.config.encoder.learns:
         return card
     if card.encoder_id != run.record(ENCODE_TEXTS).encoder_id:
