@@ -1,6 +1,6 @@
 """Where a quarantined row stands in its file: the line of a text file, or the number of the row."""
 
-import io
+import csv
 import itertools
 import json
 from collections.abc import Iterator
@@ -22,6 +22,7 @@ from recsys.errors import RecsysError
 
 #: The search ends after so many lines or rows: a refusal must not read a large file again.
 _MOST_LINES = 1_000_000
+_BLOCK_BYTES = 1 << 20
 _LONGEST_LINE = 300
 _TEXT_FORMATS = ("csv", "jsonl")
 
@@ -44,25 +45,37 @@ def _lines(fs: fsspec.AbstractFileSystem, options: TableInput, path: str) -> Ite
     """(number from 1, text) of the lines of a file."""
     encoding = options.encoding if options.format == "csv" else "utf-8"
     with fs.open(path, "rb") as stream:
-        text = io.TextIOWrapper(io.BufferedReader(Utf8Stream(decompressed(stream, path), encoding)), "utf-8")
-        for number, line in enumerate(itertools.islice(text, _MOST_LINES), 1):
-            yield number, show_unreadable(line.rstrip("\r\n"))
+        lines = _split_lines(Utf8Stream(decompressed(stream, path), encoding))
+        for number, line in enumerate(itertools.islice(lines, _MOST_LINES), 1):
+            yield number, show_unreadable(line.decode().rstrip("\r"))
+
+
+def _split_lines(stream: Utf8Stream) -> Iterator[bytes]:
+    rest = b""
+    while block := stream.read(_BLOCK_BYTES):
+        *lines, rest = (rest + block).split(b"\n")
+        yield from lines
+    if rest:
+        yield rest
 
 
 def _is_line_of(bad: BadValue, line: str, options: TableInput) -> bool:
     cells = json.loads(bad.row)
     if "raw" in cells and not bad.column:
-        return bool(line.strip()) and str(cells["raw"]).startswith(line)
+        return line == str(cells["raw"]).split("\n")[0]
     if options.format == "jsonl":
         try:
             row = json.loads(line)
         except ValueError:
             return False
         return isinstance(row, dict) and _plain(row) == _plain(cells)
-    # Quotes inside a quoted cell are doubled, and a cell may run over lines.
-    own = {name: str(value) for name, value in cells.items() if value is not None}
-    own = {name: text for name, text in own.items() if f"/{name}={text}/" not in bad.source}  # a folder may give it
-    return all(text.split("\n")[0].replace('"', '""') in line or "…" in text for text in own.values()) and bool(line)
+    try:
+        found = next(csv.reader([line], delimiter=options.delimiter), [])
+    except csv.Error:
+        return False
+    # The last cells may be from the names of folders.
+    own = [str(value or "") for name, value in cells.items() if f"/{name}={value}/" not in bad.source]
+    return found == own
 
 
 def _plain(row: dict[str, Any]) -> dict[str, str]:

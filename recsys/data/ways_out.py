@@ -48,7 +48,7 @@ def _mend(bad: BadInput) -> str:
 
 def _malformed(bad: BadInput) -> str:
     if bad.source.format == "jsonl":
-        return "each line must be one JSON object: is it a JSON array, or another format than jsonl?"
+        return "each line must be one JSON object; write a JSON array as one object a line"
     if bad.source.format != "csv":
         return "write these files again"
     return (
@@ -75,7 +75,7 @@ def _missing(bad: BadInput) -> str:
 
 
 def _id_too_long(bad: BadInput) -> str:
-    return f"is {bad.column!r} the column of the id? Raise inputs.max_id_chars if such long ids are right"
+    return f"name the column of the id, or raise inputs.max_id_chars if such long ids are right"
 
 
 def _timestamp(bad: BadInput) -> str:
@@ -105,7 +105,7 @@ def _weight(bad: BadInput) -> str:
         return f"these numbers have a decimal comma: set {bad.key}.decimal to ','"
     if texts and all(_NUMBER_WITH_UNIT.match(text) for text in texts):
         return f"write numbers without a unit into {bad.column!r}"
-    return f"is {bad.column!r} a column of numbers? Name another one in {bad.key}.columns.weight, or null"
+    return f"name a column of numbers in {bad.key}.columns.weight, or null"
 
 
 def _available(bad: BadInput) -> str:
@@ -124,13 +124,13 @@ def _unknown_item(bad: BadInput) -> str:
         if ours and 2 * len(ours & {change(known_id) for known_id in bad.known_ids}) >= len(ours):
             return f"{shown}: {words} they are equal, so write the ids of both inputs the same way"
     return (
-        f"{shown}: is {bad.column!r} the column of the same ids as inputs.items.columns.item_id? If these items are "
-        f"gone, raise inputs.max_quarantine_rate"
+        f"{shown}: name columns with the same ids in {bad.key}.columns.item_id and inputs.items.columns.item_id, or "
+        f"raise inputs.max_quarantine_rate if these items are gone"
     )
 
 
 def _text_too_long(bad: BadInput) -> str:
-    return f"is {bad.column!r} a column of texts? Cut its values before, or leave the column out"
+    return f"cut the values of {bad.column!r} before, or leave the column out"
 
 
 #: Changes after which ids of two inputs may be equal, in words.

@@ -25,7 +25,7 @@ class NightFigures:
     not_finite_share: float | None
     """Share of the scores that are NaN or infinite."""
     equal_share: float | None
-    """Share of the lists of two items or more in which all scores are equal; None where there are none."""
+    """Share of the lists of two items or more in which all scores are equal; None where there are few of them."""
     quarantine_rate: float | None
     """Largest share of bad rows of an input."""
     fault: str = ""
@@ -118,7 +118,7 @@ CHECKS = (
         name="equal scores",
         threshold="gate.max_equal_score_lists",
         kind="at most",
-        measure=_own("equal_share", "no list has two items"),
+        measure=_own("equal_share", "too few lists of two items by a trained model"),
         sentence="in {value} of the lists all scores are equal",
     ),
     Check(

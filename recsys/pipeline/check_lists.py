@@ -11,7 +11,7 @@ from recsys.evaluation.list_figures import ListFigures, count_lists, pack_flags,
 from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.records import CheckedLists, ReadRows
 from recsys.pipeline.run import Record, Run
-from recsys.pipeline.stages import CHECK_LISTS, INGEST_CATALOG, INGEST_EVENTS, INGEST_USERS, WRITE_LISTS
+from recsys.pipeline.stages import CHECK_LISTS, FINETUNE, INGEST_CATALOG, INGEST_EVENTS, INGEST_USERS, WRITE_LISTS
 from recsys.pipeline.strict_json import from_json
 from recsys.storage.latest import read_latest
 from recsys.storage.manifest import lists_folder, read_manifest
@@ -34,6 +34,7 @@ def check_written_lists(run: Run) -> CheckedLists:
     )
     num_items = run.record(INGEST_CATALOG).items
     found = reduce(add, (_figures(part, num_items) for part in parts), ListFigures())
+    trained, enough = run.record(FINETUNE).trained, found.comparable >= run.config.gate.min_users
     tonight = NightFigures(
         run_id=run.folder.run_id,
         lists=found.lists,
@@ -41,7 +42,8 @@ def check_written_lists(run: Run) -> CheckedLists:
         coverage=_share(int(found.shown.sum()), written.filtered.get("recommendable", num_items)),
         invalid_share=_share(found.invalid, found.lists),
         not_finite_share=_share(found.not_finite, found.rows),
-        equal_share=_share(found.equal, found.comparable),
+        # Few lists, and those of popularity alone, may well have equal scores.
+        equal_share=_share(found.equal, found.comparable) if trained and enough else None,
         quarantine_rate=_quarantine_rate(run),
         fault=found.fault,
     )
