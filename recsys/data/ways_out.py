@@ -75,7 +75,7 @@ def _missing(bad: BadInput) -> str:
 
 
 def _id_too_long(bad: BadInput) -> str:
-    return f"name the column of the id, or raise inputs.max_id_chars if such long ids are right"
+    return f"name the column of the id in {bad.key}.columns, or raise inputs.max_id_chars if such long ids are right"
 
 
 def _timestamp(bad: BadInput) -> str:
