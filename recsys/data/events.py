@@ -105,8 +105,7 @@ def normalise_events(table: pa.Table, source: str, spec: EventsInput, rules: Eve
     item_ids = read_ids(table, columns.item_id, rules.max_id_chars, missing)
     users, (items, known) = user_ids.values, join_ids(item_ids.values, rules.known_items)
     kinds = _read_kinds(table, columns.event, missing)
-    of_kinds = weights_of_kinds(kinds, rules.event_weights)
-    weights, weight_faults = _read_weights(table, columns.weight, missing, of_kinds)
+    weights, weight_faults = _read_weights(table, spec, missing, weights_of_kinds(kinds, rules.event_weights))
     texts, text_faults = _read_texts(table, spec, missing)
     search = flags(pc.is_null(items)) & flags(pc.not_equal(texts, ""))
     faults = [
@@ -140,9 +139,10 @@ def normalise_events(table: pa.Table, source: str, spec: EventsInput, rules: Eve
 
 
 def _read_weights(
-    table: pa.Table, column: str | None, missing_values: Sequence[str], of_kinds: Any
+    table: pa.Table, spec: EventsInput, missing_values: Sequence[str], of_kinds: Any
 ) -> tuple[Any, list[RowFault]]:
     """Weights [N] of the events, by the column and the kinds' weights [N]; a missing weight is 1."""
+    column = spec.columns.weight
     if column is None:
         return pa.array(of_kinds.astype(np.float32)), []
     source = table[column]
@@ -155,7 +155,7 @@ def _read_weights(
     missing = pc.is_null(source)
     if pa.types.is_string(source.type):
         missing = pc.or_kleene(missing, pc.equal(pc.utf8_trim_whitespace(source), ""))
-    number = pc.if_else(missing, 1.0, as_number(source))
+    number = pc.if_else(missing, 1.0, as_number(source, spec.decimal))
     unreadable = flags(pc.is_null(number))
     own = np.asarray(pc.fill_null(number, 0.0))
     weights = weights_of_events(np.where(np.isfinite(own), own, 0.0), of_kinds)
