@@ -3,11 +3,13 @@
 A stored record that no longer fits its class is treated as missing: the stage runs again.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
+from recsys.data.bad_values import BadValue
+from recsys.evaluation.list_checks import CheckResult, NightFigures
 from recsys.pipeline.stage import StageRecord
 from recsys.pipeline.strict_json import STRICT
 from recsys.ranking.rerank_counts import RerankCounts
@@ -22,6 +24,8 @@ class ReadRows(StageRecord):
     quarantined: int
     reasons: dict[str, int]
     """Quarantined rows by reason."""
+    examples: list[BadValue] = field(default_factory=list)
+    """The commonest bad values of each reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +58,11 @@ class IngestedEvents(ReadRows):
     newest: str
     """Time of the newest event, ISO 8601, UTC."""
     kinds: list[str]
-    """Types of events, sorted."""
+    """Kinds of events of a positive weight, sorted."""
+    non_positive: dict[str, int] = field(default_factory=dict)
+    """Accepted events of weight 0 or less by kind: they are not learned, counted or predicted."""
+    weightless: bool = False
+    """No event has a positive weight, so events of weight 0 count as 1."""
     parts: list[str]
     """Parquet files with the accepted events."""
     feedback: int = 0
@@ -84,6 +92,8 @@ class ShuffledHistories(StageRecord):
     """Users with events in the holdout."""
     searches: int
     duplicates: int
+    non_positives: int = 0
+    """Events of weight 0 or less, without duplicates."""
     validation: ValidationUsers
     oldest: str
     """Time of the oldest event, ISO 8601, UTC."""
@@ -182,7 +192,8 @@ class FittedFusion(StageRecord):
 class GateVerdict(StageRecord):
     """What `run_gate` leaves; `rows` are the measured users."""
 
-    verdict: Literal["passed", "refused"]
+    verdict: Literal["passed", "refused", "not_examined"]
+    """`not_examined`: too few users to compare, so the model passed."""
     reason: str
     compared_with: str
     """The published model, or `none`."""
@@ -224,6 +235,18 @@ class WrittenShard:
     reranked: RerankCounts
     seconds: float
     peak_memory_mb: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckedLists(StageRecord):
+    """What `check_written_lists` leaves; `rows` are those of all lists."""
+
+    verdict: Literal["passed", "refused"]
+    reason: str
+    compared_with: str
+    """Run id of the night before, or why there is none to compare with."""
+    figures: NightFigures
+    checks: list[CheckResult]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,6 +53,8 @@ class Run:
     folder: RunFolder
     protocol: Protocol = "time"
     """What is held out from training: the newest days, or the last event of each user (as papers often do)."""
+    force: bool = False
+    """Whether what a gate refuses is published nevertheless."""
 
     @property
     def storage(self) -> Storage:
@@ -122,6 +124,11 @@ class Run:
     def searches_dir(self) -> str:
         """INTERACTIONS_WITH_TEXT of searches (events without an item), in the same shards, if event texts are read."""
         return f"{self.folder.dir}/searches"
+
+    @property
+    def non_positives_dir(self) -> str:
+        """INTERACTIONS of weight 0 or less, in the same shards, sorted; a shard without any has no file."""
+        return f"{self.folder.dir}/non_positives"
 
     @property
     def profiles_dir(self) -> str:
