@@ -43,6 +43,8 @@ class DateEvidence:
     """A date or a number of seconds: `20101201`."""
     epoch_number: str = ""
     """Only a time since 1970, because no calendar has such a date: `1291191960`."""
+    date_text: str = ""
+    """A date that is no number: `2010-12-01`."""
 
 
 def merged_evidence(parts: Iterable[DateEvidence]) -> DateEvidence:
@@ -67,7 +69,7 @@ def settled_reading(evidence: DateEvidence, key: str, column: str | None) -> Dat
         InputError: some value has two readings, and no other value settles which one is right.
     """
     number = evidence.date_number
-    if number and not evidence.epoch_number:
+    if number and bool(evidence.epoch_number) == bool(evidence.date_text):
         form, unit = _NUMBER_FORMATS[len(number)], "s" if len(number) < _MILLIS_DIGITS else "ms"
         date, epoch = dt.datetime.strptime(number, form), _since_1970(int(number), unit)  # noqa: DTZ007
         raise InputError(
@@ -77,7 +79,7 @@ def settled_reading(evidence: DateEvidence, key: str, column: str | None) -> Dat
         )
     if evidence.either_order and bool(evidence.day_first) == bool(evidence.month_first):
         raise InputError(_either_order(evidence, key, column))
-    return DateReading(day_first=bool(evidence.day_first), date_numbers=not evidence.epoch_number)
+    return DateReading(day_first=bool(evidence.day_first), date_numbers=bool(evidence.date_text))
 
 
 def needs_second_reading(evidence: DateEvidence, reading: DateReading) -> bool:

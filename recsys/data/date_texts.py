@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -90,7 +91,8 @@ def _read_spelling(pattern: str, texts: pa.Array, reading: DateReading) -> tuple
     else:
         month = _month_of(parts.text("name")) if parts.has("name") else parts.number("month")
         day = parts.number("day")
-    return fits, _civil(parts, month, day), evidence
+    moments = _civil(parts, month, day)
+    return fits, moments, replace(evidence, date_text=_shortest(texts.filter(pa.array(fits)), moments.known))
 
 
 class _Parts:

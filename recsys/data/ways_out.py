@@ -11,6 +11,9 @@ from recsys.data.quarantine import Reason
 
 _DECIMAL_COMMA = re.compile(r"^[+-]?\d{1,3}(?:[. ]?\d{3})*,\d+$|^[+-]?\d+,\d+$")
 _NUMBER_WITH_UNIT = re.compile(r"^\D{0,3}\s*[+-]?\d[\d.,]*\s*\D{0,3}$")
+_NUMBER = re.compile(r"^[+-]?\d+(?:[.,]\d+)?$")
+#: The days 32874 to 59999 are of the years 1990 to 2064.
+_SPREADSHEET_DAY = re.compile(r"^(?:3[3-9]|[45]\d)\d{3}(?:[.,]\d+)?$")
 _NO_TIME = re.compile(r"^(?:0000-00-00.*|n/?a|null|none|nan|nat|-+|\?+|\\N)$", re.IGNORECASE)
 
 
@@ -71,7 +74,19 @@ def _encoding(bad: BadInput) -> str:
 
 
 def _missing(bad: BadInput) -> str:
-    return f"if these rows are meant to be so, leave them out: {bad.key}.where: {_quoted(bad.column)} is not null"
+    column = _quoted(bad.column)
+    condition = f"{column} is not null"
+    if not bad.texts:
+        return f"if these rows are meant to be so, leave them out: {bad.key}.where: {condition}"
+    words = ", ".join("'" + text.replace("'", "''") + "'" for text in bad.texts)
+    return (
+        f"if these rows are meant to be so, leave them out: {bad.key}.where: {condition} and {column} not in "
+        f"({words}). Where such a word is an id, take it out of inputs.missing_values"
+    )
+
+
+def _lost_digits(bad: BadInput) -> str:
+    return f"a program has rounded these ids: export {bad.column!r} as text again"
 
 
 def _id_too_long(bad: BadInput) -> str:
@@ -97,6 +112,19 @@ def _wrong_time(bad: BadInput) -> str:
         f"a clock was wrong, or the time is read wrongly: set {bad.key}.timestamp_format if day and month are swapped "
         f"or the unit is another, or leave the rows out by {bad.key}.where"
     )
+
+
+def _early(bad: BadInput) -> str:
+    key = f"{bad.key}.timestamp_format"
+    texts = bad.texts
+    if texts and all(_SPREADSHEET_DAY.match(text) for text in texts):
+        return f"these numbers look like the days of a spreadsheet: set {key} to excel"
+    if texts and all(_NUMBER.match(text) for text in texts):
+        return (
+            f"these numbers are no seconds since 1970: set {key} to what they are. If they count from another day, set "
+            f"inputs.earliest_date to 1970-01-01"
+        )
+    return f"if these times are right, set inputs.earliest_date to an earlier day; if they are read wrongly, set {key}"
 
 
 def _weight(bad: BadInput) -> str:
@@ -156,8 +184,9 @@ _WAYS_OUT: dict[str, Callable[[BadInput], str]] = {
     Reason.UNKNOWN_ITEM: _unknown_item,
     Reason.UNREADABLE_AVAILABLE: _available,
     Reason.TEXT_TOO_LONG: _text_too_long,
-    "unclosed_quote": _quote,
-    "early_timestamp": _wrong_time,
+    Reason.UNCLOSED_QUOTE: _quote,
+    Reason.EARLY_TIMESTAMP: _early,
+    Reason.LOST_DIGITS: _lost_digits,
 }
 
 

@@ -45,6 +45,8 @@ def dates(values: Any) -> list[str]:
         (["12.1.2010"], ["2010-01-12"]),  # nobody writes points after the month first
         ([20101201, 1291191960], ["1970-08-21", "2010-12-01"]),  # one column counts in one way
         (["20101201", "1291191960.5"], ["1970-08-21", "2010-12-01"]),
+        (["20101201", "1 Dec 2010"], ["2010-12-01", "2010-12-01"]),
+        (["1291191960", "2010-12-01"], ["2010-12-01", "2010-12-01"]),  # neither has two readings
     ],
 )
 def test_one_value_settles_the_others(values: list[Any], read: list[str]) -> None:
@@ -71,6 +73,7 @@ def test_one_value_settles_the_others(values: list[Any], read: list[str]) -> Non
             [20101201.0],
             "seconds since 1970, which is 1970-08-21 15:40:01. Set inputs.events.timestamp_format to '%Y%m%d'",
         ),
+        (["20101201", "1291191960", "2010-12-01"], "20101201 in the column 'when' can be read in two ways"),
         (["20101201"], "to '%Y%m%d' for the date, or to epoch_s"),
         (["20101201.0", None, "x"], "to '%Y%m%d' for the date, or to epoch_s"),
         (["20101201082600"], "'%Y%m%d%H%M%S' for the date, or to epoch_ms"),

@@ -163,6 +163,40 @@ def test_the_commonest_values_are_shown_with_a_line_and_the_details(refuse, tmp_
             ["future_timestamp 3 in 'timestamp': '2031-01-02' (3)", "a clock was wrong"],
             id="the future",
         ),
+        pytest.param(
+            events("NULL,i1,2021-01-02", r"\N,i1,2021-01-02", "NULL,i2,2021-01-02"),
+            {},
+            [
+                "missing_user 3 in 'user_id': 'NULL' (2), '\\\\N' (1)",
+                r"where: user_id is not null and user_id not in ('NULL', '\N')",
+                "take it out of inputs.missing_values",
+            ],
+            id="words for nothing",
+        ),
+        pytest.param(
+            events(*["1.23457E+11,i1,2021-01-02"] * 3),
+            {},
+            ["lost_digits 3 in 'user_id': '1.23457E+11' (3)", "Export 'user_id' as text again"],
+            id="ids that a spreadsheet rounded",
+        ),
+        pytest.param(
+            events(*["u1,i1,44198.35"] * 3),
+            {},
+            ["early_timestamp 3 in 'timestamp': '44198.35' (3)", "set inputs.events.timestamp_format to excel"],
+            id="days of a spreadsheet",
+        ),
+        pytest.param(
+            events(*["u1,i1,8640"] * 3),
+            {},
+            ["'8640' (3)", "set inputs.earliest_date to 1970-01-01"],
+            id="seconds from 0",
+        ),
+        pytest.param(
+            events(*["u1,i1,1985-01-02"] * 3), {}, ["set inputs.earliest_date to an earlier day"], id="old times"
+        ),
+        pytest.param(
+            events(*["u1,i1,2021-W01-3"] * 3), {}, ["timestamp_format to '%G-W%V-%u'"], id="weeks of ISO 8601"
+        ),
     ],
 )
 def test_each_reason_has_its_way_out(refuse, lines, inputs, shown) -> None:
