@@ -21,6 +21,7 @@ from recsys.pipeline.open_run import input_files
 from recsys.pipeline.records import IngestedEvents
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.settled_dates import read_with_settled_dates
+from recsys.pipeline.stop_early import StopRule, read_or_refuse
 from recsys.storage.tables import write_table
 
 logger = logging.getLogger(__name__)
@@ -38,11 +39,16 @@ def ingest_events(run: Run) -> IngestedEvents:
         InputError: no event can be used, too many rows are bad, or dates have two readings.
     """
     source = run.config.inputs.events
-    tasks = plan_parts(source, input_files(source))
+    files = input_files(source)
+    tasks = plan_parts(source, files)
     now = dt.datetime.now(dt.UTC)
 
     def read_parts(reading: DateReading) -> list[Record]:
-        return for_each_part(list(tasks), partial(_event_reader, run, tasks, now, reading), label="ingest")
+        def read(rule: StopRule, until: Callable[[Record], bool]) -> list[Record]:
+            build = partial(_event_reader, run, tasks, now, reading, rule)
+            return for_each_part(list(tasks), build, label="ingest", until=until)
+
+        return read_or_refuse(run, "events", source, files, len(tasks), read)
 
     parts = read_with_settled_dates(run, "events", source.columns.timestamp, read_parts)
     counts = count_rows(parts)
@@ -70,7 +76,7 @@ def ingest_events(run: Run) -> IngestedEvents:
 
 
 def _event_reader(
-    run: Run, tasks: dict[str, ReadTask], now: dt.datetime, reading: DateReading
+    run: Run, tasks: dict[str, ReadTask], now: dt.datetime, reading: DateReading, rule: StopRule
 ) -> Callable[[str], Record]:
     inputs = run.config.inputs
     rules = event_rules(run, now, reading)
@@ -84,7 +90,10 @@ def _event_reader(
 
         def accepted() -> Iterator[pa.Table]:
             nonlocal newest
-            for source, table, malformed in read_part(inputs.events, tasks[part]):
+            chunks = rule.limit(
+                read_part(inputs.events, tasks[part]), quarantine, lambda: counts["rows"] - counts["filtered"]
+            )
+            for source, table, malformed in chunks:
                 found = normalise_events(table, source, inputs.events, rules)
                 counts.update(rows=found.num_read + len(malformed), filtered=found.num_filtered, later=found.num_later)
                 quarantine.add(malformed)

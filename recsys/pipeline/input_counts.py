@@ -46,7 +46,7 @@ def refuse_bad_input(run: Run, counts: ReadRows, num_usable: int, key: str) -> N
         raise InputError(f"inputs.{key}: none of the {counts.rows:,} rows of {path} can be used{where}")
 
 
-def refuse_bad_rate(run: Run, counts: ReadRows, key: str, forgiven: int = 0) -> None:
+def refuse_bad_rate(run: Run, counts: ReadRows, key: str, forgiven: int = 0, *, stopped: bool = False) -> None:
     """Stop a night whose input has too many bad rows.
 
     Args:
@@ -54,6 +54,7 @@ def refuse_bad_rate(run: Run, counts: ReadRows, key: str, forgiven: int = 0) -> 
         counts: Rows of the input.
         key: Name of the input; `feedback` counts events and feedback together.
         forgiven: Bad rows that do not count.
+        stopped: Whether reading ended before the end of the input.
 
     Raises:
         InputError: the share of bad rows is above `inputs.max_quarantine_rate`.
@@ -63,7 +64,7 @@ def refuse_bad_rate(run: Run, counts: ReadRows, key: str, forgiven: int = 0) -> 
     if rate <= limit:
         return
     with_feedback = key == "feedback"
-    of = " of events and feedback" if with_feedback else ""
+    of = " of events and feedback" if with_feedback else " that were read until this was sure" if stopped else ""
     way_out = (
         "mend or move the files, set inputs.feedback to false" if with_feedback else "mend the input, narrow `where`"
     )
