@@ -53,6 +53,27 @@ class LiveSnapshot:
         rows = self.users.list_of(user_id)
         return self._reply(rows.slice(0, top_k), "precomputed", [], now) if len(rows) else None
 
+    def published_fallback(
+        self, request: RecommendationRequest, warning: str, now: dt.datetime
+    ) -> Recommendations | None:
+        """The published list without what the request excludes, has in its history or filters; None where none is left.
+
+        Args:
+            request: Of a named user; its history, query and attributes do not change the order.
+            warning: What the reply says.
+            now: The time of the request.
+        """
+        if request.user_id is None or self.catalog.filter_error(request.filters) is not None:
+            return None
+        rows = self.users.list_of(request.user_id)
+        left_out = np.isin(
+            rows["item_id"].to_pylist(), [*request.exclude, *(event.item_id for event in request.history)]
+        )
+        if request.filters:
+            left_out |= ~self.catalog.passing(request.filters)[self.catalog.indices(rows["item_id"])]
+        kept = rows.filter(pa.array(~left_out)).slice(0, request.k or self.ranker.config.top_k)
+        return self._reply(kept, "precomputed", [warning], now) if len(kept) else None
+
     def find_items(self, text: str, limit: int) -> list[FoundItem]:
         """Items whose title contains every word of a text, shortest title first."""
         return [FoundItem(item_id=item_id, title=title) for item_id, title in self.catalog.search_titles(text, limit)]

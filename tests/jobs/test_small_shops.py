@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from ruamel.yaml import YAML
 
+from jobs.show import main as show
 from recsys.model.checkpoint import read_card
 from recsys.pipeline.open_run import stored_run
 from recsys.pipeline.run import Run
@@ -33,6 +34,7 @@ class Night(NamedTuple):
     lists: dict[str, list[str]]
     sources: set[str]
     log: str
+    config: Path
 
 
 NightOf = Callable[..., Night]
@@ -75,7 +77,7 @@ def night_of(run_job, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Nig
             assert len(set(own)) == len(own)
             assert not seen & {(user, item) for item in own}
         run = stored_run(RunFolder(Storage(str(folder / "warehouse")), answer["run_id"]))
-        return Night(run, lists, set(table["source"].to_pylist()), log)
+        return Night(run, lists, set(table["source"].to_pylist()), log, path)
 
     return run_night
 
@@ -188,6 +190,38 @@ def test_titles_that_say_little(night_of: NightOf, case: str) -> None:
     assert all(len(own) == 5 for own in night.lists.values())
     assert warning in night.log
     assert bool(night.run.storage.list("models/scratch-encoders")) == (case != "empty")
+
+
+def test_show_and_explain_say_why_a_list_is_empty(night_of: NightOf, run_job, capsys) -> None:
+    """Everybody saw everything, or what is left may not be recommended."""
+    events = [(f"u{user}", f"i{item}", 20.0 - item) for user in range(3) for item in range(3)]
+    night = night_of(events, titles(4), rerank={"block": ["i3"]})
+    assert not any(night.lists.values())
+    assert show(["--config", str(night.config), "u1"]) == 0
+    printed = capsys.readouterr().out
+    why = (
+        "user 'u1': the list is empty: no item is left; the user has seen 3 items, which recommend.exclude_seen leaves "
+        "out; of the 4 items of the catalog 3 may be recommended (left out: blocked 1)"
+    )
+    assert why in printed
+    assert "no user has a list: for none of the 3 users" in printed
+    code, answer = run_job("explain", "--config", night.config, "u1", "u0")
+    assert (code, answer["lists"]) == (0, [])
+    assert f"user 'u1': the list is empty: {answer['empty']['u1']}" == why
+
+
+ODD_IDS = ("-5", "-abc", "--users", "--", "a,b", "a b", "a/b", "..", "é😀", 'it\'s "x"', "100%", "a?b#c", "[red]")
+
+
+def test_ids_of_any_letters(night_of: NightOf, run_job, capsys) -> None:
+    night = night_of([(user, f"i{item}", 20.0 - item) for user in ODD_IDS for item in range(3)], titles(12))
+    assert all(night.lists.values())
+    for user in ODD_IDS:
+        assert show(["--config", str(night.config), "--users", "3", "--", user]) == 0
+        assert f"user {user}" in [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    code, answer = run_job("explain", "--config", night.config, "--", *ODD_IDS)
+    assert code == 0
+    assert set(night.lists) == {row["user_id"] for row in answer["lists"]}
 
 
 def test_any_small_shop_gets_lists(night_of: NightOf) -> None:
