@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from recsys.data.date_evidence import DateEvidence, DateReading, merged_evidence
 from recsys.data.events import interactions_schema, normalise_events
+from recsys.data.optional_columns import LackingColumns, check_lacking
 from recsys.data.read_tasks import ReadTask
 from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.ingest_feedback import ingest_feedback
@@ -45,6 +46,7 @@ def ingest_events(run: Run) -> IngestedEvents:
         return for_each_part(list(tasks), partial(_event_reader, run, tasks, now, reading), label="ingest")
 
     parts = read_with_settled_dates(run, "events", source.columns.timestamp, read_parts)
+    check_lacking([part["lacking"] for part in parts], source)
     counts = count_rows(parts)
     refuse_bad_input(run, counts, sum(part["accepted"] for part in parts), "events")
     num_feedback = num_repeats = 0
@@ -79,12 +81,13 @@ def _event_reader(
         quarantine = Quarantine(run.storage, run.folder.quarantine_dir, f"events-{part}")
         counts: Counter[str] = Counter()
         kinds: set[str] = set()
+        lacking = LackingColumns(inputs.events)
         newest = ""
         dates: list[DateEvidence] = []
 
         def accepted() -> Iterator[pa.Table]:
             nonlocal newest
-            for source, table, malformed in read_part(inputs.events, tasks[part]):
+            for source, table, malformed in read_part(inputs.events, tasks[part], lacking):
                 found = normalise_events(table, source, inputs.events, rules)
                 counts.update(rows=found.num_read + len(malformed), filtered=found.num_filtered, later=found.num_later)
                 quarantine.add(malformed)
@@ -106,6 +109,7 @@ def _event_reader(
             "newest": newest,
             "dates": asdict(merged_evidence(dates)),
             "quarantined": quarantine.close(),
+            "lacking": lacking.close(),
             "path": path,
         }
 

@@ -11,15 +11,18 @@ from recsys.pipeline.strict_json import as_json
 
 
 def count_rows(parts: Sequence[Record]) -> ReadRows:
-    """Sum the `rows`, `filtered` and `quarantined` (rows by reason) of the parts of an input."""
+    """Sum the `rows`, `filtered`, `quarantined` (rows by reason) and `lacking` rows of the parts of an input."""
     reasons: Counter[str] = Counter()
+    lacking: Counter[str] = Counter()
     for part in parts:
         reasons.update(part["quarantined"])
+        lacking.update(part.get("lacking", {}).get("rows", {}))  # the live service writes all columns
     return ReadRows(
         rows=sum(part["rows"] for part in parts),
         filtered=sum(part["filtered"] for part in parts),
         quarantined=sum(reasons.values()),
         reasons=dict(sorted(reasons.items())),
+        lacking=dict(sorted(lacking.items())),
         peak_memory_mb=peak_of(parts),
     )
 

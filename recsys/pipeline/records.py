@@ -3,7 +3,7 @@
 A stored record that no longer fits its class is treated as missing: the stage runs again.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
@@ -22,6 +22,8 @@ class ReadRows(StageRecord):
     quarantined: int
     reasons: dict[str, int]
     """Quarantined rows by reason."""
+    lacking: dict[str, int] = field(default_factory=dict)
+    """Rows of files without an optional column, by column; it counts as empty there."""
 
 
 @dataclass(frozen=True, kw_only=True)
