@@ -16,6 +16,7 @@ from recsys.data.readers import read_chunks
 from recsys.pipeline.run import Run
 from recsys.schema import QUARANTINE
 from recsys.storage.addresses import open_input
+from recsys.storage.failures import answered
 from recsys.storage.filesystem import Storage
 from recsys.storage.tables import read_table, write_table
 
@@ -37,7 +38,12 @@ def read_part(
     """(file, rows, malformed lines) of each chunk that a part reads; `lacking` fills columns that a file lacks."""
     fs, _ = open_input(source.path)
     for file in task.files:
-        for chunk in read_chunks(fs, file, source, task.span):
+        chunks = read_chunks(fs, file, source, task.span)
+        while True:
+            with answered(file):
+                chunk = next(chunks, None)
+            if chunk is None:
+                break
             table = chunk.table if lacking is None else lacking.fill(chunk.table, file)
             yield file, table, chunk.malformed
 
