@@ -28,6 +28,10 @@ console = Console(stderr=True, width=None if sys.stderr.isatty() else 160)
 
 Answer = dict[str, Any]
 
+FORCE_HELP = (
+    "run a published night again under a new name (published lists stay), or publish the lists that a gate refused"
+)
+
 
 def parser(description: str, *, night: bool = True) -> argparse.ArgumentParser:
     """The options of every job; with `night`, also those of jobs that run stages."""
@@ -44,7 +48,7 @@ def parser(description: str, *, night: bool = True) -> argparse.ArgumentParser:
         help="override a config key, such as recommend.top_k=20",
     )
     if night:
-        options.add_argument("--force", action="store_true", help="run finished stages again; published lists stay")
+        options.add_argument("--force", action="store_true", help=FORCE_HELP)
     return options
 
 
@@ -109,7 +113,8 @@ def _explain(error: Exception) -> tuple[Answer, int]:
         logger.error("%s: %s", type(error).__name__, error, exc_info=error)
         return {"status": "failed", "error": f"{type(error).__name__}: {error}".splitlines()[0]}, 1
     logger.error("%s", ours)
-    return {"status": "refused", "error": str(ours)}, ours.exit_code
+    details = {"refused": ours.details} if ours.details else {}
+    return {"status": "refused", "error": str(ours)} | details, ours.exit_code
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

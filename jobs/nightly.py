@@ -9,12 +9,14 @@ from dataclasses import replace
 
 from jobs import command
 from jobs.plan import print_plan
-from recsys.errors import GateError, InputError
+from recsys.errors import RecsysError
+from recsys.pipeline.gate_summary import stop_if_refused, verdict_answer, was_refused
 from recsys.pipeline.open_run import open_run
 from recsys.pipeline.publish_lists import delete_intermediate_files, stage_metrics
 from recsys.pipeline.run import Run
 from recsys.pipeline.run_stages import run_stage, run_stages
 from recsys.pipeline.stages import (
+    CHECK_LISTS,
     COUNT_SIGNALS,
     ENCODE_TEXTS,
     FINETUNE,
@@ -49,16 +51,15 @@ TRAINING = (
     FIT_FUSION,
 )
 #: The whole night, in its order.
-NIGHT = (*TRAINING, RUN_GATE, REFIT, WRITE_LISTS, PUBLISH_LISTS)
+NIGHT = (*TRAINING, RUN_GATE, REFIT, WRITE_LISTS, CHECK_LISTS, PUBLISH_LISTS)
 
 
 def run_night(run: Run, lease: Lease) -> None:
-    """Run the stages of `NIGHT`; a model that the gate refuses is not published."""
-    run_stages(run, TRAINING)
-    gate = run_stage(run, RUN_GATE)
-    if gate.verdict == "refused":
-        raise GateError(f"the gate refused {run.model_id}: {gate.reason}; nothing was published")
-    run_stages(run, (REFIT, WRITE_LISTS))
+    """Run the stages of `NIGHT`; what a gate refuses is not published, unless the run was started with `--force`."""
+    run_stages(run, (*TRAINING, RUN_GATE))
+    stop_if_refused(run, RUN_GATE)
+    run_stages(run, (REFIT, WRITE_LISTS, CHECK_LISTS))
+    stop_if_refused(run, CHECK_LISTS)
     run_stage(run, PUBLISH_LISTS, lease=lease)
 
 
@@ -69,22 +70,24 @@ def nightly(config: Config, options: Namespace) -> command.Answer:
         print_plan(run, NIGHT)
         return {"status": "planned", "run_id": run.folder.run_id}
     if options.force:
-        run = replace(run, folder=unpublished_run(run.folder))
+        run = replace(run, folder=unpublished_run(run.folder), force=True)
     elif (latest := published(run.storage, run.folder.run_id)) is not None:
+        if not run.storage.exists(run.folder.report_path):
+            write_report(run)
         return {"status": "already_published", "run_id": latest.run_id, "path": run.storage.url(latest.path)}
     with lock(run.folder) as lease:
-        command.prepare(run, NIGHT, force=options.force)
+        command.prepare(run, NIGHT, force=options.force and not was_refused(run))
         with command.on_ray(config, NIGHT):
             refused = {}
             try:
                 run_night(run, lease)
-            except InputError as error:
+            except RecsysError as error:
                 refused = error.details
                 raise
             finally:
                 metrics = {"run_id": run.folder.run_id, "stages": stage_metrics(run), "refused": refused}
                 run.folder.write_metrics(metrics)
-        write_report(run)
+                write_report(run)
         delete_intermediate_files(run, NIGHT)
     command.print_stages(run, NIGHT, f"night {run.folder.run_id}")
     done = run.record(PUBLISH_LISTS)
@@ -95,6 +98,7 @@ def nightly(config: Config, options: Namespace) -> command.Answer:
         "latest": done.latest,
         "users": run.record(WRITE_LISTS).users,
         "model_id": run.published_id,
+        **verdict_answer(run),
         "metrics": run.storage.url(run.folder.metrics_path),
         "report": run.storage.url(run.folder.report_path),
     }

@@ -35,7 +35,8 @@ def read_described(run: Run, spec: VersionSpec, name: str) -> tuple[pa.Table, Re
     tasks = plan_parts(spec.source, input_files(spec.source))
 
     def read_parts(reading: DateReading) -> list[Record]:
-        read = partial(_version_reader, run, replace(spec, reading=reading), tasks, name)
+        how = replace(spec, reading=reading, missing_values=run.config.inputs.missing_values)
+        read = partial(_version_reader, run, how, tasks, name)
         return for_each_part(list(tasks), read, label=name)
 
     parts = read_with_settled_dates(run, name, spec.timestamp, read_parts)
