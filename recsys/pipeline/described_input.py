@@ -8,6 +8,7 @@ from functools import partial
 import pyarrow as pa
 
 from recsys.data.date_evidence import DateEvidence, DateReading, merged_evidence
+from recsys.data.optional_columns import LackingColumns, check_lacking
 from recsys.data.read_tasks import ReadTask
 from recsys.data.versions import VersionSpec, merge_versions, read_versions
 from recsys.pipeline.cluster import for_each_part
@@ -46,6 +47,7 @@ def read_described(run: Run, spec: VersionSpec, name: str) -> tuple[pa.Table, Re
         return read_or_refuse(run, name, spec.source, files, len(tasks), read)
 
     parts = read_with_settled_dates(run, name, spec.timestamp, read_parts)
+    check_lacking([part["lacking"] for part in parts], spec.source)
     counts = count_rows(parts)
     versions = [read_table(run.storage, part["path"]) for part in parts if part["path"]]
     refuse_bad_input(run, counts, sum(len(table) for table in versions), name)
@@ -63,8 +65,9 @@ def _version_reader(
         dates: list[DateEvidence] = []
         counts: Counter[str] = Counter()
         order = tasks[part].index * ROWS_PER_PART
+        lacking = LackingColumns(spec.source)
         chunks = rule.limit(
-            read_part(spec.source, tasks[part]), quarantine, lambda: counts["rows"] - counts["filtered"]
+            read_part(spec.source, tasks[part], lacking), quarantine, lambda: counts["rows"] - counts["filtered"]
         )
         for source, table, malformed in chunks:
             found = read_versions(table, source, spec, limit, order)
@@ -80,7 +83,13 @@ def _version_reader(
             write_table(run.storage, path, versions[0], versions[0].schema)
         evidence = asdict(merged_evidence(dates))
         return {
-            "rows": 0, "filtered": 0, **counts, "quarantined": quarantine.close(), "path": path, "dates": evidence
-        }  # fmt: skip
+            "rows": 0,
+            "filtered": 0,
+            **counts,
+            "quarantined": quarantine.close(),
+            "lacking": lacking.close(),
+            "path": path,
+            "dates": evidence,
+        }
 
     return read

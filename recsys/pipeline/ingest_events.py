@@ -12,6 +12,7 @@ import pyarrow as pa
 from recsys.data.date_evidence import DateEvidence, DateReading, merged_evidence
 from recsys.data.event_kinds import EventKinds
 from recsys.data.events import interactions_schema, normalise_events
+from recsys.data.optional_columns import LackingColumns, check_lacking
 from recsys.data.read_tasks import ReadTask
 from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.ingest_feedback import ingest_feedback
@@ -51,6 +52,7 @@ def ingest_events(run: Run) -> IngestedEvents:
         return read_or_refuse(run, "events", source, files, len(tasks), read)
 
     parts = read_with_settled_dates(run, "events", source.columns.timestamp, read_parts)
+    check_lacking([part["lacking"] for part in parts], source)
     counts = count_rows(parts)
     refuse_bad_input(run, counts, sum(part["accepted"] for part in parts), "events")
     num_feedback = num_repeats = 0
@@ -91,13 +93,14 @@ def _event_reader(
         quarantine = Quarantine(run.storage, run.folder.quarantine_dir, f"events-{part}")
         counts: Counter[str] = Counter()
         kinds = EventKinds.sum([])
+        lacking = LackingColumns(inputs.events)
         newest = ""
         dates: list[DateEvidence] = []
 
         def accepted() -> Iterator[pa.Table]:
             nonlocal newest, kinds
             chunks = rule.limit(
-                read_part(inputs.events, tasks[part]), quarantine, lambda: counts["rows"] - counts["filtered"]
+                read_part(inputs.events, tasks[part], lacking), quarantine, lambda: counts["rows"] - counts["filtered"]
             )
             for source, table, malformed in chunks:
                 found = normalise_events(table, source, inputs.events, rules)
@@ -121,6 +124,7 @@ def _event_reader(
             "newest": newest,
             "dates": asdict(merged_evidence(dates)),
             "quarantined": quarantine.close(),
+            "lacking": lacking.close(),
             "path": path,
         }
 

@@ -16,9 +16,11 @@ logger = logging.getLogger(__name__)
 
 
 def count_rows(parts: Sequence[Record]) -> ReadRows:
-    """Sum the `rows`, `filtered` and `quarantined` (see `Quarantine.close`) of the parts of an input."""
+    """Sum `rows`, `filtered`, `quarantined` (see `Quarantine.close`) and `lacking` of the parts of an input."""
     reasons: Counter[str] = Counter()
+    lacking: Counter[str] = Counter()
     for part in parts:
+        lacking.update(part.get("lacking", {}).get("rows", {}))  # the live service writes all columns
         reasons.update(part["quarantined"]["reasons"])
     examples = ([from_json(BadValue, bad) for bad in part["quarantined"]["examples"]] for part in parts)
     return ReadRows(
@@ -26,6 +28,7 @@ def count_rows(parts: Sequence[Record]) -> ReadRows:
         filtered=sum(part["filtered"] for part in parts),
         quarantined=sum(reasons.values()),
         reasons=dict(sorted(reasons.items())),
+        lacking=dict(sorted(lacking.items())),
         examples=merge_bad_values(examples),
         peak_memory_mb=peak_of(parts),
     )

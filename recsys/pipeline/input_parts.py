@@ -11,12 +11,14 @@ from recsys.data.config import TableInput
 from recsys.data.date_evidence import FIRST_READING, DateReading
 from recsys.data.events import EventRules
 from recsys.data.formats.input_format import FileInfo
+from recsys.data.optional_columns import LackingColumns
 from recsys.data.read_tasks import ReadTask, plan_reads
 from recsys.data.readers import read_chunks
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.strict_json import as_json
 from recsys.schema import QUARANTINE
 from recsys.storage.addresses import open_input
+from recsys.storage.failures import answered
 from recsys.storage.filesystem import Storage
 from recsys.storage.tables import read_table, write_table
 
@@ -32,12 +34,20 @@ def plan_parts(source: TableInput, files: Sequence[FileInfo]) -> dict[str, ReadT
     return {f"{task.index:05d}": task for task in plan_reads(fs, files, source.format)}
 
 
-def read_part(source: TableInput, task: ReadTask) -> Iterator[tuple[str, pa.Table, pa.Table]]:
-    """(file, rows, malformed lines) of each chunk that a part reads."""
+def read_part(
+    source: TableInput, task: ReadTask, lacking: LackingColumns | None = None
+) -> Iterator[tuple[str, pa.Table, pa.Table]]:
+    """(file, rows, malformed lines) of each chunk that a part reads; `lacking` fills columns that a file lacks."""
     fs, _ = open_input(source.path)
     for file in task.files:
-        for chunk in read_chunks(fs, file, source, task.span):
-            yield file, chunk.table, chunk.malformed
+        chunks = read_chunks(fs, file, source, task.span)
+        while True:
+            with answered(file):
+                chunk = next(chunks, None)
+            if chunk is None:
+                break
+            table = chunk.table if lacking is None else lacking.fill(chunk.table, file)
+            yield file, table, chunk.malformed
 
 
 def event_rules(run: Run, now: dt.datetime, reading: DateReading = FIRST_READING) -> EventRules:
