@@ -41,9 +41,10 @@ def test_keys_of_all_kinds(folder: str, s3_root: str) -> None:
 def test_a_delta_table(s3_root: str, s3_endpoint: str) -> None:
     options = {"AWS_ENDPOINT_URL": s3_endpoint, "AWS_ALLOW_HTTP": "true", "AWS_S3_ALLOW_UNSAFE_RENAME": "true"}
     table = pa.table({"user": ["ann", "bo"], "day": ["1 é", None]})
-    write_deltalake(f"{s3_root}/t", table, partition_by=["day"], storage_options=options)
-    DeltaTable(f"{s3_root}/t", storage_options=options).delete("user = 'ann'")
+    address = f"{s3_root}/a%20b%20%C3%A9"
+    write_deltalake(address, table, partition_by=["day"], storage_options=options)
+    DeltaTable(address, storage_options=options).delete("user = 'ann'")
 
-    assert users(f"{s3_root}/t") == [("bo", None)]
+    assert users(f"{s3_root}/a b é") == [("bo", None)]
     with pytest.raises(InputError, match="is a table of Delta Lake"):
-        users(f"{s3_root}/t/*/*.parquet")
+        users(f"{s3_root}/a b é/*/*.parquet")
