@@ -16,7 +16,6 @@ from rich.table import Table
 
 from recsys.errors import RecsysError
 from recsys.pipeline.imports_ahead import imports_ahead
-from recsys.pipeline.publish_lists import delete_intermediate_files
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
 from recsys.settings import Config, load_config
@@ -28,13 +27,20 @@ console = Console(stderr=True, width=None if sys.stderr.isatty() else 160)
 
 Answer = dict[str, Any]
 
+FORCE_HELP = (
+    "begin the night again, beside what is published, which stays; a forced night that was interrupted goes on with "
+    "--force again"
+)
+
 
 def parser(description: str, *, night: bool = True) -> argparse.ArgumentParser:
     """The options of every job; with `night`, also those of jobs that run stages."""
     options = argparse.ArgumentParser(description=description)
     options.add_argument("--config", required=True, help="YAML file, such as configs/demo.yaml")
     options.add_argument(
-        "--date", help="data date of the night, such as 2026-11-22 (default: `date` of the config, or today in UTC)"
+        "--date",
+        help="data date of the night: a day such as 2026-11-22, `yesterday`, `today`, or `newest` (the day of the newest "
+        "event); default: `date` of the config, or today; days are of UTC",
     )
     options.add_argument(
         "--set",
@@ -44,7 +50,7 @@ def parser(description: str, *, night: bool = True) -> argparse.ArgumentParser:
         help="override a config key, such as recommend.top_k=20",
     )
     if night:
-        options.add_argument("--force", action="store_true", help="run finished stages again; published lists stay")
+        options.add_argument("--force", action="store_true", help=FORCE_HELP)
     return options
 
 
@@ -63,17 +69,6 @@ def run(body: Callable[[Config, argparse.Namespace], Answer], options: argparse.
     sys.stderr.flush()
     print(json.dumps({"status": None, "run_id": None, "path": None} | answer), flush=True)  # noqa: T201
     return code
-
-
-def prepare(run: Run, stages: Iterable[Stage[Any]], *, force: bool = False) -> None:
-    """Store the config of the run; with `force`, first delete the records of finished stages.
-
-    Then intermediate files are deleted too: Ray Train would continue from the checkpoints of the finished training.
-    """
-    if force:
-        run.folder.forget()
-        delete_intermediate_files(run, stages)
-    run.folder.write_config(run.config.to_yaml())
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 from ruamel.yaml import YAML
@@ -24,6 +24,9 @@ from recsys.signals.ease import EaseConfig
 from recsys.signals.registry import chosen_columns
 from recsys.signals.transitions import TransitionsConfig
 from recsys.training.config import TrainConfig
+
+#: Names of days that stand for a date, see `recsys.pipeline.night_date`.
+DateWord = Literal["today", "yesterday", "newest"]
 
 #: Settings that change where or how fast a night runs, never its lists: they are left out of the digest. Threads and
 #: devices are not among them, since they round sums differently.
@@ -43,8 +46,9 @@ class Config(Section):
     """Root of everything written: a folder or `s3://bucket/prefix`."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     """Seed of every random choice."""
-    date: dt.date | None = None
-    """Data date of the night; null: today (UTC)."""
+    date: dt.date | DateWord | None = None
+    """Data date of the night, or `today`, `yesterday`, or `newest` (the day of the newest event); null: today. Days are
+    of UTC."""
     plugins: list[str] = Field(default_factory=list)
     """Modules of your own that register signals, rules, metrics or input formats, e.g. `[my_shop.signals]`."""
     inputs: InputsConfig
@@ -76,12 +80,13 @@ class Config(Section):
         """Accept `2026-11-22` as text too: JSON and some YAML writers quote dates."""
         if isinstance(value, dt.datetime):
             value = value.isoformat()
-        if isinstance(value, str):
-            try:
-                return dt.date.fromisoformat(value)
-            except ValueError as error:
-                raise ValueError(f"must be a date like 2026-11-22, got {value!r}") from error
-        return value
+        if value is None or value in get_args(DateWord) or isinstance(value, dt.date):
+            return value
+        try:
+            return dt.date.fromisoformat(value if isinstance(value, str) else "")
+        except ValueError as error:
+            words = ", ".join(get_args(DateWord))
+            raise ValueError(f"must be a date like 2026-11-22, or {words}, got {value!r}") from error
 
     @model_validator(mode="after")
     def _batch_divides(self) -> "Config":
@@ -121,8 +126,8 @@ class Config(Section):
         load_plugins(self.plugins)
 
     def digest(self) -> str:
-        """Hex digest of every setting that can change a list; see `EXECUTION_ONLY`."""
-        return _digest_of(self.model_dump(mode="json", exclude=EXECUTION_ONLY))
+        """Hex digest of every setting that can change a list of a given date; see `EXECUTION_ONLY`."""
+        return _digest_of(self.model_dump(mode="json", exclude={"date": True, **EXECUTION_ONLY}))
 
     def encoder_recipe(self) -> str:
         """Hex digest of what a text encoder from scratch is made by, besides the catalog of its first night."""

@@ -17,7 +17,7 @@ from recsys.data.texts import LONGEST_TEXT, clean_text, cut_text, non_empty
 from recsys.data.timestamps import to_utc
 from recsys.schema import INTERACTIONS, INTERACTIONS_WITH_TEXT, QUARANTINE, TIMESTAMP, USUAL_EVENT
 
-_CLOCK_TOLERANCE = dt.timedelta(days=1)
+CLOCK_TOLERANCE = dt.timedelta(days=1)
 _LARGEST_WEIGHT = float(np.finfo(np.float32).max)
 
 
@@ -79,7 +79,7 @@ def normalise_events(table: pa.Table, source: str, spec: EventsInput, rules: Eve
 
     timestamps = to_utc(table[columns.timestamp], spec.timezone, spec.timestamp_format)
     waits = flags(pc.greater_equal(timestamps, pa.scalar(rules.end, TIMESTAMP)))
-    future = waits & flags(pc.greater(timestamps, pa.scalar(rules.now + _CLOCK_TOLERANCE, TIMESTAMP)))
+    future = waits & flags(pc.greater(timestamps, pa.scalar(rules.now + CLOCK_TOLERANCE, TIMESTAMP)))
     later = waits & ~future
 
     users, items = read_ids(table, columns.user_id), read_ids(table, columns.item_id)

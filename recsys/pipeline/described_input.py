@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from typing import Literal
 
 import pyarrow as pa
 
@@ -11,13 +12,13 @@ from recsys.data.versions import VersionSpec, merge_versions, read_versions
 from recsys.pipeline.cluster import for_each_part
 from recsys.pipeline.input_counts import count_rows, refuse_bad_input
 from recsys.pipeline.input_parts import ROWS_PER_PART, Quarantine, plan_parts, read_part
-from recsys.pipeline.open_run import input_files
 from recsys.pipeline.records import ReadRows
 from recsys.pipeline.run import Record, Run
+from recsys.pipeline.start_run import listed_files
 from recsys.storage.tables import read_table, write_table
 
 
-def read_described(run: Run, spec: VersionSpec, name: str) -> tuple[pa.Table, ReadRows]:
+def read_described(run: Run, spec: VersionSpec, name: Literal["items", "users"]) -> tuple[pa.Table, ReadRows]:
     """The merged versions of all that an input describes, see `merge_versions`, and the counts of its rows.
 
     Args:
@@ -28,7 +29,7 @@ def read_described(run: Run, spec: VersionSpec, name: str) -> tuple[pa.Table, Re
     Raises:
         InputError: no row can be used, or too many rows are bad.
     """
-    tasks = plan_parts(spec.source, input_files(spec.source))
+    tasks = plan_parts(spec.source, listed_files(run, name))
     parts = for_each_part(list(tasks), partial(_version_reader, run, spec, tasks, name), label=name)
     counts = count_rows(parts)
     versions = [read_table(run.storage, part["path"]) for part in parts if part["path"]]

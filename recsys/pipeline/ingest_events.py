@@ -15,9 +15,9 @@ from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.ingest_feedback import ingest_feedback
 from recsys.pipeline.input_counts import count_rows, refuse_bad_input, refuse_bad_rate
 from recsys.pipeline.input_parts import Quarantine, event_rules, plan_parts, read_part
-from recsys.pipeline.open_run import input_files
 from recsys.pipeline.records import IngestedEvents
 from recsys.pipeline.run import Record, Run
+from recsys.pipeline.start_run import listed_files
 from recsys.storage.tables import write_table
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def ingest_events(run: Run) -> IngestedEvents:
         InputError: no event can be used, or too many rows are bad.
     """
     source = run.config.inputs.events
-    tasks = plan_parts(source, input_files(source))
+    tasks = plan_parts(source, listed_files(run, "events"))
     now = dt.datetime.now(dt.UTC)
     parts = for_each_part(list(tasks), partial(_event_reader, run, tasks, now), label="ingest")
     counts = count_rows(parts)

@@ -33,7 +33,7 @@ def read_part(source: TableInput, task: ReadTask) -> Iterator[tuple[str, pa.Tabl
     """(file, rows, malformed lines) of each chunk that a part reads."""
     fs, _ = open_input(source.path)
     for file in task.files:
-        for chunk in read_chunks(fs, file, source, task.span):
+        for chunk in read_chunks(fs, file, source, task.span, task.first_bytes.get(file)):
             yield file, chunk.table, chunk.malformed
 
 
