@@ -39,8 +39,8 @@ def parser(description: str, *, night: bool = True) -> argparse.ArgumentParser:
     options.add_argument("--config", required=True, help="YAML file, such as configs/demo.yaml")
     options.add_argument(
         "--date",
-        help="data date of the night: a day such as 2026-11-22, `yesterday`, `today`, or `newest` (the day of the newest "
-        "event); default: `date` of the config, or today; days are of UTC",
+        help="data date of the night: a day such as 2026-11-22, `yesterday`, `today`, or `newest` (the day of the "
+        "newest event); default: `date` of the config, or today; days are of UTC",
     )
     options.add_argument(
         "--set",

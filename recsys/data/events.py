@@ -51,6 +51,8 @@ class NormalisedEvents:
     """Events after the night's date; a later night will use them."""
     newest: dt.datetime | None
     """Timestamp of the latest accepted event."""
+    oldest_later: dt.datetime | None = None
+    """Timestamp of the earliest event after the night's date."""
 
 
 def interactions_schema(spec: EventsInput) -> pa.Schema:
@@ -103,6 +105,7 @@ def normalise_events(table: pa.Table, source: str, spec: EventsInput, rules: Eve
     read = [users, pc.fill_null(items, ""), timestamps, _read_kinds(table, columns.event), weights, texts]
     accepted = pa.table(read[: len(schema)], names=schema.names).filter(good)
     newest = pc.max(accepted["timestamp"]).as_py()
+    oldest_later = pc.min(timestamps.filter(pa.array(later))).as_py()
     return NormalisedEvents(
         accepted=accepted.cast(schema),
         rows=np.flatnonzero(~bad & ~later),
@@ -111,6 +114,7 @@ def normalise_events(table: pa.Table, source: str, spec: EventsInput, rules: Eve
         num_filtered=num_filtered,
         num_later=int(later.sum()),
         newest=newest.astimezone(dt.UTC) if newest is not None else None,
+        oldest_later=oldest_later.astimezone(dt.UTC) if oldest_later is not None else None,
     )
 
 

@@ -39,7 +39,8 @@ def ingest_events(run: Run) -> IngestedEvents:
     now = dt.datetime.now(dt.UTC)
     parts = for_each_part(list(tasks), partial(_event_reader, run, tasks, now), label="ingest")
     counts = count_rows(parts)
-    refuse_bad_input(run, counts, sum(part["accepted"] for part in parts), "events")
+    oldest_later = min((part["oldest_later"] for part in parts if part["oldest_later"]), default="")
+    refuse_bad_input(run, counts, sum(part["accepted"] for part in parts), "events", oldest_later)
     num_feedback = num_repeats = 0
     feedback = ingest_feedback(run, now)
     if feedback is not None:
@@ -53,7 +54,6 @@ def ingest_events(run: Run) -> IngestedEvents:
     return IngestedEvents(
         **vars(counts) | {"peak_memory_mb": peak_of(parts)},
         accepted=sum(part.get("accepted", 0) for part in parts),
-        later=sum(part.get("later", 0) for part in parts),
         newest=newest,
         kinds=sorted({kind for part in parts for kind in part.get("kinds", ())}),
         parts=[part["path"] for part in parts if part.get("accepted")],
@@ -71,6 +71,7 @@ def _event_reader(run: Run, tasks: dict[str, ReadTask], now: dt.datetime) -> Cal
         counts: Counter[str] = Counter()
         kinds: set[str] = set()
         newest = ""
+        oldest_later: list[str] = []
 
         def accepted() -> Iterator[pa.Table]:
             nonlocal newest
@@ -81,6 +82,7 @@ def _event_reader(run: Run, tasks: dict[str, ReadTask], now: dt.datetime) -> Cal
                 quarantine.add(found.quarantined)
                 kinds.update(pc.unique(found.accepted["event"]).to_pylist())
                 newest = max(newest, found.newest.isoformat() if found.newest else "")
+                oldest_later.extend([found.oldest_later.isoformat()] if found.oldest_later else [])
                 yield found.accepted
 
         path = f"{run.folder.dir}/events/part-{part}.parquet"
@@ -93,6 +95,7 @@ def _event_reader(run: Run, tasks: dict[str, ReadTask], now: dt.datetime) -> Cal
             "accepted": stats.rows,
             "kinds": sorted(kinds),
             "newest": newest,
+            "oldest_later": min(oldest_later, default=""),
             "quarantined": quarantine.close(),
             "path": path,
         }
@@ -103,4 +106,8 @@ def _event_reader(run: Run, tasks: dict[str, ReadTask], now: dt.datetime) -> Cal
 def _warn_of_stale_events(run: Run, newest: str) -> None:
     age = run.end - dt.datetime.fromisoformat(newest)
     if age > dt.timedelta(days=STALE_DAYS + 1):
-        logger.warning("the newest event is of %s, %d days before the night's date %s", newest, age.days, run.date)
+        logger.warning(
+            "the newest event is of %s, %d days before the night's date %s, from which ages are counted; if no newer "
+            "events will come, take the day of the newest one by --date newest, or by `date: newest` in the config",
+            *(newest, age.days, run.date),
+        )

@@ -19,6 +19,8 @@ class ReadRows(StageRecord):
 
     filtered: int
     """Rows that `where` left out."""
+    later: int = 0
+    """Rows from after the night's date, which wait for their own night."""
     quarantined: int
     reasons: dict[str, int]
     """Quarantined rows by reason."""
@@ -47,8 +49,6 @@ class IngestedEvents(ReadRows):
     """What `ingest_events` leaves."""
 
     accepted: int
-    later: int
-    """Events after the night's date, which wait for their own night."""
     newest: str
     """Time of the newest event, ISO 8601, UTC."""
     kinds: list[str]
