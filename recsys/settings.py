@@ -1,19 +1,18 @@
 """The settings of a job: every section, and what only holds between them."""
 
-import datetime as dt
 import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 from ruamel.yaml import YAML
 
 from recsys.config.live_service import ServeConfig
 from recsys.config.loading import decode_settings, load_settings
-from recsys.config.section import Section
+from recsys.config.section import NightDate, Section
 from recsys.data.config import HistoriesConfig, InputsConfig
 from recsys.evaluation.config import GateConfig
 from recsys.model.config import EncoderConfig, RankerConfig
@@ -24,9 +23,6 @@ from recsys.signals.ease import EaseConfig
 from recsys.signals.registry import chosen_columns
 from recsys.signals.transitions import TransitionsConfig
 from recsys.training.config import TrainConfig
-
-#: Names of days that stand for a date, see `recsys.pipeline.night_date`.
-DateWord = Literal["today", "yesterday", "newest"]
 
 #: Settings that change where or how fast a night runs, never its lists: they are left out of the digest. Threads and
 #: devices are not among them, since they round sums differently.
@@ -46,7 +42,7 @@ class Config(Section):
     """Root of everything written: a folder or `s3://bucket/prefix`."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     """Seed of every random choice."""
-    date: dt.date | DateWord | None = None
+    date: NightDate | None = None
     """Data date of the night, or `today`, `yesterday`, or `newest` (the day of the newest event); null: today. Days are
     of UTC."""
     plugins: list[str] = Field(default_factory=list)
@@ -73,20 +69,6 @@ class Config(Section):
     """The model's exam."""
     serve: ServeConfig = ServeConfig()
     """The live service."""
-
-    @field_validator("date", mode="before")
-    @classmethod
-    def _iso_date(cls, value: object) -> object:
-        """Accept `2026-11-22` as text too: JSON and some YAML writers quote dates."""
-        if isinstance(value, dt.datetime):
-            value = value.isoformat()
-        if value is None or value in get_args(DateWord) or isinstance(value, dt.date):
-            return value
-        try:
-            return dt.date.fromisoformat(value if isinstance(value, str) else "")
-        except ValueError as error:
-            words = ", ".join(get_args(DateWord))
-            raise ValueError(f"must be a date like 2026-11-22, or {words}, got {value!r}") from error
 
     @model_validator(mode="after")
     def _batch_divides(self) -> "Config":

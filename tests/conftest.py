@@ -48,7 +48,13 @@ settings.load_profile("recsys")
 #: Rooms whose tests take longest, since they start processes. With `-n` they go first, and what is quick fills the end.
 SLOW_ROOMS = ("jobs", "pipeline", "serving")
 #: Files of tests over `one_night`. With `-n` they share a process, so that this night is made once.
-OVER_ONE_NIGHT = ("jobs/test_nightly.py", "jobs/test_evaluate.py", "jobs/test_explain.py", "serving/")
+OVER_ONE_NIGHT = (
+    "jobs/test_nightly.py",
+    "jobs/test_evaluate.py",
+    "jobs/test_explain.py",
+    "jobs/test_small_shops.py",
+    "serving/",
+)
 
 
 def group_of(nodeid: str) -> str:

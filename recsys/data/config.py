@@ -1,10 +1,12 @@
 """Settings of the inputs, and of the histories that are built from them."""
 
+import datetime as dt
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from recsys.config.section import Fraction, Positive, Section
+from recsys.config.section import Date, Fraction, Positive, Section
+from recsys.data.timestamp_formats import check_timestamp_format
 from recsys.errors import ConfigError
 
 
@@ -39,7 +41,7 @@ class EventColumns(Section):
     item_id: str = "item_id"
     """Column with the item's id."""
     timestamp: str = "timestamp"
-    """Column with the time: ISO text, `12/1/2010 8:26`, epoch seconds or milliseconds, a date or a timestamp."""
+    """Column with the time: a date, a time, a text in a common spelling, or a number since 1970."""
     event: str | None = None
     """Column with the kind of event (`view`, `purchase` …); null: every row is an `interaction`."""
     weight: str | None = None
@@ -86,8 +88,10 @@ class TableInput(Section):
     Rows that it leaves out are counted, not quarantined."""
     timezone: str = "UTC"
     """Time zone of timestamps without one, e.g. `Europe/London`."""
-    timestamp_format: str | None = None
-    """strptime format of text timestamps, e.g. `%d/%m/%Y %H:%M`; null: ISO 8601, month/day/year or epoch numbers."""
+    timestamp_format: Annotated[str, AfterValidator(check_timestamp_format)] | None = None
+    """strptime format of timestamps that are texts or numbers, e.g. `%d/%m/%Y %H:%M`; or `month_first` or `day_first`
+    for dates such as 12/1/2010; or `epoch_s`, `epoch_ms`, `epoch_us`, `epoch_ns` for numbers since 1970; or `excel` for
+    the days of a spreadsheet. Null: what the values show. A column that can be read in two ways is refused."""
 
 
 class EventsInput(TableInput):
@@ -136,6 +140,8 @@ class InputsConfig(Section):
     """Read the feedback events of the live service, in `storage`/feedback, as well."""
     max_quarantine_rate: Fraction = 0.05
     """Share of the rows read (after `where`) that may be quarantined before the night stops with exit code 3."""
+    earliest_date: Date = dt.date(1990, 1, 1)
+    """An event before this date is quarantined: its time was read wrongly, or its clock was wrong."""
     max_id_chars: Positive = 256
     """A longer user or item id is quarantined."""
 

@@ -11,10 +11,11 @@ import pyarrow.compute as pc
 from recsys.data.cells import as_number, as_text
 from recsys.data.columns import require_columns
 from recsys.data.config import EventsInput
+from recsys.data.date_evidence import FIRST_READING, DateEvidence, DateReading
 from recsys.data.quarantine import Reason
 from recsys.data.row_checks import RowFault, filtered, flags, id_faults, quarantine_faults, read_ids
 from recsys.data.texts import LONGEST_TEXT, clean_text, cut_text, non_empty
-from recsys.data.timestamps import to_utc
+from recsys.data.timestamps import read_timestamps
 from recsys.schema import INTERACTIONS, INTERACTIONS_WITH_TEXT, QUARANTINE, TIMESTAMP, USUAL_EVENT
 
 CLOCK_TOLERANCE = dt.timedelta(days=1)
@@ -28,10 +29,14 @@ class EventRules:
     known_items: pa.Array
     """Ids of the catalog: string [I]."""
     max_id_chars: int
+    earliest: dt.datetime
+    """An event before this time (aware) is a fault."""
     end: dt.datetime
     """Exclusive end of the night's data date (aware)."""
     now: dt.datetime
     """Time at which the run reads its input (aware). An event much later than this is a fault."""
+    reading: DateReading = FIRST_READING
+    """How dates with two readings are read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +56,8 @@ class NormalisedEvents:
     """Events after the night's date; a later night will use them."""
     newest: dt.datetime | None
     """Timestamp of the latest accepted event."""
+    dates: DateEvidence
+    """What the rows that passed `where` prove about dates with two readings."""
     oldest_later: dt.datetime | None = None
     """Timestamp of the earliest event after the night's date."""
 
@@ -79,7 +86,9 @@ def normalise_events(table: pa.Table, source: str, spec: EventsInput, rules: Eve
     table = filtered(table, spec.where, source, "inputs.events.where")
     num_filtered = num_read - table.num_rows
 
-    timestamps = to_utc(table[columns.timestamp], spec.timezone, spec.timestamp_format)
+    read_times = read_timestamps(table[columns.timestamp], spec, rules.reading)
+    timestamps = read_times.utc
+    early = flags(pc.less(timestamps, pa.scalar(rules.earliest, TIMESTAMP)))
     waits = flags(pc.greater_equal(timestamps, pa.scalar(rules.end, TIMESTAMP)))
     future = waits & flags(pc.greater(timestamps, pa.scalar(rules.now + CLOCK_TOLERANCE, TIMESTAMP)))
     later = waits & ~future
@@ -94,6 +103,7 @@ def normalise_events(table: pa.Table, source: str, spec: EventsInput, rules: Eve
         *id_faults(users, columns.user_id, rules.max_id_chars),
         *id_faults(items, columns.item_id, rules.max_id_chars),
         RowFault(Reason.UNREADABLE_TIMESTAMP, columns.timestamp, flags(pc.is_null(timestamps))),
+        RowFault(Reason.EARLY_TIMESTAMP, columns.timestamp, early),
         RowFault(Reason.FUTURE_TIMESTAMP, columns.timestamp, future),
         *weight_faults,
         RowFault(Reason.UNKNOWN_ITEM, columns.item_id, ~flags(pc.is_in(items, value_set=rules.known_items)) & ~search),
@@ -115,6 +125,7 @@ def normalise_events(table: pa.Table, source: str, spec: EventsInput, rules: Eve
         num_later=int(later.sum()),
         newest=newest.astimezone(dt.UTC) if newest is not None else None,
         oldest_later=oldest_later.astimezone(dt.UTC) if oldest_later is not None else None,
+        dates=read_times.evidence,
     )
 
 
@@ -166,4 +177,5 @@ def _no_events(spec: EventsInput) -> NormalisedEvents:
         num_filtered=0,
         num_later=0,
         newest=None,
+        dates=DateEvidence(),
     )

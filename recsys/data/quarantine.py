@@ -24,6 +24,7 @@ class Reason(StrEnum):
     ID_TOO_LONG = "id_too_long"
     UNPRINTABLE_ID = "unprintable_id"
     UNREADABLE_TIMESTAMP = "unreadable_timestamp"
+    EARLY_TIMESTAMP = "early_timestamp"
     FUTURE_TIMESTAMP = "future_timestamp"
     UNREADABLE_WEIGHT = "unreadable_weight"
     NON_FINITE_WEIGHT = "non_finite_weight"

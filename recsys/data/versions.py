@@ -13,10 +13,11 @@ import pyarrow.compute as pc
 from recsys.data.cells import as_boolean, as_text
 from recsys.data.columns import require_columns
 from recsys.data.config import TableInput
+from recsys.data.date_evidence import FIRST_READING, DateEvidence, DateReading
 from recsys.data.quarantine import Reason
 from recsys.data.row_checks import RowFault, filtered, flags, id_faults, quarantine_faults, read_ids
 from recsys.data.texts import LONGEST_TEXT, non_empty
-from recsys.data.timestamps import to_utc
+from recsys.data.timestamps import read_timestamps
 from recsys.schema import QUARANTINE, TIMESTAMP
 
 
@@ -39,6 +40,8 @@ class VersionSpec:
     """Columns whose values are kept, by the config key that names them."""
     boolean: str | None = None
     """The one of these columns that must hold booleans."""
+    reading: DateReading = FIRST_READING
+    """How dates with two readings are read."""
 
     @property
     def columns(self) -> list[str]:
@@ -59,6 +62,8 @@ class Versions:
     num_read: int
     num_filtered: int
     """Rows that did not pass `where`."""
+    dates: DateEvidence
+    """What the rows that passed `where` prove about dates with two readings."""
 
 
 def versions_schema(what: VersionSpec) -> pa.Schema:
@@ -89,9 +94,10 @@ def read_versions(
     _require(table, source, what)
     schema = versions_schema(what)
     if not num_read:
-        nothing = schema.empty_table()
-        aside = QUARANTINE.empty_table()
-        return Versions(versions=nothing, later=nothing, quarantined=aside, num_read=0, num_filtered=0)
+        nothing, aside = schema.empty_table(), QUARANTINE.empty_table()
+        return Versions(
+            versions=nothing, later=nothing, quarantined=aside, num_read=0, num_filtered=0, dates=DateEvidence()
+        )
     position = "order"
     while position in table.column_names:
         position += "_"
@@ -104,8 +110,10 @@ def read_versions(
         RowFault(what.missing, what.id_column, flags(pc.is_null(ids))),
         *id_faults(ids, what.id_column, max_id_chars),
     ]
+    dates = DateEvidence()
     if what.timestamp is not None:
-        orders = to_utc(table[what.timestamp], spec.timezone, spec.timestamp_format).cast(pa.int64())
+        read_times = read_timestamps(table[what.timestamp], spec, what.reading)
+        orders, dates = read_times.utc.cast(pa.int64()), read_times.evidence
         faults.append(RowFault(Reason.UNREADABLE_TIMESTAMP, what.timestamp, flags(pc.is_null(orders))))
     values = {column: non_empty(as_text(table[column])) for column in what.columns}
     if what.boolean is not None:
@@ -131,6 +139,7 @@ def read_versions(
         quarantined=aside,
         num_read=num_read,
         num_filtered=num_read - len(bad),
+        dates=dates,
     )
 
 

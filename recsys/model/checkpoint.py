@@ -45,6 +45,8 @@ class ModelCard:
     spec: RankerSpec
     candidate_pass: bool = False
     """Whether lists use the candidate pass: on validation it ranked better than retrieval."""
+    trained: bool = True
+    """Whether training had something to learn from, in this night or in one before; else the weights are random."""
     base_encoder_id: str | None = None
     """Digest of the configured encoder, if ``encoder_id`` was trained from it, in one night or several."""
     architecture: int = ARCHITECTURE

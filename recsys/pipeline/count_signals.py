@@ -53,7 +53,8 @@ def settings_of(run: Run, signal: Signal) -> object:
 
 def first_validation_day(run: Run) -> int:
     """Day since 1970 of the oldest day on which a validation user's last basket may lie."""
-    return max(day_of(run.cutoff) - run.record(SHUFFLE_HISTORIES).validation.days, oldest_day(run))
+    cutoff = day_of(run.cutoff)  # where all events are held out, the oldest is after it
+    return min(max(cutoff - run.record(SHUFFLE_HISTORIES).validation.days, oldest_day(run)), cutoff)
 
 
 def oldest_day(run: Run) -> int:

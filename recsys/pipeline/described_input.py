@@ -4,12 +4,14 @@ import datetime as dt
 import logging
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys.data.date_evidence import DateEvidence, DateReading, merged_evidence
 from recsys.data.read_tasks import ReadTask
 from recsys.data.versions import VersionSpec, known_by, merge_versions, read_versions, versions_schema
 from recsys.pipeline.cluster import for_each_part
@@ -17,6 +19,7 @@ from recsys.pipeline.input_counts import count_rows, refuse_bad_input
 from recsys.pipeline.input_parts import ROWS_PER_PART, Quarantine, plan_parts, read_part
 from recsys.pipeline.records import ReadRows
 from recsys.pipeline.run import Record, Run
+from recsys.pipeline.settled_dates import read_with_settled_dates
 from recsys.pipeline.start_run import listed_files
 from recsys.storage.tables import read_table, write_table
 
@@ -32,10 +35,15 @@ def read_described(run: Run, spec: VersionSpec, name: Literal["items", "users"])
         name: `items` or `users`.
 
     Raises:
-        InputError: no row can be used, or too many rows are bad.
+        InputError: no row can be used, too many rows are bad, or dates have two readings.
     """
     tasks = plan_parts(spec.source, listed_files(run, name))
-    parts = for_each_part(list(tasks), partial(_version_reader, run, spec, tasks, name), label=name)
+
+    def read_parts(reading: DateReading) -> list[Record]:
+        read = partial(_version_reader, run, replace(spec, reading=reading), tasks, name)
+        return for_each_part(list(tasks), read, label=name)
+
+    parts = read_with_settled_dates(run, name, spec.timestamp, read_parts)
     counts = count_rows(parts)
     versions, later = (
         merge_versions([nothing, *(read_table(run.storage, part[key]) for part in parts if part[key])])
@@ -76,6 +84,7 @@ def _version_reader(run: Run, spec: VersionSpec, tasks: dict[str, ReadTask], nam
     def read(part: str) -> Record:
         quarantine = Quarantine(run.storage, run.folder.quarantine_dir, f"{name}-{part}")
         read_so_far: dict[str, list[pa.Table]] = {"path": [], "later_path": []}
+        dates: list[DateEvidence] = []
         counts: Counter[str] = Counter()
         order = tasks[part].index * ROWS_PER_PART
         for source, table, malformed in read_part(spec.source, tasks[part]):
@@ -84,6 +93,7 @@ def _version_reader(run: Run, spec: VersionSpec, tasks: dict[str, ReadTask], nam
             counts.update(rows=found.num_read + len(malformed), filtered=found.num_filtered, later=len(found.later))
             quarantine.add(malformed)
             quarantine.add(found.quarantined)
+            dates.append(found.dates)
             for key, rows in (("path", found.versions), ("later_path", found.later)):
                 if len(rows):
                     read_so_far[key] = [merge_versions([*read_so_far[key], rows])]
@@ -92,6 +102,7 @@ def _version_reader(run: Run, spec: VersionSpec, tasks: dict[str, ReadTask], nam
             for table in merged:
                 paths[key] = f"{run.folder.dir}/versions/{name}{'-later' if key == 'later_path' else ''}-{part}.parquet"
                 write_table(run.storage, paths[key], table, table.schema)
-        return {"rows": 0, "filtered": 0, "later": 0, **counts, "quarantined": quarantine.close(), **paths}
+        made = {"quarantined": quarantine.close(), "dates": asdict(merged_evidence(dates)), **paths}
+        return {"rows": 0, "filtered": 0, "later": 0, **counts, **made}
 
     return read

@@ -19,6 +19,7 @@ from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.published_model import model_card
 from recsys.pipeline.records import EncodedTexts
 from recsys.pipeline.run import Record, Run
+from recsys.pipeline.stages import INGEST_CATALOG
 from recsys.pipeline.user_texts import read_user_texts
 from recsys.schema import item_vectors, text_vectors, user_text_vectors
 from recsys.settings import Config
@@ -110,7 +111,10 @@ def _scratch_folder(encoder_id: str) -> str:
 
 
 def _scratch_encoder(run: Run) -> str:
-    """Digest of the small encoder of this config. The first night that needs it trains it; later nights use it."""
+    """Digest of the small encoder of this config. The first night that needs it trains it; later nights use it.
+
+    A night without any text uses an encoder that is not trained. Later nights do not use it.
+    """
     spec = run.config.encoder
     name = f"models/scratch-encoders/{run.config.encoder_recipe()}.json"
     if run.storage.exists(name):
@@ -118,7 +122,8 @@ def _scratch_encoder(run: Run) -> str:
         return encoder_id
     logger.info("encode: pretraining a small text encoder on the catalog (%d steps)", spec.scratch.pretrain_steps)
     encoder_id = ray.get(ray.remote(_pretrain).options(num_cpus=1).remote(run))
-    run.storage.write_json(name, {"encoder_id": encoder_id, "trained_by": run.folder.run_id})
+    if run.record(INGEST_CATALOG).texts:
+        run.storage.write_json(name, {"encoder_id": encoder_id, "trained_by": run.folder.run_id})
     return encoder_id
 
 

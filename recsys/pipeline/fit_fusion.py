@@ -1,6 +1,7 @@
 """Fitting the weights of the signals on what validation users took of their candidates."""
 
 import logging
+from dataclasses import replace
 from functools import partial
 
 from recsys.pipeline.cluster import for_each_part, peak_of
@@ -8,8 +9,8 @@ from recsys.pipeline.gather_choices import CUTS, choices_gatherer, read_choices
 from recsys.pipeline.load_snapshot import fusion_path
 from recsys.pipeline.records import FittedFusion
 from recsys.pipeline.run import Run
-from recsys.pipeline.stages import SHUFFLE_HISTORIES
-from recsys.ranking.fusion import Fusion, default_fusion
+from recsys.pipeline.stages import FINETUNE, SHUFFLE_HISTORIES
+from recsys.ranking.fusion import Fusion, default_fusion, untrained_fusion
 from recsys.ranking.fusion_fit import fit_short, fit_weights
 from recsys.signals.registry import SIGNALS, chosen_columns, columns_of
 
@@ -34,7 +35,12 @@ def fit_fusion(run: Run) -> FittedFusion:
     whole, short = read_choices(run)
     users = int(whole.taken.any(axis=1).sum())
     columns, allowed = columns_of(SIGNALS), chosen_columns(config.signals)
-    default = default_fusion(SIGNALS)
+    trained = run.record(FINETUNE).trained
+    if trained:
+        default = default_fusion(SIGNALS)
+    else:
+        allowed = (allowed or frozenset(columns)) - SIGNALS["ranker"].columns.keys() or frozenset({"popularity"})
+        default = untrained_fusion(SIGNALS, allowed)
     fusion = default.only(allowed)
     if users >= MIN_USERS:
         fusion = fit_short(fit_weights(whole, columns, default, allowed), whole, short, columns)
@@ -45,6 +51,7 @@ def fit_fusion(run: Run) -> FittedFusion:
             "needs %d",
             *(users, len(whole.taken), MIN_USERS),
         )
+    fusion = replace(fusion, trained=trained)
     run.storage.write_json(fusion_path(run, run.model_id), fusion.as_dict())
     return FittedFusion(
         rows=len(whole.taken),

@@ -1,8 +1,12 @@
 """The stage `catalog`: from the items' input to CATALOG."""
 
+import logging
+
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.data.catalog import build_catalog, item_version_spec
+from recsys.data.config import ItemsInput
 from recsys.errors import InputError
 from recsys.pipeline.described_input import read_described
 from recsys.pipeline.item_rules import recommendable
@@ -10,6 +14,8 @@ from recsys.pipeline.records import IngestedCatalog
 from recsys.pipeline.run import Run
 from recsys.schema import CATALOG
 from recsys.storage.tables import write_table
+
+logger = logging.getLogger(__name__)
 
 
 def ingest_catalog(run: Run) -> IngestedCatalog:
@@ -33,4 +39,28 @@ def ingest_catalog(run: Run) -> IngestedCatalog:
         )
     write_table(run.storage, run.catalog_path, catalog, CATALOG)
     recommendable(run, catalog)
-    return IngestedCatalog(**vars(counts), items=len(catalog), available=available, path=run.catalog_path)
+    return IngestedCatalog(
+        **vars(counts),
+        items=len(catalog),
+        available=available,
+        texts=_count_texts(catalog, spec),
+        path=run.catalog_path,
+    )
+
+
+def _count_texts(catalog: pa.Table, spec: ItemsInput) -> int:
+    """Distinct texts that are not empty; a warning says where texts tell little about the items."""
+    found = catalog.filter(pc.not_equal(catalog["text"], ""))
+    distinct: int = pc.count_distinct(found["text_hash"]).as_py()
+    template = f"inputs.items.text={spec.text!r}"
+    if not len(found):
+        logger.warning(
+            "catalog: the texts of all %s items are empty: lists are made by ids alone; name columns with words in %s",
+            *(f"{len(catalog):,}", template),
+        )
+    elif len(found) < len(catalog):
+        empty = f"{len(catalog) - len(found):,}"
+        logger.warning("catalog: the texts of %s of %s items are empty (%s)", empty, f"{len(catalog):,}", template)
+    elif distinct == 1 < len(catalog):
+        logger.warning("catalog: all %s items have the same text (%s)", f"{len(catalog):,}", template)
+    return distinct

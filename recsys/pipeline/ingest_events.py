@@ -4,11 +4,13 @@ import datetime as dt
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys.data.date_evidence import DateEvidence, DateReading, merged_evidence
 from recsys.data.events import interactions_schema, normalise_events
 from recsys.data.read_tasks import ReadTask
 from recsys.pipeline.cluster import for_each_part, peak_of
@@ -17,6 +19,7 @@ from recsys.pipeline.input_counts import count_rows, refuse_bad_input, refuse_ba
 from recsys.pipeline.input_parts import Quarantine, event_rules, plan_parts, read_part
 from recsys.pipeline.records import IngestedEvents
 from recsys.pipeline.run import Record, Run
+from recsys.pipeline.settled_dates import read_with_settled_dates
 from recsys.pipeline.start_run import listed_files
 from recsys.storage.tables import write_table
 
@@ -32,12 +35,16 @@ def ingest_events(run: Run) -> IngestedEvents:
     Later events are only counted: they wait for their own night.
 
     Raises:
-        InputError: no event can be used, or too many rows are bad.
+        InputError: no event can be used, too many rows are bad, or dates have two readings.
     """
     source = run.config.inputs.events
     tasks = plan_parts(source, listed_files(run, "events"))
     now = dt.datetime.now(dt.UTC)
-    parts = for_each_part(list(tasks), partial(_event_reader, run, tasks, now), label="ingest")
+
+    def read_parts(reading: DateReading) -> list[Record]:
+        return for_each_part(list(tasks), partial(_event_reader, run, tasks, now, reading), label="ingest")
+
+    parts = read_with_settled_dates(run, "events", source.columns.timestamp, read_parts)
     counts = count_rows(parts)
     oldest_later = min((part["oldest_later"] for part in parts if part["oldest_later"]), default="")
     refuse_bad_input(run, counts, sum(part["accepted"] for part in parts), "events", oldest_later)
@@ -62,9 +69,11 @@ def ingest_events(run: Run) -> IngestedEvents:
     )
 
 
-def _event_reader(run: Run, tasks: dict[str, ReadTask], now: dt.datetime) -> Callable[[str], Record]:
+def _event_reader(
+    run: Run, tasks: dict[str, ReadTask], now: dt.datetime, reading: DateReading
+) -> Callable[[str], Record]:
     inputs = run.config.inputs
-    rules = event_rules(run, now)
+    rules = event_rules(run, now, reading)
 
     def read(part: str) -> Record:
         quarantine = Quarantine(run.storage, run.folder.quarantine_dir, f"events-{part}")
@@ -72,6 +81,7 @@ def _event_reader(run: Run, tasks: dict[str, ReadTask], now: dt.datetime) -> Cal
         kinds: set[str] = set()
         newest = ""
         oldest_later: list[str] = []
+        dates: list[DateEvidence] = []
 
         def accepted() -> Iterator[pa.Table]:
             nonlocal newest
@@ -80,6 +90,7 @@ def _event_reader(run: Run, tasks: dict[str, ReadTask], now: dt.datetime) -> Cal
                 counts.update(rows=found.num_read + len(malformed), filtered=found.num_filtered, later=found.num_later)
                 quarantine.add(malformed)
                 quarantine.add(found.quarantined)
+                dates.append(found.dates)
                 kinds.update(pc.unique(found.accepted["event"]).to_pylist())
                 newest = max(newest, found.newest.isoformat() if found.newest else "")
                 oldest_later.extend([found.oldest_later.isoformat()] if found.oldest_later else [])
@@ -96,6 +107,7 @@ def _event_reader(run: Run, tasks: dict[str, ReadTask], now: dt.datetime) -> Cal
             "kinds": sorted(kinds),
             "newest": newest,
             "oldest_later": min(oldest_later, default=""),
+            "dates": asdict(merged_evidence(dates)),
             "quarantined": quarantine.close(),
             "path": path,
         }

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 
 from recsys.data.config import TableInput
+from recsys.data.date_evidence import FIRST_READING, DateReading
 from recsys.data.events import EventRules
 from recsys.data.formats.input_format import FileInfo
 from recsys.data.read_tasks import ReadTask, plan_reads
@@ -37,10 +38,14 @@ def read_part(source: TableInput, task: ReadTask) -> Iterator[tuple[str, pa.Tabl
             yield file, chunk.table, chunk.malformed
 
 
-def event_rules(run: Run, now: dt.datetime) -> EventRules:
+def event_rules(run: Run, now: dt.datetime, reading: DateReading = FIRST_READING) -> EventRules:
     """What a valid event is; reads the catalog of the run, since an event needs a known item."""
     items = read_table(run.storage, run.catalog_path, ["item_id"])["item_id"].combine_chunks()
-    return EventRules(known_items=items, max_id_chars=run.config.inputs.max_id_chars, end=run.end, now=now)
+    inputs = run.config.inputs
+    earliest = dt.datetime.combine(inputs.earliest_date, dt.time(), tzinfo=dt.UTC)
+    return EventRules(
+        known_items=items, max_id_chars=inputs.max_id_chars, earliest=earliest, end=run.end, now=now, reading=reading
+    )
 
 
 class Quarantine:

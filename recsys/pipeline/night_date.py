@@ -10,12 +10,20 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from recsys.data.config import EventsInput
+from recsys.data.date_evidence import (
+    FIRST_READING,
+    DateEvidence,
+    DateReading,
+    merged_evidence,
+    needs_second_reading,
+    settled_reading,
+)
 from recsys.data.events import CLOCK_TOLERANCE
 from recsys.data.files import list_files
 from recsys.data.formats.input_format import BROKEN_FILE
 from recsys.data.readers import read_chunks
 from recsys.data.row_checks import filtered
-from recsys.data.timestamps import to_utc
+from recsys.data.timestamps import read_timestamps
 from recsys.errors import InputError
 from recsys.schema import TIMESTAMP
 from recsys.settings import Config
@@ -46,15 +54,10 @@ def night_date(config: Config) -> dt.date:
 
 def _newest_date(events: EventsInput) -> dt.date:
     """The day of the newest event that passes `where` and is not in the future."""
-    latest = pa.scalar(dt.datetime.now(dt.UTC) + CLOCK_TOLERANCE, TIMESTAMP)
-    fs, path = open_input(events.path)
-    newest: dt.datetime | None = None
-    for file in list_files(fs, path, events.format):
-        for column in _timestamps(fs, file.path, events):
-            times = to_utc(column, events.timezone, events.timestamp_format)
-            found = pc.max(times.filter(pc.fill_null(pc.less_equal(times, latest), False))).as_py()
-            if found is not None and (newest is None or found > newest):
-                newest = found
+    newest, evidence = _newest(events, FIRST_READING)
+    reading = settled_reading(evidence, "inputs.events", events.columns.timestamp)
+    if needs_second_reading(evidence, reading):
+        newest, _ = _newest(events, reading)
     if newest is None:
         raise InputError(
             f"date newest: no row of inputs.events ({events.path}) has a timestamp that can be read and is not in the "
@@ -62,6 +65,22 @@ def _newest_date(events: EventsInput) -> dt.date:
             f"or give a date"
         )
     return newest.astimezone(dt.UTC).date()
+
+
+def _newest(events: EventsInput, reading: DateReading) -> tuple[dt.datetime | None, DateEvidence]:
+    """The newest time in all files, and what they prove about dates with two readings."""
+    latest = pa.scalar(dt.datetime.now(dt.UTC) + CLOCK_TOLERANCE, TIMESTAMP)
+    fs, path = open_input(events.path)
+    newest: dt.datetime | None = None
+    evidence = DateEvidence()
+    for file in list_files(fs, path, events.format):
+        for column in _timestamps(fs, file.path, events):
+            read = read_timestamps(column, events, reading)
+            found = pc.max(read.utc.filter(pc.fill_null(pc.less_equal(read.utc, latest), False))).as_py()
+            if found is not None and (newest is None or found > newest):
+                newest = found
+            evidence = merged_evidence([evidence, read.evidence])
+    return newest, evidence
 
 
 def _timestamps(fs: Any, path: str, events: EventsInput) -> Iterator[pa.ChunkedArray]:

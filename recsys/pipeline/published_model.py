@@ -17,6 +17,9 @@ def published_model(run: Run) -> ModelCard | None:
     It must not have seen days of this night's holdout, must have the same network, and the same text encoder or one
     that was trained from it.
     """
+    if run.protocol == "leave-one-out":
+        logger.info("leave-one-out: published models saw held-out events: no warm start, no comparison with them")
+        return None
     latest = read_latest(run.storage)
     if latest is None or latest.model_id in (run.model_id, run.refit_id):
         return None
@@ -38,6 +41,9 @@ def published_model(run: Run) -> ModelCard | None:
 def model_to_continue(run: Run) -> ModelCard | None:
     """The published model, if training may continue it: a frozen encoder must be the configured one."""
     card = published_model(run)
+    if card is not None and not card.trained:
+        logger.info("%s had nothing to learn from: no warm start", card.model_id)
+        return None
     if card is None or run.config.encoder.learns:
         return card
     if card.encoder_id != run.record(ENCODE_TEXTS).encoder_id:

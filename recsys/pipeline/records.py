@@ -33,6 +33,8 @@ class IngestedCatalog(ReadRows):
     items: int
     available: int
     """Items that are not marked as unavailable."""
+    texts: int
+    """Distinct texts that are not empty."""
     path: str
 
 
@@ -129,6 +131,8 @@ class TrainedModel(StageRecord):
     """Figures of each epoch."""
     phases: list[str]
     """Phase of each epoch."""
+    trained: bool = True
+    """Whether the model learned something, in this night or in one before; else the ranker's numbers have no weight."""
 
 
 @dataclass(frozen=True, kw_only=True)

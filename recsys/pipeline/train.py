@@ -1,12 +1,15 @@
-"""The fine-tune stage and the refit: cut the windows, train, keep the best epoch."""
+"""The fine-tune stage and the refit: cut the windows, train, keep the best epoch.
+
+A night with nothing to learn from keeps a model that was not trained: its lists come from the other signals.
+"""
 
 import logging
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from recsys.errors import InputError
-from recsys.model.checkpoint import ENCODER_FOLDER, FUSION_FILE, MODEL_FILES
+from recsys.model.checkpoint import ENCODER_FOLDER, FUSION_FILE, MODEL_FILES, ModelCard
 from recsys.pipeline.checkpoint_store import Checkpoint
 from recsys.pipeline.cluster import cpus_for_each
 from recsys.pipeline.encode_texts import encode_for
@@ -16,6 +19,7 @@ from recsys.pipeline.run import Run
 from recsys.pipeline.run_training import Trained, run_training
 from recsys.pipeline.stages import FINETUNE
 from recsys.pipeline.train_entry import Fit
+from recsys.pipeline.untrained_model import keep_untrained, why_nothing_to_learn
 from recsys.pipeline.windows import Kind, Windows, cut_windows
 from recsys.training.phases import Plan, plan_refit, plan_training
 from recsys.training.progress import recent_helped
@@ -28,14 +32,11 @@ def finetune(run: Run) -> TrainedModel:
     config = run.config
     windows = cut_windows(run, ("train", "train_recent", "validation"))
     counts = {kind: each.count for kind, each in windows.items()}
-    if not counts["train"]:
-        raise InputError(
-            f"train: no user has two events before {run.cutoff:%Y-%m-%d}; give older events, or lower "
-            f"gate.holdout_days={config.gate.holdout_days}"
-        )
     warm = model_to_continue(run) if config.train.warm_start else None
     if warm is not None:
         encode_for(run, warm)
+    if counts["train"] < config.train.num_workers:
+        return _untrained(run, warm, counts)
     # the recent phase is kept only if validation improves, so it needs validation users
     plan = plan_training(config.train, counts["train"], counts["train_recent"] if counts["validation"] else 0)
     best, figures = _fit(run, windows, plan, run.model_id, warm.model_id if warm else None)
@@ -60,18 +61,48 @@ def finetune(run: Run) -> TrainedModel:
     )
 
 
+def _untrained(run: Run, warm: ModelCard | None, counts: Mapping[Kind, int]) -> TrainedModel:
+    """Keep the published model, else one with random weights that no list uses; the log says why."""
+    kept = "the published model stays" if warm else "lists are made of popularity, transitions and texts"
+    logger.warning(
+        "finetune: nothing to learn from: %s. Meanwhile %s", why_nothing_to_learn(run, counts["train"]), kept
+    )
+    keep_untrained(run, run.model_id, warm.model_id if warm else None)
+    return TrainedModel(
+        rows=0,
+        windows=counts["train"],
+        recent_windows=counts["train_recent"],
+        validation_users=counts["validation"],
+        epochs=0,
+        best_epoch=0,
+        recent_helped=False,
+        loss=0.0,
+        validation_ndcg=0.0,
+        candidate_pass=warm is not None and warm.candidate_pass,
+        model_id=run.model_id,
+        warm_start=warm.model_id if warm else "none",
+        history=[],
+        phases=[],
+        trained=warm is not None,
+    )
+
+
 def refit(run: Run) -> RefittedModel:
     """Continue the model that passed the gate, with the held-out days.
 
     It trains on the recent targets if these improved validation, else on all targets. No data are left to measure the
-    result: the gate's figures are those of the model that the refit continues. The text encoder stays as it is.
+    result: the gate's figures are those of the model that the refit continues. The text encoder stays as it is. A
+    model that learned nothing stays as it is, since nothing could measure what it would learn now.
     """
-    kind: Kind = "full_recent" if run.record(FINETUNE).recent_helped else "full"
-    windows = cut_windows(run, (kind,))
-    num_windows = windows[kind].count
-    plan = plan_refit(run.config.train, num_windows)
-    best, figures = _fit(run, windows, plan, run.refit_id, run.model_id)
-    _keep(run, best, run.refit_id)
+    windows = _refit_windows(run)
+    num_windows = sum(each.count for each in windows.values())
+    if run.record(FINETUNE).trained and num_windows >= run.config.train.num_workers:
+        best, figures = _fit(run, windows, plan_refit(run.config.train, num_windows), run.refit_id, run.model_id)
+        _keep(run, best, run.refit_id)
+    else:
+        logger.info("refit: the model stays as it is: it had nothing to learn from before the holdout, or has none now")
+        keep_untrained(run, run.refit_id, run.model_id)
+        figures = {"history": [], "peak_memory_mb": 0.0}
     run.storage.write_bytes(
         f"{run.model_path(run.refit_id)}/{FUSION_FILE}",
         run.storage.read_bytes(f"{run.model_path()}/{FUSION_FILE}"),
@@ -82,10 +113,19 @@ def refit(run: Run) -> RefittedModel:
     return RefittedModel(
         rows=int(sum(epoch["windows"] for epoch in figures["history"])),
         windows=num_windows,
-        loss=figures["history"][-1]["loss"],
+        loss=figures["history"][-1]["loss"] if figures["history"] else 0.0,
         model_id=run.refit_id,
         peak_memory_mb=figures["peak_memory_mb"],
     )
+
+
+def _refit_windows(run: Run) -> dict[Kind, Windows]:
+    """The windows to refit on: recent targets if these helped and there are any, else all."""
+    if run.record(FINETUNE).recent_helped:
+        recent = cut_windows(run, ("full_recent",))
+        if recent["full_recent"].count >= run.config.train.num_workers:
+            return recent
+    return cut_windows(run, ("full",))
 
 
 def _fit(run: Run, windows: dict[Kind, Windows], plan: Plan, model_id: str, warm_model: str | None) -> Trained:

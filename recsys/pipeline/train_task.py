@@ -36,13 +36,14 @@ class Task:
     """[Q, T] vectors of the users' texts, on the training device; None if histories hold no texts."""
 
 
-def build_task(run: Run, model_id: str, warm_model: str | None) -> Task:
+def build_task(run: Run, model_id: str, warm_model: str | None, *, learns: bool = True) -> Task:
     """A ranker of the configured sizes for the catalog of the run.
 
     Args:
         run: With a finished encode stage.
         model_id: Of the model to make: the run's own, or that of its refit.
         warm_model: Id of the model whose weights it starts from; None: random weights.
+        learns: Whether it is trained now. If not, it is what the model that it starts from is.
     """
     is_refit = model_id == run.refit_id
     config = run.config
@@ -84,7 +85,8 @@ def build_task(run: Run, model_id: str, warm_model: str | None) -> Task:
         encoder_id=encoder_id,
         base_encoder_id=configured if config.encoder.learns else None,
         trained_until=(run.end if is_refit else run.cutoff).isoformat(),
-        candidate_pass=is_refit and warm is not None and warm.candidate_pass,
+        candidate_pass=(is_refit or not learns) and warm is not None and warm.candidate_pass,
+        trained=learns or (warm is not None and warm.trained),
         max_length=config.histories.max_length,
         event_kinds=kinds,
         spec=spec,

@@ -172,8 +172,9 @@ def _screen(
 
 def _least_of_best(maxima: Tensor, users: Tensor, rounded: Tensor, index: ItemIndex, num: int) -> Tensor:
     """[B, 1] the least rounded product that can be one of the best, from the maxima [B, groups] of all groups."""
-    together = max(1, maxima.shape[1] // (_BOUNDED_BY * num))
-    together = 1 << (together.bit_length() - 1)
+    groups = maxima.shape[1]
+    together = max(1, groups // (_BOUNDED_BY * num))
+    together = min(1 << (together.bit_length() - 1), groups & -groups)  # a power of two that divides the groups
     reached = maxima.view(len(users), together, -1).amax(1).topk(num, dim=1, sorted=False).values.amin(1, keepdim=True)
     error = _lengths(users - rounded.float()) * index.length + _lengths(rounded.float()) * index.error
     summing = index.vectors.shape[1] * torch.finfo(torch.float32).eps * _lengths(users) * index.length

@@ -21,7 +21,6 @@ import torch.nn.functional as F
 import transformers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from recsys.errors import InputError
 from recsys.model.config import ScratchEncoderConfig
 from recsys.model.encoder_files import declare_modules, write_dense
 from recsys.model.text_encoder import TextEncoder, pool_tokens, quiet_transformers
@@ -51,14 +50,11 @@ def pretrain_encoder(
     matter, and the caller's random state does not change. `on_progress(step, loss)` is called every 50 steps and at the
     last one. The encoder's files are in a temporary folder that is deleted with the encoder: `save` it.
 
-    Raises:
-        InputError: all texts are blank.
+    Where all texts are blank, the encoder is not trained.
     """
     corpus = sorted({text for text in texts if text.strip()})
     if not corpus:
-        raise InputError(
-            f"no text to train an encoder on: all {len(texts)} item texts are empty; check inputs.items.text"
-        )
+        corpus, config = [""], config.model_copy(update={"pretrain_steps": 0})
     with _one_thread():
         return _train(corpus, config, max_tokens, seed, on_progress)
 

@@ -1,6 +1,7 @@
 import datetime as dt
 import json
 import uuid
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +20,7 @@ SPEC = EventsInput(path="unused", columns=COLUMNS)  # type: ignore[arg-type]
 RULES = EventRules(
     known_items=pa.array(["i1", "i2", "7"]),
     max_id_chars=5,
+    earliest=dt.datetime(1990, 1, 1, tzinfo=dt.UTC),
     end=dt.datetime(2026, 11, 23, tzinfo=dt.UTC),
     now=dt.datetime(2026, 11, 24, 9, tzinfo=dt.UTC),
 )
@@ -102,9 +104,7 @@ def test_events_after_the_night_wait_for_a_later_night() -> None:
 
 
 def test_a_night_after_today_takes_its_own_events() -> None:
-    ahead = EventRules(
-        known_items=RULES.known_items, max_id_chars=5, end=dt.datetime(2030, 1, 1, tzinfo=dt.UTC), now=RULES.now
-    )
+    ahead = replace(RULES, end=dt.datetime(2030, 1, 1, tzinfo=dt.UTC))
 
     found = normalise(GOOD | {"when": "2029-12-31"}, GOOD | {"when": "2030-01-01"}, rules=ahead)
 
@@ -148,12 +148,12 @@ def test_types_that_other_writers_choose() -> None:
         {
             "who": pa.array([user.bytes] * 2, pa.uuid()),
             "what": pa.array([b"i1", b"\xff"], pa.large_binary()),
-            "when": pa.array(["1", "2"]).dictionary_encode(),
+            "when": pa.array(["1700000000", "1700000001"]).dictionary_encode(),
             "kind": pa.array(["view", "view"], pa.large_string()),
             "much": pa.array(["2", ""]).dictionary_encode(),
         }
     )
-    rules = EventRules(known_items=RULES.known_items, max_id_chars=36, end=RULES.end, now=RULES.now)
+    rules = replace(RULES, max_id_chars=36)
 
     found = normalise_events(table, "f", SPEC, rules)
 
@@ -162,7 +162,13 @@ def test_types_that_other_writers_choose() -> None:
     ]
     (aside,) = found.quarantined.to_pylist()
     assert aside["reason"] == Reason.MISSING_ITEM
-    assert json.loads(aside["row"]) == {"who": str(user), "what": "\\xff", "when": "2", "kind": "view", "much": ""}
+    assert json.loads(aside["row"]) == {
+        "who": str(user),
+        "what": "\\xff",
+        "when": "1700000001",
+        "kind": "view",
+        "much": "",
+    }
 
 
 def test_missing_columns_and_lists_are_refused() -> None:

@@ -29,6 +29,7 @@ TALKING = EventsInput(path="x", columns=EventColumns(text="said"), max_text_char
 RULES = EventRules(
     known_items=pa.array(["i1", "i2"]),
     max_id_chars=5,
+    earliest=dt.datetime(1990, 1, 1, tzinfo=dt.UTC),
     end=dt.datetime(2026, 11, 23, tzinfo=dt.UTC),
     now=dt.datetime(2026, 11, 24, 9, tzinfo=dt.UTC),
 )

@@ -6,8 +6,10 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from recsys.data.timestamps import to_utc
+from recsys.data.config import EventsInput
+from recsys.data.timestamps import read_timestamps
 from recsys.errors import ConfigError
 from recsys.schema import TIMESTAMP
 
@@ -18,7 +20,8 @@ def utc(*parts: int) -> dt.datetime:
 
 def read(values: Any, timezone: str = "UTC", timestamp_format: str | None = None) -> list[dt.datetime | None]:
     column = values if isinstance(values, pa.Array | pa.ChunkedArray) else pa.array(values)
-    timestamps = to_utc(column, timezone, timestamp_format)
+    spec = EventsInput(path="unused", timezone=timezone, timestamp_format=timestamp_format)
+    timestamps = read_timestamps(column, spec).utc
     assert timestamps.type == TIMESTAMP
     assert isinstance(timestamps, pa.Array)
     return timestamps.to_pylist()  # type: ignore[no-any-return]
@@ -53,8 +56,40 @@ def read(values: Any, timezone: str = "UTC", timestamp_format: str | None = None
         ("0001-01-01T00:00+01:00", None),
         ("99999-01-01", None),
         ("2011-02-29", None),
-        ("2010-12-01 24:00", None),
-        ("31/12/2010", None),
+        ("2010-12-01 24:00", utc(2010, 12, 2)),
+        ("2010-12-01 24:01", None),
+        ("2016-12-31T23:59:60Z", utc(2017, 1, 1)),
+        ("2016-12-31T23:58:60Z", None),
+        ("31/12/2010", utc(2010, 12, 31)),
+        ("31-12-2010 8:26", utc(2010, 12, 31, 8, 26)),
+        ("31/02/2010", None),
+        ("01.12.2010", utc(2010, 12, 1)),
+        ("1. 12. 2010, 08:26", utc(2010, 12, 1, 8, 26)),
+        ("12.31.2010", None),
+        ("2010/12/1 8:26 PM", utc(2010, 12, 1, 20, 26)),
+        ("2010:12:01 08:26:00", utc(2010, 12, 1, 8, 26)),
+        ("12/1/2010, 8:26:00\u202fAM", utc(2010, 12, 1, 8, 26)),
+        ("Dec 1, 2010", utc(2010, 12, 1)),
+        ("December 1st, 2010 at 8:26 p.m.", utc(2010, 12, 1, 20, 26)),
+        ("1 Dec 2010 8:26 AM", utc(2010, 12, 1, 8, 26)),
+        ("01-DEC-2010", utc(2010, 12, 1)),
+        ("01/Dec/2010:08:26:00 +0100", utc(2010, 12, 1, 7, 26)),
+        ("Wed, 01 Dec 2010 08:26:00 GMT", utc(2010, 12, 1, 8, 26)),
+        ("Wed Dec  1 08:26:00 2010", utc(2010, 12, 1, 8, 26)),
+        ("Wed Dec 01 08:26:00 +0000 2010", utc(2010, 12, 1, 8, 26)),
+        ("Wed Dec 01 2010 08:26:00 GMT+0100 (Central European Standard Time)", utc(2010, 12, 1, 7, 26)),
+        ("2010-12-01T08:26:00+01:00[Europe/Paris]", utc(2010, 12, 1, 7, 26)),
+        ("1 Dez 2010", None),
+        ("12/1/10", None),
+        ("2010-W48-3", None),
+        ("2010-12-01 08:26 EST", None),
+        ("0000-00-00 00:00:00", None),
+        ("881250949,5", utc(1997, 12, 4, 15, 55, 49, 500000)),
+        ("881,250,949", None),
+        ("+881250949", utc(1997, 12, 4, 15, 55, 49)),
+        ("20101201082600", utc(2010, 12, 1, 8, 26)),
+        ("201012010826", utc(2010, 12, 1, 8, 26)),
+        ("20101301", utc(1970, 8, 21, 15, 41, 41)),
         ("12/1/2010 13:00 PM", None),
         ("now", None),
         ("nan", None),
@@ -129,10 +164,50 @@ def test_a_format_is_the_only_spelling_allowed() -> None:
     assert read(["01.12.2010 08:26 +0100"], "Asia/Tokyo", "%d.%m.%Y %H:%M %z") == [utc(2010, 12, 1, 7, 26)]
 
 
-@pytest.mark.parametrize(("timezone", "form"), [("Mars/Olympus", None), ("utc+25", None), ("UTC", "%Q")])
-def test_unknown_zones_and_formats(timezone: str, form: str | None) -> None:
-    with pytest.raises(ConfigError, match=re.escape(form or timezone)):
-        read(["2010-12-01"], timezone, form)
+@pytest.mark.parametrize(
+    ("form", "values", "timestamp"),
+    [
+        ("%Y%m%d", [20101201], utc(2010, 12, 1)),
+        ("%Y%m%d", [20101201.0], utc(2010, 12, 1)),
+        ("%Y%m%d", ["20101201.0"], utc(2010, 12, 1)),
+        ("%Y%m%d", pa.array([20101201]).cast(pa.decimal128(24, 2)), utc(2010, 12, 1)),
+        ("epoch_s", [20101201], utc(1970, 8, 21, 15, 40, 1)),
+        ("epoch_s", ["20101201.5"], utc(1970, 8, 21, 15, 40, 1, 500000)),
+        ("epoch_ms", [1291191960000.0], utc(2010, 12, 1, 8, 26)),
+        ("epoch_ns", pa.array([1291191960 * 10**9], pa.uint64()), utc(2010, 12, 1, 8, 26)),
+        ("epoch_s", ["2010-12-01"], None),
+        ("excel", [40513.3513888889], utc(2010, 12, 1, 8, 26)),
+        ("excel", ["40513,3513888889"], utc(2010, 12, 1, 8, 26)),
+        ("excel", ["40513"], utc(2010, 12, 1)),
+        ("day_first", ["12/1/2010"], utc(2010, 1, 12)),
+        ("day_first", ["12/31/2010"], None),
+        ("month_first", ["12/1/2010 8:26"], utc(2010, 12, 1, 8, 26)),
+        ("month_first", ["31/12/2010"], None),
+        ("%Y%m%d", [True], None),
+        ("epoch_s", [[1]], None),
+    ],
+)
+def test_a_format_holds_for_texts_and_numbers(form: str, values: Any, timestamp: dt.datetime | None) -> None:
+    assert read(values, timestamp_format=form) == [timestamp]
+
+
+def test_dates_of_a_spreadsheet_are_local() -> None:
+    assert read([40513.5], "Asia/Tokyo", "excel") == [utc(2010, 12, 1, 3)]
+    assert read([20101201, "20101201"][:1], "Asia/Tokyo") == read(["20101201"], "Asia/Tokyo") == [utc(2010, 11, 30, 15)]
+
+
+@pytest.mark.parametrize("form", ["%Q", "soon", "epoch"])
+def test_unknown_formats(form: str) -> None:
+    with pytest.raises(
+        ValidationError, match=r"strptime format such as '%d/%m/%Y %H:%M', or one of month_first, day_f"
+    ):
+        EventsInput(path="unused", timestamp_format=form)
+
+
+@pytest.mark.parametrize("timezone", ["Mars/Olympus", "utc+25"])
+def test_unknown_zones(timezone: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(timezone)):
+        read(["2010-12-01"], timezone)
 
 
 @given(st.lists(st.datetimes(timezones=st.just(dt.UTC)), max_size=5))

@@ -12,7 +12,7 @@ import pytest
 from recsys.data.histories import shard_of, sort_interactions
 from recsys.data.item_counts import count_items
 from recsys.pipeline import count_signals, encode_texts, match_cold_items
-from recsys.pipeline.choose_validation import choose_validation, count_active_users
+from recsys.pipeline.choose_validation import choose_validation, count_active_users, count_trainable_users
 from recsys.pipeline.run import CountedDays, Protocol, Run
 from recsys.pipeline.stages import INGEST_CATALOG, SHUFFLE_HISTORIES
 from recsys.schema import CATALOG, INTERACTIONS
@@ -89,9 +89,12 @@ def make_night(tmp_path: Path) -> Callable[..., Run]:
         }
         for kind, table in counts.items():
             write_table(folder.storage, run.item_counts_path(kind), table, table.schema)
-        active = np.sum([count_active_users(run, run.split(part).train) for part in parts], axis=0).tolist()
+        active, trainable = (
+            np.sum([count(run, run.split(part).train) for part in parts], axis=0).tolist()
+            for count in (count_active_users, count_trainable_users)
+        )
         oldest = min(events["timestamp"].to_pylist()).isoformat()
-        validation = choose_validation(run, active)
+        validation = choose_validation(run, active, trainable)
         finish(run, INGEST_CATALOG, items=len(IDS))
         finish(run, SHUFFLE_HISTORIES, shards=shards, validation=validation, oldest=oldest)
         return run

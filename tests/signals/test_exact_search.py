@@ -1,11 +1,12 @@
 """Exact search equals brute force for blocks of all sizes, and keeps equal items in the order of the catalog."""
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -110,6 +111,20 @@ def test_rounded_products_lose_none(
     torch.testing.assert_close(logits.gather(1, found.items), best.values[:, :5], rtol=1e-6, atol=1e-5)
     if vectors is with_equals:
         assert torch.equal(found.items, best.indices[:, :5])
+
+
+@settings(max_examples=25)
+@given(st.integers(1, 60_000), st.sampled_from([1, 2, 3, 7, 50]), st.integers(0, 99))
+@example(50_000, 1, 0)
+def test_rounded_products_are_for_catalogs_of_all_sizes(num_items: int, num_candidates: int, seed: int) -> None:
+    """Groups of items are put together in equal numbers, whatever the size of the catalog."""
+    generator = torch.Generator().manual_seed(seed)
+    users, items = (torch.randn(rows, 2, generator=generator) for rows in (2, num_items))
+    index = dataclasses.replace(ItemIndex.of(items), rounded=items.bfloat16())
+    error = float(torch.linalg.vector_norm(items - items.bfloat16().float(), dim=1).amax())
+    found = retrieve(users, dataclasses.replace(index, error=error), ExcludedItems.none(), num_candidates)
+    best = (users @ items.T).topk(min(num_candidates, num_items), dim=1).values
+    torch.testing.assert_close(found.logits, best)
 
 
 @pytest.mark.parametrize("block", [1, 3, 100])

@@ -1,0 +1,202 @@
+"""Shops of a few users, items and events: each night gets through, and says what it could not do and why."""
+
+import datetime as dt
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+from ruamel.yaml import YAML
+
+from recsys.model.checkpoint import read_card
+from recsys.pipeline.open_run import stored_run
+from recsys.pipeline.run import Run
+from recsys.pipeline.stages import FINETUNE, FIT_FUSION
+from recsys.schema import RECOMMENDATIONS
+from recsys.storage.filesystem import Storage
+from recsys.storage.runs import RunFolder
+from tests.conftest import END, tiny_config
+
+#: (user, item, days before the night)
+Event = tuple[str, str, float]
+RANKER = ("retrieval", "candidate_pass")
+
+
+class Night(NamedTuple):
+    """A finished night."""
+
+    run: Run
+    lists: dict[str, list[str]]
+    sources: set[str]
+    log: str
+
+
+NightOf = Callable[..., Night]
+
+
+@pytest.fixture
+def night_of(run_job, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> NightOf:
+    """Run the night of some events and titles; each list is checked."""
+
+    def run_night(events: list[Event], titles: list[str | None], name: str = "shop", **sections: Any) -> Night:
+        folder = tmp_path / name
+        folder.mkdir()
+        noon = dt.datetime.combine(END, dt.time(12))
+        times = [noon - dt.timedelta(days=days) for *_, days in events]
+        users, items = ([event[place] for event in events] for place in (0, 1))
+        pq.write_table(pa.table({"user_id": users, "item_id": items, "timestamp": times}), folder / "events.parquet")
+        ids = [f"i{number}" for number in range(len(titles))]
+        catalog = pa.table({"item_id": ids, "title": pa.array(titles, pa.string())})
+        pq.write_table(catalog, folder / "items.parquet")
+        inputs = {
+            "events": {"path": f"{folder}/events.parquet"},
+            "items": {"path": f"{folder}/items.parquet", "text": "{title}"},
+        }
+        config = tiny_config(folder, folder / "warehouse", **sections)
+        config["inputs"] = inputs
+        path = folder / "config.yaml"
+        with path.open("w") as stream:
+            YAML(typ="safe", pure=True).dump(config, stream)
+        code, answer = run_job("nightly", "--config", path)
+        log = " ".join(capsys.readouterr().err.split())
+        assert (code, answer["status"]) == (0, "published"), answer
+        rows = ds.dataset(answer["path"], format="parquet", schema=RECOMMENDATIONS, exclude_invalid_files=True)
+        table = rows.to_table().sort_by([("user_id", "ascending"), ("rank", "ascending")])
+        lists: dict[str, list[str]] = {user: [] for user in users}
+        for row in table.to_pylist():
+            lists[row["user_id"]].append(row["item_id"])
+            assert row["rank"] == len(lists[row["user_id"]])
+        seen = {(user, item) for user, item in zip(users, items, strict=True)}
+        for user, own in lists.items():
+            assert len(set(own)) == len(own)
+            assert not seen & {(user, item) for item in own}
+        run = stored_run(RunFolder(Storage(str(folder / "warehouse")), answer["run_id"]))
+        return Night(run, lists, set(table["source"].to_pylist()), log)
+
+    return run_night
+
+
+def titles(number: int) -> list[str | None]:
+    return [f"{color} {thing}" for color in ("blue", "red", "green") for thing in ("lamp", "vase", "desk", "rug")][
+        :number
+    ]
+
+
+def shop(num_users: int, num_events: int, first: float, step: float, num_items: int = 12) -> list[Event]:
+    """Events of users who take different items, the first so many days before the night."""
+    return [
+        (f"u{user}", f"i{(3 * user + place * (1 + user % 3)) % num_items}", first - place * step)
+        for user in range(num_users)
+        for place in range(num_events)
+    ]
+
+
+NOTHING_TO_LEARN = {
+    "a first week": (
+        shop(8, 5, first=5, step=1),
+        "all 40 events are of the last 7 days (gate.holdout_days), the oldest of 2026-11-17",
+    ),
+    "one event each": (
+        shop(8, 1, first=20, step=0),
+        "each of the 8 users has one event before 2026-11-16, and none follows another",
+    ),
+    "one event each, then more": (
+        [*shop(8, 1, first=20, step=0), *shop(8, 1, first=1, step=0)],
+        "one event before 2026-11-16 (8 events since then are held out by gate.holdout_days=7)",
+    ),
+    "all at one second": (shop(8, 3, first=0, step=0), "all 24 events are of the last 7 days"),
+    "one event": ([("u0", "i0", 20.0)], "each of the 1 users has one event before 2026-11-16"),
+}
+
+
+@pytest.mark.parametrize("case", NOTHING_TO_LEARN)
+def test_lists_without_anything_to_learn_from(night_of: NightOf, case: str) -> None:
+    """They are made of what is known, and the log names the cause."""
+    events, cause = NOTHING_TO_LEARN[case]
+    night = night_of(events, titles(12), train={"refit": case == "a first week"})
+    assert "nothing to learn from" in night.log
+    assert cause in night.log
+    assert all(len(own) == 5 for own in night.lists.values()) or case == "one event"
+    assert "ranker" not in night.sources
+    record = night.run.record(FINETUNE)
+    assert (record.windows, record.epochs, record.trained) == (0, 0, False)
+    weights = night.run.record(FIT_FUSION).weights
+    assert not any(weights.get(name) for name in RANKER)
+    assert weights["popularity"] > 0
+    assert weights["text"] > 0
+    assert not read_card(Path(night.run.storage.path(night.run.model_path(night.run.published_id)))).trained
+
+
+def test_events_without_weight_are_named(night_of: NightOf) -> None:
+    night = night_of(shop(8, 4, first=30, step=2), titles(12), train={"event_weights": {"interaction": 0.0}})
+    assert "has a weight above 0; see inputs.events.columns.weight and train.event_weights" in night.log
+
+
+def test_too_few_windows_for_the_workers_are_named(night_of: NightOf) -> None:
+    night = night_of(shop(1, 4, first=30, step=2), titles(12), train={"num_workers": 2})
+    assert "1 training windows are too few for train.num_workers=2" in night.log
+
+
+def test_validation_leaves_something_to_learn_from(night_of: NightOf) -> None:
+    """Each user has two baskets: if the last one of all were held out, nothing would follow anything."""
+    night = night_of(shop(8, 2, first=30, step=2), titles(12))
+    record = night.run.record(FINETUNE)
+    assert (record.windows, record.validation_users, record.trained) == (8, 0, True)
+
+
+OTHER_SHOPS = {
+    "one user": (shop(1, 5, first=30, step=2), 12),
+    "one item": ([(f"u{user}", "i0", 20.0 - day) for user in range(3) for day in range(2)], 1),
+    "two items": ([(f"u{user}", f"i{user % 2}", 20.0 - day) for user in range(6) for day in range(2)], 2),
+    "the same history": ([(f"u{user}", f"i{place}", 20.0 - place) for user in range(9) for place in range(4)], 12),
+    "one second, long ago": (shop(8, 3, first=20, step=0), 12),
+    "strangers in the holdout": ([*shop(8, 5, first=60, step=3), ("new", "i0", 1.0)], 12),
+}
+
+
+@pytest.mark.parametrize("case", OTHER_SHOPS)
+def test_other_small_shops(night_of: NightOf, case: str) -> None:
+    """A list is as long as the catalog allows."""
+    events, num_items = OTHER_SHOPS[case]
+    night = night_of(events, titles(num_items))
+    had = {user: {item for owner, item, _ in events if owner == user} for user in night.lists}
+    assert {user: len(own) for user, own in night.lists.items()} == {
+        user: min(5, num_items - len(items)) for user, items in had.items()
+    }
+
+
+TITLES = {
+    "empty": (lambda number: ["", None, " "][number % 3], "the texts of all 12 items are empty"),
+    "some empty": (lambda number: None if number % 2 else f"lamp {number}", "the texts of 6 of 12 items are empty"),
+    "equal": (lambda _: "lamp", "all 12 items have the same text"),
+    "signs": (
+        lambda number: ("!?.", "😀🎉", "مصباح", "")[number % 4] * (number + 1),
+        "texts of 3 of 12 items are empty",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TITLES)
+def test_titles_that_say_little(night_of: NightOf, case: str) -> None:
+    """Ids tell the items apart; the first night without texts leaves no encoder to later ones."""
+    title, warning = TITLES[case]
+    night = night_of(shop(8, 5, first=30, step=3), [title(number) for number in range(12)])
+    assert all(len(own) == 5 for own in night.lists.values())
+    assert warning in night.log
+    assert bool(night.run.storage.list("models/scratch-encoders")) == (case != "empty")
+
+
+def test_any_small_shop_gets_lists(night_of: NightOf) -> None:
+    """Few users, items and events, at any time."""
+    for seed in range(3):
+        draw = random.Random(seed)  # noqa: S311 (nothing here is secret)
+        num_items = draw.randint(1, 4)
+        events = [
+            (f"u{draw.randint(0, 3)}", f"i{draw.randrange(num_items)}", draw.choice([0.0, 0.0, 3.5, 8.0, 30.0]))
+            for _ in range(draw.randint(1, 8))
+        ]
+        night_of(events, titles(num_items), name=f"shop-{seed}")
