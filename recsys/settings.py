@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from ruamel.yaml import YAML
 
 from recsys.config.live_service import ServeConfig
-from recsys.config.loading import decode_settings, load_settings
+from recsys.config.loading import decode_settings, load_settings, without_variables
 from recsys.config.section import NightDate, Section
 from recsys.data.config import HistoriesConfig, InputsConfig
 from recsys.evaluation.config import GateConfig
@@ -119,7 +119,7 @@ class Config(Section):
     def to_yaml(self) -> str:
         """The resolved config, every default written out."""
         stream = io.StringIO()
-        YAML(typ="safe", pure=True).dump(self.model_dump(mode="json"), stream)
+        YAML(typ="safe", pure=True).dump(without_variables(self.model_dump(mode="json")), stream)
         return stream.getvalue()
 
 

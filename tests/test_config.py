@@ -179,6 +179,16 @@ def test_environment_variables_stand_inside_texts(monkeypatch: pytest.MonkeyPatc
     assert make(storage="$SHOP {SHOP}").storage == "$SHOP {SHOP}", "only the full form is a variable"
 
 
+def test_a_dollar_sign_before_a_brace_is_written_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("price", raising=False)
+    items = {"path": "x", "text": "Price: $${price}, $${sale price}, ${sale price}, $$ and $5"}
+    config = make(inputs={**INPUTS, "items": items})
+    assert config.inputs.items.text == "Price: ${price}, ${sale price}, ${sale price}, $$ and $5"
+    assert decode_config(YAML(typ="safe", pure=True).load(config.to_yaml())) == config, "a stored run is read again"
+    message = fault(inputs={**INPUTS, "items": {"path": "x", "text": "Price: ${price}"}})
+    assert message.endswith("for a dollar sign before {price} write $${price}")
+
+
 def test_an_empty_variable_counts_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHOP", "")
     assert make(storage="${SHOP:-./here}").storage == "./here"
@@ -269,9 +279,9 @@ def test_the_digest_is_the_same_in_every_process_and_order_of_keys(tmp_path: Pat
         assert found.stdout.strip() == config.digest()
 
 
-texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1).filter(
-    lambda text: "${" not in text
-)
+letters = st.characters(codec="utf-8", exclude_categories=["Cs", "Cc", "Zl", "Zp"])
+pieces = st.text(letters, min_size=1) | st.sampled_from(["$", "$${", "{", "}", "price"])
+texts = st.lists(pieces, min_size=1).map("".join).filter(lambda text: "${" not in text.replace("$${", ""))
 
 
 @given(

@@ -22,8 +22,8 @@ def load_settings(
 ) -> _Settings:
     """Read a YAML config; `overrides` are `key.path=value` with YAML values, `date` wins over both.
 
-    `${NAME}` and `${NAME:-default}` inside a text stand for environment variables. Relative local paths are taken
-    from the working directory.
+    `${NAME}` and `${NAME:-default}` inside a text stand for environment variables, and `$${` for `${`. Relative local
+    paths are taken from the working directory.
 
     Raises:
         ConfigError: the file is missing, not YAML, or a key is unknown, missing, of a wrong type or out of range.
@@ -71,7 +71,16 @@ def _override(raw: dict[str, Any], override: str) -> None:
     section[leaf] = _parse_yaml(value, f"--set {override}")
 
 
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+_VARIABLE = re.compile(r"\$(?P<escaped>\$\{)|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
+
+
+def without_variables(value: Any) -> Any:
+    """The value in which `${` of every text is written as `$${`, so that it is read again as it is."""
+    if isinstance(value, Mapping):
+        return {key: without_variables(child) for key, child in value.items()}
+    if isinstance(value, list):
+        return [without_variables(child) for child in value]
+    return value.replace("${", "$${") if isinstance(value, str) else value
 
 
 def _interpolate(value: Any, path: str) -> Any:
@@ -83,10 +92,15 @@ def _interpolate(value: Any, path: str) -> Any:
         return value
 
     def replace(match: re.Match[str]) -> str:
-        name, default = match.groups()
-        found = os.environ.get(name) or default
+        if match["escaped"]:
+            return match["escaped"]
+        name = match["name"]
+        found = os.environ.get(name) or match["default"]
         if found is None:
-            raise ConfigError(f"{path}: environment variable {name} is not set; set it or write ${{{name}:-default}}")
+            raise ConfigError(
+                f"{path}: environment variable {name} is not set; set it or write ${{{name}:-default}}; for a dollar "
+                f"sign before {{{name}}} write $${{{name}}}"
+            )
         return found
 
     return _VARIABLE.sub(replace, value)

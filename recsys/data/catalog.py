@@ -8,14 +8,15 @@ import pyarrow.compute as pc
 
 from recsys.data.cells import as_boolean
 from recsys.data.config import ItemsInput
+from recsys.data.large_texts import small_slices
 from recsys.data.quarantine import Reason
 from recsys.data.row_checks import flags
-from recsys.data.texts import clean_text, filled_template, hash_texts, template_columns
+from recsys.data.templates import filled_template, template_columns
+from recsys.data.texts import clean_text, hash_texts
 from recsys.data.versions import VersionSpec
 from recsys.schema import CATALOG
 
 _KEY = "inputs.items"
-_SLICE_ROWS = 500_000
 
 
 def item_version_spec(spec: ItemsInput) -> VersionSpec:
@@ -48,9 +49,7 @@ def build_catalog(merged: pa.Table, spec: ItemsInput) -> pa.Table:
     Text is NFC, without control characters, with single blanks, and cut to `max_text_chars`. Attributes are the
     non-empty values of the columns in `attributes` (by default those of the template), and `title` is what people see.
     """
-    merged = merged.sort_by("item_id")
-    starts = range(0, max(merged.num_rows, 1), _SLICE_ROWS)  # an Arrow string array holds at most 2 GB
-    return pa.concat_tables([_build_slice(merged.slice(start, _SLICE_ROWS), spec) for start in starts])
+    return pa.concat_tables(_build_slice(part, spec) for part in small_slices(merged))
 
 
 def _build_slice(merged: pa.Table, spec: ItemsInput) -> pa.Table:

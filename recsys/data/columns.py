@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable, Sequence
 
+import pyarrow as pa
+
 from recsys.errors import InputError
 
 
@@ -16,6 +18,29 @@ def require_columns(table_columns: Sequence[str], wanted: Iterable[str], path: s
         if column not in table_columns:
             known = ", ".join(table_columns) or "none"
             raise InputError(f"{key}: column {column!r} is not in {path}{_similar(column, table_columns)} {known}")
+
+
+def require_plain_columns(table: pa.Table, wanted: Iterable[str], path: str, key: str) -> None:
+    """Check that the columns that the config key `key` names have one plain value, or a list of texts, for each row.
+
+    Raises:
+        InputError: one is a struct, a map or another list; names the key, the file, and the fields or the way out.
+    """
+    for column in wanted:
+        kind = table[column].type
+        if pa.types.is_struct(kind):
+            fields = [f"{column}.{field.name}" for field in kind.fields]
+            raise InputError(
+                f"{key}: column {column!r} of {path} is a struct; name one of its fields: {', '.join(fields)}"
+            )
+        is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+        if is_list and (pa.types.is_string(kind.value_type) or pa.types.is_large_string(kind.value_type)):
+            continue
+        if pa.types.is_nested(kind):
+            raise InputError(
+                f"{key}: column {column!r} of {path} is {kind}, not one value a row; name another column, or write one "
+                "row for each value"
+            )
 
 
 def distinct_columns(names: Sequence[str], path: str) -> list[str]:

@@ -1,7 +1,7 @@
 """Settings of the inputs, and of the histories that are built from them."""
 
 import datetime as dt
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -29,6 +29,8 @@ def _check_format(name: str) -> str:
     return name
 
 
+#: How a CSV file writes a text that holds the delimiter: in quotes, or not at all.
+Quoting = Literal["standard", "none"]
 #: A SQL condition over the columns of one row; see `recsys.data.row_filter`.
 Condition = Annotated[str, AfterValidator(_check_condition)]
 
@@ -78,9 +80,12 @@ class TableInput(Section):
     path: Annotated[str, Field(min_length=1)]
     """A file, a folder or a glob; local or `s3://`."""
     format: Annotated[str, AfterValidator(_check_format)] = "parquet"
-    """`parquet`, `csv` or `jsonl` (the last two also `.gz`), or a format that one of `plugins` registers."""
+    """`parquet`, `csv` or `jsonl` (the last two also compressed), or a format that one of `plugins` registers."""
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     """CSV only: one character between fields."""
+    quoting: Quoting | None = None
+    """CSV only: `standard` if cells may be in double quotes, `none` if a quote is a character like any other; null:
+    `none` for files with the typed header of RecBole, else `standard`."""
     encoding: str = "utf-8"
     """CSV only: the files' text encoding."""
     where: Condition | None = None

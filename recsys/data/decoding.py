@@ -7,13 +7,20 @@ be found in the rows afterwards.
 import codecs
 import io
 import re
-from typing import IO
+from typing import Protocol
 
 from recsys.errors import ConfigError
 
 #: Matches the private characters, for pyarrow.
 UNREADABLE_PATTERN = r"[\x{10FF00}-\x{10FFFF}]"
 
+#: UTF-32 comes first: its mark begins like that of UTF-16.
+_MARKED_ENCODINGS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 _UNREADABLE = 0x10FF00
 _UNREADABLE_PREFIX = chr(_UNREADABLE).encode()[:2]
 _UNREADABLE_CHARACTERS = re.compile("[\U0010ff00-\U0010ffff]")
@@ -33,25 +40,34 @@ def _mark_unreadable(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error("recsys-mark-unreadable", _mark_unreadable)
 
 
+class Readable(Protocol):
+    """All that is needed of a stream of bytes."""
+
+    def read(self, size: int, /) -> bytes:
+        """The next `size` bytes, or fewer; none at the end."""
+
+
 class Utf8Stream(io.RawIOBase):
     """Bytes in any encoding as valid UTF-8 without a byte-order mark; unreadable bytes become private characters.
+
+    Every line ends in LF, also if it ended in CR LF or CR. A file whose byte-order mark says UTF-16 or UTF-32 is read
+    as that, where the encoding is the usual one, UTF-8.
 
     Raises:
         ConfigError: the encoding is unknown.
     """
 
-    def __init__(self, stream: IO[bytes], encoding: str) -> None:
+    def __init__(self, stream: Readable, encoding: str) -> None:
         try:
             "".encode(encoding)  # refuses codecs that do not encode text, such as rot13
-            codec = codecs.lookup("utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding)
-            self._decoder = codec.incrementaldecoder("recsys-mark-unreadable")
+            self._codec = codecs.lookup(encoding)
         except (LookupError, TypeError) as error:
             raise ConfigError(f"encoding {encoding!r} is unknown; use a name such as utf-8 or latin-1") from error
         self._stream = stream
         self._buffer = b""
+        self._decoder: io.IncrementalNewlineDecoder | None = None
         self._begun = self._ended = False
         self.has_unreadable = False
-        self.last_byte = b""
 
     def readable(self) -> bool:
         """Parsers ask this before they read."""
@@ -66,13 +82,21 @@ class Utf8Stream(io.RawIOBase):
         while (size < 0 or len(self._buffer) < size) and not self._ended:
             block = self._stream.read(1 << 20)
             self._ended = not block
+            if self._decoder is None:
+                self._decoder = self._decoder_for(block)
             text = self._decoder.decode(block, self._ended)
             if not self._begun and text:
                 self._begun, text = True, text.removeprefix("\ufeff")
             data = text.encode()
             self.has_unreadable = self.has_unreadable or _UNREADABLE_PREFIX in data
-            self.last_byte = data.rstrip(b"\r\n")[-1:] or self.last_byte
             self._buffer += data
         size = len(self._buffer) if size < 0 else size
         data, self._buffer = self._buffer[:size], self._buffer[size:]
         return data
+
+    def _decoder_for(self, first: bytes) -> io.IncrementalNewlineDecoder:
+        codec = self._codec
+        if codec.name == "utf-8":
+            marked = [name for mark, name in _MARKED_ENCODINGS if first.startswith(mark)]
+            codec = codecs.lookup(marked[0] if marked else "utf-8-sig")
+        return io.IncrementalNewlineDecoder(codec.incrementaldecoder("recsys-mark-unreadable"), translate=True)

@@ -1,14 +1,27 @@
 """Find the files of an input."""
 
+import functools
+import logging
+import os
 import posixpath
-from typing import Any
+import re
+from collections.abc import Sequence
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
-from recsys.data.compression import without_gzip
+from recsys.data.compression import UNREADABLE_ENDINGS, without_compression
+from recsys.data.folders import FolderFile, file_info, files_below
 from recsys.data.formats.input_format import FileInfo, InputFormat
 from recsys.data.formats.registry import FORMATS
+from recsys.data.lake_tables import DELTA, delta_files, lake_table_around, lake_tables_among, refusal
 from recsys.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+_WILDCARDS = re.compile(r"[*?\[]")
+#: Examples in a message about many files.
+_SHOWN = 5
 
 
 def list_files(
@@ -20,58 +33,136 @@ def list_files(
 ) -> list[FileInfo]:
     """Files of a file, folder (recursive, by ending) or glob, sorted by path.
 
-    Files and folders whose name begins with `_` or `.` are left out.
+    In a folder, files without an ending are read too if their name has a digit (`part-00000`). Files and folders whose
+    name begins with `_` or `.` are left out, and so are files of other kinds; one log line names them. Symbolic links
+    are followed. A folder of a Delta Lake table gives the files of its newest version. A path that exists is never
+    taken for a glob.
 
     Raises:
-        InputError: the path cannot be listed, or there is no file and one is `required`.
+        InputError: the path cannot be listed, there is no file and one is `required`, a file cannot be read as it is
+            compressed, a link leads to nothing, or the files are a part of a table that keeps a log.
     """
     form = FORMATS[format]
     try:
         if fs.isfile(path):
-            return [_file_info(fs.info(path))]
-        found = _under(fs, path, form) if fs.isdir(path) else _matching(fs, path, form)
+            _refuse_part_of_table(fs, path, [path])
+            return [file_info(fs.info(path))]
+        files = _in_folder(fs, path, form) if fs.isdir(path) else _matching(fs, path, form)
     except OSError as error:
         raise InputError(f"{path}: cannot be listed: {error}") from error
-    files = sorted((_file_info(info) for info in found), key=lambda file: file.path)
+    except ValueError as error:
+        raise InputError(f"{path}: is no glob that can be read: {error}") from error
     if required and not files:
         endings = ", ".join(form.endings)
         raise InputError(f"{path}: no {format} file there; give a file, a folder with {endings} files, or a glob")
-    return files
+    return sorted(files, key=lambda file: file.path)
 
 
-def _file_info(info: dict[str, Any]) -> FileInfo:
-    changed = info.get("mtime", info.get("LastModified", info.get("created", "")))
-    version = info.get("ETag") or (str(int(changed * 1_000_000_000)) if isinstance(changed, float) else str(changed))
-    return FileInfo(path=str(info["name"]), size=int(info["size"] or 0), version=str(version).strip('"'))
+def _in_folder(fs: fsspec.AbstractFileSystem, folder: str, form: InputFormat) -> list[FileInfo]:
+    """Files of a folder, or of the table that it is."""
+    found = files_below(fs, folder)
+    root = str(fs._strip_protocol(folder)).rstrip("/")
+    tables = lake_tables_among(file.info.path for file in found)
+    if tables.get(root) == DELTA and form.name == "parquet":
+        return delta_files(root, remote=not isinstance(fs, LocalFileSystem))
+    for table, kind in tables.items():
+        raise refusal(folder, table, kind)
+    parent, _, name = root.rpartition("/")
+    if "=" in name or name == "data":
+        _refuse_part_of_table(fs, folder, [f"{parent}/{name}"])
+    return _chosen(found, root, form)
 
 
-def _under(fs: fsspec.AbstractFileSystem, folder: str, form: InputFormat) -> list[dict[str, Any]]:
-    root = str(fs._strip_protocol(folder)).rstrip("/") + "/"
-    found = fs.find(folder, detail=True).values()
-    return [
-        info
-        for info in found
-        if info["type"] == "file"
-        and not _hidden(str(info["name"]).removeprefix(root))
-        and _has_ending(str(info["name"]), form)
-    ]
+def _chosen(found: Sequence[FolderFile], root: str, form: InputFormat) -> list[FileInfo]:
+    """The files of the format, each once; a log line names the others."""
+    kept: list[FolderFile] = []
+    left_out: list[str] = []
+    for file in found:
+        relative = file.info.path.removeprefix(root + "/")
+        if not _is_named_for(relative, form):
+            if not _is_hidden(relative) or _is_named_for(posixpath.basename(relative).lstrip("_."), form):
+                left_out.append(relative)
+        elif file.is_missing:
+            raise InputError(f"{file.info.path}: is a link to a file that does not exist; mend or remove the link")
+        else:
+            kept.append(file)
+    repeated = _repeated_by_links(kept)
+    left_out += [path.removeprefix(root + "/") for path in repeated]
+    if left_out:
+        _tell_left_out(root, form.name, tuple(sorted(left_out)))
+    return [file.info for file in kept if file.info.path not in repeated]
 
 
-def _matching(fs: fsspec.AbstractFileSystem, pattern: str, form: InputFormat) -> list[dict[str, Any]]:
-    if not any(character in pattern for character in "*?["):
+@functools.lru_cache(maxsize=256)  # an input is listed several times in a night
+def _tell_left_out(root: str, name: str, left_out: tuple[str, ...]) -> None:
+    shown = ", ".join(left_out[:_SHOWN]) + (" …" if len(left_out) > _SHOWN else "")
+    logger.warning("%s: %d files are left out, since they are not %s or hidden: %s", root, len(left_out), name, shown)
+
+
+def _matching(fs: fsspec.AbstractFileSystem, pattern: str, form: InputFormat) -> list[FileInfo]:
+    """Files that match a glob, and those of the folders that match it."""
+    if not _WILDCARDS.search(pattern):
         return []
-    found: dict[str, dict[str, Any]] = {}
-    for name, info in fs.glob(pattern, detail=True).items():
-        if _hidden(posixpath.basename(str(name).rstrip("/"))):
+    found: dict[str, FileInfo] = {}
+    for name, details in fs.glob(_with_literal_folders(fs, pattern), detail=True).items():
+        if _is_hidden(posixpath.basename(str(name).rstrip("/"))):
             continue
-        inside = _under(fs, name, form) if info["type"] == "directory" else [info]
-        found.update({str(file["name"]): file for file in inside})
+        try:
+            info = fs.info(name) if details["type"] == "other" else details  # fsspec says so of links
+        except FileNotFoundError as error:
+            raise InputError(f"{name}: is a link to a file that does not exist; mend or remove the link") from error
+        inside = _in_folder(fs, str(name), form) if info["type"] == "directory" else [file_info(info)]
+        found.update({file.path: file for file in inside})
+    _refuse_part_of_table(fs, pattern, list(found))
     return list(found.values())
 
 
-def _hidden(relative: str) -> bool:
-    return any(part.startswith(("_", ".")) for part in relative.split("/"))
+def _with_literal_folders(fs: fsspec.AbstractFileSystem, pattern: str) -> str:
+    """The glob, in which the folders at its beginning that exist as they are written stand for themselves."""
+    folder, rest = pattern, ""
+    while folder and not fs.isdir(folder):
+        folder, _, name = folder.rpartition("/")
+        rest = f"/{name}{rest}"
+    return re.sub(r"([*?\[])", r"[\1]", folder) + rest
 
 
-def _has_ending(name: str, form: InputFormat) -> bool:
-    return (without_gzip(name) if form.compressible else name.lower()).endswith(form.endings)
+def _refuse_part_of_table(fs: fsspec.AbstractFileSystem, path: str, files: Sequence[str]) -> None:
+    """Refuse files that are a part of a table which keeps a log."""
+    folders = {re.sub(r"(/[^/=]+=[^/]*)+$", "", posixpath.dirname(file)) for file in files}
+    for folder in sorted(folders):
+        table = lake_table_around(fs, folder)
+        if table is not None:
+            raise refusal(path, *table)
+
+
+def _repeated_by_links(files: Sequence[FolderFile]) -> set[str]:
+    """Paths by links of files that are in the folder under their own names too, such as `latest.csv`."""
+    linked = [file.info.path for file in files if file.is_linked]
+    if not linked:
+        return set()
+    own = {os.path.realpath(file.info.path) for file in files if not file.is_linked}
+    return {path for path in linked if os.path.realpath(path) in own}
+
+
+def _is_hidden(relative: str) -> bool:
+    return any(part.startswith(".") or (part.startswith("_") and "=" not in part) for part in relative.split("/"))
+
+
+def _is_named_for(relative: str, form: InputFormat) -> bool:
+    """Whether a file of a folder is read.
+
+    Raises:
+        InputError: it would be, but it is compressed in a way that is not read.
+    """
+    if _is_hidden(relative):
+        return False
+    name = posixpath.basename(relative).lower()
+    plain = without_compression(name)
+    if plain.endswith(form.endings) or ("." not in plain and re.search(r"\d", plain)):
+        if plain != name and not form.compressible:
+            raise InputError(f"{relative}: {form.name} files are not read compressed; decompress it")
+        return True
+    ending = next((ending for ending in UNREADABLE_ENDINGS if name.endswith(ending)), None)
+    if ending is not None and name.removesuffix(ending).endswith(form.endings):
+        raise InputError(f"{relative}: {ending} is not read; decompress it, or compress it as .gz or .zst")
+    return False

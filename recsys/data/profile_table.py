@@ -4,8 +4,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.data.config import UsersInput
+from recsys.data.large_texts import small_slices
 from recsys.data.quarantine import Reason
-from recsys.data.texts import clean_text, filled_template, template_columns
+from recsys.data.templates import filled_template, template_columns
+from recsys.data.texts import clean_text
 from recsys.data.versions import VersionSpec
 from recsys.schema import PROFILE, PROFILES
 
@@ -34,7 +36,10 @@ def build_profiles(merged: pa.Table, spec: UsersInput) -> pa.Table:
 
     Text is NFC, without control characters, with single blanks, and cut to `max_text_chars`.
     """
-    merged = merged.sort_by("user_id")
+    return pa.concat_tables(_build_slice(part, spec) for part in small_slices(merged))
+
+
+def _build_slice(merged: pa.Table, spec: UsersInput) -> pa.Table:
     values = {column: clean_text(merged[f"value:{column}"]) for column in user_version_spec(spec).columns}
     texts = filled_template(spec.text, _TEXT_KEY, values, merged.num_rows, spec.max_text_chars)
     profiles = pa.table([merged["user_id"], texts], schema=PROFILES)

@@ -18,6 +18,8 @@ class Reason(StrEnum):
     """Why a row is in quarantine."""
 
     MALFORMED_ROW = "malformed_row"
+    UNCLOSED_QUOTE = "unclosed_quote"
+    REPEATED_HEADER = "repeated_header"
     INVALID_ENCODING = "invalid_encoding"
     MISSING_USER = "missing_user"
     MISSING_ITEM = "missing_item"

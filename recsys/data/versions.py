@@ -14,6 +14,7 @@ from recsys.data.cells import as_boolean, as_text
 from recsys.data.columns import require_columns
 from recsys.data.config import TableInput
 from recsys.data.date_evidence import FIRST_READING, DateEvidence, DateReading
+from recsys.data.large_texts import chosen_rows
 from recsys.data.quarantine import Reason
 from recsys.data.row_checks import RowFault, filtered, flags, id_faults, quarantine_faults, read_ids
 from recsys.data.texts import LONGEST_TEXT, non_empty
@@ -67,14 +68,14 @@ class Versions:
 
 
 def versions_schema(what: VersionSpec) -> pa.Schema:
-    """Columns: the id, and for each kept column its `value:` (string) and the `order:` (int64) of that value.
+    """Columns: the id, and for each kept column its `value:` (large_string) and the `order:` (int64) of that value.
 
     Each column has its own order, because the latest value of one column may be older than that of another. Therefore
     merged versions can be merged again.
     """
     fields = [pa.field(what.id_name, pa.string(), nullable=False)]
     for column in what.columns:
-        fields += [pa.field(f"value:{column}", pa.string()), pa.field(f"order:{column}", pa.int64())]
+        fields += [pa.field(f"value:{column}", pa.large_string()), pa.field(f"order:{column}", pa.int64())]
     return pa.schema(fields)
 
 
@@ -149,7 +150,7 @@ def merge_versions(versions: Sequence[pa.Table]) -> pa.Table:
     If values have the same order, the greatest text wins. The order of rows and tables does not matter, and merged
     tables can be merged again.
     """
-    table = pa.concat_tables(versions).combine_chunks()
+    table = pa.concat_tables(versions)
     id_name = table.column_names[0]
     ids = pc.unique(table[id_name]).sort()
     codes = np.asarray(pc.index_in(table[id_name], value_set=ids))
@@ -157,7 +158,7 @@ def merge_versions(versions: Sequence[pa.Table]) -> pa.Table:
     for name in table.column_names[1::2]:
         column = name.removeprefix("value:")
         last = _last_rows(codes, len(ids), table[name], table[f"order:{column}"])
-        columns += [table[name].take(last), table[f"order:{column}"].take(last)]
+        columns += [chosen_rows(table[name], last), table[f"order:{column}"].take(last)]
     return pa.table(columns, schema=table.schema)
 
 

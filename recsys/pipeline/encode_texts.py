@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 
+from recsys.data.large_texts import with_large_text
 from recsys.model.checkpoint import ENCODER_FOLDER, ModelCard
 from recsys.model.encoder_files import encoder_digest
 from recsys.model.features import UserTexts
@@ -21,7 +22,7 @@ from recsys.pipeline.records import EncodedTexts
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.stages import INGEST_CATALOG
 from recsys.pipeline.user_texts import read_user_texts
-from recsys.schema import item_vectors, text_vectors, user_text_vectors
+from recsys.schema import CATALOG, item_vectors, text_vectors, user_text_vectors
 from recsys.settings import Config
 from recsys.storage.filesystem import Storage
 from recsys.storage.tables import read_table, write_table
@@ -31,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 #: Texts of one part. The number is fixed, so that a text is always encoded in the same batch.
 TEXTS_PER_PART = 4096
+
+_TEXTS = pa.schema([CATALOG.field("text"), CATALOG.field("text_hash")])
 
 
 def encode_items(run: Run) -> EncodedTexts:
@@ -54,7 +57,7 @@ def encode_for(run: Run, card: ModelCard) -> None:
 def _encode_catalog(run: Run, encoder_id: str, encoder_model: str | None) -> EncodedTexts:
     catalog = read_table(run.storage, run.catalog_path, ["item_id", "text", "text_hash"])
     user_texts = read_user_texts(run)
-    texts = pa.concat_tables([table.select(["text", "text_hash"]) for table in (catalog, user_texts)])
+    texts = pa.concat_tables([table.select(_TEXTS.names) for table in (catalog, user_texts)])
     missing = _missing_texts(run.storage, encoder_id, texts)
     records = _encode(run, encoder_id, encoder_model, missing)
     stored = pa.concat_tables([read_table(run.storage, path) for path in _stored(run.storage, encoder_id)])
@@ -139,8 +142,11 @@ def _pretrain(run: Run) -> str:
 
 def _missing_texts(storage: Storage, encoder_id: str, catalog: pa.Table) -> pa.Table:
     """Distinct (text, text_hash) without a stored vector, sorted by length, so that batches need little padding."""
-    texts = catalog.group_by("text_hash", use_threads=False).aggregate([("text", "first")])
-    texts = texts.rename_columns({"text_first": "text"})
+    hashes = pc.unique(catalog["text_hash"])
+    codes = np.asarray(pc.index_in(catalog["text_hash"], value_set=hashes))
+    distinct = np.zeros(len(codes), bool)
+    distinct[np.unique(codes, return_index=True)[1]] = True
+    texts = with_large_text(catalog.select(_TEXTS.names).filter(pa.array(distinct)), "text")
     known = [read_table(storage, path, ["text_hash"])["text_hash"] for path in _stored(storage, encoder_id)]
     if known:
         stored = pa.chunked_array([chunk for column in known for chunk in column.chunks], pa.string())
@@ -158,10 +164,10 @@ def _encode(run: Run, encoder_id: str, encoder_model: str | None, missing: pa.Ta
     spec = run.config.encoder
     tables = [missing.slice(start, TEXTS_PER_PART) for start in range(0, len(missing), TEXTS_PER_PART)]
     # named by content: after an interruption, the same number would mean other texts, and overwrite stored vectors
-    parts = {table["text_hash"][0].as_py(): table.select(["text", "text_hash"]) for table in tables}
+    parts = {table["text_hash"][0].as_py(): table.select(_TEXTS.names).cast(_TEXTS) for table in tables}
     folder = f"{run.folder.dir}/texts"
     for part, table in parts.items():
-        write_table(run.storage, f"{folder}/{part}.parquet", table, table.schema)
+        write_table(run.storage, f"{folder}/{part}.parquet", table, _TEXTS)
     return for_each_part(
         list(parts),
         partial(_encoder, run, encoder_id, encoder_model, folder),

@@ -12,8 +12,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
+import fsspec
 from pydantic import ConfigDict
 
+from recsys.data.compression import without_compression
 from recsys.data.config import EventsInput, TableInput
 from recsys.data.feedback import FEEDBACK_DIR, feedback_source, started_before
 from recsys.data.files import list_files
@@ -113,7 +115,7 @@ def present_files(config: Config, name: InputName, listed: Iterable[ListedFile])
     found = []
     for each in listed:
         at = _place(each.file.path, config, name, source)
-        current = now.get(at)
+        current = now.get(at) or _replaced(fs, each.file, at)
         if current is None:
             raise InputError(
                 f"{_key(name)}: {at} is gone since this night was first started; put it back, or start the night again "
@@ -159,9 +161,15 @@ def _is_relative(source: TableInput) -> bool:
 def _listed(file: FileInfo, source: TableInput) -> ListedFile:
     path = os.path.relpath(file.path) if _is_relative(source) else file.path
     tail = None
-    if "://" not in source.path and FORMATS[source.format].appendable and not file.path.lower().endswith(".gz"):
+    if _is_appendable(file.path, source):
         tail = _tail_digest(file.path, file.size)
     return ListedFile(file=replace(file, path=path), tail=tail)
+
+
+def _is_appendable(path: str, source: TableInput) -> bool:
+    """Whether a file is local text, to which its writer may still append."""
+    is_plain = without_compression(path) == path.lower()
+    return "://" not in source.path and FORMATS[source.format].appendable and is_plain
 
 
 def _listed_feedback(file: FileInfo, config: Config) -> ListedFile:
@@ -174,6 +182,12 @@ def _place(path: str, config: Config, name: InputName, source: TableInput) -> st
     if name == "feedback":
         return f"{Storage(config.storage).path(FEEDBACK_DIR)}/{path}"
     return os.path.abspath(path) if _is_relative(source) else path
+
+
+def _replaced(fs: fsspec.AbstractFileSystem, listed: FileInfo, path: str) -> FileInfo | None:
+    """A file that is still there but is listed no more: a table with a log has a newer version without it."""
+    there = fs.isfile(path) and int(fs.size(path)) == listed.size
+    return replace(listed, path=path) if there else None
 
 
 def _grown(listed: ListedFile, now: FileInfo, *, is_feedback: bool) -> FileInfo | None:

@@ -53,7 +53,7 @@ def test_the_latest_value_of_each_column_wins_unless_it_is_blank() -> None:
 
     items = catalog(rows, spec())
 
-    assert [(item["item_id"], item["text"]) for item in items] == [("a", "other."), ("b", "new. g")]
+    assert [(item["item_id"], item["text"]) for item in items] == [("a", "other"), ("b", "new. g")]
     assert items[0]["attributes"] == {"title": "other", "name": "other"}
 
 

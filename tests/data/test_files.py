@@ -24,8 +24,10 @@ def test_a_folder_gives_its_files_of_the_format_sorted(tmp_path: Path) -> None:
     assert names(tmp_path / "c.json", "csv") == ["c.json"]
     assert names(tmp_path / "*.csv", "csv") == ["b.csv"]
     assert names(tmp_path / "*", "csv") == ["a/z.CSV.gz", "b.csv", "c.json", "m.inter", "p.parquet.gz"]
-    with pytest.raises(InputError, match="no parquet file"):
+    with pytest.raises(InputError, match=r"p\.parquet\.gz.*decompress"):
         list_files(FS, str(tmp_path), "parquet")
+    with pytest.raises(InputError, match="no parquet file"):
+        list_files(FS, str(tmp_path / "a"), "parquet")
     with pytest.raises(InputError, match="nowhere"):
         list_files(FS, str(tmp_path / "nowhere"), "csv")
 
@@ -41,3 +43,76 @@ def test_a_version_changes_with_the_file(tmp_path: Path) -> None:
 
     assert before.size == after.size == 4
     assert before.version != after.version
+
+
+def names(folder: Path, form: str = "csv", path: str | None = None) -> list[str]:
+    return [str(Path(file.path).relative_to(folder)) for file in list_files(FS, path or str(folder), form)]
+
+
+def write(folder: Path, *paths: str) -> None:
+    for path in paths:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text("a\n")
+
+
+def test_links_are_read_as_files(tmp_path: Path) -> None:
+    write(tmp_path, "map/..2026/events.csv", "cache/ab/1234", "days/1.csv", "other/4/x.csv")
+    config_map = tmp_path / "map"
+    (config_map / "..data").symlink_to("..2026")
+    (config_map / "events.csv").symlink_to("..data/events.csv")
+    days = tmp_path / "days"
+    (days / "2.csv").symlink_to(tmp_path / "cache" / "ab" / "1234")
+    (days / "3.csv").symlink_to(tmp_path / "cache" / "ab" / "1234")  # two days with the same content
+    (days / "4").symlink_to(tmp_path / "other" / "4")
+    (days / "latest.csv").symlink_to("1.csv")  # the same file again
+    (days / "circle").symlink_to(days)
+    (tmp_path / "other" / "4" / "back").symlink_to(tmp_path / "other")
+    (tmp_path / "linked").symlink_to(days)
+
+    assert names(config_map) == ["events.csv"]
+    assert names(days) == ["1.csv", "2.csv", "3.csv", "4/x.csv"]
+    assert names(tmp_path / "linked") == ["1.csv", "2.csv", "3.csv", "4/x.csv"]
+    assert names(days, path=f"{days}/[2-4]*") == ["2.csv", "3.csv", "4/x.csv"]
+    assert list_files(FS, f"{days}/2.csv", "csv")[0].size == 2
+
+
+def test_a_link_to_nothing_is_named(tmp_path: Path) -> None:
+    write(tmp_path, "1.csv")
+    (tmp_path / "2.csv").symlink_to("gone")
+    for path in (tmp_path, tmp_path / "*.csv"):
+        with pytest.raises(InputError, match=r"2\.csv: is a link to a file that does not exist"):
+            list_files(FS, str(path), "csv")
+
+
+def test_what_is_left_out_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path, "1.csv", "2.csv.bz2", "3.CSV.ZST", "part-00000", "000000_0.gz", "5.csv.zip", "d=_x/6.csv")
+    write(tmp_path, "_SUCCESS", ".part-00000.crc", "_tmp/7.csv", "8.json", "notes.md", "9.csv.tmp", "events.xlsx")
+
+    for _ in range(2):
+        assert names(tmp_path) == [
+            *("000000_0.gz", "1.csv", "2.csv.bz2", "3.CSV.ZST", "5.csv.zip", "d=_x/6.csv", "part-00000"),
+        ]
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said == (
+        f"{tmp_path}: 5 files are left out, since they are not csv or hidden: "
+        "8.json, 9.csv.tmp, _tmp/7.csv, events.xlsx, notes.md"
+    )
+
+
+@pytest.mark.parametrize("name", ["a.csv.tar.gz", "a.csv.snappy", "a.CSV.7z", "a.csv.lzo"])
+def test_compressions_that_are_not_read_are_named(name: str, tmp_path: Path) -> None:
+    write(tmp_path, "1.csv", name)
+    with pytest.raises(InputError, match=rf"{name}: \.[a-z.7]* is not read; decompress it"):
+        list_files(FS, str(tmp_path), "csv")
+
+
+@pytest.mark.parametrize("folder", ["a#b", "a b", "a%20b", "é 日本", "a[1]", "what?", "star*", "data [2026] #1?"])
+def test_a_path_that_exists_is_never_a_glob(folder: str, tmp_path: Path) -> None:
+    write(tmp_path, f"{folder}/1 [x].csv", f"{folder}/2.csv", "a1/3.csv", "starry/4.csv")
+    inside = tmp_path / folder
+
+    assert names(inside) == ["1 [x].csv", "2.csv"]
+    assert names(inside, path=f"{inside}/1 [x].csv") == ["1 [x].csv"]
+    assert names(inside, path=f"{inside}/*.csv") == ["1 [x].csv", "2.csv"]
+    with pytest.raises(InputError, match="is no glob that can be read"):
+        list_files(FS, f"{inside}/x**.csv", "csv")

@@ -68,3 +68,13 @@ def test_a_cut_parquet_file_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match=r"a\.parquet"):
         read(tmp_path / "a.parquet", whole[: len(whole) // 2], "parquet")
+
+
+def test_the_fields_of_a_parquet_struct_are_columns(tmp_path: Path) -> None:
+    users = [{"id": "a", "at": {"city": "Rome"}}, None]
+    pq.write_table(pa.table({"user": users, "n": [1, 2]}), tmp_path / "a.parquet")
+
+    (chunk,) = chunks(tmp_path / "a.parquet", "parquet")
+
+    assert chunk.table["user.id"].to_pylist() == ["a", None]
+    assert chunk.table["user.at.city"].to_pylist() == ["Rome", None]

@@ -1,5 +1,7 @@
 """What an input format is: how its files are found, divided among tasks, read and counted."""
 
+import lzma
+import zipfile
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -14,7 +16,10 @@ from recsys.data.config import TableInput
 from recsys.schema import QUARANTINE
 
 #: What the libraries raise for a file that is cut off or corrupt.
-BROKEN_FILE = (pa.ArrowException, OSError, EOFError, zlib.error, UnicodeError)
+BROKEN_FILE = (
+    *(pa.ArrowException, OSError, EOFError, UnicodeError),
+    *(zlib.error, lzma.LZMAError, zipfile.BadZipFile),
+)
 #: Bytes of text that a reader takes at a time.
 BLOCK_BYTES = 8 << 20
 
@@ -73,7 +78,7 @@ class InputFormat(ABC):
     endings: tuple[str, ...]
     """Lower-case endings of the names of files that a folder is searched for."""
     compressible: bool = True
-    """Whether the files may be compressed by gzip as well; their names then end in `.gz` too."""
+    """Whether the files may be compressed as well; their names then also end in `.gz`, `.bz2`, `.xz`, `.zst` …"""
     appendable: bool = False
     """Whether the first bytes of a file that is still written are good input: each row is a line."""
     header_lines: int = 0

@@ -1,4 +1,4 @@
-"""JSON Lines files: one JSON object a line."""
+"""JSON files: one object a line (JSON Lines), or an array of objects."""
 
 import codecs
 import json
@@ -9,7 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json
 
+from recsys.data.content import text_content
+from recsys.data.decoding import Readable
+from recsys.data.formats.extended_json import plain_value
 from recsys.data.formats.input_format import BLOCK_BYTES, Chunk, InputFormat, Source
+from recsys.data.formats.json_text import JsonLines
 from recsys.data.quarantine import Reason, raw_rows
 from recsys.errors import InputError
 from recsys.schema import QUARANTINE
@@ -18,7 +22,7 @@ _LONGEST_LINE_BLOCKS = 8
 
 
 class JsonlFormat(InputFormat):
-    """JSON Lines, UTF-8."""
+    """JSON Lines or JSON arrays, UTF-8."""
 
     name = "jsonl"
     endings = (".jsonl", ".ndjson", ".json")
@@ -32,13 +36,15 @@ class JsonlFormat(InputFormat):
 def read_jsonl(stream: IO[bytes], path: str, *, block_bytes: int = BLOCK_BYTES) -> Iterator[Chunk]:
     """Stream the rows of a JSON Lines file, a block at a time; a key that was read once stays a column.
 
-    Values without a common type become text, and so do nested values. A line that is not a JSON object is malformed.
+    The objects may also be in an array, or be written over several lines. Values without a common type become text,
+    and so do nested values; the fields of a nested object are columns too (`user.id`). Values of Extended JSON
+    (`{"$date": …}`) are read as what they stand for. A line that is not a JSON object is malformed.
 
     Raises:
-        InputError: the file is empty, or a line is too long.
+        InputError: the file is empty or no text, a line is too long, or an array is cut off.
     """
     known: dict[str, pa.DataType] = {}
-    for block in _line_blocks(stream, path, block_bytes):
+    for block in _line_blocks(JsonLines(text_content(stream, path), path), path, block_bytes):
         table = _parsed_block(block)
         malformed = QUARANTINE.empty_table()
         if table is None:
@@ -49,7 +55,7 @@ def read_jsonl(stream: IO[bytes], path: str, *, block_bytes: int = BLOCK_BYTES) 
         yield Chunk(table=table.select(list(known)) if known else table, malformed=malformed)
 
 
-def _line_blocks(stream: IO[bytes], path: str, block_bytes: int) -> Iterator[bytes]:
+def _line_blocks(stream: Readable, path: str, block_bytes: int) -> Iterator[bytes]:
     """Whole lines, about `block_bytes` at a time."""
     data = stream.read(block_bytes)
     if not data:
@@ -108,13 +114,23 @@ def _parsed_lines(block: bytes, path: str) -> tuple[pa.Table, pa.Table]:
 
 def _json_object(line: bytes) -> dict[str, Any] | Reason:
     try:
-        row = json.loads(line.decode())
+        row = json.loads(line.decode(), object_hook=plain_value)
         json.dumps(row, ensure_ascii=False).encode()  # half a surrogate pair cannot be text
     except UnicodeError:
         return Reason.INVALID_ENCODING
     except (ValueError, RecursionError):
         return Reason.MALFORMED_ROW
-    return row if isinstance(row, dict) else Reason.MALFORMED_ROW
+    return _with_fields(row) if isinstance(row, dict) else Reason.MALFORMED_ROW
+
+
+def _with_fields(row: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The row, with the fields of its objects as columns such as `user.id`."""
+    found: dict[str, Any] = {}
+    for name, value in row.items():
+        found[prefix + name] = value
+        if isinstance(value, dict):
+            found |= _with_fields(value, f"{prefix}{name}.")
+    return found
 
 
 def _common_column(values: list[Any]) -> pa.Array:

@@ -5,10 +5,13 @@ from typing import IO
 
 import fsspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from recsys.data.columns import distinct_columns
+from recsys.data.content import KIND_BYTES, PARQUET, content_kind
 from recsys.data.formats.input_format import Chunk, DivisibleFormat, FileInfo, Source, Span, rows_per_chunk
+from recsys.errors import InputError
 
 
 class ParquetFormat(DivisibleFormat):
@@ -19,8 +22,8 @@ class ParquetFormat(DivisibleFormat):
     compressible = False
 
     def read(self, stream: IO[bytes], source: Source) -> Iterator[Chunk]:
-        """Stream the chosen row groups."""
-        file = pq.ParquetFile(stream)
+        """Stream the chosen row groups; the fields of a struct are columns too (`user.id`)."""
+        file = _opened(stream, source.path)
         names = distinct_columns(file.schema_arrow.names, source.path)
         groups = list(range(*(source.span or (0, file.num_row_groups))))
         rows = sum(file.metadata.row_group(group).num_rows for group in groups)
@@ -29,14 +32,14 @@ class ParquetFormat(DivisibleFormat):
         empty = True
         for batch in file.iter_batches(batch_size=batch_size, row_groups=groups, use_threads=False) if rows else ():
             empty = False
-            yield Chunk(table=_without_views(pa.Table.from_batches([batch])))
+            yield Chunk(table=_with_fields(_without_views(pa.Table.from_batches([batch]))))
         if empty:
-            yield Chunk(table=file.schema_arrow.empty_table().select(names))
+            yield Chunk(table=_with_fields(file.schema_arrow.empty_table().select(names)))
 
     def cut(self, fs: fsspec.AbstractFileSystem, file: FileInfo, target_bytes: int) -> list[tuple[Span, int]]:
         """Ranges of row groups, by the sizes in the footer."""
         with fs.open(file.path, "rb") as stream:
-            footer = pq.ParquetFile(stream).metadata
+            footer = _opened(stream, file.path).metadata
             sizes = [footer.row_group(index).total_byte_size for index in range(footer.num_row_groups)]
         scale = file.size / max(sum(sizes), 1)  # the footer counts bytes before compression
         parts: list[tuple[Span, int]] = []
@@ -51,7 +54,18 @@ class ParquetFormat(DivisibleFormat):
     def estimate_rows(self, fs: fsspec.AbstractFileSystem, file: FileInfo) -> float:
         """The exact number, from the footer."""
         with fs.open(file.path, "rb") as stream:
-            return float(pq.ParquetFile(stream).metadata.num_rows)
+            return float(_opened(stream, file.path).metadata.num_rows)
+
+
+def _opened(stream: IO[bytes], path: str) -> pq.ParquetFile:
+    first = stream.read(KIND_BYTES)
+    stream.seek(0)
+    kind, way_out = content_kind(first)
+    if kind and kind != PARQUET:
+        raise InputError(f"{path}: is {kind}, not Parquet; {way_out}")
+    if first and first[:4] not in (b"PAR1", b"PARE"):
+        raise InputError(f"{path}: is no Parquet file: it begins with {first[:20]!r}; correct `format`, or remove it")
+    return pq.ParquetFile(stream)
 
 
 def _without_views(table: pa.Table) -> pa.Table:
@@ -59,3 +73,16 @@ def _without_views(table: pa.Table) -> pa.Table:
     plain = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
     fields = [field.with_type(plain.get(field.type, field.type)) for field in table.schema]
     return table.cast(pa.schema(fields)) if pa.schema(fields) != table.schema.remove_metadata() else table
+
+
+def _with_fields(table: pa.Table) -> pa.Table:
+    """The table, with the fields of its structs as columns such as `user.id`."""
+    for name in table.column_names:
+        kind = table[name].type
+        for field in kind.fields if pa.types.is_struct(kind) else ():
+            column = f"{name}.{field.name}"
+            if column not in table.column_names:
+                table = table.append_column(column, pc.struct_field(table[name], field.name))
+                if pa.types.is_struct(field.type):
+                    table = _with_fields(table)
+    return table

@@ -14,10 +14,14 @@ from recsys.schema import QUARANTINE
 
 
 def pieces(
-    content: str | bytes, encoding: str = "utf-8", delimiter: str = ",", block_bytes: int = 1 << 20
+    content: str | bytes,
+    encoding: str = "utf-8",
+    delimiter: str = ",",
+    quoting: Any = None,
+    block_bytes: int = 1 << 20,
 ) -> list[tuple[pa.Table, pa.Table]]:
     stream = io.BytesIO(content.encode() if isinstance(content, str) else content)
-    chunks = read_csv(stream, "a.csv", encoding=encoding, delimiter=delimiter, block_bytes=block_bytes)
+    chunks = read_csv(stream, "a.csv", encoding=encoding, delimiter=delimiter, quoting=quoting, block_bytes=block_bytes)
     found = [(chunk.table, chunk.malformed) for chunk in chunks]
     assert all(malformed.schema == QUARANTINE for _, malformed in found)
     return found
@@ -44,13 +48,132 @@ def test_csv_lines_with_another_number_of_fields_are_set_aside() -> None:
     assert aside == [({"raw": "3"}, "malformed_row"), ({"raw": "4,5,6"}, "malformed_row")]
 
 
-@pytest.mark.parametrize("opening", ['3,"4', '"3,4'])
-def test_a_quote_that_never_closes_is_counted_line_by_line(opening: str) -> None:
-    rows, aside = read(f"a,b\n1,2\n{opening}\n5,6\n7,8\n")
+@pytest.mark.parametrize("block_bytes", [1, 7, 1 << 20])
+@pytest.mark.parametrize("end", ["", '9,"ten"\n', '9,""\n', '9,x"y"\n', '"9","ten"\n'])
+@pytest.mark.parametrize("opening", ['3,"4', '"3,4', '3,"4""'])
+def test_a_quote_that_never_closes_costs_one_line(opening: str, end: str, block_bytes: int) -> None:
+    rows, aside = read(f"a,b\n1,2\n{opening}\n5,6\n7,8\n{end}", block_bytes=block_bytes)
 
-    assert rows == [{"a": "1", "b": "2"}]
-    assert [reason for _, reason in aside] == ["malformed_row"] * 3
-    assert aside[2][0] == {"raw": "7,8"}
+    assert rows[:3] == [{"a": "1", "b": "2"}, {"a": "5", "b": "6"}, {"a": "7", "b": "8"}]
+    assert len(rows) == (4 if end else 3)
+    assert aside == [({"raw": opening}, "unclosed_quote")]
+
+
+@pytest.mark.parametrize("block_bytes", [1, 1 << 20])
+@pytest.mark.parametrize("delimiter", [",", "\t", ";", "|"])
+def test_rows_between_two_stray_quotes_are_set_aside_line_by_line(delimiter: str, block_bytes: int) -> None:
+    lines = ['u1,i1,1,"great', "u2,i2,2,good", "u3,i3,3,bad", 'u4,i4,4,so so"', "u5,i5,5,fine"]
+    content = "\n".join(["user,item,time,text", *lines]).replace(",", delimiter) + "\n"
+
+    rows, aside = read(content, delimiter=delimiter, block_bytes=block_bytes)
+
+    assert [row["user"] for row in rows] == ["u5"]
+    assert aside == [({"raw": line.replace(",", delimiter)}, "unclosed_quote") for line in lines[:4]]
+
+
+@pytest.mark.parametrize("block_bytes", [1, 1 << 20])
+def test_cells_of_several_lines_stay_cells(block_bytes: int) -> None:
+    text = 'A lamp, blue.\nNice, and, cheap\n\n"New", old'
+    content = 'id,text,price\n1,"' + text.replace('"', '""') + '",5\n2,"x\ny",\n'
+
+    rows, aside = read(content, block_bytes=block_bytes)
+
+    assert rows == [{"id": "1", "text": text, "price": "5"}, {"id": "2", "text": "x\ny", "price": None}]
+    assert aside == []
+
+
+def test_a_cell_above_a_mebibyte_is_no_cell() -> None:
+    rows, aside = read('a,b\n1,"' + ("x" * 1000 + "\n") * 1100 + '"\n5,6\n', block_bytes=1 << 10)
+
+    assert rows == [{"a": "5", "b": "6"}]
+    assert len(aside) == 1101
+    assert {reason for _, reason in aside} == {"unclosed_quote", "malformed_row"}
+
+
+def test_a_file_that_never_quotes() -> None:
+    content = 'user\ttext\nu1\t"great\nu2\t""\nu3\t5" screen\nu4\tsaid "so"\n'
+
+    rows, aside = read(content, delimiter="\t", quoting="none", block_bytes=7)
+
+    assert [row["text"] for row in rows] == ['"great', '""', '5" screen', 'said "so"']
+    assert aside == []
+    assert read("user:token\ttext:token_seq" + content.removeprefix("user\ttext"), delimiter="\t")[0] == rows
+
+
+@settings(max_examples=100)
+@given(st.text('ab",\n', max_size=60), st.integers(1, 30))
+def test_every_line_is_a_row_or_set_aside_whatever_the_blocks(text: str, block_bytes: int) -> None:
+    rows, aside = read(f"a,b\n{text}\n")
+
+    other_rows, other_aside = read(f"a,b\n{text}\n", block_bytes=block_bytes)
+    assert (other_rows, sorted(map(str, other_aside))) == (rows, sorted(map(str, aside)))
+    lines = sum(1 + sum((cell or "").count("\n") for cell in row.values()) for row in rows) + len(aside)
+    assert lines >= sum(bool(line) for line in text.split("\n"))
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_line_ends(line_end: str) -> None:
+    rows, aside = read(line_end.join(["a,b", "1,2", '3,"4', '5"', "6,7", ""]), block_bytes=3)
+
+    assert [row["a"] for row in rows] == ["1", "3", "6"]
+    assert aside == []
+
+
+@pytest.mark.parametrize("block_bytes", [1, 1 << 20])
+def test_a_header_in_the_middle_is_no_row(block_bytes: int) -> None:
+    rows, aside = read("a,b\n1,2\n\ufeffa,b\n3,4\n a , b \na,5\n", block_bytes=block_bytes)
+
+    assert [row["a"] for row in rows] == ["1", "3", "a"]
+    assert [reason for _, reason in aside] == ["repeated_header"] * 2
+    with pytest.raises(InputError, match=r"a\.csv.*second header.*b, a"):
+        read("a,b\n1,2\nb,a\n2,1\n")
+    assert read("a:token\tb:float\n1\t2\na:token\tb:float\n", delimiter="\t")[0] == [{"a": "1", "b": "2"}]
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        ("a,b,\n1,2,\n", ["a", "b", "unnamed_3"]),
+        ("a,b,,\n1,2\n", ["a", "b"]),
+        ("a,b\n1,2,,\n", ["a", "b", "unnamed_3", "unnamed_4"]),
+        (",a,b\n0,1,2\n", ["unnamed_1", "a", "b"]),
+        ("\n# made by a tool\n#\na,b\n1,2\n", ["a", "b"]),
+        ("#a,b\n1,2\n", ["a", "b"]),
+        ("#a,b\n", ["a", "b"]),
+        ("# shop, 2026\na,b\n1,2\n", ["a", "b"]),
+        ("sep=,\n a ,b \n1,2\n", ["a", "b"]),
+    ],
+)
+def test_headers_as_tools_write_them(content: str, names: list[str]) -> None:
+    pieces_found = pieces(content)
+
+    rows = [row for table, _ in pieces_found for row in table.to_pylist()]
+    assert pieces_found[0][0].column_names == names
+    assert [(row["a"], row["b"]) for row in rows] == ([("1", "2")] if "1" in content else [])
+    assert not any(len(aside) for _, aside in pieces_found)
+
+
+@pytest.mark.parametrize(
+    ("content", "way_out"),
+    [
+        (b"a;b\n1;2\n", "delimiter: ';'"),
+        (b"a\tb\n1\t2\n", r'delimiter: "\\t"'),
+        (b"a|b\n1|2\n", r"delimiter: '\|'"),
+        (b"sep=;\na;b\n1;2\n", "delimiter: ';'"),
+        (b'{"a": 1}\n', "format: jsonl"),
+        ("prénom,b\n1,2\n".encode("latin-1"), "encoding.*cp1252"),
+        ("a,b\n1,2\n".encode("utf-16-le"), "encoding: utf-16-le"),
+        (b'a,"b\n' + b"1,2\n" * 60, "quote that never closes"),
+    ],
+)
+def test_headers_that_are_refused_with_the_way_out(content: bytes, way_out: str) -> None:
+    with pytest.raises(InputError, match=rf"^a\.csv: .*{way_out}"):
+        read(content)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8-sig"])
+def test_a_byte_order_mark_says_the_encoding(encoding: str) -> None:
+    assert read("ä,b\né,ü\n".encode(encoding)) == ([{"ä": "é", "b": "ü"}], [])
 
 
 def test_a_closed_quote_at_the_end_is_a_row() -> None:

@@ -1,9 +1,13 @@
 """What holds for every input format, also for that of a plugin."""
 
+import bz2
 import gzip
 import io
 import json
+import lzma
 import sys
+import tarfile
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,25 +152,104 @@ def test_lines_that_are_not_rows_are_kept_as_they_were(name: str, example: Examp
     assert (source, row, reason) == (str(path), {"raw": example.malformed}, "malformed_row")
 
 
-def test_compressed_files(name: str, example: Example, tmp_path: Path) -> None:
-    ending = FORMATS[name].endings[0]
-    path = tmp_path / f"a{ending}.GZ"
-    packed = gzip.compress(example.write(MANY))
+def zipped(content: bytes) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("inside.txt", content)
+        archive.writestr("__MACOSX/._inside.txt", b"")
+    return stream.getvalue()
+
+
+COMPRESSED: dict[str, Callable[[bytes], bytes]] = {
+    ".GZ": gzip.compress,
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+    ".zst": lambda content: bytes(pa.Codec("zstd").compress(content, asbytes=True)),
+    ".lz4": lambda content: bytes(pa.Codec("lz4").compress(content, asbytes=True)),
+    ".zip": zipped,
+}
+
+
+@pytest.mark.parametrize("compression", COMPRESSED)
+def test_compressed_files(name: str, example: Example, tmp_path: Path, compression: str) -> None:
+    path = tmp_path / f"a{FORMATS[name].endings[0]}{compression}"
+    packed = COMPRESSED[compression](example.write(MANY))
     path.write_bytes(packed)
 
-    listed = [file.path for file in list_files(FS, str(tmp_path), name, required=False)]
-
     if not FORMATS[name].compressible:
-        assert listed == []
+        with pytest.raises(InputError, match=f"{path.name}.*decompress"):
+            list_files(FS, str(tmp_path), name)
         return
-    assert listed == [str(path)]
+    assert [file.path for file in list_files(FS, str(tmp_path), name)] == [str(path)]
     assert rows_of(chunks(path, name)) == [row | {"note": row["note"] or None} for row in MANY]
-    for broken in (packed[:-9], example.write(ROWS)):
+    for broken in (packed[:-30], example.write(ROWS)):
         path.write_bytes(broken)
         with pytest.raises(InputError, match=path.name):
             chunks(path, name)
         with pytest.raises(InputError, match=path.name):
             estimate_rows(FS, list_files(FS, str(path), name), name)
+
+
+@pytest.mark.parametrize("compression", COMPRESSED)
+@pytest.mark.parametrize("name", ["csv", "jsonl"])
+def test_content_that_is_compressed_without_saying_so(name: str, tmp_path: Path, compression: str) -> None:
+    (tmp_path / "part-0").write_bytes(COMPRESSED[compression](EXAMPLES[name].write(ROWS)))
+
+    assert rows_of(chunks(tmp_path / "part-0", name)) == ROWS
+
+
+def _workbook() -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("[Content_Types].xml", "<x/>")
+    return stream.getvalue()
+
+
+def _tar() -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("a.csv"), io.BytesIO())
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (_parquet(ROWS), "a Parquet file.*format: parquet"),
+        (_workbook(), "spreadsheet.*export it as CSV"),
+        (_tar(), "tar archive.*unpack"),
+        (gzip.compress(_tar()), "tar archive.*unpack"),
+        (b"<!DOCTYPE html><html>", "HTML page"),
+        (b"SQLite format 3\0", "SQLite.*export"),
+    ],
+)
+@pytest.mark.parametrize("name", ["csv", "jsonl"])
+def test_what_is_no_text_is_refused_by_name(name: str, content: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_bytes(content)
+
+    with pytest.raises(InputError, match=rf"data\.csv: is .*{said}"):
+        chunks(tmp_path / "data.csv", name)
+
+
+def test_what_is_not_parquet_is_refused_by_name(tmp_path: Path) -> None:
+    for content, said in ((b"user,item\n", "no Parquet file: it begins with b'user,item"), (_tar(), "a tar archive")):
+        (tmp_path / "a.parquet").write_bytes(content)
+        with pytest.raises(InputError, match=rf"a\.parquet: is {said}"):
+            chunks(tmp_path / "a.parquet", "parquet")
+
+
+def test_partition_folders_are_columns(name: str, example: Example, tmp_path: Path) -> None:
+    days = ["date=2026-10-14/shop=a%2Fb %C3%A9", "date=__HIVE_DEFAULT_PARTITION__/shop=x/note=file wins"]
+    for day in days:
+        (tmp_path / day).mkdir(parents=True)
+        (tmp_path / day / f"a{FORMATS[name].endings[0]}").write_bytes(example.write(ROWS))
+
+    found = [rows_of(chunks(Path(file.path), name)) for file in list_files(FS, str(tmp_path), name)]
+
+    assert found == [
+        [row | {"date": "2026-10-14", "shop": "a/b é"} for row in ROWS],
+        [row | {"date": None, "shop": "x"} for row in ROWS],
+    ]
 
 
 def test_files_without_rows(name: str, example: Example, tmp_path: Path) -> None:

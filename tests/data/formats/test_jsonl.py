@@ -5,7 +5,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from recsys.data.formats import json_text
 from recsys.data.formats.jsonl import read_jsonl
+from recsys.errors import InputError
 from recsys.schema import QUARANTINE
 
 
@@ -66,3 +68,74 @@ def test_a_key_seen_once_stays_a_column() -> None:
     assert len(found) > 1
     assert {tuple(table.column_names) for table, _ in found} == {("weight", "pad")}
     assert sum(table.num_rows for table, _ in found) == 9_001
+
+
+ROWS = [{"id": "a", "n": [1, 2], "t": "x\n[{"}, {"id": "b", "n": None, "t": "é 🎁"}, {"id": "c", "n": [], "t": "},"}]
+EXPECTED = [row | {"n": None if row["n"] is None else json.dumps(row["n"])} for row in ROWS]
+
+
+@pytest.mark.parametrize("read_bytes", [1, 5, 1 << 20])
+@pytest.mark.parametrize(
+    "content",
+    [
+        json.dumps(ROWS),
+        "\ufeff \n" + json.dumps(ROWS, indent=2, ensure_ascii=False).replace("\n", "\r\n"),
+        "[\n" + ",\n".join(map(json.dumps, ROWS)) + "\n]\n",
+        "[" + json.dumps(ROWS[0]) + "]\n[" + ", ".join(map(json.dumps, ROWS[1:])) + "]",
+        "\n".join(json.dumps(row, indent=1) for row in ROWS),
+    ],
+)
+def test_arrays_and_objects_over_several_lines(content: str, read_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    if read_bytes == 1 << 20 or content[0] == "[":
+        monkeypatch.setattr(json_text, "_READ_BYTES", read_bytes)
+
+    rows, aside = read(content)
+
+    assert rows == EXPECTED
+    assert aside == []
+
+
+def test_what_is_no_object_in_an_array_is_set_aside() -> None:
+    rows, aside = read('[{"a": 1}, 5, null, {"a": 2}]')
+
+    assert rows == [{"a": 1}, {"a": 2}]
+    assert [row["raw"] for row, _ in aside] == ["5", "null"]
+
+
+@pytest.mark.parametrize("content", ['[{"a": 1}, {"a": 2', '[{"a": 1}, {"a": nope}, {"a": 2}]'])
+def test_an_array_that_is_cut_off_is_refused(content: str) -> None:
+    with pytest.raises(InputError, match=r"a\.jsonl: cannot be read as a JSON array.*one object a line"):
+        read(content)
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ('{"$date": "2026-10-14T10:00:00Z"}', "2026-10-14T10:00:00Z"),
+        ('{"$date": 1792022400000}', "2026-10-15T00:00:00+00:00"),
+        ('{"$date": {"$numberLong": "-1"}}', "1969-12-31T23:59:59.999000+00:00"),
+        ('{"$timestamp": {"t": 1792022400, "i": 1}}', "2026-10-15T00:00:00+00:00"),
+        ('{"$oid": "5f43a1e2"}', "5f43a1e2"),
+        ('{"$numberLong": "9007199254740993"}', 9007199254740993),
+        ('{"$numberInt": "7"}', 7),
+        ('{"$numberDouble": "2.5"}', 2.5),
+        ('{"$numberDecimal": "19.90"}', "19.90"),
+        ('{"$numberLong": "many"}', '{"$numberLong": "many"}'),
+        ('{"$date": {"$numberLong": "99999999999999999999"}}', '{"$date": 99999999999999999999}'),
+    ],
+)
+def test_extended_json(written: str, value: Any) -> None:
+    rows, aside = read(f'{{"a": {written}}}\n{{"a": null}}\n')
+
+    assert [row["a"] for row in rows] == [value, None]
+    assert aside == []
+
+
+def test_fields_of_objects_are_columns() -> None:
+    rows, _ = read('{"user": {"id": {"$oid": "5f"}, "at": {"city": "Rome"}}, "n": 1}\n{"user": null, "n": 2}\n')
+
+    assert [(row["user.id"], row["user.at.city"], row["n"]) for row in rows] == [("5f", "Rome", 1), (None, None, 2)]
+
+
+def test_utf_16_with_a_mark() -> None:
+    assert read('{"a":"é"}\r\n{"a":"b"}\r\n'.encode("utf-16")) == ([{"a": "é"}, {"a": "b"}], [])
