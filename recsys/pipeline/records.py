@@ -108,6 +108,21 @@ class EncodedTexts(StageRecord):
 
 
 @dataclass(frozen=True, kw_only=True)
+class WarmStart:
+    """The model that training continues, which `finetune` settles first. It is kept as the part `WARM_START`."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    model_id: str
+    """Empty if training starts at random weights."""
+    trained_until: str
+    """The model learned from no event from this time on; ISO 8601, UTC."""
+
+
+WARM_START = "start"
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainedModel(StageRecord):
     """What `finetune` leaves; `rows` are the windows of all epochs."""
 
