@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from recsys.config.section import Date, Fraction, Positive, Section
+from recsys.data.missing_values import MISSING_VALUES
 from recsys.data.timestamp_formats import check_timestamp_format
 from recsys.errors import ConfigError
 
@@ -147,6 +148,11 @@ class InputsConfig(Section):
     """Share of the rows read (after `where`) that may be quarantined before the night stops with exit code 3."""
     earliest_date: Date = dt.date(1990, 1, 1)
     """An event before this date is quarantined: its time was read wrongly, or its clock was wrong."""
+    missing_values: list[str] = Field(
+        default_factory=lambda: list(MISSING_VALUES), json_schema_extra={"default": list(MISSING_VALUES)}
+    )
+    """Words that stand for a missing value in ids, kinds, weights and texts, in any case; `[]`: only empty cells are
+    missing. `where` reads the cells as they are."""
     max_id_chars: Positive = 256
     """A longer user or item id is quarantined."""
 

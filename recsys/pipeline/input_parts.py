@@ -44,7 +44,13 @@ def event_rules(run: Run, now: dt.datetime, reading: DateReading = FIRST_READING
     inputs = run.config.inputs
     earliest = dt.datetime.combine(inputs.earliest_date, dt.time(), tzinfo=dt.UTC)
     return EventRules(
-        known_items=items, max_id_chars=inputs.max_id_chars, earliest=earliest, end=run.end, now=now, reading=reading
+        known_items=items,
+        max_id_chars=inputs.max_id_chars,
+        missing_values=inputs.missing_values,
+        earliest=earliest,
+        end=run.end,
+        now=now,
+        reading=reading,
     )
 
 
