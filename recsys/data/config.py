@@ -61,7 +61,7 @@ class ItemColumns(Section):
     timestamp: str | None = None
     """Column that says which version of an item is the latest; null: the last row of the last file wins."""
     available: str | None = None
-    """Column that is true if the item may be recommended; null: every item may be recommended."""
+    """Column that is true (yes, y, t, on, 1) if the item may be recommended; null: every item may be recommended."""
     title: str | None = None
     """Column with the name that people see; null: the first column of `inputs.items.text`."""
 
@@ -105,6 +105,8 @@ class EventsInput(TableInput):
 
     columns: EventColumns = EventColumns()
     """Our column names, each with the name in the files."""
+    decimal: Literal[".", ","] = "."
+    """Decimal mark of weights that are texts; with `,` a point may stand between thousands: `1.234,5`."""
     max_text_chars: Positive = 1000
     """Longer texts of events are cut to this many characters."""
 

@@ -102,7 +102,7 @@ def normalise_events(table: pa.Table, source: str, spec: EventsInput, rules: Eve
     user_ids = read_ids(table, columns.user_id, rules.max_id_chars, missing)
     item_ids = read_ids(table, columns.item_id, rules.max_id_chars, missing)
     users, (items, known) = user_ids.values, join_ids(item_ids.values, rules.known_items)
-    weights, weight_faults = _read_weights(table, columns.weight, missing)
+    weights, weight_faults = _read_weights(table, columns.weight, spec.decimal, missing)
     texts, text_faults = _read_texts(table, spec, missing)
     search = flags(pc.is_null(items)) & flags(pc.not_equal(texts, ""))
     faults = [
@@ -137,7 +137,9 @@ def normalise_events(table: pa.Table, source: str, spec: EventsInput, rules: Eve
     )
 
 
-def _read_weights(table: pa.Table, column: str | None, missing_values: Sequence[str]) -> tuple[Any, list[RowFault]]:
+def _read_weights(
+    table: pa.Table, column: str | None, decimal: str, missing_values: Sequence[str]
+) -> tuple[Any, list[RowFault]]:
     if column is None:
         return pa.repeat(pa.scalar(1.0, pa.float32()), table.num_rows), []
     source = table[column]
@@ -150,7 +152,7 @@ def _read_weights(table: pa.Table, column: str | None, missing_values: Sequence[
     missing = pc.is_null(source)
     if pa.types.is_string(source.type):
         missing = pc.or_kleene(missing, pc.equal(pc.utf8_trim_whitespace(source), ""))
-    number = pc.if_else(missing, 1.0, as_number(source))
+    number = pc.if_else(missing, 1.0, as_number(source, decimal))
     # A weight that float32 cannot hold would be stored as infinity.
     finite = pc.and_(pc.is_finite(number), pc.less_equal(pc.abs(number), _LARGEST_WEIGHT))
     faults = [
