@@ -28,8 +28,8 @@ console = Console(stderr=True, width=None if sys.stderr.isatty() else 160)
 Answer = dict[str, Any]
 
 FORCE_HELP = (
-    "begin the night again, beside what is published, which stays; a forced night that was interrupted goes on with "
-    "--force again"
+    "begin the night again beside what is published, which stays, or publish the lists that a gate refused; a forced "
+    "night that was interrupted goes on with --force again"
 )
 
 
@@ -104,7 +104,8 @@ def _explain(error: Exception) -> tuple[Answer, int]:
         logger.error("%s: %s", type(error).__name__, error, exc_info=error)
         return {"status": "failed", "error": f"{type(error).__name__}: {error}".splitlines()[0]}, 1
     logger.error("%s", ours)
-    return {"status": "refused", "error": str(ours)}, ours.exit_code
+    details = {"refused": ours.details} if ours.details else {}
+    return {"status": "refused", "error": str(ours)} | details, ours.exit_code
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -5,6 +5,7 @@ python jobs/finetune.py --config configs/demo.yaml
 
 import sys
 from argparse import Namespace
+from dataclasses import replace
 
 from jobs import command
 from jobs.nightly import TRAINING
@@ -17,7 +18,10 @@ from recsys.settings import Config
 
 def train(config: Config, options: Namespace) -> command.Answer:
     """Train the night's ranker, unless it is trained already."""
-    with started_run(open_run(config), TRAINING, force=options.force) as (run, _), command.on_ray(config, TRAINING):
+    with (
+        started_run(replace(open_run(config), force=options.force), TRAINING) as (run, _),
+        command.on_ray(config, TRAINING),
+    ):
         run_stages(run, TRAINING)
     command.print_stages(run, TRAINING, f"fine-tune of {run.folder.run_id}")
     return {

@@ -9,12 +9,14 @@ from dataclasses import replace
 
 from jobs import command
 from jobs.plan import print_plan
-from recsys.errors import GateError, InputError
-from recsys.pipeline.close_night import close_night, make_up, write_metrics
+from recsys.errors import RecsysError
+from recsys.pipeline.close_night import clean_up, make_up, write_metrics_and_report
+from recsys.pipeline.gate_summary import stop_if_refused, verdict_answer
 from recsys.pipeline.open_run import open_run
 from recsys.pipeline.run import Run
 from recsys.pipeline.run_stages import run_stage, run_stages
 from recsys.pipeline.stages import (
+    CHECK_LISTS,
     COUNT_SIGNALS,
     ENCODE_TEXTS,
     FINETUNE,
@@ -50,16 +52,15 @@ TRAINING = (
     FIT_FUSION,
 )
 #: The whole night, in its order.
-NIGHT = (*TRAINING, RUN_GATE, REFIT, WRITE_LISTS, PUBLISH_LISTS)
+NIGHT = (*TRAINING, RUN_GATE, REFIT, WRITE_LISTS, CHECK_LISTS, PUBLISH_LISTS)
 
 
 def run_night(run: Run, lease: Lease) -> None:
-    """Run the stages of `NIGHT`; a model that the gate refuses is not published."""
-    run_stages(run, TRAINING)
-    gate = run_stage(run, RUN_GATE)
-    if gate.verdict == "refused":
-        raise GateError(f"the gate refused {run.model_id}: {gate.reason}; nothing was published")
-    run_stages(run, (REFIT, WRITE_LISTS))
+    """Run the stages of `NIGHT`; what a gate refuses is not published, unless the run was started with `--force`."""
+    run_stages(run, (*TRAINING, RUN_GATE))
+    stop_if_refused(run, RUN_GATE)
+    run_stages(run, (REFIT, WRITE_LISTS, CHECK_LISTS))
+    stop_if_refused(run, CHECK_LISTS)
     run_stage(run, PUBLISH_LISTS, lease=lease)
 
 
@@ -72,17 +73,17 @@ def nightly(config: Config, options: Namespace) -> command.Answer:
     if not options.force and (latest := last_published(run.folder)) is not None:
         answer = {"status": "already_published", "run_id": latest.run_id, "path": run.storage.url(latest.path)}
         return answer | make_up(replace(run, folder=RunFolder(run.storage, latest.run_id)), NIGHT)
-    with started_run(run, NIGHT, force=options.force) as (run, lease):
+    with started_run(replace(run, force=options.force), NIGHT) as (run, lease):
         with command.on_ray(config, NIGHT):
             refused = {}
             try:
                 run_night(run, lease)
-            except InputError as error:
+            except RecsysError as error:
                 refused = error.details
                 raise
             finally:
-                write_metrics(run, refused)
-        failed = close_night(run, NIGHT)
+                failed = write_metrics_and_report(run, refused)
+        failed |= clean_up(run, NIGHT)
     command.print_stages(run, NIGHT, f"night {run.folder.run_id}")
     done = run.record(PUBLISH_LISTS)
     return {
@@ -92,6 +93,7 @@ def nightly(config: Config, options: Namespace) -> command.Answer:
         "latest": done.latest,
         "users": run.record(WRITE_LISTS).users,
         "model_id": run.published_id,
+        **verdict_answer(run),
         "metrics": run.storage.url(run.folder.metrics_path),
         "report": run.storage.url(run.folder.report_path),
         **failed,

@@ -1,6 +1,7 @@
 """The plan of a night for `--dry-run`: its inputs with their sizes, and its stages with what they write."""
 
 from collections.abc import Iterable
+from operator import attrgetter
 from typing import Any
 
 from rich.table import Table
@@ -8,9 +9,12 @@ from rich.table import Table
 from jobs.command import console
 from recsys.data.config import TableInput
 from recsys.data.estimates import estimate_rows
+from recsys.evaluation.list_checks import CHECKS
+from recsys.pipeline.gate_summary import QUALITY
 from recsys.pipeline.input_list import list_input
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
+from recsys.settings import Config
 from recsys.storage.addresses import open_input
 from recsys.storage.manifest import lists_folder
 
@@ -28,6 +32,7 @@ def print_plan(run: Run, stages: Iterable[Stage[Any]]) -> None:
         inputs.add_row(name, source.path, f"{files:,}", f"{num_bytes:,}", f"{rows:,}")
     console.print(inputs)
     console.print(_stage_table(run, stages))
+    console.print(_gate_table(config))
     console.print("[bold]resolved config[/]")
     console.print(config.to_yaml(), markup=False, highlight=False)
 
@@ -46,6 +51,20 @@ def _stage_table(run: Run, stages: Iterable[Stage[Any]]) -> Table:
         if stage.applies(run.config):
             writes = "\n".join(run.storage.url(place.rstrip("/")) for place in places(run, stage.writes)) or "—"
             table.add_row(stage.name, stage.workers(run.config), stage.summary, writes)
+    return table
+
+
+def _gate_table(config: Config) -> Table:
+    """The gates that a night passes before it is published, and their limits."""
+    table = Table(title="gates")
+    for column in ("gate", "refused unless", "config key"):
+        table.add_column(column, overflow="fold")
+    metric, tolerance = config.gate.metric, f"{config.gate.tolerance:.1%}"
+    rivals = f"popularity, nor {tolerance} below the published model"
+    table.add_row(QUALITY, f"{metric} is not significantly below {rivals}", "gate.tolerance")
+    for check in CHECKS:
+        limit = attrgetter(check.threshold)(config)
+        table.add_row(check.name, "off" if limit is None else f"{check.kind} {limit:.1%}", check.threshold)
     return table
 
 

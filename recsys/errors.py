@@ -3,7 +3,7 @@
 RecsysError
 ├── ConfigError      2  the command or the config is wrong
 ├── InputError       3  the input was refused
-├── GateError        4  the gate refused the model
+├── GateError        4  a gate refused the model or the lists
 └── LockedError      5  another run of this night holds the lock
 
 Anything else that escapes a job is a defect or a broken machine: exit code 1.
@@ -17,6 +17,11 @@ class RecsysError(Exception):
 
     exit_code: ClassVar[int] = 1
 
+    def __init__(self, message: str, details: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.details = details or {}
+        """Figures that led to the error, for `metrics.json` and the last line of a job."""
+
 
 class ConfigError(RecsysError):
     """The command line or the config is wrong; nothing was started."""
@@ -25,20 +30,13 @@ class ConfigError(RecsysError):
 
 
 class InputError(RecsysError):
-    """The input cannot be used: missing, empty, truncated, or too much of it is bad.
-
-    `details` are the counts that led to the refusal, for `metrics.json`.
-    """
+    """The input cannot be used: missing, empty, truncated, or too much of it is bad."""
 
     exit_code = 3
 
-    def __init__(self, message: str, details: dict[str, Any] | None = None) -> None:
-        super().__init__(message)
-        self.details = details or {}
-
 
 class GateError(RecsysError):
-    """The new model did not earn its place on the held-out days; nothing was published."""
+    """A gate refused the new model or the finished lists; nothing was published."""
 
     exit_code = 4
 

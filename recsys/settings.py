@@ -31,6 +31,14 @@ EXECUTION_ONLY: dict[str, Any] = {
     "encoder": {"num_workers": True},
     "train": {"max_failures": True},
     "recommend": {"num_workers": True},
+    "gate": {
+        "min_users_ratio": True,
+        "max_short_lists_rise": True,
+        "min_coverage_ratio": True,
+        "max_equal_score_lists": True,
+        "max_non_finite_scores": True,
+        "max_invalid_lists": True,
+    },
     "serve": True,
 }
 
@@ -66,7 +74,7 @@ class Config(Section):
     rerank: RerankConfig = RerankConfig()
     """Re-ranking rules: which items may be recommended, and what else than the score decides the order."""
     gate: GateConfig = GateConfig()
-    """The model's exam."""
+    """What a model and its lists must pass before they are published."""
     serve: ServeConfig = ServeConfig()
     """The live service."""
 

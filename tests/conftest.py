@@ -50,6 +50,7 @@ SLOW_ROOMS = ("jobs", "pipeline", "serving")
 #: Files of tests over `one_night`. With `-n` they share a process, so that this night is made once.
 OVER_ONE_NIGHT = (
     "jobs/test_nightly.py",
+    "jobs/test_gates.py",
     "jobs/test_evaluate.py",
     "jobs/test_explain.py",
     "jobs/test_small_shops.py",

@@ -1,6 +1,7 @@
 """Records of stages that a test does not run: the values that matter are given, the others are neutral."""
 
 import dataclasses
+from types import UnionType
 from typing import Any, get_origin, get_type_hints
 
 from recsys.pipeline.run import Run
@@ -18,6 +19,8 @@ def finish(run: Run, stage: Stage[R], **values: Any) -> R:
 
 def _neutral(kind: Any, **values: Any) -> Any:
     """A dataclass or another type with zeros and empty values, except for the given fields."""
+    if isinstance(kind, UnionType):
+        return None
     if not dataclasses.is_dataclass(kind):
         return (get_origin(kind) or kind)()
     hints = get_type_hints(kind)

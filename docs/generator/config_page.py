@@ -15,8 +15,8 @@ A job reads one YAML file and checks it before anything starts. An unknown key, 
 is an error that names the full path, for example `recommend.top_k: must be ≥ 1, got 0`. The job then ends with exit
 code 2.
 
-- `${NAME}` and `${NAME:-default}` inside a text stand for environment variables. Write `$${` for the signs `${` themselves, as
-  in the template `Price: $${price}`.
+- `${NAME}` and `${NAME:-default}` inside a text stand for environment variables. Write `$${` for the signs `${`
+  themselves, as in the template `Price: $${price}`.
 - `--set recommend.top_k=5` on the command line overrides one key. `--set` may be repeated.
 - Relative local paths start at the working directory of the job.
 - A key that had another name in an older version is refused. The message says the new name.

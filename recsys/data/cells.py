@@ -7,8 +7,9 @@ import pyarrow.compute as pc
 
 from recsys.errors import InputError
 
-_TRUE = pa.array(["true", "1", "1.0", "yes"])
-_FALSE = pa.array(["false", "0", "0.0", "no"])
+#: English, German, French, Spanish, Italian and Portuguese, as spreadsheets and databases write them.
+_TRUE = pa.array(["true", "t", "yes", "y", "on", "1", "1.0", "wahr", "ja", "j", "vrai", "oui", "sí", "si", "sì", "sim"])
+_FALSE = pa.array(["false", "f", "no", "n", "off", "0", "0.0", "falsch", "nein", "faux", "non", "não", "nao"])
 _NUMBER = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$|^[+-]?(?i:nan|inf|infinity)$"
 
 
@@ -38,11 +39,20 @@ def as_text(values: Any) -> Any:
         return pa.array([_decoded(value) for value in values.to_pylist()], pa.string())
 
 
-def as_number(values: Any) -> Any:
-    """Numbers (float64) of a column or scalar. What is not a number is null; NaN and infinities stay."""
+def as_number(values: Any, decimal: str = ".") -> Any:
+    """Numbers (float64) of a column or scalar. What is not a number is null; NaN and infinities stay.
+
+    Args:
+        values: Cells of any type.
+        decimal: Decimal mark of texts. With `,` a point or a blank may stand between thousands: `1.234,5`.
+    """
     kind = values.type
     if is_text(kind) or pa.types.is_dictionary(kind) or pa.types.is_binary(kind):
         text = pc.utf8_trim_whitespace(as_text(values))
+        if decimal == ",":
+            plain = pc.replace_substring_regex(text, r"(\d)[.\s\x{A0}\x{202F}](\d{3})", r"\1\2")
+            plain = pc.replace_substring_regex(plain, r"(\d)[.\s\x{A0}\x{202F}](\d{3})", r"\1\2")
+            text = pc.replace_substring(plain, ",", ".")
         readable = pc.match_substring_regex(text, pattern=_NUMBER)
         return pc.cast(pc.if_else(readable, text, pa.scalar(None, pa.string())), pa.float64())
     if pa.types.is_boolean(kind):
@@ -53,7 +63,7 @@ def as_number(values: Any) -> Any:
 
 
 def as_boolean(values: Any) -> Any:
-    """Booleans of a column or scalar: true/false, 1/0 and yes/no in any case; anything else is null."""
+    """Booleans of a column or scalar: true/false, t/f, yes/no, y/n, on/off, 1/0 in any case; anything else is null."""
     if pa.types.is_boolean(values.type):
         return values
     text = pc.utf8_lower(pc.utf8_trim_whitespace(as_text(values)))

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from recsys.config.section import Date, Fraction, Positive, Section
+from recsys.data.missing_values import MISSING_VALUES
 from recsys.data.timestamp_formats import check_timestamp_format
 from recsys.errors import ConfigError
 
@@ -60,7 +61,7 @@ class ItemColumns(Section):
     timestamp: str | None = None
     """Column that says which version of an item is the latest; null: the last row of the last file wins."""
     available: str | None = None
-    """Column that is true if the item may be recommended; null: every item may be recommended."""
+    """Column that is true (yes, y, t, on, 1) if the item may be recommended; null: every item may be recommended."""
     title: str | None = None
     """Column with the name that people see; null: the first column of `inputs.items.text`."""
 
@@ -104,6 +105,8 @@ class EventsInput(TableInput):
 
     columns: EventColumns = EventColumns()
     """Our column names, each with the name in the files."""
+    decimal: Literal[".", ","] = "."
+    """Decimal mark of weights that are texts; with `,` a point may stand between thousands: `1.234,5`."""
     max_text_chars: Positive = 1000
     """Longer texts of events are cut to this many characters."""
 
@@ -147,6 +150,11 @@ class InputsConfig(Section):
     """Share of the rows read (after `where`) that may be quarantined before the night stops with exit code 3."""
     earliest_date: Date = dt.date(1990, 1, 1)
     """An event before this date is quarantined: its time was read wrongly, or its clock was wrong."""
+    missing_values: list[str] = Field(
+        default_factory=lambda: list(MISSING_VALUES), json_schema_extra={"default": list(MISSING_VALUES)}
+    )
+    """Words that stand for a missing value in ids, kinds, weights and texts, in any case; `[]`: only empty cells are
+    missing. `where` reads the cells as they are."""
     max_id_chars: Positive = 256
     """A longer user or item id is quarantined."""
 

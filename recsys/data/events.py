@@ -1,6 +1,7 @@
 """Turn source rows into interactions, or into quarantine rows with a reason."""
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,12 +9,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.data.cells import as_number, as_text
+from recsys.data.cells import as_number, as_text, is_text
 from recsys.data.columns import require_columns
 from recsys.data.config import EventsInput
 from recsys.data.date_evidence import FIRST_READING, DateEvidence, DateReading
+from recsys.data.ids import join_ids, read_ids
+from recsys.data.missing_values import MISSING_VALUES, without_missing
 from recsys.data.quarantine import Reason
-from recsys.data.row_checks import RowFault, filtered, flags, id_faults, quarantine_faults, read_ids
+from recsys.data.row_checks import RowFault, filtered, flags, quarantine_faults
 from recsys.data.texts import LONGEST_TEXT, clean_text, cut_text, non_empty
 from recsys.data.timestamps import read_timestamps
 from recsys.schema import INTERACTIONS, INTERACTIONS_WITH_TEXT, QUARANTINE, TIMESTAMP, USUAL_EVENT
@@ -29,6 +32,8 @@ class EventRules:
     known_items: pa.Array
     """Ids of the catalog: string [I]."""
     max_id_chars: int
+    missing_values: Sequence[str] = MISSING_VALUES
+    """Words that stand for a missing value."""
     earliest: dt.datetime
     """An event before this time (aware) is a fault."""
     end: dt.datetime
@@ -93,26 +98,29 @@ def normalise_events(table: pa.Table, source: str, spec: EventsInput, rules: Eve
     future = waits & flags(pc.greater(timestamps, pa.scalar(rules.now + CLOCK_TOLERANCE, TIMESTAMP)))
     later = waits & ~future
 
-    users, items = read_ids(table, columns.user_id), read_ids(table, columns.item_id)
-    weights, weight_faults = _read_weights(table, columns.weight)
-    texts, text_faults = _read_texts(table, spec)
+    missing = rules.missing_values
+    user_ids = read_ids(table, columns.user_id, rules.max_id_chars, missing)
+    item_ids = read_ids(table, columns.item_id, rules.max_id_chars, missing)
+    users, (items, known) = user_ids.values, join_ids(item_ids.values, rules.known_items)
+    weights, weight_faults = _read_weights(table, columns.weight, spec.decimal, missing)
+    texts, text_faults = _read_texts(table, spec, missing)
     search = flags(pc.is_null(items)) & flags(pc.not_equal(texts, ""))
     faults = [
         RowFault(Reason.MISSING_USER, columns.user_id, flags(pc.is_null(users))),
         RowFault(Reason.MISSING_ITEM, columns.item_id, flags(pc.is_null(items)) & ~search),
-        *id_faults(users, columns.user_id, rules.max_id_chars),
-        *id_faults(items, columns.item_id, rules.max_id_chars),
+        *user_ids.faults,
+        *item_ids.faults,
         RowFault(Reason.UNREADABLE_TIMESTAMP, columns.timestamp, flags(pc.is_null(timestamps))),
         RowFault(Reason.EARLY_TIMESTAMP, columns.timestamp, early),
         RowFault(Reason.FUTURE_TIMESTAMP, columns.timestamp, future),
         *weight_faults,
-        RowFault(Reason.UNKNOWN_ITEM, columns.item_id, ~flags(pc.is_in(items, value_set=rules.known_items)) & ~search),
+        RowFault(Reason.UNKNOWN_ITEM, columns.item_id, ~known & ~search),
         *text_faults,
     ]
     bad, aside = quarantine_faults(table, source, faults, ~later)
     good = pa.array(~bad & ~later)
     schema = interactions_schema(spec)
-    read = [users, pc.fill_null(items, ""), timestamps, _read_kinds(table, columns.event), weights, texts]
+    read = [users, pc.fill_null(items, ""), timestamps, _read_kinds(table, columns.event, missing), weights, texts]
     accepted = pa.table(read[: len(schema)], names=schema.names).filter(good)
     newest = pc.max(accepted["timestamp"]).as_py()
     oldest_later = pc.min(timestamps.filter(pa.array(later))).as_py()
@@ -129,16 +137,22 @@ def normalise_events(table: pa.Table, source: str, spec: EventsInput, rules: Eve
     )
 
 
-def _read_weights(table: pa.Table, column: str | None) -> tuple[Any, list[RowFault]]:
+def _read_weights(
+    table: pa.Table, column: str | None, decimal: str, missing_values: Sequence[str]
+) -> tuple[Any, list[RowFault]]:
     if column is None:
         return pa.repeat(pa.scalar(1.0, pa.float32()), table.num_rows), []
     source = table[column]
     if pa.types.is_dictionary(source.type):
         source = source.cast(source.type.value_type)
+    if is_text(source.type):
+        source = as_text(source)
+        named = without_missing(source, missing_values)
+        source = pc.if_else(pc.is_valid(as_number(source)), source, named)  # the weight NaN is a fault
     missing = pc.is_null(source)
     if pa.types.is_string(source.type):
         missing = pc.or_kleene(missing, pc.equal(pc.utf8_trim_whitespace(source), ""))
-    number = pc.if_else(missing, 1.0, as_number(source))
+    number = pc.if_else(missing, 1.0, as_number(source, decimal))
     # A weight that float32 cannot hold would be stored as infinity.
     finite = pc.and_(pc.is_finite(number), pc.less_equal(pc.abs(number), _LARGEST_WEIGHT))
     faults = [
@@ -149,19 +163,19 @@ def _read_weights(table: pa.Table, column: str | None) -> tuple[Any, list[RowFau
     return pc.cast(pc.if_else(finite, number, pa.scalar(None, pa.float64())), pa.float32(), safe=False), faults
 
 
-def _read_kinds(table: pa.Table, column: str | None) -> Any:
+def _read_kinds(table: pa.Table, column: str | None, missing_values: Sequence[str]) -> Any:
     if column is None:
         return pa.repeat(USUAL_EVENT, table.num_rows)
-    kinds = pc.utf8_trim_whitespace(as_text(table[column]))
+    kinds = pc.utf8_trim_whitespace(without_missing(as_text(table[column]), missing_values))
     return pc.if_else(pc.fill_null(pc.equal(kinds, ""), True), USUAL_EVENT, kinds)
 
 
-def _read_texts(table: pa.Table, spec: EventsInput) -> tuple[Any, list[RowFault]]:
+def _read_texts(table: pa.Table, spec: EventsInput, missing_values: Sequence[str]) -> tuple[Any, list[RowFault]]:
     """Clean texts [N], cut to their maximum, and "" where there is none."""
     column = spec.columns.text
     if column is None:
         return pa.repeat("", table.num_rows), []
-    raw = non_empty(as_text(table[column]))
+    raw = non_empty(without_missing(as_text(table[column]), missing_values))
     too_long = flags(pc.greater(pc.utf8_length(raw), LONGEST_TEXT))
     raw = pc.if_else(pa.array(too_long), pa.scalar(None, pa.string()), raw)
     texts = cut_text(clean_text(pc.fill_null(raw, "")), spec.max_text_chars)

@@ -16,7 +16,7 @@ from recsys.data.columns import require_columns
 from recsys.data.config import EventColumns, EventsInput
 from recsys.data.events import EventRules, NormalisedEvents, interactions_schema, normalise_events
 from recsys.data.histories import hash_ids
-from recsys.data.row_checks import read_ids
+from recsys.data.ids import read_ids
 
 #: Folder of the JSON Lines files, below the root of the storage.
 FEEDBACK_DIR = "feedback"
@@ -69,14 +69,18 @@ def read_feedback(table: pa.Table, source: str, spec: EventsInput, rules: EventR
     places = np.arange(first, first + len(table))
     num_searches = 0
     if spec.columns.text is None and len(table):
-        has_item = pc.is_valid(read_ids(table, spec.columns.item_id)).to_numpy()
+        has_item = pc.is_valid(_ids(table, spec.columns.item_id, rules)).to_numpy()
         num_searches = int((~has_item).sum())
         table, places = table.filter(pa.array(has_item)), places[has_item]
     read = normalise_events(table, source, spec, rules)
-    ids = read_ids(table, "event_id").take(pa.array(read.rows)) if len(table) else pa.array([], pa.string())
+    ids = _ids(table, "event_id", rules).take(pa.array(read.rows)) if len(table) else pa.array([], pa.string())
     columns = [*read.accepted.columns, ids, pa.array(places[read.rows], pa.int64())]
     events = pa.table(columns, schema=feedback_schema(spec))
     return Feedback(events=events, read=read, num_searches=num_searches)
+
+
+def _ids(table: pa.Table, column: str, rules: EventRules) -> pa.ChunkedArray:
+    return read_ids(table, column, rules.max_id_chars, rules.missing_values).values
 
 
 def bucket_of(events: pa.Table, num_buckets: int) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:

@@ -25,6 +25,7 @@ class Reason(StrEnum):
     MISSING_ITEM = "missing_item"
     ID_TOO_LONG = "id_too_long"
     UNPRINTABLE_ID = "unprintable_id"
+    LOST_DIGITS = "lost_digits"
     UNREADABLE_TIMESTAMP = "unreadable_timestamp"
     EARLY_TIMESTAMP = "early_timestamp"
     FUTURE_TIMESTAMP = "future_timestamp"

@@ -1,4 +1,4 @@
-"""Checks that rows of events, items and users share: the filter, the ids, and the quarantine of bad rows."""
+"""Checks that rows of events, items and users share: the filter, and the quarantine of bad rows."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,13 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.data.cells import as_text
 from recsys.data.quarantine import Reason, quarantined, rows_as_json
 from recsys.data.row_filter import row_filter
-from recsys.errors import InputError
 from recsys.schema import QUARANTINE
-
-_UNPRINTABLE = r"[\p{Cc}\x{2028}\x{2029}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,26 +26,6 @@ class RowFault:
 def filtered(table: pa.Table, where: str | None, source: str, key: str) -> pa.Table:
     """The rows that pass the condition of the config key `key`; all rows where it is None."""
     return table if where is None else table.filter(row_filter(where, key).mask(table, source))
-
-
-def read_ids(table: pa.Table, column: str) -> pa.ChunkedArray:
-    """Ids [N] as text without blanks around it, null where missing. The numbers 17850 and 17850.0 become "17850".
-
-    Raises:
-        InputError: values of the column's type cannot be ids, such as lists.
-    """
-    if pa.types.is_nested(table[column].type):
-        raise InputError(f"column {column!r} is {table[column].type}; an id must be text or a number")
-    ids = pc.utf8_trim_whitespace(as_text(table[column]))
-    return pc.if_else(pc.equal(ids, ""), pa.scalar(None, pa.string()), ids)
-
-
-def id_faults(ids: pa.ChunkedArray, column: str, max_id_chars: int) -> list[RowFault]:
-    """Faults of ids that are not missing."""
-    return [
-        RowFault(Reason.ID_TOO_LONG, column, flags(pc.greater(pc.utf8_length(ids), max_id_chars))),
-        RowFault(Reason.UNPRINTABLE_ID, column, flags(pc.match_substring_regex(ids, pattern=_UNPRINTABLE))),
-    ]
 
 
 def quarantine_faults(table: pa.Table, source: str, faults: list[RowFault], counts: Any) -> tuple[Any, pa.Table]:

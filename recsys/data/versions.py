@@ -14,9 +14,11 @@ from recsys.data.cells import as_boolean, as_text
 from recsys.data.columns import require_columns
 from recsys.data.config import TableInput
 from recsys.data.date_evidence import FIRST_READING, DateEvidence, DateReading
+from recsys.data.ids import read_ids
 from recsys.data.large_texts import chosen_rows
+from recsys.data.missing_values import MISSING_VALUES, without_missing
 from recsys.data.quarantine import Reason
-from recsys.data.row_checks import RowFault, filtered, flags, id_faults, quarantine_faults, read_ids
+from recsys.data.row_checks import RowFault, filtered, flags, quarantine_faults
 from recsys.data.texts import LONGEST_TEXT, non_empty
 from recsys.data.timestamps import read_timestamps
 from recsys.schema import QUARANTINE, TIMESTAMP
@@ -41,6 +43,8 @@ class VersionSpec:
     """Columns whose values are kept, by the config key that names them."""
     boolean: str | None = None
     """The one of these columns that must hold booleans."""
+    missing_values: Sequence[str] = MISSING_VALUES
+    """Words that stand for a missing value."""
     reading: DateReading = FIRST_READING
     """How dates with two readings are read."""
 
@@ -106,17 +110,15 @@ def read_versions(
     numbered = filtered(numbered, spec.where, source, f"{what.key}.where")
     table, orders = numbered.drop_columns([position]), numbered[position].combine_chunks()
 
-    ids = read_ids(table, what.id_column)
-    faults = [
-        RowFault(what.missing, what.id_column, flags(pc.is_null(ids))),
-        *id_faults(ids, what.id_column, max_id_chars),
-    ]
+    ids = read_ids(table, what.id_column, max_id_chars, what.missing_values)
+    faults = [RowFault(what.missing, what.id_column, flags(pc.is_null(ids.values))), *ids.faults]
     dates = DateEvidence()
     if what.timestamp is not None:
         read_times = read_timestamps(table[what.timestamp], spec, what.reading)
         orders, dates = read_times.utc.cast(pa.int64()), read_times.evidence
         faults.append(RowFault(Reason.UNREADABLE_TIMESTAMP, what.timestamp, flags(pc.is_null(orders))))
-    values = {column: non_empty(as_text(table[column])) for column in what.columns}
+    present = {column: without_missing(as_text(table[column]), what.missing_values) for column in what.columns}
+    values = {column: non_empty(texts) for column, texts in present.items()}
     if what.boolean is not None:
         booleans = values[what.boolean]
         unreadable = pc.and_(pc.is_valid(booleans), pc.is_null(as_boolean(booleans)))
@@ -130,7 +132,7 @@ def read_versions(
     if what.timestamp is not None and end is not None:
         waits = flags(pc.greater_equal(orders, pa.scalar(end, TIMESTAMP).cast(pa.int64())))
 
-    columns: list[Any] = [ids]
+    columns: list[Any] = [ids.values]
     for value in values.values():
         columns += [value, pc.if_else(pc.is_valid(value), orders, pa.scalar(None, pa.int64()))]
     rows = pa.table(columns, names=schema.names).cast(schema)

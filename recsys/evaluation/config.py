@@ -1,4 +1,4 @@
-"""The settings of the gate."""
+"""The settings of the gates."""
 
 from pydantic import field_validator
 
@@ -8,7 +8,8 @@ from recsys.evaluation.metrics.registry import parse_metric
 
 
 class GateConfig(Section):
-    """A new model is published unless it is significantly worse than popularity or the published model."""
+    """A new model is published unless it is significantly worse than popularity or the published model, or its lists
+    fail a check. `--force` publishes what a gate refused."""
 
     holdout_days: Positive = 7
     """Newest days kept from training; the model is measured on them."""
@@ -20,6 +21,20 @@ class GateConfig(Section):
     """With fewer held-out users the gate warns and lets the model pass, since so few users show nothing."""
     max_users: Positive = 10_000
     """At most this many held-out users are measured; they are chosen by hash."""
+    min_users_ratio: Fraction | None = 0.5
+    """Users with a list, at least this share of those of the published night; null: not checked."""
+    max_short_lists_rise: Fraction | None = 0.3
+    """Share of the lists with fewer items than possible, at most so far above that of the published night; null: not
+    checked."""
+    min_coverage_ratio: Fraction | None = 0.3
+    """Share of the items that are in a list, at least this share of that of the published night; null: not checked."""
+    max_equal_score_lists: Fraction | None = 0.5
+    """Share of the lists in which all scores may be equal; null: not checked."""
+    max_non_finite_scores: Fraction | None = 0.0
+    """Share of the scores that may be NaN or infinite; null: not checked."""
+    max_invalid_lists: Fraction | None = 0.0
+    """Share of the lists that may break the contract of the table (columns, ranks, an item twice, an item that is not
+    in the catalog); null: not checked."""
 
     @field_validator("metric", mode="after")
     @classmethod

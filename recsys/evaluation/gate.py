@@ -22,6 +22,8 @@ class Verdict:
     """The decision of the gate; `reason` is a sentence for people."""
 
     passed: bool
+    examined: bool
+    """Whether there were enough users to compare the model on; if not, it passes."""
     metric: str
     num_users: int
     model: float
@@ -73,6 +75,7 @@ def judge(
     passed, reason, warnings = _decide(metric, mean, num_users, baselines, min_users, {"published": tolerance})
     return Verdict(
         passed=passed,
+        examined=num_users >= max(min_users, 1),
         metric=metric,
         num_users=num_users,
         model=mean,

@@ -118,7 +118,7 @@ def _do_part(part: str, name: str, build: Build) -> dict[str, Any]:
             _ready = name, build()
         record = _ready[1](part)
     except errors.RecsysError as error:
-        return {"error": type(error).__name__, "message": str(error)}
+        return {"error": type(error).__name__, "message": str(error), "details": error.details}
     return record | {"peak_memory_mb": peak_memory_mb()}
 
 
@@ -174,7 +174,7 @@ def for_each_part(
     with closing(finished):
         for place, record in finished:
             if "error" in record:
-                raise getattr(errors, record["error"])(record["message"])
+                raise getattr(errors, record["error"])(record["message"], record["details"])
             records[place] = record
             if time.monotonic() - reported > PROGRESS_S:
                 reported = time.monotonic()

@@ -40,7 +40,8 @@ def read_described(run: Run, spec: VersionSpec, name: Literal["items", "users"])
     tasks = plan_parts(spec.source, listed_files(run, name))
 
     def read_parts(reading: DateReading) -> list[Record]:
-        read = partial(_version_reader, run, replace(spec, reading=reading), tasks, name)
+        how = replace(spec, reading=reading, missing_values=run.config.inputs.missing_values)
+        read = partial(_version_reader, run, how, tasks, name)
         return for_each_part(list(tasks), read, label=name)
 
     parts = read_with_settled_dates(run, name, spec.timestamp, read_parts)

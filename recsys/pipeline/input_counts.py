@@ -1,26 +1,33 @@
 """Counts of the rows of an input, and the refusal of inputs with too many bad rows."""
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 
+from recsys.data.bad_values import BadValue, merge_bad_values
 from recsys.errors import InputError
 from recsys.pipeline.cluster import peak_of
+from recsys.pipeline.explain_bad_rows import explain_bad_rows
 from recsys.pipeline.records import ReadRows
 from recsys.pipeline.run import Record, Run
-from recsys.pipeline.strict_json import as_json
+from recsys.pipeline.strict_json import as_json, from_json
+
+logger = logging.getLogger(__name__)
 
 
 def count_rows(parts: Sequence[Record]) -> ReadRows:
-    """Sum the `rows`, `filtered` and `quarantined` (rows by reason) of the parts of an input."""
+    """Sum the `rows`, `filtered` and `quarantined` (see `Quarantine.close`) of the parts of an input."""
     reasons: Counter[str] = Counter()
     for part in parts:
-        reasons.update(part["quarantined"])
+        reasons.update(part["quarantined"]["reasons"])
+    examples = ([from_json(BadValue, bad) for bad in part["quarantined"]["examples"]] for part in parts)
     return ReadRows(
         rows=sum(part["rows"] for part in parts),
         filtered=sum(part["filtered"] for part in parts),
         later=sum(part.get("later", 0) for part in parts),
         quarantined=sum(reasons.values()),
         reasons=dict(sorted(reasons.items())),
+        examples=merge_bad_values(examples),
         peak_memory_mb=peak_of(parts),
     )
 
@@ -70,15 +77,17 @@ def refuse_bad_rate(run: Run, counts: ReadRows, key: str, forgiven: int = 0) -> 
     rate, limit = bad / max(considered, 1), run.config.inputs.max_quarantine_rate
     if rate <= limit:
         return
-    reasons = ", ".join(f"{reason} {count:,}" for reason, count in counts.reasons.items())
     with_feedback = key == "feedback"
     of = " of events and feedback" if with_feedback else ""
     way_out = (
         "mend or move the files, set inputs.feedback to false" if with_feedback else "mend the input, narrow `where`"
     )
-    raise InputError(
+    message = (
         f"inputs.{key}: {bad:,} of {considered:,} rows{of} ({rate:.1%}) cannot be used, more than "
-        f"inputs.max_quarantine_rate={limit:.1%}: {reasons}. They are in "
-        f"{run.storage.url(run.folder.quarantine_dir)}; {way_out}, or raise the limit",
-        {f"inputs.{key}": as_json(counts)},
+        f"inputs.max_quarantine_rate={limit:.1%}:{explain_bad_rows(run, counts, key)}\n  They are in "
+        f"{run.storage.url(run.folder.quarantine_dir)}; {way_out}, or raise the limit"
     )
+    if run.force:
+        logger.warning("--force overrides this limit: %s", message)
+        return
+    raise InputError(message, {f"inputs.{key}": as_json(counts)})

@@ -6,13 +6,15 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
+from recsys.data.bad_values import BadValues
 from recsys.data.config import TableInput
 from recsys.data.date_evidence import FIRST_READING, DateReading
 from recsys.data.events import EventRules
 from recsys.data.formats.input_format import FileInfo
 from recsys.data.read_tasks import ReadTask, plan_reads
 from recsys.data.readers import read_chunks
-from recsys.pipeline.run import Run
+from recsys.pipeline.run import Record, Run
+from recsys.pipeline.strict_json import as_json
 from recsys.schema import QUARANTINE
 from recsys.storage.addresses import open_input
 from recsys.storage.filesystem import Storage
@@ -44,7 +46,13 @@ def event_rules(run: Run, now: dt.datetime, reading: DateReading = FIRST_READING
     inputs = run.config.inputs
     earliest = dt.datetime.combine(inputs.earliest_date, dt.time(), tzinfo=dt.UTC)
     return EventRules(
-        known_items=items, max_id_chars=inputs.max_id_chars, earliest=earliest, end=run.end, now=now, reading=reading
+        known_items=items,
+        max_id_chars=inputs.max_id_chars,
+        missing_values=inputs.missing_values,
+        earliest=earliest,
+        end=run.end,
+        now=now,
+        reading=reading,
     )
 
 
@@ -57,20 +65,22 @@ class Quarantine:
         self._waiting: list[pa.Table] = []
         self._files = 0
         self._reasons: Counter[str] = Counter()
+        self._values = BadValues()
 
     def add(self, rows: pa.Table) -> None:
         """Add rows of QUARANTINE."""
         if len(rows):
             self._waiting.append(rows)
             self._reasons.update(rows["reason"].to_pylist())
+            self._values.add(rows)
             if sum(len(table) for table in self._waiting) >= QUARANTINE_ROWS:
                 self._flush()
 
-    def close(self) -> dict[str, int]:
-        """Write the rows that are not written yet; returns the number of all rows by reason."""
+    def close(self) -> Record:
+        """Write the rows that are not written yet; returns for `count_rows`: `reasons` (their rows) and `examples`."""
         if self._waiting:
             self._flush()
-        return dict(self._reasons)
+        return {"reasons": dict(self._reasons), "examples": [as_json(bad) for bad in self._values.commonest()]}
 
     def _flush(self) -> None:
         write_table(self._storage, f"{self._path}-{self._files:03d}.parquet", self._waiting, QUARANTINE)

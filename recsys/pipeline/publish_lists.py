@@ -4,10 +4,11 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
+from recsys.pipeline.gate_summary import gate_summary
 from recsys.pipeline.records import PublishedLists, WrittenShard
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
-from recsys.pipeline.stages import RUN_GATE, WRITE_LISTS
+from recsys.pipeline.stages import WRITE_LISTS
 from recsys.storage.lease import Lease
 from recsys.storage.manifest import Shard, lists_folder, write_manifest
 from recsys.storage.publish import publish
@@ -31,7 +32,7 @@ def publish_lists(run: Run, lease: Lease) -> PublishedLists:
     details = {
         "model_id": run.published_id,
         "metrics": stage_metrics(run),
-        "gate": run.record(RUN_GATE).details,
+        "gate": gate_summary(run, publishing=True),
         "config": run.config.model_dump(mode="json"),
     }
     lease.check()

@@ -3,11 +3,13 @@
 A stored record that no longer fits its class is treated as missing: the stage runs again.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
+from recsys.data.bad_values import BadValue
+from recsys.evaluation.list_checks import CheckResult, NightFigures
 from recsys.pipeline.stage import StageRecord
 from recsys.pipeline.strict_json import STRICT
 from recsys.ranking.rerank_counts import RerankCounts
@@ -24,6 +26,8 @@ class ReadRows(StageRecord):
     quarantined: int
     reasons: dict[str, int]
     """Quarantined rows by reason."""
+    examples: list[BadValue] = field(default_factory=list)
+    """The commonest bad values of each reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +201,8 @@ class FittedFusion(StageRecord):
 class GateVerdict(StageRecord):
     """What `run_gate` leaves; `rows` are the measured users."""
 
-    verdict: Literal["passed", "refused"]
+    verdict: Literal["passed", "refused", "not_examined"]
+    """`not_examined`: too few users to compare, so the model passed."""
     reason: str
     compared_with: str
     """The published model, or `none`."""
@@ -239,6 +244,18 @@ class WrittenShard:
     reranked: RerankCounts
     seconds: float
     peak_memory_mb: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckedLists(StageRecord):
+    """What `check_written_lists` leaves; `rows` are those of all lists."""
+
+    verdict: Literal["passed", "refused"]
+    reason: str
+    compared_with: str
+    """Run id of the night before, or why there is none to compare with."""
+    figures: NightFigures
+    checks: list[CheckResult]
 
 
 @dataclass(frozen=True, kw_only=True)

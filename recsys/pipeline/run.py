@@ -58,6 +58,8 @@ class Run:
     folder: RunFolder
     protocol: Protocol = "time"
     """What is held out from training: the newest days, or the last event of each user (as papers often do)."""
+    force: bool = False
+    """Whether what a gate refuses is published nevertheless."""
 
     @property
     def storage(self) -> Storage:

@@ -39,7 +39,7 @@ def run_gate(run: Run) -> GateVerdict:
         logger.warning("gate: %s", warning)
     return GateVerdict(
         rows=measured.num_users,
-        verdict="passed" if verdict.passed else "refused",
+        verdict="refused" if not verdict.passed else "passed" if verdict.examined else "not_examined",
         reason=verdict.reason,
         compared_with=rival.model_id if rival else "none",
         details=verdict.as_dict(),

@@ -33,7 +33,7 @@ def run_stage(run: Run, stage: Stage[R], **arguments: Any) -> R:
         The stage's record.
     """
     done = run.done(stage)
-    if done is not None:
+    if done is not None and stage.stays(done.record):
         logger.info("%s: done before, %s", stage.name, summary(done))
         return done.record
     logger.info("%s …", stage.name)

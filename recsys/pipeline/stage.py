@@ -91,6 +91,8 @@ class Stage(Generic[R]):
     """Which processes do the work, for people."""
     condition: Condition | None = None
     """None: every run has the stage."""
+    stays: Callable[[R], bool] = lambda _: True
+    """Whether a finished stage is not run again: a refusal is tried again, since its thresholds may be new."""
 
     def applies(self, config: Config) -> bool:
         """Whether a run of this config has the stage."""

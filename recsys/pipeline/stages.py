@@ -176,6 +176,17 @@ WRITE_LISTS = Stage(
     workers=_scoring,
 )
 
+CHECK_LISTS = Stage(
+    name="check",
+    function="recsys.pipeline.check_lists:check_written_lists",
+    record=records.CheckedLists,
+    summary="Checks the finished lists, by themselves and against the published night.",
+    reads=("{lists}/", "{run}/catalog.parquet", "recommendations/LATEST.json"),
+    writes=(),
+    workers=_all_cpus,
+    stays=lambda record: record.verdict == "passed",
+)
+
 PUBLISH_LISTS = Stage(
     name="publish",
     function="recsys.pipeline.publish_lists:publish_lists",

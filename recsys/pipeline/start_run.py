@@ -11,7 +11,8 @@ from pydantic import ConfigDict
 
 from recsys import __version__
 from recsys.data.formats.input_format import FileInfo
-from recsys.errors import GateError, InputError
+from recsys.errors import InputError
+from recsys.pipeline.gate_summary import was_refused
 from recsys.pipeline.input_list import (
     ID_LISTS,
     InputList,
@@ -43,8 +44,6 @@ class RunStart:
     protocol: Protocol
     forced: bool
     """Whether `--force` began the run."""
-    refused: bool = False
-    """Whether a gate refused it."""
     version: str
     """Of this package."""
     started_at: str
@@ -77,18 +76,16 @@ def listed_files(run: Run, name: InputName) -> list[FileInfo]:
 
 
 @contextmanager
-def started_run(
-    run: Run, stages: Iterable[Stage[Any]], *, force: bool = False, own_lock: bool = False
-) -> Iterator[tuple[Run, Lease]]:
+def started_run(run: Run, stages: Iterable[Stage[Any]], *, own_lock: bool = False) -> Iterator[tuple[Run, Lease]]:
     """Hold the night's lock, and give the run on which the stages work: a new one, or one that goes on.
 
-    A run that was interrupted goes on. With `force` a new one begins beside what is published, unless `force` began
-    one before that is not finished. A run that a gate refused begins again if its inputs have changed.
+    A run that was interrupted goes on. With `run.force` a new one begins beside what is published, unless such a one
+    is not finished, or a gate refused the run. Without it, a run that a gate refused begins again if its inputs have
+    changed.
 
     Args:
-        run: As `open_run` gives it.
+        run: As `open_run` gives it, with or without `force`.
         stages: What is about to run.
-        force: Run finished stages again.
         own_lock: Hold the lock of the run alone, not that of the night: for work that publishes nothing.
 
     Raises:
@@ -97,42 +94,39 @@ def started_run(
     """
     stages = [stage for stage in stages if stage.applies(run.config)]
     # Before the lock, since a refusal must not write anything.
-    inputs = None if _goes_on(_attempt(run, stages, force), stages, force) else take_inputs(run.config, run.date)
+    inputs = None if _goes_on(_attempt(run, stages), stages) else take_inputs(run.config, run.date)
     with lock(run.folder, run.folder.run_id if own_lock else None) as lease:
-        run = _attempt(run, stages, force)
-        if not _goes_on(run, stages, force):
-            _begin(run, inputs or take_inputs(run.config, run.date), forced=force)
+        run = _attempt(run, stages)
+        if not _goes_on(run, stages):
+            _begin(run, inputs or take_inputs(run.config, run.date), forced=run.force)
         elif not is_complete(run.folder):
             _say_version(run)
             run.folder.write_config(run.config.to_yaml())
         try:
             yield run, lease
-        except GateError:
-            _refuse(run)
-            raise
         except InputError:
             if run.done(FINETUNE) is None:
                 _forget_inputs(run)
             raise
 
 
-def _attempt(run: Run, stages: list[Stage[Any]], force: bool) -> Run:
+def _attempt(run: Run, stages: list[Stage[Any]]) -> Run:
     """The run itself, or another name of it where it must not be touched, because it is published."""
-    if not force and (_finished(run, stages) or published(run.storage, run.folder.run_id) is None):
+    if not run.force and (_finished(run, stages) or published(run.storage, run.folder.run_id) is None):
         return run
     return replace(run, folder=unpublished_run(run.folder))
 
 
-def _goes_on(run: Run, stages: list[Stage[Any]], force: bool) -> bool:
+def _goes_on(run: Run, stages: list[Stage[Any]]) -> bool:
     """Whether a run was started before and is continued, or is finished and answers."""
     if is_complete(run.folder):
         return True
     start = read_start(run.folder)
     if start is None:
         return False
-    if force:
-        return start.forced and not start.refused and not _finished(run, stages)
-    return not start.refused or same_inputs(start.inputs, take_inputs(run.config, run.date))
+    if run.force:
+        return was_refused(run) or (start.forced and not _finished(run, stages))
+    return not was_refused(run) or same_inputs(start.inputs, take_inputs(run.config, run.date))
 
 
 def _finished(run: Run, stages: list[Stage[Any]]) -> bool:
@@ -164,12 +158,6 @@ def _begin(run: Run, inputs: InputList, *, forced: bool) -> RunStart:
     run.folder.write_config(run.config.to_yaml())
     run.storage.write_json(run.folder.start_path, as_json(start))
     return start
-
-
-def _refuse(run: Run) -> None:
-    start = read_start(run.folder)
-    if start is not None:
-        run.storage.write_json(run.folder.start_path, as_json(replace(start, refused=True)))
 
 
 def _forget_inputs(run: Run) -> None:

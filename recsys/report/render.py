@@ -1,10 +1,24 @@
-"""The run report: one HTML page for people, made of what the stages recorded."""
+"""The run report: one HTML page for people, made of what the stages recorded.
 
+A run may have recorded little: it was refused, or nothing could be measured. What is missing is a dash on the page.
+"""
+
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChainableUndefined, Environment, PackageLoader
+
+#: What the page shows for a value that no stage recorded.
+DASH = "–"
+#: What the page says for the verdict of all gates together.
+HEADLINES = {
+    "passed": "Passed",
+    "refused": "Refused, nothing was published",
+    "not_examined": "Passed, but not examined",
+    "overridden": "Refused, published by --force",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +31,13 @@ class SampleList:
     """(rank, title, score)."""
 
 
+class _Missing(ChainableUndefined):
+    """A value that no stage recorded, and every value inside it."""
+
+    def __str__(self) -> str:
+        return DASH
+
+
 def render_report(
     run_id: str, stages: Mapping[str, Mapping[str, Any]], gate: Mapping[str, Any], samples: Sequence[SampleList]
 ) -> str:
@@ -24,37 +45,55 @@ def render_report(
 
     Args:
         run_id: The run's name.
-        stages: Records of the stages, in the order they ran.
-        gate: The verdict of the gate, see `recsys.evaluation.gate.Verdict.as_dict`.
+        stages: Records of the stages, in the order they ran; any of them and any of their fields may be missing.
+        gate: The verdicts of the gates, see `recsys.pipeline.gate_summary`; empty if none was reached.
         samples: Some users' lists.
     """
     pages = Environment(
         loader=PackageLoader("recsys.report", "."),
         autoescape=True,
-        undefined=StrictUndefined,
+        undefined=_Missing,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     pages.filters["figure"] = _figure
     reasons = {
         f"{stage}: {reason}": count
-        for stage in ("catalog", "ingest")
-        for reason, count in stages.get(stage, {}).get("reasons", {}).items()
+        for stage in ("catalog", "users", "ingest")
+        for reason, count in _part(stages, stage, "reasons").items()
     }
-    history = stages.get("finetune", {}).get("history", [])
-    lists = stages.get("recommend", {})
+    longest = max((_number(entry.get("seconds")) or 0.0 for entry in stages.values()), default=0.0)
     return pages.get_template("report.html").render(
         run_id=run_id,
         stages=stages,
+        widths={name: _width(entry.get("seconds"), longest) for name, entry in stages.items()},
         gate=gate,
+        headline=HEADLINES.get(gate.get("verdict", ""), DASH),
         samples=samples,
         reasons=reasons,
-        history=history,
-        filtered=lists.get("filtered", {}),
-        moved=lists.get("reranked", {}).get("moved", {}),
-        longest=max((entry["seconds"] for entry in stages.values()), default=1.0),
+        history=stages.get("finetune", {}).get("history") or [],
+        filtered=_part(stages, "recommend", "filtered"),
+        moved=_part(_part(stages, "recommend"), "reranked", "moved"),
     )
 
 
-def _figure(value: float, digits: int = 0) -> str:
-    return f"{value:,.{digits}f}"
+def _part(record: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
+    """A mapping inside a record; an empty one where it is missing."""
+    for key in keys:
+        record = record.get(key) or {}
+    return record
+
+
+def _number(value: Any) -> float | None:
+    known = isinstance(value, int | float) and math.isfinite(value)
+    return value if known else None
+
+
+def _figure(value: Any, digits: int = 0) -> str:
+    number = _number(value)
+    return DASH if number is None else f"{number:,.{digits}f}"
+
+
+def _width(seconds: Any, longest: float) -> float:
+    """Width of a bar in percent of the longest."""
+    return round(100 * (_number(seconds) or 0.0) / (longest or 1.0), 1)

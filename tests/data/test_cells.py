@@ -19,6 +19,12 @@ def test_cells_as_text_number_and_boolean() -> None:
     assert as_number(pa.array([" 5 ", ".5", "1e3", "inf", "1,5", "0x1", ""])).to_pylist() == [
         5.0, 0.5, 1000.0, float("inf"), None, None, None,
     ]  # fmt: skip
+    assert as_number(pa.array(["1,5", "1.234.567,25", "1 234", "-3", "2,5 EUR"]), ",").to_pylist() == [
+        *(1.5, 1234567.25, 1234.0, -3.0),
+        None,
+    ]
+    words = ["T", "y", "on", "Ja", "oui", "sí", "f", "N", "off", "nein", "non", "não", "o", ""]
+    assert as_boolean(pa.array(words)).to_pylist() == [True] * 6 + [False] * 6 + [None] * 2
     assert as_boolean(pa.array(["Yes", "FALSE", "1", "0.0", "maybe", None])).to_pylist() == [
         True,
         False,

@@ -4,6 +4,8 @@ import re
 import tomllib
 
 from recsys.data.where_syntax import FUNCTIONS
+from recsys.evaluation.list_checks import CHECKS
+from recsys.pipeline.gate_summary import QUALITY
 from recsys.signals.registry import SIGNALS
 from tests.docs.pages import ROOT
 
@@ -45,3 +47,8 @@ def test_the_excerpt_of_the_readme_is_of_one_run_and_of_known_sources() -> None:
     sources = {row.split("│")[5].strip() for row in excerpt.splitlines() if row.startswith("│")} - {""}
     assert sources
     assert sources <= {*SIGNALS.names, "exploration"}
+
+
+def test_the_page_about_operations_names_every_gate_and_its_limit() -> None:
+    rows = re.findall(r"^\| `([a-z ]+)` \|.*\| `([a-z._]+)`(?:, `[a-z._]+`)* \|$", page("operations.md"), re.MULTILINE)
+    assert {(check.name, check.threshold) for check in CHECKS} | {(QUALITY, "gate.tolerance")} == set(rows)

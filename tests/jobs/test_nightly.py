@@ -307,16 +307,18 @@ def test_a_model_worse_than_popularity_is_not_published(write_config, run_job, t
     assert (code, answer["status"]) == (4, "refused")
     assert "significantly below popularity" in answer["error"]
     assert read_latest(Storage(str(tmp_path / "warehouse"))) is None
+    run = open_run(load_config(config)).folder
+    assert "significantly below popularity" in run.storage.read_bytes(run.report_path).decode()
     code, _ = run_job("nightly", "--config", config)
     assert code == 4
 
-    # --force trains again: it does not continue from a checkpoint of the refused training
-    run = open_run(load_config(config)).folder
+    # --force publishes what was refused, and the manifest says so
     refused = run.done("finetune")
     code, again = run_job("nightly", "--config", config, "--force")
-    assert (code, again["status"]) == (4, "refused")
-    assert run.done("finetune")["finished_at"] > refused["finished_at"]
-    assert run.done("finetune")["history"] != refused["history"]  # its speed is among it, which no training repeats
+    assert (code, again["status"], again["run_id"]) == (0, "published", run.run_id)
+    assert (again["gate"], run.done("finetune")) == ("overridden", refused)
+    gate = manifest_of(run.storage)["gate"]
+    assert (gate["passed"], gate["overridden"], gate["verdict"]) == (False, ["quality"], "overridden")
 
 
 def test_too_much_bad_input_stops_the_night(write_config, run_job, shop, tmp_path):
@@ -389,6 +391,7 @@ def test_a_second_run_of_the_same_night_is_kept_out(write_config, run_job):
 def test_a_dry_run_prints_the_plan_and_touches_nothing(write_config, run_job, capsys, tmp_path):
     code, answer = run_job("nightly", "--config", write_config(), "--dry-run")
     assert (code, answer["status"]) == (0, "planned")
-    planned = re.findall(r"^│ (\w+) +│", capsys.readouterr().err.split("stages")[1], re.MULTILINE)
-    assert planned == STAGES
+    _, stages, gates = re.split(" (?:stages|gates) ", capsys.readouterr().err)[:3]
+    assert re.findall(r"^│ (\w+) +│", stages, re.MULTILINE) == STAGES
+    assert "gate.min_users_ratio" in gates
     assert not (tmp_path / "warehouse").exists()

@@ -174,7 +174,9 @@ def test_the_rate_of_bad_rows_protects_but_torn_lines_never_refuse(
     write(tmp_path, "gone.jsonl", *(line(f"e{number}", item_id="gone") for number in range(2 * num_bad)))
     forget_list(run)
     ingest_catalog(run)
-    with pytest.raises(InputError, match=r"inputs\.feedback: .* rows of events and feedback .*unknown_item") as refused:
+    with pytest.raises(
+        InputError, match=r"(?s)inputs\.feedback: .* rows of events and feedback .*unknown_item"
+    ) as refused:
         ingest_events(run)
     assert refused.value.details["inputs.feedback"]["reasons"]["unknown_item"] >= 2 * num_bad
 

@@ -4,6 +4,7 @@ import datetime as dt
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from recsys.data.feedback import FEEDBACK_DIR
-from recsys.errors import GateError, InputError, LockedError
+from recsys.errors import InputError, LockedError
 from recsys.pipeline.input_list import InputName
 from recsys.pipeline.input_parts import plan_parts, read_part
 from recsys.pipeline.item_rules import recommendable
 from recsys.pipeline.open_run import open_run, stored_run
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
-from recsys.pipeline.stages import FINETUNE, INGEST_CATALOG, INGEST_EVENTS
+from recsys.pipeline.stages import FINETUNE, INGEST_CATALOG, INGEST_EVENTS, RUN_GATE
 from recsys.pipeline.start_run import listed_files, read_start, started_run
 from recsys.schema import CATALOG
 from recsys.settings import decode_config
@@ -55,8 +56,8 @@ def open_night(folder: Path, tmp_path: Path) -> Open:
     return make
 
 
-def start(run: Run, **options: Any) -> Run:
-    with started_run(run, STAGES, **options) as (started, _):
+def start(run: Run, *, force: bool = False, own_lock: bool = False) -> Run:
+    with started_run(replace(run, force=force), STAGES, own_lock=own_lock) as (started, _):
         return started
 
 
@@ -200,10 +201,13 @@ def test_a_night_that_is_refused_after_its_training_keeps_it(open_night: Open) -
 
 
 def test_a_night_that_the_gate_refused_begins_again_with_other_inputs_only(open_night: Open, folder: Path) -> None:
-    run = stop(open_night(), GateError("worse"), FINETUNE)
+    run = start(open_night())
+    finish(run, FINETUNE)
+    finish(run, RUN_GATE, verdict="refused")
     tell(run, "a.jsonl")
     assert start(open_night()).done(FINETUNE) is not None
     (folder / "events" / "b.csv").unlink()
+    assert start(open_night(), force=True).done(FINETUNE) is not None  # it publishes what was refused
     again = start(open_night())
     assert again.done(FINETUNE) is None
     assert names(again, "events") == ["a.csv"]

@@ -1,0 +1,99 @@
+"""Ids of users and items: read from cells of any type, checked, and joined with the ids of the catalog."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys.data.cells import as_text
+from recsys.data.missing_values import MISSING_VALUES, missing_pattern
+from recsys.data.quarantine import Reason
+from recsys.data.row_checks import RowFault, flags
+from recsys.errors import InputError
+
+#: Blanks and signs without a width at the ends of an id, such as the byte-order mark of a file.
+_INVISIBLE = r"[\s\p{Z}\x{FEFF}\x{200B}-\x{200F}\x{2060}\x{202A}-\x{202E}]+"
+_UNPRINTABLE = r"[\p{Cc}\x{2028}\x{2029}]"
+#: How spreadsheets show long numbers: `1.23457E+11`.
+_LOST_DIGITS = r"^[+-]?\d(?:[.,]\d+)?[eE]\+\d+$"
+_EXACT = 2.0**53
+_WHOLE, _POINT_ZERO = r"^-?\d+$", r"^(-?\d+)\.0+$"
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """Ids [N] of a column."""
+
+    values: Any
+    """Text; null where missing."""
+    faults: list[RowFault]
+    """Faults of ids that are not missing."""
+
+
+def read_ids(table: pa.Table, column: str, max_id_chars: int, missing_values: Sequence[str] = MISSING_VALUES) -> Ids:
+    """Ids as text in the Unicode form NFC, without blanks and invisible signs around it.
+
+    The numbers 17850 and 17850.0 become "17850". Texts stay as they are: "00123" is not "123".
+
+    Raises:
+        InputError: values of the column's type cannot be ids, such as lists.
+    """
+    kind = table[column].type
+    if pa.types.is_nested(kind):
+        raise InputError(f"column {column!r} is {kind}; an id must be text or a number")
+    ids = _as_text(table[column])
+    if pa.types.is_integer(kind):
+        return Ids(ids, [])
+    plain = pc.all(pc.string_is_ascii(ids)).as_py() is not False
+    ids = pc.utf8_trim_whitespace(ids) if plain else _visible(ids)
+    lengths = pc.binary_length(ids) if plain else pc.utf8_length(ids)
+    faults = [RowFault(Reason.ID_TOO_LONG, column, flags(pc.greater(lengths, max_id_chars)))]
+    missing = rf"^(?:{missing_pattern(tuple(missing_values))})?$" if missing_values else "^$"
+    strange = pc.match_substring_regex(ids, pattern=f"{_UNPRINTABLE}|{_LOST_DIGITS}|{missing}")
+    if pc.any(strange).as_py():  # most columns end here, after one search
+        for reason, pattern in ((Reason.UNPRINTABLE_ID, _UNPRINTABLE), (Reason.LOST_DIGITS, _LOST_DIGITS)):
+            faults.append(RowFault(reason, column, flags(pc.match_substring_regex(ids, pattern=pattern))))
+        ids = pc.if_else(pc.match_substring_regex(ids, pattern=missing), pa.scalar(None, pa.string()), ids)
+    return Ids(ids, faults)
+
+
+def join_ids(ids: Any, known: pa.Array) -> tuple[Any, Any]:
+    """Ids [N] as the catalog writes them, and which of them it knows.
+
+    A number that some program wrote with `.0`, because other rows of its column are empty, is joined with the number
+    without it, in either direction. Where the catalog has both, they are two items.
+    """
+    found = flags(pc.is_in(ids, value_set=known))
+    unknown = ~found & flags(pc.is_valid(ids))
+    if not unknown.any():
+        return ids, found
+    strangers = pc.unique(ids.filter(pa.array(unknown)))
+    others = pc.if_else(
+        pc.match_substring_regex(strangers, pattern=_WHOLE),
+        pc.binary_join_element_wise(strangers, ".0", ""),
+        pc.replace_substring_regex(strangers, pattern=_POINT_ZERO, replacement=r"\1"),
+    )
+    others = pc.if_else(pc.is_in(others, value_set=known), others, pa.scalar(None, pa.string()))
+    joined = others.take(_flat(pc.index_in(ids, value_set=strangers, skip_nulls=True)))
+    return pc.coalesce(joined, ids), found | np.asarray(pc.is_valid(joined))
+
+
+def _as_text(values: Any) -> Any:
+    """Text of the cells. A number that is too large for its type stays in the form that shows it: `1.2e+17`."""
+    texts = as_text(values)
+    if not pa.types.is_floating(values.type):
+        return texts
+    numbers = pc.cast(values, pa.float64())
+    return pc.if_else(pc.greater(pc.abs(numbers), _EXACT), pc.cast(numbers, pa.string()), texts)
+
+
+def _visible(ids: Any) -> Any:
+    trimmed = pc.replace_substring_regex(ids, pattern=f"^{_INVISIBLE}|{_INVISIBLE}$", replacement="")
+    return pc.utf8_normalize(pc.utf8_trim_whitespace(trimmed), form="NFC")
+
+
+def _flat(values: Any) -> pa.Array:
+    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values

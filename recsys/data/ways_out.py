@@ -1,0 +1,170 @@
+"""What people can do about the quarantined rows of one reason: a sentence that fits the values."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from recsys.data.bad_values import BadValue
+from recsys.data.config import TableInput
+from recsys.data.date_guesses import fitting_formats
+from recsys.data.quarantine import Reason
+
+_DECIMAL_COMMA = re.compile(r"^[+-]?\d{1,3}(?:[. ]?\d{3})*,\d+$|^[+-]?\d+,\d+$")
+_NUMBER_WITH_UNIT = re.compile(r"^\D{0,3}\s*[+-]?\d[\d.,]*\s*\D{0,3}$")
+_NO_TIME = re.compile(r"^(?:0000-00-00.*|n/?a|null|none|nan|nat|-+|\?+|\\N)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BadInput:
+    """The bad values of one reason, and the input that they are from."""
+
+    key: str
+    """Config key of the input, such as `inputs.events`."""
+    source: TableInput
+    values: Sequence[BadValue]
+    """The commonest first, at least one."""
+    known_ids: Sequence[str] = ()
+    """Ids of the items, if they are known by now."""
+
+    @property
+    def column(self) -> str:
+        """Column of the commonest value."""
+        return self.values[0].column
+
+    @property
+    def texts(self) -> list[str]:
+        """The values that are not missing."""
+        return [bad.value for bad in self.values if bad.value is not None]
+
+
+def way_out(bad: BadInput) -> str:
+    """A sentence, without its full stop, that says what to change in the config or in the files."""
+    return _WAYS_OUT.get(bad.values[0].reason, _mend)(bad)
+
+
+def _mend(bad: BadInput) -> str:
+    return f"mend these rows, or leave them out by {bad.key}.where"
+
+
+def _malformed(bad: BadInput) -> str:
+    if bad.source.format == "jsonl":
+        return "each line must be one JSON object; write a JSON array as one object a line"
+    if bad.source.format != "csv":
+        return "write these files again"
+    return (
+        f"these lines have more or fewer fields than the header: put texts that hold {bad.source.delimiter!r} into "
+        f"double quotes, or set {bad.key}.delimiter"
+    )
+
+
+def _quote(bad: BadInput) -> str:
+    return f"a quote is opened and not closed: mend it, or set {bad.key}.quoting to none if the files never quote"
+
+
+def _encoding(bad: BadInput) -> str:
+    if bad.source.format != "csv":
+        return "the files must be UTF-8: convert them"
+    return (
+        f"the files are not in {bad.source.encoding}: set {bad.key}.encoding, such as cp1252 (Windows), latin-1, "
+        f"utf-16 or shift_jis"
+    )
+
+
+def _missing(bad: BadInput) -> str:
+    return f"if these rows are meant to be so, leave them out: {bad.key}.where: {_quoted(bad.column)} is not null"
+
+
+def _id_too_long(bad: BadInput) -> str:
+    return f"name the column of the id in {bad.key}.columns, or raise inputs.max_id_chars if such long ids are right"
+
+
+def _timestamp(bad: BadInput) -> str:
+    key = f"{bad.key}.timestamp_format"
+    texts = [text for text in bad.texts if not _NO_TIME.match(text)]
+    if not texts:
+        return f"these rows have no time: leave them out by {bad.key}.where: {_quoted(bad.column)} <> '{_first(bad)}'"
+    formats = fitting_formats(texts)
+    now = f" (it is {bad.source.timestamp_format!r} now)" if bad.source.timestamp_format is not None else ""
+    if formats:
+        return f"set {key} to {' or '.join(map(repr, formats[:2]))}{now}"
+    if now:
+        return f"set {key} to the spelling of these values, or to null{now}"
+    return f"set {key} to the spelling of these values, such as '%d.%m.%Y %H:%M'"
+
+
+def _wrong_time(bad: BadInput) -> str:
+    return (
+        f"a clock was wrong, or the time is read wrongly: set {bad.key}.timestamp_format if day and month are swapped "
+        f"or the unit is another, or leave the rows out by {bad.key}.where"
+    )
+
+
+def _weight(bad: BadInput) -> str:
+    texts = bad.texts
+    if texts and all(_DECIMAL_COMMA.match(text) for text in texts):
+        return f"these numbers have a decimal comma: set {bad.key}.decimal to ','"
+    if texts and all(_NUMBER_WITH_UNIT.match(text) for text in texts):
+        return f"write numbers without a unit into {bad.column!r}"
+    return f"name a column of numbers in {bad.key}.columns.weight, or null"
+
+
+def _available(bad: BadInput) -> str:
+    return (
+        f"true/false, yes/no, y/n, t/f, on/off and 1/0 are read; set {bad.key}.columns.available to null, add "
+        f"{bad.column!r} to {bad.key}.attributes, and name the right values in rerank.where: "
+        f"{_quoted(bad.column)} = '{_first(bad)}'"
+    )
+
+
+def _unknown_item(bad: BadInput) -> str:
+    known = ", ".join(map(repr, bad.known_ids[:3]))
+    shown = f"the items have ids such as {known}" if known else "no item has these ids"
+    for words, change in _ID_CHANGES.items():
+        ours = {change(text) for text in bad.texts} - {""}
+        if ours and 2 * len(ours & {change(known_id) for known_id in bad.known_ids}) >= len(ours):
+            return f"{shown}: {words} they are equal, so write the ids of both inputs the same way"
+    return (
+        f"{shown}: name columns with the same ids in {bad.key}.columns.item_id and inputs.items.columns.item_id, or "
+        f"raise inputs.max_quarantine_rate if these items are gone"
+    )
+
+
+def _text_too_long(bad: BadInput) -> str:
+    return f"cut the values of {bad.column!r} before, or leave the column out"
+
+
+#: Changes after which ids of two inputs may be equal, in words.
+_ID_CHANGES: dict[str, Callable[[str], str]] = {
+    "in lower case": str.lower,
+    "without '.0' at the end": lambda text: re.sub(r"\.0+$", "", text.lower()),
+    "without zeros at the begin": lambda text: re.sub(r"\.0+$", "", text.lower()).lstrip("0"),
+    "without blanks and signs": lambda text: re.sub(r"[\W_]+", "", text.lower()),
+    "without the part before the number": lambda text: re.sub(r"^\D+0*", "", re.sub(r"\.0+$", "", text)).lstrip("0"),
+    "without the part after the last sign": lambda text: re.sub(r"[\W_][^\W_]*$", "", text),
+    "without the part before the last sign": lambda text: re.sub(r"^.*[\W_]", "", text),
+}
+
+_WAYS_OUT: dict[str, Callable[[BadInput], str]] = {
+    Reason.MALFORMED_ROW: _malformed,
+    Reason.INVALID_ENCODING: _encoding,
+    Reason.MISSING_USER: _missing,
+    Reason.MISSING_ITEM: _missing,
+    Reason.ID_TOO_LONG: _id_too_long,
+    Reason.UNREADABLE_TIMESTAMP: _timestamp,
+    Reason.FUTURE_TIMESTAMP: _wrong_time,
+    Reason.UNREADABLE_WEIGHT: _weight,
+    Reason.UNKNOWN_ITEM: _unknown_item,
+    Reason.UNREADABLE_AVAILABLE: _available,
+    Reason.TEXT_TOO_LONG: _text_too_long,
+    "unclosed_quote": _quote,
+    "early_timestamp": _wrong_time,
+}
+
+
+def _quoted(column: str) -> str:
+    """The column's name as SQL of a filter writes it."""
+    return column if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", column) else '"' + column.replace('"', '""') + '"'
+
+
+def _first(bad: BadInput) -> str:
+    return (bad.texts or [""])[0].replace("'", "''")

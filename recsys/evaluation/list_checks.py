@@ -1,0 +1,190 @@
+"""The checks of finished lists before they are published. Each compares one figure with a threshold of the config."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from pydantic import ConfigDict
+
+
+@dataclass(frozen=True, kw_only=True)
+class NightFigures:
+    """What the checks look at: figures of a night's lists, and of its inputs."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
+
+    run_id: str
+    lists: int
+    """Users with a list."""
+    short_share: float | None
+    """Share of the lists that have fewer items than `recommend.top_k` and the catalog allow."""
+    coverage: float | None
+    """Share of the items that may be recommended which are in a list."""
+    invalid_share: float | None
+    """Share of the lists that break the contract of the table."""
+    not_finite_share: float | None
+    """Share of the scores that are NaN or infinite."""
+    equal_share: float | None
+    """Share of the lists of two items or more in which all scores are equal; None where there are few of them."""
+    quarantine_rate: float | None
+    """Largest share of bad rows of an input."""
+    fault: str = ""
+    """What is wrong with the first list that breaks the contract."""
+
+
+#: The figure of a check, or the reason why there is none.
+Figure = float | str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One check: its name, its function, its threshold and its sentence."""
+
+    name: str
+    threshold: str
+    """Config key of the limit; null switches the check off."""
+    kind: Literal["at least", "at most"]
+    measure: Callable[[NightFigures, NightFigures | str], Figure]
+    """From the figures of tonight, and those of the night before or the reason why there are none."""
+    sentence: str
+    """What is measured, with `{value}`, `{fault}` and `{before}` (the run id of the night before)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckResult:
+    """The verdict of one check."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
+
+    name: str
+    verdict: Literal["passed", "refused", "not_examined", "off"]
+    value: float | None
+    threshold: float | None
+    reason: str
+    """A sentence for people, without its full stop."""
+
+
+def _own(field: str, missing: str) -> Callable[[NightFigures, NightFigures | str], Figure]:
+    """A figure of tonight."""
+
+    def measure(tonight: NightFigures, _: NightFigures | str) -> Figure:
+        value: float | None = getattr(tonight, field)
+        return missing if value is None else value
+
+    return measure
+
+
+def _ratio(field: str) -> Callable[[NightFigures, NightFigures | str], Figure]:
+    """A figure of tonight as a share of the night before's."""
+
+    def measure(tonight: NightFigures, before: NightFigures | str) -> Figure:
+        if isinstance(before, str):
+            return before
+        old, new = getattr(before, field), getattr(tonight, field)
+        return new / old if old and new is not None else f"{before.run_id} has no figure to compare with"
+
+    return measure
+
+
+def _rise(field: str) -> Callable[[NightFigures, NightFigures | str], Figure]:
+    """How much larger a share is than the night before's."""
+
+    def measure(tonight: NightFigures, before: NightFigures | str) -> Figure:
+        if isinstance(before, str):
+            return before
+        old, new = getattr(before, field), getattr(tonight, field)
+        return f"{before.run_id} has no figure to compare with" if old is None or new is None else new - old
+
+    return measure
+
+
+#: Every check, in the order of reports.
+CHECKS = (
+    Check(
+        name="schema",
+        threshold="gate.max_invalid_lists",
+        kind="at most",
+        measure=_own("invalid_share", "there is no list"),
+        sentence="{value} of the lists break the contract of the table{fault}",
+    ),
+    Check(
+        name="scores",
+        threshold="gate.max_non_finite_scores",
+        kind="at most",
+        measure=_own("not_finite_share", "there is no list"),
+        sentence="{value} of the scores are NaN or infinite",
+    ),
+    Check(
+        name="equal scores",
+        threshold="gate.max_equal_score_lists",
+        kind="at most",
+        measure=_own("equal_share", "too few lists of two items by a trained model"),
+        sentence="in {value} of the lists all scores are equal",
+    ),
+    Check(
+        name="users",
+        threshold="gate.min_users_ratio",
+        kind="at least",
+        measure=_ratio("lists"),
+        sentence="the users with a list are {value} of those of {before}",
+    ),
+    Check(
+        name="lists",
+        threshold="gate.max_short_lists_rise",
+        kind="at most",
+        measure=_rise("short_share"),
+        sentence="the share of lists with fewer items than possible is {value} above that of {before}",
+    ),
+    Check(
+        name="coverage",
+        threshold="gate.min_coverage_ratio",
+        kind="at least",
+        measure=_ratio("coverage"),
+        sentence="the share of items that are in a list is {value} of that of {before}",
+    ),
+    Check(
+        name="quarantine",
+        threshold="inputs.max_quarantine_rate",
+        kind="at most",
+        measure=_own("quarantine_rate", "no row was read"),
+        sentence="{value} of the rows of an input were quarantined",
+    ),
+)
+
+
+def check_lists(
+    tonight: NightFigures, before: NightFigures | str, thresholds: Mapping[str, float | None]
+) -> list[CheckResult]:
+    """Every check of `CHECKS`.
+
+    Args:
+        tonight: Figures of the new lists.
+        before: Figures of the night before, or the reason why there are none.
+        thresholds: The limit by config key; None switches a check off.
+    """
+    return [_judge(check, tonight, before, thresholds[check.threshold]) for check in CHECKS]
+
+
+def _judge(check: Check, tonight: NightFigures, before: NightFigures | str, limit: float | None) -> CheckResult:
+    value = check.measure(tonight, before)
+    if isinstance(value, str):
+        return CheckResult(name=check.name, verdict="not_examined", value=None, threshold=limit, reason=value)
+    fault = f", such as: {tonight.fault}" if tonight.fault else ""
+    run = before if isinstance(before, str) else before.run_id
+    reason = check.sentence.format(value=_percent(value), fault=fault, before=run)
+    if limit is None:
+        return CheckResult(name=check.name, verdict="off", value=value, threshold=None, reason=reason)
+    passed = value >= limit if check.kind == "at least" else value <= limit
+    if not passed:
+        reason += f"; {check.threshold} is {check.kind} {_percent(limit)}"
+    verdict: Literal["passed", "refused"] = "passed" if passed else "refused"
+    return CheckResult(name=check.name, verdict=verdict, value=value, threshold=limit, reason=reason)
+
+
+def _percent(value: float) -> str:
+    """Few digits, but never 0 % for what is not 0.
+
+    >>> _percent(0.5), _percent(0.00004), _percent(0.0), _percent(-0.25)
+    ('50.0 %', '0.004 %', '0.0 %', '-25.0 %')
+    """
+    return f"{value * 100:.1f} %" if round(abs(value), 3) or not value else f"{value * 100:.1g} %"

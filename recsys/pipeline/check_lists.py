@@ -1,0 +1,129 @@
+"""The stage `check`: the finished lists are read and checked, by themselves and against the night before."""
+
+import logging
+from collections.abc import Callable
+from functools import partial, reduce
+from operator import add, attrgetter
+
+from recsys.errors import InputError
+from recsys.evaluation.list_checks import CHECKS, NightFigures, check_lists
+from recsys.evaluation.list_figures import ListFigures, count_lists, pack_flags, unpack_flags
+from recsys.pipeline.cluster import for_each_part, peak_of
+from recsys.pipeline.records import CheckedLists, ReadRows
+from recsys.pipeline.run import Record, Run
+from recsys.pipeline.stages import CHECK_LISTS, FINETUNE, INGEST_CATALOG, INGEST_EVENTS, INGEST_USERS, WRITE_LISTS
+from recsys.pipeline.strict_json import from_json
+from recsys.storage.latest import read_latest
+from recsys.storage.manifest import lists_folder, read_manifest
+from recsys.storage.tables import iter_batches, read_table
+
+logger = logging.getLogger(__name__)
+
+#: Rows of lists that a worker reads at a time.
+BATCH_ROWS = 262_144
+
+
+def check_written_lists(run: Run) -> CheckedLists:
+    """Check the stored lists. A refusal is an answer, not an error: the caller stops the night."""
+    written = run.record(WRITE_LISTS)
+    parts = for_each_part(
+        sorted(run.storage.sizes(lists_folder(run.folder))) if written.shards else [],
+        partial(_shard_counter, run, _full_length(run)),
+        label="check",
+        rows=written.recommendations,
+    )
+    num_items = run.record(INGEST_CATALOG).items
+    found = reduce(add, (_figures(part, num_items) for part in parts), ListFigures())
+    trained, enough = run.record(FINETUNE).trained, found.comparable >= run.config.gate.min_users
+    tonight = NightFigures(
+        run_id=run.folder.run_id,
+        lists=found.lists,
+        short_share=_share(found.short, found.lists),
+        coverage=_share(int(found.shown.sum()), written.filtered.get("recommendable", num_items)),
+        invalid_share=_share(found.invalid, found.lists),
+        not_finite_share=_share(found.not_finite, found.rows),
+        # Few lists, and those of popularity alone, may well have equal scores.
+        equal_share=_share(found.equal, found.comparable) if trained and enough else None,
+        quarantine_rate=_quarantine_rate(run),
+        fault=found.fault,
+    )
+    before = night_before(run)
+    thresholds = {check.threshold: attrgetter(check.threshold)(run.config) for check in CHECKS}
+    results = check_lists(tonight, before, thresholds)
+    refused = [result for result in results if result.verdict == "refused"]
+    skipped = sorted({result.reason for result in results if result.verdict == "not_examined"})
+    return CheckedLists(
+        rows=found.rows,
+        verdict="refused" if refused else "passed",
+        reason="; ".join(result.reason for result in refused) or "; ".join(skipped) or "every check passed",
+        compared_with=before if isinstance(before, str) else before.run_id,
+        figures=tonight,
+        checks=results,
+        peak_memory_mb=peak_of(parts),
+    )
+
+
+def night_before(run: Run) -> NightFigures | str:
+    """Figures of the published lists that tonight's are compared with, or the reason why there are none.
+
+    They are those of LATEST, unless it is of a later date: an old night that is made up is compared with nothing.
+    """
+    latest = read_latest(run.storage)
+    if latest is None or latest.run_id == run.folder.run_id:
+        return "no night was published before"
+    if latest.run_date > run.date:
+        return f"the published night {latest.run_id} is of a later date"
+    try:
+        manifest = read_manifest(run.storage, latest)
+    except InputError as error:
+        logger.warning("%s: the lists are not compared with the night before", error)
+        return f"the manifest of {latest.run_id} cannot be read"
+    figures = manifest.get("metrics", {}).get(CHECK_LISTS.name, {}).get("figures")
+    if figures is None:  # an older version published it
+        known = {"run_id": latest.run_id, "lists": manifest["users"]}
+        figures = dict.fromkeys(_OPTIONAL) | known
+    before = from_json(NightFigures, figures)
+    if before.lists < run.config.gate.min_users:
+        return f"{latest.run_id} has only {before.lists:,} lists"
+    return before
+
+
+_OPTIONAL = ("short_share", "coverage", "invalid_share", "not_finite_share", "equal_share", "quarantine_rate")
+
+
+def _full_length(run: Run) -> int:
+    """Places of a list, where the catalog has as many items."""
+    filtered = run.record(WRITE_LISTS).filtered
+    return min(run.config.recommend.top_k, filtered.get("recommendable", run.config.recommend.top_k))
+
+
+def _shard_counter(run: Run, full: int) -> Callable[[str], Record]:
+    item_ids = read_table(run.storage, run.catalog_path, ["item_id"])["item_id"].combine_chunks()
+
+    def count(name: str) -> Record:
+        tables = iter_batches(run.storage, f"{lists_folder(run.folder)}/{name}", BATCH_ROWS)
+        found = count_lists(tables, item_ids, full)
+        counts = {name: getattr(found, name) for name in _COUNTS}
+        return counts | {"shown": pack_flags(found.shown)}
+
+    return count
+
+
+_COUNTS = ("lists", "rows", "short", "invalid", "fault", "not_finite", "comparable", "equal")
+
+
+def _figures(part: Record, num_items: int) -> ListFigures:
+    return ListFigures(**{name: part[name] for name in _COUNTS}, shown=unpack_flags(part["shown"], num_items))
+
+
+def _quarantine_rate(run: Run) -> float | None:
+    rates = [
+        _share(done.record.quarantined, done.record.rows - done.record.filtered)
+        for done in (run.done(stage) for stage in (INGEST_CATALOG, INGEST_USERS, INGEST_EVENTS))
+        if done is not None and isinstance(done.record, ReadRows)
+    ]
+    return max((rate for rate in rates if rate is not None), default=None)
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None

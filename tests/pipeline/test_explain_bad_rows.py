@@ -1,0 +1,196 @@
+"""A refusal shows the commonest bad values, one line of the file, and what to change. Inputs as people have them."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from recsys.errors import InputError
+from recsys.pipeline import described_input, ingest_events
+from recsys.pipeline.ingest_catalog import ingest_catalog
+from recsys.pipeline.open_run import open_run
+from recsys.pipeline.run import Record, Run
+from recsys.settings import decode_config
+
+ITEMS = {"path": "items.csv", "format": "csv", "text": "{title}"}
+EVENTS = {"path": "events.csv", "format": "csv"}
+
+
+@pytest.fixture(autouse=True)
+def _one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def for_each_part(parts: Sequence[str], build: Callable[[], Any], **_: Any) -> list[Record]:
+        work = build()
+        return [work(part) | {"peak_memory_mb": 1.0} for part in parts]
+
+    for module in (described_input, ingest_events):
+        monkeypatch.setattr(module, "for_each_part", for_each_part)
+
+
+@pytest.fixture
+def refuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., InputError]:
+    """The refusal of some files; `{events}` has ten good rows, and items `i0` to `i9` are there."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(files: dict[str, str | bytes], **inputs: Any) -> InputError:
+        catalog = "item_id,title\n" + "".join(f"i{number},Lamp {number}\n" for number in range(10))
+        for name, content in ({"items.csv": catalog} | files).items():
+            data = content.encode() if isinstance(content, str) else content
+            (tmp_path / name).write_bytes(data)
+        raw = {"storage": "warehouse", "date": "2021-01-31", "inputs": {"events": EVENTS, "items": ITEMS} | inputs}
+        opened = open_run(decode_config(raw))
+        with pytest.raises(InputError) as caught:
+            ingest(opened)
+        json.dumps(caught.value.details, allow_nan=False)
+        return caught.value
+
+    return run
+
+
+def ingest(run: Run) -> None:
+    ingest_catalog(run)
+    ingest_events.ingest_events(run)
+
+
+def events(*bad: str, header: str = "user_id,item_id,timestamp", good: str = "u{0},i{0},2021-01-02") -> str:
+    return "\n".join([header, *(good.format(number) for number in range(10)), *bad, ""])
+
+
+def refused_rows(error: InputError, key: str = "inputs.events") -> list[dict[str, Any]]:
+    examples: list[dict[str, Any]] = error.details[key]["examples"]
+    return [{name: each[name] for name in ("reason", "column", "value", "rows")} for each in examples]
+
+
+def test_the_commonest_values_are_shown_with_a_line_and_the_details(refuse, tmp_path) -> None:
+    bad = [f"u{number},i1,{day}.12.2020 8h15" for number, day in enumerate([31, 30, 31, 29, 31, 28, 27, 26])]
+    error = refuse({"events.csv": events(*bad)})
+    text = str(error)
+    assert "inputs.events: 8 of 18 rows (44.4%) cannot be used, more than inputs.max_quarantine_rate=5.0%:" in text
+    assert "unreadable_timestamp 8 in 'timestamp': '31.12.2020 8h15' (3), '26.12.2020 8h15' (1)" in text
+    assert f"For example {tmp_path}/events.csv line 12: u0,i1,31.12.2020 8h15" in text
+    assert "Set inputs.events.timestamp_format to '%d.%m.%Y %Hh%M'." in text
+    first = {"reason": "unreadable_timestamp", "column": "timestamp", "value": "31.12.2020 8h15", "rows": 3}
+    assert refused_rows(error)[0] == first
+    assert len(refused_rows(error)) == 5
+
+
+@pytest.mark.parametrize(
+    ("lines", "inputs", "shown"),
+    [
+        pytest.param(
+            events(*(f"u{n},i1," for n in range(3))),
+            {},
+            ["unreadable_timestamp 3 in 'timestamp': no value (3)", "leave them out by inputs.events.where"],
+            id="no time",
+        ),
+        pytest.param(
+            events(*["u1,i1,0000-00-00 00:00:00"] * 3),
+            {},
+            ["'0000-00-00 00:00:00' (3)", "inputs.events.where: timestamp <> '0000-00-00 00:00:00'"],
+            id="zero dates of MySQL",
+        ),
+        pytest.param(
+            events(*["u1,i1,2021-01-05"] * 3, good="u{0},i{0},05.01.2021 10:00"),
+            {"events": EVENTS | {"timestamp_format": "%d.%m.%Y %H:%M"}},
+            ["'2021-01-05' (3)", "line 12: u1,i1,2021-01-05", "to '%Y-%m-%d' (it is '%d.%m.%Y %H:%M' now)"],
+            id="another format than the config says",
+        ),
+        pytest.param(
+            events(*(f"u{n},,2021-01-02" for n in range(3))),
+            {},
+            ["missing_item 3 in 'item_id': no value (3)", "line 12: u0,,2021-01-02", "where: item_id is not null"],
+            id="no item",
+        ),
+        pytest.param(
+            events(*["u1,i1,2021-01-02,x"] * 3),
+            {},
+            [
+                "malformed_row 3. For example",
+                "line 12: u1,i1,2021-01-02,x",
+                "put texts that hold ',' into double quotes",
+            ],
+            id="more fields than the header",
+        ),
+        pytest.param(
+            events("u1,i1,2021-01-02").encode() + "ué,i1,2021-01-02\n".encode("cp1252"),
+            {},
+            ["invalid_encoding 1 in 'user_id': 'u\ufffd' (1)", "inputs.events.encoding, such as cp1252"],
+            id="another encoding",
+        ),
+        pytest.param(
+            events(*(f"u{n},00000{n},2021-01-02" for n in range(3))),
+            {},
+            [
+                "unknown_item 3 in 'item_id': '000000' (1)",
+                "the items have ids such as 'i0', 'i1', 'i2'",
+                "before the num",
+            ],
+            id="ids of another spelling",
+        ),
+        pytest.param(
+            events(*["u1,gone,2021-01-02"] * 3),
+            {},
+            [
+                "unknown_item 3 in 'item_id': 'gone' (3)",
+                "name columns with the same ids in inputs.events.columns.item_id",
+            ],
+            id="ids of another table",
+        ),
+        pytest.param(
+            events(
+                *['u1,i1,2021-01-02,"1,50"'] * 3,
+                header="user_id,item_id,timestamp,price",
+                good="u{0},i{0},2021-01-02,2",
+            ),
+            {"events": EVENTS | {"columns": {"weight": "price"}}},
+            ["unreadable_weight 3 in 'price': '1,50' (3)", 'line 12: u1,i1,2021-01-02,"1,50"', "decimal to ','"],
+            id="decimal comma",
+        ),
+        pytest.param(
+            events(
+                *["u1,i1,2021-01-02,3 EUR"] * 3, header="user_id,item_id,timestamp,price", good="u{0},i{0},2021-01-02,2"
+            ),
+            {"events": EVENTS | {"columns": {"weight": "price"}}},
+            ["'3 EUR' (3)", "Write numbers without a unit into 'price'"],
+            id="numbers with a unit",
+        ),
+        pytest.param(
+            events(*["u1,i1,2031-01-02"] * 3),
+            {},
+            ["future_timestamp 3 in 'timestamp': '2031-01-02' (3)", "a clock was wrong"],
+            id="the future",
+        ),
+    ],
+)
+def test_each_reason_has_its_way_out(refuse, lines, inputs, shown) -> None:
+    text = str(refuse({"events.csv": lines}, **inputs))
+    for part in shown:
+        assert part.lower() in text.lower()
+
+
+def test_booleans_that_are_none_are_named(refuse) -> None:
+    lines = ["item_id,title,stock", *(f"i{number},Lamp,In stock" for number in range(3)), "i4,Lamp,sold out"]
+    items = ITEMS | {"columns": {"available": "stock"}}
+    text = str(refuse({"items.csv": "\n".join(lines), "events.csv": events()}, items=items))
+    assert "inputs.items: 4 of 4 rows" in text
+    assert "unreadable_available 4 in 'stock': 'In stock' (3), 'sold out' (1)" in text
+    assert "items.csv line 2: i0,Lamp,In stock" in text
+    assert "rerank.where: stock = 'In stock'" in text
+
+
+def test_rows_of_json_lines_and_parquet_have_their_place(refuse, tmp_path) -> None:
+    good = [{"user_id": f"u{n}", "item_id": f"i{n}", "timestamp": "2021-01-02"} for n in range(5)]
+    rows = [*good, {"user_id": "ü", "item_id": "i1", "timestamp": "soon"}, *good]
+    lines = "\n".join([*map(json.dumps, rows), '{"user_id": ', ""])
+    text = str(refuse({"events.csv": lines}, events=EVENTS | {"format": "jsonl"}))
+    assert 'events.csv line 6: {"user_id": "\\u00fc", "item_id": "i1", "timestamp": "soon"}' in text
+    assert 'events.csv line 12: {"user_id": ' in text
+    assert "Each line must be one JSON object" in text
+
+    table = pa.Table.from_pylist(rows)
+    pq.write_table(table, tmp_path / "events.parquet", row_group_size=4)
+    text = str(refuse({}, events={"path": "events.parquet"}))
+    assert 'events.parquet row 6: {"user_id": "ü"' in text
