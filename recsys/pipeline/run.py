@@ -21,8 +21,8 @@ from recsys.data.splits import (
     validation_users,
 )
 from recsys.errors import InputError
-from recsys.pipeline.stage import Done, R, Stage
 from recsys.pipeline.records import WARM_START, WarmStart
+from recsys.pipeline.stage import Done, R, Stage
 from recsys.pipeline.stages import ENCODE_TEXTS, FINETUNE, REENCODE, SHUFFLE_HISTORIES
 from recsys.pipeline.strict_json import T, as_json, from_json
 from recsys.settings import Config

@@ -38,7 +38,7 @@ def settle_warm_start(run: Run) -> ModelCard | None:
     num_drawn, held_out = _held_out(run)
     if settled.model_id and len(held_out) < MIN_UNSEEN_SHARE * num_drawn:
         logger.info(
-            "%s learned from the last baskets of %d of the %d validation users: training starts anew",
+            "%s learned from the last baskets of %d of the %d validation users: training starts with random weights",
             *(settled.model_id, num_drawn - len(held_out), num_drawn),
         )
         settled = _settle(run, None)
