@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
 
+from jobs.user_ids import CommandLine
 from recsys.errors import RecsysError
 from recsys.pipeline.imports_ahead import imports_ahead
 from recsys.pipeline.run import Run
@@ -35,7 +36,7 @@ FORCE_HELP = (
 
 def parser(description: str, *, night: bool = True) -> argparse.ArgumentParser:
     """The options of every job; with `night`, also those of jobs that run stages."""
-    options = argparse.ArgumentParser(description=description)
+    options = CommandLine(description=description)
     options.add_argument("--config", required=True, help="YAML file, such as configs/demo.yaml")
     options.add_argument(
         "--date",
@@ -104,8 +105,9 @@ def _explain(error: Exception) -> tuple[Answer, int]:
         logger.error("%s: %s", type(error).__name__, error, exc_info=error)
         return {"status": "failed", "error": f"{type(error).__name__}: {error}".splitlines()[0]}, 1
     logger.error("%s", ours)
+    status = "refused" if ours.exit_code > 1 else "failed"
     details = {"refused": ours.details} if ours.details else {}
-    return {"status": "refused", "error": str(ours)} | details, ours.exit_code
+    return {"status": status, "error": str(ours)} | details, ours.exit_code
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

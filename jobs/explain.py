@@ -1,6 +1,8 @@
 """Shows what each signal adds to the published lists of some users. It makes the lists again, as the night did.
 
 python jobs/explain.py --config configs/demo.yaml USER_ID [USER_ID ...]
+
+Write `--` before ids that begin with `-`.
 """
 
 import sys
@@ -9,27 +11,21 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from rich.table import Table
 from rich.text import Text
 
 from jobs import command
-from recsys.data.histories import shard_of
-from recsys.errors import InputError
+from jobs.empty_lists import unknown_users, why_empty
+from jobs.user_ids import named, read_histories, user_id
 from recsys.pipeline.load_snapshot import load_snapshot
 from recsys.pipeline.open_run import stored_run
-from recsys.pipeline.run import Run
 from recsys.ranking.lists import recommend_batch
 from recsys.ranking.snapshot import Snapshot
-from recsys.schema import HISTORIES
 from recsys.settings import Config
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import require_latest
+from recsys.storage.manifest import read_manifest
 from recsys.storage.runs import RunFolder
-from recsys.storage.tables import iter_batches
-
-_BATCH_ROWS = 65_536
 
 
 def explain(config: Config, options: Namespace) -> command.Answer:
@@ -37,7 +33,9 @@ def explain(config: Config, options: Namespace) -> command.Answer:
     storage = Storage(config.storage)
     latest = require_latest(storage)
     run, model_id = stored_run(RunFolder(storage, latest.run_id)), latest.model_id
-    histories = find_histories(run, options.user_ids)
+    histories = read_histories(run.folder, options.user_ids, run.config.histories.shards)
+    if missing := [user for user in options.user_ids if user not in set(histories["user_id"].to_pylist())]:
+        raise unknown_users(run.folder, missing)
     recommend = run.config.recommend.model_copy(update={"use_gpu": False})
     snapshot = load_snapshot(run, model_id, recommend, "full")
     recommended = recommend_batch(snapshot, histories, recommend)
@@ -46,33 +44,19 @@ def explain(config: Config, options: Namespace) -> command.Answer:
         for row, values in zip(recommended.lists.to_pylist(), recommended.contributions, strict=True)
     ]
     _print(rows, snapshot)
+    shown = {row["user_id"] for row in rows}
+    empty = [user for user in histories["user_id"].to_pylist() if user not in shown]
+    reasons = why_empty(run.folder, read_manifest(storage, latest), empty) if empty else {}
+    for user, reason in reasons.items():
+        command.console.print(Text(f"{named([user])}: the list is empty: {reason}"), soft_wrap=True)
     return {
         "status": "explained",
         "run_id": run.folder.run_id,
         "path": run.storage.url(run.folder.dir),
         "model_id": model_id,
         "lists": rows,
+        "empty": reasons,
     }
-
-
-def find_histories(run: Run, user_ids: Sequence[str]) -> pa.Table:
-    """HISTORIES of these users, in their order; reads only their shards.
-
-    Raises:
-        InputError: a user has no history.
-    """
-    wanted = list(dict.fromkeys(user_ids))
-    shards = np.unique(shard_of(pa.array(wanted, pa.string()), run.config.histories.shards))
-    paths = [f"{run.folder.histories_dir}/shard-{shard:05d}.parquet" for shard in shards]
-    batches = (batch for path in paths for batch in iter_batches(run.storage, path, _BATCH_ROWS))
-    theirs = (batch.filter(pc.is_in(batch["user_id"], value_set=pa.array(wanted, pa.string()))) for batch in batches)
-    found = pa.concat_tables([HISTORIES.empty_table(), *theirs], promote_options="default")  # there may be texts too
-    known = found["user_id"].to_pylist()
-    if missing := [user for user in wanted if user not in known]:
-        raise InputError(
-            f"user {', '.join(missing)}: has no history in run {run.folder.run_id}; it needs an accepted interaction"
-        )
-    return found.take([known.index(user) for user in wanted])
 
 
 def _print(rows: Sequence[dict[str, Any]], snapshot: Snapshot) -> None:
@@ -92,7 +76,8 @@ def _print(rows: Sequence[dict[str, Any]], snapshot: Snapshot) -> None:
 def main() -> int:
     """The command line."""
     parser = command.parser("Tell what each signal contributes to the published lists of some users.", night=False)
-    parser.add_argument("user_ids", nargs="+", metavar="USER_ID", help="users whose lists are explained")
+    help_ids = "users whose lists are explained; write -- before ids that begin with -"
+    parser.add_argument("user_ids", nargs="+", type=user_id, metavar="USER_ID", help=help_ids)
     return command.run(explain, parser)
 
 

@@ -1,6 +1,8 @@
 """Shows published lists with titles, and where everything lies; it reads what readers read, and computes nothing.
 
 python jobs/show.py --config configs/demo.yaml [--users 3] [USER_ID ...]
+
+Write `--` before ids that begin with `-`.
 """
 
 import argparse
@@ -14,8 +16,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from recsys.data.histories import shard_of
-from recsys.errors import InputError, RecsysError
+from jobs.empty_lists import why_all_empty, why_empty
+from jobs.user_ids import CommandLine, named, shards_of, user_id
+from recsys.errors import RecsysError
 from recsys.schema import RECOMMENDATIONS
 from recsys.settings import load_config
 from recsys.storage.filesystem import Storage
@@ -34,11 +37,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         storage = Storage(load_config(args.config).storage)
         latest, manifest = _published(storage)
         lists = find_lists(storage, latest, manifest, args.user_ids, args.users)
+        shown = set(lists["user_id"].to_pylist())
+        empty = [user for user in args.user_ids if user not in shown]
+        reasons = why_empty(RunFolder(storage, latest.run_id), manifest, empty) if empty else {}
         titles = find_titles(storage, latest, lists["item_id"])
     except RecsysError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
-    _print(Console(), storage, latest, manifest, lists, titles)
+    console = Console()
+    _print_lists(console, lists, titles)
+    for user, reason in reasons.items():
+        console.print(Text(f"{named([user])}: the list is empty: {reason}"), soft_wrap=True)
+    if not manifest["users"]:
+        console.print(Text(why_all_empty(manifest)), soft_wrap=True)
+    _print_places(console, storage, latest, manifest)
     return 0
 
 
@@ -47,14 +59,15 @@ def find_lists(
 ) -> pa.Table:
     """RECOMMENDATIONS of the named users, or of the first `num_users` where none is named; reads only their shards.
 
+    A named user may have no list.
+
     Raises:
-        InputError: a named user has no list, or a shard is missing or damaged.
+        InputError: a shard is missing or damaged.
     """
     names: list[str] = [shard["name"] for shard in manifest["shards"] if shard["users"]]
     if user_ids:
-        num_shards = manifest["config"]["histories"]["shards"]
-        wanted = {f"shard-{shard:05d}.parquet" for shard in shard_of(pa.array(user_ids, pa.string()), num_shards)}
-        names = [name for name in names if name in wanted]
+        wanted = shards_of(user_ids, manifest["config"]["histories"]["shards"])
+        names = [name for name in names if name.removesuffix(".parquet") in wanted]
     pieces: list[pa.Table] = []
     chosen: list[str] = list(dict.fromkeys(user_ids))
     for name in names:
@@ -65,13 +78,7 @@ def find_lists(
             pieces.append(batch.filter(pc.is_in(batch["user_id"], value_set=pa.array(chosen, pa.string()))))
         if not user_ids and len(chosen) >= num_users:
             break
-    lists = pa.concat_tables(pieces) if pieces else RECOMMENDATIONS.empty_table()
-    known = set(lists["user_id"].to_pylist())
-    if missing := [user for user in user_ids if user not in known]:
-        raise InputError(
-            f"user {', '.join(missing)}: has no list in run {latest.run_id}; it needs an accepted interaction"
-        )
-    return lists
+    return pa.concat_tables(pieces) if pieces else RECOMMENDATIONS.empty_table()
 
 
 def find_titles(storage: Storage, latest: Latest, item_ids: pa.ChunkedArray) -> dict[str, str]:
@@ -96,25 +103,21 @@ def _published(storage: Storage) -> tuple[Latest, dict[str, Any]]:
     return latest, read_manifest(storage, latest)
 
 
-def _print(
-    console: Console,
-    storage: Storage,
-    latest: Latest,
-    manifest: dict[str, Any],
-    lists: pa.Table,
-    titles: dict[str, str],
-) -> None:
-    for user_id in pc.unique(lists["user_id"]).to_pylist():
+def _print_lists(console: Console, lists: pa.Table, titles: dict[str, str]) -> None:
+    for user in pc.unique(lists["user_id"]).to_pylist():
         table = Table(
-            "rank", "item", "title", "score", "source", "reason", title=Text(f"user {user_id}"), title_justify="left"
+            "rank", "item", "title", "score", "source", "reason", title=Text(f"user {user}"), title_justify="left"
         )
-        rows = lists.filter(pc.equal(lists["user_id"], user_id)).sort_by("rank")
+        rows = lists.filter(pc.equal(lists["user_id"], user)).sort_by("rank")
         for row in rows.to_pylist():
             title = titles.get(row["item_id"], "")
             # Text, so that a title with [brackets] is shown and not taken for a colour.
             texts = (Text(row["item_id"]), Text(title), f"{row['score']:.3f}", Text(row["source"]), Text(row["reason"]))
             table.add_row(str(row["rank"]), *texts)
         console.print(table)
+
+
+def _print_places(console: Console, storage: Storage, latest: Latest, manifest: dict[str, Any]) -> None:
     run = RunFolder(storage, latest.run_id)
     places = {
         "run": f"{latest.run_id}, model {latest.model_id}",
@@ -130,10 +133,11 @@ def _print(
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python jobs/show.py", description="Show the published lists of some users.")
+    parser = CommandLine(prog="python jobs/show.py", description="Show the published lists of some users.")
     parser.add_argument("--config", required=True, help="the config of the night")
     parser.add_argument("--users", type=_positive, default=3, help="how many users, where none is named (default 3)")
-    parser.add_argument("user_ids", nargs="*", metavar="USER_ID", help="users to show")
+    help_ids = "users to show; write -- before ids that begin with -"
+    parser.add_argument("user_ids", nargs="*", type=user_id, metavar="USER_ID", help=help_ids)
     return parser
 
 

@@ -4,7 +4,8 @@ RecsysError
 ├── ConfigError      2  the command or the config is wrong
 ├── InputError       3  the input was refused
 ├── GateError        4  a gate refused the model or the lists
-└── LockedError      5  another run of this night holds the lock
+├── LockedError      5  another run of this night holds the lock
+└── EngineError      1  Ray did not start
 
 Anything else that escapes a job is a defect or a broken machine: exit code 1.
 """
@@ -45,3 +46,7 @@ class LockedError(RecsysError):
     """Another run of the same night is alive."""
 
     exit_code = 5
+
+
+class EngineError(RecsysError):
+    """Ray did not start, or its cluster could not be reached; the same command may work later."""

@@ -30,7 +30,7 @@ class ServeConfig(Section):
     max_queued: Positive = 10
     """The most requests for lists that wait or are ranked in a replica; more requests get 429."""
     deadline_ms: Annotated[float, Field(ge=1)] = 1000.0
-    """Milliseconds after which a request that is not ranked yet gets popular items."""
+    """Milliseconds after which a request that is not ranked yet gets its user's published list, else popular items."""
     refresh_s: Annotated[float, Field(gt=0)] = 30.0
     """Seconds between two checks for a newer published run."""
 

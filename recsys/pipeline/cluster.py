@@ -69,13 +69,36 @@ def quiet_ray() -> None:
 def _connect(min_cpus: int) -> None:
     for name, value in {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", **PASSIVE_WAIT}.items():
         os.environ.setdefault(name, value)  # the processes of a Ray that is started here inherit them
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(logging_level=logging.WARNING)
+    if address := os.environ.get("RAY_ADDRESS"):
+        _init(f"the Ray of RAY_ADDRESS={address} does not answer; start it, or unset RAY_ADDRESS to use this machine")
     else:
-        # the dashboard would take a second of the start; a cluster that is joined has one
         cpus = max(machine_cpus(), min_cpus)
-        ray.init(address="local", num_cpus=cpus, include_dashboard=False, logging_level=logging.WARNING)
+        way_out = (
+            f"Ray does not start on this machine ({cpus} CPUs, load {os.getloadavg()[0]:.0f}); stop other work on it "
+            "and start the command again, which continues where it ended, or name a Ray that runs by RAY_ADDRESS"
+        )
+        # the dashboard would take a second of the start; a cluster that is joined has one
+        _init(way_out, address="local", num_cpus=cpus, include_dashboard=False)
     logger.info("Ray %s: %g CPUs, %g GPUs", ray.__version__, _total("CPU"), _total("GPU"))
+
+
+def _init(way_out: str, **options: Any) -> None:
+    """Start or join Ray; on a busy machine its processes may not answer in time, so it is tried twice.
+
+    Raises:
+        EngineError: both attempts failed.
+    """
+    for last in (False, True):
+        try:
+            ray.init(logging_level=logging.WARNING, **options)
+        except Exception as error:  # Ray raises a bare Exception where its own start times out
+            ray.shutdown()
+            why = f"{type(error).__name__}: {error}".strip().partition("\n")[0]
+            if last:
+                raise errors.EngineError(f"{way_out} ({why})") from error
+            logger.warning("Ray did not start (%s): it is tried again", why)
+        else:
+            return
 
 
 def machine_cpus() -> int:

@@ -53,6 +53,18 @@ class _NoProcessGroup(TorchConfig):
         return Backend
 
 
+class _Trainer(TorchTrainer):
+    """Without the actor that removes the workers' resources after the controller died: Ray does this when the job ends.
+
+    The actor asks for the controller's state by the address of a Ray that it looks for on the machine. Where it finds
+    another Ray, or one without a dashboard, it writes warnings and tracebacks into every night.
+    """
+
+    def _create_default_callbacks(self) -> list[Any]:
+        created: list[Any] = super()._create_default_callbacks()  # type: ignore[misc]  # mypy reads Ray Train v1
+        return [each for each in created if type(each).__name__ != "PlacementGroupCleanerCallback"]
+
+
 def _by_ray_train(fit: Fit) -> Trained:
     run, config = fit.run, fit.run.config.train
     filesystem, root = run.storage.arrow()
@@ -61,7 +73,7 @@ def _by_ray_train(fit: Fit) -> Trained:
     }
     # Ray Train's controller asks workers for reports this often, and a worker waits until its report was taken
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", POLL_S)
-    trainer = TorchTrainer(
+    trainer = _Trainer(
         train_worker,
         train_loop_config={"fit": fit},
         torch_config=TorchConfig() if config.uses_deepspeed else _NoProcessGroup(),

@@ -8,7 +8,7 @@ import asyncio
 import importlib.resources
 import logging
 import os
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, FastAPI, Path, Query, Request
@@ -35,6 +35,7 @@ from recsys.serving.contracts import (
     FoundItems,
     RecommendationRequest,
     Recommendations,
+    too_long_id,
 )
 from recsys.serving.error_replies import ApiError, install_error_handlers
 from recsys.serving.feedback_log import FeedbackLog
@@ -50,6 +51,8 @@ Answer = TypeVar("Answer")
 
 #: Seconds that a request may take that ranks nothing.
 _LOOK_UP_S = 5.0
+#: Seconds in which the published list must be found for a request that is late already.
+_FALLBACK_S = 1.0
 #: Seconds after which a caller may try again, by error code.
 _RETRY_AFTER_S = {"not_ready": 5.0, "too_many_requests": 1.0}
 _PAGE_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
@@ -129,19 +132,29 @@ class Service:
     """The live service in one process (a replica)."""
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it in the event loop, which the feedback log needs
-        self, load: Load, storage: str, config: ServeConfig, top_k: int
+        self, load: Load, storage: str, config: ServeConfig, top_k: int, max_id_chars: int
     ) -> None:
-        """Load the published run, the keys and the page. A list has ``top_k`` items where a request does not say."""
+        """Load the published run, the keys and the page.
+
+        Args:
+            load: Loads a published run.
+            storage: Its root.
+            config: The section `serve`.
+            top_k: Items of a list where a request does not say.
+            max_id_chars: Longer ids are refused.
+        """
         log_to_stderr()
         self._ranker = LiveRanker(storage, config, load)
         self._config = config
+        self._max_id_chars = max_id_chars
         self.keys = Keys.load(config.keys_file)
         self._feedback = FeedbackLog(Storage(storage), f"serve-{os.getpid()}")
         self._page = _read_page()
         # Ray Serve counts and times all requests by route and status; see docs on metrics of Ray Serve
         self._lists = metrics.Counter("recsys_lists_total", "Lists by strategy.", tag_keys=("strategy",))
         self._fallbacks = metrics.Counter(
-            "recsys_fallbacks_total", "Requests that got popular items because they were not ranked in time."
+            "recsys_fallbacks_total",
+            "Requests that got a published list or popular items because they were not ranked in time.",
         )
         self._fallback = PopularFallback(self._recommend_popular, config.refresh_s, top_k)
         await self._ranker.start()
@@ -156,11 +169,13 @@ class Service:
     async def recommend(self, body: RecommendationRequest, request: Request) -> Response:
         """A ranked list for a user, a session or a search. With no information at all, the list has popular items."""
         request.state.user = hash_user(body.user_id)
+        self._check_ids(body.ids())
         try:
             answer = await _result(self._ranker.recommend(body), self._config.deadline_ms / 1000)
         except TimeoutError:
-            warning = f"ranking took longer than {self._config.deadline_ms:g} ms: these are popular items"
-            fallback = self._fallback.answer(body, warning)
+            late = f"ranking took longer than {self._config.deadline_ms:g} ms"
+            fallback = await self._published_in_time(body, f"{late}: this is the published list")
+            fallback = fallback or self._fallback.answer(body, f"{late}: these are popular items")
             if fallback is None:
                 raise _too_slow() from None
             answer = fallback
@@ -168,7 +183,7 @@ class Service:
         return self._list_response(request, answer)
 
     @api.get(
-        "/v1/users/{user_id}/recommendations",
+        "/v1/users/{user_id:path}/recommendations",  # an id may hold slashes
         response_model=Recommendations,
         responses={404: {"model": ErrorReply}},
         dependencies=_ADMITTED,
@@ -181,6 +196,7 @@ class Service:
     ) -> Response:
         """The list that the nightly run published for a user."""
         request.state.user = hash_user(user_id)
+        self._check_ids([("user_id", user_id)])
         return self._list_response(request, await _looked_up(self._ranker.published_list(user_id, k)))
 
     @api.get("/v1/items", dependencies=_ADMITTED)
@@ -195,6 +211,7 @@ class Service:
     @api.post("/v1/events", status_code=202, dependencies=_ADMITTED)
     async def events(self, body: FeedbackEvent | FeedbackBatch) -> Accepted:
         """Store what users did, for the next nightly run. The reply comes when the events are on disk or in S3."""
+        self._check_ids(body.ids())
         try:
             return await self._feedback.append([body] if isinstance(body, FeedbackEvent) else body.events)
         except (OSError, ConfigError) as error:
@@ -235,6 +252,19 @@ class Service:
         request.state.strategy, request.state.run_id = answer.strategy, answer.run_id
         self._lists.inc(1.0, {"strategy": answer.strategy})
         return Response(answer.model_dump_json(), media_type="application/json")
+
+    def _check_ids(self, ids: Iterable[tuple[str, str | None]]) -> None:
+        """Refuse a request with an id that the nightly run would not read."""
+        if (error := too_long_id(ids, self._max_id_chars)) is not None:
+            raise ApiError(error)
+
+    async def _published_in_time(self, request: RecommendationRequest, warning: str) -> Recommendations | None:
+        """The published list of a known user, without what the request excludes; None where there is none at once."""
+        try:
+            return await asyncio.wait_for(self._ranker.published_fallback(request, warning), _FALLBACK_S)
+        except Exception as error:  # noqa: BLE001 (popular items are the answer then)
+            logger.warning("a published list cannot be looked up: %s: %s", type(error).__name__, error)
+            return None
 
     async def _recommend_popular(self, request: RecommendationRequest) -> Recommendations:
         return await _result(self._ranker.recommend(request), _LOOK_UP_S)

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import unicodedata
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -12,7 +13,9 @@ MAX_BODY_BYTES = 256 * 1024
 MAX_HISTORY = 200
 MAX_LIST = 500
 MAX_QUERY_CHARS = 2000
-MAX_ID_CHARS = 256
+#: Of any setting. `inputs.max_id_chars` sets a lower limit, which the service checks, see `too_long_id`.
+MAX_ID_CHARS = 4096
+MAX_WORD_CHARS = 256
 MAX_EXCLUDED = 1000
 MAX_FILTERS = 20
 MAX_VALUES = 100
@@ -34,7 +37,7 @@ def _no_controls(text: str) -> str:
 
 
 Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARS), AfterValidator(_no_controls)]
-Word = Annotated[str, Field(max_length=MAX_ID_CHARS), AfterValidator(_no_controls)]
+Word = Annotated[str, Field(max_length=MAX_WORD_CHARS), AfterValidator(_no_controls)]
 Text = Annotated[str, Field(max_length=MAX_QUERY_CHARS), AfterValidator(_without_controls)]
 
 
@@ -86,6 +89,12 @@ class RecommendationRequest(Contract):
             ]
         }
     )
+
+    def ids(self) -> Iterator[tuple[str, str | None]]:
+        """Each id with its field."""
+        yield "user_id", self.user_id
+        yield from ((f"history.{place}.item_id", event.item_id) for place, event in enumerate(self.history))
+        yield from ((f"exclude.{place}", item_id) for place, item_id in enumerate(self.exclude))
 
 
 class RecommendedItem(Contract):
@@ -147,11 +156,20 @@ class FeedbackEvent(Contract):
             raise ValueError("needs an item_id, or a text")
         return self
 
+    def ids(self) -> Iterator[tuple[str, str | None]]:
+        """Each id with its field."""
+        yield from (("event_id", self.event_id), ("user_id", self.user_id), ("item_id", self.item_id))
+
 
 class FeedbackBatch(Contract):
     """Several interactions at once."""
 
     events: Annotated[list[FeedbackEvent], Field(min_length=1, max_length=MAX_FEEDBACK)]
+
+    def ids(self) -> Iterator[tuple[str, str | None]]:
+        """Each id with its field."""
+        for place, event in enumerate(self.events):
+            yield from ((f"events.{place}.{field}", value) for field, value in event.ids())
 
 
 class Accepted(Contract):
@@ -192,3 +210,12 @@ class ErrorReply(Contract):
     """The body of every error."""
 
     error: ErrorDetail
+
+
+def too_long_id(fields: Iterable[tuple[str, str | None]], limit: int) -> ErrorDetail | None:
+    """The error of the first of (field, id) with more characters than `inputs.max_id_chars`; None: there is none."""
+    for field, value in fields:
+        if value is not None and len(value) > limit:
+            message = f"{field}: an id has at most {limit} characters (inputs.max_id_chars), got {len(value)}"
+            return ErrorDetail(code="invalid", field=field, message=message)
+    return None

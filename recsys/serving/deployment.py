@@ -34,4 +34,4 @@ def serve_application(config: Config, load: Load) -> serve.Application:
         logging_config=LoggingConfig(**LOGGING),
         **scale,
     )(Service)
-    return service.bind(load, config.storage, spec, config.recommend.top_k)
+    return service.bind(load, config.storage, spec, config.recommend.top_k, config.inputs.max_id_chars)

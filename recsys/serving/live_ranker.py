@@ -37,6 +37,7 @@ class LiveRanker:
         self._snapshots = SnapshotReloader(Storage(storage), load)
         self._rank_thread = ThreadPoolExecutor(1, thread_name_prefix="rank")
         self._load_thread = ThreadPoolExecutor(1, thread_name_prefix="load")
+        self._look_up_thread = ThreadPoolExecutor(1, thread_name_prefix="look-up")  # ranking must not hold look-ups up
         self._batcher = RequestBatcher(
             self._rank_batch,
             max_batch_size=config.max_batch_size,
@@ -68,7 +69,7 @@ class LiveRanker:
         snapshot = self._snapshots.current
         if snapshot is None:
             return NOT_READY
-        found = await self._in_thread(partial(snapshot.published_list, user_id, top_k, _now()))
+        found = await _in_thread(self._look_up_thread, partial(snapshot.published_list, user_id, top_k, _now()))
         return found or ErrorDetail(
             code="not_found",
             field="user_id",
@@ -76,12 +77,19 @@ class LiveRanker:
             "the user's history or a query",
         )
 
+    async def published_fallback(self, request: RecommendationRequest, warning: str) -> Recommendations | None:
+        """The published list of a known user for a request that is not ranked in time; None where there is none."""
+        snapshot = self._snapshots.current
+        if snapshot is None or request.user_id is None:
+            return None
+        return await _in_thread(self._look_up_thread, partial(snapshot.published_fallback, request, warning, _now()))
+
     async def find_items(self, text: str, limit: int) -> list[FoundItem] | ErrorDetail:
         """Items of the catalog by words of their titles."""
         snapshot = self._snapshots.current
         if snapshot is None:
             return NOT_READY
-        return await self._in_thread(partial(snapshot.find_items, text, limit))
+        return await _in_thread(self._rank_thread, partial(snapshot.find_items, text, limit))
 
     def state(self) -> dict[str, Any]:
         """The loaded run, for `/readyz`."""
@@ -98,10 +106,7 @@ class LiveRanker:
         if snapshot is None:
             return [NOT_READY] * len(requests)
         self._batch_sizes.observe(len(requests))
-        return await self._in_thread(partial(answer_batch, snapshot, requests))
-
-    async def _in_thread(self, work: Callable[[], Result]) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._rank_thread, work)
+        return await _in_thread(self._rank_thread, partial(answer_batch, snapshot, requests))
 
     async def _refresh(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._load_thread, self._snapshots.refresh)
@@ -113,7 +118,14 @@ class LiveRanker:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(self._config.refresh_s)
-            await self._refresh()
+            try:
+                await self._refresh()
+            except Exception:
+                logger.exception("looking for a newer run failed; it is tried again in %g s", self._config.refresh_s)
+
+
+async def _in_thread(thread: ThreadPoolExecutor, work: Callable[[], Result]) -> Result:
+    return await asyncio.get_running_loop().run_in_executor(thread, work)
 
 
 def answer_batch(snapshot: LiveSnapshot, requests: list[RecommendationRequest]) -> list[Recommendations | ErrorDetail]:

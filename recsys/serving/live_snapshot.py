@@ -4,7 +4,7 @@ Shapes: B requests.
 """
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -30,6 +30,8 @@ class LiveSnapshot:
     ranker: SnapshotRanker
     user_template: UserTemplate | None
     """None: the model reads no user attributes."""
+    event_weights: Mapping[str, float]
+    """Weights of the kinds of events, as the run had them: `inputs.event_weights`."""
 
     def answer(self, requests: Sequence[RecommendationRequest], now: dt.datetime) -> list[Recommendations]:
         """A list for each of B requests. Unknown ids are left out with a warning; no request is refused.
@@ -38,7 +40,10 @@ class LiveSnapshot:
             requests: Of any strategy. Their filters must have passed `LiveCatalog.filter_error`.
             now: The time of the requests, and of events without a timestamp.
         """
-        resolved = [resolve_request(request, self.catalog, self.users, self.user_template) for request in requests]
+        resolved = [
+            resolve_request(request, self.catalog, self.users, self.user_template, self.event_weights)
+            for request in requests
+        ]
         answers = {row: self._published_answer(request, now) for row, request in enumerate(resolved)}
         unanswered = sorted(
             (row for row in answers if answers[row] is None), key=lambda row: self._length(resolved[row])
@@ -52,6 +57,27 @@ class LiveSnapshot:
         """The first `top_k` items of a user's published list; None for a user whom the run did not know."""
         rows = self.users.list_of(user_id)
         return self._reply(rows.slice(0, top_k), "precomputed", [], now) if len(rows) else None
+
+    def published_fallback(
+        self, request: RecommendationRequest, warning: str, now: dt.datetime
+    ) -> Recommendations | None:
+        """The published list without what the request excludes, has in its history or filters; None where none is left.
+
+        Args:
+            request: Of a named user; its history, query and attributes do not change the order.
+            warning: What the reply says.
+            now: The time of the request.
+        """
+        if request.user_id is None or self.catalog.filter_error(request.filters) is not None:
+            return None
+        rows = self.users.list_of(request.user_id)
+        left_out = np.isin(
+            rows["item_id"].to_pylist(), [*request.exclude, *(event.item_id for event in request.history)]
+        )
+        if request.filters:
+            left_out |= ~self.catalog.passing(request.filters)[self.catalog.indices(rows["item_id"])]
+        kept = rows.filter(pa.array(~left_out)).slice(0, request.k or self.ranker.config.top_k)
+        return self._reply(kept, "precomputed", [warning], now) if len(kept) else None
 
     def find_items(self, text: str, limit: int) -> list[FoundItem]:
         """Items whose title contains every word of a text, shortest title first."""

@@ -1,11 +1,13 @@
 """Keeps a list of popular items ready, for requests that are not ranked within `serve.deadline_ms`."""
 
 import asyncio
-import contextlib
+import logging
 from collections.abc import Awaitable, Callable
 
 from recsys.serving.contracts import MAX_LIST, RecommendationRequest, Recommendations
 from recsys.serving.error_replies import ApiError
+
+logger = logging.getLogger(__name__)
 
 #: The request whose answer is kept: nothing is known of the user, and the list is as long as any request may want.
 POPULAR = RecommendationRequest(k=MAX_LIST)
@@ -33,10 +35,14 @@ class PopularFallback:
         self._popular: Recommendations | None = None
 
     async def keep_fresh(self) -> None:
-        """Ask for the list from time to time, for ever. After a failure the list stays as it was."""
+        """Ask for the list from time to time, for ever. After any failure the list stays as it was."""
         while True:
-            with contextlib.suppress(ApiError, TimeoutError):
+            try:
                 self._popular = await self._recommend(POPULAR)
+            except (ApiError, TimeoutError) as error:
+                logger.info("the list of popular items stays as it is: %s", error or "it took too long")
+            except Exception:
+                logger.exception("the list of popular items stays as it is")
             await asyncio.sleep(self._refresh_s if self._popular is not None else _RETRY_S)
 
     def answer(self, request: RecommendationRequest, warning: str) -> Recommendations | None:

@@ -37,7 +37,7 @@ def test_contributions_are_those_of_the_published_lists(write_config, run_job, n
 def test_who_is_not_known_is_named(write_config, run_job, night_before):
     code, answer = run_job("explain", "--config", write_config(), "nobody")
     assert code == 3
-    assert answer["error"].startswith(f"user nobody: has no history in run {night_before['run_id']}")
+    assert answer["error"].startswith(f"user 'nobody': not known in run {night_before['run_id']}")
 
 
 def test_where_nothing_is_published_it_says_what_to_do(write_config, run_job, tmp_path):

@@ -65,8 +65,15 @@ def test_only_the_shards_of_the_named_users_are_read(
 def test_a_user_without_a_list_is_named(config: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--config", config, "u00007", "nobody"]) == 3
     captured = capsys.readouterr()
-    assert captured.err.startswith("error: user nobody: has no list in run 2026-11-22-0123456789ab")
+    assert captured.err.startswith("error: user 'nobody': nothing is known in run 2026-11-22-0123456789ab")
     assert captured.out == ""
+
+
+def test_an_id_that_looks_like_an_option_names_the_way_out(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--config", config, "-abc"])
+    assert caught.value.code == 2
+    assert "write -- before ids that begin with -" in capsys.readouterr().err
 
 
 def test_where_nothing_is_published_it_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,7 +83,7 @@ def test_where_nothing_is_published_it_says_what_to_do(tmp_path: Path, capsys: p
 
 def test_a_wrong_config_or_option_is_exit_code_2(tmp_path: Path) -> None:
     assert main(["--config", str(tmp_path / "nothing.yaml")]) == 2
-    for wrong in (["--users", "0"], ["--users", "many"], []):
+    for wrong in (["--users", "0"], ["--users", "many"], [""], ["\udcff"], []):
         with pytest.raises(SystemExit) as caught:
             main([*wrong] if not wrong else ["--config", "x", *wrong])
         assert caught.value.code == 2

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from ruamel.yaml import YAML
 
+from jobs.show import main as show
 from recsys.model.checkpoint import read_card
 from recsys.pipeline.open_run import stored_run
 from recsys.pipeline.run import Run
@@ -33,6 +34,7 @@ class Night(NamedTuple):
     lists: dict[str, list[str]]
     sources: set[str]
     log: str
+    config: Path
 
 
 NightOf = Callable[..., Night]
@@ -42,7 +44,13 @@ NightOf = Callable[..., Night]
 def night_of(run_job, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> NightOf:
     """Run the night of some events and titles; each list is checked."""
 
-    def run_night(events: list[Event], titles: list[str | None], name: str = "shop", **sections: Any) -> Night:
+    def run_night(
+        events: list[Event],
+        titles: list[str | None],
+        name: str = "shop",
+        event_weights: dict[str, float] | None = None,
+        **sections: Any,
+    ) -> Night:
         folder = tmp_path / name
         folder.mkdir()
         noon = dt.datetime.combine(END, dt.time(12))
@@ -55,6 +63,7 @@ def night_of(run_job, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Nig
         inputs = {
             "events": {"path": f"{folder}/events.parquet"},
             "items": {"path": f"{folder}/items.parquet", "text": "{title}"},
+            "event_weights": event_weights or {},
         }
         config = tiny_config(folder, folder / "warehouse", **sections)
         config["inputs"] = inputs
@@ -75,7 +84,7 @@ def night_of(run_job, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Nig
             assert len(set(own)) == len(own)
             assert not seen & {(user, item) for item in own}
         run = stored_run(RunFolder(Storage(str(folder / "warehouse")), answer["run_id"]))
-        return Night(run, lists, set(table["source"].to_pylist()), log)
+        return Night(run, lists, set(table["source"].to_pylist()), log, path)
 
     return run_night
 
@@ -131,9 +140,10 @@ def test_lists_without_anything_to_learn_from(night_of: NightOf, case: str) -> N
     assert not read_card(Path(night.run.storage.path(night.run.model_path(night.run.published_id)))).trained
 
 
-def test_events_without_weight_are_named(night_of: NightOf) -> None:
-    night = night_of(shop(8, 4, first=30, step=2), titles(12), train={"event_weights": {"interaction": 0.0}})
-    assert "has a weight above 0; see inputs.events.columns.weight and train.event_weights" in night.log
+def test_events_without_weight_count_as_1_and_are_named(night_of: NightOf) -> None:
+    night = night_of(shop(8, 4, first=30, step=2), titles(12), event_weights={"interaction": 0.0})
+    assert "none of the events has a weight above 0 (weight 0: 'interaction' (32))" in night.log
+    assert night.run.record(FINETUNE).trained
 
 
 def test_too_few_windows_for_the_workers_are_named(night_of: NightOf) -> None:
@@ -188,6 +198,38 @@ def test_titles_that_say_little(night_of: NightOf, case: str) -> None:
     assert all(len(own) == 5 for own in night.lists.values())
     assert warning in night.log
     assert bool(night.run.storage.list("models/scratch-encoders")) == (case != "empty")
+
+
+def test_show_and_explain_say_why_a_list_is_empty(night_of: NightOf, run_job, capsys) -> None:
+    """Everybody saw everything, or what is left may not be recommended."""
+    events = [(f"u{user}", f"i{item}", 20.0 - item) for user in range(3) for item in range(3)]
+    night = night_of(events, titles(4), rerank={"block": ["i3"]})
+    assert not any(night.lists.values())
+    assert show(["--config", str(night.config), "u1"]) == 0
+    printed = capsys.readouterr().out
+    why = (
+        "user 'u1': the list is empty: no item is left; the user has seen 3 items, which recommend.exclude_seen leaves "
+        "out; of the 4 items of the catalog 3 may be recommended (left out: blocked 1)"
+    )
+    assert why in printed
+    assert "no user has a list: for none of the 3 users" in printed
+    code, answer = run_job("explain", "--config", night.config, "u1", "u0")
+    assert (code, answer["lists"]) == (0, [])
+    assert f"user 'u1': the list is empty: {answer['empty']['u1']}" == why
+
+
+ODD_IDS = ("-5", "-abc", "--users", "--", "a,b", "a b", "a/b", "..", "é😀", 'it\'s "x"', "100%", "a?b#c", "[red]")
+
+
+def test_ids_of_any_letters(night_of: NightOf, run_job, capsys) -> None:
+    night = night_of([(user, f"i{item}", 20.0 - item) for user in ODD_IDS for item in range(3)], titles(12))
+    assert all(night.lists.values())
+    for user in ODD_IDS:
+        assert show(["--config", str(night.config), "--users", "3", "--", user]) == 0
+        assert f"user {user}" in [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    code, answer = run_job("explain", "--config", night.config, "--", *ODD_IDS)
+    assert code == 0
+    assert set(night.lists) == {row["user_id"] for row in answer["lists"]}
 
 
 def test_any_small_shop_gets_lists(night_of: NightOf) -> None:

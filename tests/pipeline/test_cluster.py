@@ -12,8 +12,8 @@ import pytest
 import ray
 from ray.exceptions import WorkerCrashedError
 
-from recsys.errors import InputError
-from recsys.pipeline.cluster import MAX_RETRIES, ROWS_PER_WORKER, cpus_for_each, for_each_part, peak_of
+from recsys.errors import EngineError, InputError
+from recsys.pipeline.cluster import MAX_RETRIES, ROWS_PER_WORKER, _connect, cpus_for_each, for_each_part, peak_of
 from recsys.pipeline.cpu_needs import min_cpus
 from recsys.settings import decode_config
 from tests.conftest import tiny_config
@@ -43,6 +43,42 @@ def test_training_workers_share_the_largest_nodes(
 ) -> None:
     monkeypatch.setattr(ray, "nodes", lambda: cluster)
     assert cpus_for_each(num_workers) == expected
+
+
+class Starts:
+    """Stands for `ray.init`: the first starts end as they do on a machine whose CPUs are taken."""
+
+    def __init__(self, num_failures: int) -> None:
+        self.num_failures = num_failures
+        self.options: list[dict[str, Any]] = []
+
+    def __call__(self, **options: Any) -> None:
+        self.options.append(options)
+        if len(self.options) <= self.num_failures:
+            raise Exception("The current node timed out during startup.\nMore of Ray's words")  # noqa: TRY002 (as Ray)
+
+
+@pytest.mark.parametrize("address", [None, "10.0.0.1:6379"])
+def test_a_start_of_ray_that_times_out_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, address: str | None
+) -> None:
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if address is not None:
+        monkeypatch.setenv("RAY_ADDRESS", address)
+    monkeypatch.setattr(ray, "init", once := Starts(1))
+    _connect(min_cpus=1)
+    assert len(once.options) == 2
+    assert once.options[0] == once.options[1]
+    assert ("address" in once.options[0]) == (address is None)
+    assert "Ray did not start (Exception: The current node timed out during startup.): it is tried again" in caplog.text
+    monkeypatch.setattr(ray, "init", Starts(2))
+    with pytest.raises(EngineError) as raised:
+        _connect(min_cpus=1)
+    assert raised.value.exit_code == 1
+    assert "\n" not in str(raised.value)
+    assert (address or "stop other work on it") in str(raised.value)
 
 
 def test_a_cluster_that_runs_has_room_for_the_workers(ray_cluster: None) -> None:

@@ -1,11 +1,15 @@
 """Keys, rate limits, request ids and the fallback: the app of one replica with a web server, without Ray Serve."""
 
 import asyncio
+import http.client
 import json
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import quote
 
+import pyarrow.dataset as ds
 import pytest
 import requests
 import uvicorn
@@ -14,12 +18,14 @@ from ray import serve
 from recsys.config.live_service import ServeConfig
 from recsys.serving.app import Service, api
 from recsys.serving.auth import new_key
+from recsys.serving.live_snapshot import LiveSnapshot
 from tests.conftest import free_ports
 from tests.serving.conftest import HeldSnapshot
 
 KEY, LINE = new_key("shop")
 SLOW_KEY, SLOW_LINE = new_key("slow")
 BODY = {"query": "lamp", "k": 2}
+MAX_ID_CHARS = 300
 
 
 @pytest.fixture
@@ -29,7 +35,7 @@ def calls(live, one_night, monkeypatch, tmp_path) -> Callable[..., list[requests
     async def run(config: ServeConfig, snapshot: Any, make: Callable[[str], list[requests.Response]]) -> Any:
         replica = Service.__mro__[1]  # the class below Serve's wrapper, which needs a running Serve
         service = replica.__new__(replica)
-        await replica.__init__(service, lambda *_: snapshot, str(one_night[0]), config, 5)
+        await replica.__init__(service, lambda *_: snapshot, str(one_night[0]), config, 5, MAX_ID_CHARS)
         monkeypatch.setattr(serve, "get_replica_context", lambda: SimpleNamespace(servable_object=service))
         (port,) = free_ports(1)
         server = uvicorn.Server(uvicorn.Config(api, port=port, lifespan="off", log_config=None))
@@ -114,6 +120,90 @@ def test_a_request_that_is_not_ranked_in_time_gets_popular_items(calls, live) ->
     assert [item["item_id"] for item in late.json()["items"]] == [item["item_id"] for item in early.json()["items"]][:2]
     assert code(filtered) == (503, "too_slow")
     assert filtered.headers["Retry-After"] == "2"
+
+
+def test_a_known_user_who_is_not_ranked_in_time_gets_the_published_list(calls, live, one_night) -> None:
+    """Without what the request excludes; only a user without a list gets popular items."""
+    held = HeldSnapshot(live)
+    lists = ds.dataset(Path(one_night[1]["path"]), format="parquet", exclude_invalid_files=True).to_table().to_pandas()
+    user = lists.user_id.iloc[0]
+    own = lists[lists.user_id == user].sort_values("rank").item_id.tolist()
+
+    def make(url: str) -> list[requests.Response]:
+        while not held.lengths.count(500):
+            assert post(url, {}).status_code == 200
+        held.hold()
+        body = {"user_id": user, "history": [{"item_id": own[0]}], "exclude": [own[2]]}
+        late = [post(url, body), post(url, {"user_id": user, "k": 2}), post(url, {"user_id": "nobody", "k": 2})]
+        looked_up = requests.get(f"{url}/v1/users/{user}/recommendations", timeout=60)
+        held.may_go_on.set()
+        return [*late, looked_up]
+
+    named, short, unknown, looked_up = (
+        each.json() for each in calls(make, snapshot=held, deadline_ms=1000, refresh_s=60)
+    )
+    assert [item["item_id"] for item in named["items"]] == [own[1], *own[3:]]
+    assert [item["rank"] for item in named["items"]] == list(range(1, len(own) - 1))
+    assert [item["item_id"] for item in short["items"]] == own[:2]
+    assert (named["strategy"], short["strategy"], unknown["strategy"]) == ("precomputed", "precomputed", "popular")
+    assert named["warnings"] == ["ranking took longer than 1000 ms: this is the published list"]
+    assert [item["item_id"] for item in looked_up["items"]] == own, "a look-up does not wait for the ranker"
+
+
+class Asked:
+    """A snapshot that notes whose published lists are asked for."""
+
+    def __init__(self, live: LiveSnapshot) -> None:
+        self._live = live
+        self.users: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._live, name)
+
+    def published_list(self, user_id: str, *_: Any) -> None:
+        self.users.append(user_id)
+
+
+ODD_IDS = [
+    "a/b",
+    "/a/",
+    "a//b",
+    "..",
+    ".",
+    "a b",
+    "é😀",
+    "a?b#c",
+    "100%",
+    "%2F",
+    "a+b",
+    "recommendations",
+    "-5",
+    "x" * 300,
+]
+
+
+def test_ids_of_any_letters_are_reached_by_path(calls, live) -> None:
+    asked = Asked(live)
+
+    def make(url: str) -> list[int]:
+        statuses = []
+        for user in [*ODD_IDS, "x/recommendations", "x" * 301]:
+            caller = http.client.HTTPConnection(url.removeprefix("http://"))  # it sends the path as it is
+            path = quote(user, safe="").replace(".", "%2E")
+            caller.request("GET", f"/v1/users/{path}/recommendations?k=3")
+            statuses.append(caller.getresponse().status)
+            caller.close()
+        bodies = [{"user_id": "x" * 301}, {"exclude": ["x" * 301]}, {"history": [{"item_id": "x" * 301}]}]
+        wrong = [post(url, body) for body in bodies]
+        event = {"event_id": "e", "user_id": "x" * 301, "item_id": "i"}
+        wrong.append(requests.post(f"{url}/v1/events", json={"events": [event]}, timeout=60))
+        assert [each.json()["error"]["field"] for each in wrong] == [
+            *("user_id", "exclude.0", "history.0.item_id", "events.0.user_id"),
+        ]
+        return statuses
+
+    assert calls(make, snapshot=asked) == [404] * (len(ODD_IDS) + 1) + [422]
+    assert asked.users == [*ODD_IDS, "x/recommendations"]
 
 
 def test_the_api_page_can_send_a_key() -> None:

@@ -67,7 +67,9 @@ def test_a_request_with_filters_gets_no_list_that_may_not_pass_them() -> None:
     assert fallback_after(LIST).answer(RecommendationRequest(filters={"category": "x"}), "") is None
 
 
-def test_a_failure_keeps_the_list_before() -> None:
+def test_a_failure_keeps_the_list_before(caplog: pytest.LogCaptureFixture) -> None:
     error = ApiError(ErrorDetail(code="not_ready", field=None, message=""))
-    assert fallback_after(LIST, error, TimeoutError()).answer(RecommendationRequest(), "") is not None
+    broken = ValueError("a defect, or a file that cannot be read")
+    assert fallback_after(LIST, error, TimeoutError(), broken).answer(RecommendationRequest(), "") is not None
+    assert "a defect, or a file" in caplog.text
     assert fallback_after(error).answer(RecommendationRequest(), "") is None

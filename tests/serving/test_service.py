@@ -61,6 +61,10 @@ def test_a_known_user_has_a_published_list(service_url, one_night, live):
     unknown = requests.get(f"{service_url}/v1/users/nobody/recommendations", timeout=TIMEOUT_S)
     assert error_of(unknown) == (404, "not_found", "user_id")
     assert "POST /v1/recommendations" in unknown.json()["error"]["message"]
+    for odd in ("a%2Fb", "a/b", "%2E%2E%2Fx", "a%20b%3F", "%C3%A9"):  # they reach the app through the proxy too
+        assert (
+            error_of(requests.get(f"{service_url}/v1/users/{odd}/recommendations", timeout=TIMEOUT_S))[2] == "user_id"
+        )
 
 
 def test_no_log_names_a_user(service_url):
@@ -205,7 +209,7 @@ def test_ray_exports_requests_by_route_and_lists_by_strategy(service_url):
     exporter = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
     wanted = {
         "ray_serve_num_http_requests_total": 'route="/v1/recommendations",status_code="200"',
-        "ray_serve_http_request_latency_ms_count": 'route="/v1/users/{user_id}/recommendations",status_code="404"',
+        "ray_serve_http_request_latency_ms_count": 'route="/v1/users/{user_id:path}/recommendations",status_code="404"',
         "ray_recsys_lists_total": 'strategy="query"',
         "ray_recsys_snapshot_age_seconds": "",
         "ray_recsys_batch_size_count": "",

@@ -1,0 +1,56 @@
+"""Why the lists of known users are empty: what they have seen, and what the item rules leave out."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jobs.user_ids import named, read_histories
+from recsys.errors import InputError
+from recsys.storage.runs import RunFolder
+
+
+def why_empty(run: RunFolder, manifest: Mapping[str, Any], user_ids: Sequence[str]) -> dict[str, str]:
+    """The reason for each of these users, who have no list.
+
+    Raises:
+        InputError: the run knew nothing of a user.
+    """
+    config = manifest["config"]
+    histories = read_histories(run, user_ids, config["histories"]["shards"])
+    known = histories["user_id"].to_pylist()
+    if missing := [user for user in dict.fromkeys(user_ids) if user not in known]:
+        raise unknown_users(run, missing)
+    offered = _offered(manifest)
+    exclude_seen = config.get("recommend", {}).get("exclude_seen", True)
+    reasons = {}
+    for user, seen in zip(known, histories["seen_item_ids"].combine_chunks(), strict=True):
+        had = (
+            f"; the user has seen {len(seen):,} items, which recommend.exclude_seen leaves out" if exclude_seen else ""
+        )
+        reasons[user] = f"no item is left{had}; {offered}"
+    return reasons
+
+
+def why_all_empty(manifest: Mapping[str, Any]) -> str:
+    """The reason for a night in which no user has a list."""
+    without = manifest.get("metrics", {}).get("recommend", {}).get("users_without_list", 0)
+    return (
+        f"no user has a list: for none of the {without:,} users an item is left that is not seen; {_offered(manifest)}"
+    )
+
+
+def unknown_users(run: RunFolder, user_ids: Sequence[str]) -> InputError:
+    """The error that names users whom a run did not know."""
+    return InputError(
+        f"{named(user_ids)}: not known in run {run.run_id}; a user needs an accepted interaction up to the night's "
+        f"date (rows that were refused are in {run.storage.url(run.quarantine_dir)})"
+    )
+
+
+def _offered(manifest: Mapping[str, Any]) -> str:
+    """What the item rules left of the catalog, in words."""
+    counts = manifest.get("metrics", {}).get("recommend", {}).get("filtered", {})
+    if not counts:
+        return "the run has no counts of its item rules"
+    removed = [f"{name} {num:,}" for name, num in counts.items() if name not in ("items", "recommendable") and num]
+    left_out = f" (left out: {', '.join(removed)})" if removed else ""
+    return f"of the {counts['items']:,} items of the catalog {counts['recommendable']:,} may be recommended{left_out}"
