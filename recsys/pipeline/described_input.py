@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.data.date_evidence import DateEvidence, DateReading, merged_evidence
+from recsys.data.optional_columns import LackingColumns, check_lacking
 from recsys.data.read_tasks import ReadTask
 from recsys.data.versions import VersionSpec, known_by, merge_versions, read_versions, versions_schema
 from recsys.pipeline.cluster import for_each_part
@@ -21,6 +22,7 @@ from recsys.pipeline.records import ReadRows
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.settled_dates import read_with_settled_dates
 from recsys.pipeline.start_run import listed_files
+from recsys.pipeline.stop_early import StopRule, read_or_refuse
 from recsys.storage.tables import read_table, write_table
 
 logger = logging.getLogger(__name__)
@@ -37,14 +39,21 @@ def read_described(run: Run, spec: VersionSpec, name: Literal["items", "users"])
     Raises:
         InputError: no row can be used, too many rows are bad, or dates have two readings.
     """
-    tasks = plan_parts(spec.source, listed_files(run, name))
+    files = listed_files(run, name)
+    tasks = plan_parts(spec.source, files)
 
     def read_parts(reading: DateReading) -> list[Record]:
         how = replace(spec, reading=reading, missing_values=run.config.inputs.missing_values)
-        read = partial(_version_reader, run, how, tasks, name)
-        return for_each_part(list(tasks), read, label=name)
+
+        def read(rule: StopRule, until: Callable[[Record], bool]) -> list[Record]:
+            return for_each_part(
+                list(tasks), partial(_version_reader, run, how, tasks, name, rule), label=name, until=until
+            )
+
+        return read_or_refuse(run, name, spec.source, files, len(tasks), read)
 
     parts = read_with_settled_dates(run, name, spec.timestamp, read_parts)
+    check_lacking([part["lacking"] for part in parts], spec.source)
     counts = count_rows(parts)
     versions, later = (
         merge_versions([nothing, *(read_table(run.storage, part[key]) for part in parts if part[key])])
@@ -79,7 +88,9 @@ def _say_later(run: Run, name: str, num_later: int, num_kept: int, *, has_histor
     )
 
 
-def _version_reader(run: Run, spec: VersionSpec, tasks: dict[str, ReadTask], name: str) -> Callable[[str], Record]:
+def _version_reader(
+    run: Run, spec: VersionSpec, tasks: dict[str, ReadTask], name: str, rule: StopRule
+) -> Callable[[str], Record]:
     limit = run.config.inputs.max_id_chars
 
     def read(part: str) -> Record:
@@ -88,7 +99,11 @@ def _version_reader(run: Run, spec: VersionSpec, tasks: dict[str, ReadTask], nam
         dates: list[DateEvidence] = []
         counts: Counter[str] = Counter()
         order = tasks[part].index * ROWS_PER_PART
-        for source, table, malformed in read_part(spec.source, tasks[part]):
+        lacking = LackingColumns(spec.source)
+        chunks = rule.limit(
+            read_part(spec.source, tasks[part], lacking), quarantine, lambda: counts["rows"] - counts["filtered"]
+        )
+        for source, table, malformed in chunks:
             found = read_versions(table, source, spec, limit, order, run.end)
             order += len(table)
             counts.update(rows=found.num_read + len(malformed), filtered=found.num_filtered, later=len(found.later))
@@ -103,7 +118,7 @@ def _version_reader(run: Run, spec: VersionSpec, tasks: dict[str, ReadTask], nam
             for table in merged:
                 paths[key] = f"{run.folder.dir}/versions/{name}{'-later' if key == 'later_path' else ''}-{part}.parquet"
                 write_table(run.storage, paths[key], table, table.schema)
-        made = {"quarantined": quarantine.close(), "dates": asdict(merged_evidence(dates)), **paths}
-        return {"rows": 0, "filtered": 0, "later": 0, **counts, **made}
+        made = {"quarantined": quarantine.close(), "lacking": lacking.close(), **paths}
+        return {"rows": 0, "filtered": 0, "later": 0, **counts, **made, "dates": asdict(merged_evidence(dates))}
 
     return read
