@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.data.cells import as_number, as_text, is_text
-from recsys.data.columns import require_columns
+from recsys.data.columns import require_columns, require_plain_columns
 from recsys.data.config import EventsInput
 from recsys.data.date_evidence import FIRST_READING, DateEvidence, DateReading
 from recsys.data.event_weights import weights_of_events, weights_of_kinds
@@ -88,6 +88,7 @@ def normalise_events(table: pa.Table, source: str, spec: EventsInput, rules: Eve
     if table.num_columns:  # a block that holds only malformed lines has no columns
         for part, column in columns.model_dump(exclude_none=True).items():
             require_columns(table.column_names, [column], source, f"inputs.events.columns.{part}")
+            require_plain_columns(table, [column], source, f"inputs.events.columns.{part}")
     if not num_read:
         return _no_events(spec)
     table = filtered(table, spec.where, source, "inputs.events.where")

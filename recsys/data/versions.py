@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.data.cells import as_boolean, as_text
-from recsys.data.columns import require_columns
+from recsys.data.columns import require_columns, require_plain_columns
 from recsys.data.config import TableInput
 from recsys.data.date_evidence import FIRST_READING, DateEvidence, DateReading
 from recsys.data.ids import read_ids
@@ -154,6 +154,7 @@ def _require(table: pa.Table, source: str, what: VersionSpec) -> None:
     if table.num_columns:  # a block that holds only malformed lines has no columns
         for key, columns in (wanted | dict(what.values)).items():
             require_columns(table.column_names, columns, source, key)
+            require_plain_columns(table, columns, source, key)
 
 
 def _last_rows(codes: npt.NDArray[Any], num_ids: int, values: Any, orders: Any) -> pa.Array:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from recsys.data.date_evidence import DateEvidence, DateReading, merged_evidence
 from recsys.data.event_kinds import EventKinds
 from recsys.data.events import interactions_schema, normalise_events
+from recsys.data.optional_columns import LackingColumns, check_lacking
 from recsys.data.read_tasks import ReadTask
 from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.ingest_feedback import ingest_feedback
@@ -21,6 +22,7 @@ from recsys.pipeline.open_run import input_files
 from recsys.pipeline.records import IngestedEvents
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.settled_dates import read_with_settled_dates
+from recsys.pipeline.stop_early import StopRule, read_or_refuse
 from recsys.storage.tables import write_table
 
 logger = logging.getLogger(__name__)
@@ -38,13 +40,19 @@ def ingest_events(run: Run) -> IngestedEvents:
         InputError: no event can be used, too many rows are bad, or dates have two readings.
     """
     source = run.config.inputs.events
-    tasks = plan_parts(source, input_files(source))
+    files = input_files(source)
+    tasks = plan_parts(source, files)
     now = dt.datetime.now(dt.UTC)
 
     def read_parts(reading: DateReading) -> list[Record]:
-        return for_each_part(list(tasks), partial(_event_reader, run, tasks, now, reading), label="ingest")
+        def read(rule: StopRule, until: Callable[[Record], bool]) -> list[Record]:
+            build = partial(_event_reader, run, tasks, now, reading, rule)
+            return for_each_part(list(tasks), build, label="ingest", until=until)
+
+        return read_or_refuse(run, "events", source, files, len(tasks), read)
 
     parts = read_with_settled_dates(run, "events", source.columns.timestamp, read_parts)
+    check_lacking([part["lacking"] for part in parts], source)
     counts = count_rows(parts)
     refuse_bad_input(run, counts, sum(part["accepted"] for part in parts), "events")
     num_feedback = num_repeats = 0
@@ -76,7 +84,7 @@ def ingest_events(run: Run) -> IngestedEvents:
 
 
 def _event_reader(
-    run: Run, tasks: dict[str, ReadTask], now: dt.datetime, reading: DateReading
+    run: Run, tasks: dict[str, ReadTask], now: dt.datetime, reading: DateReading, rule: StopRule
 ) -> Callable[[str], Record]:
     inputs = run.config.inputs
     rules = event_rules(run, now, reading)
@@ -85,12 +93,16 @@ def _event_reader(
         quarantine = Quarantine(run.storage, run.folder.quarantine_dir, f"events-{part}")
         counts: Counter[str] = Counter()
         kinds = EventKinds.sum([])
+        lacking = LackingColumns(inputs.events)
         newest = ""
         dates: list[DateEvidence] = []
 
         def accepted() -> Iterator[pa.Table]:
             nonlocal newest, kinds
-            for source, table, malformed in read_part(inputs.events, tasks[part]):
+            chunks = rule.limit(
+                read_part(inputs.events, tasks[part], lacking), quarantine, lambda: counts["rows"] - counts["filtered"]
+            )
+            for source, table, malformed in chunks:
                 found = normalise_events(table, source, inputs.events, rules)
                 counts.update(rows=found.num_read + len(malformed), filtered=found.num_filtered, later=found.num_later)
                 quarantine.add(malformed)
@@ -112,6 +124,7 @@ def _event_reader(
             "newest": newest,
             "dates": asdict(merged_evidence(dates)),
             "quarantined": quarantine.close(),
+            "lacking": lacking.close(),
             "path": path,
         }
 

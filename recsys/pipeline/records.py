@@ -24,6 +24,8 @@ class ReadRows(StageRecord):
     quarantined: int
     reasons: dict[str, int]
     """Quarantined rows by reason."""
+    lacking: dict[str, int] = field(default_factory=dict)
+    """Rows of files without an optional column, by column; it counts as empty there."""
     examples: list[BadValue] = field(default_factory=list)
     """The commonest bad values of each reason."""
 
