@@ -40,7 +40,7 @@ def read_part(
     """(file, rows, malformed lines) of each chunk that a part reads; `lacking` fills columns that a file lacks."""
     fs, _ = open_input(source.path)
     for file in task.files:
-        chunks = read_chunks(fs, file, source, task.span)
+        chunks = read_chunks(fs, file, source, task.span, task.first_bytes.get(file))
         while True:
             with answered(file):
                 chunk = next(chunks, None)
@@ -77,6 +77,13 @@ class Quarantine:
         self._files = 0
         self._reasons: Counter[str] = Counter()
         self._values = BadValues()
+        self.stopped = False
+        """Whether reading ended early, because of too many bad rows."""
+
+    @property
+    def num_rows(self) -> int:
+        """Rows that were added."""
+        return self._reasons.total()
 
     def add(self, rows: pa.Table) -> None:
         """Add rows of QUARANTINE."""
@@ -88,10 +95,11 @@ class Quarantine:
                 self._flush()
 
     def close(self) -> Record:
-        """Write the rows that are not written yet; returns for `count_rows`: `reasons` (their rows) and `examples`."""
+        """Write the rows that wait; returns for `count_rows`: `reasons` (with their rows), `examples` and `stopped`."""
         if self._waiting:
             self._flush()
-        return {"reasons": dict(self._reasons), "examples": [as_json(bad) for bad in self._values.commonest()]}
+        examples = [as_json(bad) for bad in self._values.commonest()]
+        return {"reasons": dict(self._reasons), "examples": examples, "stopped": self.stopped}
 
     def _flush(self) -> None:
         write_table(self._storage, f"{self._path}-{self._files:03d}.parquet", self._waiting, QUARANTINE)
