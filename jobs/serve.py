@@ -74,6 +74,7 @@ def load_live(storage: Storage, latest: Latest) -> LiveSnapshot:
             ),
         ),
         ranker=ranker,
+        event_weights=config.inputs.event_weights,
         user_template=None if users is None else UserTemplate(text=users.text, max_chars=users.max_text_chars),
     )
 

@@ -45,10 +45,11 @@ CATALOG = pa.schema(
 )
 
 #: ``item_ids``, ``timestamps``, ``events`` and ``weights`` are parallel lists, oldest first.
-#: ``seen_item_ids`` holds each item the user ever touched once, also those older than the history.
+#: ``seen_item_ids`` holds each item the user ever touched once, also those older than the history and those of events
+#: that are no positives (weight 0 or less); such events are not in the other lists.
 #: A config that reads texts of events adds ``texts: list<string>``, parallel to the others. A text is "" where the user
 #: said nothing, and the item of a search is "". A config that reads users adds ``profile: string``, "" where there is
-#: none.
+#: none. A config with `recommend.exclude_rejected` adds the columns of REJECTED.
 HISTORIES = pa.schema(
     [
         pa.field("user_id", pa.string(), nullable=False),
@@ -62,6 +63,13 @@ HISTORIES = pa.schema(
 
 TEXTS = pa.field("texts", pa.list_(pa.string()), nullable=False)
 PROFILE = PROFILES.field("profile")
+#: Items that the user does not want: their newest events with a weight have a negative one. When these were.
+REJECTED = pa.schema(
+    [
+        pa.field("rejected_item_ids", pa.list_(pa.string()), nullable=False),
+        pa.field("rejected_timestamps", pa.list_(TIMESTAMP), nullable=False),
+    ]
+)
 
 RECOMMENDATIONS = pa.schema(
     [
@@ -112,12 +120,12 @@ ITEM_NEIGHBOURS = pa.schema(
     ]
 )
 
-#: Which rows of the catalog a user of one shard took, and how much each counts on the time scale `decayed`.
+#: Which rows of the catalog a user of one shard took, and how much each counts on both time scales.
 USER_ITEMS = pa.schema(
     [
         pa.field("user", pa.int32(), nullable=False),
         pa.field("item", pa.int32(), nullable=False),
-        pa.field("decayed", pa.float32(), nullable=False),
+        *(pa.field(scale, pa.float32(), nullable=False) for scale in TIME_SCALES),
     ]
 )
 
@@ -133,12 +141,14 @@ DONORS = pa.schema(
     ]
 )
 
-#: Interactions with each row of the catalog on each day since 1970; day −1 stands for all days before the others.
+#: Interactions with each row of the catalog on each day since 1970, and the sum of their weights; day −1 stands for all
+#: days before the others.
 DAY_COUNTS = pa.schema(
     [
         pa.field("day", pa.int32(), nullable=False),
         pa.field("item", pa.int32(), nullable=False),
         pa.field("num", pa.int64(), nullable=False),
+        pa.field("weight", pa.float64(), nullable=False),
     ]
 )
 
@@ -175,7 +185,8 @@ MEANINGS: dict[str, str] = {
     "INTERACTIONS.item_id": "Id of the item. It is empty where the event is a search.",
     "timestamp": "When the event happened.",
     "event": "Kind of the event, such as `view` or `purchase`. It is `interaction` where the input names no kind.",
-    "weight": "Strength of the event. It is 1 where the input names none.",
+    "weight": "Strength of the event: that of the input (1 where it names none) times that of its kind "
+    "(`inputs.event_weights`). 0 or less makes no positive.",
     "text": "Text of the item, made by the template `inputs.items.text`.",
     "available": "Whether the item may be recommended.",
     "attributes": "Columns of the item that are kept for showing and filtering, by name.",
@@ -185,8 +196,11 @@ MEANINGS: dict[str, str] = {
     "limits their number.",
     "timestamps": "Times of these events.",
     "events": "Kinds of these events.",
-    "weights": "Strengths of these events.",
-    "seen_item_ids": "Each item that the user ever touched, once. Items of older events are among them.",
+    "weights": "Strengths of these events, above 0.",
+    "seen_item_ids": "Each item that the user ever touched, once. Items of older events, and of events of weight 0 or "
+    "less, are among them.",
+    "rejected_item_ids": "Items that the user does not want: the newest event has a negative weight.",
+    "rejected_timestamps": "Times of these events.",
     "profile": "Text that describes the user, made by the template `inputs.users.text`.",
     "rank": "Place in the list. 1 is the best, and the ranks have no gap.",
     "score": "Logarithm of P(item | user) among the user's candidates. It never rises with the rank. Only scores of "

@@ -4,6 +4,7 @@
 RENAMED: dict[str, str] = {
     "linear": "ease",
     "ease.ridge": "ease.l2",
+    "train.event_weights": "inputs.event_weights",
     "train.adversarial": "train.adversarial_epsilon",
     "rerank.new_items": "rerank.cold_item_slots",
     "rerank.pool": "rerank.diversity_pool",

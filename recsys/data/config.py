@@ -1,11 +1,12 @@
 """Settings of the inputs, and of the histories that are built from them."""
 
 import datetime as dt
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, field_validator
 
 from recsys.config.section import Date, Fraction, Positive, Section
+from recsys.data.event_weights import plain_kind
 from recsys.data.missing_values import MISSING_VALUES
 from recsys.data.timestamp_formats import check_timestamp_format
 from recsys.errors import ConfigError
@@ -30,6 +31,8 @@ def _check_format(name: str) -> str:
     return name
 
 
+#: Largest weight of a kind of event.
+LARGEST_KIND_WEIGHT = 1e6
 #: How a CSV file writes a text that holds the delimiter: in quotes, or not at all.
 Quoting = Literal["standard", "none"]
 #: A SQL condition over the columns of one row; see `recsys.data.row_filter`.
@@ -48,7 +51,7 @@ class EventColumns(Section):
     event: str | None = None
     """Column with the kind of event (`view`, `purchase` …); null: every row is an `interaction`."""
     weight: str | None = None
-    """Column with the strength of the event; null: 1 for every row."""
+    """Column with the strength of the event; null: 1 for every row. 0 or less: no positive, see `event_weights`."""
     text: str | None = None
     """Column with a text of the user: a review, or a search, which needs no item. Null: no texts are read."""
 
@@ -144,6 +147,11 @@ class InputsConfig(Section):
     """The items that may be recommended."""
     users: UsersInput | None = None
     """Profiles of users, as text; null: only the events of users are known."""
+    event_weights: dict[str, Annotated[float, Field(ge=-LARGEST_KIND_WEIGHT, le=LARGEST_KIND_WEIGHT)]] = Field(
+        default_factory=dict
+    )
+    """Weight of a kind of event, e.g. `{purchase: 3, view: 0.5}`, times the event's own weight. 0: such events do not
+    count; negative: the user does not want the item. Other kinds have weight 1; `return`, `dislike` and the like −1."""
     feedback: bool = True
     """Read the feedback events of the live service, in `storage`/feedback, as well."""
     max_quarantine_rate: Fraction = 0.05
@@ -157,6 +165,28 @@ class InputsConfig(Section):
     missing. `where` reads the cells as they are."""
     max_id_chars: Positive = 256
     """A longer user or item id is quarantined."""
+
+    @field_validator("event_weights", mode="before")
+    @classmethod
+    def _numbers_as_kinds(cls, weights: Any) -> Any:
+        """Many logs have numbers as kinds, which YAML reads as numbers."""
+        if not isinstance(weights, dict) or not all(isinstance(kind, int | str) for kind in weights):
+            return weights
+        if len({str(kind) for kind in weights}) < len(weights):
+            raise ValueError(f"names a kind of event twice: {', '.join(map(str, weights))}")
+        return {str(kind): weight for kind, weight in weights.items()}
+
+    @field_validator("event_weights")
+    @classmethod
+    def _one_weight_a_kind(cls, weights: dict[str, float]) -> dict[str, float]:
+        spellings: dict[str, str] = {}
+        for kind in weights:
+            if not plain_kind(kind):
+                raise ValueError("names a kind of event without letters; null and empty kinds are `interaction`")
+            other = spellings.setdefault(plain_kind(kind), kind)
+            if other != kind:
+                raise ValueError(f"{other!r} and {kind!r} are the same kind of event; name it once")
+        return weights
 
     @property
     def has_user_texts(self) -> bool:

@@ -1,8 +1,8 @@
 """Turn source rows into interactions, or into quarantine rows with a reason."""
 
 import datetime as dt
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from recsys.data.cells import as_number, as_text, is_text
 from recsys.data.columns import require_columns
 from recsys.data.config import EventsInput
 from recsys.data.date_evidence import FIRST_READING, DateEvidence, DateReading
+from recsys.data.event_weights import weights_of_events, weights_of_kinds
 from recsys.data.ids import join_ids, read_ids
 from recsys.data.missing_values import MISSING_VALUES, without_missing
 from recsys.data.quarantine import Reason
@@ -22,7 +23,8 @@ from recsys.data.timestamps import read_timestamps
 from recsys.schema import INTERACTIONS, INTERACTIONS_WITH_TEXT, QUARANTINE, TIMESTAMP, USUAL_EVENT
 
 _CLOCK_TOLERANCE = dt.timedelta(days=1)
-_LARGEST_WEIGHT = float(np.finfo(np.float32).max)
+#: Sums of many weights must fit into float32.
+LARGEST_WEIGHT = 1e30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,8 @@ class EventRules:
     """Exclusive end of the night's data date (aware)."""
     now: dt.datetime
     """Time at which the run reads its input (aware). An event much later than this is a fault."""
+    event_weights: Mapping[str, float] = field(default_factory=dict)
+    """`inputs.event_weights`."""
     reading: DateReading = FIRST_READING
     """How dates with two readings are read."""
 
@@ -100,7 +104,8 @@ def normalise_events(table: pa.Table, source: str, spec: EventsInput, rules: Eve
     user_ids = read_ids(table, columns.user_id, rules.max_id_chars, missing)
     item_ids = read_ids(table, columns.item_id, rules.max_id_chars, missing)
     users, (items, known) = user_ids.values, join_ids(item_ids.values, rules.known_items)
-    weights, weight_faults = _read_weights(table, columns.weight, spec.decimal, missing)
+    kinds = _read_kinds(table, columns.event, missing)
+    weights, weight_faults = _read_weights(table, spec, missing, weights_of_kinds(kinds, rules.event_weights))
     texts, text_faults = _read_texts(table, spec, missing)
     search = flags(pc.is_null(items)) & flags(pc.not_equal(texts, ""))
     faults = [
@@ -118,7 +123,7 @@ def normalise_events(table: pa.Table, source: str, spec: EventsInput, rules: Eve
     bad, aside = quarantine_faults(table, source, faults, ~later)
     good = pa.array(~bad & ~later)
     schema = interactions_schema(spec)
-    read = [users, pc.fill_null(items, ""), timestamps, _read_kinds(table, columns.event, missing), weights, texts]
+    read = [users, pc.fill_null(items, ""), timestamps, kinds, weights, texts]
     accepted = pa.table(read[: len(schema)], names=schema.names).filter(good)
     newest = pc.max(accepted["timestamp"]).as_py()
     return NormalisedEvents(
@@ -134,10 +139,12 @@ def normalise_events(table: pa.Table, source: str, spec: EventsInput, rules: Eve
 
 
 def _read_weights(
-    table: pa.Table, column: str | None, decimal: str, missing_values: Sequence[str]
+    table: pa.Table, spec: EventsInput, missing_values: Sequence[str], of_kinds: Any
 ) -> tuple[Any, list[RowFault]]:
+    """Weights [N] of the events, by the column and the kinds' weights [N]; a missing weight is 1."""
+    column = spec.columns.weight
     if column is None:
-        return pa.repeat(pa.scalar(1.0, pa.float32()), table.num_rows), []
+        return pa.array(of_kinds.astype(np.float32)), []
     source = table[column]
     if pa.types.is_dictionary(source.type):
         source = source.cast(source.type.value_type)
@@ -148,15 +155,16 @@ def _read_weights(
     missing = pc.is_null(source)
     if pa.types.is_string(source.type):
         missing = pc.or_kleene(missing, pc.equal(pc.utf8_trim_whitespace(source), ""))
-    number = pc.if_else(missing, 1.0, as_number(source, decimal))
-    # A weight that float32 cannot hold would be stored as infinity.
-    finite = pc.and_(pc.is_finite(number), pc.less_equal(pc.abs(number), _LARGEST_WEIGHT))
+    number = pc.if_else(missing, 1.0, as_number(source, spec.decimal))
+    unreadable = flags(pc.is_null(number))
+    own = np.asarray(pc.fill_null(number, 0.0))
+    weights = weights_of_events(np.where(np.isfinite(own), own, 0.0), of_kinds)
+    usable = np.isfinite(own) & (np.abs(weights) <= LARGEST_WEIGHT)
     faults = [
-        RowFault(Reason.UNREADABLE_WEIGHT, column, flags(pc.is_null(number))),
-        RowFault(Reason.NON_FINITE_WEIGHT, column, flags(pc.invert(finite))),
-        RowFault(Reason.NEGATIVE_WEIGHT, column, flags(pc.less(number, 0.0))),
+        RowFault(Reason.UNREADABLE_WEIGHT, column, unreadable),
+        RowFault(Reason.NON_FINITE_WEIGHT, column, ~usable),
     ]
-    return pc.cast(pc.if_else(finite, number, pa.scalar(None, pa.float64())), pa.float32(), safe=False), faults
+    return pa.array(np.where(usable, weights, 0.0).astype(np.float32)), faults
 
 
 def _read_kinds(table: pa.Table, column: str | None, missing_values: Sequence[str]) -> Any:

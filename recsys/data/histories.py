@@ -13,6 +13,8 @@ import pyarrow.compute as pc
 
 from recsys.schema import HISTORIES, INTERACTIONS, INTERACTIONS_WITH_TEXT, TEXTS
 
+#: Columns of histories with one value for each event.
+_OF_EVENTS = {"item_ids", "timestamps", "events", "weights", TEXTS.name}
 _SHARD_KEY = "recsys-shard-key"
 _ITEM_KEY = "recsys-item--key"
 _USER_KEY = "recsys-user--key"
@@ -111,7 +113,7 @@ def build_histories(sorted_interactions: pa.Table, max_length: int) -> pa.Table:
 def newest_items(histories: pa.Table, num: int) -> pa.Table:
     """HISTORIES cut to the newest events, as many as contain at most `num` different items.
 
-    A search does not count as an item. `seen_item_ids` does not change.
+    A search does not count as an item. What was seen or rejected does not change.
     """
     assert num > 0, f"num={num}"
     lists = histories["item_ids"].combine_chunks()
@@ -127,7 +129,7 @@ def newest_items(histories: pa.Table, num: int) -> pa.Table:
     kept = items_from_here <= num
     bounds = _bounds(np.bincount(user[kept], minlength=len(histories)))
     for place, field in enumerate(histories.schema):
-        if pa.types.is_list(field.type) and field.name != "seen_item_ids":
+        if field.name in _OF_EVENTS:
             events = histories[field.name].combine_chunks().flatten().filter(pa.array(kept))
             histories = histories.set_column(place, field, pa.ListArray.from_arrays(bounds, events))
     return histories

@@ -70,14 +70,14 @@ def join_ids(ids: Any, known: pa.Array) -> tuple[Any, Any]:
     unknown = ~found & flags(pc.is_valid(ids))
     if not unknown.any():
         return ids, found
-    strangers = pc.unique(ids.filter(pa.array(unknown)))
+    unknown_ids = pc.unique(ids.filter(pa.array(unknown)))
     others = pc.if_else(
-        pc.match_substring_regex(strangers, pattern=_WHOLE),
-        pc.binary_join_element_wise(strangers, ".0", ""),
-        pc.replace_substring_regex(strangers, pattern=_POINT_ZERO, replacement=r"\1"),
+        pc.match_substring_regex(unknown_ids, pattern=_WHOLE),
+        pc.binary_join_element_wise(unknown_ids, ".0", ""),
+        pc.replace_substring_regex(unknown_ids, pattern=_POINT_ZERO, replacement=r"\1"),
     )
     others = pc.if_else(pc.is_in(others, value_set=known), others, pa.scalar(None, pa.string()))
-    joined = others.take(_flat(pc.index_in(ids, value_set=strangers, skip_nulls=True)))
+    joined = others.take(_flat(pc.index_in(ids, value_set=unknown_ids, skip_nulls=True)))
     return pc.coalesce(joined, ids), found | np.asarray(pc.is_valid(joined))
 
 

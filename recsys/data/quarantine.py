@@ -31,7 +31,6 @@ class Reason(StrEnum):
     FUTURE_TIMESTAMP = "future_timestamp"
     UNREADABLE_WEIGHT = "unreadable_weight"
     NON_FINITE_WEIGHT = "non_finite_weight"
-    NEGATIVE_WEIGHT = "negative_weight"
     UNKNOWN_ITEM = "unknown_item"
     UNREADABLE_AVAILABLE = "unreadable_available"
     TEXT_TOO_LONG = "text_too_long"

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.schema import INTERACTIONS_WITH_TEXT, TIMESTAMP
+from recsys.data.splits import before_held_out
+from recsys.schema import INTERACTIONS_WITH_TEXT
 
 
 def split_searches(events: pa.Table) -> tuple[pa.Table, pa.Table]:
@@ -29,13 +30,7 @@ def searches_before(searches: pa.Table, held_out: pa.Table, cutoff: dt.datetime)
         held_out: Interactions on which a model is measured, sorted.
         cutoff: End of the days that the model may see.
     """
-    early = pc.less(searches["timestamp"], pa.scalar(cutoff, TIMESTAMP))
-    if not len(held_out):
-        return searches.filter(early)
-    first = held_out.group_by("user_id", use_threads=False).aggregate([("timestamp", "min")])
-    rows = pc.index_in(searches["user_id"], value_set=first["user_id"].combine_chunks())
-    bound = first["timestamp_min"].combine_chunks().take(rows.combine_chunks())
-    return searches.filter(pc.and_(early, pc.fill_null(pc.less_equal(searches["timestamp"], bound), True)))
+    return before_held_out(searches, held_out, cutoff, and_at_once=True)
 
 
 def followed_searches(searches: pa.Table, interactions: pa.Table) -> pa.Table:

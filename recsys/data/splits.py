@@ -99,6 +99,25 @@ def active_since(sorted_interactions: pa.Table, since: dt.datetime) -> npt.NDArr
     return mask
 
 
+def before_held_out(events: pa.Table, held_out: pa.Table, cutoff: dt.datetime, and_at_once: bool) -> pa.Table:
+    """Events that a model may see: before the cutoff, and before the user's first held-out interaction.
+
+    Args:
+        events: Events of any users that are no interactions, such as searches.
+        held_out: Interactions on which a model is measured.
+        cutoff: End of the days that the model may see.
+        and_at_once: Also events at the same time as that interaction.
+    """
+    early = pc.less(events["timestamp"], pa.scalar(cutoff, TIMESTAMP))
+    if not len(held_out):
+        return events.filter(early)
+    first = held_out.group_by("user_id", use_threads=False).aggregate([("timestamp", "min")])
+    rows = pc.index_in(events["user_id"], value_set=first["user_id"].combine_chunks())
+    bound = first["timestamp_min"].combine_chunks().take(rows.combine_chunks())
+    earlier = pc.less_equal if and_at_once else pc.less
+    return events.filter(pc.and_(early, pc.fill_null(earlier(events["timestamp"], bound), True)))
+
+
 def targets(holdout: pa.Table, seen: pa.Table, exclude_seen: bool) -> pa.Table:
     """TARGETS of each user of `holdout`, by user id: the distinct items that a good list would contain.
 

@@ -85,6 +85,7 @@ def shard_events(run: Run, interactions: pa.Table, view: DataView, item_ids: pa.
         users=users[newest],
         items=items[newest],
         age_days=age[newest],
+        weights=np.asarray(events["weight"]).astype(np.float64)[newest],
         catalog_items=items,
     )
 

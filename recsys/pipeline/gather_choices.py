@@ -14,12 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.data.histories import newest_items, sort_interactions
-from recsys.data.splits import show_first, targets
+from recsys.data.splits import show_first
 from recsys.model.features import index_items
 from recsys.pipeline.load_snapshot import load_snapshot
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.stages import SHUFFLE_HISTORIES
-from recsys.pipeline.user_texts import ShardTexts
+from recsys.pipeline.user_context import UserContext
 from recsys.ranking.choices import Choices
 from recsys.ranking.fusion import default_fusion
 from recsys.ranking.scoring import Scored, scored_blocks
@@ -51,22 +51,22 @@ def choices_gatherer(run: Run) -> Callable[[str], Record]:
     def gather(shard: str) -> Record:
         interactions = read_table(run.storage, f"{run.interactions_dir}/{shard}.parquet")
         learned, kept = run.validation_split(interactions)
-        texts = ShardTexts.read(run, shard)
-        rows = [row for cut in (_WHOLE, *CUTS) for row in choices(texts, learned, kept, cut)]
+        context = UserContext.read(run, shard)
+        rows = [row for cut in (_WHOLE, *CUTS) for row in choices(context, learned, kept, cut)]
         write_table(run.storage, _path(run, shard), pa.concat_tables([_CHOICES.empty_table(), *rows]), _CHOICES)
         return {"rows": sum(map(len, rows))}
 
-    def choices(texts: ShardTexts, learned: pa.Table, kept: pa.Table, cut: int) -> Iterator[pa.Table]:
+    def choices(context: UserContext, learned: pa.Table, kept: pa.Table, cut: int) -> Iterator[pa.Table]:
         # a new user took nothing before, and takes nothing twice in a session
         asked = config.model_copy(update={"exclude_seen": True}) if cut else config
-        wanted = targets(kept, learned, asked.exclude_seen)
+        wanted = context.targets(kept, learned, kept, run.cutoff, asked.exclude_seen)
         users = wanted["user_id"].combine_chunks()
         known, kept = (part.filter(pc.is_in(part["user_id"], value_set=users)) for part in (learned, kept))
         if cut:
             shown, rest = show_first(kept, wanted, cut)
             known = sort_interactions(pa.concat_tables([known, shown]))[0]
-            wanted = targets(rest, known, asked.exclude_seen)
-        histories = texts.histories(known, wanted["user_id"], kept, run.cutoff, run.config.histories.kept_events)
+            wanted = context.targets(rest, known, kept, run.cutoff, asked.exclude_seen)
+        histories = context.histories(known, wanted["user_id"], kept, run.cutoff, run.config.histories.kept_events)
         assert histories["user_id"].equals(wanted["user_id"]), "histories and targets are of other users"
         if cut:
             histories = newest_items(histories, cut)

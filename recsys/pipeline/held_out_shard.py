@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.data.histories import user_runs
-from recsys.data.splits import Split, targets, validation_users
+from recsys.data.splits import Split, validation_users
 from recsys.pipeline.run import Run
-from recsys.pipeline.user_texts import ShardTexts
+from recsys.pipeline.user_context import UserContext
 from recsys.storage.tables import read_table
 
 
@@ -22,7 +22,7 @@ class HeldOutShard:
     interactions: pa.Table
     """INTERACTIONS of the drawn users, sorted."""
     split: Split
-    texts: ShardTexts
+    context: UserContext
     wanted: pa.Table
     """TARGETS of the warm users, sorted by user."""
     past: pa.Table
@@ -35,10 +35,10 @@ class HeldOutShard:
         drawn = validation_users(interactions["user_id"], share, run.config.seed)
         interactions = interactions.filter(pa.array(drawn))
         split = run.split(interactions)
-        wanted = targets(split.holdout, split.train, run.config.recommend.exclude_seen)
+        context, exclude_seen = UserContext.read(run, shard), run.config.recommend.exclude_seen
+        wanted = context.targets(split.holdout, split.train, split.holdout, run.cutoff, exclude_seen)
         past = split.train.filter(pc.is_in(split.train["user_id"], value_set=wanted["user_id"].combine_chunks()))
-        texts = ShardTexts.read(run, shard)
-        return cls(run=run, interactions=interactions, split=split, texts=texts, wanted=wanted, past=past)
+        return cls(run=run, interactions=interactions, split=split, context=context, wanted=wanted, past=past)
 
     def histories(self) -> pa.Table:
         """HISTORIES of the warm users before the holdout, in the order of `wanted`."""
@@ -52,7 +52,8 @@ class HeldOutShard:
         """TARGETS of the cold users, whom a split leaves out of the holdout."""
         warm = pc.unique(self.split.train["user_id"])
         cold = self.interactions.filter(pc.invert(pc.is_in(self.interactions["user_id"], value_set=warm)))
-        return targets(cold, self.split.train, self.run.config.recommend.exclude_seen)
+        exclude_seen = self.run.config.recommend.exclude_seen
+        return self.context.targets(cold, self.split.train, self.split.holdout, self.run.cutoff, exclude_seen)
 
     def cold_histories(self, wanted: pa.Table) -> pa.Table:
         """HISTORIES of the cold users, without interactions, in the order of `wanted`."""
@@ -60,6 +61,6 @@ class HeldOutShard:
 
     def _histories(self, past: pa.Table, wanted: pa.Table) -> pa.Table:
         length = self.run.config.histories.kept_events
-        found = self.texts.histories(past, wanted["user_id"], self.split.holdout, self.run.cutoff, length)
+        found = self.context.histories(past, wanted["user_id"], self.split.holdout, self.run.cutoff, length)
         assert found["user_id"].equals(wanted["user_id"]), "histories and targets are of other users"
         return found

@@ -8,9 +8,9 @@ from dataclasses import asdict
 from functools import partial
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from recsys.data.date_evidence import DateEvidence, DateReading, merged_evidence
+from recsys.data.event_kinds import EventKinds
 from recsys.data.events import interactions_schema, normalise_events
 from recsys.data.read_tasks import ReadTask
 from recsys.pipeline.cluster import for_each_part, peak_of
@@ -57,12 +57,18 @@ def ingest_events(run: Run) -> IngestedEvents:
         num_feedback, num_repeats = feedback.num_accepted, feedback.num_repeats
     newest = max(part.get("newest", "") for part in parts)
     _warn_of_stale_events(run, newest)
+    kinds = EventKinds.sum(part["kinds"] for part in parts if "kinds" in part)
+    kinds.refuse_only_negative()
+    for warning in kinds.warnings(run.config.inputs.event_weights, run.config.inputs.events.columns.event is not None):
+        logger.warning(warning)
     return IngestedEvents(
         **vars(counts) | {"peak_memory_mb": peak_of(parts)},
         accepted=sum(part.get("accepted", 0) for part in parts),
         later=sum(part.get("later", 0) for part in parts),
         newest=newest,
-        kinds=sorted({kind for part in parts for kind in part.get("kinds", ())}),
+        kinds=kinds.learned,
+        non_positive=kinds.non_positive,
+        weightless=kinds.weightless,
         parts=[part["path"] for part in parts if part.get("accepted")],
         feedback=num_feedback,
         feedback_repeats=num_repeats,
@@ -78,19 +84,19 @@ def _event_reader(
     def read(part: str) -> Record:
         quarantine = Quarantine(run.storage, run.folder.quarantine_dir, f"events-{part}")
         counts: Counter[str] = Counter()
-        kinds: set[str] = set()
+        kinds = EventKinds.sum([])
         newest = ""
         dates: list[DateEvidence] = []
 
         def accepted() -> Iterator[pa.Table]:
-            nonlocal newest
+            nonlocal newest, kinds
             for source, table, malformed in read_part(inputs.events, tasks[part]):
                 found = normalise_events(table, source, inputs.events, rules)
                 counts.update(rows=found.num_read + len(malformed), filtered=found.num_filtered, later=found.num_later)
                 quarantine.add(malformed)
                 quarantine.add(found.quarantined)
                 dates.append(found.dates)
-                kinds.update(pc.unique(found.accepted["event"]).to_pylist())
+                kinds = EventKinds.sum([kinds, EventKinds.count(found.accepted)])
                 newest = max(newest, found.newest.isoformat() if found.newest else "")
                 yield found.accepted
 
@@ -102,7 +108,7 @@ def _event_reader(
             "later": 0,
             **counts,
             "accepted": stats.rows,
-            "kinds": sorted(kinds),
+            "kinds": kinds.as_json(),
             "newest": newest,
             "dates": asdict(merged_evidence(dates)),
             "quarantined": quarantine.close(),

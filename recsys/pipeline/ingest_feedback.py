@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.data.config import EventsInput
+from recsys.data.event_kinds import EventKinds
 from recsys.data.events import interactions_schema
 from recsys.data.feedback import bucket_of, drop_repeats, feedback_schema, read_feedback
 from recsys.data.read_tasks import ReadTask
@@ -133,7 +134,7 @@ def _repeats_dropper(run: Run, source: EventsInput, paths: dict[str, list[str]])
         return {
             "accepted": len(events),
             "repeats": len(found) - len(events),
-            "kinds": pc.unique(events["event"]).to_pylist(),
+            "kinds": EventKinds.count(events).as_json(),
             "newest": pc.max(events["timestamp"]).as_py().astimezone(dt.UTC).isoformat(),
             "path": path,
         }

@@ -52,6 +52,7 @@ def event_rules(run: Run, now: dt.datetime, reading: DateReading = FIRST_READING
         earliest=earliest,
         end=run.end,
         now=now,
+        event_weights=inputs.event_weights,
         reading=reading,
     )
 

@@ -123,9 +123,7 @@ def _rankers(run: Run, snapshots: Mapping[str, Snapshot], config: RecommendConfi
     week, ever = (read_table(run.storage, run.item_counts_path(kind)) for kind in COUNTS_OF_VIEW["test"])
     popularity = recent_popularity(week, ever)
     rankers: dict[str, _Rank] = {model: partial(_lists, snapshot, config) for model, snapshot in snapshots.items()}
-    rankers[POPULARITY] = lambda histories: popular_batch(
-        popularity, available_ids, histories, config.top_k, config.exclude_seen
-    )
+    rankers[POPULARITY] = lambda histories: popular_batch(popularity, available_ids, histories, config)
     return rankers
 
 

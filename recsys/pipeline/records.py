@@ -58,7 +58,11 @@ class IngestedEvents(ReadRows):
     newest: str
     """Time of the newest event, ISO 8601, UTC."""
     kinds: list[str]
-    """Types of events, sorted."""
+    """Kinds of events of a positive weight, sorted."""
+    non_positive: dict[str, int] = field(default_factory=dict)
+    """Accepted events of weight 0 or less by kind: they are not learned, counted or predicted."""
+    weightless: bool = False
+    """No event has a positive weight, so events of weight 0 count as 1."""
     parts: list[str]
     """Parquet files with the accepted events."""
     feedback: int = 0
@@ -88,6 +92,8 @@ class ShuffledHistories(StageRecord):
     """Users with events in the holdout."""
     searches: int
     duplicates: int
+    non_positives: int = 0
+    """Events of weight 0 or less, without duplicates."""
     validation: ValidationUsers
     oldest: str
     """Time of the oldest event, ISO 8601, UTC."""

@@ -126,6 +126,11 @@ class Run:
         return f"{self.folder.dir}/searches"
 
     @property
+    def non_positives_dir(self) -> str:
+        """INTERACTIONS of weight 0 or less, in the same shards, sorted; a shard without any has no file."""
+        return f"{self.folder.dir}/non_positives"
+
+    @property
     def profiles_dir(self) -> str:
         """PROFILES in the same shards, if users are read."""
         return f"{self.folder.dir}/profiles"

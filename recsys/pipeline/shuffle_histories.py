@@ -12,6 +12,7 @@ import ray.data
 
 from recsys.data.events import interactions_schema
 from recsys.data.histories import shard_of, sort_interactions
+from recsys.data.non_positives import split_non_positives, with_equal_weights
 from recsys.data.searches import split_searches
 from recsys.pipeline.choose_validation import choose_validation, count_active_users, count_trainable_users
 from recsys.pipeline.cluster import for_each_part, peak_of
@@ -20,7 +21,8 @@ from recsys.pipeline.records import ShuffledHistories
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.shard_item_counts import merge_shard_counts, write_shard_counts
 from recsys.pipeline.stages import INGEST_EVENTS
-from recsys.pipeline.user_texts import ShardTexts, read_profiles, write_texts
+from recsys.pipeline.user_context import UserContext
+from recsys.pipeline.user_texts import read_profiles, write_texts
 from recsys.schema import INTERACTIONS_WITH_TEXT
 from recsys.storage.tables import read_table, write_table
 
@@ -45,6 +47,7 @@ def shuffle_histories(run: Run) -> ShuffledHistories:
         held_out_users=sum(record["held_out_users"] for record in records),
         searches=sum(record["searches"] for record in records),
         duplicates=sum(record["duplicates"] for record in records),
+        non_positives=sum(record["non_positives"] for record in records),
         validation=choose_validation(run, active.tolist(), trainable.tolist()),
         oldest=min(record["oldest"] for record in records),
         shards=[record["shard"] for record in records],
@@ -97,7 +100,7 @@ def _write_group(run: Run, group: pa.Table) -> pa.Table:
 
 
 def _write_shard(run: Run, number: int, group: pa.Table) -> Record:
-    """Write the tables of one shard: interactions, searches, histories, texts and item counts.
+    """Write the tables of one shard: interactions, non-positives, searches, histories, texts and item counts.
 
     Args:
         run: The run.
@@ -106,14 +109,25 @@ def _write_shard(run: Run, number: int, group: pa.Table) -> Record:
     """
     name = f"shard-{number:05d}"
     schema = interactions_schema(run.config.inputs.events)
-    events, duplicates = sort_interactions(group.select(schema.names).cast(schema))
+    group = group.select(schema.names).cast(schema)
+    if run.record(INGEST_EVENTS).weightless:
+        group = with_equal_weights(group)
+    everything, duplicates = sort_interactions(group)
+    events, non_positives = split_non_positives(everything)
     interactions, searches = events, None
     if schema == INTERACTIONS_WITH_TEXT:
         interactions, searches = split_searches(events)
         write_table(run.storage, f"{run.searches_dir}/{name}.parquet", searches, schema)
-    texts = ShardTexts(searches=searches, profiles=read_profiles(run, name))
+    if len(non_positives):
+        write_table(run.storage, f"{run.non_positives_dir}/{name}.parquet", non_positives, schema)
+    context = UserContext(
+        searches=searches,
+        profiles=read_profiles(run, name),
+        non_positives=non_positives,
+        exclude_rejected=run.config.recommend.exclude_rejected,
+    )
     nothing = interactions.slice(0, 0)
-    histories = texts.histories(interactions, None, nothing, run.end, run.config.histories.kept_events)
+    histories = context.histories(interactions, None, nothing, run.end, run.config.histories.kept_events)
     if run.config.inputs.has_user_texts:
         write_texts(run, name, events, histories)
     write_table(run.storage, f"{run.interactions_dir}/{name}.parquet", interactions, schema)
@@ -127,8 +141,9 @@ def _write_shard(run: Run, number: int, group: pa.Table) -> Record:
         "held_out_users": pc.count_distinct(split.holdout["user_id"]).as_py(),
         "rows": len(interactions),
         "searches": 0 if searches is None else len(searches),
+        "non_positives": len(non_positives),
         "duplicates": duplicates,
         "active": count_active_users(run, split.train),
         "trainable": count_trainable_users(run, split.train),
-        "oldest": pc.min(events["timestamp"]).as_py().astimezone(dt.UTC).isoformat(),
+        "oldest": pc.min(everything["timestamp"]).as_py().astimezone(dt.UTC).isoformat(),
     }

@@ -53,20 +53,23 @@ def why_nothing_to_learn(run: Run, num_windows: int) -> str:
         [count[name] for count in counts] for name in ("events", "before", "users", "longest")
     )
     cutoff = f"{run.cutoff:%Y-%m-%d}"
+    ignored = f", beside {histories.non_positives:,} of weight 0 or less" if histories.non_positives else ""
     if not sum(events):
-        return "the events are searches, without any item"
+        return "no event has an item and a weight above 0" if ignored else "the events are searches, without any item"
     if not sum(before):
         return (
-            f"all {sum(events):,} events are of the last {days} days (gate.holdout_days), the oldest of "
+            f"all {sum(events):,} events{ignored} are of the last {days} days (gate.holdout_days), the oldest of "
             f"{histories.oldest}; a later night will train, or lower gate.holdout_days"
         )
     held_out = sum(events) - sum(before)
     beside = f" ({held_out:,} events since then are held out by gate.holdout_days={days})" if held_out else ""
     if max(longest) < 2:
-        return f"each of the {sum(users):,} users has one event before {cutoff}{beside}, and none follows another"
+        return (
+            f"each of the {sum(users):,} users has one event before {cutoff}{ignored}{beside}, and none follows another"
+        )
     return (
-        f"no event before {cutoff} that follows another has a weight above 0{beside}; see inputs.events.columns.weight "
-        f"and train.event_weights"
+        f"no event before {cutoff} that follows another has a weight as a target{beside}; see "
+        f"train.max_events_per_user and train.recency_half_life_days"
     )
 
 

@@ -12,7 +12,8 @@ import ray.data
 from recsys.pipeline.cluster import workers_for
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import INGEST_EVENTS, SHUFFLE_HISTORIES
-from recsys.pipeline.user_texts import ShardTexts, read_user_texts
+from recsys.pipeline.user_context import UserContext
+from recsys.pipeline.user_texts import read_user_texts
 from recsys.schema import PROFILES
 from recsys.storage.tables import read_table
 from recsys.training.examples import (
@@ -79,20 +80,20 @@ def windows_of_shard(run: Run, shard: str, kinds: Sequence[Kind]) -> dict[Kind, 
     event_kinds = pa.array(run.record(INGEST_EVENTS).kinds, pa.string())
     interactions = read_table(run.storage, f"{run.interactions_dir}/{shard}.parquet")
     learned, kept = run.validation_split(interactions)
-    shard_texts, texts = ShardTexts.read(run, shard), None
+    context, texts = UserContext.read(run, shard), None
     if run.config.inputs.has_user_texts:
-        profiles = PROFILES.empty_table() if shard_texts.profiles is None else shard_texts.profiles
+        profiles = PROFILES.empty_table() if context.profiles is None else context.profiles
         texts = WindowTexts(texts=read_user_texts(run)["text"].combine_chunks(), profiles=profiles)
     cut: dict[Kind, pa.Table] = {}
     for kind in kinds:
         if kind == "validation":
-            events = shard_texts.windowed(with_first_target(learned, kept))
+            events = context.windowed(with_first_target(learned, kept))
             max_events = length + 1  # one window a user
             cut[kind] = build_windows(events, item_ids, event_kinds, length, max_events, texts=texts)
             continue
         full = kind in ("full", "full_recent")
         until = run.end if full else run.cutoff
-        events = shard_texts.windowed(interactions if full else learned)
+        events = context.windowed(interactions if full else learned)
         weights = target_weights(events, train, until)
         if kind in ("train_recent", "full_recent"):
             weights = only_since(weights, events, until - dt.timedelta(days=train.recent_days))

@@ -18,7 +18,10 @@ class RecommendConfig(Section):
     signals: Annotated[list[str], Field(min_length=1)] | None = None
     """Signals, or numbers of signals, that may have a weight in the score, e.g. `[ranker]`; null: all."""
     exclude_seen: bool = True
-    """Leave out what the user already touched."""
+    """Leave out what the user already touched, also what the user returned or disliked."""
+    exclude_rejected: bool = False
+    """Leave out what the user rejected and did not take again: the item's newest event has a negative weight (see
+    `inputs.event_weights`). It makes a difference where `exclude_seen` is false."""
     num_workers: Positive | None = None
     """Scoring workers; null: as many as there are CPUs, or GPUs, for."""
     cpus_per_worker: Positive = 1

@@ -5,23 +5,20 @@ import pyarrow as pa
 import torch
 
 from recsys.model.features import index_items
+from recsys.ranking.config import RecommendConfig
 from recsys.ranking.lists import as_recommendations
-from recsys.ranking.scoring import seen_pairs
+from recsys.ranking.scoring import left_out
 from recsys.signals.exact_search import ItemIndex, retrieve
-from recsys.signals.excluded import ExcludedItems
 
 
-def popular_batch(
-    popularity: pa.Array, item_ids: pa.Array, histories: pa.Table, top_k: int, exclude_seen: bool
-) -> pa.Table:
+def popular_batch(popularity: pa.Array, item_ids: pa.Array, histories: pa.Table, config: RecommendConfig) -> pa.Table:
     """The most popular items for each of B users.
 
     Args:
         popularity: Item ids, best first; items that are not in it come last.
         item_ids: [I] sorted ids of the items that may be recommended.
         histories: HISTORIES table of B users.
-        top_k: Length of a list.
-        exclude_seen: Leave out what the user already touched.
+        config: Length of a list, what is left out.
 
     Returns:
         RECOMMENDATIONS table; the score is minus the item's place.
@@ -30,8 +27,8 @@ def popular_batch(
     known = index_items(popularity, item_ids)
     places[known[known >= 0]] = np.arange((known >= 0).sum())
     users = torch.ones(len(histories), 1)
-    excluded = ExcludedItems.of([seen_pairs(histories, item_ids)] if exclude_seen else [])
-    retrieved = retrieve(users, ItemIndex.of(-torch.from_numpy(places)[:, None]), excluded, top_k)
+    excluded = left_out(histories, item_ids, config)
+    retrieved = retrieve(users, ItemIndex.of(-torch.from_numpy(places)[:, None]), excluded, config.top_k)
     scores = retrieved.logits.numpy()
     items = np.where(np.isfinite(scores), retrieved.items.numpy(), -1)
     return as_recommendations(

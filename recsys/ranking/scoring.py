@@ -110,10 +110,8 @@ def read_users(
     profiles = UserProfiles.build(
         histories, snapshot.item_ids, now, not config.exclude_seen, snapshot.texts, batch.lengths > 0, asked
     )
-    excluded = [seen_pairs(histories, snapshot.item_ids)] if config.exclude_seen else []
-    return UserBlock(
-        profiles=profiles, history=batch, texts=snapshot.texts, now=now, excluded=ExcludedItems.of(excluded)
-    )
+    excluded = left_out(histories, snapshot.item_ids, config)
+    return UserBlock(profiles=profiles, history=batch, texts=snapshot.texts, now=now, excluded=excluded)
 
 
 def _score(
@@ -133,14 +131,17 @@ def _score(
     return Scored(items=items, numbers=numbers, evidence=evidence, users=users, searching=searching)
 
 
-def seen_pairs(histories: pa.Table, item_ids: pa.Array) -> tuple[Ints, Ints]:
-    """(user, item) of every entry of ``seen_item_ids``, as rows of the table and of the catalog.
+def left_out(histories: pa.Table, item_ids: pa.Array, config: RecommendConfig) -> ExcludedItems:
+    """What the settings leave out of the lists of B users because of their histories: seen, or rejected items.
 
     Args:
         histories: HISTORIES table of B users.
-        item_ids: [I] sorted ids of the catalog; other items are left out.
+        item_ids: [I] sorted ids of the catalog; other items are skipped.
+        config: `exclude_seen` and `exclude_rejected`. All rejected items were seen.
     """
-    lists = histories["seen_item_ids"].combine_chunks()
+    if not config.exclude_seen and not config.exclude_rejected:
+        return ExcludedItems.none()
+    lists = histories["seen_item_ids" if config.exclude_seen else "rejected_item_ids"].combine_chunks()
     users = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False).astype(np.int64)
     items = index_catalog(lists.flatten(), item_ids)
-    return users[items >= 0], items[items >= 0]
+    return ExcludedItems.of([(users[items >= 0], items[items >= 0])])

@@ -4,7 +4,7 @@ Shapes: B requests.
 """
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -30,6 +30,8 @@ class LiveSnapshot:
     ranker: SnapshotRanker
     user_template: UserTemplate | None
     """None: the model reads no user attributes."""
+    event_weights: Mapping[str, float]
+    """Weights of the kinds of events, as the run had them: `inputs.event_weights`."""
 
     def answer(self, requests: Sequence[RecommendationRequest], now: dt.datetime) -> list[Recommendations]:
         """A list for each of B requests. Unknown ids are left out with a warning; no request is refused.
@@ -38,7 +40,10 @@ class LiveSnapshot:
             requests: Of any strategy. Their filters must have passed `LiveCatalog.filter_error`.
             now: The time of the requests, and of events without a timestamp.
         """
-        resolved = [resolve_request(request, self.catalog, self.users, self.user_template) for request in requests]
+        resolved = [
+            resolve_request(request, self.catalog, self.users, self.user_template, self.event_weights)
+            for request in requests
+        ]
         answers = {row: self._published_answer(request, now) for row, request in enumerate(resolved)}
         unanswered = sorted(
             (row for row in answers if answers[row] is None), key=lambda row: self._length(resolved[row])

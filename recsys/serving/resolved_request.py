@@ -3,13 +3,15 @@
 Shapes: I items.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from recsys.data.event_weights import weights_of_kinds
+from recsys.schema import USUAL_EVENT
 from recsys.serving.contracts import RecommendationRequest, Strategy
 from recsys.serving.live_catalog import LiveCatalog
 from recsys.serving.published_users import PublishedUsers
@@ -52,11 +54,16 @@ class ResolvedRequest:
         """The strategy of a list that is ranked now."""
         if self.session.query:
             return "query"
-        return "personalized" if self.session.stored is not None or self.session.events else "popular"
+        has_positives = any(weight > 0 for weight in self.session.weights)
+        return "personalized" if self.session.stored is not None or has_positives else "popular"
 
 
 def resolve_request(
-    request: RecommendationRequest, catalog: LiveCatalog, users: PublishedUsers, template: UserTemplate | None
+    request: RecommendationRequest,
+    catalog: LiveCatalog,
+    users: PublishedUsers,
+    template: UserTemplate | None,
+    event_weights: Mapping[str, float],
 ) -> ResolvedRequest:
     """Look up what the request names. Unknown ids and attributes are left out, with a warning.
 
@@ -65,13 +72,17 @@ def resolve_request(
         catalog: The items of the snapshot.
         users: Histories of the users whom the snapshot knows.
         template: None: the model of the snapshot reads no user attributes.
+        event_weights: `inputs.event_weights` of the snapshot's run.
     """
     warnings: list[str] = []
     known = _known_items([event.item_id for event in request.history], "history", catalog, warnings)
+    events = [event for event in request.history if event.item_id in known]
+    kinds = pa.array([event.event or USUAL_EVENT for event in events], pa.string())
     session = Session(
         user_id=request.user_id or "",
         stored=None if request.user_id is None else users.history(request.user_id),
-        events=[event for event in request.history if event.item_id in known],
+        events=events,
+        weights=weights_of_kinds(kinds, event_weights).tolist(),
         query=request.query or "",
         profile=_profile(request.attributes, template, warnings),
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from recsys.schema import HISTORIES, PROFILE, TEXTS, USUAL_EVENT
+from recsys.schema import HISTORIES, PROFILE, REJECTED, TEXTS, USUAL_EVENT
 from recsys.serving.contracts import HistoryEvent
 
 
@@ -25,6 +25,8 @@ class Session:
     """The user's row of HISTORIES that the nightly run wrote; None: the run did not know the user."""
     events: Sequence[HistoryEvent]
     """Events since then, oldest first; all items are in the catalog."""
+    weights: Sequence[float]
+    """Weights of these events, by their kinds. 0 or less: the event is no positive, as in the night."""
     query: str
     """The search of the request; "" for none."""
     profile: str
@@ -32,20 +34,24 @@ class Session:
 
 
 def session_histories(sessions: Sequence[Session], now: dt.datetime, max_events: int) -> pa.Table:
-    """HISTORIES of B sessions with texts and profiles: the newest `max_events` events of each, oldest first.
+    """HISTORIES of B sessions with texts, profiles and rejected items: the newest `max_events` positives of each.
 
     An event without a timestamp gets the timestamp of the event before; the first such event gets `now`. A timestamp
     after `now` becomes `now`. Of events with equal timestamps, stored events come first, then the session's events in
     their order. The query is the last event.
     """
     rows = [_row(session, now, max_events) for session in sessions]
-    schema = HISTORIES.append(TEXTS).append(PROFILE)
-    return pa.Table.from_pylist(rows, schema=schema)
+    return pa.Table.from_pylist(rows, schema=pa.schema([*HISTORIES, TEXTS, PROFILE, *REJECTED]))
 
 
 def _row(session: Session, now: dt.datetime, max_events: int) -> dict[str, Any]:
     stored = session.stored or {}
-    new = [(event.item_id, time, event.event or USUAL_EVENT, 1.0, "") for event, time in _timed(session, now)]
+    new = [
+        (event.item_id, time, event.event or USUAL_EVENT, weight, "")
+        for (event, time), weight in zip(_timed(session, now), session.weights, strict=True)
+    ]
+    rejected = _rejected(stored, new)
+    new = [event for event in new if event[3] > 0]
     # a client may send stored events again, or older events; gaps and ages need the order of time
     events = sorted([*_stored_events(stored), *new], key=itemgetter(1))
     if session.query:
@@ -57,6 +63,7 @@ def _row(session: Session, now: dt.datetime, max_events: int) -> dict[str, Any]:
         **{name: list(values) for name, values in zip(_COLUMNS, columns, strict=True)},
         "seen_item_ids": sorted(seen),
         "profile": session.profile or stored.get("profile", ""),
+        **dict(zip(REJECTED.names, (list(rejected), list(rejected.values())), strict=True)),
     }
 
 
@@ -68,6 +75,16 @@ def _stored_events(stored: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
     """The events of a stored row, one tuple of `_COLUMNS` each."""
     lists = [stored.get(name) or () for name in _COLUMNS[:-1]]
     return zip(*lists, stored.get("texts") or [""] * len(lists[0]), strict=True)
+
+
+def _rejected(stored: dict[str, Any], new: list[tuple[Any, ...]]) -> dict[str, dt.datetime]:
+    """Items whose newest event with a weight has a negative one, with its time; as the night finds them."""
+    items, times = (stored.get(name) or () for name in REJECTED.names)
+    known = [(item, time, 1.0) for item, time, *_ in _stored_events(stored)]
+    known += [(item, time, -1.0) for item, time in zip(items, times, strict=True)]
+    known += [(item, time, weight) for item, time, _, weight, _ in new if weight]
+    newest = {item: (time, weight) for item, time, weight in sorted(known, key=itemgetter(1))}
+    return {item: time for item, (time, weight) in sorted(newest.items()) if weight < 0}
 
 
 def _timed(session: Session, now: dt.datetime) -> list[tuple[HistoryEvent, dt.datetime]]:

@@ -3,7 +3,7 @@
 EASE (Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019) finds the weights B, zero on the diagonal,
 that rebuild each user's row from its other items with least squares: B = I − P · diag(1 / diag P) with
 P = (XᵀX + λI)⁻¹. The shards give the users' rows X, and one matrix is inverted. As in `transitions` there are two time
-scales: on `all_time` all events count the same, on `decayed` a user's item halves with the age of its newest event.
+scales: on `all_time` events of any age count the same, on `decayed` a user's item halves with the age of its event.
 
 Shapes: B users, C candidates, N events, H items of the model (the head of the catalog), I items, M weights of an item.
 """
@@ -19,7 +19,7 @@ from pydantic import Field
 from scipy.linalg import lapack
 
 from recsys.config.section import Positive, Section
-from recsys.schema import ITEM_NEIGHBOURS, USER_ITEMS
+from recsys.schema import ITEM_NEIGHBOURS, TIME_SCALES, USER_ITEMS
 from recsys.signals.history_items import HistoryItems
 from recsys.signals.neighbour_evidence import LoadedNeighbours, NeighbourEvidence
 from recsys.signals.neighbours import Neighbours, Sums
@@ -54,7 +54,7 @@ class EaseConfig(Section):
     users: Positive = 1_000_000
     """Users after which no further shard is read: a sample is enough."""
     l2: Annotated[float, Field(gt=0)] = 300.0
-    """λ, the L2 regularisation of the weights, in users who took an item."""
+    """λ, the L2 regularisation of the model, in users who took an item; an event of mean weight counts as one."""
     half_life_days: Annotated[float, Field(gt=0)] = 10.0
     """Age in days at which what a user took counts half on the time scale `decayed`."""
     neighbours: Positive = 100
@@ -79,7 +79,7 @@ class Ease(Signal):
     def count(self, events: ShardEvents, counting: Counting) -> pa.Table:
         """What each user of one shard took, by user and item."""
         settings: EaseConfig = counting.settings
-        return user_items(events.users, events.items, events.age_days, settings.half_life_days)
+        return user_items(events.users, events.items, events.age_days, events.weights, settings.half_life_days)
 
     def merge(self, shards: CountedShards, counting: Counting) -> Iterable[pa.Table]:
         """The largest weights of each item, by (item, other)."""
@@ -88,7 +88,8 @@ class Ease(Signal):
         place = np.full(counting.num_items, -1, dtype=np.int64)
         place[chosen] = np.arange(len(chosen))
         products = [np.zeros((len(chosen), len(chosen)), dtype=np.float32) for _ in range(2)]
-        num_users = 0
+        num_users = num_taken = 0
+        total = 0.0
         for table in shards.tables():  # users are hashed to shards: the first shards are a sample of them
             if num_users >= settings.users:
                 break
@@ -96,7 +97,10 @@ class Ease(Signal):
             for product, matrix in zip(products, rows, strict=True):
                 add_products(product, matrix)
             num_users += rows[0].shape[0]
-        all_time, decayed = (ease_weights(product, settings.l2) for product in products)
+            num_taken += len(table)
+            total += float(np.square(table[TIME_SCALES[0]].to_numpy(), dtype=np.float64).sum())
+        l2 = settings.l2 * total / max(num_taken, 1)  # in mean weights: only how weights compare matters
+        all_time, decayed = (ease_weights(product, l2) for product in products)
         yield strongest_weights(all_time, decayed, chosen, settings.neighbours)
 
     def load(self, source: NightSource) -> "LoadedEase":
@@ -140,23 +144,30 @@ def _shares(parts: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return np.asarray(parts / np.maximum(parts.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny))
 
 
-def user_items(users: Ints, items: Ints, age_days: Floats, half_life_days: float) -> pa.Table:
-    """USER_ITEMS: each item that a user took once, with the weight of its newest event, by (user, item).
+def user_items(users: Ints, items: Ints, age_days: Floats, event_weights: Floats, half_life_days: float) -> pa.Table:
+    """USER_ITEMS: each item that a user took once, with the square root of its largest weight, by (user, item).
+
+    By the square root the diagonal of XᵀX sums the weights, in the unit of λ. On `decayed` an event's root halves with
+    its age.
 
     Args:
         users: [N] number of each event's user, from 0.
         items: [N] catalog indices, −1 for an item that the catalog does not hold.
         age_days: [N] days from each event to the end of the data view; below 0 counts as 0.
+        event_weights: [N] weight of each event, above 0.
         half_life_days: Of the scale `decayed`.
     """
     known = items >= 0
     width = int(items.max(initial=0)) + 1
     keys = users[known] * width + items[known]
     distinct, place = np.unique(keys, return_inverse=True)
-    newest = np.full(len(distinct), np.inf)
-    np.minimum.at(newest, place, np.maximum(age_days[known], 0))
+    roots = np.sqrt(event_weights[known])
+    decayed = roots * np.exp2(-np.maximum(age_days[known], 0) / half_life_days)
+    largest = np.zeros((len(TIME_SCALES), len(distinct)))
+    for most, values in zip(largest, (roots, decayed), strict=True):
+        np.maximum.at(most, place, values)
     user, item = np.divmod(distinct, width)
-    columns = (user.astype(np.int32), item.astype(np.int32), np.exp2(-newest / half_life_days).astype(np.float32))
+    columns = (user.astype(np.int32), item.astype(np.int32), *largest.astype(np.float32))
     return pa.Table.from_arrays([pa.array(column) for column in columns], schema=USER_ITEMS)
 
 
@@ -180,7 +191,7 @@ def most_shared_items(tables: Iterable[pa.Table], num_items: int, num: int) -> I
 
 
 def user_rows(table: pa.Table, place: Ints, num_items: int) -> list[sp.csr_array]:
-    """What users took, X [U, H] float32 on both time scales.
+    """What users took, X [U, H] float32 on each of the `TIME_SCALES`.
 
     Args:
         table: USER_ITEMS of one shard.
@@ -190,7 +201,7 @@ def user_rows(table: pa.Table, place: Ints, num_items: int) -> list[sp.csr_array
     user, item = table["user"].to_numpy(), place[table["item"].to_numpy()]
     chosen = item >= 0
     shape = (int(user.max(initial=-1)) + 1, num_items)
-    values = (np.ones(int(chosen.sum()), dtype=np.float32), table["decayed"].to_numpy()[chosen])
+    values = (table[scale].to_numpy()[chosen] for scale in TIME_SCALES)
     return [sp.csr_array((value, (user[chosen], item[chosen])), shape=shape) for value in values]
 
 

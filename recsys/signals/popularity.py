@@ -1,4 +1,4 @@
-"""Popularity: how many people took an item, over several horizons.
+"""Popularity: how often people took an item, over several horizons. An event counts by its weight.
 
 Several horizons side by side show which items are on their way up and which have had their time.
 
@@ -65,11 +65,12 @@ class Popularity(Signal):
     imputed = True
 
     def count(self, events: ShardEvents, counting: Counting) -> pa.Table:
-        """Interactions by day and item, and those before all days that a horizon of validation can reach."""
+        """Interactions and their weights by day and item, and before all days that a horizon of validation reaches."""
         days = np.asarray(events.interactions["timestamp"].cast(pa.int64())) // _MICROS_PER_DAY
         days = np.where(days >= counting.first_day - LONGEST_DAYS, days, BEFORE)
         known = events.catalog_items >= 0
-        columns = (days[known].astype(np.int32), events.catalog_items[known].astype(np.int32), np.ones(known.sum()))
+        weights = np.asarray(events.interactions["weight"])[known]
+        columns = (days[known], events.catalog_items[known], np.ones(len(weights)), weights)
         return _summed(pa.table(dict(zip(DAY_COUNTS.names, columns, strict=True))).cast(DAY_COUNTS))
 
     def merge(self, shards: CountedShards, counting: Counting) -> Iterable[pa.Table]:  # noqa: ARG002
@@ -78,10 +79,14 @@ class Popularity(Signal):
 
     def load(self, source: NightSource) -> "LoadedPopularity":
         """The popularity as each of the view's days begins."""
-        days, items, numbers = (source.counted()[name].to_numpy().astype(np.int64) for name in DAY_COUNTS.names)
+        counted = source.counted()
+        days, items = (counted[name].to_numpy().astype(np.int64) for name in ("day", "item"))
+        weights = counted["weight"].to_numpy()
+        if len(weights):  # only how weights compare matters
+            weights = weights / (weights.sum() / counted["num"].to_numpy().sum())
         on_day = days != BEFORE
-        before = np.bincount(items[~on_day], numbers[~on_day], minlength=len(source.item_ids)).astype(np.int64)
-        counts = (days[on_day], items[on_day], numbers[on_day])
+        before = np.bincount(items[~on_day], weights[~on_day], minlength=len(source.item_ids)).astype(np.float64)
+        counts = (days[on_day], items[on_day], weights[on_day])
         popularity = log_popularity(*counts, before, source.days, source.oldest_day)
         return LoadedPopularity(popularity, source.days, source.recommendable)
 
@@ -139,8 +144,15 @@ class PopularityEvidence(Evidence):
         return np.stack([self.loaded.popularity[self.day[:, None], place, chosen] for place in horizons], axis=2)
 
 
-def log_popularity(days: Ints, items: Ints, numbers: Ints, before: Ints, moments: Ints, oldest: int) -> Floats:
-    """[G, H, I] log(1 + interactions a week) over each of the `HORIZONS`, as days begin.
+def log_popularity(
+    days: Ints,
+    items: Ints,
+    weights: npt.NDArray[np.float64],
+    before: npt.NDArray[np.float64],
+    moments: Ints,
+    oldest: int,
+) -> Floats:
+    """[G, H, I] log(1 + weight of the interactions of a week) over each of the `HORIZONS`, as days begin.
 
     A horizon that is longer than the known past is as long as that, and at least a week. A small part of an average
     week is added to the last week.
@@ -148,22 +160,23 @@ def log_popularity(days: Ints, items: Ints, numbers: Ints, before: Ints, moments
     Args:
         days: [N] rising days since 1970, on which interactions were counted.
         items: [N] items that were taken on these days.
-        numbers: [N] how often.
-        before: [I] interactions before the first of the days.
+        weights: [N] of the interactions with the item on the day, where 1 is an event of mean weight.
+        before: [I] weight of the interactions before the first of the days.
         moments: [G] rising days.
         oldest: Day of the oldest interaction.
     """
     found = np.empty((len(moments), len(HORIZONS), len(before)), dtype=np.float32)
     for place, length in enumerate(HORIZONS.values()):
-        counts = np.zeros(len(before)) if length is not None else before.astype(np.float64)
+        counts = np.zeros(len(before)) if length is not None else before.copy()
         begun = ended = 0
         for row, moment in enumerate(moments):
             known = max(int(moment) - oldest, 7)
             reach = known if length is None else min(length, known)
             first = 0 if length is None else int(np.searchsorted(days, moment - reach))
             last = int(np.searchsorted(days, moment))
-            counts += np.bincount(items[ended:last], numbers[ended:last], minlength=len(before))
-            counts -= np.bincount(items[begun:first], numbers[begun:first], minlength=len(before))
+            counts += np.bincount(items[ended:last], weights[ended:last], minlength=len(before))
+            counts -= np.bincount(items[begun:first], weights[begun:first], minlength=len(before))
+            np.maximum(counts, 0.0, out=counts)  # sums of fractions may leave a little less than nothing
             begun, ended = first, last
             found[row, place] = counts * 7 / reach
     found[:, 0] += AVERAGE_WEEK * found[:, -1]
@@ -172,5 +185,7 @@ def log_popularity(days: Ints, items: Ints, numbers: Ints, before: Ints, moments
 
 def _summed(counts: pa.Table) -> pa.Table:
     """DAY_COUNTS with one row for each day and item."""
-    summed = counts.group_by(["day", "item"]).aggregate([("num", "sum")]).rename_columns({"num_sum": "num"})
+    # in one thread, since sums of fractions depend on their order
+    groups = counts.group_by(["day", "item"], use_threads=False)
+    summed = groups.aggregate([("num", "sum"), ("weight", "sum")]).rename_columns(DAY_COUNTS.names)
     return summed.sort_by([("day", "ascending"), ("item", "ascending")]).cast(DAY_COUNTS)

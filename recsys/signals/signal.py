@@ -40,13 +40,15 @@ class ShardEvents:
     """What a data view may see of one shard."""
 
     interactions: pa.Table
-    """INTERACTIONS of whole users, sorted by user and time."""
+    """INTERACTIONS of whole users, sorted by user and time; all weights are above 0."""
     users: Ints
     """[N] number of each user, from 0, for each user's newest events (`train.max_events_per_user`), oldest first."""
     items: Ints
     """[N] catalog index of each of these events; −1 for an item that the catalog does not hold."""
     age_days: npt.NDArray[np.float64]
     """[N] days from each of these events to the end of the view."""
+    weights: npt.NDArray[np.float64]
+    """[N] weight of each of these events, above 0."""
     catalog_items: Ints
     """Catalog index of each row of ``interactions``."""
 

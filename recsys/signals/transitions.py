@@ -78,7 +78,13 @@ class Transitions(Signal):
         """Weighted counts of the pairs of one shard, by (item, other)."""
         settings: TransitionsConfig = counting.settings
         return count_transitions(
-            events.users, events.items, events.age_days, counting.num_items, settings.window, settings.half_life_days
+            events.users,
+            events.items,
+            events.age_days,
+            events.weights,
+            num_items=counting.num_items,
+            window=settings.window,
+            half_life_days=settings.half_life_days,
         )
 
     def merge(self, shards: CountedShards, counting: Counting) -> Iterable[pa.Table]:
@@ -125,14 +131,24 @@ class LoadedTransitions(LoadedNeighbours):
 
 
 def count_transitions(
-    users: Ints, items: Ints, age_days: Floats, num_items: int, window: int, half_life_days: float
+    users: Ints,
+    items: Ints,
+    age_days: Floats,
+    event_weights: Floats,
+    *,
+    num_items: int,
+    window: int,
+    half_life_days: float,
 ) -> pa.Table:
     """Weighted counts of the ordered pairs of different items within `window` events of one user.
+
+    A pair counts as much as the event that it leads to, like a target of the training.
 
     Args:
         users: [N] number of each event's user, events of a user together and oldest first.
         items: [N] catalog indices, −1 for an item that the catalog does not hold.
         age_days: [N] days from each event to the end of the data view; below 0 counts as 0.
+        event_weights: [N] weight of each event, above 0.
         num_items: I.
         window: Most events from the first to the second of a pair.
         half_life_days: Of the scale `decayed`; a pair has the age of its second event.
@@ -140,7 +156,7 @@ def count_transitions(
     Returns:
         ITEM_NEIGHBOURS, by (item, other), with a row for each direction of a pair.
     """
-    assert len(users) == len(items) == len(age_days), "one user, item and age an event"
+    assert len(users) == len(items) == len(age_days) == len(event_weights), "one user, item, age and weight an event"
     freshness = np.exp2(-np.maximum(age_days, 0) / half_life_days)
     keys, weights = [], []
     for distance in range(1, min(window, len(users) - 1) + 1):
@@ -149,7 +165,7 @@ def count_transitions(
         second = first + distance
         weight = distance**DISTANCE_POWER * np.stack([np.ones(len(first)), freshness[second]])
         keys += [items[first] * num_items + items[second], items[second] * num_items + items[first]]
-        weights += [weight, BACKWARD * weight]
+        weights += [weight * event_weights[second], BACKWARD * weight * event_weights[first]]
     if not keys:
         return ITEM_NEIGHBOURS.empty_table()
     return _summed(np.concatenate(keys), np.concatenate(weights, axis=1), num_items)

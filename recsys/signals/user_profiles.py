@@ -41,13 +41,14 @@ class UserProfiles:
     """Sparse rows of B users over I items."""
 
     last: SparseRows
-    """[B, I] weight 1 / (1 + k) for the k-th event from the end; a row sums to 1, or to 0 for an empty history."""
+    """[B, I] weight of the event / (1 + k) for the k-th event from the end; a row sums to 1, or to 0 for an empty
+    history."""
     history: SparseRows
-    """[B, I] of the same items; the weights halve every `HISTORY_HALF_LIFE_DAYS` before the user's last event. A row
-    sums to 1, or to 0 for an empty history."""
+    """[B, I] of the same items; the weights of the events halve every `HISTORY_HALF_LIFE_DAYS` before the user's last
+    event. A row sums to 1, or to 0 for an empty history."""
     repeats: SparseRows
-    """[B, I] number of times that the user took the item, each halving with its age; empty where lists leave out what
-    was seen."""
+    """[B, I] number of times that the user took the item, each halving with its age, and each by its weight beside the
+    mean weight of the user's events; empty where lists leave out what was seen."""
     has_tokens: Bools
     """[B] whether the ranker has anything to read: a known item, a search, or a description of the user."""
     in_session: Bools
@@ -86,19 +87,22 @@ class UserProfiles:
         newest_event = _newest(user, moment, len(histories))
         until = now if asked is None else np.where(newest_event > now, asked, now)
         in_session = until - newest_event <= SESSION_MINUTES * _MICROS_PER_MINUTE
+        weight: Floats = np.asarray(_flat(histories["weights"].combine_chunks())).astype(np.float64)[item >= 0]
         user, item, moment = (column[item >= 0] for column in (user, item, moment))
         counts = np.bincount(user, minlength=len(histories))
+        weight /= (np.bincount(user, weight, minlength=len(histories)) / np.maximum(counts, 1))[user]
         ends = np.cumsum(counts)
         from_end = ends[user] - 1 - np.arange(len(user))
         before_last = (moment[ends[user] - 1] - moment) / _MICROS_PER_DAY
         recent = from_end < PROFILE_EVENTS
-        weights = 1 / (1.0 + from_end[recent]), np.exp2(-before_last[recent] / HISTORY_HALF_LIFE_DAYS)
-        last, history = SparseRows.of_each(user[recent], item[recent], weights, len(histories))
+        shares = 1 / (1.0 + from_end[recent]), np.exp2(-before_last[recent] / HISTORY_HALF_LIFE_DAYS)
+        weighted = [share * weight[recent] for share in shares]
+        last, history = SparseRows.of_each(user[recent], item[recent], weighted, len(histories))
         repeated = SparseRows.none(len(histories))
         if repeats:
-            once = first_of_basket(user, item, moment)
+            once = first_of_basket(user, item, moment, weight)
             age = np.maximum(now[user[once]] - moment[once], 0) / _MICROS_PER_DAY
-            decayed = np.exp2(-age / REPEAT_HALF_LIFE_DAYS)
+            decayed = np.exp2(-age / REPEAT_HALF_LIFE_DAYS) * weight[once]
             repeated = SparseRows.of(user[once], item[once], decayed, len(histories))
         return cls(
             last=last.shares(),
@@ -148,18 +152,20 @@ class UserProfiles:
         )
 
 
-def first_of_basket(users: Ints, items: Ints, moments: npt.NDArray[np.number]) -> Ints:
+def first_of_basket(users: Ints, items: Ints, moments: npt.NDArray[np.number], weights: Floats | None = None) -> Ints:
     """One event for each user, item and moment: two lines of one invoice are one purchase.
 
     Args:
         users: [N].
         items: [N].
         moments: [N] in any unit.
+        weights: [N]; the event of the largest weight is taken. None: the first one.
 
     Returns:
         Places of these events, by user, item and moment.
     """
-    order = np.lexsort((moments, items, users))
+    keys = (moments, items, users)
+    order = np.lexsort(keys if weights is None else (-weights, *keys))
     different = np.ones(len(order), dtype=bool)
     different[1:] = np.any([np.diff(column[order]) != 0 for column in (users, items, moments)], axis=0)
     return order[different]

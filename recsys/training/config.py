@@ -65,8 +65,6 @@ class TrainConfig(Section):
     """Times that a training continues from its last checkpoint after a worker died."""
     warm_start: bool = True
     """Start from the published model if its encoder and architecture fit."""
-    event_weights: dict[str, Annotated[float, Field(ge=0)]] | None = None
-    """Weight of a target by its event kind, e.g. `{purchase: 3, view: 0.5}`; kinds that are not named have weight 1."""
     recency_half_life_days: Annotated[float, Field(gt=0)] | None = None
     """The weight of a target halves with each such period before the holdout. null: age does not matter."""
     full_softmax_items: Annotated[int, Field(ge=0)] = 50_000

@@ -62,18 +62,14 @@ def windows_schema(length: int, with_texts: bool = False) -> pa.Schema:
 
 
 def target_weights(interactions: pa.Table, train: TrainConfig, until: dt.datetime) -> FloatArray:
-    """[N] weight of each event as a target: its own weight × that of its kind × its recency.
+    """[N] weight of each event as a target: its weight × its recency.
 
     Args:
         interactions: INTERACTIONS.
-        train: With `event_weights` and `recency_half_life_days`.
+        train: With `recency_half_life_days`.
         until: The cutoff, from which recency is measured: no event is later.
     """
     weights: npt.NDArray[np.float64] = interactions["weight"].to_numpy().astype(np.float64)
-    if train.event_weights is not None:
-        kinds = pa.array(list(train.event_weights), pa.string())
-        of_kind = np.array([*train.event_weights.values(), 1.0])  # the last weight is for kinds that are not named
-        weights *= of_kind[index_items(interactions["event"], kinds)]
     if train.recency_half_life_days is not None:
         micros = pc.cast(interactions["timestamp"], pa.int64()).to_numpy()
         days = (until.timestamp() - micros / 1e6) / 86_400

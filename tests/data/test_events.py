@@ -1,3 +1,4 @@
+import dataclasses
 import datetime as dt
 import json
 import uuid
@@ -78,7 +79,8 @@ def test_missing_kinds_and_weights_have_defaults() -> None:
         ({"much": "nan"}, "much", Reason.NON_FINITE_WEIGHT),
         ({"much": "-inf"}, "much", Reason.NON_FINITE_WEIGHT),
         ({"much": "1e39"}, "much", Reason.NON_FINITE_WEIGHT),
-        ({"much": "-1"}, "much", Reason.NEGATIVE_WEIGHT),
+        ({"much": "1e31"}, "much", Reason.NON_FINITE_WEIGHT),
+        ({"much": "-1e31"}, "much", Reason.NON_FINITE_WEIGHT),
         ({"what": "i9"}, "what", Reason.UNKNOWN_ITEM),
         ({"who": None, "what": None, "when": None, "much": "x"}, "who", Reason.MISSING_USER),
         ({"much": "x", "what": "i9"}, "much", Reason.UNREADABLE_WEIGHT),
@@ -91,6 +93,37 @@ def test_a_bad_row_is_set_aside_with_its_first_fault(change: dict[str, Any], col
     (aside,) = found.quarantined.to_pylist()
     assert json.loads(aside.pop("row")) == GOOD | change
     assert aside == {"source": "f.csv", "column": column, "reason": reason}
+
+
+@pytest.mark.parametrize(
+    ("kind", "much", "weight"),
+    [
+        ("view", "2", 1.0),
+        (" Purchase", "2", 6.0),
+        ("add-to cart", None, 4.0),
+        ("click", "2", 2.0),
+        ("view", "-2", -1.0),
+        ("return", "2", -2.0),
+        ("Thumbs Down", "", -1.0),
+        ("return", "-2", -2.0),
+        ("impression", "5", 0.0),
+        ("impression", "-5", 0.0),
+        ("dislike", "0", 0.0),
+        ("click", "1e-60", 1.1754944e-38),
+    ],
+)
+def test_a_weight_is_that_of_the_event_times_that_of_its_kind(kind: str, much: str | None, weight: float) -> None:
+    """Negative where one of both is negative; an event of any such weight is accepted."""
+    weights = {"View": 0.5, "purchase": 3.0, "add_to_cart": 4.0, "impression": 0.0}
+    found = normalise(GOOD | {"kind": kind, "much": much}, rules=dataclasses.replace(RULES, event_weights=weights))
+    assert found.accepted["weight"].to_pylist() == [pytest.approx(weight)]
+    assert found.accepted["event"].to_pylist() == [kind.strip()]
+
+
+def test_a_weight_of_a_kind_wins_over_the_built_in_one() -> None:
+    rules = dataclasses.replace(RULES, event_weights={"RETURN": 1.0})
+    found = normalise(GOOD | {"kind": "return"}, GOOD | {"kind": "refund"}, rules=rules)
+    assert found.accepted["weight"].to_pylist() == [2.0, -2.0]
 
 
 def test_events_after_the_night_wait_for_a_later_night() -> None:

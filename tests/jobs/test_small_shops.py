@@ -44,7 +44,13 @@ NightOf = Callable[..., Night]
 def night_of(run_job, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> NightOf:
     """Run the night of some events and titles; each list is checked."""
 
-    def run_night(events: list[Event], titles: list[str | None], name: str = "shop", **sections: Any) -> Night:
+    def run_night(
+        events: list[Event],
+        titles: list[str | None],
+        name: str = "shop",
+        event_weights: dict[str, float] | None = None,
+        **sections: Any,
+    ) -> Night:
         folder = tmp_path / name
         folder.mkdir()
         noon = dt.datetime.combine(END, dt.time(12))
@@ -57,6 +63,7 @@ def night_of(run_job, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Nig
         inputs = {
             "events": {"path": f"{folder}/events.parquet"},
             "items": {"path": f"{folder}/items.parquet", "text": "{title}"},
+            "event_weights": event_weights or {},
         }
         config = tiny_config(folder, sections.pop("storage", folder / "warehouse"), **sections)
         config["inputs"] = inputs
@@ -148,9 +155,10 @@ def test_the_published_model_stays_where_a_later_night_has_only_new_events(night
     assert later.run.record(REFIT).windows > 0
 
 
-def test_events_without_weight_are_named(night_of: NightOf) -> None:
-    night = night_of(shop(8, 4, first=30, step=2), titles(12), train={"event_weights": {"interaction": 0.0}})
-    assert "has a weight above 0; see inputs.events.columns.weight and train.event_weights" in night.log
+def test_events_without_weight_count_as_1_and_are_named(night_of: NightOf) -> None:
+    night = night_of(shop(8, 4, first=30, step=2), titles(12), event_weights={"interaction": 0.0})
+    assert "none of the events has a weight above 0 (weight 0: 'interaction' (32))" in night.log
+    assert night.run.record(FINETUNE).trained
 
 
 def test_too_few_windows_for_the_workers_are_named(night_of: NightOf) -> None:

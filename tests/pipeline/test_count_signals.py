@@ -60,7 +60,16 @@ def transitions_at_once(run: Run, events: pa.Table, now: dt.datetime) -> tuple[M
     events = pa.Table.from_pandas(frame, INTERACTIONS, preserve_index=False)
     age = np.array([(now - moment) / DAY for moment in events["timestamp"].to_pylist()])
     users, items = rank_ids(events["user_id"])[1], index_items(events["item_id"], pa.array(IDS))
-    counts = count_transitions(users, items, age, len(IDS), config.window, config.half_life_days)
+    weights = np.asarray(events["weight"]).astype(np.float64)
+    counts = count_transitions(
+        users,
+        items,
+        age,
+        weights,
+        num_items=len(IDS),
+        window=config.window,
+        half_life_days=config.half_life_days,
+    )
     kept = strongest_transitions(counts, sum_pairs([counts], len(IDS)), config.neighbours)
     found = np.zeros((2, len(IDS), len(IDS)))
     for row in kept.to_pylist():
@@ -71,24 +80,35 @@ def transitions_at_once(run: Run, events: pa.Table, now: dt.datetime) -> tuple[M
 def ease_at_once(frame: pd.DataFrame, now: dt.datetime, items: list[str]) -> tuple[Matrix, Matrix]:
     """B [I, I] of both time scales over all users' newest events, by the formula of the paper."""
     frame = newest(frame)
+    l2 = L2 * frame.groupby(["user_id", "item_id"]).weight.max().astype(np.float64).mean()
     frame = frame[frame.item_id.isin(items)]
     age = (now - frame.timestamp) / DAY
     found = []
-    for values in (frame.assign(x=1.0), frame.assign(x=0.5 ** (age / HALF_LIFE))):
+    root = np.sqrt(frame.weight.astype(np.float64))
+    for values in (frame.assign(x=root), frame.assign(x=root * 0.5 ** (age / HALF_LIFE))):
         rows = values.pivot_table(index="user_id", columns="item_id", values="x", aggfunc="max", fill_value=0.0)
         x = rows.reindex(columns=items, fill_value=0.0).to_numpy()
-        inverse = np.linalg.inv(x.T @ x + L2 * np.eye(len(items)))
+        inverse = np.linalg.inv(x.T @ x + l2 * np.eye(len(items)))
         whole, places = np.zeros((len(IDS), len(IDS))), [IDS.index(item) for item in items]
         whole[np.ix_(places, places)] = np.eye(len(items)) - inverse / np.diag(inverse)
         found.append(whole)
     return found[0], found[1]
 
 
+def weighted(events: pa.Table) -> pa.Table:
+    """The events with weights between 0.1 and 5."""
+    weights = np.random.default_rng(3).integers(1, 51, len(events)) / 10
+    return events.set_column(
+        events.column_names.index("weight"), INTERACTIONS.field("weight"), pa.array(weights, pa.float32())
+    )
+
+
+@pytest.mark.parametrize("with_weights", [False, True])
 @pytest.mark.parametrize("protocol", get_args(Protocol))
 def test_transitions_and_ease_equal_those_of_all_events_at_once(
-    make_night: MakeRun, draw_events: Draw, protocol: Protocol
+    make_night: MakeRun, draw_events: Draw, protocol: Protocol, with_weights: bool
 ) -> None:
-    events = draw_events(600, days=90)
+    events = weighted(draw_events(600, days=90)) if with_weights else draw_events(600, days=90)
     run = make_night(events, protocol)
     record = count_signals(run)
     assert record.rows == len(events)
@@ -156,14 +176,15 @@ def test_ease_may_be_off_or_read_a_sample_of_the_users(make_night: MakeRun, draw
     assert not np.array_equal(neighbours(sample, "ease", "full")[0], everyone)
 
 
-def rates(known: pd.DataFrame, day: int, oldest: int) -> Matrix:
+def rates(known: pd.DataFrame, day: int, oldest: int, mean_weight: float) -> Matrix:
     """[H, I] log-popularity as a day begins, one horizon at a time."""
     days = (known.timestamp.astype("int64") // (86_400 * 10**6)).to_numpy()
     found = []
     for length in HORIZONS.values():
         reach = min(length or 10**6, max(day - oldest, 7))
         there = known[(days < day) & (days >= day - reach)]
-        found.append(there.groupby("item_id").size().reindex(IDS, fill_value=0).to_numpy() * 7 / reach)
+        weights = there.groupby("item_id").weight.sum().reindex(IDS, fill_value=0) / mean_weight
+        found.append(weights.to_numpy() * 7 / reach)
     found[0] = found[0] + AVERAGE_WEEK * found[-1]
     return np.log1p(np.array(found))
 
@@ -177,23 +198,26 @@ def popularity_of(run: Run, view: DataView) -> LoadedPopularity:
     return loaded
 
 
+@pytest.mark.parametrize("with_weights", [False, True])
 @pytest.mark.parametrize("protocol", get_args(Protocol))
 def test_the_popularity_of_a_day_counts_the_days_before_it(
-    make_night: MakeRun, draw_events: Draw, protocol: Protocol
+    make_night: MakeRun, draw_events: Draw, protocol: Protocol, with_weights: bool
 ) -> None:
-    events = draw_events(600, days=150)
+    events = weighted(draw_events(600, days=150)) if with_weights else draw_events(600, days=150)
     run = make_night(events, protocol)
     count_signals(run)
+    counted = run.seen_from(events, "full")[0]
+    mean = counted["weight"].to_pandas().astype(np.float64).mean()
     found, oldest = popularity_of(run, "validation"), int(min(events["timestamp"].to_pylist()).timestamp() // 86_400)
     past = run.split(events).train.to_pandas()
     assert found.days[-1] == int(run.cutoff.timestamp() // 86_400)
     assert len(found.popularity) == len(found.days) == run.record(SHUFFLE_HISTORIES).validation.days + 1
     for day, row in zip(found.days.tolist(), found.popularity, strict=True):
-        np.testing.assert_allclose(row, rates(past, day, oldest), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(row, rates(past, day, oldest, mean), rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(found.popularity[-1:], popularity_of(run, "test").popularity)
     full, seen = popularity_of(run, "full"), (past if protocol == "leave-one-out" else events.to_pandas())
     day = int(run.end.timestamp() // 86_400)
-    np.testing.assert_allclose(full.popularity[0], rates(seen, day, oldest), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(full.popularity[0], rates(seen, day, oldest, mean), rtol=1e-5, atol=1e-6)
 
 
 def test_of_very_many_days_some_are_held(

@@ -55,7 +55,6 @@ ALL_OPTIONS: dict[str, object] = {
     "full_softmax_items": 40,
     "negatives": 30,
     "label_smoothing": 0.1,
-    "event_weights": {"purchase": 2.0},
     "recency_half_life_days": 30.0,
     "augment": ["crop", "mask", "reorder"],
     "adversarial_epsilon": 0.5,

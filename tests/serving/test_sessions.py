@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.schema import HISTORIES
+from recsys.schema import HISTORIES, REJECTED
 from recsys.serving.contracts import HistoryEvent
 from recsys.serving.sessions import Session, session_histories
 
@@ -15,7 +15,8 @@ YESTERDAY = NOW - dt.timedelta(days=1)
 
 
 def session(events=(), **changes):
-    known = {"user_id": "u", "stored": None, "events": events, "query": "", "profile": ""}
+    weights = [1.0] * len(events)
+    known = {"user_id": "u", "stored": None, "events": events, "weights": weights, "query": "", "profile": ""}
     return Session(**(known | changes))
 
 
@@ -37,7 +38,8 @@ def stored(**changes):
 def test_an_anonymous_user_has_an_empty_history():
     found = session_histories([session(user_id="")], NOW, 500)
     assert found.schema.names[: len(HISTORIES)] == HISTORIES.names
-    assert found.to_pylist() == [{name: [] for name in [*HISTORIES.names, "texts"]} | {"user_id": "", "profile": ""}]
+    lists = [*HISTORIES.names, "texts", *REJECTED.names]
+    assert found.to_pylist() == [{name: [] for name in lists} | {"user_id": "", "profile": ""}]
 
 
 def test_new_events_follow_stored_events():
@@ -88,6 +90,42 @@ def test_sent_attributes_replace_the_stored_profile():
 )
 def test_times_are_utc_and_not_in_the_future(given, read):
     assert row(session([HistoryEvent(item_id="c", timestamp=given)]))["timestamps"] == [read]
+
+
+def dated(item, days_ago):
+    return HistoryEvent(item_id=item, timestamp=NOW - dt.timedelta(days=days_ago))
+
+
+def test_what_is_returned_or_disliked_is_seen_and_not_read():
+    given = session([HistoryEvent(item_id="c"), HistoryEvent(item_id="d")], weights=[-1.0, 0.0], stored=stored())
+    found = row(given)
+    assert found["item_ids"] == ["a", "b"]
+    assert found["seen_item_ids"] == ["a", "b", "c", "d", "old"]
+    assert (found["rejected_item_ids"], found["rejected_timestamps"]) == (["c"], [NOW])
+
+
+def test_positive_weights_are_in_the_history():
+    assert row(session([HistoryEvent(item_id="c")], weights=[3.0], stored=stored()))["weights"] == [1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("events", "weights", "rejected"),
+    [
+        ([], [], ["b", "x"]),
+        ([("x", 0)], [1.0], ["b"]),  # taken again
+        ([("x", 9)], [1.0], ["b", "x"]),  # an older event, sent again
+        ([("x", 0)], [0.0], ["b", "x"]),  # an event without a weight says nothing
+        ([("a", 9)], [-1.0], ["b", "x"]),  # older than the stored event
+        ([("a", 0)], [-1.0], ["a", "b", "x"]),
+        ([("n", 0), ("n", 0)], [1.0, -1.0], ["b", "n", "x"]),  # in the order of the request
+        ([("n", 0), ("n", 0)], [-1.0, 1.0], ["b", "x"]),
+    ],
+)
+def test_the_newest_event_says_what_is_rejected(events, weights, rejected):
+    """In the stored history `x` was returned two days ago, and `b` was returned when it was bought."""
+    known = stored(rejected_item_ids=["b", "x"], rejected_timestamps=[YESTERDAY, YESTERDAY - dt.timedelta(days=1)])
+    given = session([dated(*event) for event in events], weights=weights, stored=known)
+    assert row(given)["rejected_item_ids"] == rejected
 
 
 TIMES = st.none() | st.datetimes(dt.datetime(2020, 1, 1), dt.datetime(2030, 1, 1))  # noqa: DTZ001

@@ -17,12 +17,16 @@ def draw_rows(seed: int, users: int, items: int) -> npt.NDArray[np.float32]:
     return (random.random((users, items)) * (random.random((users, items)) < 0.4)).astype(np.float32)
 
 
+def ages_and_weights(num: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    return np.zeros(num), np.ones(num)
+
+
 matrices = st.builds(draw_rows, st.integers(0, 9999), st.integers(1, 12), st.integers(1, 7))
 
 
 def test_a_users_item_counts_once_with_its_newest_age() -> None:
     users, items = np.array([0, 0, 0, 1, 1]), np.array([2, 0, 2, -1, 1])
-    table = user_items(users, items, np.array([30.0, 20.0, 10.0, 5.0, -1.0]), 10.0)
+    table = user_items(users, items, np.array([30.0, 20.0, 10.0, 5.0, -1.0]), np.ones(5), 10.0)
     assert table.schema.equals(USER_ITEMS)
     all_time, decayed = user_rows(table, np.arange(3), 3)
     assert all_time.toarray().tolist() == [[1, 0, 1], [0, 1, 0]]
@@ -30,9 +34,19 @@ def test_a_users_item_counts_once_with_its_newest_age() -> None:
     assert all_time.dtype == decayed.dtype == np.float32
 
 
+def test_a_users_item_has_the_root_of_its_largest_weight() -> None:
+    users, items = np.array([0, 0, 0, 1]), np.array([1, 1, 0, 1])
+    table = user_items(users, items, np.array([10.0, 0.0, 0.0, 0.0]), np.array([9.0, 1.0, 0.25, 1.0]), 10.0)
+    all_time, decayed = user_rows(table, np.arange(2), 2)
+    assert all_time.toarray().tolist() == [[0.5, 3], [0, 1]]
+    assert decayed.toarray().tolist() == [[0.5, 1.5], [0, 1]], "9 a half-life ago has more weight than 1 today"
+
+
 def test_the_items_that_most_users_took_beside_others_are_chosen() -> None:
     """Item 3 was taken most often, but never with another item: it can have no weight."""
-    shards = [user_items(np.array(users), np.array(items), np.zeros(len(users)), 10.0) for users, items in SHARDS]
+    shards = [
+        user_items(np.array(users), np.array(items), *ages_and_weights(len(users)), 10.0) for users, items in SHARDS
+    ]
     assert most_shared_items(shards, 5, 2).tolist() == [0, 2]
     assert most_shared_items(shards[::-1], 5, 9).tolist() == [0, 1, 2]
     assert most_shared_items(shards, 5, 0).tolist() == []
@@ -42,7 +56,7 @@ SHARDS = [([0, 0, 1, 1], [2, 0, 2, 0]), ([0, 0, 1, 2, 3], [1, 0, 3, 3, 3])]
 
 
 def test_no_user_and_no_item() -> None:
-    nobody = user_items(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), 10.0)
+    nobody = user_items(np.zeros(0, np.int64), np.zeros(0, np.int64), *ages_and_weights(0), 10.0)
     assert user_rows(nobody, np.arange(3), 3)[0].shape == (0, 3)
     nothing = np.zeros((0, 0), dtype=np.float32)
     assert ease_weights(nothing, 1.0).shape == (0, 0)

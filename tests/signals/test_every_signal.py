@@ -38,30 +38,37 @@ events = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 13), st.integers(0
 Events = list[tuple[int, int, int]]
 
 
-def interactions_of(rows: Events) -> pa.Table:
+#: Weights of the events by turns.
+Weights = tuple[float, ...]
+
+
+def interactions_of(rows: Events, weights: Weights = (1.0,)) -> pa.Table:
     table = pa.Table.from_pylist(
         [
             {"user_id": f"u{user}", "item_id": f"i{item:02}", "timestamp": END - dt.timedelta(hours=hours)}
-            | {"event": "view", "weight": 1.0}
-            for user, item, hours in rows
+            | {"event": "view", "weight": weights[place % len(weights)]}
+            for place, (user, item, hours) in enumerate(rows)
         ],
         INTERACTIONS,
     )
     return sort_interactions(table)[0]
 
 
-def counted(signal: Signal, shards: list[Events]) -> pa.Table:
+def counted(signal: Signal, shards: list[Events], weights: Weights = (1.0,)) -> pa.Table:
     """The merged table of a signal; an empty table for a signal that counts nothing."""
     if not signal.views:
         return pa.table({})
     counting = Counting(num_items=len(IDS), settings=SETTINGS.get(signal.name), first_day=0)
     tables = []
     for rows in shards:
-        seen = interactions_of(rows)
+        seen = interactions_of(rows, weights)
         age = END.timestamp() - np.asarray(seen["timestamp"].cast(pa.int64())) / 1e6
         items = index_items(seen["item_id"], IDS)
         users = rank_ids(seen["user_id"])[1]
-        shard = ShardEvents(interactions=seen, users=users, items=items, age_days=age / DAY, catalog_items=items)
+        own = np.asarray(seen["weight"]).astype(np.float64)
+        shard = ShardEvents(
+            interactions=seen, users=users, items=items, age_days=age / DAY, weights=own, catalog_items=items
+        )
         tables.append(signal.count(shard, counting))
         assert signal.counted is not None
         assert tables[-1].schema.equals(signal.counted)
@@ -81,9 +88,9 @@ class Source:
     recommendable = np.arange(12) % 5 != 3
     text_vectors = unit_rows(RANKER.text_vectors.numpy())
 
-    def __init__(self, signal: Signal, shards: list[Events]) -> None:
+    def __init__(self, signal: Signal, shards: list[Events], weights: Weights = (1.0,)) -> None:
         self.settings = SETTINGS.get(signal.name)
-        self._table = counted(signal, shards)
+        self._table = counted(signal, shards, weights)
 
     def attribute(self, name: str) -> pa.Array:
         return pa.array([None if number % 4 == 0 else f"{name} {number % 3}" for number in range(12)])
@@ -97,9 +104,9 @@ class Source:
         return LoadedRanker(RANKER, self.recommendable, candidate_pass=True)
 
 
-def users_of(rows: Events) -> UserBlock:
+def users_of(rows: Events, weights: Weights = (1.0,)) -> UserBlock:
     """Users u0 … u5 with these histories, and one who has none."""
-    histories = build_histories(interactions_of(rows), 20)
+    histories = build_histories(interactions_of(rows, weights), 20)
     known = histories["user_id"].to_pylist()
     nobody = build_histories(interactions_of([(9, 13, 5)]), 20).slice(0, 1)  # only an item that nobody sells
     histories = pa.concat_tables([histories, nobody])
@@ -114,8 +121,8 @@ def users_of(rows: Events) -> UserBlock:
     )
 
 
-def loaded(name: str, shards: list[Events]) -> LoadedSignal:
-    return SIGNALS[name].load(Source(SIGNALS[name], shards))
+def loaded(name: str, shards: list[Events], weights: Weights = (1.0,)) -> LoadedSignal:
+    return SIGNALS[name].load(Source(SIGNALS[name], shards, weights))
 
 
 def candidates(users: UserBlock) -> npt.NDArray[np.int64]:
@@ -153,6 +160,26 @@ def test_numbers_are_finite_and_of_its_columns(name: str, learned: Events, asked
     assert found.shape == (len(users), len(IDS) + 1, len(SIGNALS[name].columns))
     assert found.dtype == np.float32
     assert np.isfinite(found).all()
+
+
+@EVERY
+@hypothesis_settings(max_examples=20)
+@given(learned=events, asked=events, scale=st.sampled_from([1e-30, 7.0, 1e30]))
+def test_only_how_weights_compare_matters(name: str, learned: Events, asked: Events, scale: float) -> None:
+    first, second = (
+        numbers(loaded(name, [learned], weights).read(users), users)
+        for weights, users in ((weights, users_of(asked, weights)) for weights in ((1.0, 4.0), (scale, 4 * scale)))
+    )
+    np.testing.assert_allclose(first, second, rtol=1e-3, atol=1e-4)
+
+
+@EVERY
+@hypothesis_settings(max_examples=20)
+@given(learned=events, asked=events)
+def test_weights_may_lie_far_apart(name: str, learned: Events, asked: Events) -> None:
+    weights = (1e30, 1.0, 1e-30)
+    users = users_of(asked, weights)
+    assert np.isfinite(numbers(loaded(name, [learned], weights).read(users), users)).all()
 
 
 @EVERY

@@ -44,8 +44,12 @@ def columns(users: Histories) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int
     return user.astype(np.int64), item.astype(np.int64), age
 
 
-def counted(users: Histories, window: int = 3) -> pa.Table:
-    return count_transitions(*columns(users), NUM_ITEMS, window, HALF_LIFE_DAYS)
+def counted(users: Histories, window: int = 3, weights: list[float] | None = None) -> pa.Table:
+    user, item, age = columns(users)
+    of_events = np.ones(len(user)) if weights is None else np.array(weights)
+    return count_transitions(
+        user, item, age, of_events, num_items=NUM_ITEMS, window=window, half_life_days=HALF_LIFE_DAYS
+    )
 
 
 def by_hand(users: Histories, window: int) -> Weights:
@@ -87,6 +91,12 @@ def test_a_pair_that_is_two_apart() -> None:
     assert found[0, 1] == pytest.approx((forward, forward / 2))
     assert found[1, 0] == pytest.approx((forward / 2, forward / 4))
     assert set(found) == {(0, 1), (1, 0)}, "an item does not follow itself"
+
+
+def test_a_pair_has_the_weight_of_the_event_that_it_leads_to() -> None:
+    """From a view (0.5) to a purchase (3): 3 forwards, and half of 0.5 back."""
+    found = weights_of(counted([[(0, 10.0), (1, 10.0)]], weights=[0.5, 3.0]))
+    assert found == {(0, 1): (3.0, 1.5), (1, 0): (0.25, 0.125)}
 
 
 def test_an_event_after_the_view_is_as_fresh_as_can_be() -> None:

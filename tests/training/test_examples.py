@@ -151,15 +151,11 @@ def weigh(rows: list[tuple[str, float, float]], **train: object) -> list[float]:
     return [float(weight) for weight in weights]
 
 
-def test_a_target_weighs_what_its_event_its_kind_and_its_age_say() -> None:
+def test_a_target_weighs_what_its_event_and_its_age_say() -> None:
     rows = [("view", 0.0, 1.0), ("buy", 10.0, 1.0), ("buy", 20.0, 3.0), ("?", 5.0, 0.0), ("return", 1.0, 2.0)]
     assert weigh(rows) == [1, 1, 3, 0, 2]
-    kinds = {"buy": 4.0, "return": 0.0, "never seen": 9.0}
-    assert weigh(rows, event_weights=kinds) == [1, 4, 12, 0, 0]
     assert weigh(rows, recency_half_life_days=10.0) == pytest.approx([1, 0.5, 0.75, 0, 2 * 0.5**0.1])
-    both = weigh(rows, event_weights=kinds, recency_half_life_days=10.0)
-    assert both == pytest.approx([1, 2, 3, 0, 0])
-    assert weigh([], event_weights=kinds, recency_half_life_days=10.0) == []
+    assert weigh([], recency_half_life_days=10.0) == []
 
 
 def test_an_item_outside_the_catalog_is_a_defect() -> None:

@@ -40,10 +40,11 @@ def read_header(text: Utf8Stream, path: str, delimiter: str, quoting: Quoting | 
     Raises:
         InputError: there is no header, it is in another encoding or has another delimiter, or a name comes twice.
     """
-    data = text.read(_HEADER_BYTES).decode(errors="ignore")
+    raw = text.read(_HEADER_BYTES)
+    data = raw.decode(errors="ignore")  # its last sign may be cut
     start = _skip_preamble(data, path, delimiter)
     names, length = _first_record(data[start:], path, delimiter, quoting)
-    text.push_back(data[start + length :].encode())
+    text.push_back(raw[len(data[: start + length].encode()) :])
     _check_encoding(names, path)
     _check_delimiter(names, path, delimiter)
     names[0] = names[0].removeprefix("#")

@@ -182,6 +182,16 @@ def test_a_closed_quote_at_the_end_is_a_row() -> None:
     assert (rows, aside) == ([{"a": "1", "b": "x\ny"}], [])
 
 
+@pytest.mark.parametrize("shift", ["", "x"])
+def test_a_sign_that_is_cut_by_the_reading_of_the_header_is_whole(shift: str) -> None:
+    cells = [shift, *["é" * 99] * 5_500]  # the header is searched in the first MiB
+
+    rows, aside = read("a\n" + "\n".join(cells) + "\n")
+
+    assert [row["a"] for row in rows] == [cell for cell in cells if cell]
+    assert aside == []
+
+
 def test_broken_text_makes_only_its_own_row_bad() -> None:
     rows, aside = read(b"a,b\n1,\xff\nok,\xc3\xa9\n3\xff\n4,5\n")
 
