@@ -159,6 +159,7 @@ def for_each_part(
     num_workers: int | None = None,
     cpus_per_worker: int = 1,
     gpus_per_worker: int = 0,
+    until: Callable[[dict[str, Any]], bool] | None = None,
 ) -> list[dict[str, Any]]:
     """Run a function for each part on the workers of the cluster; return the records in the order of the parts.
 
@@ -177,6 +178,8 @@ def for_each_part(
             as many as the cluster has now.
         cpus_per_worker: CPUs of a worker without a GPU. Ray Data does not take both.
         gpus_per_worker: GPUs of a worker.
+        until: Asked for each record as it comes. Where it is true, the parts that still run are cancelled, and only the
+            records so far are returned.
 
     Raises:
         RecsysError: the first that a part raised. The parts that still run are cancelled.
@@ -199,10 +202,12 @@ def for_each_part(
             if "error" in record:
                 raise getattr(errors, record["error"])(record["message"], record["details"])
             records[place] = record
+            if until is not None and until(record):
+                break
             if time.monotonic() - reported > PROGRESS_S:
                 reported = time.monotonic()
                 logger.info("%s: %d of %d parts", label, len(records), len(parts))
-    return [records[place] for place in range(len(parts))]
+    return [records[place] for place in sorted(records)]
 
 
 #: (place among the parts, record) as the parts finish.

@@ -12,15 +12,17 @@ import pyarrow as pa
 from recsys.data.date_evidence import DateEvidence, DateReading, merged_evidence
 from recsys.data.event_kinds import EventKinds
 from recsys.data.events import interactions_schema, normalise_events
+from recsys.data.optional_columns import LackingColumns, check_lacking
 from recsys.data.read_tasks import ReadTask
 from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.ingest_feedback import ingest_feedback
 from recsys.pipeline.input_counts import count_rows, refuse_bad_input, refuse_bad_rate
 from recsys.pipeline.input_parts import Quarantine, event_rules, plan_parts, read_part
-from recsys.pipeline.open_run import input_files
 from recsys.pipeline.records import IngestedEvents
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.settled_dates import read_with_settled_dates
+from recsys.pipeline.start_run import listed_files
+from recsys.pipeline.stop_early import StopRule, read_or_refuse
 from recsys.storage.tables import write_table
 
 logger = logging.getLogger(__name__)
@@ -38,15 +40,22 @@ def ingest_events(run: Run) -> IngestedEvents:
         InputError: no event can be used, too many rows are bad, or dates have two readings.
     """
     source = run.config.inputs.events
-    tasks = plan_parts(source, input_files(source))
+    files = listed_files(run, "events")
+    tasks = plan_parts(source, files)
     now = dt.datetime.now(dt.UTC)
 
     def read_parts(reading: DateReading) -> list[Record]:
-        return for_each_part(list(tasks), partial(_event_reader, run, tasks, now, reading), label="ingest")
+        def read(rule: StopRule, until: Callable[[Record], bool]) -> list[Record]:
+            build = partial(_event_reader, run, tasks, now, reading, rule)
+            return for_each_part(list(tasks), build, label="ingest", until=until)
+
+        return read_or_refuse(run, "events", source, files, len(tasks), read)
 
     parts = read_with_settled_dates(run, "events", source.columns.timestamp, read_parts)
+    check_lacking([part["lacking"] for part in parts], source)
     counts = count_rows(parts)
-    refuse_bad_input(run, counts, sum(part["accepted"] for part in parts), "events")
+    oldest_later = min((part["oldest_later"] for part in parts if part["oldest_later"]), default="")
+    refuse_bad_input(run, counts, sum(part["accepted"] for part in parts), "events", oldest_later)
     num_feedback = num_repeats = 0
     feedback = ingest_feedback(run, now)
     if feedback is not None:
@@ -64,7 +73,6 @@ def ingest_events(run: Run) -> IngestedEvents:
     return IngestedEvents(
         **vars(counts) | {"peak_memory_mb": peak_of(parts)},
         accepted=sum(part.get("accepted", 0) for part in parts),
-        later=sum(part.get("later", 0) for part in parts),
         newest=newest,
         kinds=kinds.learned,
         non_positive=kinds.non_positive,
@@ -76,7 +84,7 @@ def ingest_events(run: Run) -> IngestedEvents:
 
 
 def _event_reader(
-    run: Run, tasks: dict[str, ReadTask], now: dt.datetime, reading: DateReading
+    run: Run, tasks: dict[str, ReadTask], now: dt.datetime, reading: DateReading, rule: StopRule
 ) -> Callable[[str], Record]:
     inputs = run.config.inputs
     rules = event_rules(run, now, reading)
@@ -85,12 +93,17 @@ def _event_reader(
         quarantine = Quarantine(run.storage, run.folder.quarantine_dir, f"events-{part}")
         counts: Counter[str] = Counter()
         kinds = EventKinds.sum([])
+        lacking = LackingColumns(inputs.events)
         newest = ""
+        oldest_later: list[str] = []
         dates: list[DateEvidence] = []
 
         def accepted() -> Iterator[pa.Table]:
             nonlocal newest, kinds
-            for source, table, malformed in read_part(inputs.events, tasks[part]):
+            chunks = rule.limit(
+                read_part(inputs.events, tasks[part], lacking), quarantine, lambda: counts["rows"] - counts["filtered"]
+            )
+            for source, table, malformed in chunks:
                 found = normalise_events(table, source, inputs.events, rules)
                 counts.update(rows=found.num_read + len(malformed), filtered=found.num_filtered, later=found.num_later)
                 quarantine.add(malformed)
@@ -98,6 +111,7 @@ def _event_reader(
                 dates.append(found.dates)
                 kinds = EventKinds.sum([kinds, EventKinds.count(found.accepted)])
                 newest = max(newest, found.newest.isoformat() if found.newest else "")
+                oldest_later.extend([found.oldest_later.isoformat()] if found.oldest_later else [])
                 yield found.accepted
 
         path = f"{run.folder.dir}/events/part-{part}.parquet"
@@ -110,8 +124,10 @@ def _event_reader(
             "accepted": stats.rows,
             "kinds": kinds.as_json(),
             "newest": newest,
+            "oldest_later": min(oldest_later, default=""),
             "dates": asdict(merged_evidence(dates)),
             "quarantined": quarantine.close(),
+            "lacking": lacking.close(),
             "path": path,
         }
 
@@ -121,4 +137,8 @@ def _event_reader(
 def _warn_of_stale_events(run: Run, newest: str) -> None:
     age = run.end - dt.datetime.fromisoformat(newest)
     if age > dt.timedelta(days=STALE_DAYS + 1):
-        logger.warning("the newest event is of %s, %d days before the night's date %s", newest, age.days, run.date)
+        logger.warning(
+            "the newest event is of %s, %d days before the night's date %s, from which ages are counted; if no newer "
+            "events will come, take the day of the newest one by --date newest, or by `date: newest` in the config",
+            *(newest, age.days, run.date),
+        )

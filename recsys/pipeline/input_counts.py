@@ -16,23 +16,34 @@ logger = logging.getLogger(__name__)
 
 
 def count_rows(parts: Sequence[Record]) -> ReadRows:
-    """Sum the `rows`, `filtered` and `quarantined` (see `Quarantine.close`) of the parts of an input."""
+    """Sum `rows`, `filtered`, `quarantined` (see `Quarantine.close`) and `lacking` of the parts of an input."""
     reasons: Counter[str] = Counter()
+    lacking: Counter[str] = Counter()
     for part in parts:
+        lacking.update(part.get("lacking", {}).get("rows", {}))  # the live service writes all columns
         reasons.update(part["quarantined"]["reasons"])
     examples = ([from_json(BadValue, bad) for bad in part["quarantined"]["examples"]] for part in parts)
     return ReadRows(
         rows=sum(part["rows"] for part in parts),
         filtered=sum(part["filtered"] for part in parts),
+        later=sum(part.get("later", 0) for part in parts),
         quarantined=sum(reasons.values()),
         reasons=dict(sorted(reasons.items())),
+        lacking=dict(sorted(lacking.items())),
         examples=merge_bad_values(examples),
         peak_memory_mb=peak_of(parts),
     )
 
 
-def refuse_bad_input(run: Run, counts: ReadRows, num_usable: int, key: str) -> None:
+def refuse_bad_input(run: Run, counts: ReadRows, num_usable: int, key: str, oldest_later: str = "") -> None:
     """Stop a night whose input has no usable row, or too many bad rows. The quarantine stays for inspection.
+
+    Args:
+        run: Its config has the limit.
+        counts: Rows of the input.
+        num_usable: Those that the night can use.
+        key: Name of the input.
+        oldest_later: Time of the oldest row from after the night's date, ISO 8601.
 
     Raises:
         InputError: the message names `inputs.<key>`.
@@ -43,10 +54,17 @@ def refuse_bad_input(run: Run, counts: ReadRows, num_usable: int, key: str) -> N
     refuse_bad_rate(run, counts, key)
     if not num_usable:
         where = f" (`where` left out {counts.filtered:,})" if counts.filtered else ""
+        if counts.later:
+            every = "all" if counts.later == counts.rows else f"{counts.later:,}"
+            where += (
+                f": {every} of them lie after the night's date {run.date}"
+                + (f", the oldest is of {oldest_later}" if oldest_later else "")
+                + "; give a later --date, or --date newest for the day of the newest event"
+            )
         raise InputError(f"inputs.{key}: none of the {counts.rows:,} rows of {path} can be used{where}")
 
 
-def refuse_bad_rate(run: Run, counts: ReadRows, key: str, forgiven: int = 0) -> None:
+def refuse_bad_rate(run: Run, counts: ReadRows, key: str, forgiven: int = 0, *, stopped: bool = False) -> None:
     """Stop a night whose input has too many bad rows.
 
     Args:
@@ -54,6 +72,7 @@ def refuse_bad_rate(run: Run, counts: ReadRows, key: str, forgiven: int = 0) -> 
         counts: Rows of the input.
         key: Name of the input; `feedback` counts events and feedback together.
         forgiven: Bad rows that do not count.
+        stopped: Whether reading ended before the end of the input.
 
     Raises:
         InputError: the share of bad rows is above `inputs.max_quarantine_rate`.
@@ -63,7 +82,7 @@ def refuse_bad_rate(run: Run, counts: ReadRows, key: str, forgiven: int = 0) -> 
     if rate <= limit:
         return
     with_feedback = key == "feedback"
-    of = " of events and feedback" if with_feedback else ""
+    of = " of events and feedback" if with_feedback else " that were read until this was sure" if stopped else ""
     way_out = (
         "mend or move the files, set inputs.feedback to false" if with_feedback else "mend the input, narrow `where`"
     )

@@ -11,12 +11,14 @@ from recsys.data.config import TableInput
 from recsys.data.date_evidence import FIRST_READING, DateReading
 from recsys.data.events import EventRules
 from recsys.data.formats.input_format import FileInfo
+from recsys.data.optional_columns import LackingColumns
 from recsys.data.read_tasks import ReadTask, plan_reads
 from recsys.data.readers import read_chunks
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.strict_json import as_json
 from recsys.schema import QUARANTINE
 from recsys.storage.addresses import open_input
+from recsys.storage.failures import answered
 from recsys.storage.filesystem import Storage
 from recsys.storage.tables import read_table, write_table
 
@@ -32,12 +34,20 @@ def plan_parts(source: TableInput, files: Sequence[FileInfo]) -> dict[str, ReadT
     return {f"{task.index:05d}": task for task in plan_reads(fs, files, source.format)}
 
 
-def read_part(source: TableInput, task: ReadTask) -> Iterator[tuple[str, pa.Table, pa.Table]]:
-    """(file, rows, malformed lines) of each chunk that a part reads."""
+def read_part(
+    source: TableInput, task: ReadTask, lacking: LackingColumns | None = None
+) -> Iterator[tuple[str, pa.Table, pa.Table]]:
+    """(file, rows, malformed lines) of each chunk that a part reads; `lacking` fills columns that a file lacks."""
     fs, _ = open_input(source.path)
     for file in task.files:
-        for chunk in read_chunks(fs, file, source, task.span):
-            yield file, chunk.table, chunk.malformed
+        chunks = read_chunks(fs, file, source, task.span, task.first_bytes.get(file))
+        while True:
+            with answered(file):
+                chunk = next(chunks, None)
+            if chunk is None:
+                break
+            table = chunk.table if lacking is None else lacking.fill(chunk.table, file)
+            yield file, table, chunk.malformed
 
 
 def event_rules(run: Run, now: dt.datetime, reading: DateReading = FIRST_READING) -> EventRules:
@@ -67,6 +77,13 @@ class Quarantine:
         self._files = 0
         self._reasons: Counter[str] = Counter()
         self._values = BadValues()
+        self.stopped = False
+        """Whether reading ended early, because of too many bad rows."""
+
+    @property
+    def num_rows(self) -> int:
+        """Rows that were added."""
+        return self._reasons.total()
 
     def add(self, rows: pa.Table) -> None:
         """Add rows of QUARANTINE."""
@@ -78,10 +95,11 @@ class Quarantine:
                 self._flush()
 
     def close(self) -> Record:
-        """Write the rows that are not written yet; returns for `count_rows`: `reasons` (their rows) and `examples`."""
+        """Write the rows that wait; returns for `count_rows`: `reasons` (with their rows), `examples` and `stopped`."""
         if self._waiting:
             self._flush()
-        return {"reasons": dict(self._reasons), "examples": [as_json(bad) for bad in self._values.commonest()]}
+        examples = [as_json(bad) for bad in self._values.commonest()]
+        return {"reasons": dict(self._reasons), "examples": examples, "stopped": self.stopped}
 
     def _flush(self) -> None:
         write_table(self._storage, f"{self._path}-{self._files:03d}.parquet", self._waiting, QUARANTINE)

@@ -3,8 +3,27 @@
 import contextlib
 from collections.abc import Iterator
 
-from recsys.errors import ConfigError
-from recsys.storage.s3 import aws_code
+from recsys.errors import ConfigError, RecsysError
+from recsys.storage.s3 import MAX_TRIES, aws_code, is_transient
+
+
+@contextlib.contextmanager
+def answered(path: str) -> Iterator[None]:
+    """Tell a storage that does not answer from a file that cannot be used, in the errors of the block.
+
+    Raises:
+        RecsysError: the storage failed as networks and servers do, after `MAX_TRIES` tries.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_transient(error):
+            raise
+        cause = error.__cause__ if isinstance(error, RecsysError) else error
+        raise RecsysError(
+            f"{path}: the storage did not answer in {MAX_TRIES} tries ({cause}); start the night again when it does: "
+            "it continues where it stopped"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""What needs care with s3fs: open a bucket, create an object once, read the code of an error."""
+"""What needs care with s3fs: open a bucket, try again after a fault, create an object once, read an error's code."""
 
 import functools
 import os
@@ -8,7 +8,26 @@ from typing import Any
 
 import fsspec
 
+#: A request that fails as networks and servers do is sent so many times, over about half a minute.
+MAX_TRIES = 10
+
 _CONFLICT_ATTEMPTS = 5
+#: Codes of answers after which the same request may succeed.
+_TRANSIENT_CODES = frozenset(
+    {
+        *("SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "BandwidthLimitExceeded"),
+        *(
+            "RequestTimeout",
+            "RequestTimeoutException",
+            "InternalError",
+            "ServiceUnavailable",
+            "503",
+            "502",
+            "500",
+            "504",
+        ),
+    }
+)
 #: One thread opens at a time: else sixteen first calls at once would make sixteen clients.
 _opening = threading.Lock()
 
@@ -41,6 +60,27 @@ def create_object(fs: Any, native: str, data: bytes) -> bool:
     raise AssertionError("unreachable")
 
 
+def is_transient(error: BaseException | None) -> bool:
+    """Whether an error, or one that led to it, is of the kind that goes away: the network's, or an overloaded server's.
+
+    An unknown host or a refused connection counts too: a server may be starting again.
+    """
+    from aiohttp import ClientError  # slow to import, and only S3 needs them
+    from botocore import exceptions  # type: ignore[import-untyped]
+
+    while error is not None:
+        if isinstance(
+            error,
+            ConnectionError | TimeoutError | ClientError | exceptions.HTTPClientError | exceptions.ConnectionError,
+        ):
+            return True
+        code = aws_code(error) or getattr(error, "response", {}).get("Error", {}).get("Code", "")
+        if code in _TRANSIENT_CODES:
+            return True
+        error = error.__cause__
+    return False
+
+
 def aws_code(error: BaseException) -> str:
     """The code that S3 gave with the error, such as NoSuchBucket; empty if there is none."""
     response = getattr(error.__cause__, "response", None) or {}
@@ -49,8 +89,16 @@ def aws_code(error: BaseException) -> str:
 
 @functools.lru_cache(maxsize=64)
 def _open(bucket: str, prefix: str, endpoint: str | None, pid: int) -> Any:  # noqa: ARG001 (a fork opens its own)
-    # Listings are never cached: other processes write here too, and an old listing would hide their work.
-    fs = fsspec.filesystem("s3", use_listings_cache=False, endpoint_url=endpoint)
+    from s3fs.core import set_custom_error_handler
+
+    set_custom_error_handler(is_transient)
+    fs = fsspec.filesystem(
+        "s3",
+        use_listings_cache=False,  # other processes write here too, and an old listing would hide their work
+        endpoint_url=endpoint,
+        config_kwargs={"retries": {"total_max_attempts": 1}},  # s3fs tries again, also while it reads an answer
+    )
+    fs.retries = MAX_TRIES
     # s3fs reports a missing bucket as an empty one; this request fails if the bucket is missing.
     fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=1)
     return fs

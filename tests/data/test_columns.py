@@ -1,6 +1,9 @@
+import re
+
+import pyarrow as pa
 import pytest
 
-from recsys.data.columns import require_columns
+from recsys.data.columns import require_columns, require_plain_columns
 from recsys.errors import InputError
 
 
@@ -11,3 +14,14 @@ def test_a_missing_column_is_named_with_its_key() -> None:
     assert (
         str(error.value) == "inputs.events.columns.user_id: column 'CustomerID' is not in f.csv; its columns are a, b"
     )
+
+
+def test_a_nested_column_is_named_with_its_key_its_file_and_the_way_out() -> None:
+    table = pa.table({"user": [{"id": 1, "city": "Rome"}], "tags": [["a"]], "bag": [[{"a": 1}]], "id": [1]})
+
+    require_plain_columns(table, ["tags", "id"], "f.parquet", "k")
+    said = "k: column 'user' of f.parquet is a struct; name one of its fields: user.id, user.city"
+    with pytest.raises(InputError, match=re.escape(said)):
+        require_plain_columns(table, ["user"], "f.parquet", "k")
+    with pytest.raises(InputError, match=r"k: column 'bag' of f\.parquet is list<.*one row for each value"):
+        require_plain_columns(table, ["bag"], "f.parquet", "k")

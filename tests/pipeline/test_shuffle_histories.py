@@ -38,7 +38,9 @@ def test_both_ways_write_the_same(
     make_night: Callable[..., Run],
     draw_events: Callable[..., pa.Table],
     monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
+    """The second way in a storage whose path is no plain URL."""
     events = draw_events(600, 60)
     record, files = shuffled(make_night(events, settings={"histories": {"shards": 5}}), events)
     assert (record.users, record.rows) == (40, 600)
@@ -47,7 +49,8 @@ def test_both_ways_write_the_same(
 
     monkeypatch.setattr(shuffling, "ROWS_READ_WHOLE", 599)
     monkeypatch.setattr(shuffling, "for_each_part", None)  # another way
-    again, same_files = shuffled(make_night(events, settings={"histories": {"shards": 5}}), events)
+    settings = {"histories": {"shards": 5}, "storage": str(tmp_path / "é 日本 #1 %20 a?b [x] *")}
+    again, same_files = shuffled(make_night(events, settings=settings), events)
     assert replace(again, peak_memory_mb=record.peak_memory_mb) == record
     assert same_files == files
     assert len(files) > 10

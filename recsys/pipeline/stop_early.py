@@ -1,0 +1,132 @@
+"""Reading of an input ends early where its bad rows prove that the night will be refused.
+
+A proof needs the bad rows of the whole input, not of one part: one bad file among a thousand must not stop a night. So
+the bad rows are compared with an estimate of all rows, with a wide margin. Where the estimate was too low after all,
+the input is read again to its end.
+"""
+
+import logging
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from recsys.data.config import TableInput
+from recsys.data.estimates import estimate_rows
+from recsys.data.formats.input_format import FileInfo
+from recsys.errors import InputError
+from recsys.pipeline.input_counts import count_rows, refuse_bad_rate
+from recsys.pipeline.input_parts import Quarantine
+from recsys.pipeline.run import Record, Run
+from recsys.storage.addresses import open_input
+
+logger = logging.getLogger(__name__)
+
+#: Inputs of fewer bytes are read to their end, which takes seconds.
+_LEAST_BYTES = 4 << 20
+#: Fewer bad rows prove nothing.
+_LEAST_ROWS = 10_000
+#: The input may have so many times the estimated rows.
+_MARGIN = 4
+
+#: (file, rows, malformed lines).
+_Chunk = tuple[str, pa.Table, pa.Table]
+
+
+@dataclass(frozen=True, slots=True)
+class StopRule:
+    """When reading may end."""
+
+    max_rate: float
+    """`inputs.max_quarantine_rate`."""
+    estimate: float
+    """Estimated rows of the whole input; infinite: it is read to its end."""
+
+    def proves(self, rows: int, bad: int, share_read: float = 1.0) -> bool:
+        """Whether the bad rows would be too many even in an input of `_MARGIN` times the estimated rows.
+
+        Args:
+            rows: That were read.
+            bad: Those of them that are bad.
+            share_read: The rows are about this share of the input; 1: that is not known.
+        """
+        all_rows = _MARGIN * max(self.estimate, rows / share_read)
+        return bad > _LEAST_ROWS and bad > self.max_rate * all_rows
+
+    def limit(self, chunks: Iterable[_Chunk], quarantine: Quarantine, num_read: Callable[[], int]) -> Iterator[_Chunk]:
+        """The chunks of a part, until its own rows prove that the input will be refused.
+
+        Args:
+            chunks: Of the part.
+            quarantine: Gets the bad rows of each chunk before the next one is taken.
+            num_read: Rows of the part that passed `where` so far.
+        """
+        for chunk in chunks:
+            yield chunk
+            if self.proves(num_read(), quarantine.num_rows):
+                quarantine.stopped = True
+                return
+
+
+class Tally:
+    """Adds up the parts of an input as they finish."""
+
+    def __init__(self, rule: StopRule, num_parts: int) -> None:
+        self._rule = rule
+        self._num_parts = num_parts
+        self._rows = self._bad = self._finished = 0
+        self.proved = False
+        """Whether the parts so far prove that the input will be refused."""
+
+    def ends(self, part: Record) -> bool:
+        """Add a part, and say whether the others need not be read."""
+        self._rows += part["rows"] - part["filtered"]
+        self._bad += sum(part["quarantined"]["reasons"].values())
+        self._finished += 1
+        self.proved = self._rule.proves(self._rows, self._bad, self._finished / self._num_parts)
+        return self.proved or part["quarantined"]["stopped"]
+
+
+def read_or_refuse(
+    run: Run,
+    name: str,
+    source: TableInput,
+    files: Sequence[FileInfo],
+    num_parts: int,
+    read: Callable[[StopRule, Callable[[Record], bool]], list[Record]],
+) -> list[Record]:
+    """Read all parts of an input, or stop the night as soon as its bad rows are too many.
+
+    Args:
+        run: The run.
+        name: Name of the input: `events`, `items` or `users`.
+        source: Its settings.
+        files: Its files.
+        num_parts: Parts that are read, of about the same size.
+        read: Reads the parts by a rule, until a finished part makes the second argument true.
+
+    Raises:
+        InputError: too many rows are bad.
+    """
+    limit = run.config.inputs.max_quarantine_rate
+    rule = StopRule(limit, math.inf if run.force else _estimate(source, files))
+    tally = Tally(rule, num_parts)
+    parts = read(rule, tally.ends)
+    if tally.proved:
+        refuse_bad_rate(run, count_rows(parts), name, stopped=True)
+    if any(part["quarantined"]["stopped"] for part in parts):
+        logger.info("%s: there are more rows than expected, so the input is read again to its end", name)
+        parts = read(StopRule(limit, math.inf), lambda _: False)
+    return parts
+
+
+def _estimate(source: TableInput, files: Sequence[FileInfo]) -> float:
+    """About how many rows the files hold; infinite for a small input."""
+    if sum(file.size for file in files) < _LEAST_BYTES:
+        return math.inf
+    fs, _ = open_input(source.path)
+    try:
+        return estimate_rows(fs, files, source.format)
+    except InputError:
+        return math.inf  # reading the file will say what is wrong with it

@@ -1,0 +1,52 @@
+import logging
+
+import pyarrow as pa
+import pytest
+
+from recsys.data.config import EventColumns, EventsInput, ItemColumns, ItemsInput, UsersInput
+from recsys.data.optional_columns import LackingColumns, check_lacking, optional_columns
+from recsys.errors import InputError
+
+EVENTS = EventsInput(path="e", columns=EventColumns(weight="w", text="words"))
+ITEMS = ItemsInput(
+    path="i",
+    columns=ItemColumns(item_id="sku", title="name", available="on", timestamp="at"),
+    text="{name} {sku}",
+    attributes=["color"],
+)
+
+
+def test_ids_and_times_are_needed() -> None:
+    assert set(optional_columns(EVENTS)) == {"w", "words"}
+    assert set(optional_columns(ITEMS)) == {"name", "color", "on"}
+    assert set(optional_columns(UsersInput(path="u", text="{age} {user_id}"))) == {"age"}
+
+
+def test_a_column_that_older_files_lack_is_null_there_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    parts = [LackingColumns(EVENTS) for _ in range(2)]
+    old, new = pa.table({"user_id": ["a", "b"]}), pa.table({"user_id": ["c"], "w": [2.0], "words": ["x"]})
+
+    filled = [parts[0].fill(old, "1.csv"), parts[0].fill(old, "2.csv"), parts[1].fill(new, "3.csv")]
+
+    assert filled[0].to_pylist() == [{"user_id": user, "w": None, "words": None} for user in "ab"]
+    assert filled[2] == new
+    assert check_lacking([part.close() for part in parts], EVENTS) == {"w": 4, "words": 4}
+    assert caplog.messages[0] == (
+        "inputs.events.columns.weight: column 'w' is missing in 4 rows, as in 1.csv; it counts as empty there"
+    )
+
+
+def test_a_column_that_no_file_has_is_refused() -> None:
+    part = LackingColumns(EVENTS)
+    part.fill(pa.table({"user_id": ["a"], "words": ["x"], "W2": [1]}), "1.csv")
+
+    with pytest.raises(InputError, match=r"inputs\.events\.columns\.weight: column 'w' is not in 1\.csv.*W2"):
+        check_lacking([part.close()], EVENTS)
+
+
+def test_blocks_without_a_row_change_nothing() -> None:
+    part = LackingColumns(EVENTS)
+
+    assert part.fill(pa.table({}), "1.csv") == pa.table({})
+    assert check_lacking([part.close()], EVENTS) == {}

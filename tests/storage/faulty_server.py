@@ -1,0 +1,81 @@
+"""A server in front of an S3 server that fails as networks and S3 do: resets, cut answers, and 503 SlowDown."""
+
+import http.client
+import socket
+import struct
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+SLOW_DOWN = (
+    b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
+)
+
+
+class FaultyServer(ThreadingHTTPServer):
+    """Forwards requests; each fault in `faults` spoils one of them, the first fault first."""
+
+    daemon_threads = True
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(("127.0.0.1", 0), _Forwarder)
+        self.upstream = host, port
+        self.faults: list[str] = []
+        self.num_spoilt = 0
+        self._lock = threading.Lock()
+
+    def next_fault(self) -> str:
+        with self._lock:
+            if not self.faults:
+                return ""
+            self.num_spoilt += 1
+            return self.faults.pop(0)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Resets are meant."""
+
+
+class _Forwarder(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: FaultyServer
+
+    def _forward(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        fault = self.server.next_fault()
+        if fault == "reset":
+            self._reset()
+        elif fault == "503":
+            self._answer(503, [("Content-Type", "application/xml")], SLOW_DOWN)
+        else:
+            upstream = http.client.HTTPConnection(*self.server.upstream)
+            upstream.request(self.command, self.path, body, dict(self.headers))
+            reply = upstream.getresponse()
+            content, headers = reply.read(), reply.getheaders()
+            upstream.close()
+            if fault == "lost":  # the work was done, and nobody hears of it
+                self._reset()
+            else:
+                self._answer(reply.status, headers, content, cut=fault == "cut")
+
+    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _forward  # noqa: N815 (the names that http.server asks for)
+
+    def _answer(self, status: int, headers: list[tuple[str, str]], content: bytes, *, cut: bool = False) -> None:
+        self.send_response_only(status)
+        length = dict(headers).get("Content-Length", str(len(content))) if self.command == "HEAD" else str(len(content))
+        for name, value in headers:
+            if name.lower() not in ("content-length", "transfer-encoding", "connection"):
+                self.send_header(name, value)
+        self.send_header("Content-Length", length)
+        self.end_headers()
+        self.wfile.write(content[: len(content) // 2] if cut else content)
+        if cut:
+            self.wfile.flush()
+            self._reset()
+
+    def _reset(self) -> None:
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
+        self.close_connection = True
+
+    def log_message(self, *arguments: Any) -> None:
+        """Not a word: the tests say what went wrong."""
