@@ -11,7 +11,7 @@ from recsys.data.config import TableInput
 from recsys.data.estimates import estimate_rows
 from recsys.evaluation.list_checks import CHECKS
 from recsys.pipeline.gate_summary import QUALITY
-from recsys.pipeline.open_run import input_files
+from recsys.pipeline.input_list import list_input
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
 from recsys.settings import Config
@@ -38,7 +38,7 @@ def print_plan(run: Run, stages: Iterable[Stage[Any]]) -> None:
 
 
 def _size(source: TableInput) -> tuple[int, int, int]:
-    files = input_files(source)
+    files = list_input(source)
     fs, _ = open_input(source.path)
     return len(files), sum(file.size for file in files), estimate_rows(fs, files, source.format)
 
