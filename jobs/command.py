@@ -17,7 +17,6 @@ from rich.table import Table
 from jobs.user_ids import CommandLine
 from recsys.errors import RecsysError
 from recsys.pipeline.imports_ahead import imports_ahead
-from recsys.pipeline.publish_lists import delete_intermediate_files
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
 from recsys.settings import Config, load_config
@@ -30,7 +29,8 @@ console = Console(stderr=True, width=None if sys.stderr.isatty() else 160)
 Answer = dict[str, Any]
 
 FORCE_HELP = (
-    "run a published night again under a new name (published lists stay), or publish the lists that a gate refused"
+    "begin the night again beside what is published, which stays, or publish the lists that a gate refused; a forced "
+    "night that was interrupted goes on with --force again"
 )
 
 
@@ -39,7 +39,9 @@ def parser(description: str, *, night: bool = True) -> argparse.ArgumentParser:
     options = CommandLine(description=description)
     options.add_argument("--config", required=True, help="YAML file, such as configs/demo.yaml")
     options.add_argument(
-        "--date", help="data date of the night, such as 2026-11-22 (default: `date` of the config, or today in UTC)"
+        "--date",
+        help="data date of the night: a day such as 2026-11-22, `yesterday`, `today`, or `newest` (the day of the "
+        "newest event); default: `date` of the config, or today; days are of UTC",
     )
     options.add_argument(
         "--set",
@@ -68,17 +70,6 @@ def run(body: Callable[[Config, argparse.Namespace], Answer], options: argparse.
     sys.stderr.flush()
     print(json.dumps({"status": None, "run_id": None, "path": None} | answer), flush=True)  # noqa: T201
     return code
-
-
-def prepare(run: Run, stages: Iterable[Stage[Any]], *, force: bool = False) -> None:
-    """Store the config of the run; with `force`, first delete the records of finished stages.
-
-    Then intermediate files are deleted too: Ray Train would continue from the checkpoints of the finished training.
-    """
-    if force:
-        run.folder.forget()
-        delete_intermediate_files(run, stages)
-    run.folder.write_config(run.config.to_yaml())
 
 
 @contextmanager

@@ -6,6 +6,9 @@ python jobs/evaluate.py --config configs/demo.yaml --run 2026-11-22-0123456789ab
 
 import sys
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import get_args
 
 from jobs import command
 from jobs.evaluation_tables import print_figures
@@ -13,12 +16,14 @@ from jobs.nightly import TRAINING
 from recsys.errors import ConfigError, InputError
 from recsys.evaluation.metrics.registry import accuracy_metrics
 from recsys.pipeline.open_run import open_run, stored_run
-from recsys.pipeline.run import Run
+from recsys.pipeline.run import Protocol, Run
 from recsys.pipeline.run_stages import run_stages
 from recsys.pipeline.stages import FINETUNE
+from recsys.pipeline.start_run import started_run
 from recsys.settings import Config
 from recsys.storage.filesystem import Storage
 from recsys.storage.lease import lock
+from recsys.storage.manifest import is_complete
 from recsys.storage.runs import RunFolder
 
 #: Places of the lists that each accuracy metric looks at.
@@ -29,11 +34,7 @@ def evaluate(config: Config, options: Namespace) -> command.Answer:
     """Measure a ranker and popularity on the same held-out users, in all and by slices."""
     if options.max_users < 1:
         raise ConfigError(f"--max-users: must be ≥ 1, got {options.max_users}")
-    run = _finished_run(config, options) if options.run else open_run(config, options.protocol)
-    with lock(run.folder), command.on_ray(run.config):
-        if not options.run:
-            command.prepare(run, TRAINING)
-            run_stages(run, TRAINING)
+    with _measurable_run(config, options) as run:
         from recsys.pipeline.evaluate_run import evaluate_run  # after the checks, since PyTorch is slow to import
 
         metrics = [f"{metric.name}@{k}" for metric in accuracy_metrics() for k in CUTOFFS]
@@ -49,23 +50,41 @@ def evaluate(config: Config, options: Namespace) -> command.Answer:
     return {"status": "evaluated", "run_id": run.folder.run_id, "path": run.storage.url(run.folder.dir), **figures}
 
 
-def _finished_run(config: Config, options: Namespace) -> Run:
-    if options.protocol != "time":
-        raise ConfigError(
-            f"--protocol {options.protocol}: the model of a night was trained on the last event of each user; "
-            f"leave out --run"
-        )
-    folder = RunFolder(Storage(config.storage), options.run)
+@contextmanager
+def _measurable_run(config: Config, options: Namespace) -> Iterator[Run]:
+    """A run with a trained model, on Ray: that of `--run`, else the night's own or a backtest, which is trained."""
+    if options.run:
+        run = _finished_run(config, options.run, options.protocol)
+        # Nobody writes to a published run. Another one may be a night at work.
+        own_lock = is_complete(run.folder) or run.protocol != "time"
+        with lock(run.folder, run.folder.run_id if own_lock else None), command.on_ray(run.config):
+            yield run
+        return
+    run = open_run(config, options.protocol or "time")
+    with started_run(run, TRAINING, own_lock=run.protocol != "time") as (run, _), command.on_ray(config, TRAINING):
+        run_stages(run, TRAINING)
+        yield run
+
+
+def _finished_run(config: Config, run_id: str, protocol: Protocol | None) -> Run:
+    folder = RunFolder(Storage(config.storage), run_id)
     run = stored_run(folder) if folder.storage.exists(folder.config_path) else None
     if run is None or run.done(FINETUNE) is None:
-        raise ConfigError(f"--run {options.run}: no trained model in {folder.storage.url(folder.dir)}")
+        raise ConfigError(f"--run {run_id}: no trained model in {folder.storage.url(folder.dir)}")
+    if protocol not in (None, run.protocol):
+        raise ConfigError(
+            f"--protocol {protocol}: run {run_id} was trained for --protocol {run.protocol}, and has seen what "
+            f"{protocol} holds out; leave out --protocol or --run"
+        )
     return run
 
 
 def main() -> int:
     """The command line."""
     parser = command.parser("Measure the ranker and popularity on held-out events.", night=False)
-    parser.add_argument("--protocol", choices=("time", "leave-one-out"), default="time", help="what is held out")
+    parser.add_argument(
+        "--protocol", choices=get_args(Protocol), help="what is held out (default: time; that of --run)"
+    )
     parser.add_argument("--run", help="measure the model of this run; default: train one")
     parser.add_argument(
         "--max-users", type=int, default=100_000, help="most users to measure (default 100,000); chosen by hash"

@@ -5,23 +5,24 @@ python jobs/finetune.py --config configs/demo.yaml
 
 import sys
 from argparse import Namespace
+from dataclasses import replace
 
 from jobs import command
 from jobs.nightly import TRAINING
 from recsys.pipeline.open_run import open_run
 from recsys.pipeline.run_stages import run_stages
 from recsys.pipeline.stages import FINETUNE
+from recsys.pipeline.start_run import started_run
 from recsys.settings import Config
-from recsys.storage.lease import lock
 
 
 def train(config: Config, options: Namespace) -> command.Answer:
     """Train the night's ranker, unless it is trained already."""
-    run = open_run(config)
-    with lock(run.folder):
-        command.prepare(run, TRAINING, force=options.force)
-        with command.on_ray(config, TRAINING):
-            run_stages(run, TRAINING)
+    with (
+        started_run(replace(open_run(config), force=options.force), TRAINING) as (run, _),
+        command.on_ray(config, TRAINING),
+    ):
+        run_stages(run, TRAINING)
     command.print_stages(run, TRAINING, f"fine-tune of {run.folder.run_id}")
     return {
         "status": "trained",

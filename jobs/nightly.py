@@ -10,9 +10,9 @@ from dataclasses import replace
 from jobs import command
 from jobs.plan import print_plan
 from recsys.errors import RecsysError
-from recsys.pipeline.gate_summary import stop_if_refused, verdict_answer, was_refused
+from recsys.pipeline.close_night import clean_up, make_up, write_metrics_and_report
+from recsys.pipeline.gate_summary import stop_if_refused, verdict_answer
 from recsys.pipeline.open_run import open_run
-from recsys.pipeline.publish_lists import delete_intermediate_files, stage_metrics
 from recsys.pipeline.run import Run
 from recsys.pipeline.run_stages import run_stage, run_stages
 from recsys.pipeline.stages import (
@@ -32,10 +32,11 @@ from recsys.pipeline.stages import (
     SHUFFLE_HISTORIES,
     WRITE_LISTS,
 )
-from recsys.pipeline.write_report import write_report
+from recsys.pipeline.start_run import started_run
 from recsys.settings import Config
-from recsys.storage.lease import Lease, lock
-from recsys.storage.publish import published, unpublished_run
+from recsys.storage.lease import Lease
+from recsys.storage.publish import last_published
+from recsys.storage.runs import RunFolder
 
 #: From the inputs to a trained model. Stages that do not apply to a config are left out.
 TRAINING = (
@@ -69,14 +70,10 @@ def nightly(config: Config, options: Namespace) -> command.Answer:
     if options.dry_run:
         print_plan(run, NIGHT)
         return {"status": "planned", "run_id": run.folder.run_id}
-    if options.force:
-        run = replace(run, folder=unpublished_run(run.folder), force=True)
-    elif (latest := published(run.storage, run.folder.run_id)) is not None:
-        if not run.storage.exists(run.folder.report_path):
-            write_report(run)
-        return {"status": "already_published", "run_id": latest.run_id, "path": run.storage.url(latest.path)}
-    with lock(run.folder) as lease:
-        command.prepare(run, NIGHT, force=options.force and not was_refused(run))
+    if not options.force and (latest := last_published(run.folder)) is not None:
+        answer = {"status": "already_published", "run_id": latest.run_id, "path": run.storage.url(latest.path)}
+        return answer | make_up(replace(run, folder=RunFolder(run.storage, latest.run_id)), NIGHT)
+    with started_run(replace(run, force=options.force), NIGHT) as (run, lease):
         with command.on_ray(config, NIGHT):
             refused = {}
             try:
@@ -85,10 +82,8 @@ def nightly(config: Config, options: Namespace) -> command.Answer:
                 refused = error.details
                 raise
             finally:
-                metrics = {"run_id": run.folder.run_id, "stages": stage_metrics(run), "refused": refused}
-                run.folder.write_metrics(metrics)
-                write_report(run)
-        delete_intermediate_files(run, NIGHT)
+                failed = write_metrics_and_report(run, refused)
+        failed |= clean_up(run, NIGHT)
     command.print_stages(run, NIGHT, f"night {run.folder.run_id}")
     done = run.record(PUBLISH_LISTS)
     return {
@@ -101,6 +96,7 @@ def nightly(config: Config, options: Namespace) -> command.Answer:
         **verdict_answer(run),
         "metrics": run.storage.url(run.folder.metrics_path),
         "report": run.storage.url(run.folder.report_path),
+        **failed,
     }
 
 

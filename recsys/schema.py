@@ -100,6 +100,14 @@ TARGETS = pa.schema(
     ]
 )
 
+#: The last baskets that a training kept out, to validate it: the hash of each user's id, and the time of the basket.
+HELD_OUT_BASKETS = pa.schema(
+    [
+        pa.field("user", pa.uint64(), nullable=False),
+        pa.field("timestamp", TIMESTAMP, nullable=False),
+    ]
+)
+
 #: Number of interactions of each item, sorted by this number (largest first), then by item id.
 ITEM_COUNTS = pa.schema(
     [

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from recsys.config.live_service import ServeConfig
 from recsys.config.loading import decode_settings, load_settings, without_variables
-from recsys.config.section import Date, Section
+from recsys.config.section import NightDate, Section
 from recsys.data.config import HistoriesConfig, InputsConfig
 from recsys.evaluation.config import GateConfig
 from recsys.model.config import EncoderConfig, RankerConfig
@@ -50,8 +50,9 @@ class Config(Section):
     """Root of everything written: a folder or `s3://bucket/prefix`."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     """Seed of every random choice."""
-    date: Date | None = None
-    """Data date of the night; null: today (UTC)."""
+    date: NightDate | None = None
+    """Data date of the night, or `today`, `yesterday`, or `newest` (the day of the newest event); null: today. Days are
+    of UTC."""
     plugins: list[str] = Field(default_factory=list)
     """Modules of your own that register signals, rules, metrics or input formats, e.g. `[my_shop.signals]`."""
     inputs: InputsConfig
@@ -115,8 +116,8 @@ class Config(Section):
         load_plugins(self.plugins)
 
     def digest(self) -> str:
-        """Hex digest of every setting that can change a list; see `EXECUTION_ONLY`."""
-        return _digest_of(self.model_dump(mode="json", exclude=EXECUTION_ONLY))
+        """Hex digest of every setting that can change a list of a given date; see `EXECUTION_ONLY`."""
+        return _digest_of(self.model_dump(mode="json", exclude={"date": True, **EXECUTION_ONLY}))
 
     def encoder_recipe(self) -> str:
         """Hex digest of what a text encoder from scratch is made by, besides the catalog of its first night."""

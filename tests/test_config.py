@@ -108,7 +108,7 @@ def test_a_value_out_of_range_names_its_path_its_bound_and_itself(sections: dict
         ({"train": {"use_gpu": "yes"}}, "train.use_gpu: must be a valid boolean, got 'yes'"),
         ({"train": {"use_gpu": 1}}, "train.use_gpu: must be a valid boolean, got 1"),
         ({"storage": 7}, "storage: must be a valid string, got 7"),
-        ({"date": "22.11.2026"}, "date: must be a date like 2026-11-22, got '22.11.2026'"),
+        ({"date": "22.11.2026"}, "date: must be a date like 2026-11-22, or today, yesterday, newest, got '22.11.2026'"),
         ({"date": dt.datetime(2026, 11, 22, 8, tzinfo=dt.UTC)}, "date: must be a date like 2026-11-22"),
     ],
 )

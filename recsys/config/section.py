@@ -1,7 +1,7 @@
 """A part of the config, and the kinds of numbers that its fields hold."""
 
 import datetime as dt
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -18,9 +18,27 @@ def _iso_date(value: object) -> object:
     return value
 
 
+#: Names of days that stand for a date, see `recsys.pipeline.night_date`.
+DateWord = Literal["today", "yesterday", "newest"]
+
+
+def _night_date(value: object) -> object:
+    """Accept the names of days, and what is a date."""
+    if value in get_args(DateWord):
+        return value
+    try:
+        date = _iso_date(value)
+    except ValueError:
+        date = None
+    if isinstance(date, dt.date):
+        return date
+    raise ValueError(f"must be a date like 2026-11-22, or {', '.join(get_args(DateWord))}, got {value!r}")
+
+
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Positive = Annotated[int, Field(ge=1)]
 Date = Annotated[dt.date, BeforeValidator(_iso_date)]
+NightDate = Annotated[dt.date | DateWord, BeforeValidator(_night_date)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 

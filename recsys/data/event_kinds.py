@@ -11,6 +11,8 @@ import pyarrow.compute as pc
 from recsys.data.event_weights import unused_kinds
 from recsys.errors import InputError
 
+#: The ranker learns a vector for each of so many kinds, the commonest; other kinds share one.
+MOST_KINDS = 1000
 #: Messages name at most so many kinds.
 _NAMED = 20
 
@@ -65,8 +67,9 @@ class EventKinds:
 
     @property
     def learned(self) -> list[str]:
-        """Kinds of the events that models read, sorted."""
-        return sorted({*self.searches, *self.positive, *(self.zero if self.weightless else ())})
+        """Kinds of the events that models read, sorted, and at most `MOST_KINDS`."""
+        kinds = self.searches + self.positive + (self.zero if self.weightless else Counter())
+        return sorted(sorted(kinds, key=lambda kind: (-kinds[kind], kind))[:MOST_KINDS])
 
     @property
     def non_positive(self) -> dict[str, int]:
@@ -100,6 +103,11 @@ class EventKinds:
                 f"count as 1; look at inputs.events.columns.weight and inputs.event_weights"
             )
         kinds = self.searches + self.positive + self.zero + self.negative
+        if len(kinds) > MOST_KINDS:
+            found.append(
+                f"inputs.events.columns.event: there are {len(kinds):,} kinds of events, such as {_named(kinds)}; "
+                f"name a column with few kinds, or null"
+            )
         unused = unused_kinds(event_weights, kinds)
         if unused:
             where = "" if has_kinds else "; inputs.events.columns.event names no column"

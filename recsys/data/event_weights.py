@@ -7,6 +7,7 @@ Shapes: N events.
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -45,12 +46,13 @@ Floats = npt.NDArray[np.float64]
 
 
 def plain_kind(kind: str) -> str:
-    """The spelling by which kinds are compared: lower case, with `_` for blanks and hyphens.
+    """The spelling by which kinds are compared: lower case, with `_` for blanks and hyphens, and whole numbers.
 
-    >>> plain_kind(" Remove-from Cart")
-    'remove_from_cart'
+    >>> plain_kind(" Remove-from Cart"), plain_kind("4.0")
+    ('remove_from_cart', '4')
     """
-    return re.sub(r"[\s_-]+", "_", kind.strip().casefold())
+    plain = re.sub(r"[\s_-]+", "_", unicodedata.normalize("NFKC", kind).strip().casefold())
+    return re.sub(r"^(\d+)\.0+$", r"\1", plain)
 
 
 def weights_of_kinds(kinds: pa.Array | pa.ChunkedArray, configured: Mapping[str, float]) -> Floats:

@@ -22,7 +22,7 @@ from recsys.data.texts import LONGEST_TEXT, clean_text, cut_text, non_empty
 from recsys.data.timestamps import read_timestamps
 from recsys.schema import INTERACTIONS, INTERACTIONS_WITH_TEXT, QUARANTINE, TIMESTAMP, USUAL_EVENT
 
-_CLOCK_TOLERANCE = dt.timedelta(days=1)
+CLOCK_TOLERANCE = dt.timedelta(days=1)
 #: Sums of many weights must fit into float32.
 LARGEST_WEIGHT = 1e30
 
@@ -67,6 +67,8 @@ class NormalisedEvents:
     """Timestamp of the latest accepted event."""
     dates: DateEvidence
     """What the rows that passed `where` prove about dates with two readings."""
+    oldest_later: dt.datetime | None = None
+    """Timestamp of the earliest event after the night's date."""
 
 
 def interactions_schema(spec: EventsInput) -> pa.Schema:
@@ -98,7 +100,7 @@ def normalise_events(table: pa.Table, source: str, spec: EventsInput, rules: Eve
     timestamps = read_times.utc
     early = flags(pc.less(timestamps, pa.scalar(rules.earliest, TIMESTAMP)))
     waits = flags(pc.greater_equal(timestamps, pa.scalar(rules.end, TIMESTAMP)))
-    future = waits & flags(pc.greater(timestamps, pa.scalar(rules.now + _CLOCK_TOLERANCE, TIMESTAMP)))
+    future = waits & flags(pc.greater(timestamps, pa.scalar(rules.now + CLOCK_TOLERANCE, TIMESTAMP)))
     later = waits & ~future
 
     missing = rules.missing_values
@@ -127,6 +129,7 @@ def normalise_events(table: pa.Table, source: str, spec: EventsInput, rules: Eve
     read = [users, pc.fill_null(items, ""), timestamps, kinds, weights, texts]
     accepted = pa.table(read[: len(schema)], names=schema.names).filter(good)
     newest = pc.max(accepted["timestamp"]).as_py()
+    oldest_later = pc.min(timestamps.filter(pa.array(later))).as_py()
     return NormalisedEvents(
         accepted=accepted.cast(schema),
         rows=np.flatnonzero(~bad & ~later),
@@ -135,6 +138,7 @@ def normalise_events(table: pa.Table, source: str, spec: EventsInput, rules: Eve
         num_filtered=num_filtered,
         num_later=int(later.sum()),
         newest=newest.astimezone(dt.UTC) if newest is not None else None,
+        oldest_later=oldest_later.astimezone(dt.UTC) if oldest_later is not None else None,
         dates=read_times.evidence,
     )
 

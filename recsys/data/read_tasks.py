@@ -1,6 +1,6 @@
 """Divide the files of an input among tasks of about the same size."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import fsspec
@@ -20,6 +20,8 @@ class ReadTask:
     span: Span | None
     """Part of the only file; None: whole files."""
     num_bytes: int
+    first_bytes: Mapping[str, int]
+    """Of files that have grown since they were listed, the bytes that are read."""
 
 
 def plan_reads(
@@ -51,8 +53,15 @@ def plan_reads(
         else:
             packed.append(file)
     flush()
+    grown = {file.path: file.size for file in files if file.grown}
     return [
-        ReadTask(index=index, files=paths, span=span, num_bytes=num_bytes)
+        ReadTask(
+            index=index,
+            files=paths,
+            span=span,
+            num_bytes=num_bytes,
+            first_bytes={path: grown[path] for path in paths if path in grown},
+        )
         for index, (paths, span, num_bytes) in enumerate(parts)
     ]
 

@@ -1,6 +1,8 @@
 """Read the source files of a task as chunks of bounded size."""
 
+import io
 from collections.abc import Iterator, Mapping
+from typing import IO, Any
 
 import fsspec
 
@@ -13,12 +15,17 @@ from recsys.errors import InputError
 
 
 def read_chunks(
-    fs: fsspec.AbstractFileSystem, path: str, options: TableInput, span: Span | None = None
+    fs: fsspec.AbstractFileSystem,
+    path: str,
+    options: TableInput,
+    span: Span | None = None,
+    num_bytes: int | None = None,
 ) -> Iterator[Chunk]:
     """Read one file, or the part `span` of it, as chunks of about 64k rows or 16 MB at most.
 
-    Folders such as `date=2026-10-14` give their files a column `date`. A file without rows gives one chunk without
-    rows. The rows of a CSV file are text, with null for empty cells.
+    With `num_bytes` only so many of its first bytes are read. Folders such as `date=2026-10-14` give their files a
+    column `date`. A file without rows gives one chunk without rows. The rows of a CSV file are text, with null for
+    empty cells.
 
     Raises:
         InputError: the file is missing, empty, cut off or corrupt, or two of its columns share a name.
@@ -28,7 +35,8 @@ def read_chunks(
     partitions = partition_values(path)
     try:
         with fs.open(path, "rb") as stream:
-            content = decompressed(stream, path) if form.compressible else stream
+            first: Any = stream if num_bytes is None else FirstBytes(stream, num_bytes)
+            content = decompressed(first, path) if form.compressible else first
             for chunk in form.read(content, Source(path=path, options=options, span=span)):
                 yield from _bounded(chunk, partitions)
     except (ConnectionError, TimeoutError):
@@ -51,3 +59,21 @@ def _bounded(chunk: Chunk, partitions: Mapping[str, str | None]) -> Iterator[Chu
         # The end is given in full: of a table without columns, Arrow would make as many rows as were asked for.
         yield Chunk(table=table.slice(start, min(rows, table.num_rows - start)), malformed=malformed)
         malformed = malformed.slice(0, 0)
+
+
+class FirstBytes(io.RawIOBase):
+    """The first bytes of a file that is still written."""
+
+    def __init__(self, stream: IO[bytes], num_bytes: int) -> None:
+        self._stream, self._left = stream, num_bytes
+
+    def readable(self) -> bool:
+        """Parsers ask this before they read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """See `io.RawIOBase`."""
+        data = self._stream.read(min(len(buffer), self._left))
+        buffer[: len(data)] = data
+        self._left -= len(data)
+        return len(data)

@@ -12,7 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.data.histories import hash_ids, item_lists, rank_ids, user_runs
-from recsys.schema import TARGETS, TIMESTAMP
+from recsys.schema import HELD_OUT_BASKETS, TARGETS, TIMESTAMP
+
+#: Key of the hashes in HELD_OUT_BASKETS.
+_HELD_OUT_KEY = "held-out-baskets"
 
 
 class Split(NamedTuple):
@@ -79,6 +82,35 @@ def validation_users(user_ids: pa.Array | pa.ChunkedArray, share: float, seed: i
     assert 0 <= seed < 2**31, f"seed={seed}"
     place = (hash_ids(user_ids, f"valid-{seed:010d}") >> np.uint64(11)).astype(np.float64) * 2.0**-53  # in [0, 1)
     mask: npt.NDArray[np.bool_] = place < share
+    return mask
+
+
+def held_out_baskets(holdout: pa.Table) -> pa.Table:
+    """HELD_OUT_BASKETS of a holdout whose users have one basket each: who they are, by hash, and when it was."""
+    users, offsets = user_runs(holdout)
+    hashes = pa.array(hash_ids(users, _HELD_OUT_KEY))
+    return pa.table([hashes, holdout["timestamp"].take(pa.array(offsets[:-1]))], schema=HELD_OUT_BASKETS)
+
+
+def unseen_last_basket(
+    sorted_interactions: pa.Table, trained_until: dt.datetime, held_out: pa.Table
+) -> npt.NDArray[np.bool_]:
+    """Mask over rows [N]: rows of users whose last basket a model did not learn from.
+
+    It came after the model's training, or the model kept it out itself, to be validated.
+
+    Args:
+        sorted_interactions: Of whole users.
+        trained_until: The model learned from no event from this time on.
+        held_out: HELD_OUT_BASKETS of the model.
+    """
+    users, offsets = user_runs(sorted_interactions)
+    newest = np.asarray(pc.cast(sorted_interactions["timestamp"], pa.int64()))[offsets[1:] - 1]
+    since = int(pa.scalar(trained_until, TIMESTAMP).cast(pa.int64()).as_py())
+    place = pc.index_in(pa.array(hash_ids(users, _HELD_OUT_KEY)), value_set=held_out["user"].combine_chunks())
+    kept = np.asarray(pc.fill_null(pc.cast(held_out["timestamp"].combine_chunks().take(place), pa.int64()), since))
+    # An older last basket than the one that was kept out: that one was taken back since, and the model learned this.
+    mask: npt.NDArray[np.bool_] = np.repeat(newest >= np.minimum(kept, since), np.diff(offsets))
     return mask
 
 

@@ -1,5 +1,6 @@
 """Merge the rows of items or users, which are versions of them, to the latest non-empty value of each column."""
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,7 @@ from recsys.data.quarantine import Reason
 from recsys.data.row_checks import RowFault, filtered, flags, quarantine_faults
 from recsys.data.texts import LONGEST_TEXT, non_empty
 from recsys.data.timestamps import read_timestamps
-from recsys.schema import QUARANTINE
+from recsys.schema import QUARANTINE, TIMESTAMP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +56,12 @@ class VersionSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Versions:
-    """What became of each row of a table: num_read = versions + quarantined + num_filtered."""
+    """What became of each row of a table: num_read = versions + later + quarantined + num_filtered."""
 
     versions: pa.Table
     """Schema: `versions_schema`."""
+    later: pa.Table
+    """The same for the versions from after the night's date."""
     quarantined: pa.Table
     """QUARANTINE: one row for each bad row, with the first fault that was found."""
     num_read: int
@@ -80,8 +83,10 @@ def versions_schema(what: VersionSpec) -> pa.Schema:
     return pa.schema(fields)
 
 
-def read_versions(table: pa.Table, source: str, what: VersionSpec, max_id_chars: int, order: int) -> Versions:
-    """Filter, map and check the rows of one source table.
+def read_versions(
+    table: pa.Table, source: str, what: VersionSpec, max_id_chars: int, order: int, end: dt.datetime | None = None
+) -> Versions:
+    """Filter, map and check the rows of one source table. Versions from `end` (aware) on are set apart.
 
     If `columns.timestamp` is null, row i of the table (before `where`) has the order `order` + i. Give later tables a
     higher `order`; then the result does not depend on how the rows are divided into tasks and chunks.
@@ -95,7 +100,9 @@ def read_versions(table: pa.Table, source: str, what: VersionSpec, max_id_chars:
     schema = versions_schema(what)
     if not num_read:
         nothing, aside = schema.empty_table(), QUARANTINE.empty_table()
-        return Versions(versions=nothing, quarantined=aside, num_read=0, num_filtered=0, dates=DateEvidence())
+        return Versions(
+            versions=nothing, later=nothing, quarantined=aside, num_read=0, num_filtered=0, dates=DateEvidence()
+        )
     position = "order"
     while position in table.column_names:
         position += "_"
@@ -121,13 +128,22 @@ def read_versions(table: pa.Table, source: str, what: VersionSpec, max_id_chars:
         for column, value in values.items()
     ]
     bad, aside = quarantine_faults(table, source, faults, np.ones(table.num_rows, dtype=bool))
+    waits = np.zeros(table.num_rows, dtype=bool)
+    if what.timestamp is not None and end is not None:
+        waits = flags(pc.greater_equal(orders, pa.scalar(end, TIMESTAMP).cast(pa.int64())))
 
     columns: list[Any] = [ids.values]
     for value in values.values():
         columns += [value, pc.if_else(pc.is_valid(value), orders, pa.scalar(None, pa.int64()))]
-    versions = pa.table(columns, names=schema.names).filter(pa.array(~bad)).cast(schema)
-    num_filtered = num_read - len(bad)
-    return Versions(versions=versions, quarantined=aside, num_read=num_read, num_filtered=num_filtered, dates=dates)
+    rows = pa.table(columns, names=schema.names)  # bad rows may have no id, which the schema does not allow
+    return Versions(
+        versions=rows.filter(pa.array(~bad & ~waits)).cast(schema),
+        later=rows.filter(pa.array(~bad & waits)).cast(schema),
+        quarantined=aside,
+        num_read=num_read,
+        num_filtered=num_read - len(bad),
+        dates=dates,
+    )
 
 
 def merge_versions(versions: Sequence[pa.Table]) -> pa.Table:
@@ -146,6 +162,21 @@ def merge_versions(versions: Sequence[pa.Table]) -> pa.Table:
         last = _last_rows(codes, len(ids), table[name], table[f"order:{column}"])
         columns += [chosen_rows(table[name], last), table[f"order:{column}"].take(last)]
     return pa.table(columns, schema=table.schema)
+
+
+def known_by(versions: pa.Table, later: pa.Table, *, has_history: bool) -> pa.Table:
+    """The merged versions by which a night knows items or users.
+
+    Args:
+        versions: Merged, up to the night's date.
+        later: Merged, from after it.
+        has_history: Whether the input holds several versions of an item. Then an item that has none up to the night's
+            date did not exist yet. Else the input was overwritten, and the item is known only as it is now.
+    """
+    if has_history:
+        return versions
+    new = pc.invert(pc.is_in(later[later.column_names[0]], value_set=versions[0].combine_chunks()))
+    return merge_versions([versions, later.filter(new)])
 
 
 def _require(table: pa.Table, source: str, what: VersionSpec) -> None:

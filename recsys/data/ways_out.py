@@ -75,22 +75,30 @@ def _encoding(bad: BadInput) -> str:
 
 def _missing(bad: BadInput) -> str:
     column = _quoted(bad.column)
-    condition = f"{column} is not null"
     if not bad.texts:
-        return f"if these rows are meant to be so, leave them out: {bad.key}.where: {condition}"
-    words = ", ".join("'" + text.replace("'", "''") + "'" for text in bad.texts)
+        return f"if these rows are meant to be so, leave them out: {bad.key}.where: {column} is not null"
+    words = ["'" + text.replace("'", "''") + "'" for text in bad.texts]
+    others = f"<> {words[0]}" if len(words) == 1 else f"not in ({', '.join(words)})"
     return (
-        f"if these rows are meant to be so, leave them out: {bad.key}.where: {condition} and {column} not in "
-        f"({words}). Where such a word is an id, take it out of inputs.missing_values"
+        f"{bad.texts[0]!r} is one of inputs.missing_values: leave the rows out by {bad.key}.where: {column} {others}, "
+        f"or take the word out of that list if it is an id"
     )
-
-
-def _lost_digits(bad: BadInput) -> str:
-    return f"a program has rounded these ids: export {bad.column!r} as text again"
 
 
 def _id_too_long(bad: BadInput) -> str:
     return f"name the column of the id in {bad.key}.columns, or raise inputs.max_id_chars if such long ids are right"
+
+
+def _unprintable_id(bad: BadInput) -> str:
+    return f"these ids hold control characters or line breaks: write {bad.column!r} without them"
+
+
+def _lost_digits(bad: BadInput) -> str:
+    return f"a program has rounded these ids: export {bad.column!r} as text"
+
+
+def _repeated_header(bad: BadInput) -> str:
+    return f"the header stands again among the rows: join the files of {bad.key}.path without it"
 
 
 def _timestamp(bad: BadInput) -> str:
@@ -174,19 +182,22 @@ _ID_CHANGES: dict[str, Callable[[str], str]] = {
 
 _WAYS_OUT: dict[str, Callable[[BadInput], str]] = {
     Reason.MALFORMED_ROW: _malformed,
+    Reason.UNCLOSED_QUOTE: _quote,
+    Reason.REPEATED_HEADER: _repeated_header,
     Reason.INVALID_ENCODING: _encoding,
     Reason.MISSING_USER: _missing,
     Reason.MISSING_ITEM: _missing,
     Reason.ID_TOO_LONG: _id_too_long,
+    Reason.UNPRINTABLE_ID: _unprintable_id,
+    Reason.LOST_DIGITS: _lost_digits,
     Reason.UNREADABLE_TIMESTAMP: _timestamp,
+    Reason.EARLY_TIMESTAMP: _early,
     Reason.FUTURE_TIMESTAMP: _wrong_time,
     Reason.UNREADABLE_WEIGHT: _weight,
     Reason.UNKNOWN_ITEM: _unknown_item,
     Reason.UNREADABLE_AVAILABLE: _available,
     Reason.TEXT_TOO_LONG: _text_too_long,
-    Reason.UNCLOSED_QUOTE: _quote,
-    Reason.EARLY_TIMESTAMP: _early,
-    Reason.LOST_DIGITS: _lost_digits,
+    Reason.NON_FINITE_WEIGHT: _weight,
 }
 
 

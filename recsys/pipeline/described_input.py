@@ -1,28 +1,34 @@
 """Reading an input that describes items or users: all versions of each, over the workers; the newest values win."""
 
+import datetime as dt
+import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
+from typing import Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from recsys.data.date_evidence import DateEvidence, DateReading, merged_evidence
 from recsys.data.optional_columns import LackingColumns, check_lacking
 from recsys.data.read_tasks import ReadTask
-from recsys.data.versions import VersionSpec, merge_versions, read_versions
+from recsys.data.versions import VersionSpec, known_by, merge_versions, read_versions, versions_schema
 from recsys.pipeline.cluster import for_each_part
 from recsys.pipeline.input_counts import count_rows, refuse_bad_input
 from recsys.pipeline.input_parts import ROWS_PER_PART, Quarantine, plan_parts, read_part
-from recsys.pipeline.open_run import input_files
 from recsys.pipeline.records import ReadRows
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.settled_dates import read_with_settled_dates
+from recsys.pipeline.start_run import listed_files
 from recsys.pipeline.stop_early import StopRule, read_or_refuse
 from recsys.storage.tables import read_table, write_table
 
+logger = logging.getLogger(__name__)
 
-def read_described(run: Run, spec: VersionSpec, name: str) -> tuple[pa.Table, ReadRows]:
+
+def read_described(run: Run, spec: VersionSpec, name: Literal["items", "users"]) -> tuple[pa.Table, ReadRows]:
     """The merged versions of all that an input describes, see `merge_versions`, and the counts of its rows.
 
     Args:
@@ -33,7 +39,7 @@ def read_described(run: Run, spec: VersionSpec, name: str) -> tuple[pa.Table, Re
     Raises:
         InputError: no row can be used, too many rows are bad, or dates have two readings.
     """
-    files = input_files(spec.source)
+    files = listed_files(run, name)
     tasks = plan_parts(spec.source, files)
 
     def read_parts(reading: DateReading) -> list[Record]:
@@ -49,9 +55,37 @@ def read_described(run: Run, spec: VersionSpec, name: str) -> tuple[pa.Table, Re
     parts = read_with_settled_dates(run, name, spec.timestamp, read_parts)
     check_lacking([part["lacking"] for part in parts], spec.source)
     counts = count_rows(parts)
-    versions = [read_table(run.storage, part["path"]) for part in parts if part["path"]]
-    refuse_bad_input(run, counts, sum(len(table) for table in versions), name)
-    return merge_versions(versions), counts
+    versions, later = (
+        merge_versions([nothing, *(read_table(run.storage, part[key]) for part in parts if part[key])])
+        for nothing in [versions_schema(spec).empty_table()]
+        for key in ("path", "later_path")
+    )
+    if len(later):
+        num_rows = counts.rows - counts.filtered - counts.quarantined
+        num_known = len(versions)
+        has_history = num_rows > pc.count_distinct(pa.chunked_array([*versions[0].chunks, *later[0].chunks])).as_py()
+        versions = known_by(versions, later, has_history=has_history)
+        _say_later(run, name, counts.later, len(versions) - num_known, has_history=has_history)
+    refuse_bad_input(run, counts, len(versions), name, _oldest(later))
+    return versions, counts
+
+
+def _oldest(versions: pa.Table) -> str:
+    """Time of the oldest of the merged versions from after the night's date, ISO 8601; "" where there is none."""
+    orders = [pc.min(versions[column]).as_py() for column in versions.column_names[2::2]]
+    known = [order for order in orders if order is not None]
+    return dt.datetime.fromtimestamp(min(known) / 1e6, dt.UTC).isoformat() if known else ""
+
+
+def _say_later(run: Run, name: str, num_later: int, num_kept: int, *, has_history: bool) -> None:
+    logger.log(
+        logging.INFO if has_history else logging.WARNING,
+        "%s: %d rows are from after %s. %s",
+        *(name, num_later, run.date),
+        "They are not read"
+        if has_history
+        else f"There is one row for each of the {name}: those of {num_kept} are read as they are now",
+    )
 
 
 def _version_reader(
@@ -61,7 +95,7 @@ def _version_reader(
 
     def read(part: str) -> Record:
         quarantine = Quarantine(run.storage, run.folder.quarantine_dir, f"{name}-{part}")
-        versions: list[pa.Table] = []
+        read_so_far: dict[str, list[pa.Table]] = {"path": [], "later_path": []}
         dates: list[DateEvidence] = []
         counts: Counter[str] = Counter()
         order = tasks[part].index * ROWS_PER_PART
@@ -70,26 +104,21 @@ def _version_reader(
             read_part(spec.source, tasks[part], lacking), quarantine, lambda: counts["rows"] - counts["filtered"]
         )
         for source, table, malformed in chunks:
-            found = read_versions(table, source, spec, limit, order)
+            found = read_versions(table, source, spec, limit, order, run.end)
             order += len(table)
-            counts.update(rows=found.num_read + len(malformed), filtered=found.num_filtered)
+            counts.update(rows=found.num_read + len(malformed), filtered=found.num_filtered, later=len(found.later))
             quarantine.add(malformed)
             quarantine.add(found.quarantined)
             dates.append(found.dates)
-            versions = [merge_versions([*versions, found.versions])]
-        path = ""
-        if versions:
-            path = f"{run.folder.dir}/versions/{name}-{part}.parquet"
-            write_table(run.storage, path, versions[0], versions[0].schema)
-        evidence = asdict(merged_evidence(dates))
-        return {
-            "rows": 0,
-            "filtered": 0,
-            **counts,
-            "quarantined": quarantine.close(),
-            "lacking": lacking.close(),
-            "path": path,
-            "dates": evidence,
-        }
+            for key, rows in (("path", found.versions), ("later_path", found.later)):
+                if len(rows):
+                    read_so_far[key] = [merge_versions([*read_so_far[key], rows])]
+        paths = dict.fromkeys(read_so_far, "")
+        for key, merged in read_so_far.items():
+            for table in merged:
+                paths[key] = f"{run.folder.dir}/versions/{name}{'-later' if key == 'later_path' else ''}-{part}.parquet"
+                write_table(run.storage, paths[key], table, table.schema)
+        made = {"quarantined": quarantine.close(), "lacking": lacking.close(), **paths}
+        return {"rows": 0, "filtered": 0, "later": 0, **counts, **made, "dates": asdict(merged_evidence(dates))}
 
     return read

@@ -5,7 +5,7 @@ from recsys.data.bad_values import BadValue, by_reason
 from recsys.data.config import TableInput
 from recsys.data.feedback import FEEDBACK_DIR
 from recsys.data.ways_out import BadInput, way_out
-from recsys.pipeline.open_run import feedback_input
+from recsys.pipeline.input_list import feedback_input
 from recsys.pipeline.records import ReadRows
 from recsys.pipeline.run import Run
 from recsys.storage.addresses import open_input

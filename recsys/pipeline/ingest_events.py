@@ -18,10 +18,10 @@ from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.ingest_feedback import ingest_feedback
 from recsys.pipeline.input_counts import count_rows, refuse_bad_input, refuse_bad_rate
 from recsys.pipeline.input_parts import Quarantine, event_rules, plan_parts, read_part
-from recsys.pipeline.open_run import input_files
 from recsys.pipeline.records import IngestedEvents
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.settled_dates import read_with_settled_dates
+from recsys.pipeline.start_run import listed_files
 from recsys.pipeline.stop_early import StopRule, read_or_refuse
 from recsys.storage.tables import write_table
 
@@ -40,7 +40,7 @@ def ingest_events(run: Run) -> IngestedEvents:
         InputError: no event can be used, too many rows are bad, or dates have two readings.
     """
     source = run.config.inputs.events
-    files = input_files(source)
+    files = listed_files(run, "events")
     tasks = plan_parts(source, files)
     now = dt.datetime.now(dt.UTC)
 
@@ -54,7 +54,8 @@ def ingest_events(run: Run) -> IngestedEvents:
     parts = read_with_settled_dates(run, "events", source.columns.timestamp, read_parts)
     check_lacking([part["lacking"] for part in parts], source)
     counts = count_rows(parts)
-    refuse_bad_input(run, counts, sum(part["accepted"] for part in parts), "events")
+    oldest_later = min((part["oldest_later"] for part in parts if part["oldest_later"]), default="")
+    refuse_bad_input(run, counts, sum(part["accepted"] for part in parts), "events", oldest_later)
     num_feedback = num_repeats = 0
     feedback = ingest_feedback(run, now)
     if feedback is not None:
@@ -72,7 +73,6 @@ def ingest_events(run: Run) -> IngestedEvents:
     return IngestedEvents(
         **vars(counts) | {"peak_memory_mb": peak_of(parts)},
         accepted=sum(part.get("accepted", 0) for part in parts),
-        later=sum(part.get("later", 0) for part in parts),
         newest=newest,
         kinds=kinds.learned,
         non_positive=kinds.non_positive,
@@ -95,6 +95,7 @@ def _event_reader(
         kinds = EventKinds.sum([])
         lacking = LackingColumns(inputs.events)
         newest = ""
+        oldest_later: list[str] = []
         dates: list[DateEvidence] = []
 
         def accepted() -> Iterator[pa.Table]:
@@ -110,6 +111,7 @@ def _event_reader(
                 dates.append(found.dates)
                 kinds = EventKinds.sum([kinds, EventKinds.count(found.accepted)])
                 newest = max(newest, found.newest.isoformat() if found.newest else "")
+                oldest_later.extend([found.oldest_later.isoformat()] if found.oldest_later else [])
                 yield found.accepted
 
         path = f"{run.folder.dir}/events/part-{part}.parquet"
@@ -122,6 +124,7 @@ def _event_reader(
             "accepted": stats.rows,
             "kinds": kinds.as_json(),
             "newest": newest,
+            "oldest_later": min(oldest_later, default=""),
             "dates": asdict(merged_evidence(dates)),
             "quarantined": quarantine.close(),
             "lacking": lacking.close(),
@@ -134,4 +137,8 @@ def _event_reader(
 def _warn_of_stale_events(run: Run, newest: str) -> None:
     age = run.end - dt.datetime.fromisoformat(newest)
     if age > dt.timedelta(days=STALE_DAYS + 1):
-        logger.warning("the newest event is of %s, %d days before the night's date %s", newest, age.days, run.date)
+        logger.warning(
+            "the newest event is of %s, %d days before the night's date %s, from which ages are counted; if no newer "
+            "events will come, take the day of the newest one by --date newest, or by `date: newest` in the config",
+            *(newest, age.days, run.date),
+        )

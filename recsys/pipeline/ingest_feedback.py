@@ -16,9 +16,10 @@ from recsys.data.events import interactions_schema
 from recsys.data.feedback import bucket_of, drop_repeats, feedback_schema, read_feedback
 from recsys.data.read_tasks import ReadTask
 from recsys.pipeline.cluster import for_each_part
+from recsys.pipeline.input_list import feedback_input
 from recsys.pipeline.input_parts import ROWS_PER_PART, Quarantine, event_rules, plan_parts, read_part
-from recsys.pipeline.open_run import feedback_files, feedback_input
 from recsys.pipeline.run import Record, Run
+from recsys.pipeline.start_run import listed_files
 from recsys.storage.tables import read_table, write_table
 
 #: Repeats are searched within a bucket of the events, in the memory of one worker. Source bytes of a bucket, about.
@@ -61,7 +62,7 @@ def ingest_feedback(run: Run, now: dt.datetime) -> Feedback | None:
         run: The run.
         now: Time of the start, to refuse timestamps of the future.
     """
-    files = feedback_files(run.config, run.date)
+    files = listed_files(run, "feedback")
     if not files:
         return None
     source = feedback_input(run.config)

@@ -26,6 +26,7 @@ def count_rows(parts: Sequence[Record]) -> ReadRows:
     return ReadRows(
         rows=sum(part["rows"] for part in parts),
         filtered=sum(part["filtered"] for part in parts),
+        later=sum(part.get("later", 0) for part in parts),
         quarantined=sum(reasons.values()),
         reasons=dict(sorted(reasons.items())),
         lacking=dict(sorted(lacking.items())),
@@ -34,8 +35,15 @@ def count_rows(parts: Sequence[Record]) -> ReadRows:
     )
 
 
-def refuse_bad_input(run: Run, counts: ReadRows, num_usable: int, key: str) -> None:
+def refuse_bad_input(run: Run, counts: ReadRows, num_usable: int, key: str, oldest_later: str = "") -> None:
     """Stop a night whose input has no usable row, or too many bad rows. The quarantine stays for inspection.
+
+    Args:
+        run: Its config has the limit.
+        counts: Rows of the input.
+        num_usable: Those that the night can use.
+        key: Name of the input.
+        oldest_later: Time of the oldest row from after the night's date, ISO 8601.
 
     Raises:
         InputError: the message names `inputs.<key>`.
@@ -46,6 +54,13 @@ def refuse_bad_input(run: Run, counts: ReadRows, num_usable: int, key: str) -> N
     refuse_bad_rate(run, counts, key)
     if not num_usable:
         where = f" (`where` left out {counts.filtered:,})" if counts.filtered else ""
+        if counts.later:
+            every = "all" if counts.later == counts.rows else f"{counts.later:,}"
+            where += (
+                f": {every} of them lie after the night's date {run.date}"
+                + (f", the oldest is of {oldest_later}" if oldest_later else "")
+                + "; give a later --date, or --date newest for the day of the newest event"
+            )
         raise InputError(f"inputs.{key}: none of the {counts.rows:,} rows of {path} can be used{where}")
 
 

@@ -40,7 +40,7 @@ def read_part(
     """(file, rows, malformed lines) of each chunk that a part reads; `lacking` fills columns that a file lacks."""
     fs, _ = open_input(source.path)
     for file in task.files:
-        chunks = read_chunks(fs, file, source, task.span)
+        chunks = read_chunks(fs, file, source, task.span, task.first_bytes.get(file))
         while True:
             with answered(file):
                 chunk = next(chunks, None)

@@ -4,6 +4,7 @@ import logging
 
 import pyarrow as pa
 
+from recsys.pipeline.input_list import ID_LISTS, id_list_path
 from recsys.pipeline.run import Run
 from recsys.ranking.recommendable import Recommendable, recommendable_items
 from recsys.storage.tables import read_table
@@ -17,7 +18,12 @@ def recommendable(run: Run, catalog: pa.Table) -> Recommendable:
     Raises:
         ConfigError: a rule's settings do not fit the catalog, or the rules leave nothing.
     """
-    return recommendable_items(catalog, run.config.rerank)
+    rules = run.config.rerank
+    named = [key for key in ID_LISTS if getattr(rules, key) is not None]
+    copies = {key: path for key in named if run.storage.exists(path := id_list_path(run.folder, key))}
+    return recommendable_items(
+        catalog, rules.model_copy(update={key: run.storage.url(path) for key, path in copies.items()})
+    )
 
 
 def count_filtered(run: Run) -> dict[str, int]:

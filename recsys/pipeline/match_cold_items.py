@@ -1,18 +1,22 @@
 """The donors of the cold items of each data view."""
 
+import datetime as dt
 from collections.abc import Callable
 from functools import partial
 from typing import cast
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from recsys.model.features import index_items
 from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.encode_texts import read_text_vectors
 from recsys.pipeline.records import MatchedColdItems
 from recsys.pipeline.run import COUNTS_OF_VIEW, CountedDays, Record, Run
 from recsys.pipeline.stages import INGEST_CATALOG, SHUFFLE_HISTORIES
 from recsys.ranking.item_popularity import item_popularity
-from recsys.schema import DONORS
+from recsys.schema import DONORS, TIMESTAMP
 from recsys.signals.donors import Donors, find_donors
 from recsys.signals.products import unit_rows
 from recsys.signals.signal import DataView
@@ -49,7 +53,22 @@ def _matcher(run: Run) -> Callable[[str], Record]:
     def match(part: str) -> Record:
         counts = read_table(run.storage, run.item_counts_path(cast(CountedDays, part)))
         known = np.asarray(item_popularity(counts, item_ids) > 0)
-        write_table(run.storage, _path(run, part), find_donors(vectors, ~known, known), DONORS)
-        return {"cold": int((~known).sum())}
+        rejected = index_items(_rejected_items(run, run.cutoff if part == "train" else run.end), item_ids)
+        cold = ~known
+        cold[rejected] = False  # an item that people only send back is not new
+        write_table(run.storage, _path(run, part), find_donors(vectors, cold, known), DONORS)
+        return {"cold": int(cold.sum())}
 
     return match
+
+
+def _rejected_items(run: Run, until: dt.datetime) -> pa.Array:
+    """Ids of the items that anybody rejected before a moment."""
+    found = [pa.array([], pa.string())]
+    for shard in run.record(SHUFFLE_HISTORIES).shards:
+        path = f"{run.non_positives_dir}/{shard}.parquet"
+        if run.storage.exists(path):
+            events = read_table(run.storage, path, ["item_id", "timestamp", "weight"])
+            early = pc.less(events["timestamp"], pa.scalar(until, TIMESTAMP))
+            found.append(pc.unique(events.filter(pc.and_(early, pc.less(events["weight"], 0.0)))["item_id"]))
+    return pc.unique(pa.chunked_array(found))

@@ -50,8 +50,13 @@ def publish_lists(run: Run, lease: Lease) -> PublishedLists:
 
 def delete_intermediate_files(run: Run, stages: Iterable[Stage[Any]]) -> None:
     """Delete what no stage reads after the lists are published."""
-    for folder in sorted({folder for stage in stages for folder in stage.intermediate}):
-        run.storage.delete_folder(f"{run.folder.dir}/{folder}")
+    for folder in intermediate_folders(run, stages):
+        run.storage.delete_folder(folder)
+
+
+def intermediate_folders(run: Run, stages: Iterable[Stage[Any]]) -> list[str]:
+    """Folders that no stage needs after the lists are published, sorted."""
+    return sorted({f"{run.folder.dir}/{folder}" for stage in stages for folder in stage.intermediate})
 
 
 def stage_metrics(run: Run) -> dict[str, dict[str, Any]]:

@@ -17,6 +17,9 @@ def published_model(run: Run) -> ModelCard | None:
     It must not have seen days of this night's holdout, must have the same network, and the same text encoder or one
     that was trained from it.
     """
+    if run.protocol == "leave-one-out":
+        logger.info("leave-one-out: published models saw held-out events: no warm start, no comparison with them")
+        return None
     latest = read_latest(run.storage)
     if latest is None or latest.model_id in (run.model_id, run.refit_id):
         return None

@@ -21,6 +21,8 @@ class ReadRows(StageRecord):
 
     filtered: int
     """Rows that `where` left out."""
+    later: int = 0
+    """Rows from after the night's date, which wait for their own night."""
     quarantined: int
     reasons: dict[str, int]
     """Quarantined rows by reason."""
@@ -37,8 +39,8 @@ class IngestedCatalog(ReadRows):
     items: int
     available: int
     """Items that are not marked as unavailable."""
-    texts: int
-    """Distinct texts that are not empty."""
+    texts: int = 1
+    """Distinct texts that are not empty; older records do not have it."""
     path: str
 
 
@@ -55,8 +57,6 @@ class IngestedEvents(ReadRows):
     """What `ingest_events` leaves."""
 
     accepted: int
-    later: int
-    """Events after the night's date, which wait for their own night."""
     newest: str
     """Time of the newest event, ISO 8601, UTC."""
     kinds: list[str]
@@ -117,6 +117,21 @@ class EncodedTexts(StageRecord):
     dim: int
     """Length of a text vector."""
     path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmStart:
+    """The model that training continues, which `finetune` settles first. It is kept as the part `WARM_START`."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    model_id: str
+    """Empty if training starts at random weights."""
+    trained_until: str
+    """The model learned from no event from this time on; ISO 8601, UTC."""
+
+
+WARM_START = "start"
 
 
 @dataclass(frozen=True, kw_only=True)

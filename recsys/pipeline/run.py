@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from recsys.data.splits import (
@@ -15,16 +17,19 @@ from recsys.data.splits import (
     hold_out_last_basket,
     split_by_time,
     split_last_event,
+    unseen_last_basket,
     validation_users,
 )
 from recsys.errors import InputError
+from recsys.pipeline.records import WARM_START, WarmStart
 from recsys.pipeline.stage import Done, R, Stage
-from recsys.pipeline.stages import ENCODE_TEXTS, REENCODE, SHUFFLE_HISTORIES
+from recsys.pipeline.stages import ENCODE_TEXTS, FINETUNE, REENCODE, SHUFFLE_HISTORIES
 from recsys.pipeline.strict_json import T, as_json, from_json
 from recsys.settings import Config
 from recsys.signals.signal import DataView
 from recsys.storage.filesystem import Storage
 from recsys.storage.runs import RunFolder
+from recsys.storage.tables import read_table
 
 #: Which days' interactions are counted: those before the cutoff, all or the last 7 days of them; or all up to the
 #: night's date, or the last 7 days of them.
@@ -80,13 +85,26 @@ class Run:
     def validation_split(self, interactions: pa.Table) -> Split:
         """Split the sorted interactions before the cutoff: the last basket of each validation user is held out.
 
-        Validation users are drawn from those who were active shortly before the cutoff.
+        Validation users are drawn from those who were active shortly before the cutoff. If training continues a
+        model, the baskets that it learned from are left out: they would tell nothing.
         """
         past = self.split(interactions).train
+        drawn = self.drawn_for_validation(past)
+        if (start := self.warm_start) is not None and start.model_id:
+            held_out = read_table(self.storage, self.held_out_path(start.model_id))
+            drawn &= unseen_last_basket(past, dt.datetime.fromisoformat(start.trained_until), held_out)
+        return hold_out_last_basket(past, drawn)
+
+    def drawn_for_validation(self, past: pa.Table) -> npt.NDArray[np.bool_]:
+        """Mask over rows of the interactions before the cutoff: those of users who are drawn for validation."""
         chosen = self.record(SHUFFLE_HISTORIES).validation
         recent = active_since(past, self.cutoff - dt.timedelta(days=chosen.days))
-        drawn = validation_users(past["user_id"], chosen.share, self.config.seed)
-        return hold_out_last_basket(past, recent & drawn)
+        return recent & validation_users(past["user_id"], chosen.share, self.config.seed)
+
+    @property
+    def warm_start(self) -> WarmStart | None:
+        """The model that training continues; None if the stage `finetune` has not begun."""
+        return self.parts(FINETUNE, WarmStart).get(WARM_START)
 
     def seen_from(self, interactions: pa.Table, view: DataView) -> tuple[pa.Table, dt.datetime]:
         """The sorted interactions that belong to a view, and the time from which their age is counted.
@@ -161,6 +179,10 @@ class Run:
     def model_path(self, model_id: str | None = None) -> str:
         """Folder of a model; None: the model that this night trains."""
         return f"models/{model_id or self.model_id}"
+
+    def held_out_path(self, model_id: str) -> str:
+        """HELD_OUT_BASKETS of a model."""
+        return f"{self.model_path(model_id)}/held_out.parquet"
 
     @property
     def train_dir(self) -> str:

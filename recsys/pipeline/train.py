@@ -13,10 +13,10 @@ from recsys.model.checkpoint import ENCODER_FOLDER, FUSION_FILE, MODEL_FILES, Mo
 from recsys.pipeline.checkpoint_store import Checkpoint
 from recsys.pipeline.cluster import cpus_for_each
 from recsys.pipeline.encode_texts import encode_for
-from recsys.pipeline.published_model import model_to_continue
 from recsys.pipeline.records import RefittedModel, TrainedModel
 from recsys.pipeline.run import Run
 from recsys.pipeline.run_training import Trained, run_training
+from recsys.pipeline.settle_warm_start import settle_warm_start
 from recsys.pipeline.stages import FINETUNE
 from recsys.pipeline.train_entry import Fit
 from recsys.pipeline.untrained_model import keep_untrained, why_nothing_to_learn
@@ -30,9 +30,9 @@ logger = logging.getLogger(__name__)
 def finetune(run: Run) -> TrainedModel:
     """Train the ranker on all events before the cutoff, and the text encoder if it is trained; keep the best epoch."""
     config = run.config
+    warm = settle_warm_start(run)
     windows = cut_windows(run, ("train", "train_recent", "validation"))
     counts = {kind: each.count for kind, each in windows.items()}
-    warm = model_to_continue(run) if config.train.warm_start else None
     if warm is not None:
         encode_for(run, warm)
     if counts["train"] < config.train.num_workers:

@@ -21,18 +21,24 @@ NUM_SAMPLES = 5
 NUM_TITLES = 8
 
 
-def write_report(run: Run) -> None:
+def write_report(run: Run) -> str:
     """Write ``report.html`` beside the run's metrics, from whatever the run has recorded so far.
 
     A report that cannot be made never changes the outcome of the night: the log says why, and a second start of a
     published night makes the report.
+
+    Returns:
+        Why there is no report; empty where there is one.
     """
     order = sorted(stage_metrics(run).items(), key=lambda entry: str(entry[1].get("finished_at", "")))
     try:
         page = render_report(run.folder.run_id, dict(order), gate_summary(run), _samples(run))
         run.storage.write_bytes(run.folder.report_path, page.encode())
-    except Exception as error:  # noqa: BLE001 (the outcome is settled before)
-        logger.warning("the report of %s was not written: %s: %s", run.folder.run_id, type(error).__name__, error)
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}".partition("\n")[0]
+        logger.warning("the report of %s was not written: %s", run.folder.run_id, why, exc_info=True)
+        return why
+    return ""
 
 
 def _samples(run: Run) -> list[SampleList]:

@@ -30,7 +30,7 @@ def find_donors(text_vectors: Floats, is_cold: Bools, may_donate: Bools) -> pa.T
 
     Args:
         text_vectors: [I, T] of length 1 (or 0).
-        is_cold: [I] items without any interaction.
+        is_cold: [I] new items: nobody took them, or rejected them.
         may_donate: [I] items with interactions; no item is its own donor.
 
     Returns:

@@ -1,6 +1,7 @@
-"""The lock of a run: only one process at a time works on it."""
+"""The lock of a night: only one process at a time works on one date of a storage."""
 
 import contextlib
+import dataclasses
 import datetime as dt
 import logging
 import os
@@ -26,24 +27,24 @@ _START_TOLERANCE_S = 2.0
 
 
 class Lease:
-    """The right to work on a run, held by the highest numbered file in `runs/<run_id>/lock/`.
+    """The right to work on a run, held by the highest numbered file in `locks/<name>/`.
 
     A heartbeat thread keeps it fresh. A process that was stopped for too long may have lost it: call `check()` before
     publishing.
     """
 
-    def __init__(self, run: RunFolder, generation: int, record: dict[str, Any]) -> None:
+    def __init__(self, folder: "LockFolder", generation: int, record: dict[str, Any]) -> None:
         self.generation = generation
-        self._run = run
+        self._folder = folder
         self._record = record
         self._stopped = threading.Event()
 
     def check(self) -> None:
-        """Raise LockedError when another process took the run over."""
-        highest, record = _highest(self._run)
+        """Raise LockedError when another process took over."""
+        highest, record = self._folder.highest()
         if highest > self.generation:
             raise LockedError(
-                f"run {self._run.run_id}: {_holder(record)} took it over, since this process ({os.getpid()}) sent no "
+                f"{self._folder.what}: {_holder(record)} took it over, since this process ({os.getpid()}) sent no "
                 "heartbeat; this process stops here and leaves the work to it"
             )
 
@@ -53,31 +54,66 @@ class Lease:
                 self._write(heartbeat_at=_now())
             except Exception:
                 # A lost heartbeat does no harm if a later one arrives; without the thread the lease would be lost.
-                logger.warning("run %s: a heartbeat failed, trying again", self._run.run_id, exc_info=True)
+                logger.warning("%s: a heartbeat failed, trying again", self._folder.what, exc_info=True)
 
     def _release(self) -> None:
         try:
             self._write(heartbeat_at=_now(), released_at=_now())
         except Exception:
             # The work has succeeded or failed already, and this error must not hide that.
-            logger.warning("run %s: the lease could not be released; it will expire", self._run.run_id, exc_info=True)
+            logger.warning("%s: the lease could not be released; it will expire", self._folder.what, exc_info=True)
 
     def _write(self, **changes: str) -> None:
         self._record = {**self._record, **changes}
-        self._run.storage.write_json(_lease_path(self._run, self.generation), self._record)
+        self._folder.run.storage.write_json(self._folder.path(self.generation), self._record)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LockFolder:
+    """Where the leases of one lock are, and for which run it is asked for."""
+
+    run: RunFolder
+    name: str
+
+    @property
+    def what(self) -> str:
+        """What the lock keeps apart, for messages."""
+        return f"the night of {self.name}" if self.name == self.run.date.isoformat() else f"run {self.name}"
+
+    def path(self, generation: int) -> str:
+        """File of one lease, below the storage root."""
+        return f"locks/{self.name}/{generation:08d}.json"
+
+    def highest(self) -> tuple[int, dict[str, Any]]:
+        """The highest generation and its record; (0, {}) where there is none, {} where it is damaged."""
+        names = [Path(name).stem for name in self.run.storage.list(f"locks/{self.name}")]
+        generations = [int(stem) for stem in names if stem.isdecimal()]
+        if not generations:
+            return 0, {}
+        highest = max(generations)
+        return highest, self.run.read_record(self.path(highest)) or {}
 
 
 @contextlib.contextmanager
-def lock(run: RunFolder, heartbeat_s: float = HEARTBEAT_S, dead_after_s: float = DEAD_AFTER_S) -> Iterator[Lease]:
-    """Hold the run while the block lasts.
+def lock(
+    run: RunFolder, name: str | None = None, *, heartbeat_s: float = HEARTBEAT_S, dead_after_s: float = DEAD_AFTER_S
+) -> Iterator[Lease]:
+    """Hold a night while the block lasts.
 
     A holder counts as dead when it released the lease, when its last heartbeat is older than `dead_after_s`, or when
     its process on this machine is gone; then the next generation is created, which only one of many can do.
 
+    Args:
+        run: The run to work on.
+        name: What is held. None: the run's date, since all runs of a date publish to one place. Work that stays in the
+            run's own folder may hold its run id.
+        heartbeat_s: Seconds between heartbeats.
+        dead_after_s: Seconds.
+
     Raises:
-        LockedError: another process holds the run and is alive.
+        LockedError: another process holds it and is alive.
     """
-    lease = _acquire(run, dead_after_s)
+    lease = _acquire(LockFolder(run, name or run.date.isoformat()), dead_after_s)
     thread = threading.Thread(target=lease._beat, args=(heartbeat_s,), name=f"lease-{run.run_id}", daemon=True)
     thread.start()
     try:
@@ -88,20 +124,21 @@ def lock(run: RunFolder, heartbeat_s: float = HEARTBEAT_S, dead_after_s: float =
         lease._release()
 
 
-def _acquire(run: RunFolder, dead_after_s: float) -> Lease:
+def _acquire(folder: LockFolder, dead_after_s: float) -> Lease:
     token = uuid.uuid4().hex
     while True:
-        highest, holder = _highest(run)
+        highest, holder = folder.highest()
         # If the answer to the creation was lost on the network, the token shows that the lease is our own.
         if holder.get("token") == token:
-            return Lease(run, highest, holder)
+            return Lease(folder, highest, holder)
         if _alive(holder, dead_after_s):
             raise LockedError(
-                f"run {run.run_id}: {_holder(holder)} holds it since {holder['started_at']}; wait for it or stop it "
+                f"{folder.what}: {_holder(holder)} holds it since {holder['started_at']}; wait for it or stop it "
                 f"(it counts as dead {dead_after_s:.0f} s after its last heartbeat, {holder['heartbeat_at']})"
             )
         record = {
             "token": token,
+            "run_id": folder.run.run_id,
             "host": socket.gethostname(),
             "machine": _machine(),
             "pid": os.getpid(),
@@ -109,21 +146,8 @@ def _acquire(run: RunFolder, dead_after_s: float) -> Lease:
             "started_at": _now(),
             "heartbeat_at": _now(),
         }
-        if run.storage.create_bytes(_lease_path(run, highest + 1), to_json(record)):
-            return Lease(run, highest + 1, record)
-
-
-def _lease_path(run: RunFolder, generation: int) -> str:
-    return f"{run.dir}/lock/{generation:08d}.json"
-
-
-def _highest(run: RunFolder) -> tuple[int, dict[str, Any]]:
-    """The highest generation and its record; (0, {}) where there is none, {} where it is damaged."""
-    generations = [int(stem) for name in run.storage.list(f"{run.dir}/lock") if (stem := Path(name).stem).isdecimal()]
-    if not generations:
-        return 0, {}
-    highest = max(generations)
-    return highest, run.read_record(_lease_path(run, highest)) or {}
+        if folder.run.storage.create_bytes(folder.path(highest + 1), to_json(record)):
+            return Lease(folder, highest + 1, record)
 
 
 def _alive(record: Mapping[str, Any], dead_after_s: float) -> bool:
@@ -158,7 +182,8 @@ def _machine() -> str:
 
 
 def _holder(record: Mapping[str, Any]) -> str:
-    return f"process {record.get('pid', 'unknown')} on {record.get('host', 'an unknown host')}"
+    of_run = f", run {record['run_id']}," if "run_id" in record else ""
+    return f"process {record.get('pid', 'unknown')} on {record.get('host', 'an unknown host')}{of_run}"
 
 
 def _now() -> str:

@@ -31,6 +31,11 @@ def lists_folder(run: RunFolder) -> str:
     return f"recommendations/run_date={run.date.isoformat()}/run_id={run.run_id}"
 
 
+def is_complete(run: RunFolder) -> bool:
+    """Whether the run's lists have a manifest: then nothing of the run may be written again."""
+    return run.storage.exists(f"{lists_folder(run)}/{MANIFEST}")
+
+
 def write_manifest(run: RunFolder, date: dt.date, shards: Iterable[Shard], details: Mapping[str, Any]) -> str:
     """List the night's files, and return the manifest's sha256.
 

@@ -2,10 +2,12 @@
 
 import dataclasses
 import datetime as dt
+import itertools
+from collections.abc import Iterator
 
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import LATEST, Latest, read_latest, read_pointer
-from recsys.storage.manifest import MANIFEST, lists_folder, read_manifest
+from recsys.storage.manifest import MANIFEST, is_complete, lists_folder, read_manifest
 from recsys.storage.runs import RunFolder
 
 
@@ -14,11 +16,27 @@ def unpublished_run(run: RunFolder) -> RunFolder:
 
     `--force` works on this run: files that a reader may hold open are never written again.
     """
-    attempt, number = run, 1
-    while run.storage.exists(f"{lists_folder(attempt)}/{MANIFEST}"):
-        number += 1
-        attempt = RunFolder(run.storage, f"{run.run_id}-{number}")
-    return attempt
+    return next(attempt for attempt in _attempts(run) if not is_complete(attempt))
+
+
+def last_published(run: RunFolder) -> Latest | None:
+    """What was published last of a run and of its repetitions by `--force`; None if nothing was.
+
+    Raises:
+        InputError: it was published and its manifest has been changed since.
+    """
+    last = None
+    for attempt in _attempts(run):
+        if not is_complete(attempt):
+            return last
+        last = published(run.storage, attempt.run_id) or last
+    raise AssertionError("there is no end of names")
+
+
+def _attempts(run: RunFolder) -> Iterator[RunFolder]:
+    yield run
+    for number in itertools.count(2):
+        yield RunFolder(run.storage, f"{run.run_id}-{number}")
 
 
 def publish(run: RunFolder, manifest_sha256: str, model_id: str, allow_older: bool = False) -> bool:

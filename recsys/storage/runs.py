@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,14 +19,10 @@ _RUN_ID = re.compile(r"\d{4}-\d{2}-\d{2}-[A-Za-z0-9._-]+")
 _NUM_READERS = 16
 
 
-def run_id(date: dt.date, config_digest: str, input_files: Sequence[tuple[str, int, str]], code_version: str) -> str:
-    """The run's name: `2026-11-22-` and 12 hex digits. The same date, config, inputs and code give the same name.
-
-    `input_files` are (path, bytes, version), where the version changes with the content (an ETag, an mtime); their
-    order does not matter.
-    """
-    inputs = json.dumps([date.isoformat(), config_digest, sorted(input_files), code_version])
-    return f"{date.isoformat()}-{hashlib.sha256(inputs.encode()).hexdigest()[:12]}"
+def run_id(date: dt.date, settings_digest: str) -> str:
+    """The run's name: `2026-11-22-` and 12 hex digits. The same date and settings give the same name."""
+    named = json.dumps([date.isoformat(), settings_digest])
+    return f"{date.isoformat()}-{hashlib.sha256(named.encode()).hexdigest()[:12]}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -58,6 +54,11 @@ class RunFolder:
     def config_path(self) -> str:
         """The resolved config."""
         return f"{self.dir}/config.yaml"
+
+    @property
+    def start_path(self) -> str:
+        """What the first start settled, above all the list of the input files."""
+        return f"{self.dir}/start.json"
 
     @property
     def metrics_path(self) -> str:

@@ -60,3 +60,11 @@ def test_of_many_kinds_the_commonest_are_named() -> None:
     (warning,) = many.warnings(["buy"], has_kinds=True)
     assert "there are 'k0999' (2), 'k0000' (1)" in warning
     assert warning.endswith("and 980 more")
+    assert len(many.learned) == 1000
+
+
+def test_of_very_many_kinds_the_commonest_are_learned() -> None:
+    ids = kinds_of(*((f"k{number:04}", 1.0) for number in range(1200)), ("k1199", 1.0))
+    assert ids.learned == [*(f"k{number:04}" for number in range(999)), "k1199"]
+    (warning,) = ids.warnings({}, has_kinds=True)
+    assert warning.startswith("inputs.events.columns.event: there are 1,200 kinds of events, such as 'k1199' (2), ")

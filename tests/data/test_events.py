@@ -106,6 +106,7 @@ def test_a_bad_row_is_set_aside_with_its_first_fault(change: dict[str, Any], col
         ("return", "2", -2.0),
         ("Thumbs Down", "", -1.0),
         ("return", "-2", -2.0),
+        ("４.0", "5", 10.0),
         ("impression", "5", 0.0),
         ("impression", "-5", 0.0),
         ("dislike", "0", 0.0),
@@ -114,7 +115,7 @@ def test_a_bad_row_is_set_aside_with_its_first_fault(change: dict[str, Any], col
 )
 def test_a_weight_is_that_of_the_event_times_that_of_its_kind(kind: str, much: str | None, weight: float) -> None:
     """Negative where one of both is negative; an event of any such weight is accepted."""
-    weights = {"View": 0.5, "purchase": 3.0, "add_to_cart": 4.0, "impression": 0.0}
+    weights = {"View": 0.5, "purchase": 3.0, "add_to_cart": 4.0, "impression": 0.0, "4": 2.0}
     found = normalise(GOOD | {"kind": kind, "much": much}, rules=dataclasses.replace(RULES, event_weights=weights))
     assert found.accepted["weight"].to_pylist() == [pytest.approx(weight)]
     assert found.accepted["event"].to_pylist() == [kind.strip()]

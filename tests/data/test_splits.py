@@ -11,6 +11,7 @@ from recsys.data.histories import shard_of, sort_interactions
 from recsys.data.splits import (
     active_since,
     cutoff_for,
+    held_out_baskets,
     hold_out_last,
     hold_out_last_basket,
     last_timestamps,
@@ -18,9 +19,10 @@ from recsys.data.splits import (
     split_by_time,
     split_last_event,
     targets,
+    unseen_last_basket,
     validation_users,
 )
-from recsys.schema import INTERACTIONS, TARGETS
+from recsys.schema import HELD_OUT_BASKETS, INTERACTIONS, TARGETS
 
 START = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
 ROWS = st.lists(
@@ -199,3 +201,32 @@ def test_one_target_stays_hidden_when_the_first_are_shown(rows, num, exclude_see
     left = as_dict(targets(rest, pa.concat_tables([learned, shown]), exclude_seen))
     assert left.keys() == as_dict(wanted).keys()
     assert all(set(items) < set(as_dict(wanted)[user]) or user not in first for user, items in left.items())
+
+
+def test_a_model_has_not_seen_newer_baskets_and_those_that_it_kept_out():
+    """Trained until hour 5. It kept out the last basket of `kept`, of `more` and of `less`."""
+    before = interactions([(user, "i1", 1) for user in ("kept", "more", "less", "learned")] + [("less", "i2", 2)])
+    last = [("kept", "i3", 3), ("kept", "i4", 3), ("more", "i3", 3), ("less", "i3", 3), ("learned", "i3", 3)]
+    then = interactions([(row["user_id"], row["item_id"], row["timestamp"].hour) for row in before.to_pylist()] + last)
+    chosen = np.isin(then["user_id"].to_pylist(), ["kept", "more", "less"])
+    model = held_out_baskets(hold_out_last_basket(then, chosen).holdout)
+    assert (model.schema, len(model)) == (HELD_OUT_BASKETS, 3)
+
+    # since then: a new basket, and a basket that was taken back
+    rows = [(row["user_id"], row["item_id"], row["timestamp"].hour) for row in then.to_pylist()]
+    now = interactions([row for row in rows if row != ("less", "i3", 3)] + [("more", "i5", 6), ("new", "i1", 5)])
+    mask = unseen_last_basket(now, START + dt.timedelta(hours=5), model)
+    seen = dict(zip(now["user_id"].to_pylist(), (~mask).tolist(), strict=True))
+    assert seen == {"kept": False, "more": False, "new": False, "less": True, "learned": True}
+    assert unseen_last_basket(now.slice(0, 0), START, model).tolist() == []
+
+
+@given(ROWS, st.floats(0.0, 1.0), st.floats(0.0, 1.0), st.integers(0, 10))
+def test_validation_never_asks_for_what_the_continued_model_learned(rows, first_share, share, hour):
+    table, until = interactions(rows), START + dt.timedelta(hours=hour)
+    past = table.filter(pc.less(table["timestamp"], pa.scalar(until)))
+    learned, kept = hold_out_last_basket(past, validation_users(past["user_id"], first_share, seed=1))
+    unseen = unseen_last_basket(table, until, held_out_baskets(kept))
+    asked = hold_out_last_basket(table, unseen & validation_users(table["user_id"], share, seed=1)).holdout
+    pairs = {(row["user_id"], row["timestamp"]) for row in learned.to_pylist()}
+    assert not pairs & {(row["user_id"], row["timestamp"]) for row in asked.to_pylist()}

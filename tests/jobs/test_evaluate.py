@@ -110,6 +110,9 @@ def test_leave_one_out_is_a_backtest_of_its_own(write_config, run_job, tmp_path)
     nobody = {"users": 0, "ranker": None, "popularity": None, "difference": None}
     assert figures["slices"]["cold users"] == nobody  # who has a last event and no other one stays in training
     assert read_latest(Storage(str(tmp_path / "warehouse"))) is None
-    code, refused = run_job("evaluate", "--config", config, "--protocol", "leave-one-out", "--run", figures["run_id"])
+    # the run says how it was trained: it is measured again as the backtest that it is, and as nothing else
+    code, again = run_job("evaluate", "--config", config, "--run", figures["run_id"])
+    assert (code, again["protocol"], again["ranker"]) == (0, "leave-one-out", figures["ranker"])
+    code, refused = run_job("evaluate", "--config", config, "--protocol", "time", "--run", figures["run_id"])
     assert code == 2
-    assert "--run" in refused["error"]
+    assert "was trained for --protocol leave-one-out" in refused["error"]

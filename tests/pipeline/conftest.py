@@ -11,7 +11,7 @@ import pytest
 
 from recsys.data.histories import shard_of, sort_interactions
 from recsys.data.item_counts import count_items
-from recsys.pipeline import count_signals, encode_texts, match_cold_items
+from recsys.pipeline import count_signals, encode_texts, match_cold_items, settle_warm_start
 from recsys.pipeline.choose_validation import choose_validation, count_active_users, count_trainable_users
 from recsys.pipeline.run import CountedDays, Protocol, Run
 from recsys.pipeline.stages import INGEST_CATALOG, SHUFFLE_HISTORIES
@@ -108,6 +108,6 @@ def _one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
         work = build()
         return [work(part) | {"peak_memory_mb": 1.0} for part in parts]
 
-    for module in (encode_texts, count_signals, match_cold_items):
+    for module in (encode_texts, count_signals, match_cold_items, settle_warm_start):
         monkeypatch.setattr(module, "for_each_part", for_each_part)
     monkeypatch.setattr(transitions, "ITEMS_PER_RANGE", 5)

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,16 @@ from recsys.pipeline import input_parts as sources
 from recsys.pipeline.cluster import cluster
 from recsys.pipeline.ingest_catalog import ingest_catalog
 from recsys.pipeline.ingest_events import ingest_events
-from recsys.pipeline.open_run import feedback_files, open_run
+from recsys.pipeline.input_list import feedback_files
+from recsys.pipeline.open_run import open_run
 from recsys.pipeline.records import IngestedEvents
 from recsys.pipeline.run import Record, Run
-from recsys.schema import INTERACTIONS
+from recsys.pipeline.start_run import listed_files
+from recsys.schema import CATALOG, INTERACTIONS
 from recsys.serving.contracts import FeedbackEvent
 from recsys.serving.feedback_log import FeedbackLog
 from recsys.settings import decode_config
+from recsys.storage.tables import read_table, write_table
 
 MakeNight = Callable[..., Run]
 
@@ -74,6 +76,11 @@ def write(tmp_path: Path, name: str, *lines: str) -> None:
     path.write_text("".join(lines))
 
 
+def forget_list(run: Run) -> None:
+    """As a refused night does: the next stage that reads lists the files that are there then."""
+    run.storage.delete(run.folder.start_path)
+
+
 def accepted(run: Run, record: IngestedEvents) -> pa.Table:
     table = ds.dataset([run.storage.path(path) for path in record.parts], format="parquet").to_table()
     assert table.schema.remove_metadata() == INTERACTIONS
@@ -87,6 +94,7 @@ def test_feedback_is_read_beside_the_events_each_event_once(
     ingest_catalog(run)
     without = ingest_events(run)
     assert without.feedback == 0
+    catalog = read_table(run.storage, run.catalog_path)
 
     async def tell() -> None:
         log = FeedbackLog(run.storage, "replica")
@@ -114,6 +122,9 @@ def test_feedback_is_read_beside_the_events_each_event_once(
     write(tmp_path, "_aside/old.jsonl", line("old"))
 
     def record_of(run: Run) -> IngestedEvents:
+        forget_list(run)
+        assert [Path(file.path).name for file in listed_files(run, "feedback")][-1] == "torn.jsonl"
+        write_table(run.storage, run.catalog_path, catalog, CATALOG)
         record = ingest_events(run)
         assert record.rows == without.rows + 12
         assert record.accepted == without.accepted + record.feedback
@@ -139,7 +150,9 @@ def test_feedback_is_read_beside_the_events_each_event_once(
     record = record_of(run)
     assert len([path for path in record.parts if "feedback" in path]) > 1
 
-    left_out = ingest_events(replace(run, config=make_night(feedback=False).config))
+    without_feedback = make_night(feedback=False)
+    ingest_catalog(without_feedback)
+    left_out = ingest_events(without_feedback)
     assert left_out.feedback == 0
     assert left_out.rows == without.rows
 
@@ -155,8 +168,12 @@ def test_the_rate_of_bad_rows_protects_but_torn_lines_never_refuse(
     assert num_bad > 2
     for number in range(num_bad):
         write(tmp_path, f"torn-{number}.jsonl", '{"event_id": ')
+    forget_list(run)
+    ingest_catalog(run)
     assert ingest_events(run).quarantined == without.quarantined + num_bad
     write(tmp_path, "gone.jsonl", *(line(f"e{number}", item_id="gone") for number in range(2 * num_bad)))
+    forget_list(run)
+    ingest_catalog(run)
     with pytest.raises(
         InputError, match=r"(?s)inputs\.feedback: .* rows of events and feedback .*unknown_item"
     ) as refused:
@@ -164,23 +181,27 @@ def test_the_rate_of_bad_rows_protects_but_torn_lines_never_refuse(
     assert refused.value.details["inputs.feedback"]["reasons"]["unknown_item"] >= 2 * num_bad
 
 
-def test_feedback_names_the_night_wherever_the_warehouse_is(make_night: MakeNight, tmp_path: Path) -> None:
-    none = make_night().folder.run_id
-    assert feedback_files(make_night().config, make_night().date) == []
+def test_what_arrives_after_the_first_start_waits_for_the_next_night(make_night: MakeNight, tmp_path: Path) -> None:
+    run = make_night()
+    assert feedback_files(run.config, run.date) == []
     assert not (tmp_path / "warehouse").exists()
     write(tmp_path, "empty.jsonl")
-    assert make_night().folder.run_id == none
+    assert feedback_files(run.config, run.date) == []
     write(tmp_path, "a.jsonl", line("a"))
-    one = make_night().folder.run_id
-    assert one != none
-    assert make_night().folder.run_id == one
-    left_out = make_night(feedback=False).folder.run_id
-    write(tmp_path, "a.jsonl", line("a"), line("b"))
-    assert make_night().folder.run_id not in (none, one)
-    assert make_night(feedback=False).folder.run_id == left_out
-    grown = make_night().folder.run_id
-    (tmp_path / "warehouse").rename(tmp_path / "moved")
+    assert [Path(file.path).name for file in feedback_files(run.config, run.date)] == ["a.jsonl"]
+    left_out = make_night(feedback=False)
+    assert feedback_files(left_out.config, run.date) == []
+    assert make_night().folder == run.folder != left_out.folder
+
+
+def test_a_restart_reads_the_lines_of_the_first_start(make_night: MakeNight, one_by_one: None, tmp_path: Path) -> None:
     run = make_night()
-    assert run.folder.run_id == none
-    moved = run.config.model_copy(update={"storage": str(tmp_path / "moved")})
-    assert open_run(moved).folder.run_id == grown
+    write(tmp_path, "a.jsonl", line("a"))
+    ingest_catalog(run)
+    write(tmp_path, "a.jsonl", line("a"), line("b"), '{"event_id": "to')
+    write(tmp_path, "b.jsonl", line("c"))
+    first = ingest_events(make_night())
+    assert (first.feedback, first.reasons.get("malformed_row", 0)) == (1, 0)
+    later = make_night(max_id_chars=255)
+    ingest_catalog(later)
+    assert ingest_events(later).feedback == 3

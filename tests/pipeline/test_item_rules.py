@@ -1,4 +1,4 @@
-"""Which items a night may recommend: rules and id files of its config. The files are part of the run id."""
+"""Which items a night may recommend: rules and id files of its config."""
 
 import logging
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from recsys.errors import ConfigError, InputError
+from recsys.errors import ConfigError
 from recsys.pipeline.item_rules import count_filtered, recommendable
 from recsys.pipeline.open_run import open_run
 from recsys.pipeline.run import Run
@@ -97,21 +97,3 @@ def test_rules_that_cannot_be_kept_are_named(make_night: MakeNight, tmp_path: Pa
         open_items(make_night(where="colour == 'red'"))
     with pytest.raises(ConfigError, match="none of the 4 available items"):
         open_items(make_night(block=[item for item, *_ in ITEMS]))
-
-
-@pytest.mark.parametrize("key", ["block_file", "allow_file"])
-def test_another_content_of_a_file_is_another_night(make_night: MakeNight, tmp_path: Path, key: str) -> None:
-    ids = tmp_path / "ids.txt"
-    ids.write_text("a\n")
-    first = make_night(**{key: str(ids)}).folder.run_id
-    assert make_night(**{key: str(ids)}).folder.run_id == first
-    assert make_night().folder.run_id != first
-    ids.write_text("a\nb\n")
-    assert make_night(**{key: str(ids)}).folder.run_id != first
-
-
-@pytest.mark.parametrize("key", ["block_file", "allow_file"])
-def test_a_file_that_is_missing_is_named(make_night: MakeNight, tmp_path: Path, key: str) -> None:
-    for path in (tmp_path / "nothing.txt", tmp_path):
-        with pytest.raises(InputError, match=f"rerank.{key}: {path} is no file"):
-            make_night(**{key: str(path)})

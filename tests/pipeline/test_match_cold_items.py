@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from recsys.pipeline.match_cold_items import match_cold_items, read_donors
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import ENCODE_TEXTS
-from recsys.schema import item_vectors
+from recsys.schema import INTERACTIONS, item_vectors
 from recsys.signals.signal import DataView
 from recsys.storage.tables import write_table
 from tests.records import finish
@@ -35,6 +35,13 @@ def test_donors_are_known_in_their_view(make_night: Callable[..., Run], draw_eve
     write_table(run.storage, run.text_vectors_path("e"), table, table.schema)
     record = match_cold_items(run)
     assert (record.cold_items, record.cold_in_training) == (1, 2)
+    later = [{"user_id": "u", "item_id": IDS[COLD], "timestamp": run.cutoff, "event": "return", "weight": -1.0}]
+    path = f"{run.non_positives_dir}/shard-00000.parquet"
+    write_table(run.storage, path, pa.Table.from_pylist(later, INTERACTIONS), INTERACTIONS)
+    rejected = match_cold_items(run)
+    assert (rejected.cold_items, rejected.cold_in_training) == (0, 2), "what was only sent back is not new"
+    run.storage.delete_folder(run.non_positives_dir)
+    match_cold_items(run)
     expected: dict[DataView, dict[int, int]] = {
         "validation": {COLD: 0, COLD_IN_TRAINING: 1},
         "test": {COLD: 0, COLD_IN_TRAINING: 1},

@@ -70,3 +70,14 @@ def test_a_model_that_saw_the_holdout_is_neither(run: Run) -> None:
     publish_model(run, "configured", None, trained_until=run.end.isoformat())
     assert model_to_continue(run) is None
     assert published_model(run) is None
+
+
+def test_a_leave_one_out_backtest_takes_no_published_model(
+    make_night: Callable[..., Run], draw_events: Callable[..., pa.Table]
+) -> None:
+    """The last event of most users is older than the end of any model's training."""
+    backtest = make_night(draw_events(100, days=40), protocol="leave-one-out")
+    finish(backtest, ENCODE_TEXTS, encoder_id="configured")
+    publish_model(backtest, "configured", None)
+    assert model_to_continue(backtest) is None
+    assert published_model(backtest) is None

@@ -27,12 +27,12 @@ def run(root: str) -> RunFolder:
 
 
 def lease_path(run: RunFolder, generation: int) -> str:
-    return f"{run.dir}/lock/{generation:08d}.json"
+    return f"locks/{run.date}/{generation:08d}.json"
 
 
 def write_lease(run: RunFolder, generation: int, **changes: object) -> None:
     """A lease of this very process, alive unless changed."""
-    with lock(RunFolder(run.storage, "2026-11-22-template")) as lease:
+    with lock(RunFolder(run.storage, "2026-11-21-template")) as lease:
         run.storage.write_json(lease_path(run, generation), {**lease._record, **changes})
 
 
@@ -67,6 +67,20 @@ def test_two_runs_do_not_block_each_other(run: RunFolder) -> None:
         for held in (run, other):
             with pytest.raises(LockedError, match=held.run_id), lock(held):
                 pass
+
+
+def test_two_configs_of_one_night_exclude_each_other_and_the_message_names_the_run(run: RunFolder) -> None:
+    other = RunFolder(run.storage, "2026-11-22-fedcba987654")
+    with lock(run):
+        message = rf"the night of 2026-11-22: process {os.getpid()} on .*, run {run.run_id}, holds it since"
+        with pytest.raises(LockedError, match=message), lock(other):
+            pass
+        with lock(other, other.run_id) as own:  # work that stays in a run's own folder
+            own.check()
+            with pytest.raises(LockedError, match=f"run {other.run_id}: "), lock(other, other.run_id):
+                pass
+    with lock(other):
+        pass
 
 
 @pytest.mark.parametrize("dead", [None, {"heartbeat_at": "old"}, {"released_at": "now"}, {"pid": "gone"}])

@@ -299,7 +299,7 @@ def test_a_reader_sees_the_old_night_or_the_new_one_whenever_the_power_goes(root
         seen.append(found == wanted)
         if interrupted.state["writes"] < cut_at:
             break
-        storage.delete_folder(f"runs/{new}/lock")  # the dead machine's lease has expired
+        storage.delete_folder(f"locks/{new[:10]}")  # the dead machine's lease has expired
         assert night(storage, new, f"new{cut_at}-")
         assert read_night(storage) == wanted
     # lease, two shards, stage, manifest, pointer, receipt, release: cuts fell on both sides of the pointer
@@ -313,6 +313,6 @@ def test_a_night_that_resumes_elsewhere_keeps_its_shards(root: str) -> None:
     with pytest.raises(PowerCut):
         night(Interrupted(root, 5, after=False), NEW, "first")
     storage = Storage(root)
-    storage.delete_folder(f"runs/{NEW}/lock")
+    storage.delete_folder(f"locks/{NEW[:10]}")
     assert night(storage, NEW, "second")
     assert read_night(storage) == "first0 first1"

@@ -23,6 +23,7 @@ class CsvFormat(InputFormat):
 
     name = "csv"
     endings = (".csv", ".tsv", ".txt", ".inter", ".item", ".user")
+    appendable = True
     header_lines = 1
 
     def read(self, stream: IO[bytes], source: Source) -> Iterator[Chunk]:

@@ -39,6 +39,8 @@ class FileInfo:
     """Bytes."""
     version: str
     """Changes when the content does: nanoseconds of the local change time, or the object's ETag."""
+    grown: bool = False
+    """Whether something was appended after the file was listed: only its first `size` bytes belong to the input."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +79,8 @@ class InputFormat(ABC):
     """Lower-case endings of the names of files that a folder is searched for."""
     compressible: bool = True
     """Whether the files may be compressed as well; their names then also end in `.gz`, `.bz2`, `.xz`, `.zst` …"""
+    appendable: bool = False
+    """Whether the first bytes of a file that is still written are good input: each row is a line."""
     header_lines: int = 0
     """Lines of a file that are not rows, for estimates."""
 

@@ -26,6 +26,7 @@ class JsonlFormat(InputFormat):
 
     name = "jsonl"
     endings = (".jsonl", ".ndjson", ".json")
+    appendable = True
 
     def read(self, stream: IO[bytes], source: Source) -> Iterator[Chunk]:
         """Stream the rows, a block at a time."""

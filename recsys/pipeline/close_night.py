@@ -1,0 +1,73 @@
+"""What is left to do when a night's outcome is settled: metrics, the report, and the deletion of intermediate files.
+
+No failure here changes the outcome. What a published night lacks is made up by its next start.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from recsys.errors import LockedError
+from recsys.pipeline.publish_lists import delete_intermediate_files, intermediate_folders, stage_metrics
+from recsys.pipeline.run import Run
+from recsys.pipeline.stage import Stage
+from recsys.pipeline.write_report import write_report
+from recsys.storage.lease import lock
+
+logger = logging.getLogger(__name__)
+
+
+def write_metrics_and_report(run: Run, refused: Mapping[str, Any]) -> dict[str, str]:
+    """Store the records of the finished stages for people, as JSON and as a page.
+
+    Args:
+        run: The run.
+        refused: Figures that led to its refusal.
+
+    Returns:
+        For the answer of the job: `report_error`, if there is no report.
+    """
+    run.folder.write_metrics({"run_id": run.folder.run_id, "stages": stage_metrics(run), "refused": dict(refused)})
+    error = write_report(run)
+    return {"report_error": error} if error else {}
+
+
+def clean_up(run: Run, stages: Iterable[Stage[Any]]) -> dict[str, str]:
+    """Delete the intermediate files of a published night.
+
+    Returns:
+        For the answer of the job: `cleanup_error`, if some are left.
+    """
+    try:
+        delete_intermediate_files(run, stages)
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}".partition("\n")[0]
+        logger.warning("intermediate files of %s were not deleted: %s", run.folder.run_id, why, exc_info=True)
+        return {"cleanup_error": why}
+    return {}
+
+
+def make_up(run: Run, stages: Iterable[Stage[Any]]) -> dict[str, Any]:
+    """Do what an earlier start of a published night left undone; usually that is nothing.
+
+    Returns:
+        For the answer of the job: `made_up`, and errors as of the functions above.
+    """
+    stages = list(stages)
+    lacks_report = not run.storage.exists(run.folder.report_path)
+    has_leftovers = any(run.storage.list(folder) for folder in intermediate_folders(run, stages))
+    if not (lacks_report or has_leftovers):
+        return {}
+    failed: dict[str, str] = {}
+    try:
+        with lock(run.folder):
+            if lacks_report:
+                failed |= write_metrics_and_report(run, {})
+            if has_leftovers:
+                failed |= clean_up(run, stages)
+    except LockedError:
+        return {}  # the start that published it is still at it
+    wanted = {"report": lacks_report, "cleanup": has_leftovers}
+    made_up = [name for name, lacking in wanted.items() if lacking and f"{name}_error" not in failed]
+    logger.info("night %s was published before; made up now: %s", run.folder.run_id, ", ".join(made_up) or "nothing")
+    return {"made_up": made_up, **failed}

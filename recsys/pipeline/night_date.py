@@ -1,0 +1,101 @@
+"""Which day a night is of: a date, or one of the words `today`, `yesterday` and `newest`."""
+
+import datetime as dt
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from recsys.data.config import EventsInput
+from recsys.data.date_evidence import (
+    FIRST_READING,
+    DateEvidence,
+    DateReading,
+    merged_evidence,
+    needs_second_reading,
+    settled_reading,
+)
+from recsys.data.events import CLOCK_TOLERANCE
+from recsys.data.files import list_files
+from recsys.data.formats.input_format import BROKEN_FILE
+from recsys.data.readers import read_chunks
+from recsys.data.row_checks import filtered
+from recsys.data.timestamps import read_timestamps
+from recsys.errors import InputError
+from recsys.schema import TIMESTAMP
+from recsys.settings import Config
+from recsys.storage.addresses import open_input
+
+logger = logging.getLogger(__name__)
+
+
+def night_date(config: Config) -> dt.date:
+    """The data date of a night (UTC).
+
+    Raises:
+        InputError: `date: newest`, and the events cannot be read or have no timestamp.
+    """
+    today = dt.datetime.now(dt.UTC).date()
+    match config.date:
+        case dt.date() as date:
+            return date
+        case None | "today":
+            return today
+        case "yesterday":
+            return today - dt.timedelta(days=1)
+        case "newest":
+            date = _newest_date(config.inputs.events)
+            logger.info("date newest: the newest event is of %s (UTC)", date)
+            return date
+
+
+def _newest_date(events: EventsInput) -> dt.date:
+    """The day of the newest event that passes `where` and is not in the future."""
+    newest, evidence = _newest(events, FIRST_READING)
+    reading = settled_reading(evidence, "inputs.events", events.columns.timestamp)
+    if needs_second_reading(evidence, reading):
+        newest, _ = _newest(events, reading)
+    if newest is None:
+        raise InputError(
+            f"date newest: no row of inputs.events ({events.path}) has a timestamp that can be read and is not in the "
+            f"future; check inputs.events.columns.timestamp={events.columns.timestamp!r}, timestamp_format and where, "
+            f"or give a date"
+        )
+    return newest.astimezone(dt.UTC).date()
+
+
+def _newest(events: EventsInput, reading: DateReading) -> tuple[dt.datetime | None, DateEvidence]:
+    """The newest time in all files, and what they prove about dates with two readings."""
+    latest = pa.scalar(dt.datetime.now(dt.UTC) + CLOCK_TOLERANCE, TIMESTAMP)
+    fs, path = open_input(events.path)
+    newest: dt.datetime | None = None
+    evidence = DateEvidence()
+    for file in list_files(fs, path, events.format):
+        for column in _timestamps(fs, file.path, events):
+            read = read_timestamps(column, events, reading)
+            found = pc.max(read.utc.filter(pc.fill_null(pc.less_equal(read.utc, latest), False))).as_py()
+            if found is not None and (newest is None or found > newest):
+                newest = found
+            evidence = merged_evidence([evidence, read.evidence])
+    return newest, evidence
+
+
+def _timestamps(fs: Any, path: str, events: EventsInput) -> Iterator[pa.ChunkedArray]:
+    """The column of timestamps of one file, in pieces; of Parquet without `where`, only this column is read."""
+    name = events.columns.timestamp
+    if events.format == "parquet" and events.where is None:
+        try:
+            with fs.open(path, "rb") as stream:
+                file = pq.ParquetFile(stream)
+                if name in file.schema_arrow.names and not pa.types.is_nested(file.schema_arrow.field(name).type):
+                    for batch in file.iter_batches(columns=[name], batch_size=1 << 20):
+                        yield pa.chunked_array([batch.column(0)])
+                    return
+        except BROKEN_FILE:
+            pass  # the reader below says what is wrong with the file
+    for chunk in read_chunks(fs, path, events):
+        if chunk.table.num_rows and name in chunk.table.column_names:
+            yield filtered(chunk.table, events.where, path, "inputs.events.where")[name]

@@ -1,0 +1,172 @@
+"""Starting a run, or going on with it: what its first start settles, and when a run begins again."""
+
+import datetime as dt
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from pydantic import ConfigDict
+
+from recsys import __version__
+from recsys.data.formats.input_format import FileInfo
+from recsys.errors import InputError
+from recsys.pipeline.gate_summary import was_refused
+from recsys.pipeline.input_list import (
+    ID_LISTS,
+    InputList,
+    InputName,
+    id_list_path,
+    present_files,
+    same_inputs,
+    take_inputs,
+)
+from recsys.pipeline.run import Protocol, Run
+from recsys.pipeline.stage import Stage
+from recsys.pipeline.stages import FINETUNE
+from recsys.pipeline.strict_json import STRICT, as_json, from_json
+from recsys.storage.addresses import open_input
+from recsys.storage.lease import Lease, lock
+from recsys.storage.manifest import is_complete, lists_folder
+from recsys.storage.publish import published, unpublished_run
+from recsys.storage.runs import RunFolder
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStart:
+    """What the first start of a run settles. Later starts of the run go by it."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    protocol: Protocol
+    forced: bool
+    """Whether `--force` began the run."""
+    version: str
+    """Of this package."""
+    started_at: str
+    """ISO 8601, UTC."""
+    inputs: InputList
+
+
+def read_start(folder: RunFolder) -> RunStart | None:
+    """What the first start of a run settled; None if it was not started, or was refused while it read its inputs."""
+    stored = folder.read_record(folder.start_path)
+    if stored is None:
+        return None
+    try:
+        return from_json(RunStart, stored)
+    except ValueError as error:
+        logger.warning(
+            "run %s: its list of inputs does not fit this version and is taken again (%s)", folder.run_id, error
+        )
+        return None
+
+
+def listed_files(run: Run, name: InputName) -> list[FileInfo]:
+    """The files of an input that the run reads, by the list of its first start.
+
+    Raises:
+        InputError: a file is gone or has another content.
+    """
+    start = read_start(run.folder) or _begin(run, take_inputs(run.config, run.date), forced=False)
+    return present_files(run.config, name, start.inputs[name])
+
+
+@contextmanager
+def started_run(run: Run, stages: Iterable[Stage[Any]], *, own_lock: bool = False) -> Iterator[tuple[Run, Lease]]:
+    """Hold the night's lock, and give the run on which the stages work: a new one, or one that goes on.
+
+    A run that was interrupted goes on. With `run.force` a new one begins beside what is published, unless such a one
+    is not finished, or a gate refused the run. Without it, a run that a gate refused begins again if its inputs have
+    changed.
+
+    Args:
+        run: As `open_run` gives it, with or without `force`.
+        stages: What is about to run.
+        own_lock: Hold the lock of the run alone, not that of the night: for work that publishes nothing.
+
+    Raises:
+        InputError: an input is missing. Nothing was written.
+        LockedError: another process holds the night.
+    """
+    stages = [stage for stage in stages if stage.applies(run.config)]
+    # Before the lock, since a refusal must not write anything.
+    inputs = None if _goes_on(_attempt(run, stages), stages) else take_inputs(run.config, run.date)
+    with lock(run.folder, run.folder.run_id if own_lock else None) as lease:
+        run = _attempt(run, stages)
+        if not _goes_on(run, stages):
+            _begin(run, inputs or take_inputs(run.config, run.date), forced=run.force)
+        elif not is_complete(run.folder):
+            _say_version(run)
+            run.folder.write_config(run.config.to_yaml())
+        try:
+            yield run, lease
+        except InputError:
+            if run.done(FINETUNE) is None:
+                _forget_inputs(run)
+            raise
+
+
+def _attempt(run: Run, stages: list[Stage[Any]]) -> Run:
+    """The run itself, or another name of it where it must not be touched, because it is published."""
+    if not run.force and (_finished(run, stages) or published(run.storage, run.folder.run_id) is None):
+        return run
+    return replace(run, folder=unpublished_run(run.folder))
+
+
+def _goes_on(run: Run, stages: list[Stage[Any]]) -> bool:
+    """Whether a run was started before and is continued, or is finished and answers."""
+    if is_complete(run.folder):
+        return True
+    start = read_start(run.folder)
+    if start is None:
+        return False
+    if run.force:
+        return was_refused(run) or (start.forced and not _finished(run, stages))
+    return not was_refused(run) or same_inputs(start.inputs, take_inputs(run.config, run.date))
+
+
+def _finished(run: Run, stages: list[Stage[Any]]) -> bool:
+    return all(run.done(stage) is not None for stage in stages)
+
+
+def _begin(run: Run, inputs: InputList, *, forced: bool) -> RunStart:
+    """Settle the inputs of a run that begins, after all that an earlier try left is deleted."""
+    assert not is_complete(run.folder), f"{run.folder.run_id} is published: its files must stay"
+    for folder in (
+        run.folder.dir,
+        run.folder.histories_dir,
+        lists_folder(run.folder),
+        run.model_path(),
+        run.model_path(run.refit_id),
+    ):
+        run.storage.delete_folder(folder)
+    for name in ID_LISTS:
+        for listed in inputs[name]:
+            fs, path = open_input(listed.file.path)
+            run.storage.write_bytes(id_list_path(run.folder, name), fs.cat_file(path))
+    start = RunStart(
+        protocol=run.protocol,
+        forced=forced,
+        version=__version__,
+        started_at=dt.datetime.now(dt.UTC).isoformat(),
+        inputs=inputs,
+    )
+    run.folder.write_config(run.config.to_yaml())
+    run.storage.write_json(run.folder.start_path, as_json(start))
+    return start
+
+
+def _forget_inputs(run: Run) -> None:
+    """Let the next start read the inputs as they are then. The quarantine stays for people until then."""
+    run.storage.delete(run.folder.start_path)
+    run.folder.forget()
+
+
+def _say_version(run: Run) -> None:
+    start = read_start(run.folder)
+    if start is not None and start.version != __version__:
+        logger.info("run %s: begun by version %s, goes on with %s", run.folder.run_id, start.version, __version__)
