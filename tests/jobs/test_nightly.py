@@ -106,6 +106,27 @@ def test_a_night_writes_every_users_list_and_says_what_it_did(write_config, run_
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "warehouse").rglob("*") if path.is_file()}
 
 
+def test_a_published_night_makes_up_for_what_failed_after_it(write_config, run_job, night_before, tmp_path):
+    storage = Storage(str(tmp_path / "warehouse"))
+    run = RunFolder(storage, night_before["run_id"])
+    page = storage.read_bytes(run.report_path)
+    leftover = f"{run.dir}/events/part-00000.parquet"
+    storage.delete(run.report_path)
+    storage.write_bytes(leftover, b"rows")
+    code, answer = run_job("nightly", "--config", write_config())
+    assert (code, answer["status"], answer["made_up"]) == (0, "already_published", ["report", "cleanup"])
+    assert storage.read_bytes(run.report_path) == page
+    assert not storage.exists(leftover)
+
+    # the lists are out: a report that cannot be written is a warning
+    storage.delete(run.report_path)
+    (tmp_path / "warehouse" / run.report_path).mkdir()
+    (tmp_path / "warehouse" / run.report_path / "x").touch()
+    storage.write_bytes(leftover, b"rows")
+    code, answer = run_job("nightly", "--config", write_config())
+    assert (code, answer["made_up"]) == (0, ["cleanup"])
+
+
 def check_files(storage: Storage, run_id: str) -> None:
     """What the stages declare to write is there, and what they declare as intermediate is deleted."""
     run = stored_run(RunFolder(storage, run_id))
