@@ -120,11 +120,10 @@ def test_a_published_night_makes_up_for_what_failed_after_it(write_config, run_j
 
     # the lists are out: a report that cannot be written is a warning
     storage.delete(run.report_path)
-    (tmp_path / "warehouse" / run.report_path).mkdir()
-    (tmp_path / "warehouse" / run.report_path / "x").touch()
-    storage.write_bytes(leftover, b"rows")
+    storage.delete(f"{run.dir}/catalog.parquet")
     code, answer = run_job("nightly", "--config", write_config())
-    assert (code, answer["made_up"]) == (0, ["cleanup"])
+    assert (code, answer["status"], answer["made_up"]) == (0, "already_published", [])
+    assert "catalog.parquet" in answer["report_error"]
 
 
 def check_files(storage: Storage, run_id: str) -> None:
