@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from operator import attrgetter
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from jobs.command import console
@@ -29,7 +30,7 @@ def print_plan(run: Run, stages: Iterable[Stage[Any]]) -> None:
     sources = {"events": config.inputs.events, "items": config.inputs.items, "users": config.inputs.users}
     for name, source in ((name, source) for name, source in sources.items() if source is not None):
         files, num_bytes, rows = _size(source)
-        inputs.add_row(name, source.path, f"{files:,}", f"{num_bytes:,}", f"{rows:,}")
+        inputs.add_row(name, escape(source.path), f"{files:,}", f"{num_bytes:,}", f"{rows:,}")
     console.print(inputs)
     console.print(_stage_table(run, stages))
     console.print(_gate_table(config))
@@ -50,7 +51,7 @@ def _stage_table(run: Run, stages: Iterable[Stage[Any]]) -> Table:
     for stage in stages:
         if stage.applies(run.config):
             writes = "\n".join(run.storage.url(place.rstrip("/")) for place in places(run, stage.writes)) or "—"
-            table.add_row(stage.name, stage.workers(run.config), stage.summary, writes)
+            table.add_row(stage.name, stage.workers(run.config), stage.summary, escape(writes))
     return table
 
 

@@ -70,4 +70,4 @@ def read_histories(run: RunFolder, user_ids: Sequence[str], num_shards: int) -> 
     theirs = (batch.filter(pc.is_in(batch["user_id"], value_set=pa.array(wanted, pa.string()))) for batch in batches)
     found = pa.concat_tables([HISTORIES.empty_table(), *theirs], promote_options="default")  # there may be texts too
     known = {user: row for row, user in enumerate(found["user_id"].to_pylist())}
-    return found.take([known[user] for user in wanted if user in known])
+    return found.take(pa.array([known[user] for user in wanted if user in known], pa.int64()))

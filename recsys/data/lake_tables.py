@@ -6,7 +6,7 @@ Such a folder also holds files of older versions, with rows that were deleted. O
 import os
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import fsspec
 import pyarrow as pa
@@ -84,8 +84,11 @@ def delta_files(folder: str, *, remote: bool) -> list[FileInfo]:
         raise InputError(
             f"{folder}: is a table of Delta Lake; to read it, install the package: pip install 'recsys[delta]'"
         ) from error
+    if set("[]%") & set(folder):  # the library would panic, or look elsewhere
+        raise InputError(f"{folder}: deltalake cannot open a table whose path has one of [ ] %; rename the folder")
+    address = f"{'s3' if remote else 'file'}://{quote(folder)}"
     try:
-        table = DeltaTable(f"s3://{folder}" if remote else folder, storage_options=_s3_options() if remote else None)
+        table = DeltaTable(address, storage_options=_s3_options() if remote else None)
         actions = pa.table(table.get_add_actions(flatten=True))
     except (DeltaError, pa.ArrowException, OSError, ValueError) as error:
         raise InputError(f"{folder}: the log of this Delta Lake table cannot be read: {error}") from error

@@ -55,7 +55,7 @@ class LackingColumns:
                 self._found.add(column)
             else:
                 self._rows[column] += len(table)
-                self._examples.setdefault(column, (file, names))
+                self._examples[column] = file, names
                 table = table.append_column(column, pa.nulls(len(table), pa.string()))
         return table
 
@@ -77,7 +77,7 @@ def check_lacking(records: Sequence[dict[str, Any]], source: TableInput) -> dict
     for column, key in optional_columns(source).items():
         examples = [record["examples"][column] for record in records if column in record["examples"]]
         if examples and column not in found:
-            file, names = examples[0]
+            file, names = examples[-1]  # the newest file has most columns
             require_columns(names, [column], file, key)
         if rows[column]:
             logger.warning(
@@ -85,6 +85,6 @@ def check_lacking(records: Sequence[dict[str, Any]], source: TableInput) -> dict
                 key,
                 column,
                 f"{rows[column]:,}",
-                examples[0][0],
+                examples[-1][0],
             )
     return {column: count for column, count in sorted(rows.items()) if count}

@@ -71,11 +71,29 @@ def _encoding(bad: BadInput) -> str:
 
 
 def _missing(bad: BadInput) -> str:
-    return f"if these rows are meant to be so, leave them out: {bad.key}.where: {_quoted(bad.column)} is not null"
+    column = _quoted(bad.column)
+    if not bad.texts:
+        return f"if these rows are meant to be so, leave them out: {bad.key}.where: {column} is not null"
+    return (
+        f"{_first(bad)!r} is one of inputs.missing_values: leave the rows out by {bad.key}.where: {column} <> "
+        f"'{_first(bad)}', or take the word out of that list if it is an id"
+    )
 
 
 def _id_too_long(bad: BadInput) -> str:
     return f"name the column of the id in {bad.key}.columns, or raise inputs.max_id_chars if such long ids are right"
+
+
+def _unprintable_id(bad: BadInput) -> str:
+    return f"these ids hold control characters or line breaks: write {bad.column!r} without them"
+
+
+def _lost_digits(bad: BadInput) -> str:
+    return f"a program has rounded these ids: export {bad.column!r} as text"
+
+
+def _repeated_header(bad: BadInput) -> str:
+    return f"the header stands again among the rows: join the files of {bad.key}.path without it"
 
 
 def _timestamp(bad: BadInput) -> str:
@@ -146,18 +164,22 @@ _ID_CHANGES: dict[str, Callable[[str], str]] = {
 
 _WAYS_OUT: dict[str, Callable[[BadInput], str]] = {
     Reason.MALFORMED_ROW: _malformed,
+    Reason.UNCLOSED_QUOTE: _quote,
+    Reason.REPEATED_HEADER: _repeated_header,
     Reason.INVALID_ENCODING: _encoding,
     Reason.MISSING_USER: _missing,
     Reason.MISSING_ITEM: _missing,
     Reason.ID_TOO_LONG: _id_too_long,
+    Reason.UNPRINTABLE_ID: _unprintable_id,
+    Reason.LOST_DIGITS: _lost_digits,
     Reason.UNREADABLE_TIMESTAMP: _timestamp,
+    Reason.EARLY_TIMESTAMP: _wrong_time,
     Reason.FUTURE_TIMESTAMP: _wrong_time,
     Reason.UNREADABLE_WEIGHT: _weight,
     Reason.UNKNOWN_ITEM: _unknown_item,
     Reason.UNREADABLE_AVAILABLE: _available,
     Reason.TEXT_TOO_LONG: _text_too_long,
-    "unclosed_quote": _quote,
-    "early_timestamp": _wrong_time,
+    Reason.NON_FINITE_WEIGHT: _weight,
 }
 
 

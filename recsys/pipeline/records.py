@@ -39,8 +39,8 @@ class IngestedCatalog(ReadRows):
     items: int
     available: int
     """Items that are not marked as unavailable."""
-    texts: int
-    """Distinct texts that are not empty."""
+    texts: int = 1
+    """Distinct texts that are not empty; older records do not have it."""
     path: str
 
 

@@ -13,8 +13,9 @@ MAX_BODY_BYTES = 256 * 1024
 MAX_HISTORY = 200
 MAX_LIST = 500
 MAX_QUERY_CHARS = 2000
-#: Of any setting. `inputs.max_id_chars` sets a lower limit, which the service checks, see `too_long_id`.
-MAX_ID_CHARS = 4096
+#: So long that a path with an id fits into the 16 KiB that HAProxy takes, with four encoded bytes a character.
+#: `inputs.max_id_chars` may set a lower limit, which the service checks, see `too_long_id`.
+MAX_ID_CHARS = 1024
 MAX_WORD_CHARS = 256
 MAX_EXCLUDED = 1000
 MAX_FILTERS = 20

@@ -33,7 +33,7 @@ def test_a_column_that_older_files_lack_is_null_there_and_counted(caplog: pytest
     assert filled[2] == new
     assert check_lacking([part.close() for part in parts], EVENTS) == {"w": 4, "words": 4}
     assert caplog.messages[0] == (
-        "inputs.events.columns.weight: column 'w' is missing in 4 rows, as in 1.csv; it counts as empty there"
+        "inputs.events.columns.weight: column 'w' is missing in 4 rows, as in 2.csv; it counts as empty there"
     )
 
 

@@ -16,7 +16,7 @@ from jobs.show import main as show
 from recsys.model.checkpoint import read_card
 from recsys.pipeline.open_run import stored_run
 from recsys.pipeline.run import Run
-from recsys.pipeline.stages import FINETUNE, FIT_FUSION
+from recsys.pipeline.stages import FINETUNE, FIT_FUSION, REFIT
 from recsys.schema import RECOMMENDATIONS
 from recsys.storage.filesystem import Storage
 from recsys.storage.runs import RunFolder
@@ -65,7 +65,7 @@ def night_of(run_job, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Nig
             "items": {"path": f"{folder}/items.parquet", "text": "{title}"},
             "event_weights": event_weights or {},
         }
-        config = tiny_config(folder, folder / "warehouse", **sections)
+        config = tiny_config(folder, sections.pop("storage", folder / "warehouse"), **sections)
         config["inputs"] = inputs
         path = folder / "config.yaml"
         with path.open("w") as stream:
@@ -83,7 +83,7 @@ def night_of(run_job, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Nig
         for user, own in lists.items():
             assert len(set(own)) == len(own)
             assert not seen & {(user, item) for item in own}
-        run = stored_run(RunFolder(Storage(str(folder / "warehouse")), answer["run_id"]))
+        run = stored_run(RunFolder(Storage(config["storage"]), answer["run_id"]))
         return Night(run, lists, set(table["source"].to_pylist()), log, path)
 
     return run_night
@@ -138,6 +138,21 @@ def test_lists_without_anything_to_learn_from(night_of: NightOf, case: str) -> N
     assert weights["popularity"] > 0
     assert weights["text"] > 0
     assert not read_card(Path(night.run.storage.path(night.run.model_path(night.run.published_id)))).trained
+
+
+def test_the_published_model_stays_where_a_later_night_has_only_new_events(night_of: NightOf) -> None:
+    """An export that holds the last week alone: nothing is before the holdout. The refit learns the week."""
+    first = night_of(shop(8, 5, first=60, step=3), titles(12))
+    week = shop(8, 3, first=-3, step=1)
+    storage = str(first.run.storage.root)
+    later = night_of(week, titles(12), "later", storage=storage, date="2026-11-29", train={"refit": True})
+    assert "all 24 events are of the last 7 days" in later.log
+    assert "the published model stays" in later.log
+    record = later.run.record(FINETUNE)
+    assert (record.windows, record.epochs, record.trained) == (0, 0, True)
+    assert record.warm_start == first.run.published_id
+    assert later.run.record(FIT_FUSION).weights["retrieval"] == 1
+    assert later.run.record(REFIT).windows > 0
 
 
 def test_events_without_weight_count_as_1_and_are_named(night_of: NightOf) -> None:

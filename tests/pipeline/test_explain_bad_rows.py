@@ -9,6 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from recsys.data.bad_values import BadValue
+from recsys.data.config import EventsInput
+from recsys.data.quarantine import Reason
+from recsys.data.ways_out import BadInput, way_out
 from recsys.errors import InputError
 from recsys.pipeline import described_input, ingest_events
 from recsys.pipeline.ingest_catalog import ingest_catalog
@@ -105,6 +109,24 @@ def test_the_commonest_values_are_shown_with_a_line_and_the_details(refuse, tmp_
             id="no item",
         ),
         pytest.param(
+            events(*["NULL,i1,2021-01-02"] * 3),
+            {},
+            ["missing_user 3 in 'user_id': 'NULL' (3)", "inputs.events.where: user_id <> 'NULL'", "missing_values"],
+            id="a word for nothing",
+        ),
+        pytest.param(
+            events(*["u1,1.23457E+11,2021-01-02"] * 3),
+            {},
+            ["lost_digits 3 in 'item_id': '1.23457E+11' (3)", "export 'item_id' as text"],
+            id="ids that a spreadsheet rounded",
+        ),
+        pytest.param(
+            events('u1,"i1,2021-01-02', "u2,i2,2021-01-02"),
+            {},
+            ["unclosed_quote 1. For example", 'line 12: u1,"i1,2021-01-02', "inputs.events.quoting to none"],
+            id="a quote that is not closed",
+        ),
+        pytest.param(
             events(*["u1,i1,2021-01-02,x"] * 3),
             {},
             [
@@ -194,3 +216,12 @@ def test_rows_of_json_lines_and_parquet_have_their_place(refuse, tmp_path) -> No
     pq.write_table(table, tmp_path / "events.parquet", row_group_size=4)
     text = str(refuse({}, events={"path": "events.parquet"}))
     assert 'events.parquet row 6: {"user_id": "ü"' in text
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_has_a_way_out_of_its_own(reason: Reason) -> None:
+    bad = BadValue(reason=reason, column="c", value="x", rows=1, source="f", row='{"c": "x"}')
+    events = EventsInput(path="f", format="csv")
+    hint = way_out(BadInput(key="inputs.events", source=events, values=[bad]))
+    assert "mend these rows, or leave them out" not in hint
+    assert not hint.endswith((".", "?"))
