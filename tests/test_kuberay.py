@@ -176,7 +176,8 @@ def test_the_night_is_the_command_of_here() -> None:
     command, script, *options = shlex.split(manifest("rayjob")["spec"]["entrypoint"])
     assert (command, script) == ("python", f"{IN_IMAGE}jobs/nightly.py")
     assert Path(nightly.__file__) == ROOT / "jobs" / "nightly.py"
-    flag, path = options
+    flag, path, *when = options
+    assert when == ["--date", "yesterday"], "at night, today has hardly begun"
     assert flag == "--config"
     assert load_config(ROOT / path.removeprefix(IN_IMAGE)).storage == "s3://shop/warehouse"
 

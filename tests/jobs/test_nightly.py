@@ -106,6 +106,26 @@ def test_a_night_writes_every_users_list_and_says_what_it_did(write_config, run_
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "warehouse").rglob("*") if path.is_file()}
 
 
+def test_a_published_night_makes_up_for_what_failed_after_it(write_config, run_job, night_before, tmp_path):
+    storage = Storage(str(tmp_path / "warehouse"))
+    run = RunFolder(storage, night_before["run_id"])
+    page = storage.read_bytes(run.report_path)
+    leftover = f"{run.dir}/events/part-00000.parquet"
+    storage.delete(run.report_path)
+    storage.write_bytes(leftover, b"rows")
+    code, answer = run_job("nightly", "--config", write_config())
+    assert (code, answer["status"], answer["made_up"]) == (0, "already_published", ["report", "cleanup"])
+    assert storage.read_bytes(run.report_path) == page
+    assert not storage.exists(leftover)
+
+    # the lists are out: a report that cannot be written is a warning
+    storage.delete(run.report_path)
+    storage.delete(f"{run.dir}/catalog.parquet")
+    code, answer = run_job("nightly", "--config", write_config())
+    assert (code, answer["status"], answer["made_up"]) == (0, "already_published", [])
+    assert "catalog.parquet" in answer["report_error"]
+
+
 def check_files(storage: Storage, run_id: str) -> None:
     """What the stages declare to write is there, and what they declare as intermediate is deleted."""
     run = stored_run(RunFolder(storage, run_id))
