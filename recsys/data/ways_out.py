@@ -173,7 +173,7 @@ def _text_too_long(bad: BadInput) -> str:
 _ID_CHANGES: dict[str, Callable[[str], str]] = {
     "in lower case": str.lower,
     "without '.0' at the end": lambda text: re.sub(r"\.0+$", "", text.lower()),
-    "without zeros at the begin": lambda text: re.sub(r"\.0+$", "", text.lower()).lstrip("0"),
+    "without leading zeros": lambda text: re.sub(r"\.0+$", "", text.lower()).lstrip("0"),
     "without blanks and signs": lambda text: re.sub(r"[\W_]+", "", text.lower()),
     "without the part before the number": lambda text: re.sub(r"^\D+0*", "", re.sub(r"\.0+$", "", text)).lstrip("0"),
     "without the part after the last sign": lambda text: re.sub(r"[\W_][^\W_]*$", "", text),
