@@ -5,8 +5,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from recsys.data.config import EventsInput
 from recsys.data.formats import json_text
-from recsys.data.formats.jsonl import read_jsonl
+from recsys.data.formats.input_format import Source
+from recsys.data.formats.jsonl import JsonlFormat, read_jsonl
 from recsys.errors import InputError
 from recsys.schema import QUARANTINE
 
@@ -164,3 +166,17 @@ def test_numbers_among_texts_are_written_as_in_a_block_of_numbers() -> None:
     rows, _ = read('{"u": 17850.0}\n{"u": "ann"}\n{"u": 2.5}\n{"u": 9007199254740993}\n')
 
     assert [row["u"] for row in rows] == ["17850", "ann", "2.5", "9007199254740993"]
+
+
+@pytest.mark.parametrize(
+    "content", ['{"data": [{"item_id": "a"}, {"item_id": "b"}], "next": null}', '{"item_id": "a"}']
+)
+def test_an_object_around_the_rows_is_refused(content: str) -> None:
+    source = Source(path="a.json", options=EventsInput(path="a.json", format="jsonl"))
+    chunks = JsonlFormat().read(io.BytesIO(content.encode()), source)
+
+    if "data" in content:
+        with pytest.raises(InputError, match=r"a\.json: its rows are in the list 'data' .* \(jq '\.data'\)"):
+            next(chunks)
+    else:
+        assert next(chunks).table["item_id"].to_pylist() == ["a"]
