@@ -258,6 +258,16 @@ def test_rows_of_json_lines_and_parquet_have_their_place(refuse, tmp_path) -> No
     assert 'events.parquet row 6: {"user_id": "ü"' in text
 
 
+def test_a_line_has_its_number_though_folders_and_other_files_have_more_columns(refuse, tmp_path) -> None:
+    for day, lines in (("2021-01-02", ["u1,i1"]), ("2021%2001%2003", ["u1,i1", "u2,i2"])):
+        (tmp_path / f"events/date={day}").mkdir(parents=True)
+        (tmp_path / f"events/date={day}/a.csv").write_text("\n".join(["user_id,item_id", *lines, ""]))
+    (tmp_path / "events/new.csv").write_text("user_id,item_id,date,weight\nu1,i1,2021-01-02,1\n")
+    columns = {"timestamp": "date", "weight": "weight"}
+    text = str(refuse({}, events={"path": "events", "format": "csv", "columns": columns}))
+    assert "a.csv line 2: u1,i1" in text
+
+
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_has_a_way_out_of_its_own(reason: Reason) -> None:
     bad = BadValue(reason=reason, column="c", value="x", rows=1, source="f", row='{"c": "x"}')
