@@ -101,6 +101,8 @@ class TableInput(Section):
     """strptime format of timestamps that are texts or numbers, e.g. `%d/%m/%Y %H:%M`; or `month_first` or `day_first`
     for dates such as 12/1/2010; or `epoch_s`, `epoch_ms`, `epoch_us`, `epoch_ns` for numbers since 1970; or `excel` for
     the days of a spreadsheet. Null: what the values show. A column that can be read in two ways is refused."""
+    columns: Section = Section()
+    """Our column names, each with the name in the files."""
 
 
 class EventsInput(TableInput):

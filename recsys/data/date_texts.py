@@ -186,8 +186,25 @@ def _read_floats(texts: pa.Array, reading: DateReading) -> tuple[Bools, Moments,
 
 
 def text_numbers(texts: pa.Array) -> tuple[Bools, pa.Array]:
-    """Which texts [N] are decimal numbers, with a point or a comma; and the numbers (float64) of these."""
+    """Which texts [N] are decimal numbers, with a point or a comma; and the numbers (float64) of these.
+
+    A number such as `1.79E+12` does not fit: it has fewer digits than the number that a program has rounded.
+    """
     points = pc.replace_substring_regex(texts, pattern=_DECIMAL_COMMA, replacement=r"\1.\2")
     fits = pc.fill_null(pc.match_substring_regex(points, pattern=_DECIMAL), False)
+    if pc.any(pc.match_substring(points.filter(fits), "e", ignore_case=True)).as_py():
+        exact = [fit and _has_all_digits(text) for text, fit in zip(points.to_pylist(), fits.to_pylist(), strict=True)]
+        fits = pa.array(exact, pa.bool_())
     chosen = pc.replace_substring_regex(points.filter(fits), pattern=r"^\+", replacement="")
     return fits.to_numpy(zero_copy_only=False), chosen.cast(pa.float64())
+
+
+def _has_all_digits(text: str) -> bool:
+    """Whether a number is written with all digits before its point.
+
+    >>> _has_all_digits("1.791234567E+9"), _has_all_digits("1.79E+12")
+    (True, False)
+    """
+    mantissa, _, exponent = text.lower().partition("e")
+    digits = mantissa.lstrip("+-").partition(".")[2]
+    return not exponent or len(digits) >= int(exponent)

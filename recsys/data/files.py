@@ -15,11 +15,14 @@ from recsys.data.folders import FolderFile, file_info, files_below
 from recsys.data.formats.input_format import FileInfo, InputFormat
 from recsys.data.formats.registry import FORMATS
 from recsys.data.lake_tables import DELTA, delta_files, lake_table_around, lake_tables_among, refusal
+from recsys.data.missing_files import why_no_file
 from recsys.errors import InputError
 
 logger = logging.getLogger(__name__)
 
 _WILDCARDS = re.compile(r"[*?\[]")
+#: What programs append to the name of a full file: `events.csv.1`, `events.csv-20261014`.
+_ROTATION = re.compile(r"([.-]\d+)+$")
 #: Examples in a message about many files.
 _SHOWN = 5
 
@@ -34,9 +37,9 @@ def list_files(
     """Files of a file, folder (recursive, by ending) or glob, sorted by path.
 
     In a folder, files without an ending are read too if their name has a digit (`part-00000`). Files and folders whose
-    name begins with `_` or `.` are left out, and so are files of other kinds; one log line names them. Symbolic links
-    are followed. A folder of a Delta Lake table gives the files of its newest version. A path that exists is never
-    taken for a glob.
+    name begins with `_` or `.` are left out, and so are empty files and those of other kinds; one log line names them.
+    Symbolic links are followed. A folder of a Delta Lake table gives the files of its newest version. A path that
+    exists is never taken for a glob.
 
     Raises:
         InputError: the path cannot be listed, there is no file and one is `required`, a file cannot be read as it is
@@ -47,19 +50,20 @@ def list_files(
         if fs.isfile(path):
             _refuse_part_of_table(fs, path, [path])
             return [file_info(fs.info(path))]
-        files = _in_folder(fs, path, form) if fs.isdir(path) else _matching(fs, path, form)
+        others: list[str] = []
+        files = _in_folder(fs, path, form, others) if fs.isdir(path) else _matching(fs, path, form, others)
+        why = why_no_file(fs, path, form, others) if required and not files else ""
     except OSError as error:
         raise InputError(f"{path}: cannot be listed: {error}") from error
     except ValueError as error:
         raise InputError(f"{path}: is no glob that can be read: {error}") from error
-    if required and not files:
-        endings = ", ".join(form.endings)
-        raise InputError(f"{path}: no {format} file there; give a file, a folder with {endings} files, or a glob")
+    if why:
+        raise InputError(f"{path}: no {format} file there; {why}")
     return sorted(files, key=lambda file: file.path)
 
 
-def _in_folder(fs: fsspec.AbstractFileSystem, folder: str, form: InputFormat) -> list[FileInfo]:
-    """Files of a folder, or of the table that it is."""
+def _in_folder(fs: fsspec.AbstractFileSystem, folder: str, form: InputFormat, others: list[str]) -> list[FileInfo]:
+    """Files of a folder, or of the table that it is; adds the names of what is left out to ``others``."""
     found = files_below(fs, folder)
     root = str(fs._strip_protocol(folder)).rstrip("/")
     tables = lake_tables_among(file.info.path for file in found)
@@ -70,11 +74,11 @@ def _in_folder(fs: fsspec.AbstractFileSystem, folder: str, form: InputFormat) ->
     parent, _, name = root.rpartition("/")
     if "=" in name or name == "data":
         _refuse_part_of_table(fs, folder, [f"{parent}/{name}"])
-    return _chosen(found, root, form)
+    return _chosen(found, root, form, others)
 
 
-def _chosen(found: Sequence[FolderFile], root: str, form: InputFormat) -> list[FileInfo]:
-    """The files of the format, each once; a log line names the others."""
+def _chosen(found: Sequence[FolderFile], root: str, form: InputFormat, others: list[str]) -> list[FileInfo]:
+    """The files of the format that are not empty, each once; a log line names the others."""
     kept: list[FolderFile] = []
     left_out: list[str] = []
     for file in found:
@@ -86,20 +90,24 @@ def _chosen(found: Sequence[FolderFile], root: str, form: InputFormat) -> list[F
             raise InputError(f"{file.info.path}: is a link to a file that does not exist; mend or remove the link")
         else:
             kept.append(file)
-    repeated = _repeated_by_links(kept)
-    left_out += [path.removeprefix(root + "/") for path in repeated]
+    dropped = {file.info.path for file in kept if not file.info.size} | _repeated_by_links(kept)
+    left_out += [path.removeprefix(root + "/") for path in dropped]
     if left_out:
         _tell_left_out(root, form.name, tuple(sorted(left_out)))
-    return [file.info for file in kept if file.info.path not in repeated]
+        others += sorted(left_out)
+    return [file.info for file in kept if file.info.path not in dropped]
 
 
 @functools.lru_cache(maxsize=256)  # an input is listed several times in a night
 def _tell_left_out(root: str, name: str, left_out: tuple[str, ...]) -> None:
     shown = ", ".join(left_out[:_SHOWN]) + (" …" if len(left_out) > _SHOWN else "")
-    logger.warning("%s: %d files are left out, since they are not %s or hidden: %s", root, len(left_out), name, shown)
+    logger.warning(
+        "%s: %d files are left out, since they are no %s files, empty, hidden or read under another name: %s",
+        root, len(left_out), name, shown,
+    )  # fmt: skip
 
 
-def _matching(fs: fsspec.AbstractFileSystem, pattern: str, form: InputFormat) -> list[FileInfo]:
+def _matching(fs: fsspec.AbstractFileSystem, pattern: str, form: InputFormat, others: list[str]) -> list[FileInfo]:
     """Files that match a glob, and those of the folders that match it."""
     if not _WILDCARDS.search(pattern):
         return []
@@ -111,7 +119,7 @@ def _matching(fs: fsspec.AbstractFileSystem, pattern: str, form: InputFormat) ->
             info = fs.info(name) if details["type"] == "other" else details  # fsspec says so of links
         except FileNotFoundError as error:
             raise InputError(f"{name}: is a link to a file that does not exist; mend or remove the link") from error
-        inside = _in_folder(fs, str(name), form) if info["type"] == "directory" else [file_info(info)]
+        inside = _in_folder(fs, str(name), form, others) if info["type"] == "directory" else [file_info(info)]
         found.update({file.path: file for file in inside})
     _refuse_part_of_table(fs, pattern, list(found))
     return list(found.values())
@@ -158,8 +166,10 @@ def _is_named_for(relative: str, form: InputFormat) -> bool:
         return False
     name = posixpath.basename(relative).lower()
     plain = without_compression(name)
-    if plain.endswith(form.endings) or ("." not in plain and re.search(r"\d", plain)):
-        if plain != name and not form.compressible:
+    is_compressed = plain != name
+    has_no_ending = "." not in plain and (re.search(r"\d", plain) or (is_compressed and form.compressible))
+    if has_no_ending or plain.endswith(form.endings) or _ROTATION.sub("", plain).endswith(form.endings):
+        if is_compressed and not form.compressible:
             raise InputError(f"{relative}: {form.name} files are not read compressed; decompress it")
         return True
     ending = next((ending for ending in UNREADABLE_ENDINGS if name.endswith(ending)), None)

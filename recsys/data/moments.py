@@ -1,5 +1,7 @@
 """Points in time as numpy arrays of microseconds, and how they become timestamps in UTC."""
 
+import difflib
+import zoneinfo
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +60,12 @@ def check_timezone(timezone: str) -> None:
     try:
         pc.assume_timezone(pa.array([0], pa.timestamp("us")), timezone)
     except (pa.ArrowInvalid, pa.ArrowKeyError, ValueError) as error:
-        raise ConfigError(f"timezone {timezone!r} is unknown; use a name such as UTC or Europe/London") from error
+        like = [
+            name for name in sorted(zoneinfo.available_timezones()) if name.lower().endswith(f"/{timezone.lower()}")
+        ]
+        close = like or difflib.get_close_matches(timezone, zoneinfo.available_timezones(), n=1)
+        hint = f"did you mean {close[0]}?" if close else "use a name such as UTC or Europe/London"
+        raise ConfigError(f"timezone {timezone!r} is unknown; {hint}") from error
 
 
 def values_and_known(column: pa.Array, fill: Any = 0) -> tuple[Any, Bools]:

@@ -180,7 +180,7 @@ def known_by(versions: pa.Table, later: pa.Table, *, has_history: bool) -> pa.Ta
 
 
 def _require(table: pa.Table, source: str, what: VersionSpec) -> None:
-    named = what.source.columns.model_dump(exclude_none=True)  # type: ignore[attr-defined]
+    named = what.source.columns.model_dump(exclude_none=True)
     wanted = {f"{what.key}.columns.{part}": [name] for part, name in named.items()}
     if table.num_columns:  # a block that holds only malformed lines has no columns
         for key, columns in (wanted | dict(what.values)).items():

@@ -11,6 +11,7 @@ from recsys.data.quarantine import Reason
 
 _DECIMAL_COMMA = re.compile(r"^[+-]?\d{1,3}(?:[. ]?\d{3})*,\d+$|^[+-]?\d+,\d+$")
 _NUMBER_WITH_UNIT = re.compile(r"^\D{0,3}\s*[+-]?\d[\d.,]*\s*\D{0,3}$")
+_ROUNDED = re.compile(r"^[+-]?\d+(?:[.,]\d+)?[eE]\+?\d+$")
 _NUMBER = re.compile(r"^[+-]?\d+(?:[.,]\d+)?$")
 #: The days 32874 to 59999 are of the years 1990 to 2064.
 _SPREADSHEET_DAY = re.compile(r"^(?:3[3-9]|[45]\d)\d{3}(?:[.,]\d+)?$")
@@ -51,7 +52,7 @@ def _mend(bad: BadInput) -> str:
 
 def _malformed(bad: BadInput) -> str:
     if bad.source.format == "jsonl":
-        return "each line must be one JSON object; write a JSON array as one object a line"
+        return "each line must be one JSON object, with its names and texts in double quotes"
     if bad.source.format != "csv":
         return "write these files again"
     return (
@@ -106,6 +107,8 @@ def _timestamp(bad: BadInput) -> str:
     texts = [text for text in bad.texts if not _NO_TIME.match(text)]
     if not texts:
         return f"these rows have no time: leave them out by {bad.key}.where: {_quoted(bad.column)} <> '{_first(bad)}'"
+    if all(_ROUNDED.match(text) for text in texts):
+        return f"a program has rounded these numbers: export {bad.column!r} with all digits"
     formats = fitting_formats(texts)
     now = f" (it is {bad.source.timestamp_format!r} now)" if bad.source.timestamp_format is not None else ""
     if formats:
@@ -173,7 +176,7 @@ def _text_too_long(bad: BadInput) -> str:
 _ID_CHANGES: dict[str, Callable[[str], str]] = {
     "in lower case": str.lower,
     "without '.0' at the end": lambda text: re.sub(r"\.0+$", "", text.lower()),
-    "without zeros at the begin": lambda text: re.sub(r"\.0+$", "", text.lower()).lstrip("0"),
+    "without leading zeros": lambda text: re.sub(r"\.0+$", "", text.lower()).lstrip("0"),
     "without blanks and signs": lambda text: re.sub(r"[\W_]+", "", text.lower()),
     "without the part before the number": lambda text: re.sub(r"^\D+0*", "", re.sub(r"\.0+$", "", text)).lstrip("0"),
     "without the part after the last sign": lambda text: re.sub(r"[\W_][^\W_]*$", "", text),

@@ -42,9 +42,8 @@ def test_many_files_are_estimated_by_a_few_of_them(tmp_path: Path) -> None:
     assert estimate(tmp_path, "csv") == pytest.approx(real, rel=0.2)
 
 
-@pytest.mark.parametrize("content", [b"", b"user_id,item_id,timestamp\n"])
-def test_files_without_rows_count_as_zero(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "a.csv").write_bytes(content)
+def test_files_without_rows_count_as_zero(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"user_id,item_id,timestamp\n")
 
     assert estimate(tmp_path, "csv") == 0
 

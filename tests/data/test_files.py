@@ -87,16 +87,45 @@ def test_a_link_to_nothing_is_named(tmp_path: Path) -> None:
 def test_what_is_left_out_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write(tmp_path, "1.csv", "2.csv.bz2", "3.CSV.ZST", "part-00000", "000000_0.gz", "5.csv.zip", "d=_x/6.csv")
     write(tmp_path, "_SUCCESS", ".part-00000.crc", "_tmp/7.csv", "8.json", "notes.md", "9.csv.tmp", "events.xlsx")
+    write(tmp_path, "all.zip", "old.csv.1", "old.csv-20261014.gz")
+    (tmp_path / "0.csv").touch()
 
     for _ in range(2):
         assert names(tmp_path) == [
-            *("000000_0.gz", "1.csv", "2.csv.bz2", "3.CSV.ZST", "5.csv.zip", "d=_x/6.csv", "part-00000"),
+            *("000000_0.gz", "1.csv", "2.csv.bz2", "3.CSV.ZST", "5.csv.zip", "all.zip", "d=_x/6.csv"),
+            *("old.csv-20261014.gz", "old.csv.1", "part-00000"),
         ]
     (said,) = [record.getMessage() for record in caplog.records]
     assert said == (
-        f"{tmp_path}: 5 files are left out, since they are not csv or hidden: "
-        "8.json, 9.csv.tmp, _tmp/7.csv, events.xlsx, notes.md"
+        f"{tmp_path}: 6 files are left out, since they are no csv files, empty, hidden or read under another name: "
+        "0.csv, 8.json, 9.csv.tmp, _tmp/7.csv, events.xlsx …"
     )
+
+
+@pytest.mark.parametrize(
+    ("found", "path", "why"),
+    [
+        ("shop/events/1.csv", "shop/event", r"does not exist; did you mean .*shop/events\?"),
+        ("shop/events/1.csv", "shops/events", "does not exist; neither does its folder .*shops"),
+        ("shop/1.parquet", "shop", "has files of another format: set `format: parquet`"),
+        ("shop/1.json.gz", "shop", "has files of another format: set `format: jsonl`"),
+        ("shop/sales.xlsx", "shop", "has a spreadsheet, sales.xlsx: export it as CSV"),
+        ("shop/notes.md", "shop", r"a folder with \.csv, .* files, or a glob; it has notes\.md"),
+        ("shop/_old/1.csv", "shop", "its files are empty or hidden: _old/1.csv"),
+        ("shop/1.csv", "shop/*.tsv", "nothing matches it"),
+    ],
+)
+def test_a_path_without_files_is_refused_with_the_way_out(found: str, path: str, why: str, tmp_path: Path) -> None:
+    write(tmp_path, found)
+    with pytest.raises(InputError, match=f"no csv file there; .*{why}"):
+        list_files(FS, f"{tmp_path}/{path}", "csv")
+
+
+def test_empty_files_alone_are_no_input(tmp_path: Path) -> None:
+    (tmp_path / "1.csv").touch()
+    with pytest.raises(InputError, match=r"its files are empty or hidden: 1\.csv"):
+        list_files(FS, str(tmp_path), "csv")
+    assert not list_files(FS, str(tmp_path), "csv", required=False)
 
 
 @pytest.mark.parametrize("name", ["a.csv.tar.gz", "a.csv.snappy", "a.CSV.7z", "a.csv.lzo"])

@@ -94,6 +94,8 @@ def read(values: Any, timezone: str = "UTC", timestamp_format: str | None = None
         ("now", None),
         ("nan", None),
         ("1e400", None),
+        ("1.79E+12", None),
+        ("1.291191960E+9", utc(2010, 12, 1, 8, 26)),
         ("99999999999999999999999", None),
         ("", None),
         ("soon", None),
@@ -204,9 +206,17 @@ def test_unknown_formats(form: str) -> None:
         EventsInput(path="unused", timestamp_format=form)
 
 
-@pytest.mark.parametrize("timezone", ["Mars/Olympus", "utc+25"])
-def test_unknown_zones(timezone: str) -> None:
-    with pytest.raises(ConfigError, match=re.escape(timezone)):
+@pytest.mark.parametrize(
+    ("timezone", "hint"),
+    [
+        ("Mars/Olympus", "use a name such as"),
+        ("utc+25", "use a name such as"),
+        ("Berlin", "did you mean Europe/Berlin"),
+        ("Europe/Pariss", "did you mean Europe/Paris"),
+    ],
+)
+def test_unknown_zones(timezone: str, hint: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{re.escape(timezone)}.*{hint}"):
         read(["2010-12-01"], timezone)
 
 

@@ -91,6 +91,12 @@ def test_the_commonest_values_are_shown_with_a_line_and_the_details(refuse, tmp_
             id="no time",
         ),
         pytest.param(
+            events(*["u1,i1,1.79E+12"] * 3),
+            {},
+            ["'1.79E+12' (3)", "A program has rounded these numbers: export 'timestamp' with all digits."],
+            id="rounded time",
+        ),
+        pytest.param(
             events(*["u1,i1,0000-00-00 00:00:00"] * 3),
             {},
             ["'0000-00-00 00:00:00' (3)", "inputs.events.where: timestamp <> '0000-00-00 00:00:00'"],

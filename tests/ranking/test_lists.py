@@ -68,7 +68,8 @@ POPULARITY = np.log1p(np.stack([WEEK + 0.1 * EVER / 4, *[EVER] * (len(HORIZONS) 
 def make_transitions(seed: int) -> Neighbours:
     random = np.random.default_rng(seed)
     users, items = np.repeat(np.arange(8), 5), random.integers(0, len(IDS), 40)
-    counts = count_transitions(users, items, random.uniform(0, 50, 40), len(IDS), 2, 14.0)
+    ages, scales = random.uniform(0, 50, 40), {"num_items": len(IDS), "window": 2}
+    counts = count_transitions(users, items, ages, np.ones(40), **scales, half_life_days=14.0)
     return Neighbours.from_table(strongest_transitions(counts, sum_pairs([counts], len(IDS)), 4), len(IDS))
 
 

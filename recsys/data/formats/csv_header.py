@@ -47,6 +47,7 @@ def read_header(text: Utf8Stream, path: str, delimiter: str, quoting: Quoting | 
     text.push_back(raw[len(data[: start + length].encode()) :])
     _check_encoding(names, path)
     _check_delimiter(names, path, delimiter)
+    _check_title(names, path)
     names[0] = names[0].removeprefix("#")
     written = names
     types = [name.rpartition(":")[2] for name in names]
@@ -137,6 +138,16 @@ def _check_delimiter(names: list[str], path: str, delimiter: str) -> None:
                 f"{path}: its header has only one column with `delimiter: {_spelled(delimiter)}`: {names[0][:80]!r}; "
                 f"set `delimiter: {spelled}`"
             )
+
+
+def _check_title(names: list[str], path: str) -> None:
+    """Refuse a title above the names, as people write it into spreadsheets: its line has one cell that is not empty."""
+    filled = [name for name in names if name.strip()]
+    if len(names) > 1 and len(filled) == 1:
+        raise InputError(
+            f"{path}: its first line is no header, since only one column has a name: {filled[0]!r}; delete the lines "
+            "above the names of the columns"
+        )
 
 
 def _spelled(delimiter: str) -> str:

@@ -30,7 +30,22 @@ class JsonlFormat(InputFormat):
 
     def read(self, stream: IO[bytes], source: Source) -> Iterator[Chunk]:
         """Stream the rows, a block at a time."""
-        return read_jsonl(stream, source.path)
+        for number, chunk in enumerate(read_jsonl(stream, source.path)):
+            if number == 0 and len(chunk.table) == 1:
+                _refuse_wrapped_rows(chunk.table, source)
+            yield chunk
+
+
+def _refuse_wrapped_rows(table: pa.Table, source: Source) -> None:
+    """Refuse one object around all rows: `{"data": [{…}, {…}]}`."""
+    if set(source.options.columns.model_dump(exclude_none=True).values()) & set(table.column_names):
+        return
+    for name in table.column_names:
+        value = table[name][0].as_py()
+        if isinstance(value, str) and value.startswith("[{"):
+            raise InputError(
+                f"{source.path}: its rows are in the list {name!r} of one object; write the list alone (jq '.{name}')"
+            )
 
 
 def read_jsonl(stream: IO[bytes], path: str, *, block_bytes: int = BLOCK_BYTES) -> Iterator[Chunk]:

@@ -164,6 +164,7 @@ def test_headers_as_tools_write_them(content: str, names: list[str]) -> None:
         ("prénom,b\n1,2\n".encode("latin-1"), "encoding.*cp1252"),
         ("a,b\n1,2\n".encode("utf-16-le"), "encoding: utf-16-le"),
         (b'a,"b\n' + b"1,2\n" * 60, "quote that never closes"),
+        (b"Sales of 2026,,\na,b,c\n1,2,3\n", "'Sales of 2026'; delete the lines above the names"),
     ],
 )
 def test_headers_that_are_refused_with_the_way_out(content: bytes, way_out: str) -> None:

@@ -222,6 +222,7 @@ def _tar() -> bytes:
         (b"<!DOCTYPE html><html>", "HTML page"),
         (b"SQLite format 3\0", "SQLite.*export"),
     ],
+    ids=["parquet", "workbook", "tar", "tar.gz", "html", "sqlite"],
 )
 @pytest.mark.parametrize("name", ["csv", "jsonl"])
 def test_what_is_no_text_is_refused_by_name(name: str, content: bytes, said: str, tmp_path: Path) -> None:

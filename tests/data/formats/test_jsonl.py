@@ -5,8 +5,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from recsys.data.config import EventsInput
 from recsys.data.formats import json_text
-from recsys.data.formats.jsonl import read_jsonl
+from recsys.data.formats.input_format import Source
+from recsys.data.formats.jsonl import JsonlFormat, read_jsonl
 from recsys.errors import InputError
 from recsys.schema import QUARANTINE
 
@@ -139,3 +141,17 @@ def test_fields_of_objects_are_columns() -> None:
 
 def test_utf_16_with_a_mark() -> None:
     assert read('{"a":"é"}\r\n{"a":"b"}\r\n'.encode("utf-16")) == ([{"a": "é"}, {"a": "b"}], [])
+
+
+@pytest.mark.parametrize(
+    "content", ['{"data": [{"item_id": "a"}, {"item_id": "b"}], "next": null}', '{"item_id": "a"}']
+)
+def test_an_object_around_the_rows_is_refused(content: str) -> None:
+    source = Source(path="a.json", options=EventsInput(path="a.json", format="jsonl"))
+    chunks = JsonlFormat().read(io.BytesIO(content.encode()), source)
+
+    if "data" in content:
+        with pytest.raises(InputError, match=r"a\.json: its rows are in the list 'data' .* \(jq '\.data'\)"):
+            next(chunks)
+    else:
+        assert next(chunks).table["item_id"].to_pylist() == ["a"]
