@@ -10,6 +10,9 @@ from recsys.errors import InputError
 #: English, German, French, Spanish, Italian and Portuguese, as spreadsheets and databases write them.
 _TRUE = pa.array(["true", "t", "yes", "y", "on", "1", "1.0", "wahr", "ja", "j", "vrai", "oui", "sí", "si", "sì", "sim"])
 _FALSE = pa.array(["false", "f", "no", "n", "off", "0", "0.0", "falsch", "nein", "faux", "non", "não", "nao"])
+_BETWEEN_THOUSANDS = r"[.\s\x{A0}\x{202F}]"
+#: A number with a decimal comma whose digits are in groups of three: `1.234.567,8`.
+_GROUPED = rf"^[+-]?\d{{1,3}}(?:{_BETWEEN_THOUSANDS}\d{{3}})+(?:,\d*)?$"
 _NUMBER = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$|^[+-]?(?i:nan|inf|infinity)$"
 
 
@@ -50,9 +53,9 @@ def as_number(values: Any, decimal: str = ".") -> Any:
     if is_text(kind) or pa.types.is_dictionary(kind) or pa.types.is_binary(kind):
         text = pc.utf8_trim_whitespace(as_text(values))
         if decimal == ",":
-            plain = pc.replace_substring_regex(text, r"(\d)[.\s\x{A0}\x{202F}](\d{3})", r"\1\2")
-            plain = pc.replace_substring_regex(plain, r"(\d)[.\s\x{A0}\x{202F}](\d{3})", r"\1\2")
-            text = pc.replace_substring(plain, ",", ".")
+            grouped = pc.match_substring_regex(text, pattern=_GROUPED)
+            text = pc.if_else(grouped, pc.replace_substring_regex(text, _BETWEEN_THOUSANDS, ""), text)
+            text = pc.replace_substring(text, ",", ".")
         readable = pc.match_substring_regex(text, pattern=_NUMBER)
         return pc.cast(pc.if_else(readable, text, pa.scalar(None, pa.string())), pa.float64())
     if pa.types.is_boolean(kind):

@@ -93,16 +93,17 @@ def order_formats(text: str) -> tuple[str, str]:
     parts = re.match(r"\d+(\D+)\d+(\D+)(\d+)(.*)$", text)
     assert parts is not None, f"{text!r} is not a numeric date"
     left, right, year, clock = parts.groups()
-    half = re.search(r"[AaPp]\.?[Mm]\.?$", clock)
+    half = re.search(_HALF, clock)
     for pattern, directive in _CLOCK_DIRECTIVES:
         clock = re.sub(pattern, directive, clock, count=1)
     rest = f"{right}{'%Y' if len(year) == 4 else '%y'}{clock.replace('%H', '%I') if half else clock}"
     return f"%m{left}%d{rest}", f"%d{left}%m{rest}"
 
 
+_HALF = r"(?<![A-Za-z])[AaPp]\.?[Mm](?![A-Za-z])\.?"
 #: Parts of a clock time, and what strptime calls them. The first that fits a part is right.
 _CLOCK_DIRECTIVES = (
-    (r"[AaPp]\.?[Mm]\.?$", "%p"),
+    (_HALF, "%p"),
     (r"(?:[+-]\d\d:?\d\d|Z|UTC|GMT)$", "%z"),
     (r"\d+:\d+:\d+\.\d+", "%H:%M:%S.%f"),
     (r"\d+:\d+:\d+", "%H:%M:%S"),

@@ -28,8 +28,9 @@ _CLOCK = (
     r"(?P<hour>\d{1,2}):?(?P<minute>\d{2})(?::?(?P<second>\d{2})(?:[.,](?P<fraction>\d+))?)?"
     r"(?: ?(?P<half>[AaPp]\.? ?[Mm]\.?))?"
 )
-# An offset, and the name of its zone, which adds nothing: `+01:00[Europe/Paris]`, `GMT+0100 (Central European Time)`.
-_ZONE = r"(?: ?(?P<offset>[Zz]|(?:UTC|GMT)?[+-]\d{2}(?::?\d{2})?|UTC|GMT)(?: ?\([^()]*\)|\[[^\[\]]*\])?)?"
+# An offset, and the name of its zone, which adds nothing: `+01:00[Europe/Paris]`, `GMT+0100 (Central European Time)`,
+# `+0000 UTC`.
+_ZONE = r"(?: ?(?P<offset>[Zz]|(?:UTC|GMT)?[+-]\d{2}(?::?\d{2})?|UTC|GMT)(?: ?\([^()]*\)|\[[^\[\]]*\]| [A-Z]{3,5})?)?"
 _TIME = rf"(?:(?:[Tt] ?|,? at |,? |:){_CLOCK}{_ZONE})?"
 _WEEKDAY = r"(?:[A-Za-z]{3,9},? )?"
 _ORDINAL = r"(?:st|nd|rd|th)?"

@@ -74,7 +74,8 @@ def weights_of_events(own: Floats, of_kinds: Floats) -> Floats:
     >>> weights_of_events(np.array([2.0, -2.0, 2.0, -2.0, 0.0]), np.array([3.0, 3.0, -1.0, -1.0, -1.0])).tolist()
     [6.0, -6.0, -2.0, -2.0, 0.0]
     """
-    size = np.abs(own * of_kinds)
+    with np.errstate(over="ignore"):  # too large a product is infinite, and the event is refused
+        size = np.abs(own * of_kinds)
     size = np.where(size > 0, np.maximum(size, _SMALLEST), 0.0)
     negative = ((own < 0) | (of_kinds < 0)) & (size > 0)
     return np.asarray(np.where(negative, -size, size))

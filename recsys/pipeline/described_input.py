@@ -101,7 +101,7 @@ def _version_reader(
         order = tasks[part].index * ROWS_PER_PART
         lacking = LackingColumns(spec.source)
         chunks = rule.limit(
-            read_part(spec.source, tasks[part], lacking), quarantine, lambda: counts["rows"] - counts["filtered"]
+            read_part(spec.source, tasks[part], lacking), quarantine, lambda: counts["rows"] - counts["filtered"], dates
         )
         for source, table, malformed in chunks:
             found = read_versions(table, source, spec, limit, order, run.end)

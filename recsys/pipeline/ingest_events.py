@@ -101,7 +101,10 @@ def _event_reader(
         def accepted() -> Iterator[pa.Table]:
             nonlocal newest, kinds
             chunks = rule.limit(
-                read_part(inputs.events, tasks[part], lacking), quarantine, lambda: counts["rows"] - counts["filtered"]
+                read_part(inputs.events, tasks[part], lacking),
+                quarantine,
+                lambda: counts["rows"] - counts["filtered"],
+                dates,
             )
             for source, table, malformed in chunks:
                 found = normalise_events(table, source, inputs.events, rules)

@@ -75,21 +75,17 @@ class Quarantine:
         self._path = f"{folder}/{name}"
         self._waiting: list[pa.Table] = []
         self._files = 0
-        self._reasons: Counter[str] = Counter()
+        self.reasons: Counter[str] = Counter()
+        """Rows that were added, by reason."""
         self._values = BadValues()
         self.stopped = False
         """Whether reading ended early, because of too many bad rows."""
-
-    @property
-    def num_rows(self) -> int:
-        """Rows that were added."""
-        return self._reasons.total()
 
     def add(self, rows: pa.Table) -> None:
         """Add rows of QUARANTINE."""
         if len(rows):
             self._waiting.append(rows)
-            self._reasons.update(rows["reason"].to_pylist())
+            self.reasons.update(rows["reason"].to_pylist())
             self._values.add(rows)
             if sum(len(table) for table in self._waiting) >= QUARANTINE_ROWS:
                 self._flush()
@@ -99,7 +95,7 @@ class Quarantine:
         if self._waiting:
             self._flush()
         examples = [as_json(bad) for bad in self._values.commonest()]
-        return {"reasons": dict(self._reasons), "examples": examples, "stopped": self.stopped}
+        return {"reasons": dict(self.reasons), "examples": examples, "stopped": self.stopped}
 
     def _flush(self) -> None:
         write_table(self._storage, f"{self._path}-{self._files:03d}.parquet", self._waiting, QUARANTINE)

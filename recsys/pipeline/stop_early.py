@@ -7,14 +7,16 @@ the input is read again to its end.
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from recsys.data.config import TableInput
+from recsys.data.date_evidence import DateEvidence
 from recsys.data.estimates import estimate_rows
 from recsys.data.formats.input_format import FileInfo
+from recsys.data.quarantine import Reason
 from recsys.errors import InputError
 from recsys.pipeline.input_counts import count_rows, refuse_bad_rate
 from recsys.pipeline.input_parts import Quarantine
@@ -27,6 +29,8 @@ logger = logging.getLogger(__name__)
 _LEAST_BYTES = 4 << 20
 #: Fewer bad rows prove nothing.
 _LEAST_ROWS = 10_000
+#: Faults that another reading of dates with two readings may mend; see `settled_dates`.
+_FAULTS_OF_READING = (Reason.EARLY_TIMESTAMP, Reason.FUTURE_TIMESTAMP)
 #: The input may have so many times the estimated rows.
 _MARGIN = 4
 
@@ -54,17 +58,24 @@ class StopRule:
         all_rows = _MARGIN * max(self.estimate, rows / share_read)
         return bad > _LEAST_ROWS and bad > self.max_rate * all_rows
 
-    def limit(self, chunks: Iterable[_Chunk], quarantine: Quarantine, num_read: Callable[[], int]) -> Iterator[_Chunk]:
+    def limit(
+        self,
+        chunks: Iterable[_Chunk],
+        quarantine: Quarantine,
+        num_read: Callable[[], int],
+        dates: Sequence[DateEvidence],
+    ) -> Iterator[_Chunk]:
         """The chunks of a part, until its own rows prove that the input will be refused.
 
         Args:
             chunks: Of the part.
             quarantine: Gets the bad rows of each chunk before the next one is taken.
             num_read: Rows of the part that passed `where` so far.
+            dates: Gets the evidence of each chunk before the next one is taken.
         """
         for chunk in chunks:
             yield chunk
-            if self.proves(num_read(), quarantine.num_rows):
+            if self.proves(num_read(), _surely_bad(quarantine.reasons, dates)):
                 quarantine.stopped = True
                 return
 
@@ -82,10 +93,16 @@ class Tally:
     def ends(self, part: Record) -> bool:
         """Add a part, and say whether the others need not be read."""
         self._rows += part["rows"] - part["filtered"]
-        self._bad += sum(part["quarantined"]["reasons"].values())
+        self._bad += _surely_bad(part["quarantined"]["reasons"], [DateEvidence(**part["dates"])])
         self._finished += 1
         self.proved = self._rule.proves(self._rows, self._bad, self._finished / self._num_parts)
         return self.proved or part["quarantined"]["stopped"]
+
+
+def _surely_bad(reasons: Mapping[str, int], dates: Sequence[DateEvidence]) -> int:
+    """Bad rows of a part, without those that may be good once the dates of the whole input are settled."""
+    open_readings = any(found.either_order or found.date_number for found in dates)
+    return sum(rows for reason, rows in reasons.items() if not (open_readings and reason in _FAULTS_OF_READING))
 
 
 def read_or_refuse(

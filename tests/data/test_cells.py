@@ -23,6 +23,10 @@ def test_cells_as_text_number_and_boolean() -> None:
         *(1.5, 1234567.25, 1234.0, -3.0),
         None,
     ]
+    # Not in groups of three: a decimal point, or no number.
+    assert as_number(pa.array(["12.3456", "1.23.456", "1.5", "1234.567"]), ",").to_pylist() == [
+        *(12.3456, None, 1.5, 1234.567),
+    ]
     words = ["T", "y", "on", "Ja", "oui", "sí", "f", "N", "off", "nein", "non", "não", "o", ""]
     assert as_boolean(pa.array(words)).to_pylist() == [True] * 6 + [False] * 6 + [None] * 2
     assert as_boolean(pa.array(["Yes", "FALSE", "1", "0.0", "maybe", None])).to_pylist() == [

@@ -127,6 +127,13 @@ def test_a_weight_of_a_kind_wins_over_the_built_in_one() -> None:
     assert found.accepted["weight"].to_pylist() == [2.0, -2.0]
 
 
+def test_a_product_of_weights_that_no_number_holds_is_a_bad_row() -> None:
+    found = normalise(
+        GOOD | {"kind": "buy", "much": "1e305"}, rules=dataclasses.replace(RULES, event_weights={"buy": 1e6})
+    )
+    assert found.quarantined["reason"].to_pylist() == [Reason.NON_FINITE_WEIGHT]
+
+
 def test_events_after_the_night_wait_for_a_later_night() -> None:
     found = normalise(
         GOOD | {"when": "2026-11-22T23:59:59.999999Z"},

@@ -114,3 +114,16 @@ def test_force_reads_a_bad_input_to_its_end(make_run, caplog: pytest.LogCaptureF
     found = ingested(replace(make_run(BAD * 300 + GOOD), force=True))
     assert (found.quarantined, found.accepted) == (300, 1)
     assert "--force overrides this limit: inputs.events: 300 of 301 rows" in caplog.text
+
+
+def test_dates_that_only_the_first_reading_puts_out_of_range_stop_nothing(make_run) -> None:
+    """The last date of the input settles that the day comes first, so none is in January 2020."""
+    files = ["u1,i1,01/12/2020\n" * 50] * 20 + ["u1,i1,13/12/2020\n"]
+    found = ingested(make_run(*files, earliest_date="2020-12-01"))
+    assert (found.rows, found.quarantined, found.accepted) == (1_001, 0, 1_001)
+
+
+def test_times_of_one_reading_that_are_out_of_range_stop_the_night(make_run, read_parts) -> None:
+    text = refused(make_run(*["u1,i1,1970-01-01\n" * 50] * 20))
+    assert len(read_parts) < 20
+    assert "early_timestamp 250 in" in text

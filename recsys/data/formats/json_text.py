@@ -64,8 +64,20 @@ class _Generated:
 
 
 def _is_written_over_lines(first: bytes) -> bool:
-    line = first.removeprefix(codecs.BOM_UTF8).lstrip().partition(b"\n")[0].rstrip()
-    return line.startswith(b"[") or (line.startswith(b"{") and line.endswith((b"{", b"[", b",")))
+    """Whether the text is an array, or its first object does not end in its line."""
+    line, newline, rest = first.removeprefix(codecs.BOM_UTF8).lstrip().partition(b"\n")
+    line = line.rstrip()
+    if line.startswith(b"["):
+        return True
+    if not (newline and line.startswith(b"{") and line.endswith((b"{", b"[", b","))):
+        return False
+    if line.endswith(b"[") or not rest.lstrip().startswith(b"{"):
+        return True
+    try:
+        json.loads(line.removesuffix(b","))  # a comma after each object
+    except ValueError:
+        return False  # the next line is a new object, so this one was cut off
+    return True
 
 
 def _objects(stream: Readable, path: str) -> Iterator[bytes]:

@@ -51,9 +51,9 @@ def _refuse_wrapped_rows(table: pa.Table, source: Source) -> None:
 def read_jsonl(stream: IO[bytes], path: str, *, block_bytes: int = BLOCK_BYTES) -> Iterator[Chunk]:
     """Stream the rows of a JSON Lines file, a block at a time; a key that was read once stays a column.
 
-    The objects may also be in an array, or be written over several lines. Values without a common type become text,
-    and so do nested values; the fields of a nested object are columns too (`user.id`). Values of Extended JSON
-    (`{"$date": …}`) are read as what they stand for. A line that is not a JSON object is malformed.
+    The objects may also be in an array, or be written over several lines. The fields of a nested object are columns
+    (`user.id`), and the object itself is none. Other nested values and values without a common type become text. Values
+    of Extended JSON (`{"$date": …}`) are read as what they stand for. A line that is not a JSON object is malformed.
 
     Raises:
         InputError: the file is empty or no text, a line is too long, or an array is cut off.
@@ -123,7 +123,8 @@ def _parsed_lines(block: bytes, path: str) -> tuple[pa.Table, pa.Table]:
         else:
             rows.append(row)
     names = dict.fromkeys(name for row in rows for name in row)
-    columns = {name: _common_column([row.get(name) for row in rows]) for name in names}
+    values = {name: [row.get(name) for row in rows] for name in names}
+    columns = {name: _common_column(cells) for name, cells in values.items() if not _are_objects(cells)}
     return pa.table(columns), raw_rows(path, bad, reasons)
 
 
@@ -148,6 +149,12 @@ def _with_fields(row: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
+def _are_objects(values: list[Any]) -> bool:
+    """Whether the values of a column are objects, whose fields are the columns; Extended JSON has no fields."""
+    known = [value for value in values if value is not None]
+    return any(known) and all(isinstance(value, dict) and not any(key[:1] == "$" for key in value) for value in known)
+
+
 def _common_column(values: list[Any]) -> pa.Array:
     kinds = {type(value) for value in values if value is not None}
     if len(kinds) <= 1 and kinds <= {str, bool, float}:
@@ -160,4 +167,9 @@ def _common_column(values: list[Any]) -> pa.Array:
 
 
 def _json_text(value: Any) -> str | None:
-    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    """The value as `cells.as_text` writes it in a column of its own type, so that blocks do not matter."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2.0**63:
+        return str(int(value))
+    return json.dumps(value, ensure_ascii=False)

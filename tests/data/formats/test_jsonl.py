@@ -143,6 +143,31 @@ def test_utf_16_with_a_mark() -> None:
     assert read('{"a":"é"}\r\n{"a":"b"}\r\n'.encode("utf-16")) == ([{"a": "é"}, {"a": "b"}], [])
 
 
+def test_an_object_itself_is_no_column() -> None:
+    """Else its JSON text would be taken for an id."""
+    rows, _ = read('{"user": {"id": "u1"}}\n{"user": null}\n')
+
+    assert rows == [{"user.id": "u1"}, {"user.id": None}]
+
+
+@pytest.mark.parametrize(
+    "torn", ['{"a": 1,', '{"a": 1, "b": {', '{"a": [', '{"a": 1, "b": {\n', '{"a": 1, "b": {"c": 2},\n']
+)
+def test_a_torn_first_line_is_one_bad_row(torn: str) -> None:
+    """A writer was killed, or writes now."""
+    rows, aside = read(torn + '\n{"a": 2}\n' if torn.endswith("\n") else torn)
+
+    assert rows == ([{"a": 2}] if torn.endswith("\n") else [])
+    assert [row["raw"] for row, _ in aside] == [torn.rstrip("\n")]
+
+
+def test_numbers_among_texts_are_written_as_in_a_block_of_numbers() -> None:
+    """Else the user 17850.0 would be another one where a block of the file also holds texts."""
+    rows, _ = read('{"u": 17850.0}\n{"u": "ann"}\n{"u": 2.5}\n{"u": 9007199254740993}\n')
+
+    assert [row["u"] for row in rows] == ["17850", "ann", "2.5", "9007199254740993"]
+
+
 @pytest.mark.parametrize(
     "content", ['{"data": [{"item_id": "a"}, {"item_id": "b"}], "next": null}', '{"item_id": "a"}']
 )
