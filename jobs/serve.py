@@ -23,6 +23,7 @@ from recsys.pipeline.load_snapshot import load_snapshot
 from recsys.pipeline.open_run import stored_run
 from recsys.pipeline.published_model import model_card
 from recsys.pipeline.run import Run
+from recsys.pipeline.stages import INGEST_EVENTS
 from recsys.serving.auth import Keys, new_key
 from recsys.serving.deployment import LOGGING, serve_application
 from recsys.serving.haproxy_launcher import haproxy_environment
@@ -74,9 +75,17 @@ def load_live(storage: Storage, latest: Latest) -> LiveSnapshot:
             ),
         ),
         ranker=ranker,
-        event_weights=config.inputs.event_weights,
+        event_weights=_event_weights(live),
         user_template=None if users is None else UserTemplate(text=users.text, max_chars=users.max_text_chars),
     )
+
+
+def _event_weights(run: Run) -> dict[str, float]:
+    """Weights of the kinds of events, as the night had them: if it found no positive weight, 0 counts as 1."""
+    weights = run.config.inputs.event_weights
+    if not run.record(INGEST_EVENTS).weightless:
+        return dict(weights)
+    return {kind: weight or 1.0 for kind, weight in weights.items()}
 
 
 def app(arguments: dict[str, Any]) -> serve.Application:

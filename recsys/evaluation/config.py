@@ -27,7 +27,8 @@ class GateConfig(Section):
     """Share of the lists with fewer items than possible, at most so far above that of the published night; null: not
     checked."""
     min_coverage_ratio: Fraction | None = 0.3
-    """Share of the items that are in a list, at least this share of that of the published night; null: not checked."""
+    """Items that are in a list, at least this share of those of the published night, by number or by share of the
+    catalog; null: not checked."""
     max_equal_score_lists: Fraction | None = 0.5
     """Share of the lists in which all scores may be equal; null: not checked."""
     max_non_finite_scores: Fraction | None = 0.0

@@ -16,6 +16,10 @@ class NightFigures:
     run_id: str
     lists: int
     """Users with a list."""
+    top_k: int | None = None
+    """`recommend.top_k`."""
+    items: int | None = None
+    """Items that are in a list."""
     short_share: float | None
     """Share of the lists that have fewer items than `recommend.top_k` and the catalog allow."""
     coverage: float | None
@@ -34,6 +38,7 @@ class NightFigures:
 
 #: The figure of a check, or the reason why there is none.
 Figure = float | str
+Measure = Callable[[NightFigures, NightFigures | str], Figure]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +49,7 @@ class Check:
     threshold: str
     """Config key of the limit; null switches the check off."""
     kind: Literal["at least", "at most"]
-    measure: Callable[[NightFigures, NightFigures | str], Figure]
+    measure: Measure
     """From the figures of tonight, and those of the night before or the reason why there are none."""
     sentence: str
     """What is measured, with `{value}`, `{fault}` and `{before}` (the run id of the night before)."""
@@ -64,7 +69,7 @@ class CheckResult:
     """A sentence for people, without its full stop."""
 
 
-def _own(field: str, missing: str) -> Callable[[NightFigures, NightFigures | str], Figure]:
+def _own(field: str, missing: str) -> Measure:
     """A figure of tonight."""
 
     def measure(tonight: NightFigures, _: NightFigures | str) -> Figure:
@@ -74,28 +79,48 @@ def _own(field: str, missing: str) -> Callable[[NightFigures, NightFigures | str
     return measure
 
 
-def _ratio(field: str) -> Callable[[NightFigures, NightFigures | str], Figure]:
-    """A figure of tonight as a share of the night before's."""
+def _against(compare: Callable[[NightFigures, NightFigures], Figure]) -> Measure:
+    """A figure of tonight beside that of the night before, if there is one."""
 
     def measure(tonight: NightFigures, before: NightFigures | str) -> Figure:
-        if isinstance(before, str):
-            return before
-        old, new = getattr(before, field), getattr(tonight, field)
-        return new / old if old and new is not None else f"{before.run_id} has no figure to compare with"
+        return before if isinstance(before, str) else compare(tonight, before)
 
     return measure
 
 
-def _rise(field: str) -> Callable[[NightFigures, NightFigures | str], Figure]:
-    """How much larger a share is than the night before's."""
+def _users(tonight: NightFigures, before: NightFigures) -> Figure:
+    """The users with a list, as a share of the night before's."""
+    return tonight.lists / before.lists if before.lists else _no_figure(before)
 
-    def measure(tonight: NightFigures, before: NightFigures | str) -> Figure:
-        if isinstance(before, str):
-            return before
-        old, new = getattr(before, field), getattr(tonight, field)
-        return f"{before.run_id} has no figure to compare with" if old is None or new is None else new - old
 
-    return measure
+def _more_short(tonight: NightFigures, before: NightFigures) -> Figure:
+    """How much larger the share of short lists is than the night before's."""
+    if other := _other_length(tonight, before):
+        return other
+    old, new = before.short_share, tonight.short_share
+    return _no_figure(before) if old is None or new is None else new - old
+
+
+def _coverage(tonight: NightFigures, before: NightFigures) -> Figure:
+    """The items in a list, as a share of the night before's.
+
+    A catalog that grows lowers their share of the catalog, one that shrinks their number: the better of both counts.
+    """
+    if other := _other_length(tonight, before):
+        return other
+    pairs = ((tonight.coverage, before.coverage), (tonight.items, before.items))
+    return max((new / old for new, old in pairs if old and new is not None), default=_no_figure(before))
+
+
+def _other_length(tonight: NightFigures, before: NightFigures) -> str:
+    """Why lists of another length are not compared; empty where the length is the same."""
+    if before.top_k in (None, tonight.top_k):
+        return ""
+    return f"recommend.top_k was {before.top_k} in {before.run_id} and is {tonight.top_k} now"
+
+
+def _no_figure(before: NightFigures) -> str:
+    return f"{before.run_id} has no figure to compare with"
 
 
 #: Every check, in the order of reports.
@@ -125,22 +150,22 @@ CHECKS = (
         name="users",
         threshold="gate.min_users_ratio",
         kind="at least",
-        measure=_ratio("lists"),
+        measure=_against(_users),
         sentence="the users with a list are {value} of those of {before}",
     ),
     Check(
         name="lists",
         threshold="gate.max_short_lists_rise",
         kind="at most",
-        measure=_rise("short_share"),
+        measure=_against(_more_short),
         sentence="the share of lists with fewer items than possible is {value} above that of {before}",
     ),
     Check(
         name="coverage",
         threshold="gate.min_coverage_ratio",
         kind="at least",
-        measure=_ratio("coverage"),
-        sentence="the share of items that are in a list is {value} of that of {before}",
+        measure=_against(_coverage),
+        sentence="the items in lists, by number or by share of the catalog, are {value} of those of {before}",
     ),
     Check(
         name="quarantine",

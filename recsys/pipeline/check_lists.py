@@ -9,7 +9,7 @@ from recsys.errors import InputError
 from recsys.evaluation.list_checks import CHECKS, NightFigures, check_lists
 from recsys.evaluation.list_figures import ListFigures, count_lists, pack_flags, unpack_flags
 from recsys.pipeline.cluster import for_each_part, peak_of
-from recsys.pipeline.records import CheckedLists, ReadRows
+from recsys.pipeline.records import CheckedLists, ReadRows, WrittenShard
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.stages import CHECK_LISTS, FINETUNE, INGEST_CATALOG, INGEST_EVENTS, INGEST_USERS, WRITE_LISTS
 from recsys.pipeline.strict_json import from_json
@@ -27,7 +27,7 @@ def check_written_lists(run: Run) -> CheckedLists:
     """Check the stored lists. A refusal is an answer, not an error: the caller stops the night."""
     written = run.record(WRITE_LISTS)
     parts = for_each_part(
-        sorted(run.storage.sizes(lists_folder(run.folder))) if written.shards else [],
+        sorted(shard.name for shard in run.parts(WRITE_LISTS, WrittenShard).values()),
         partial(_shard_counter, run, _full_length(run)),
         label="check",
         rows=written.recommendations,
@@ -38,6 +38,8 @@ def check_written_lists(run: Run) -> CheckedLists:
     tonight = NightFigures(
         run_id=run.folder.run_id,
         lists=found.lists,
+        top_k=run.config.recommend.top_k,
+        items=int(found.shown.sum()),
         short_share=_share(found.short, found.lists),
         coverage=_share(int(found.shown.sum()), written.filtered.get("recommendable", num_items)),
         invalid_share=_share(found.invalid, found.lists),
@@ -82,7 +84,11 @@ def night_before(run: Run) -> NightFigures | str:
     if figures is None:  # an older version published it
         known = {"run_id": latest.run_id, "lists": manifest["users"]}
         figures = dict.fromkeys(_OPTIONAL) | known
-    before = from_json(NightFigures, figures)
+    try:
+        before = from_json(NightFigures, figures)
+    except ValueError as error:
+        logger.warning("%s: its figures do not fit this version: %s", latest.run_id, error)
+        return f"the figures of {latest.run_id} do not fit this version"
     if before.lists < run.config.gate.min_users:
         return f"{latest.run_id} has only {before.lists:,} lists"
     return before
@@ -117,12 +123,9 @@ def _figures(part: Record, num_items: int) -> ListFigures:
 
 
 def _quarantine_rate(run: Run) -> float | None:
-    rates = [
-        _share(done.record.quarantined, done.record.rows - done.record.filtered)
-        for done in (run.done(stage) for stage in (INGEST_CATALOG, INGEST_USERS, INGEST_EVENTS))
-        if done is not None and isinstance(done.record, ReadRows)
-    ]
-    return max((rate for rate in rates if rate is not None), default=None)
+    done = (run.done(stage) for stage in (INGEST_CATALOG, INGEST_USERS, INGEST_EVENTS))
+    records = (stage.record for stage in done if stage is not None)
+    return max((record.bad_rate for record in records if isinstance(record, ReadRows)), default=None)
 
 
 def _share(part: int, whole: int) -> float | None:

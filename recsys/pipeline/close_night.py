@@ -27,9 +27,19 @@ def write_metrics_and_report(run: Run, refused: Mapping[str, Any]) -> dict[str, 
     Returns:
         For the answer of the job: `report_error`, if there is no report.
     """
-    run.folder.write_metrics({"run_id": run.folder.run_id, "stages": stage_metrics(run), "refused": dict(refused)})
-    error = write_report(run)
+    error = _write_metrics(run, refused) or write_report(run)
     return {"report_error": error} if error else {}
+
+
+def _write_metrics(run: Run, refused: Mapping[str, Any]) -> str:
+    """Why the metrics could not be written; empty if they were. Without them no report is written: both are made up."""
+    try:
+        run.folder.write_metrics({"run_id": run.folder.run_id, "stages": stage_metrics(run), "refused": dict(refused)})
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}".partition("\n")[0]
+        logger.warning("the metrics of %s were not written: %s", run.folder.run_id, why, exc_info=True)
+        return why
+    return ""
 
 
 def clean_up(run: Run, stages: Iterable[Stage[Any]]) -> dict[str, str]:

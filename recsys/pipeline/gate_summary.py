@@ -6,8 +6,9 @@ from typing import Any
 from recsys.errors import GateError
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
-from recsys.pipeline.stages import CHECK_LISTS, PUBLISH_LISTS, RUN_GATE
+from recsys.pipeline.stages import CHECK_LISTS, RUN_GATE
 from recsys.pipeline.strict_json import as_json
+from recsys.storage.manifest import is_complete
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +21,7 @@ def gate_summary(run: Run, *, publishing: bool = False) -> dict[str, Any]:
 
     Args:
         run: The run.
-        publishing: The lists are published now, although the record of that does not exist yet.
+        publishing: The lists are published now, although their manifest does not exist yet.
 
     Returns:
         For JSON: the fields of `recsys.evaluation.gate.Verdict`, and `checks` (the gate of quality and each check of
@@ -39,7 +40,7 @@ def gate_summary(run: Run, *, publishing: bool = False) -> dict[str, Any]:
     if checked is not None:
         checks += [as_json(result) for result in checked.record.checks]
     refused = [check["name"] for check in checks if check["verdict"] == "refused"]
-    forced = bool(refused) and (publishing or run.done(PUBLISH_LISTS) is not None)
+    forced = bool(refused) and (publishing or is_complete(run.folder))
     verdict = "refused" if refused else own.verdict
     return own.details | {
         "checks": checks,

@@ -4,7 +4,7 @@ import datetime as dt
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 
 import pyarrow as pa
@@ -59,9 +59,9 @@ def ingest_events(run: Run) -> IngestedEvents:
     num_feedback = num_repeats = 0
     feedback = ingest_feedback(run, now)
     if feedback is not None:
-        counts = count_rows([*parts, *feedback.parts])
+        counts = replace(count_rows([*parts, *feedback.parts]), forgiven=feedback.num_torn)
         # The rate is of events and feedback together: a few events of deleted items must not stop the night.
-        refuse_bad_rate(run, counts, "feedback", forgiven=feedback.num_torn)
+        refuse_bad_rate(run, counts, "feedback")
         parts += feedback.parts + feedback.buckets
         num_feedback, num_repeats = feedback.num_accepted, feedback.num_repeats
     newest = max(part.get("newest", "") for part in parts)

@@ -64,22 +64,20 @@ def refuse_bad_input(run: Run, counts: ReadRows, num_usable: int, key: str, olde
         raise InputError(f"inputs.{key}: none of the {counts.rows:,} rows of {path} can be used{where}")
 
 
-def refuse_bad_rate(run: Run, counts: ReadRows, key: str, forgiven: int = 0, *, stopped: bool = False) -> None:
+def refuse_bad_rate(run: Run, counts: ReadRows, key: str, *, stopped: bool = False) -> None:
     """Stop a night whose input has too many bad rows.
 
     Args:
         run: Its config has the limit.
         counts: Rows of the input.
         key: Name of the input; `feedback` counts events and feedback together.
-        forgiven: Bad rows that do not count.
         stopped: Whether reading ended before the end of the input.
 
     Raises:
         InputError: the share of bad rows is above `inputs.max_quarantine_rate`.
     """
-    considered, bad = counts.rows - counts.filtered, counts.quarantined - forgiven
-    rate, limit = bad / max(considered, 1), run.config.inputs.max_quarantine_rate
-    if rate <= limit:
+    limit = run.config.inputs.max_quarantine_rate
+    if counts.bad_rate <= limit:
         return
     with_feedback = key == "feedback"
     of = " of events and feedback" if with_feedback else " that were read until this was sure" if stopped else ""
@@ -87,9 +85,9 @@ def refuse_bad_rate(run: Run, counts: ReadRows, key: str, forgiven: int = 0, *, 
         "mend or move the files, set inputs.feedback to false" if with_feedback else "mend the input, narrow `where`"
     )
     message = (
-        f"inputs.{key}: {bad:,} of {considered:,} rows{of} ({rate:.1%}) cannot be used, more than "
-        f"inputs.max_quarantine_rate={limit:.1%}:{explain_bad_rows(run, counts, key)}\n  They are in "
-        f"{run.storage.url(run.folder.quarantine_dir)}; {way_out}, or raise the limit"
+        f"inputs.{key}: {counts.num_bad:,} of {counts.rows - counts.filtered:,} rows{of} ({counts.bad_rate:.1%}) "
+        f"cannot be used, more than inputs.max_quarantine_rate={limit:.1%}:{explain_bad_rows(run, counts, key)}\n"
+        f"  They are in {run.storage.url(run.folder.quarantine_dir)}; {way_out}, or raise the limit"
     )
     if run.force:
         logger.warning("--force overrides this limit: %s", message)

@@ -24,12 +24,24 @@ class ReadRows(StageRecord):
     later: int = 0
     """Rows from after the night's date, which wait for their own night."""
     quarantined: int
+    forgiven: int = 0
+    """Quarantined rows that are no fault of the input: broken last lines of feedback files."""
     reasons: dict[str, int]
     """Quarantined rows by reason."""
     lacking: dict[str, int] = field(default_factory=dict)
     """Rows of files without an optional column, by column; it counts as empty there."""
     examples: list[BadValue] = field(default_factory=list)
     """The commonest bad values of each reason."""
+
+    @property
+    def num_bad(self) -> int:
+        """Rows that count for `inputs.max_quarantine_rate`."""
+        return self.quarantined - self.forgiven
+
+    @property
+    def bad_rate(self) -> float:
+        """Their share of the rows that `where` kept."""
+        return self.num_bad / max(self.rows - self.filtered, 1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from pydantic import ConfigDict
 from recsys import __version__
 from recsys.data.formats.input_format import FileInfo
 from recsys.errors import InputError
-from recsys.pipeline.gate_summary import was_refused
+from recsys.pipeline.gate_summary import gate_summary, was_refused
 from recsys.pipeline.input_list import (
     ID_LISTS,
     InputList,
@@ -24,12 +24,12 @@ from recsys.pipeline.input_list import (
 )
 from recsys.pipeline.run import Protocol, Run
 from recsys.pipeline.stage import Stage
-from recsys.pipeline.stages import FINETUNE
+from recsys.pipeline.stages import FINETUNE, PUBLISH_LISTS
 from recsys.pipeline.strict_json import STRICT, as_json, from_json
 from recsys.storage.addresses import open_input
 from recsys.storage.lease import Lease, lock
 from recsys.storage.manifest import is_complete, lists_folder
-from recsys.storage.publish import published, unpublished_run
+from recsys.storage.publish import attempts, pointer_to, published
 from recsys.storage.runs import RunFolder
 
 logger = logging.getLogger(__name__)
@@ -80,8 +80,8 @@ def started_run(run: Run, stages: Iterable[Stage[Any]], *, own_lock: bool = Fals
     """Hold the night's lock, and give the run on which the stages work: a new one, or one that goes on.
 
     A run that was interrupted goes on. With `run.force` a new one begins beside what is published, unless such a one
-    is not finished, or a gate refused the run. Without it, a run that a gate refused begins again if its inputs have
-    changed.
+    is not finished, or `stages` publish a run that a gate refused. Without it, a run that a gate refused begins again
+    if its inputs have changed.
 
     Args:
         run: As `open_run` gives it, with or without `force`.
@@ -114,7 +114,18 @@ def _attempt(run: Run, stages: list[Stage[Any]]) -> Run:
     """The run itself, or another name of it where it must not be touched, because it is published."""
     if not run.force and (_finished(run, stages) or published(run.storage, run.folder.run_id) is None):
         return run
-    return replace(run, folder=unpublished_run(run.folder))
+    for folder in attempts(run.folder):
+        attempt = replace(run, folder=folder)
+        if not is_complete(folder) or (run.force and PUBLISH_LISTS in stages and _half_published(attempt)):
+            return attempt
+    raise AssertionError("there is no end of names")
+
+
+def _half_published(run: Run) -> bool:
+    """Whether a run of `--force` was killed between its manifest and the pointer."""
+    start = read_start(run.folder)
+    forced = (start is not None and start.forced) or gate_summary(run).get("verdict") == "overridden"
+    return forced and pointer_to(run.folder) is None
 
 
 def _goes_on(run: Run, stages: list[Stage[Any]]) -> bool:
@@ -125,7 +136,8 @@ def _goes_on(run: Run, stages: list[Stage[Any]]) -> bool:
     if start is None:
         return False
     if run.force:
-        return was_refused(run) or (start.forced and not _finished(run, stages))
+        publishes_refused = PUBLISH_LISTS in stages and was_refused(run)
+        return publishes_refused or (start.forced and not _finished(run, stages))
     return not was_refused(run) or same_inputs(start.inputs, take_inputs(run.config, run.date))
 
 
@@ -136,6 +148,7 @@ def _finished(run: Run, stages: list[Stage[Any]]) -> bool:
 def _begin(run: Run, inputs: InputList, *, forced: bool) -> RunStart:
     """Settle the inputs of a run that begins, after all that an earlier try left is deleted."""
     assert not is_complete(run.folder), f"{run.folder.run_id} is published: its files must stay"
+    run.storage.delete(run.folder.start_path)  # first: a start that is killed from here on begins again
     for folder in (
         run.folder.dir,
         run.folder.histories_dir,

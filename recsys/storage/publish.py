@@ -11,12 +11,11 @@ from recsys.storage.manifest import MANIFEST, is_complete, lists_folder, read_ma
 from recsys.storage.runs import RunFolder
 
 
-def unpublished_run(run: RunFolder) -> RunFolder:
-    """The run itself, or if it has a manifest already, the first of its names with `-2`, `-3` … that has none.
-
-    `--force` works on this run: files that a reader may hold open are never written again.
-    """
-    return next(attempt for attempt in _attempts(run) if not is_complete(attempt))
+def attempts(run: RunFolder) -> Iterator[RunFolder]:
+    """The run itself, and its names with `-2`, `-3` … by which `--force` repeats it, without end."""
+    yield run
+    for number in itertools.count(2):
+        yield RunFolder(run.storage, f"{run.run_id}-{number}")
 
 
 def last_published(run: RunFolder) -> Latest | None:
@@ -26,17 +25,11 @@ def last_published(run: RunFolder) -> Latest | None:
         InputError: it was published and its manifest has been changed since.
     """
     last = None
-    for attempt in _attempts(run):
+    for attempt in attempts(run):
         if not is_complete(attempt):
             return last
         last = published(run.storage, attempt.run_id) or last
     raise AssertionError("there is no end of names")
-
-
-def _attempts(run: RunFolder) -> Iterator[RunFolder]:
-    yield run
-    for number in itertools.count(2):
-        yield RunFolder(run.storage, f"{run.run_id}-{number}")
 
 
 def publish(run: RunFolder, manifest_sha256: str, model_id: str, allow_older: bool = False) -> bool:
@@ -73,16 +66,24 @@ def published(storage: Storage, run_id: str) -> Latest | None:
     Raises:
         InputError: it was published and its manifest has been changed since.
     """
-    run = RunFolder(storage, run_id)
-    receipt = read_pointer(storage, _receipt(run))
-    if receipt is None:
-        # The receipt is written after the pointer: a night that stopped between the two is published.
-        latest = read_latest(storage)
-        receipt = latest if latest is not None and latest.run_id == run_id else None
-    if receipt is None or not storage.exists(f"{receipt.path}/{MANIFEST}"):
+    pointer = pointer_to(RunFolder(storage, run_id))
+    if pointer is None or not storage.exists(f"{pointer.path}/{MANIFEST}"):
         return None
-    read_manifest(storage, receipt)
-    return receipt
+    read_manifest(storage, pointer)
+    return pointer
+
+
+def pointer_to(run: RunFolder) -> Latest | None:
+    """Where a run was published, without a look at its manifest; None if it was not.
+
+    Raises:
+        InputError: LATEST or the receipt of the run is damaged.
+    """
+    if (receipt := read_pointer(run.storage, _receipt(run))) is not None:
+        return receipt
+    # The receipt is written after the pointer: a night that stopped between the two is published.
+    latest = read_latest(run.storage)
+    return latest if latest is not None and latest.run_id == run.run_id else None
 
 
 def _receipt(run: RunFolder) -> str:

@@ -11,6 +11,8 @@ from recsys.evaluation.list_checks import CHECKS, CheckResult, NightFigures, che
 BEFORE = NightFigures(
     run_id="2026-11-21-abc",
     lists=1000,
+    top_k=10,
+    items=400,
     short_share=0.1,
     coverage=0.4,
     invalid_share=0.0,
@@ -42,7 +44,11 @@ def test_a_night_like_the_last_one_passes() -> None:
         ),
         ({"lists": 0}, "users", "the users with a list are 0.0 % of those"),
         ({"short_share": 0.5}, "lists", "is 40.0 % above that of 2026-11-21-abc; gate.max_short_lists_rise is at most"),
-        ({"coverage": 0.1}, "coverage", "is 25.0 % of that of 2026-11-21-abc; gate.min_coverage_ratio is at least 30"),
+        (
+            {"coverage": 0.1, "items": 100},
+            "coverage",
+            "are 25.0 % of those of 2026-11-21-abc; gate.min_coverage_ratio is at least 30",
+        ),
         ({"quarantine_rate": 0.2}, "quarantine", "20.0 % of the rows of an input were quarantined; inputs.max_quara"),
         ({"not_finite_share": 0.00001}, "scores", "0.001 % of the scores are NaN or infinite; gate.max_non_finite_s"),
         ({"equal_share": 0.9}, "equal scores", "in 90.0 % of the lists all scores are equal; gate.max_equal_score"),
@@ -70,12 +76,31 @@ def test_a_first_night_passes_and_says_what_was_not_examined() -> None:
 
 
 def test_a_night_without_lists_is_refused_only_where_there_were_lists() -> None:
-    nothing = dict.fromkeys(("short_share", "coverage", "invalid_share", "not_finite_share", "equal_share"))
+    nothing: dict[str, Any] = dict.fromkeys(
+        ("items", "short_share", "coverage", "invalid_share", "not_finite_share", "equal_share")
+    )
     assert results(lists=0, **nothing)["users"].verdict == "refused"
     first = results("no night was published before", lists=0, **nothing)
     assert {result.verdict for result in first.values()} == {"not_examined", "passed"}
     old = dataclasses.replace(BEFORE, **nothing)  # an older version published it: only its users are known
     assert results(old)["coverage"].reason == "2026-11-21-abc has no figure to compare with"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"coverage": 0.04, "items": 400, "lists": 5000}, {"coverage": 0.4, "items": 40}],
+    ids=["ten times the catalog", "a tenth of the catalog"],
+)
+def test_a_shop_may_grow_and_shrink(change: dict[str, Any]) -> None:
+    assert {result.verdict for result in results(**change).values()} == {"passed"}
+
+
+def test_lists_of_another_length_are_not_compared() -> None:
+    found = results(top_k=2, items=80, coverage=0.08, short_share=0.9)
+    for name in ("coverage", "lists"):
+        assert found[name].verdict == "not_examined"
+        assert found[name].reason == "recommend.top_k was 10 in 2026-11-21-abc and is 2 now"
+    assert found["users"].verdict == "passed"
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)

@@ -3,6 +3,7 @@
 import argparse
 import datetime as dt
 import logging
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -175,3 +176,14 @@ def test_a_known_user_may_reject_more(night: Shop) -> None:
     assert bought in listed
     assert returned not in listed
     assert BAD not in listed
+
+
+def test_where_no_event_of_the_night_has_a_weight_live_events_of_weight_0_count(night: Shop) -> None:
+    done = night.run.done(INGEST_EVENTS)
+    assert done is not None
+    storage = night.run.storage
+    night.run.remember(INGEST_EVENTS, replace(done, record=replace(done.record, weightless=True)))
+    live = load_live(storage, require_latest(storage))
+    night.run.remember(INGEST_EVENTS, done)
+    request = RecommendationRequest(history=[HistoryEvent(item_id="i0", event="impression")])
+    assert [shop.answer([request], NOW)[0].strategy for shop in (live, night.live)] == ["personalized", "popular"]

@@ -20,10 +20,11 @@ from recsys.pipeline.item_rules import recommendable
 from recsys.pipeline.open_run import open_run, stored_run
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
-from recsys.pipeline.stages import FINETUNE, INGEST_CATALOG, INGEST_EVENTS, RUN_GATE
+from recsys.pipeline.stages import FINETUNE, INGEST_CATALOG, INGEST_EVENTS, PUBLISH_LISTS, RUN_GATE
 from recsys.pipeline.start_run import listed_files, read_start, started_run
 from recsys.schema import CATALOG
 from recsys.settings import decode_config
+from recsys.storage.filesystem import Storage
 from recsys.storage.lease import lock
 from recsys.storage.manifest import write_manifest
 from recsys.storage.publish import publish, published
@@ -56,8 +57,9 @@ def open_night(folder: Path, tmp_path: Path) -> Open:
     return make
 
 
-def start(run: Run, *, force: bool = False, own_lock: bool = False) -> Run:
-    with started_run(replace(run, force=force), STAGES, own_lock=own_lock) as (started, _):
+def start(run: Run, *, force: bool = False, own_lock: bool = False, publishes: bool = False) -> Run:
+    stages = (*STAGES, PUBLISH_LISTS) if publishes else STAGES
+    with started_run(replace(run, force=force), stages, own_lock=own_lock) as (started, _):
         return started
 
 
@@ -207,7 +209,7 @@ def test_a_night_that_the_gate_refused_begins_again_with_other_inputs_only(open_
     tell(run, "a.jsonl")
     assert start(open_night()).done(FINETUNE) is not None
     (folder / "events" / "b.csv").unlink()
-    assert start(open_night(), force=True).done(FINETUNE) is not None  # it publishes what was refused
+    assert start(open_night(), force=True, publishes=True).done(FINETUNE) is not None  # it publishes what was refused
     again = start(open_night())
     assert again.done(FINETUNE) is None
     assert names(again, "events") == ["a.csv"]
@@ -240,6 +242,54 @@ def test_force_begins_again_and_goes_on_where_it_was_interrupted(open_night: Ope
     finish(second, INGEST_EVENTS)
     assert start(open_night(), force=True).done(INGEST_CATALOG) is None  # what is finished is done again
     assert forced.done(INGEST_CATALOG) is not None  # what is published stays
+
+
+def test_training_alone_begins_a_refused_night_again_by_force(open_night: Open) -> None:
+    run = start(open_night())
+    finish(run, FINETUNE)
+    finish(run, RUN_GATE, verdict="refused")
+    assert start(open_night(), force=True).done(FINETUNE) is None
+
+
+def test_a_night_that_was_killed_while_old_files_were_deleted_begins_again(
+    open_night: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else its records would say that stages are done whose files are gone."""
+    run = start(open_night())
+    finish(run, INGEST_CATALOG)
+    run.storage.write_bytes(run.catalog_path, b"catalog")
+    delete, deleted = Storage.delete, []
+
+    def killed(storage: Storage, path: str) -> None:
+        if path.endswith("stages/catalog.json"):
+            raise KeyboardInterrupt
+        deleted.append(path)
+        delete(storage, path)
+
+    monkeypatch.setattr(Storage, "delete", killed)
+    with pytest.raises(KeyboardInterrupt):
+        start(open_night(), force=True)
+    monkeypatch.setattr(Storage, "delete", delete)
+    assert run.catalog_path in deleted
+    assert start(open_night()).done(INGEST_CATALOG) is None
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_forced_night_that_was_killed_between_manifest_and_pointer_goes_on(open_night: Open, refused: bool) -> None:
+    if refused:  # the manifest of a refused night is written under --force only
+        run = start(open_night())
+        finish(run, RUN_GATE, verdict="refused")
+        assert start(open_night(), force=True, publishes=True).folder == run.folder
+    else:
+        publish_run(start(open_night()))
+        run = start(open_night(), force=True, publishes=True)
+    finish(run, INGEST_CATALOG)
+    manifest = write_manifest(run.folder, run.date, [], {"model_id": run.model_id})
+    again = start(open_night(), force=True, publishes=True)
+    assert (again.folder, again.done(INGEST_CATALOG) is not None) == (run.folder, True)
+    assert start(open_night(), force=True).folder != run.folder  # training alone leaves it
+    publish(run.folder, manifest, run.model_id)
+    assert start(open_night(), force=True, publishes=True).folder != run.folder
 
 
 def test_a_published_run_is_never_written_again(open_night: Open) -> None:

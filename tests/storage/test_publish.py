@@ -15,7 +15,7 @@ from recsys.storage.latest import LATEST, read_latest
 from recsys.storage.lease import lock
 from recsys.storage.manifest import MANIFEST, Shard, lists_folder, read_manifest, verify, write_manifest
 from recsys.storage.package_versions import package_versions
-from recsys.storage.publish import publish, published, unpublished_run
+from recsys.storage.publish import last_published, publish, published
 from recsys.storage.runs import RunFolder
 from recsys.storage.tables import read_table, write_table
 
@@ -139,15 +139,15 @@ def test_a_manifest_is_never_rewritten_with_other_shards(storage: Storage) -> No
     assert read_night(storage) == "a0 a1"
 
 
-def test_a_forced_night_goes_to_a_fresh_folder(storage: Storage) -> None:
+def test_a_repeated_night_answers_by_its_last_name(storage: Storage) -> None:
     run = RunFolder(storage, NEW)
-    assert unpublished_run(run) == run
-    assert night(storage, NEW, "a")
-    again = unpublished_run(run)
-    assert again.run_id == f"{NEW}-2"
-    assert night(storage, again.run_id, "b")
+    assert last_published(run) is None
+    for run_id, mark in ((NEW, "a"), (f"{NEW}-2", "b")):
+        assert night(storage, run_id, mark)
+        last = last_published(run)
+        assert last is not None
+        assert last.run_id == run_id
     assert read_night(storage) == "b0 b1"
-    assert unpublished_run(run).run_id == f"{NEW}-3"
 
 
 def test_a_manifest_lists_only_what_is_there(storage: Storage) -> None:
