@@ -223,6 +223,12 @@ def test_the_commonest_values_are_shown_with_a_line_and_the_details(refuse, tmp_
             events(*["u1,i1,1985-01-02"] * 3), {}, ["set inputs.earliest_date to an earlier day"], id="old times"
         ),
         pytest.param(
+            events(*["u1,i1,202012"] * 3),
+            {},
+            ["years and months: set inputs.events.timestamp_format to '%Y%m'"],
+            id="months",
+        ),
+        pytest.param(
             events(*["u1,i1,2021-W01-3"] * 3), {}, ["timestamp_format to '%G-W%V-%u'"], id="weeks of ISO 8601"
         ),
     ],
