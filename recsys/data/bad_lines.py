@@ -16,6 +16,7 @@ from recsys.data.compression import decompressed
 from recsys.data.config import TableInput
 from recsys.data.decoding import Utf8Stream, show_unreadable
 from recsys.data.formats.input_format import BROKEN_FILE
+from recsys.data.partitions import partition_values
 from recsys.data.quarantine import rows_as_json
 from recsys.data.readers import read_chunks
 from recsys.errors import RecsysError
@@ -73,9 +74,12 @@ def _is_line_of(bad: BadValue, line: str, options: TableInput) -> bool:
         found = next(csv.reader([line], delimiter=options.delimiter), [])
     except csv.Error:
         return False
-    # The last cells may be from the names of folders.
-    own = [str(value or "") for name, value in cells.items() if f"/{name}={value}/" not in bad.source]
-    return found == own
+    # After the file's own cells there may be those of folders, and columns that the file lacks.
+    own, added = list(cells.values())[: len(found)], list(cells.items())[len(found) :]
+    folders = partition_values(bad.source)
+    return found == [str(value or "") for value in own] and all(
+        value is None or folders.get(name) == value for name, value in added
+    )
 
 
 def _plain(row: dict[str, Any]) -> dict[str, str]:

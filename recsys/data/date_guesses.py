@@ -30,15 +30,15 @@ def fitting_formats(texts: Sequence[str]) -> list[str]:
     days = [day for day in _DAYS if all(_fits(text, day) for text in texts)]
     if days:
         return days
-    begun = [day for day in _DAYS if all(_fits(text, day, or_begin=True) for text in texts)]
-    timed = ("".join(parts) for parts in product(begun, _BETWEEN, _CLOCKS, _ZONES))
+    started = [day for day in _DAYS if all(_fits(text, day, or_start=True) for text in texts)]
+    timed = ("".join(parts) for parts in product(started, _BETWEEN, _CLOCKS, _ZONES))
     return [form for form in (*_WHOLE, *timed) if all(_fits(text, form) for text in texts)]
 
 
-def _fits(text: str, form: str, *, or_begin: bool = False) -> bool:
-    """Whether a format fits a text; with `or_begin` also whether it fits the begin of the text."""
+def _fits(text: str, form: str, *, or_start: bool = False) -> bool:
+    """Whether a format fits a text; with `or_start` also whether it fits the start of the text."""
     try:
         dt.datetime.strptime(text.strip(), form)  # noqa: DTZ007 (only whether it fits)
     except ValueError as error:
-        return or_begin and str(error).startswith("unconverted data remains")
+        return or_start and str(error).startswith("unconverted data remains")
     return True

@@ -15,6 +15,7 @@ _ROUNDED = re.compile(r"^[+-]?\d+(?:[.,]\d+)?[eE]\+?\d+$")
 _NUMBER = re.compile(r"^[+-]?\d+(?:[.,]\d+)?$")
 #: The days 32874 to 59999 are of the years 1990 to 2064.
 _SPREADSHEET_DAY = re.compile(r"^(?:3[3-9]|[45]\d)\d{3}(?:[.,]\d+)?$")
+_YEAR_MONTH = re.compile(r"^(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:\.0+)?$")
 _NO_TIME = re.compile(r"^(?:0000-00-00.*|n/?a|null|none|nan|nat|-+|\?+|\\N)$", re.IGNORECASE)
 
 
@@ -130,10 +131,12 @@ def _early(bad: BadInput) -> str:
     texts = bad.texts
     if texts and all(_SPREADSHEET_DAY.match(text) for text in texts):
         return f"these numbers look like the days of a spreadsheet: set {key} to excel"
+    if texts and all(_YEAR_MONTH.match(text) for text in texts):
+        return f"these numbers look like years and months: set {key} to '%Y%m'"
     if texts and all(_NUMBER.match(text) for text in texts):
         return (
-            f"these numbers are no seconds since 1970: set {key} to what they are. If they count from another day, set "
-            f"inputs.earliest_date to 1970-01-01"
+            f"these numbers are not seconds since 1970: set {key} to what they are. If they count seconds from another "
+            f"day, set inputs.earliest_date to 1970-01-01"
         )
     return f"if these times are right, set inputs.earliest_date to an earlier day; if they are read wrongly, set {key}"
 
@@ -177,10 +180,10 @@ _ID_CHANGES: dict[str, Callable[[str], str]] = {
     "in lower case": str.lower,
     "without '.0' at the end": lambda text: re.sub(r"\.0+$", "", text.lower()),
     "without leading zeros": lambda text: re.sub(r"\.0+$", "", text.lower()).lstrip("0"),
-    "without blanks and signs": lambda text: re.sub(r"[\W_]+", "", text.lower()),
+    "without blanks and punctuation": lambda text: re.sub(r"[\W_]+", "", text.lower()),
     "without the part before the number": lambda text: re.sub(r"^\D+0*", "", re.sub(r"\.0+$", "", text)).lstrip("0"),
-    "without the part after the last sign": lambda text: re.sub(r"[\W_][^\W_]*$", "", text),
-    "without the part before the last sign": lambda text: re.sub(r"^.*[\W_]", "", text),
+    "without the part after the last punctuation mark": lambda text: re.sub(r"[\W_][^\W_]*$", "", text),
+    "without the part before the last punctuation mark": lambda text: re.sub(r"^.*[\W_]", "", text),
 }
 
 _WAYS_OUT: dict[str, Callable[[BadInput], str]] = {

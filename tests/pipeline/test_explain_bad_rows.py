@@ -223,6 +223,12 @@ def test_the_commonest_values_are_shown_with_a_line_and_the_details(refuse, tmp_
             events(*["u1,i1,1985-01-02"] * 3), {}, ["set inputs.earliest_date to an earlier day"], id="old times"
         ),
         pytest.param(
+            events(*["u1,i1,202012"] * 3),
+            {},
+            ["years and months: set inputs.events.timestamp_format to '%Y%m'"],
+            id="months",
+        ),
+        pytest.param(
             events(*["u1,i1,2021-W01-3"] * 3), {}, ["timestamp_format to '%G-W%V-%u'"], id="weeks of ISO 8601"
         ),
     ],
@@ -256,6 +262,16 @@ def test_rows_of_json_lines_and_parquet_have_their_place(refuse, tmp_path) -> No
     pq.write_table(table, tmp_path / "events.parquet", row_group_size=4)
     text = str(refuse({}, events={"path": "events.parquet"}))
     assert 'events.parquet row 6: {"user_id": "ü"' in text
+
+
+def test_a_line_has_its_number_though_folders_and_other_files_have_more_columns(refuse, tmp_path) -> None:
+    for day, lines in (("2021-01-02", ["u1,i1"]), ("2021%2001%2003", ["u1,i1", "u2,i2"])):
+        (tmp_path / f"events/date={day}").mkdir(parents=True)
+        (tmp_path / f"events/date={day}/a.csv").write_text("\n".join(["user_id,item_id", *lines, ""]))
+    (tmp_path / "events/new.csv").write_text("user_id,item_id,date,weight\nu1,i1,2021-01-02,1\n")
+    columns = {"timestamp": "date", "weight": "weight"}
+    text = str(refuse({}, events={"path": "events", "format": "csv", "columns": columns}))
+    assert "a.csv line 2: u1,i1" in text
 
 
 @pytest.mark.parametrize("reason", Reason)

@@ -34,14 +34,14 @@ def read_header(text: Utf8Stream, path: str, delimiter: str, quoting: Quoting | 
     """Read the header and leave the stream at the first row.
 
     Blank lines, comments (`# …`) and Excel's line `sep=;` may be before the header. The types of a RecBole header
-    (`user_id:token`) are no part of the names; where `quoting` is None, such a file has no quotes. A column without a
+    (`user_id:token`) are not part of the names; where `quoting` is None, such a file has no quotes. A column without a
     name is called `unnamed_3` by its place.
 
     Raises:
         InputError: there is no header, it is in another encoding or has another delimiter, or a name comes twice.
     """
     raw = text.read(_HEADER_BYTES)
-    data = raw.decode(errors="ignore")  # its last sign may be cut
+    data = raw.decode(errors="ignore")  # its last character may be cut
     start = _skip_preamble(data, path, delimiter)
     names, length = _first_record(data[start:], path, delimiter, quoting)
     text.push_back(raw[len(data[: start + length].encode()) :])
@@ -65,7 +65,7 @@ def _skip_preamble(data: str, path: str, delimiter: str) -> int:
     """Where the header begins: after blank lines, comments and Excel's line."""
     comments: list[tuple[int, str]] = []
     start = 0
-    for line in data.splitlines(keepends=True):
+    for line in io.StringIO(data, newline="\n"):  # `str.splitlines` would also end lines at other signs
         told = _EXCEL_DELIMITER.match(line.strip(" \r\n"))
         if told is not None and told[1] != delimiter:
             raise InputError(f"{path}: its first line says {line.strip()!r}; set `delimiter: {_spelled(told[1])}`")
@@ -141,12 +141,12 @@ def _check_delimiter(names: list[str], path: str, delimiter: str) -> None:
 
 
 def _check_title(names: list[str], path: str) -> None:
-    """Refuse a title above the names, as people write it into spreadsheets: its line has one cell that is not empty."""
-    filled = [name for name in names if name.strip()]
-    if len(names) > 1 and len(filled) == 1:
+    """Refuse a title above the names, as people write it into spreadsheets: only the first cell is not empty."""
+    title, *others = (name.strip() for name in names)
+    if title and others and not any(others):
         raise InputError(
-            f"{path}: its first line is no header, since only one column has a name: {filled[0]!r}; delete the lines "
-            "above the names of the columns"
+            f"{path}: its first line is not a header, since only the first column has a name: {title!r}; delete the "
+            "lines above the names of the columns"
         )
 
 

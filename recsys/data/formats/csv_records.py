@@ -54,8 +54,8 @@ def quoted_blocks(
     - the next quote does not close the cell: something else than a delimiter or the end of a line follows;
     - or no quote closes it within 1 MiB.
 
-    All lines of a record are set apart if each of them has as many delimiters as a row: there is no telling whether
-    these are rows with a stray quote at both ends.
+    All lines of a record are set apart if each of them has as many delimiters as a row: they may be rows, the first and
+    the last of them with a stray quote.
 
     Raises:
         InputError: a line is longer than 64 MB.

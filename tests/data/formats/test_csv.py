@@ -253,3 +253,14 @@ def test_csv_round_trips(rows: list[tuple[str, ...]]) -> None:
 
     assert aside == []
     assert [tuple(row.values()) for row in read_rows] == [("k", *(cell or None for cell in row)) for row in rows]
+
+
+def test_a_title_above_the_names_is_refused_and_an_index_without_a_name_is_read() -> None:
+    with pytest.raises(InputError, match=r"a\.csv: its first line is not a header.*'Sales of 2026'; delete the lines"):
+        read("Sales of 2026,,\nuser_id,item_id,at\n")
+
+    assert read(",title\ni1,Lamp\n") == ([{"unnamed_1": "i1", "title": "Lamp"}], [])
+
+
+def test_only_line_ends_end_a_comment() -> None:
+    assert read("# made\x85by us\u2028\na,b\n1,2\n") == ([{"a": "1", "b": "2"}], [])
