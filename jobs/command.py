@@ -28,14 +28,9 @@ console = Console(stderr=True, width=None if sys.stderr.isatty() else 160)
 
 Answer = dict[str, Any]
 
-FORCE_HELP = (
-    "begin the night again beside what is published, which stays, or publish the lists that a gate refused; a forced "
-    "night that was interrupted goes on with --force again"
-)
 
-
-def parser(description: str, *, night: bool = True) -> argparse.ArgumentParser:
-    """The options of every job; with `night`, also those of jobs that run stages."""
+def parser(description: str, *, force: str | None = None) -> argparse.ArgumentParser:
+    """The options of every job, and `--force` with this help; None: the job has no `--force`."""
     options = CommandLine(description=description)
     options.add_argument("--config", required=True, help="YAML file, such as configs/demo.yaml")
     options.add_argument(
@@ -50,8 +45,8 @@ def parser(description: str, *, night: bool = True) -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="override a config key, such as recommend.top_k=20",
     )
-    if night:
-        options.add_argument("--force", action="store_true", help=FORCE_HELP)
+    if force is not None:
+        options.add_argument("--force", action="store_true", help=force)
     return options
 
 

@@ -81,7 +81,7 @@ def _finished_run(config: Config, run_id: str, protocol: Protocol | None) -> Run
 
 def main() -> int:
     """The command line."""
-    parser = command.parser("Measure the ranker and popularity on held-out events.", night=False)
+    parser = command.parser("Measure the ranker and popularity on held-out events.")
     parser.add_argument(
         "--protocol", choices=get_args(Protocol), help="what is held out (default: time; that of --run)"
     )

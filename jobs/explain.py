@@ -75,7 +75,7 @@ def _print(rows: Sequence[dict[str, Any]], snapshot: Snapshot) -> None:
 
 def main() -> int:
     """The command line."""
-    parser = command.parser("Tell what each signal contributes to the published lists of some users.", night=False)
+    parser = command.parser("Tell what each signal contributes to the published lists of some users.")
     help_ids = "users whose lists are explained; write -- before ids that begin with -"
     parser.add_argument("user_ids", nargs="+", type=user_id, metavar="USER_ID", help=help_ids)
     return command.run(explain, parser)

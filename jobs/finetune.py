@@ -35,7 +35,11 @@ def train(config: Config, options: Namespace) -> command.Answer:
 
 def main() -> int:
     """The command line."""
-    return command.run(train, command.parser("Fine-tune the ranker of a night."))
+    force = (
+        "train again beside what is published, which stays; a forced training that was interrupted goes on with "
+        "--force again"
+    )
+    return command.run(train, command.parser("Fine-tune the ranker of a night.", force=force))
 
 
 if __name__ == "__main__":

@@ -102,7 +102,11 @@ def nightly(config: Config, options: Namespace) -> command.Answer:
 
 def main() -> int:
     """The command line."""
-    parser = command.parser("Make the list of every user and publish the lists.")
+    force = (
+        "begin the night again beside what is published, which stays, or publish the lists that a gate refused; a "
+        "forced night that was interrupted goes on with --force again"
+    )
+    parser = command.parser("Make the list of every user and publish the lists.", force=force)
     parser.add_argument("--dry-run", action="store_true", help="print the plan and the resolved config; write nothing")
     return command.run(nightly, parser)
 

@@ -21,7 +21,8 @@ class CommandLine(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End with exit code 2."""
-        if message.startswith("unrecognized arguments: -") or "expected one argument" in message:
+        takes_ids = "USER_ID" in self.format_usage()
+        if takes_ids and (message.startswith("unrecognized arguments: -") or "expected one argument" in message):
             message += "; write -- before ids that begin with -, such as: -- -5"
         super().error(message)
 

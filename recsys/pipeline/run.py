@@ -25,6 +25,7 @@ from recsys.pipeline.records import WARM_START, WarmStart
 from recsys.pipeline.stage import Done, R, Stage
 from recsys.pipeline.stages import ENCODE_TEXTS, FINETUNE, REENCODE, SHUFFLE_HISTORIES
 from recsys.pipeline.strict_json import T, as_json, from_json
+from recsys.schema import HELD_OUT_BASKETS
 from recsys.settings import Config
 from recsys.signals.signal import DataView
 from recsys.storage.filesystem import Storage
@@ -91,7 +92,9 @@ class Run:
         past = self.split(interactions).train
         drawn = self.drawn_for_validation(past)
         if (start := self.warm_start) is not None and start.model_id:
-            held_out = read_table(self.storage, self.held_out_path(start.model_id))
+            path = self.held_out_path(start.model_id)  # a model of an older version does not have it
+            known = self.storage.exists(path)
+            held_out = read_table(self.storage, path) if known else HELD_OUT_BASKETS.empty_table()
             drawn &= unseen_last_basket(past, dt.datetime.fromisoformat(start.trained_until), held_out)
         return hold_out_last_basket(past, drawn)
 

@@ -33,7 +33,6 @@ def settle_warm_start(run: Run) -> ModelCard | None:
         card = model_to_continue(run) if run.config.train.warm_start else None
         if card is not None and not run.storage.exists(run.held_out_path(card.model_id)):
             logger.info("%s does not say whom it kept out of training: only newer baskets validate it", card.model_id)
-            write_table(run.storage, run.held_out_path(card.model_id), HELD_OUT_BASKETS.empty_table(), HELD_OUT_BASKETS)
         settled = _settle(run, card)
     num_drawn, held_out = _held_out(run)
     if settled.model_id and len(held_out) < MIN_UNSEEN_SHARE * num_drawn:

@@ -29,10 +29,8 @@ def user_weights(snapshot: Snapshot, scored: Scored) -> Floats:
     profiles, fusion, columns = scored.profiles, snapshot.fusion, snapshot.columns
     weights = fusion.of_users(columns, profiles.lengths, profiles.in_session)
     weights[~profiles.known] = _POPULARITY_ALONE.vector(columns)
-    if fusion.trained:
-        weights[profiles.described_only] = _POPULAR_AMONG_SIMILAR.vector(columns)
-    else:
-        weights[profiles.described_only] = _POPULARITY_ALONE.vector(columns)
+    of_described = _POPULAR_AMONG_SIMILAR if fusion.trained else _POPULARITY_ALONE
+    weights[profiles.described_only] = of_described.vector(columns)
     added = {column: weight for name in snapshot.signals for column, weight in SIGNALS[name].query_weight.items()}
     by_query = Fusion(weights=added).vector(columns)
     temperature = fusion.temperature_of(profiles.lengths, profiles.in_session)

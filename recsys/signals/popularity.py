@@ -11,6 +11,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from recsys.schema import DAY_COUNTS
 from recsys.signals.donors import Donors
@@ -80,6 +81,8 @@ class Popularity(Signal):
     def load(self, source: NightSource) -> "LoadedPopularity":
         """The popularity as each of the view's days begins."""
         counted = source.counted()
+        # the weights of later days must not count, not even in the mean weight
+        counted = counted.filter(pc.less(counted["day"], int(source.days[-1])))
         days, items = (counted[name].to_numpy().astype(np.int64) for name in ("day", "item"))
         weights = counted["weight"].to_numpy()
         if len(weights):  # only how weights compare matters

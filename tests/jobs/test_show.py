@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.command import parser
 from jobs.show import main
 from recsys.storage.tables import iter_batches
 
@@ -74,6 +75,12 @@ def test_an_id_that_looks_like_an_option_names_the_way_out(config: str, capsys: 
         main(["--config", config, "-abc"])
     assert caught.value.code == 2
     assert "write -- before ids that begin with -" in capsys.readouterr().err
+
+
+def test_a_job_without_ids_does_not_speak_of_them(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parser("Some job.", force="again").parse_args(["--config", "a.yaml", "--frce"])
+    assert capsys.readouterr().err.endswith("error: unrecognized arguments: --frce\n")
 
 
 def test_where_nothing_is_published_it_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -176,14 +176,14 @@ def test_ease_may_be_off_or_read_a_sample_of_the_users(make_night: MakeRun, draw
     assert not np.array_equal(neighbours(sample, "ease", "full")[0], everyone)
 
 
-def rates(known: pd.DataFrame, day: int, oldest: int, mean_weight: float) -> Matrix:
+def rates(known: pd.DataFrame, day: int, oldest: int) -> Matrix:
     """[H, I] log-popularity as a day begins, one horizon at a time."""
     days = (known.timestamp.astype("int64") // (86_400 * 10**6)).to_numpy()
     found = []
     for length in HORIZONS.values():
         reach = min(length or 10**6, max(day - oldest, 7))
         there = known[(days < day) & (days >= day - reach)]
-        weights = there.groupby("item_id").weight.sum().reindex(IDS, fill_value=0) / mean_weight
+        weights = there.groupby("item_id").weight.sum().reindex(IDS, fill_value=0) / known.weight.astype(float).mean()
         found.append(weights.to_numpy() * 7 / reach)
     found[0] = found[0] + AVERAGE_WEEK * found[-1]
     return np.log1p(np.array(found))
@@ -206,18 +206,16 @@ def test_the_popularity_of_a_day_counts_the_days_before_it(
     events = weighted(draw_events(600, days=150)) if with_weights else draw_events(600, days=150)
     run = make_night(events, protocol)
     count_signals(run)
-    counted = run.seen_from(events, "full")[0]
-    mean = counted["weight"].to_pandas().astype(np.float64).mean()
     found, oldest = popularity_of(run, "validation"), int(min(events["timestamp"].to_pylist()).timestamp() // 86_400)
     past = run.split(events).train.to_pandas()
     assert found.days[-1] == int(run.cutoff.timestamp() // 86_400)
     assert len(found.popularity) == len(found.days) == run.record(SHUFFLE_HISTORIES).validation.days + 1
     for day, row in zip(found.days.tolist(), found.popularity, strict=True):
-        np.testing.assert_allclose(row, rates(past, day, oldest, mean), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(row, rates(past, day, oldest), rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(found.popularity[-1:], popularity_of(run, "test").popularity)
     full, seen = popularity_of(run, "full"), (past if protocol == "leave-one-out" else events.to_pandas())
     day = int(run.end.timestamp() // 86_400)
-    np.testing.assert_allclose(full.popularity[0], rates(seen, day, oldest, mean), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(full.popularity[0], rates(seen, day, oldest), rtol=1e-5, atol=1e-6)
 
 
 def test_of_very_many_days_some_are_held(

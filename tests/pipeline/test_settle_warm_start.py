@@ -96,9 +96,11 @@ def test_a_model_that_learned_from_most_of_them_is_not_continued(
     _, without = learned_and_asked(second)
     if knows_whom_it_kept:
         settle_warm_start(first)
-    publish_model_of(first, tmp_path / "second")
+    published = publish_model_of(first, tmp_path / "second")
+    files = second.storage.sizes(second.model_path(published.model_id))
     with caplog.at_level(logging.INFO):
         assert settle_warm_start(second) is None
     assert "training starts with random weights" in caplog.text
     assert second.warm_start == WarmStart(model_id="", trained_until="")
     assert learned_and_asked(second)[1] == without
+    assert second.storage.sizes(second.model_path(published.model_id)) == files, "what is published stays as it is"

@@ -1,10 +1,16 @@
 """Popularity on any day: the rates of the days before it."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.signals.popularity import AVERAGE_WEEK, HORIZONS, log_popularity
+from recsys.schema import DAY_COUNTS
+from recsys.signals.popularity import AVERAGE_WEEK, HORIZONS, Popularity, log_popularity
 
 NUM_ITEMS, FIRST = 4, 20_000
 
@@ -33,3 +39,20 @@ def test_popularity_is_the_rate_of_the_days_before_a_moment(
             rates.append(counts * 7 / reach)
         rates[0] = rates[0] + AVERAGE_WEEK * rates[-1]
         np.testing.assert_allclose(row, np.log1p(rates), rtol=1e-5, atol=1e-6)
+
+
+def test_a_later_day_changes_nothing() -> None:
+    """Not even by its weights: the view of validation must not know them."""
+
+    def popularity(later_weight: float) -> npt.NDArray[np.float32]:
+        rows = {"day": [FIRST, FIRST, FIRST + 9], "item": [0, 1, 0], "num": [1, 1, 5], "weight": [1, 3, later_weight]}
+        source: Any = SimpleNamespace(
+            counted=lambda: pa.table(rows).cast(DAY_COUNTS),
+            item_ids=pa.array(["a", "b"]),
+            days=np.array([FIRST + 9]),
+            oldest_day=FIRST,
+            recommendable=np.ones(2, dtype=bool),
+        )
+        return Popularity().load(source).popularity
+
+    np.testing.assert_array_equal(popularity(1.0), popularity(900.0))
