@@ -215,6 +215,12 @@ def test_the_commonest_values_are_shown_with_a_line_and_the_details(refuse, tmp_
             events(*["u1,i1,1985-01-02"] * 3), {}, ["set inputs.earliest_date to an earlier day"], id="old times"
         ),
         pytest.param(
+            events(*["u1,i1,"] * 3), {}, ["leave them out by inputs.events.where: timestamp is not null"], id="no time"
+        ),
+        pytest.param(
+            events(*["u1,i1,08:15:30"] * 3), {}, ["times without a date: name a column with the date"], id="clock times"
+        ),
+        pytest.param(
             events(*["u1,i1,202012"] * 3),
             {},
             ["years and months: set inputs.events.timestamp_format to '%Y%m'"],
