@@ -46,6 +46,7 @@ _SPELLINGS = (
 )
 _INTEGER = r"^[+-]?(?:\d{1,18}|[1-8]\d{18})$"  # numbers that fit into 64 bits
 _DECIMAL = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$"
+_ROUNDED_DIGITS = 6  # behind the point, at most, where a program has rounded a number
 _DECIMAL_COMMA = r"^([+-]?\d{4,}),(\d+)$"  # with thousands separators, three digits would stand before the first comma
 _MONTHS = [
     "january", "february", "march", "april", "may", "june",
@@ -201,11 +202,14 @@ def text_numbers(texts: pa.Array) -> tuple[Bools, pa.Array]:
 
 
 def _has_all_digits(text: str) -> bool:
-    """Whether a number is written with all digits before its point.
+    """Whether a number has enough digits that no program has rounded it.
 
-    >>> _has_all_digits("1.791234567E+9"), _has_all_digits("1.79E+12")
-    (True, False)
+    Spreadsheets and C write `E+12` after at most 6 digits behind the point. Java writes `E12`, and leaves out zeros at
+    the end only.
+
+    >>> _has_all_digits("1.791234567E+09"), _has_all_digits("1.79E9"), _has_all_digits("1.79E+12")
+    (True, True, False)
     """
     mantissa, _, exponent = text.lower().partition("e")
-    digits = mantissa.lstrip("+-").partition(".")[2]
-    return not exponent or len(digits) >= int(exponent)
+    digits = mantissa.partition(".")[2]
+    return "+" not in exponent or len(digits) >= min(int(exponent), _ROUNDED_DIGITS + 1)

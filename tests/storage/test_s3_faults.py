@@ -105,7 +105,7 @@ def test_after_the_limit_a_sentence_says_what_to_do(
     ) as told:
         list(read_part(source, task))
     assert told.value.exit_code == 1
-    with pytest.raises(OSError, match=r"reduce your request rate|onnect"):
+    with pytest.raises(OSError, match=r"reduce your request rate|Service Unavailable|onnect"):
         storage.read_bytes("a.csv")
     assert server.num_spoilt <= 8
     server.faults = []
