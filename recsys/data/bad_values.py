@@ -11,6 +11,8 @@ from pydantic import ConfigDict
 
 #: Values that are shown for each reason.
 SHOWN = 5
+#: Values that a part of an input keeps for each reason: a value that is rare in each part may be common in all.
+_KEPT = 20
 #: Different values that are counted for each reason; the rarest are forgotten when there are more.
 _COUNTED = 10_000
 _LONGEST_VALUE = 100
@@ -55,13 +57,14 @@ class BadValues:
                 self._forget_rarest(reason)
 
     def commonest(self) -> list[BadValue]:
-        """The commonest values of each reason."""
-        return _commonest(
+        """The commonest values of each reason, for `merge_bad_values`."""
+        values = (
             BadValue(reason=reason, column=column, value=value, rows=rows, source=source, row=row)
             for reason, counter in self._rows.items()
             for (column, value), rows in counter.items()
             for source, row in (self._first[reason, column, value],)
         )
+        return _commonest(values, _KEPT)
 
     def _forget_rarest(self, reason: str) -> None:
         counter = self._rows[reason]
@@ -71,14 +74,14 @@ class BadValues:
 
 
 def merge_bad_values(parts: Iterable[Iterable[BadValue]]) -> list[BadValue]:
-    """The commonest values of several parts of an input; the first part with a value gives its row."""
+    """The few commonest values of each reason in several parts; the first part with a value gives its row."""
     merged: dict[tuple[str, str, str | None], BadValue] = {}
     for part in parts:
         for bad in part:
             key = bad.reason, bad.column, bad.value
             known = merged.get(key)
             merged[key] = bad if known is None else replace(known, rows=known.rows + bad.rows)
-    return _commonest(merged.values())
+    return _commonest(merged.values(), SHOWN)
 
 
 def by_reason(values: Sequence[BadValue]) -> dict[str, list[BadValue]]:
@@ -89,9 +92,9 @@ def by_reason(values: Sequence[BadValue]) -> dict[str, list[BadValue]]:
     return found
 
 
-def _commonest(values: Iterable[BadValue]) -> list[BadValue]:
+def _commonest(values: Iterable[BadValue], most: int) -> list[BadValue]:
     ordered = sorted(values, key=lambda bad: (bad.reason, -bad.rows, bad.column, bad.value or ""))
-    return [bad for group in by_reason(ordered).values() for bad in group[:SHOWN]]
+    return [bad for group in by_reason(ordered).values() for bad in group[:most]]
 
 
 def _value(row: str, column: str) -> str | None:

@@ -30,7 +30,7 @@ def as_text(values: Any) -> Any:
         return _float_text(pc.cast(values, pa.float64()))
     if pa.types.is_decimal(kind):
         return pc.replace_substring_regex(pc.cast(values, pa.string()), pattern=r"\.0+$", replacement="")
-    if _is_list(kind) and is_text(kind.value_type):
+    if is_list_of_texts(kind):
         return pc.cast(pc.binary_join(pc.cast(values, pa.list_(pa.string())), ", "), pa.string())
     if pa.types.is_nested(kind):
         raise InputError(
@@ -84,8 +84,9 @@ def is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
-def _is_list(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
+def is_list_of_texts(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds lists of strings."""
+    return bool((pa.types.is_list(kind) or pa.types.is_large_list(kind)) and is_text(kind.value_type))
 
 
 def _float_text(values: Any) -> Any:

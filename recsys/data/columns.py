@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 
+from recsys.data.cells import is_list_of_texts
 from recsys.errors import InputError
 
 
@@ -33,10 +34,7 @@ def require_plain_columns(table: pa.Table, wanted: Iterable[str], path: str, key
             raise InputError(
                 f"{key}: column {column!r} of {path} is a struct; name one of its fields: {', '.join(fields)}"
             )
-        is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-        if is_list and (pa.types.is_string(kind.value_type) or pa.types.is_large_string(kind.value_type)):
-            continue
-        if pa.types.is_nested(kind):
+        if pa.types.is_nested(kind) and not is_list_of_texts(kind):
             raise InputError(
                 f"{key}: column {column!r} of {path} is {kind}, not one value a row; name another column, or write one "
                 "row for each value"

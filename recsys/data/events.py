@@ -98,11 +98,7 @@ def normalise_events(table: pa.Table, source: str, spec: EventsInput, rules: Eve
 
     read_times = read_timestamps(table[columns.timestamp], spec, rules.reading)
     timestamps = read_times.utc
-    early = flags(pc.less(timestamps, pa.scalar(rules.earliest, TIMESTAMP)))
-    waits = flags(pc.greater_equal(timestamps, pa.scalar(rules.end, TIMESTAMP)))
-    future = waits & flags(pc.greater(timestamps, pa.scalar(rules.now + CLOCK_TOLERANCE, TIMESTAMP)))
-    later = waits & ~future
-
+    time_faults, later = _check_times(timestamps, columns.timestamp, rules)
     missing = rules.missing_values
     user_ids = read_ids(table, columns.user_id, rules.max_id_chars, missing)
     item_ids = read_ids(table, columns.item_id, rules.max_id_chars, missing)
@@ -116,9 +112,7 @@ def normalise_events(table: pa.Table, source: str, spec: EventsInput, rules: Eve
         RowFault(Reason.MISSING_ITEM, columns.item_id, flags(pc.is_null(items)) & ~search),
         *user_ids.faults,
         *item_ids.faults,
-        RowFault(Reason.UNREADABLE_TIMESTAMP, columns.timestamp, flags(pc.is_null(timestamps))),
-        RowFault(Reason.EARLY_TIMESTAMP, columns.timestamp, early),
-        RowFault(Reason.FUTURE_TIMESTAMP, columns.timestamp, future),
+        *time_faults,
         *weight_faults,
         RowFault(Reason.UNKNOWN_ITEM, columns.item_id, ~known & ~search),
         *text_faults,
@@ -141,6 +135,19 @@ def normalise_events(table: pa.Table, source: str, spec: EventsInput, rules: Eve
         oldest_later=oldest_later.astimezone(dt.UTC) if oldest_later is not None else None,
         dates=read_times.evidence,
     )
+
+
+def _check_times(timestamps: pa.Array, column: str, rules: EventRules) -> tuple[list[RowFault], Any]:
+    """What is wrong with the timestamps [N], and which of them are after the night's date."""
+    early = flags(pc.less(timestamps, pa.scalar(rules.earliest, TIMESTAMP)))
+    waits = flags(pc.greater_equal(timestamps, pa.scalar(rules.end, TIMESTAMP)))
+    future = waits & flags(pc.greater(timestamps, pa.scalar(rules.now + CLOCK_TOLERANCE, TIMESTAMP)))
+    faults = [
+        RowFault(Reason.UNREADABLE_TIMESTAMP, column, flags(pc.is_null(timestamps))),
+        RowFault(Reason.EARLY_TIMESTAMP, column, early),
+        RowFault(Reason.FUTURE_TIMESTAMP, column, future),
+    ]
+    return faults, waits & ~future
 
 
 def _read_weights(

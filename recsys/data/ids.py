@@ -14,12 +14,14 @@ from recsys.data.quarantine import Reason
 from recsys.data.row_checks import RowFault, flags
 from recsys.errors import InputError
 
-#: Blanks and signs without a width at the ends of an id, such as the byte-order mark of a file.
+#: Blanks and characters without a width at the ends of an id, such as the byte-order mark of a file.
 _INVISIBLE = r"[\s\p{Z}\x{FEFF}\x{200B}-\x{200F}\x{2060}\x{202A}-\x{202E}]+"
 _UNPRINTABLE = r"[\p{Cc}\x{2028}\x{2029}]"
 #: How spreadsheets show long numbers: `1.23457E+11`.
 _LOST_DIGITS = r"^[+-]?\d(?:[.,]\d+)?[eE]\+\d+$"
-_EXACT = 2.0**53
+#: Largest number up to which a float of so many bits holds all whole numbers.
+_EXACT = {16: 2.0**11, 32: 2.0**24, 64: 2.0**53}
+_UNREADABLE = "\ufffd"
 _WHOLE, _POINT_ZERO = r"^-?\d+$", r"^(-?\d+)\.0+$"
 
 
@@ -34,7 +36,7 @@ class Ids:
 
 
 def read_ids(table: pa.Table, column: str, max_id_chars: int, missing_values: Sequence[str] = MISSING_VALUES) -> Ids:
-    """Ids as text in the Unicode form NFC, without blanks and invisible signs around it.
+    """Ids as text in the Unicode form NFC, without blanks and invisible characters around it.
 
     The numbers 17850 and 17850.0 become "17850". Texts stay as they are: "00123" is not "123".
 
@@ -44,13 +46,13 @@ def read_ids(table: pa.Table, column: str, max_id_chars: int, missing_values: Se
     kind = table[column].type
     if pa.types.is_nested(kind):
         raise InputError(f"column {column!r} is {kind}; an id must be text or a number")
-    ids = _as_text(table[column])
+    ids, faults = _read_cells(table[column], column)
     if pa.types.is_integer(kind):
         return Ids(ids, [])
     plain = pc.all(pc.string_is_ascii(ids)).as_py() is not False
     ids = pc.utf8_trim_whitespace(ids) if plain else _visible(ids)
     lengths = pc.binary_length(ids) if plain else pc.utf8_length(ids)
-    faults = [RowFault(Reason.ID_TOO_LONG, column, flags(pc.greater(lengths, max_id_chars)))]
+    faults.append(RowFault(Reason.ID_TOO_LONG, column, flags(pc.greater(lengths, max_id_chars))))
     missing = rf"^(?:{missing_pattern(tuple(missing_values))})?$" if missing_values else "^$"
     strange = pc.match_substring_regex(ids, pattern=f"{_UNPRINTABLE}|{_LOST_DIGITS}|{missing}")
     if pc.any(strange).as_py():  # most columns end here, after one search
@@ -81,13 +83,17 @@ def join_ids(ids: Any, known: pa.Array) -> tuple[Any, Any]:
     return pc.coalesce(joined, ids), found | np.asarray(pc.is_valid(joined))
 
 
-def _as_text(values: Any) -> Any:
-    """Text of the cells. A number that is too large for its type stays in the form that shows it: `1.2e+17`."""
-    texts = as_text(values)
-    if not pa.types.is_floating(values.type):
-        return texts
-    numbers = pc.cast(values, pa.float64())
-    return pc.if_else(pc.greater(pc.abs(numbers), _EXACT), pc.cast(numbers, pa.string()), texts)
+def _read_cells(values: Any, column: str) -> tuple[Any, list[RowFault]]:
+    """Texts [N] of cells, and what their type has lost: digits of large floats, and bytes that are not text."""
+    kind, texts = values.type, as_text(values)
+    if pa.types.is_floating(kind):
+        size = pc.abs(pc.cast(values, pa.float64()))
+        return texts, [RowFault(Reason.LOST_DIGITS, column, flags(pc.greater(size, _EXACT[kind.bit_width])))]
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
+        unreadable = pc.and_(pc.is_valid(values), pc.is_null(texts))
+        texts = pc.if_else(unreadable, _UNREADABLE, texts)  # the id is there, unlike a missing one
+        return texts, [RowFault(Reason.INVALID_ENCODING, column, flags(unreadable))]
+    return texts, []
 
 
 def _visible(ids: Any) -> Any:

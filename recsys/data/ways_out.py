@@ -16,6 +16,7 @@ _NUMBER = re.compile(r"^[+-]?\d+(?:[.,]\d+)?$")
 #: The days 32874 to 59999 are of the years 1990 to 2064.
 _SPREADSHEET_DAY = re.compile(r"^(?:3[3-9]|[45]\d)\d{3}(?:[.,]\d+)?$")
 _YEAR_MONTH = re.compile(r"^(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:\.0+)?$")
+_CLOCK = re.compile(r"^\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?[AaPp][Mm])?$")
 _NO_TIME = re.compile(r"^(?:0000-00-00.*|n/?a|null|none|nan|nat|-+|\?+|\\N)$", re.IGNORECASE)
 
 
@@ -67,6 +68,10 @@ def _quote(bad: BadInput) -> str:
 
 
 def _encoding(bad: BadInput) -> str:
+    if bad.source.format == "parquet":
+        return (
+            f"{bad.column!r} holds bytes that are not text: write it as text, a UUID for example in hexadecimal digits"
+        )
     if bad.source.format != "csv":
         return "the files must be UTF-8: convert them"
     return (
@@ -107,7 +112,10 @@ def _timestamp(bad: BadInput) -> str:
     key = f"{bad.key}.timestamp_format"
     texts = [text for text in bad.texts if not _NO_TIME.match(text)]
     if not texts:
-        return f"these rows have no time: leave them out by {bad.key}.where: {_quoted(bad.column)} <> '{_first(bad)}'"
+        has_time = f"<> '{_first(bad)}'" if bad.texts else "is not null"
+        return f"these rows have no time: leave them out by {bad.key}.where: {_quoted(bad.column)} {has_time}"
+    if all(_CLOCK.match(text) for text in texts):
+        return f"these are times without a date: name a column with the date in {bad.key}.columns.timestamp"
     if all(_ROUNDED.match(text) for text in texts):
         return f"a program has rounded these numbers: export {bad.column!r} with all digits"
     formats = fitting_formats(texts)

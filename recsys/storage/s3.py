@@ -16,16 +16,8 @@ _CONFLICT_ATTEMPTS = 5
 _TRANSIENT_CODES = frozenset(
     {
         *("SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "BandwidthLimitExceeded"),
-        *(
-            "RequestTimeout",
-            "RequestTimeoutException",
-            "InternalError",
-            "ServiceUnavailable",
-            "503",
-            "502",
-            "500",
-            "504",
-        ),
+        *("RequestTimeout", "RequestTimeoutException", "InternalError", "ServiceUnavailable"),
+        *("500", "502", "503", "504"),
     }
 )
 #: One thread opens at a time: else sixteen first calls at once would make sixteen clients.

@@ -202,7 +202,7 @@ def test_types_that_other_writers_choose() -> None:
         (str(user), "i1", 2)
     ]
     (aside,) = found.quarantined.to_pylist()
-    assert aside["reason"] == Reason.MISSING_ITEM
+    assert aside["reason"] == Reason.INVALID_ENCODING
     assert json.loads(aside["row"]) == {
         "who": str(user),
         "what": "\\xff",

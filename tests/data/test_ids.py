@@ -36,6 +36,9 @@ def read(values: Any, **options: Any) -> list[Any]:
         (["1.23457E+11", "1,23457e+11", "4E+15"], [Reason.LOST_DIGITS] * 3),
         (["12E5", "1e", "E+11", "1.2.3E+11"], ["12E5", "1e", "E+11", "1.2.3E+11"]),  # article numbers
         ([1.2345678901234567e17, 2.0**53], [Reason.LOST_DIGITS, "9007199254740992"]),
+        (pa.array([2.0**24, 2.0**24 + 2, float("inf")], pa.float32()), ["16777216", *[Reason.LOST_DIGITS] * 2]),
+        (pa.array([b"u1", b"\xff\xfe", None]), ["u1", Reason.INVALID_ENCODING, None]),
+        (pa.array([bytes(range(200, 216))], pa.binary(16)), [Reason.INVALID_ENCODING]),
         (pa.array([2**63 - 1, 0]), ["9223372036854775807", "0"]),
         (pa.array([123456789012345678]).cast(pa.decimal128(24, 2)), ["123456789012345678"]),
     ],

@@ -11,7 +11,16 @@ import pytest
 
 from recsys.data.histories import shard_of, sort_interactions
 from recsys.data.item_counts import count_items
-from recsys.pipeline import count_signals, encode_texts, match_cold_items, settle_warm_start
+from recsys.pipeline import (
+    check_lists,
+    count_signals,
+    described_input,
+    encode_texts,
+    ingest_events,
+    ingest_feedback,
+    match_cold_items,
+    settle_warm_start,
+)
 from recsys.pipeline.choose_validation import choose_validation, count_active_users, count_trainable_users
 from recsys.pipeline.run import CountedDays, Protocol, Run
 from recsys.pipeline.stages import INGEST_CATALOG, SHUFFLE_HISTORIES
@@ -102,12 +111,20 @@ def make_night(tmp_path: Path) -> Callable[..., Run]:
     return make
 
 
+def _for_each_part(parts: Sequence[str], build: Callable[[], Any], **_: Any) -> list[dict[str, Any]]:
+    work = build()
+    return [work(part) | {"peak_memory_mb": 1.0} for part in parts]
+
+
 @pytest.fixture(autouse=True)
 def _one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    def for_each_part(parts: Sequence[str], build: Callable[[], Any], **_: Any) -> list[dict[str, Any]]:
-        work = build()
-        return [work(part) | {"peak_memory_mb": 1.0} for part in parts]
-
-    for module in (encode_texts, count_signals, match_cold_items, settle_warm_start):
-        monkeypatch.setattr(module, "for_each_part", for_each_part)
+    for module in (encode_texts, count_signals, match_cold_items, settle_warm_start, check_lists):
+        monkeypatch.setattr(module, "for_each_part", _for_each_part)
     monkeypatch.setattr(transitions, "ITEMS_PER_RANGE", 5)
+
+
+@pytest.fixture
+def reads_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stages that read inputs run their parts in this process too."""
+    for module in (described_input, ingest_events, ingest_feedback):
+        monkeypatch.setattr(module, "for_each_part", _for_each_part)

@@ -1,12 +1,10 @@
 """What the check of finished lists looks at: the shards of the run, its inputs, and the night before."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import pyarrow as pa
 import pytest
 
-from recsys.pipeline import check_lists
 from recsys.pipeline.check_lists import check_written_lists, night_before
 from recsys.pipeline.records import WrittenShard
 from recsys.pipeline.run import Run
@@ -25,11 +23,6 @@ SHARD = "shard-00000"
 @pytest.fixture
 def run(make_night: Callable[..., Run], draw_events: Callable[..., pa.Table], monkeypatch: pytest.MonkeyPatch) -> Run:
     """A run with one list in one shard."""
-
-    def one_by_one(parts: Sequence[str], build: Callable[[], Any], **_: Any) -> list[dict[str, Any]]:
-        return [build()(part) | {"peak_memory_mb": 1.0} for part in parts]
-
-    monkeypatch.setattr(check_lists, "for_each_part", one_by_one)
     made = make_night(draw_events(20, 20))
     row = {"user_id": "u", "rank": 1, "item_id": "i00", "score": 1.0, "source": "r", "reason": "", "variant": ""}
     table = pa.Table.from_pylist([row], RECOMMENDATIONS)

@@ -1,20 +1,19 @@
 """A night of an old date knows items and users as they were then."""
 
 import logging
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from recsys.errors import InputError
-from recsys.pipeline import described_input
 from recsys.pipeline.ingest_catalog import ingest_catalog
 from recsys.pipeline.ingest_users import ingest_users
 from recsys.pipeline.open_run import open_run
-from recsys.pipeline.run import Record, Run
+from recsys.pipeline.run import Run
 from recsys.settings import decode_config
 from recsys.storage.tables import read_table
+
+pytestmark = pytest.mark.usefixtures("reads_one_by_one")
 
 #: What the shop knew, and when: the lamp was renamed, and the rug is new since then.
 HISTORY = """sku,name,changed
@@ -28,15 +27,6 @@ OVERWRITTEN = """sku,name,changed
 lamp,Bright Lamp,2026-11-23
 vase,Vase,2026-11-22
 """
-
-
-@pytest.fixture(autouse=True)
-def _one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    def for_each_part(parts: Sequence[str], build: Callable[[], Any], **_: Any) -> list[Record]:
-        work = build()
-        return [work(part) | {"peak_memory_mb": 1.0} for part in parts]
-
-    monkeypatch.setattr(described_input, "for_each_part", for_each_part)
 
 
 def night(folder: Path, text: str, date: str, **columns: str) -> Run:

@@ -1,7 +1,7 @@
 """A refusal shows the commonest bad values, one line of the file, and what to change. Inputs as people have them."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +14,16 @@ from recsys.data.config import EventsInput
 from recsys.data.quarantine import Reason
 from recsys.data.ways_out import BadInput, way_out
 from recsys.errors import InputError
-from recsys.pipeline import described_input, ingest_events
+from recsys.pipeline import ingest_events
 from recsys.pipeline.ingest_catalog import ingest_catalog
 from recsys.pipeline.open_run import open_run
-from recsys.pipeline.run import Record, Run
+from recsys.pipeline.run import Run
 from recsys.settings import decode_config
+
+pytestmark = pytest.mark.usefixtures("reads_one_by_one")
 
 ITEMS = {"path": "items.csv", "format": "csv", "text": "{title}"}
 EVENTS = {"path": "events.csv", "format": "csv"}
-
-
-@pytest.fixture(autouse=True)
-def _one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    def for_each_part(parts: Sequence[str], build: Callable[[], Any], **_: Any) -> list[Record]:
-        work = build()
-        return [work(part) | {"peak_memory_mb": 1.0} for part in parts]
-
-    for module in (described_input, ingest_events):
-        monkeypatch.setattr(module, "for_each_part", for_each_part)
 
 
 @pytest.fixture
@@ -221,6 +213,12 @@ def test_the_commonest_values_are_shown_with_a_line_and_the_details(refuse, tmp_
         ),
         pytest.param(
             events(*["u1,i1,1985-01-02"] * 3), {}, ["set inputs.earliest_date to an earlier day"], id="old times"
+        ),
+        pytest.param(
+            events(*["u1,i1,"] * 3), {}, ["leave them out by inputs.events.where: timestamp is not null"], id="no time"
+        ),
+        pytest.param(
+            events(*["u1,i1,08:15:30"] * 3), {}, ["times without a date: name a column with the date"], id="clock times"
         ),
         pytest.param(
             events(*["u1,i1,202012"] * 3),

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,6 @@ import pytest
 
 from recsys.data.feedback import FEEDBACK_COLUMNS, FEEDBACK_DIR
 from recsys.errors import InputError
-from recsys.pipeline import described_input
-from recsys.pipeline import ingest_events as events_stage
 from recsys.pipeline import ingest_feedback as feedback
 from recsys.pipeline import input_parts as sources
 from recsys.pipeline.cluster import cluster
@@ -23,7 +21,7 @@ from recsys.pipeline.ingest_events import ingest_events
 from recsys.pipeline.input_list import feedback_files
 from recsys.pipeline.open_run import open_run
 from recsys.pipeline.records import IngestedEvents
-from recsys.pipeline.run import Record, Run
+from recsys.pipeline.run import Run
 from recsys.pipeline.start_run import listed_files
 from recsys.schema import CATALOG, INTERACTIONS
 from recsys.serving.contracts import FeedbackEvent
@@ -50,18 +48,6 @@ def make_night(shop: Path, tmp_path: Path) -> MakeNight:
 def on_ray(ray_cluster: None) -> Iterator[None]:
     with cluster(min_cpus=1):
         yield
-
-
-@pytest.fixture
-def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs the parts in this process. The first test runs them on Ray."""
-
-    def for_each_part(parts: Sequence[str], build: Callable[[], Any], **_: Any) -> list[Record]:
-        work = build()
-        return [work(part) | {"peak_memory_mb": 1.0} for part in parts]
-
-    for module in (described_input, events_stage, feedback):
-        monkeypatch.setattr(module, "for_each_part", for_each_part)
 
 
 def line(event_id: str, user_id: str = "visitor", item_id: str = "i0001", day: int = 22, **values: Any) -> str:
@@ -158,7 +144,7 @@ def test_feedback_is_read_beside_the_events_each_event_once(
 
 
 def test_the_rate_of_bad_rows_protects_but_torn_lines_never_refuse(
-    make_night: MakeNight, one_by_one: None, tmp_path: Path
+    make_night: MakeNight, reads_one_by_one: None, tmp_path: Path
 ) -> None:
     run = make_night(max_quarantine_rate=0.02)
     ingest_catalog(run)
@@ -194,7 +180,9 @@ def test_what_arrives_after_the_first_start_waits_for_the_next_night(make_night:
     assert make_night().folder == run.folder != left_out.folder
 
 
-def test_a_restart_reads_the_lines_of_the_first_start(make_night: MakeNight, one_by_one: None, tmp_path: Path) -> None:
+def test_a_restart_reads_the_lines_of_the_first_start(
+    make_night: MakeNight, reads_one_by_one: None, tmp_path: Path
+) -> None:
     run = make_night()
     write(tmp_path, "a.jsonl", line("a"))
     ingest_catalog(run)

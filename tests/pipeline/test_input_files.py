@@ -1,7 +1,7 @@
 """Files as people have them, through the stages that read them: what is read and what is not adds up to the lines."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,28 +11,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from recsys.errors import InputError
-from recsys.pipeline import described_input
-from recsys.pipeline import ingest_events as events_stage
 from recsys.pipeline.ingest_catalog import ingest_catalog
 from recsys.pipeline.ingest_events import ingest_events
 from recsys.pipeline.open_run import open_run
 from recsys.pipeline.records import IngestedEvents
-from recsys.pipeline.run import Record, Run
+from recsys.pipeline.run import Run
 from recsys.settings import decode_config
+
+pytestmark = pytest.mark.usefixtures("reads_one_by_one")
 
 ITEMS = [f"i{number}" for number in range(40)]
 HEADER = "user_id,item_id,timestamp,words"
 ROWS = [f"u{number},i{number % 40},2026-10-{number % 9 + 1:02},good" for number in range(360)]
-
-
-@pytest.fixture(autouse=True)
-def _one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    def for_each_part(parts: Sequence[str], build: Callable[[], Any], **_: Any) -> list[Record]:
-        work = build()
-        return [work(part) | {"peak_memory_mb": 1.0} for part in parts]
-
-    for module in (described_input, events_stage):
-        monkeypatch.setattr(module, "for_each_part", for_each_part)
 
 
 @pytest.fixture

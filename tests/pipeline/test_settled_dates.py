@@ -8,25 +8,15 @@ import pyarrow.dataset as ds
 import pytest
 
 from recsys.errors import InputError
-from recsys.pipeline import described_input
-from recsys.pipeline import ingest_events as events_stage
 from recsys.pipeline import input_parts as sources
 from recsys.pipeline.ingest_catalog import ingest_catalog
 from recsys.pipeline.ingest_events import ingest_events
 from recsys.pipeline.open_run import open_run
 from recsys.pipeline.records import IngestedEvents
-from recsys.pipeline.run import Record, Run
+from recsys.pipeline.run import Run
 from recsys.settings import decode_config
 
-
-@pytest.fixture(autouse=True)
-def _one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    def for_each_part(parts: Sequence[str], build: Callable[[], Any], **_: Any) -> list[Record]:
-        work = build()
-        return [work(part) | {"peak_memory_mb": 1.0} for part in parts]
-
-    for module in (described_input, events_stage):
-        monkeypatch.setattr(module, "for_each_part", for_each_part)
+pytestmark = pytest.mark.usefixtures("reads_one_by_one")
 
 
 @pytest.fixture

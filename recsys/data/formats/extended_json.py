@@ -28,6 +28,8 @@ def plain_value(value: dict[str, Any]) -> Any:
             return inner if isinstance(inner, str) else _utc(inner / 1000)
         if mark == "$timestamp":
             return _utc(inner["t"])
+        if mark == "$binary":
+            return str(inner["base64"])
         if mark == "$undefined":
             return None
         return _PLAIN[mark](inner) if mark in _PLAIN else value

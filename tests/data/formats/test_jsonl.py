@@ -118,6 +118,7 @@ def test_an_array_that_is_cut_off_is_refused(content: str) -> None:
         ('{"$date": {"$numberLong": "-1"}}', "1969-12-31T23:59:59.999000+00:00"),
         ('{"$timestamp": {"t": 1792022400, "i": 1}}', "2026-10-15T00:00:00+00:00"),
         ('{"$oid": "5f43a1e2"}', "5f43a1e2"),
+        ('{"$binary": {"base64": "EjRWeA==", "subType": "04"}}', "EjRWeA=="),
         ('{"$numberLong": "9007199254740993"}', 9007199254740993),
         ('{"$numberInt": "7"}', 7),
         ('{"$numberDouble": "2.5"}', 2.5),
