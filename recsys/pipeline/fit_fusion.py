@@ -67,6 +67,16 @@ def fit_fusion(run: Run) -> FittedFusion:
     )
 
 
+def keep_popularity_alone(run: Run) -> bool:
+    """Give the whole weight to popularity, where `recommend.signals` allows it; returns whether it does."""
+    allowed = chosen_columns(run.config.recommend.signals)
+    if allowed is not None and "popularity" not in allowed:
+        return False
+    alone = Fusion(weights={"popularity": 1.0}, trained=False)
+    run.storage.write_json(fusion_path(run, run.model_id), alone.as_dict())
+    return True
+
+
 def _log(fusion: Fusion) -> None:
     parts = fusion.parts or {"none": 0.0}
     best = max(parts, key=lambda name: parts[name])

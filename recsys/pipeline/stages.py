@@ -150,7 +150,7 @@ RUN_GATE = Stage(
     record=records.GateVerdict,
     summary="Compares the new model with popularity and with the published model on the held-out days.",
     reads=("{model}/", "{run}/interactions/", "recommendations/LATEST.json"),
-    writes=(),
+    writes=(),  # and `{model}/fusion.json`, where nothing was learned and popularity is better
     workers=_scoring,
 )
 

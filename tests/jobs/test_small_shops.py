@@ -14,9 +14,10 @@ from ruamel.yaml import YAML
 
 from jobs.show import main as show
 from recsys.model.checkpoint import read_card
+from recsys.pipeline.load_snapshot import read_fusion
 from recsys.pipeline.open_run import stored_run
 from recsys.pipeline.run import Run
-from recsys.pipeline.stages import FINETUNE, FIT_FUSION, REFIT
+from recsys.pipeline.stages import FINETUNE, FIT_FUSION, REFIT, RUN_GATE
 from recsys.schema import RECOMMENDATIONS
 from recsys.storage.filesystem import Storage
 from recsys.storage.runs import RunFolder
@@ -257,3 +258,19 @@ def test_any_small_shop_gets_lists(night_of: NightOf) -> None:
             for _ in range(draw.randint(1, 8))
         ]
         night_of(events, titles(num_items), name=f"shop-{seed}")
+
+
+def test_a_first_night_that_learned_nothing_is_not_refused(night_of: NightOf) -> None:
+    """Each user has one event, and what they take next only popularity foresees: the lists are made of it."""
+    draw = random.Random(1)  # noqa: S311 (nothing here is secret)
+    things = [
+        f"{color} {thing}" for color in ("blue", "red", "green", "grey", "white") for thing in ("lamp", "vase", "rug")
+    ]
+    draw.shuffle(things)
+    events = [(f"u{user}", f"i{min(draw.randrange(15) for _ in range(3))}", 20.0) for user in range(60)]
+    events += [(f"u{user}", f"i{draw.randrange(2)}", 2.0) for user in range(60)]
+    night = night_of(events, things)
+    assert "nothing was learned, and ndcg@10" in night.log
+    assert "the lists are made of popularity alone" in night.log
+    assert night.run.record(RUN_GATE).verdict == "passed"
+    assert read_fusion(night.run, night.run.published_id).weights == {"popularity": 1.0}
