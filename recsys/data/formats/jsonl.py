@@ -2,6 +2,7 @@
 
 import codecs
 import json
+import math
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json
 
+from recsys.data.cells import as_text
 from recsys.data.content import text_content
 from recsys.data.decoding import Readable
 from recsys.data.formats.extended_json import plain_value
@@ -167,9 +169,9 @@ def _common_column(values: list[Any]) -> pa.Array:
 
 
 def _json_text(value: Any) -> str | None:
-    """The value as `cells.as_text` writes it in a column of its own type, so that blocks do not matter."""
+    """The value as in a column of its own type, so that the other values of a block do not matter."""
     if value is None or isinstance(value, str):
         return value
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2.0**63:
-        return str(int(value))
+    if isinstance(value, float) and math.isfinite(value):
+        return str(as_text(pa.scalar(value)))
     return json.dumps(value, ensure_ascii=False)
