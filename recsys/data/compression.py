@@ -45,7 +45,7 @@ def _open_zip(stream: IO[bytes], path: str) -> Any:
     try:
         archive = zipfile.ZipFile(stream)
     except zipfile.BadZipFile as error:
-        raise OSError(f"it is no whole zip archive: {error}") from error
+        raise OSError(f"it is not a whole zip archive: {error}") from error
     names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
     if {"[Content_Types].xml", "mimetype"} & set(names):
         raise InputError(f"{path}: is a spreadsheet; export it as CSV")

@@ -264,3 +264,7 @@ def test_a_title_above_the_names_is_refused_and_an_index_without_a_name_is_read(
 
 def test_only_line_ends_end_a_comment() -> None:
     assert read("# made\x85by us\u2028\na,b\n1,2\n") == ([{"a": "1", "b": "2"}], [])
+
+
+def test_a_header_may_begin_like_an_orc_file() -> None:
+    assert read(b"ORCID,b\n1,2\n")[0] == [{"ORCID": "1", "b": "2"}]

@@ -221,8 +221,9 @@ def _tar() -> bytes:
         (gzip.compress(_tar()), "tar archive.*unpack"),
         (b"<!DOCTYPE html><html>", "HTML page"),
         (b"SQLite format 3\0", "SQLite.*export"),
+        (b"ORC\n\x0b\n\x03\0\0\0\x12\x04", "ORC file.*convert it to Parquet"),
     ],
-    ids=["parquet", "workbook", "tar", "tar.gz", "html", "sqlite"],
+    ids=["parquet", "workbook", "tar", "tar.gz", "html", "sqlite", "orc"],
 )
 @pytest.mark.parametrize("name", ["csv", "jsonl"])
 def test_what_is_no_text_is_refused_by_name(name: str, content: bytes, said: str, tmp_path: Path) -> None:
