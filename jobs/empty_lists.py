@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jobs.user_ids import named, read_histories
-from recsys.errors import InputError
+from jobs.user_ids import read_histories
 from recsys.storage.runs import RunFolder
 
 
@@ -16,13 +15,11 @@ def why_empty(run: RunFolder, manifest: Mapping[str, Any], user_ids: Sequence[st
     """
     config = manifest["config"]
     histories = read_histories(run, user_ids, config["histories"]["shards"])
-    known = histories["user_id"].to_pylist()
-    if missing := [user for user in dict.fromkeys(user_ids) if user not in known]:
-        raise unknown_users(run, missing)
     offered = _offered(manifest)
     exclude_seen = config.get("recommend", {}).get("exclude_seen", True)
     reasons = {}
-    for user, seen in zip(known, histories["seen_item_ids"].combine_chunks(), strict=True):
+    users = histories["user_id"].to_pylist()
+    for user, seen in zip(users, histories["seen_item_ids"].combine_chunks(), strict=True):
         had = (
             f"; the user has seen {len(seen):,} items, which recommend.exclude_seen leaves out" if exclude_seen else ""
         )
@@ -35,14 +32,6 @@ def why_all_empty(manifest: Mapping[str, Any]) -> str:
     without = manifest.get("metrics", {}).get("recommend", {}).get("users_without_list", 0)
     return (
         f"no user has a list: for none of the {without:,} users an item is left that is not seen; {_offered(manifest)}"
-    )
-
-
-def unknown_users(run: RunFolder, user_ids: Sequence[str]) -> InputError:
-    """The error that names users whom a run did not know."""
-    return InputError(
-        f"{named(user_ids)}: not known in run {run.run_id}; a user needs an accepted interaction up to the night's "
-        f"date (rows that were refused are in {run.storage.url(run.quarantine_dir)})"
     )
 
 

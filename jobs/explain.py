@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jobs import command
-from jobs.empty_lists import unknown_users, why_empty
+from jobs.empty_lists import why_empty
 from jobs.user_ids import named, read_histories, user_id
 from recsys.pipeline.load_snapshot import load_snapshot
 from recsys.pipeline.open_run import stored_run
@@ -34,8 +34,6 @@ def explain(config: Config, options: Namespace) -> command.Answer:
     latest = require_latest(storage)
     run, model_id = stored_run(RunFolder(storage, latest.run_id)), latest.model_id
     histories = read_histories(run.folder, options.user_ids, run.config.histories.shards)
-    if missing := [user for user in options.user_ids if user not in set(histories["user_id"].to_pylist())]:
-        raise unknown_users(run.folder, missing)
     recommend = run.config.recommend.model_copy(update={"use_gpu": False})
     snapshot = load_snapshot(run, model_id, recommend, "full")
     recommended = recommend_batch(snapshot, histories, recommend)

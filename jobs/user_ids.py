@@ -53,10 +53,10 @@ def shards_of(user_ids: Sequence[str], num_shards: int) -> list[str]:
 
 
 def read_histories(run: RunFolder, user_ids: Sequence[str], num_shards: int) -> pa.Table:
-    """HISTORIES of those of the users whom a run knew, in the order of their ids; reads only their shards.
+    """HISTORIES of these users, in the order of their ids, each once; reads only their shards.
 
     Raises:
-        InputError: the run knew none of a shard, or the shard is missing or damaged.
+        InputError: the run did not know a user, its histories are deleted, or a shard is damaged.
     """
     wanted = list(dict.fromkeys(user_ids))
     present = set(run.storage.list(run.histories_dir))
@@ -71,4 +71,9 @@ def read_histories(run: RunFolder, user_ids: Sequence[str], num_shards: int) -> 
     theirs = (batch.filter(pc.is_in(batch["user_id"], value_set=pa.array(wanted, pa.string()))) for batch in batches)
     found = pa.concat_tables([HISTORIES.empty_table(), *theirs], promote_options="default")  # there may be texts too
     known = {user: row for row, user in enumerate(found["user_id"].to_pylist())}
-    return found.take(pa.array([known[user] for user in wanted if user in known], pa.int64()))
+    if missing := [user for user in wanted if user not in known]:
+        raise InputError(
+            f"{named(missing)}: not known in run {run.run_id}; a user needs an accepted interaction up to the night's "
+            f"date (rows that were refused are in {run.storage.url(run.quarantine_dir)})"
+        )
+    return found.take(pa.array([known[user] for user in wanted], pa.int64()))
