@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.data.cells import as_boolean
+from recsys.data.cells import as_boolean, one_chunk
 from recsys.data.config import ItemsInput
 from recsys.data.large_texts import small_slices
 from recsys.data.quarantine import Reason
@@ -77,11 +77,7 @@ def _map_of(columns: dict[str, Any], num_items: int) -> pa.Array:
     present = np.stack([flags(pc.not_equal(values, "")) for values in columns.values()], axis=1)
     places = np.arange(num_items)[:, None] + num_items * np.arange(len(columns))[None, :]
     chosen = pa.array(places[present])
-    everything = pa.concat_arrays([_flat(values) for values in columns.values()])
+    everything = pa.concat_arrays([one_chunk(values) for values in columns.values()])
     keys = pa.array(list(columns)).take(pa.array(np.nonzero(present)[1]))
     offsets = np.concatenate([[0], present.sum(axis=1).cumsum()]).astype(np.int32)
     return pa.MapArray.from_arrays(pa.array(offsets), keys, everything.take(chosen))
-
-
-def _flat(values: Any) -> pa.Array:
-    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values

@@ -16,6 +16,11 @@ _GROUPED = rf"^[+-]?\d{{1,3}}(?:{_BETWEEN_THOUSANDS}\d{{3}})+(?:,\d*)?$"
 _NUMBER = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$|^[+-]?(?i:nan|inf|infinity)$"
 
 
+def one_chunk(values: Any) -> pa.Array:
+    """The column as one array."""
+    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+
+
 def as_text(values: Any) -> Any:
     """Text of a column or scalar of any flat type: 7 → "7", 7.0 → "7", NaN → null; lists of text are joined by ", "."""
     kind = values.type

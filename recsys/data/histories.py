@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys.data.cells import one_chunk
 from recsys.schema import HISTORIES, INTERACTIONS, INTERACTIONS_WITH_TEXT, TEXTS
 
 #: Columns of histories with one value for each event.
@@ -78,7 +79,7 @@ def sort_interactions(interactions: pa.Table) -> tuple[pa.Table, int]:
 
 def user_runs(sorted_interactions: pa.Table) -> tuple[pa.Array, npt.NDArray[np.int64]]:
     """Distinct user ids [U] of a table that is grouped by user, and the offsets [U + 1] of their rows."""
-    runs = pc.run_end_encode(_flat(sorted_interactions["user_id"]), run_end_type=pa.int64())
+    runs = pc.run_end_encode(one_chunk(sorted_interactions["user_id"]), run_end_type=pa.int64())
     assert pc.count_distinct(runs.values).as_py() == len(runs.values), (
         "the rows of a user are not together: call sort_interactions"
     )
@@ -97,7 +98,7 @@ def build_histories(sorted_interactions: pa.Table, max_length: int) -> pa.Table:
     from_end = np.repeat(offsets[1:], counts) - np.arange(offsets[-1])
     newest = sorted_interactions.filter(pa.array(from_end <= max_length))
     bounds = _bounds(np.minimum(counts, max_length))
-    columns = [_flat(newest[name]) for name in ("item_id", "timestamp", "event", "weight")]
+    columns = [one_chunk(newest[name]) for name in ("item_id", "timestamp", "event", "weight")]
     items, item = rank_ids(sorted_interactions["item_id"])
     user = np.repeat(np.arange(len(users)), counts)
     if len(items) and items[0].as_py() == "":  # a search has no item
@@ -107,7 +108,7 @@ def build_histories(sorted_interactions: pa.Table, max_length: int) -> pa.Table:
     histories = pa.Table.from_arrays([users, *lists, item_lists(pairs, len(users), items)], schema=HISTORIES)
     if "text" not in newest.column_names:
         return histories
-    return histories.append_column(TEXTS, pa.ListArray.from_arrays(bounds, _flat(newest["text"])))
+    return histories.append_column(TEXTS, pa.ListArray.from_arrays(bounds, one_chunk(newest["text"])))
 
 
 def newest_items(histories: pa.Table, num: int) -> pa.Table:
@@ -163,7 +164,3 @@ def _numpy(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[Any]:
     assert column.null_count == 0, f"{column.null_count} nulls, which should be in quarantine"
     array: npt.NDArray[Any] = np.asarray(column)
     return array
-
-
-def _flat(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.data.cells import as_text
+from recsys.data.cells import as_text, one_chunk
 from recsys.data.missing_values import MISSING_VALUES, missing_pattern
 from recsys.data.quarantine import Reason
 from recsys.data.row_checks import RowFault, flags
@@ -79,7 +79,7 @@ def join_ids(ids: Any, known: pa.Array) -> tuple[Any, Any]:
         pc.replace_substring_regex(unknown_ids, pattern=_POINT_ZERO, replacement=r"\1"),
     )
     others = pc.if_else(pc.is_in(others, value_set=known), others, pa.scalar(None, pa.string()))
-    joined = others.take(_flat(pc.index_in(ids, value_set=unknown_ids, skip_nulls=True)))
+    joined = others.take(one_chunk(pc.index_in(ids, value_set=unknown_ids, skip_nulls=True)))
     return pc.coalesce(joined, ids), found | np.asarray(pc.is_valid(joined))
 
 
@@ -99,7 +99,3 @@ def _read_cells(values: Any, column: str) -> tuple[Any, list[RowFault]]:
 def _visible(ids: Any) -> Any:
     trimmed = pc.replace_substring_regex(ids, pattern=f"^{_INVISIBLE}|{_INVISIBLE}$", replacement="")
     return pc.utf8_normalize(pc.utf8_trim_whitespace(trimmed), form="NFC")
-
-
-def _flat(values: Any) -> pa.Array:
-    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values

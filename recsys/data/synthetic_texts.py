@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys.data.cells import one_chunk
 from recsys.data.synthetic import Shop
 
 _SEARCHED, _REVIEWED = 0.25, 0.3
@@ -73,5 +74,5 @@ def _users(random: np.random.Generator, events: pa.Table, item: npt.NDArray[Any]
 
 
 def _index(values: Any, among: Any) -> npt.NDArray[np.int64]:
-    known = among.combine_chunks() if isinstance(among, pa.ChunkedArray) else among
+    known = one_chunk(among)
     return np.asarray(pc.fill_null(pc.index_in(values, value_set=known), -1)).astype(np.int64)

@@ -6,6 +6,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys.data.cells import one_chunk
+
 #: A longer value goes to quarantine: it cannot be meant as text, and cleaning it would take long.
 LONGEST_TEXT = 100_000
 
@@ -31,7 +33,7 @@ def non_empty(text: Any) -> Any:
 
 def hash_texts(texts: Any) -> pa.Array:
     """BLAKE2b of 128 bits [N] as hex; each different text is hashed once."""
-    flat = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
+    flat = one_chunk(texts)
     encoded = flat.dictionary_encode()
     digests = [hashlib.blake2b(text.encode(), digest_size=16).hexdigest() for text in encoded.dictionary.to_pylist()]
     return pa.array(digests, pa.string()).take(encoded.indices)

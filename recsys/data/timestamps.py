@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.data.cells import as_text, is_number, is_text
+from recsys.data.cells import as_text, is_number, is_text, one_chunk
 from recsys.data.config import TableInput
 from recsys.data.date_evidence import FIRST_READING, DateEvidence, DateReading
 from recsys.data.date_texts import read_texts, text_numbers
@@ -58,7 +58,7 @@ def read_timestamps(column: pa.ChunkedArray, spec: TableInput, reading: DateRead
         ConfigError: the time zone or the format is unknown.
     """
     check_timezone(spec.timezone)
-    values = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    values = one_chunk(column)
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     kind, form = values.type, spec.timestamp_format
