@@ -23,18 +23,12 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from recsys.data.synthetic_catalog import CATEGORIES, MATERIALS, MIN_ITEMS, SyntheticCatalog, ids, make_catalog, pick
+from recsys.data.synthetic_catalog import MIN_ITEMS, SyntheticCatalog, ids, make_catalog, pick
+from recsys.data.synthetic_views import DAY_S, draw_views
 
 Array = npt.NDArray[Any]
 
 _MAX_VIEWS = 60
-_DAY_S = 86_400
-#: How often a view is of a taste: of the style, in the next category within a session; of the material; of anything.
-_OF_STYLE, _OF_NEXT_CATEGORY, _OF_MATERIAL = 0.8, 0.5, 0.12
-#: How often a session is about the user's second style, and how often one of the two styles changes before a session.
-_SECOND_STYLE, _DRIFT = 0.25, 0.08
-#: Draws of an item that the user did not view before.
-_TRIES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,90 +61,9 @@ def make_shop(num_users: int, num_items: int, num_days: int, seed: int, end: dt.
     opens[np.cumsum(num_views) - num_views] = True
     session = np.cumsum(opens) - 1
     second = _seconds(random, user, session, opens, new_user, num_days)
-    item = _walk(random, catalog, num_views, opens, second)
+    item = draw_views(random, catalog, num_views, opens, second)
     rows = _events(random, user, item, second, session, new_user[user])
     return _deliver(random, catalog, rows, num_days, end)
-
-
-class _Choice:
-    """Draws items of a part of the catalog that is sorted by two attributes, by their weights in a week."""
-
-    def __init__(self, catalog: SyntheticCatalog, major: Array, minor: Array) -> None:
-        """Sort the catalog by the attributes ``major`` and ``minor`` [I]."""
-        self._items = np.lexsort((minor, major))
-        self._keys = major[self._items] * len(CATEGORIES) + minor[self._items]
-        sums = np.cumsum(catalog.weight[:, self._items], axis=1)
-        self._sums = np.concatenate([np.zeros((len(sums), 1)), sums], axis=1)  # [W, I + 1]
-
-    def draw(self, random: np.random.Generator, week: Array, low: Array, high: Array) -> Array:
-        """An item [N] of the keys from ``low`` to below ``high`` (major · 10 + minor); −1 where there is none."""
-        start, stop = np.searchsorted(self._keys, low), np.searchsorted(self._keys, high)
-        before, until = self._sums[week, start], self._sums[week, stop]
-        wanted = before + random.random(len(week)) * (until - before)
-        rows = np.arange(len(self._sums))[:, None] * (self._sums.max() + 1)  # each week's sums lie above the last one's
-        flat = (self._sums + rows).ravel()
-        place = np.searchsorted(flat, wanted + rows[week, 0], side="right") - 1 - week * self._sums.shape[1]
-        return np.where(
-            until > before, self._items[np.clip(place, start, np.maximum(stop - 1, start)) % len(self._items)], -1
-        )
-
-
-class _Tastes:
-    """What each user wants at the moment: one of two styles for a session, and a material."""
-
-    def __init__(self, random: np.random.Generator, catalog: SyntheticCatalog, num_users: int) -> None:
-        """Draw the tastes of the users; some styles have more friends."""
-        self._random, self._catalog = random, catalog
-        self._by_style = _Choice(catalog, catalog.style, catalog.category)
-        self._by_material = _Choice(catalog, catalog.material, catalog.category)
-        self._appeal = random.dirichlet(np.full(catalog.num_styles, 3.0))
-        self._styles = random.choice(catalog.num_styles, size=(num_users, 2), p=self._appeal)
-        self._material = random.integers(0, len(MATERIALS), num_users)
-        self._style = self._styles[:, 0].copy()
-
-    def begin_session(self, user: Array) -> None:
-        """Choose the style of a session, after one of the user's two styles may have changed."""
-        random = self._random
-        drifting = user[random.random(len(user)) < _DRIFT]
-        changed = random.choice(self._catalog.num_styles, size=len(drifting), p=self._appeal)
-        self._styles[drifting, random.integers(0, 2, len(drifting))] = changed
-        self._style[user] = self._styles[user, (random.random(len(user)) < _SECOND_STYLE).astype(int)]
-
-    def draw(self, user: Array, week: Array, before: Array) -> Array:
-        """Next item of each user [N], after the item ``before`` [N] in the session, or −1 where the session opens."""
-        random, each = self._random, len(CATEGORIES)
-        dice = random.random(len(user))
-        style, material, every = self._style[user] * each, self._material[user] * each, np.zeros_like(user)
-        following = style + (self._catalog.category[before] + 1) % each
-        of_style = self._by_style.draw(random, week, style, style + each)
-        of_next = self._by_style.draw(random, week, following, following + 1)
-        of_material = self._by_material.draw(random, week, material, material + each)
-        of_any = self._by_material.draw(random, week, every, every + len(MATERIALS) * each)
-        chosen = np.where((before >= 0) & (dice < _OF_NEXT_CATEGORY) & (of_next >= 0), of_next, of_style)
-        chosen = np.where(dice > _OF_STYLE, of_material, chosen)
-        return np.where((dice > _OF_STYLE + _OF_MATERIAL) | (chosen < 0), of_any, chosen)
-
-
-def _walk(
-    random: np.random.Generator, catalog: SyntheticCatalog, num_views: Array, opens: Array, second: Array
-) -> Array:
-    """Item of each view [N]: one pass makes the first view of all users, the next pass the second, and so on."""
-    tastes = _Tastes(random, catalog, len(num_views))
-    week = np.searchsorted(catalog.launch_days * _DAY_S, second, side="right")
-    item = np.full(len(second), -1)
-    start, num_items = np.cumsum(num_views) - num_views, len(catalog.table)
-    viewed = np.zeros(0, dtype=int)
-    for step in range(num_views.max()):
-        user = np.flatnonzero(num_views > step)
-        here = start[user] + step
-        tastes.begin_session(user[opens[here]])
-        before = np.where(opens[here], -1, item[here - 1])
-        wanting = np.arange(len(user))
-        for _ in range(_TRIES):  # few look at an item twice
-            item[here[wanting]] = tastes.draw(user[wanting], week[here[wanting]], before[wanting])
-            wanting = wanting[np.isin(user[wanting] * num_items + item[here[wanting]], viewed)]
-        viewed = np.concatenate([viewed, user * num_items + item[here]])
-    return item
 
 
 def _seconds(
@@ -161,11 +74,11 @@ def _seconds(
     joined = np.where(new_user, num_days - 10, random.uniform(-0.5, 0.7, num_users) * num_days).clip(0)
     who = user[opens]
     day = np.floor(joined[who] + random.random(len(who)) * (num_days - joined[who]))
-    begin = day * _DAY_S + random.triangular(6 * 3600, 20 * 3600, 23 * 3600, len(who))
+    begin = day * DAY_S + random.triangular(6 * 3600, 20 * 3600, 23 * 3600, len(who))
     begin = begin[np.lexsort((begin, who))]
     elapsed = np.cumsum(random.exponential(45, len(user)) + 5)
     second = begin[session] + elapsed - elapsed[opens][session]
-    closing = num_days * _DAY_S - 600  # leaves time for the checkout
+    closing = num_days * DAY_S - 600  # leaves time for the checkout
     return np.asarray(np.minimum(second, closing), dtype=np.int64)
 
 
@@ -197,7 +110,7 @@ def _deliver(
     source, fault = source[order], fault[order]
     first_day = np.datetime64(end, "D") - (num_days - 1)
     time = first_day.astype("datetime64[s]") + rows["second"][source]
-    late = np.where(fault == 3, time + 3650 * _DAY_S, time)
+    late = np.where(fault == 3, time + 3650 * DAY_S, time)
     text = pa.array(np.char.add(np.datetime_as_string(late, unit="s"), "Z"))
     unreadable = pick(("yesterday", "2026-13-45T25:61:00Z", "n/a"), source % 3)
     events = pa.table(
@@ -240,7 +153,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m recsys.data.synthetic", description="Make a small synthetic shop.")
     parser.add_argument("--out", required=True, type=Path, help="folder to write into")
     parser.add_argument("--users", type=int, default=2000, help="number of users (default %(default)s)")
-    parser.add_argument("--items", type=int, default=600, help="number of items (default %(default)s)")
+    parser.add_argument("--items", type=int, default=800, help="number of items (default %(default)s)")
     parser.add_argument("--days", type=int, default=90, help="days of events (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed makes the same shop (default %(default)s)")
     parser.add_argument(

@@ -1,6 +1,6 @@
 """The catalog of the synthetic shop: items whose titles tell their hidden attributes, and new items every week.
 
-An item is a kind of thing (noun of a category) in a material and a style; a style belongs to one brand. Half of the
+An item is a kind of thing (noun of a category) in a material and a style; a style belongs to one brand. A third of the
 catalog or more is there from the first day. The rest is launched in weekly batches, the last of them in the night after
 the last day: nobody has seen these items.
 
@@ -44,10 +44,10 @@ BRANDS = ("Alma & Co", "Brightwell", "Casa Verde", "Dovetail", "Elmwood", "Finch
 MIN_ITEMS = 12
 
 #: Items of a style, about: a smaller catalog has fewer styles.
-_ITEMS_PER_STYLE = 12
+_ITEMS_PER_STYLE = 20
 _MIN_STYLES = 3
 #: Share of the catalog that is launched in a week, and in all weeks at most.
-_LAUNCHED_PER_WEEK, _LAUNCHED = 0.04, 0.5
+_LAUNCHED_PER_WEEK, _LAUNCHED = 0.05, 0.65
 #: Interest in an item falls with its age, from 1 to a rest: e-fold time in weeks.
 _INTEREST_WEEKS, _LASTING_INTEREST = 2.0, 0.15
 
