@@ -159,7 +159,10 @@ def tiny_config(shop: Path, storage: str | Path, **sections: Any) -> dict[str, A
             "items": {"path": f"{shop}/items.parquet", "text": "{title}. {category}", "columns": {"title": "title"}},
         },
         "histories": {"max_length": 20, "shards": 3},
-        "encoder": {"scratch": {"hidden_size": 16, "layers": 1, "heads": 2, "vocab_size": 400, "pretrain_steps": 5}},
+        "encoder": {
+            "model": None,
+            "scratch": {"hidden_size": 16, "layers": 1, "heads": 2, "vocab_size": 400, "pretrain_steps": 5},
+        },
         "ranker": {"hidden_size": 16, "layers": 1, "heads": 2},
         "train": {
             "epochs": 4,
