@@ -9,7 +9,9 @@ from recsys.pipeline.gather_choices import CUTS, choices_gatherer, read_choices
 from recsys.pipeline.load_snapshot import fusion_path
 from recsys.pipeline.records import FittedFusion
 from recsys.pipeline.run import Run
+from recsys.pipeline.signal_gains import measure_gains
 from recsys.pipeline.stages import FINETUNE, SHUFFLE_HISTORIES
+from recsys.pipeline.training_budget import remember_training
 from recsys.ranking.fusion import Fusion, default_fusion, untrained_fusion
 from recsys.ranking.fusion_fit import fit_short, fit_weights
 from recsys.signals.registry import SIGNALS, chosen_columns, columns_of
@@ -41,10 +43,11 @@ def fit_fusion(run: Run) -> FittedFusion:
     else:
         allowed = (allowed or frozenset(columns)) - SIGNALS["ranker"].columns.keys() or frozenset({"popularity"})
         default = untrained_fusion(SIGNALS, allowed)
-    fusion = default.only(allowed)
+    fusion, gains = default.only(allowed), {}
     if users >= MIN_USERS:
         fusion = fit_short(fit_weights(whole, columns, default, allowed), whole, short, columns)
         _log(fusion)
+        gains = measure_gains(whole, columns if allowed is None else allowed, run.config.seed)
     else:
         logger.warning(
             "fuse: the default weights are used: %d of %d validation users took one of their candidates, and a fit "
@@ -53,6 +56,7 @@ def fit_fusion(run: Run) -> FittedFusion:
         )
     fusion = replace(fusion, trained=trained)
     run.storage.write_json(fusion_path(run, run.model_id), fusion.as_dict())
+    remember_training(run, gains.get("ranker"))
     return FittedFusion(
         rows=len(whole.taken),
         users=users,
@@ -63,6 +67,7 @@ def fit_fusion(run: Run) -> FittedFusion:
         weights=fusion.weights,
         weights_short=fusion.short or {},
         weights_session=fusion.session or {},
+        gains=gains,
         peak_memory_mb=peak_of(records),
     )
 

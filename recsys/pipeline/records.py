@@ -141,6 +141,12 @@ class WarmStart:
     """Empty if training starts at random weights."""
     trained_until: str
     """The model learned from no event from this time on; ISO 8601, UTC."""
+    trains: bool | None = None
+    """Whether the night trains, see `recsys.pipeline.training_budget`; None: not settled."""
+    reused: str = ""
+    """Why the model is used as it is."""
+    reused_refit: str = ""
+    """The model that was published with it, after its refit; empty: it had none."""
 
 
 WARM_START = "start"
@@ -172,6 +178,8 @@ class TrainedModel(StageRecord):
     """Phase of each epoch."""
     trained: bool = True
     """Whether the model learned something, in this night or in one before; else the ranker's numbers have no weight."""
+    reused: str = ""
+    """Why the published model is used as it is; empty: it was trained."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,6 +210,19 @@ class MatchedColdItems(StageRecord):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SignalGain:
+    """What a part adds to the NDCG@10 of validation users, in percent, with its 95 % interval."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    percent: float
+    low: float
+    high: float
+    users: int
+    """Users that were measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class FittedFusion(StageRecord):
     """What `fit_fusion` leaves: the fitted weights of the signals' numbers, and NDCG@10 on validation."""
 
@@ -215,6 +236,8 @@ class FittedFusion(StageRecord):
     weights: dict[str, float]
     weights_short: dict[str, float]
     weights_session: dict[str, float]
+    gains: dict[str, SignalGain] = field(default_factory=dict)
+    """What the ranker, the texts and both add to the other signals; empty where nothing was fitted."""
 
 
 @dataclass(frozen=True, kw_only=True)
