@@ -19,6 +19,8 @@ class Peer:
     of: str = "shops"
     """Whether it is measured on the cases of `cases.py` (`shops`), of `sequences.py` (`sequences`), on both (`all`), or
     only on withheld items of sequences (`cold items`)."""
+    slow: bool = False
+    """Whether the short form of the benchmark leaves it out."""
     imports: tuple[str, ...] = ()
     """Scripts of peers that its script imports."""
 
@@ -51,6 +53,7 @@ PEER_SYSTEMS = {
         model="sasrec-sampled",
         seeded=True,
         of="sequences",
+        slow=True,
         imports=("rectools_models",),
     ),
     "cosine of texts, MiniLM": Peer(venv="field", script="text_cosine", model="cosine", of="cold items"),

@@ -374,7 +374,8 @@ def main() -> int:
     arguments.seeds = arguments.seeds or ([0] if arguments.short else [0, 1, 2])
     if unknown := set(arguments.cases) - set(CASES):
         options.error(f"no case {', '.join(sorted(unknown))}; known: {', '.join(CASES)}")
-    systems = [OURS] * (not arguments.peers_only) + list(PEER_SYSTEMS) * (not arguments.ours_only)
+    peers = [name for name, peer in PEER_SYSTEMS.items() if not (arguments.short and peer.slow)]
+    systems = [OURS] * (not arguments.peers_only) + peers * (not arguments.ours_only)
     if arguments.systems:
         systems = [name for name in systems if any(part.lower() in name.lower() for part in arguments.systems)]
     bench = Bench(arguments)
