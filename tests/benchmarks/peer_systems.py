@@ -17,15 +17,18 @@ class Peer:
     repeats_only: bool = False
     """Whether it recommends only items that the user already had."""
     of: str = "shops"
-    """Whether it is measured on the cases of `cases.py` (`shops`), of `sequences.py` (`sequences`), on both (`all`), or
-    only on withheld items of sequences (`cold items`)."""
+    """Whether it is measured on the cases of `cases.py` (`shops`), on those of `sequences.py` whose items are all known
+    (`sequences`), on both (`all`), or on withheld items of sequences, which the others do not know (`cold items`)."""
+    slow: bool = False
+    """Whether the short form of the benchmark leaves it out."""
     imports: tuple[str, ...] = ()
     """Scripts of peers that its script imports."""
 
     def measures(self, case: str) -> bool:
         """Whether it is measured on a case."""
-        kinds = {"all", "sequences" if case in SEQUENCE_CASES else "shops"}
-        return self.of in kinds | ({"cold items"} if case.endswith(COLD_ITEMS) and case in SEQUENCE_CASES else set())
+        if case not in SEQUENCE_CASES:
+            return self.of in ("shops", "all")
+        return self.of == "cold items" if case.endswith(COLD_ITEMS) else self.of in ("sequences", "all")
 
 
 PEER_SYSTEMS = {
@@ -51,6 +54,7 @@ PEER_SYSTEMS = {
         model="sasrec-sampled",
         seeded=True,
         of="sequences",
+        slow=True,
         imports=("rectools_models",),
     ),
     "cosine of texts, MiniLM": Peer(venv="field", script="text_cosine", model="cosine", of="cold items"),

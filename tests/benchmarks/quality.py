@@ -337,6 +337,13 @@ def report_together(cases: dict[str, dict[str, Result]]) -> tuple[str, dict[str,
     return "\n".join(lines) + "\n", {"ndcg@10": means, "difference": gap}
 
 
+def write_figures(path: Path, **parts: dict[str, Any]) -> None:
+    """Write figures by part and case as JSON; those of other cases, of earlier runs, stay."""
+    written = json.loads(path.read_text()) if path.exists() else {}
+    written |= {name: written.get(name, {}) | cases for name, cases in parts.items()}
+    path.write_text(json.dumps(written, indent=2) + "\n")
+
+
 def against_best(values: dict[str, np.ndarray]) -> tuple[str, dict[str, Any]]:
     """Our values [U] minus those of the best peer, as text and numbers; empty if one of them is missing."""
     peers = [system for system in values if system != OURS]
@@ -374,24 +381,25 @@ def main() -> int:
     arguments.seeds = arguments.seeds or ([0] if arguments.short else [0, 1, 2])
     if unknown := set(arguments.cases) - set(CASES):
         options.error(f"no case {', '.join(sorted(unknown))}; known: {', '.join(CASES)}")
-    systems = [OURS] * (not arguments.peers_only) + list(PEER_SYSTEMS) * (not arguments.ours_only)
+    peers = [name for name, peer in PEER_SYSTEMS.items() if not (arguments.short and peer.slow)]
+    systems = [OURS] * (not arguments.peers_only) + peers * (not arguments.ours_only)
     if arguments.systems:
         systems = [name for name in systems if any(part.lower() in name.lower() for part in arguments.systems)]
     bench = Bench(arguments)
-    written: dict[str, Any] = {"machine": describe(), "quick": arguments.quick, "encoder": arguments.encoder}
-    written |= {"seeds": arguments.seeds, "cases": {}}
+    measured = {"machine": describe(), "quick": arguments.quick, "encoder": arguments.encoder, "set": arguments.set}
+    measured |= {"seeds": arguments.seeds}
     earlier = [case for case in arguments.cases if arguments.earlier and case in EARLIER_CASES]
     found: dict[str, dict[str, Result]] = {}
     for case in dict.fromkeys([*arguments.cases, *(each for kind in earlier for each in EARLIER_CASES[kind])]):
         found[case] = dict(results_of(bench, case, systems, arguments.seeds))
-        table, written["cases"][case] = report(case, found[case], Question.of(bench.split(case), case))
+        table, numbers = report(case, found[case], Question.of(bench.split(case), case))
+        write_figures(bench.out / "quality.json", cases={case: measured | numbers})
         sys.stdout.write(table + "\n")
         sys.stdout.flush()
     for kind in earlier:
         table, numbers = report_together({case: found[case] for case in EARLIER_CASES[kind]})
-        written.setdefault("earlier", {})[kind] = numbers
+        write_figures(bench.out / "quality.json", earlier={kind: measured | numbers})
         sys.stdout.write(table + "\n")
-    (bench.out / "quality.json").write_text(json.dumps(written, indent=2) + "\n")
     for failure in bench.failed:
         sys.stderr.write(f"failed: {failure}\n")
     return 1 if bench.failed else 0

@@ -104,4 +104,5 @@ def sampled(task: Task) -> Recommend:
 
 if __name__ == "__main__":
     torch.set_num_threads(2)
+    torch.set_float32_matmul_precision("medium")  # products in bfloat16 where the CPU has them, as ours
     main({"sasrec-sampled": sampled})
