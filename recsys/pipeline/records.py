@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import ConfigDict, Field
 
 from recsys.data.bad_values import BadValue
+from recsys.evaluation.gain import RelativeGain
 from recsys.evaluation.list_checks import CheckResult, NightFigures
 from recsys.pipeline.stage import StageRecord
 from recsys.pipeline.strict_json import STRICT
@@ -210,19 +211,6 @@ class MatchedColdItems(StageRecord):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SignalGain:
-    """What a part adds to the NDCG@10 of validation users, in percent, with its 95 % interval."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = STRICT
-
-    percent: float
-    low: float
-    high: float
-    users: int
-    """Users that were measured."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class FittedFusion(StageRecord):
     """What `fit_fusion` leaves: the fitted weights of the signals' numbers, and NDCG@10 on validation."""
 
@@ -236,7 +224,7 @@ class FittedFusion(StageRecord):
     weights: dict[str, float]
     weights_short: dict[str, float]
     weights_session: dict[str, float]
-    gains: dict[str, SignalGain] = field(default_factory=dict)
+    gains: dict[str, RelativeGain] = field(default_factory=dict)
     """What the ranker, the texts and both add to the other signals; empty where nothing was fitted."""
 
 

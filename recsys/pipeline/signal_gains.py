@@ -10,8 +10,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from recsys.evaluation.bootstrap import paired_bootstrap
-from recsys.pipeline.records import SignalGain
+from recsys.evaluation.gain import RelativeGain, relative_gain
 from recsys.ranking.choices import Choices
 from recsys.ranking.cross_fit import cross_fitted_ndcg
 from recsys.signals.registry import SIGNALS, columns_of
@@ -24,7 +23,7 @@ MEASURED = {"ranker": ("ranker",), "text": ("text",), "ranker and text": ("ranke
 MOST_USERS = 2000
 
 
-def measure_gains(choices: Choices, allowed: Collection[str], seed: int) -> dict[str, SignalGain]:
+def measure_gains(choices: Choices, allowed: Collection[str], seed: int) -> dict[str, RelativeGain]:
     """NDCG@10 with all signals, and without each part of `MEASURED`, of validation users.
 
     A part without any number in ``allowed`` is left out, and so is one without which nothing is left.
@@ -46,18 +45,6 @@ def measure_gains(choices: Choices, allowed: Collection[str], seed: int) -> dict
         columns = {column for name in signals for column in SIGNALS[name].columns}
         if all(everything & SIGNALS[name].columns.keys() for name in signals) and (rest := everything - columns):
             without = cross_fitted_ndcg(choices, names, rest, seed)
-            interval = paired_bootstrap(values - without, seed=seed)
-            scale = 100 / max(float(without.mean()), 1e-9)
-            found[part] = SignalGain(
-                percent=round(interval.mean * scale, 2),
-                low=round(interval.low * scale, 2),
-                high=round(interval.high * scale, 2),
-                users=len(values),
-            )
-            logger.info("fuse: %s %s on %d validation users", part, in_words(found[part]), len(values))
+            found[part] = relative_gain(values, without, seed)
+            logger.info("fuse: %s adds %s on %d validation users", part, found[part], len(values))
     return found
-
-
-def in_words(gain: SignalGain) -> str:
-    """The gain in percent with its interval, as a predicate."""
-    return f"adds {gain.percent:+.1f} % [{gain.low:+.1f}, {gain.high:+.1f}]"

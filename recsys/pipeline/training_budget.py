@@ -16,10 +16,10 @@ import numpy as np
 import pyarrow.compute as pc
 from pydantic import ConfigDict
 
+from recsys.evaluation.gain import RelativeGain
 from recsys.model.checkpoint import ModelCard
-from recsys.pipeline.records import WARM_START, SignalGain, WarmStart
+from recsys.pipeline.records import WARM_START, WarmStart
 from recsys.pipeline.run import CountedDays, Run
-from recsys.pipeline.signal_gains import in_words
 from recsys.pipeline.stages import FINETUNE, FIT_FUSION
 from recsys.pipeline.strict_json import STRICT, as_json, from_json
 from recsys.storage.latest import read_latest
@@ -52,7 +52,7 @@ class TrainingPast:
     """Digest of the settings of that training."""
     within_noise: int
     """Nights in a row, up to this one, in which the ranker added nothing that could be measured."""
-    gain: SignalGain | None
+    gain: RelativeGain | None
     """What the ranker added in the night; None: it was not measured."""
 
 
@@ -88,10 +88,10 @@ def _why_not(run: Run, warm: ModelCard) -> str | None:
     if (share := _share_of_new(run, warm.model_id)) > MOST_NEW:
         logger.info("finetune: %.0f %% of the items or of their events are new: the night trains", 100 * share)
         return None
-    return f"the ranker {in_words(past.gain)} here; trained every {EVERY_DAYS}th night, last on {trained}"
+    return f"the ranker adds {past.gain} here; trained every {EVERY_DAYS}th night, last on {trained}"
 
 
-def remember_training(run: Run, gain: SignalGain | None) -> None:
+def remember_training(run: Run, gain: RelativeGain | None) -> None:
     """Store with the model what its ranker added tonight, for the nights that follow.
 
     Args:

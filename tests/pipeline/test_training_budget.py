@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from recsys.evaluation.gain import RelativeGain
 from recsys.model.checkpoint import ModelCard
 from recsys.pipeline.published_model import model_card
-from recsys.pipeline.records import WARM_START, SignalGain, WarmStart
+from recsys.pipeline.records import WARM_START, WarmStart
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import ENCODE_TEXTS, FINETUNE
 from recsys.pipeline.training_budget import (
@@ -29,9 +30,9 @@ from tests.pipeline.conftest import DATE, DAY, IDS
 from tests.pipeline.test_published_model import publish_model
 from tests.records import finish
 
-NOTHING = SignalGain(percent=0.1, low=-0.4, high=0.6, users=300)
-MUCH = SignalGain(percent=4.0, low=2.0, high=6.0, users=300)
-LIKELY = SignalGain(percent=4.0, low=-1.0, high=9.0, users=30)
+NOTHING = RelativeGain(percent=0.1, low=-0.4, high=0.6, users=300)
+MUCH = RelativeGain(percent=4.0, low=2.0, high=6.0, users=300)
+LIKELY = RelativeGain(percent=4.0, low=-1.0, high=9.0, users=30)
 ENOUGH = PATIENCE_NIGHTS
 
 
@@ -119,7 +120,7 @@ def test_without_a_model_to_continue_the_night_trains(continued: Callable[..., R
     ],
 )
 def test_nights_without_a_gain_are_counted(
-    continued: Callable[..., Run], gain: SignalGain | None, reused: str, before: dict[str, Any], nights: int
+    continued: Callable[..., Run], gain: RelativeGain | None, reused: str, before: dict[str, Any], nights: int
 ) -> None:
     run = continued(**before)
     finish(run, FINETUNE, reused=reused)
