@@ -6,7 +6,6 @@ The rest of it lies in `recsys.signals.text_evidence`, which loads torch; stages
 from typing import ClassVar
 
 from recsys.signals.signal import LoadedSignal, NightSource, Signal
-from recsys.signals.text_ease import TextEase
 
 #: Nats that a cosine of 1 between an item's text and a query counts at the moment of the search. Softmaxes over cosines
 #: learn a scale of this size: CLIP starts at 14 and ends at 100 (Radford et al., ICML 2021).
@@ -26,6 +25,4 @@ class Text(Signal):
 
     def load(self, source: NightSource) -> LoadedSignal:
         """The model of the catalog's text vectors."""
-        from recsys.signals.text_evidence import LoadedText
-
-        return LoadedText(TextEase.of(source.text_vectors), source.recommendable)
+        return source.text()
