@@ -1,6 +1,6 @@
 """The catalog of the synthetic shop: items whose titles tell their hidden attributes, and new items every week.
 
-An item is a kind of thing (noun of a category) in a material and a style; a style belongs to one brand. A third of the
+An item is a kind of thing (noun of a category) in a material and a style; a style is a brand. A third of the
 catalog or more is there from the first day. The rest is launched in weekly batches, the last of them in the night after
 the last day: nobody has seen these items.
 
@@ -38,7 +38,7 @@ _STYLES = (
     "Poppy,Russet"
 )
 STYLES = tuple(_STYLES.split(","))
-BRANDS = ("Alma & Co", "Brightwell", "Casa Verde", "Dovetail", "Elmwood", "Finch", "Granite House", "Hearth")
+_BRANDS = ("House", "Studio", "Works", "Living", "& Co")
 
 #: A smaller catalog has no structure.
 MIN_ITEMS = 12
@@ -49,7 +49,7 @@ _MIN_STYLES = 3
 #: Share of the catalog that is launched in a week, and in all weeks at most.
 _LAUNCHED_PER_WEEK, _LAUNCHED = 0.05, 0.65
 #: Interest in an item falls with its age, from 1 to a rest: e-fold time in weeks.
-_INTEREST_WEEKS, _LASTING_INTEREST = 2.0, 0.15
+_INTEREST_WEEKS, _LASTING_INTEREST = 2.0, 0.06
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,14 +86,14 @@ def make_catalog(random: np.random.Generator, num_items: int, num_days: int) -> 
     style, material = np.divmod(rest, len(MATERIALS))
     name = random.permutation(len(STYLES))[style]
     category = noun // (len(nouns) // len(CATEGORIES))
-    brand = random.integers(0, len(BRANDS), num_styles)[style]
+    words = random.integers(0, len(_BRANDS), len(STYLES))[name]
     launch_days = np.arange(num_days, 0, -7)[::-1]
     table = pa.table(
         {
             "item_id": ids("i", np.arange(num_items), 4),
             "title": pc.binary_join_element_wise(pick(STYLES, name), pick(MATERIALS, material), pick(nouns, noun), " "),
             "category": pick(list(CATEGORIES), category),
-            "brand": pick(BRANDS, brand),
+            "brand": pc.binary_join_element_wise(pick(STYLES, name), pick(_BRANDS, words), " "),
             "price": pa.array(np.round(np.exp(random.normal(3.3, 0.7, num_items)) + 1, 2)),
         }
     )

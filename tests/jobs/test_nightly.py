@@ -166,7 +166,7 @@ def check_visits(storage: Storage, run: RunFolder) -> None:
     whole, short = frame[frame.cut == 0], frame[frame.cut > 0]
     assert set(short.cut) == set(CUTS)
     assert (short.length <= short.cut).all()
-    assert (short.length == short.cut).mean() > 0.5
+    assert (short.length == short.cut).mean() > 0.4
     assert (short.cut.value_counts() == len(whole)).all()
     assert whole.length.max() > max(CUTS)
 
@@ -175,12 +175,14 @@ def check_reasons(lists: pd.DataFrame, histories: pa.Table, titles: dict[str, st
     """Every row has a reason. Items that it names are in the user's history; an explored item is in no history."""
     columns = [histories[name].to_pylist() for name in ("user_id", "item_ids")]
     had = {user: {titles[item] for item in items} for user, items in zip(*columns, strict=True)}
-    assert set(lists.source) <= {"ranker", "transitions", "text", "popularity", "exploration"}
-    assert "transitions" in set(lists.source)
+    assert set(lists.source) <= {*SIGNALS.names, "exploration"}
+    assert "text" in set(lists.source)
     assert not set(lists.item_id[lists.source == "exploration"]) & {item for items in columns[1] for item in items}
     for row in lists.itertuples():
-        named = row.reason.removeprefix("often chosen with ").removeprefix("similar to ")
-        assert (row.source in ("transitions", "text")) == (named != row.reason) == (named in had[row.user_id])
+        said = () if row.source == "exploration" else SIGNALS[row.source].sentences
+        heads = [sentence.removesuffix("{}") for sentence in said if sentence.endswith("{}")]
+        named = next((row.reason.removeprefix(head) for head in heads if row.reason.startswith(head)), None)
+        assert named is None or named in had[row.user_id]
 
 
 def test_rules_of_items_and_too_few_users_to_weigh_signals(write_config, run_job, capsys, tmp_path):
@@ -324,7 +326,7 @@ def test_force_runs_a_published_night_again_beside_the_old_one(write_config, run
 
 def test_a_model_worse_than_popularity_is_not_published(write_config, run_job, tmp_path):
     untrained = {"epochs": 1, "learning_rate": 1e-9}
-    config = write_config(train=untrained, recommend={"signals": ["retrieval"]})  # the others would make up for it
+    config = write_config(train=untrained, recommend={"signals": ["returns"]})  # which are the same for all candidates
     code, answer = run_job("nightly", "--config", config)
     assert (code, answer["status"]) == (4, "refused")
     assert "significantly below popularity" in answer["error"]
