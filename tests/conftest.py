@@ -49,6 +49,7 @@ settings.load_profile("recsys")
 SLOW_ROOMS = ("jobs", "pipeline", "serving")
 #: Files of tests over `one_night`. With `-n` they share a process, so that this night is made once.
 OVER_ONE_NIGHT = (
+    "benchmarks/test_replay.py",
     "jobs/test_nightly.py",
     "jobs/test_gates.py",
     "jobs/test_evaluate.py",

@@ -61,7 +61,7 @@ def _nth_largest(values: Floats, num: int) -> float:
             inside[count] = values[place]
             count += 1
     nth = len(inside) - (num - above)
-    return np.partition(inside, nth)[nth]
+    return float(np.partition(inside, nth)[nth])
 
 
 @compiled
