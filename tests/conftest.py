@@ -49,6 +49,7 @@ settings.load_profile("recsys")
 SLOW_ROOMS = ("jobs", "pipeline", "serving")
 #: Files of tests over `one_night`. With `-n` they share a process, so that this night is made once.
 OVER_ONE_NIGHT = (
+    "benchmarks/test_replay.py",
     "jobs/test_nightly.py",
     "jobs/test_gates.py",
     "jobs/test_evaluate.py",
@@ -158,7 +159,10 @@ def tiny_config(shop: Path, storage: str | Path, **sections: Any) -> dict[str, A
             "items": {"path": f"{shop}/items.parquet", "text": "{title}. {category}", "columns": {"title": "title"}},
         },
         "histories": {"max_length": 20, "shards": 3},
-        "encoder": {"scratch": {"hidden_size": 16, "layers": 1, "heads": 2, "vocab_size": 400, "pretrain_steps": 5}},
+        "encoder": {
+            "model": None,
+            "scratch": {"hidden_size": 16, "layers": 1, "heads": 2, "vocab_size": 400, "pretrain_steps": 5},
+        },
         "ranker": {"hidden_size": 16, "layers": 1, "heads": 2},
         "train": {
             "epochs": 4,

@@ -136,6 +136,7 @@ def test_every_fault_is_named_at_once() -> None:
         ({"recommend": {"top_k": 20, "candidates": 10}}, "recommend: candidates=10 must be at least top_k=20"),
         ({"ranker": {"hidden_size": 100, "heads": 3}}, "ranker: hidden_size=100 must be a multiple of 2 × heads=3"),
         ({"encoder": {"scratch": {"hidden_size": 10, "heads": 3}}}, "encoder.scratch: heads=3 must divide"),
+        ({"encoder": {"revision": "main"}}, "encoder: revision=main belongs to a hub model"),
         ({"train": {"batch_size": 10, "num_workers": 3}}, "train.batch_size=10 must be a multiple of"),
         ({"encoder": {"train": "full"}, "ranker": {"parts": "ids"}}, "encoder.train=full has nothing to learn from"),
         ({"serve": {"host": "0.0.0.0"}}, "serve: host=0.0.0.0 is reachable from outside: set keys_file"),  # noqa: S104

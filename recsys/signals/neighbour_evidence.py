@@ -18,18 +18,20 @@ class NeighbourEvidence(Evidence):
     """The summed weights from a block of users' items to their neighbours."""
 
     loaded: "LoadedNeighbours"
+    columns: ClassVar[tuple[Sums, ...]]
+    """The sums that the signal reads."""
     cold_column: ClassVar[Sums]
-    """The sum that chooses cold items."""
+    """The one of them that chooses cold items."""
 
     def __init__(self, loaded: "LoadedNeighbours", users: UserBlock) -> None:
         """Sums up the weights of the users' items."""
         super().__init__(loaded, users)
-        self.sums = loaded.neighbours.sum_up(users.profiles)
+        self.sums = loaded.neighbours.sum_up(users.profiles, self.columns)
 
     def cold_scores(self, items: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
         """[B, N] the sum `cold_column`."""
         wanted = np.broadcast_to(items.astype(np.int64), (len(self.users), len(items)))
-        return self.sums.of(wanted)[:, :, self.cold_column]
+        return self.sums.of(wanted)[:, :, self.columns.index(self.cold_column)]
 
 
 class LoadedNeighbours(LoadedSignal):

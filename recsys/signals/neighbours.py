@@ -1,9 +1,9 @@
 """Weights from item to item: what `transitions` and `ease` leave of the past, and what they say for a block of users.
 
 Each pair of items has a weight on two time scales (`recsys.schema.TIME_SCALES`). A user's items are weighted in two
-ways (`UserProfiles.last` and `.history`). So each candidate gets four sums, the columns below.
+ways (`UserProfiles.last` and `.history`). So each candidate may get four sums; a signal asks for all or for two.
 
-Shapes: B users, C candidates, I items, P pairs of items, N found items of all users, H history items.
+Shapes: B users, C candidates, I items, P pairs of items, N found items of all users, H history items, S sums.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ Pairs = tuple[Ints, Items, Floats]
 
 
 class Sums(IntEnum):
-    """Columns of the sums over a user's items: how the items are weighted, and the time scale of the pairs."""
+    """The sums over a user's items: how the items are weighted, and the time scale of the pairs."""
 
     LAST_ALL_TIME = 0
     LAST_DECAYED = 1
@@ -39,8 +39,11 @@ class Sums(IntEnum):
     HISTORY_DECAYED = 3
 
 
+#: What may be asked for: all sums, or each weighting on one scale only, which takes half of the time and memory.
+ALL_SUMS = tuple(Sums)
+TWO_SUMS = (Sums.LAST_ALL_TIME, Sums.HISTORY_DECAYED)
+
 _ALL_TIME, _DECAYED = range(len(TIME_SCALES))
-_LAST_ALL_TIME, _LAST_DECAYED, _HISTORY_ALL_TIME, _HISTORY_DECAYED = (int(column) for column in Sums)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +95,14 @@ class Neighbours:
         starts = row_starts(np.bincount(first, minlength=num_items))
         return Neighbours(starts=starts, others=other.astype(np.int32), weights=summed)
 
-    def sum_up(self, profiles: UserProfiles) -> "NeighbourSums":
-        """Add the weights from the items of each user to their neighbours."""
+    def sum_up(self, profiles: UserProfiles, columns: tuple[Sums, ...]) -> "NeighbourSums":
+        """Add the weights from the items of each user to their neighbours.
+
+        Args:
+            profiles: Of B users.
+            columns: `ALL_SUMS` or `TWO_SUMS`.
+        """
+        assert columns in (ALL_SUMS, TWO_SUMS), f"no loop is written for {columns}"
         history, values = profiles.last, profiles.history.values
         assert np.array_equal(history.items, profiles.history.items), "both weightings are of the same items"
         num_items = len(self.starts) - 1
@@ -102,10 +111,10 @@ class Neighbours:
         # where the pairs are as many as the items, all items are kept: to note which were found would cost more
         rows = row_starts(np.minimum(reached, num_items))
         items = np.empty(rows[-1], dtype=np.int32)
-        sums = np.zeros((rows[-1], len(Sums)), dtype=np.float32)
+        sums = np.empty((rows[-1], len(columns)), dtype=np.float32)
         lengths = np.zeros(len(reached), dtype=np.int64)
         _sum_up(history.arrays, values, self.pairs, rows, items, sums, lengths)
-        return NeighbourSums(num_items=num_items, starts=rows, lengths=lengths, items=items, sums=sums)
+        return NeighbourSums(num_items=num_items, columns=columns, starts=rows, lengths=lengths, items=items, sums=sums)
 
     def weights_to(self, history: Ints, items: Ints) -> Floats:
         """[N, H, 2] weights from the history items [N, H] (−1 for none) to one item each [N]; 0 without a pair."""
@@ -119,6 +128,8 @@ class NeighbourSums:
     """Sums over the items of B users, for the items that they reach."""
 
     num_items: int
+    columns: tuple[Sums, ...]
+    """The S sums that there are."""
     starts: Ints
     """[B + 1] where each user's items start."""
     lengths: Ints
@@ -126,18 +137,18 @@ class NeighbourSums:
     items: Items
     """[N] catalog indices, in no order."""
     sums: Floats
-    """[N, 4] in the columns of `Sums`."""
+    """[N, S]."""
 
     def best(self, columns: Sequence[Sums], num: int) -> Ints:
         """[B, num] items with the largest positive sum of one or two columns, −1 where there are fewer."""
-        first, second = int(columns[0]), int(columns[-1])
+        first, second = self.columns.index(columns[0]), self.columns.index(columns[-1])
         found = np.full((len(self.lengths), num), -1, dtype=np.int64)
         _best(self.starts, self.lengths, self.items, self.sums, first, second, found)
         return found
 
     def of(self, items: Ints) -> Floats:
-        """[B, C, 4] sums of some items [B, C] (−1 for none); 0 for an item that is not reached."""
-        found = np.zeros((*items.shape, len(Sums)), dtype=np.float32)
+        """[B, C, S] sums of some items [B, C] (−1 for none); 0 for an item that is not reached."""
+        found = np.zeros((*items.shape, len(self.columns)), dtype=np.float32)
         _gather(self.starts, self.lengths, self.items, self.sums, self.num_items, items, found)
         return found
 
@@ -148,37 +159,58 @@ def _sum_up(
 ) -> None:
     history_starts, history_items, last_values = history
     starts, others, weights = pairs
-    num_items = len(starts) - 1
-    place = np.zeros(num_items, dtype=np.int64)  # 1 + the row of an item that was found
+    num_items, only_two = len(starts) - 1, sums.shape[1] == 2
+    # sums of one user: small enough for the cache of a CPU, and of a width that the compiler knows
+    own = np.zeros((num_items, 4), dtype=np.float32)
+    noted = np.zeros(num_items, dtype=np.bool_)
     for user in range(len(lengths)):
-        first_row = rows[user]
-        keeps_all = rows[user + 1] - first_row == num_items
-        found = 0
-        if keeps_all:
-            found = num_items
-            for item in range(num_items):
-                items[first_row + item] = item
+        first = row = rows[user]
         for event in range(history_starts[user], history_starts[user + 1]):
             item, last, whole = history_items[event], last_values[event], history_values[event]
-            for pair in range(starts[item], starts[item + 1]):
-                other = others[pair]
-                if keeps_all:
-                    row = first_row + other
-                else:
-                    if place[other] == 0:
-                        items[first_row + found] = other
-                        found += 1
-                        place[other] = found
-                    row = first_row + place[other] - 1
-                all_time, decayed = weights[pair, _ALL_TIME], weights[pair, _DECAYED]
-                sums[row, _LAST_ALL_TIME] += last * all_time
-                sums[row, _LAST_DECAYED] += last * decayed
-                sums[row, _HISTORY_ALL_TIME] += whole * all_time
-                sums[row, _HISTORY_DECAYED] += whole * decayed
-        if not keeps_all:
-            for row in range(first_row, first_row + found):
-                place[items[row]] = 0
-        lengths[user] = found
+            if only_two:
+                _add_two(own, others, weights, starts[item], starts[item + 1], last, whole)
+            else:
+                _add_all(own, others, weights, starts[item], starts[item + 1], last, whole)
+        if rows[user + 1] - first == num_items:
+            for item in range(num_items):
+                items[first + item] = item
+                for column in range(sums.shape[1]):
+                    sums[first + item, column] = own[item, column]
+            own[:] = 0
+            row += num_items
+        else:
+            for event in range(history_starts[user], history_starts[user + 1]):
+                item = history_items[event]
+                for other in others[starts[item] : starts[item + 1]]:
+                    items[row] = other  # the next item takes this place if the item was noted before
+                    row += not noted[other]
+                    noted[other] = True
+            for place in range(first, row):
+                other = items[place]
+                noted[other] = False
+                for column in range(sums.shape[1]):
+                    sums[place, column], own[other, column] = own[other, column], 0
+        lengths[user] = row - first
+
+
+@compiled
+def _add_all(own: Floats, others: Items, weights: Floats, first: int, stop: int, last: float, whole: float) -> None:
+    """Add the weights of one history item's pairs to the sums [I, 4] of its neighbours."""
+    for pair in range(first, stop):
+        other, all_time, decayed = others[pair], weights[pair, _ALL_TIME], weights[pair, _DECAYED]
+        own[other, 0] += last * all_time
+        own[other, 1] += last * decayed
+        own[other, 2] += whole * all_time
+        own[other, 3] += whole * decayed
+
+
+@compiled
+def _add_two(own: Floats, others: Items, weights: Floats, first: int, stop: int, last: float, whole: float) -> None:
+    """The same to the first two columns, which then are those of `TWO_SUMS`."""
+    for pair in range(first, stop):
+        other = others[pair]
+        own[other, 0] += last * weights[pair, _ALL_TIME]
+        own[other, 1] += whole * weights[pair, _DECAYED]
 
 
 @compiled

@@ -8,6 +8,10 @@ import numpy.typing as npt
 
 from recsys.compiled import compiled
 
+#: Values are counted in as many buckets: by sign, exponent and three bits of the mantissa.
+_BUCKETS = 4096
+_DROPPED_BITS = 32 - 12
+
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
@@ -23,7 +27,7 @@ def best_items(values: Floats, items: npt.NDArray[np.int32], num: int) -> npt.ND
     """
     if len(values) <= num:
         return items
-    least = np.partition(values, len(values) - num)[len(values) - num]
+    least = _nth_largest(values, num)
     best, equal = np.empty(num, dtype=np.int32), np.empty(len(values), dtype=np.int32)
     above = equals = 0
     for place, value in enumerate(values):
@@ -37,6 +41,33 @@ def best_items(values: Floats, items: npt.NDArray[np.int32], num: int) -> npt.ND
         equal[:equals].sort()
     best[above:] = equal[: num - above]
     return best
+
+
+@compiled
+def _nth_largest(values: Floats, num: int) -> float:
+    """The ``num``-th largest value. A count by leading bits leaves few values to sort (radix selection)."""
+    counts = np.zeros(_BUCKETS, dtype=np.int32)
+    bits = values.view(np.int32)
+    for place in range(len(values)):
+        counts[_bucket(bits[place])] += 1
+    bucket, above = _BUCKETS - 1, 0
+    while above + counts[bucket] < num:
+        above += counts[bucket]
+        bucket -= 1
+    inside = np.empty(counts[bucket], dtype=np.float32)
+    count = 0
+    for place in range(len(values)):
+        if _bucket(bits[place]) == bucket:
+            inside[count] = values[place]
+            count += 1
+    nth = len(inside) - (num - above)
+    return float(np.partition(inside, nth)[nth])
+
+
+@compiled
+def _bucket(bits: int) -> int:
+    """The leading bits of a float32, so that buckets rise with the values: negative floats fall as their bits rise."""
+    return ((bits if bits >= 0 else bits ^ 0x7FFFFFFF) >> _DROPPED_BITS) + _BUCKETS // 2
 
 
 def largest(values: Floats, num: int) -> Ints:

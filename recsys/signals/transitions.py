@@ -19,7 +19,7 @@ from recsys.config.section import Positive, Section
 from recsys.schema import ITEM_NEIGHBOURS, TIME_SCALES
 from recsys.signals.history_items import HistoryItems
 from recsys.signals.neighbour_evidence import LoadedNeighbours, NeighbourEvidence
-from recsys.signals.neighbours import Neighbours, Sums
+from recsys.signals.neighbours import ALL_SUMS, Neighbours, Sums
 from recsys.signals.signal import (
     CountedShards,
     Counting,
@@ -103,6 +103,7 @@ class Transitions(Signal):
 class TransitionsEvidence(NeighbourEvidence):
     """The successors of a block of users' items."""
 
+    columns = ALL_SUMS
     cold_column = Sums.HISTORY_ALL_TIME
 
     def propose(self, num: int) -> Ints:

@@ -26,8 +26,10 @@ from recsys.model.ranker import Ranker
 from recsys.model.ranker_spec import RankerSpec
 from recsys.model.sampling import draw_sample
 from recsys.training.adversarial import FastGradient
+from recsys.training.by_length import decode_by_length
 from recsys.training.config import TrainConfig
 from recsys.training.hard_candidates import draw_candidates
+from recsys.training.window_batch import num_targets
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +100,8 @@ class TrainableRanker(Ranker):
         if self._compiled is None or not self.training:
             return super().hidden_states(tokens)
         entered = self._enter(tokens)
-        torch._dynamo.maybe_mark_dynamic(entered, 0)  # else the last batch of an epoch, which is smaller, recompiles
+        for dimension in (0, 1):  # else batches of another size or length recompile
+            torch._dynamo.maybe_mark_dynamic(entered, dimension)
         try:
             return self._leave(self._compiled(inputs_embeds=entered, use_cache=False).last_hidden_state)
         except torch._dynamo.exc.TorchDynamoException as error:
@@ -187,7 +190,8 @@ class TrainableRanker(Ranker):
             tokens = self._perturbation.perturb(tokens) if perturbed else self._perturbation.keep(tokens)
         with _attention_for_training(tokens.device):
             if positions is None:
-                return self._softmax(self.hidden_states(tokens), item_vectors, targets, weights, log_q)
+                states = decode_by_length(self.hidden_states, tokens, num_targets(targets).squeeze(1))
+                return self._softmax(states, item_vectors, targets, weights, log_q)
             history = self.read(tokens, positions + 1)
             loss = self._softmax(history.states, item_vectors, targets, weights, log_q)
             return loss + self._listwise(history, item_vectors, items, targets, weights, log_q)

@@ -9,9 +9,10 @@ writes OUT_FOLDER/new.parquet (lists without items the user already had), all.pa
 
 import argparse
 import json
+import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,8 @@ class Task:
 
     user_ids: np.ndarray
     item_ids: np.ndarray
+    titles: np.ndarray
+    """[I] text of each item."""
     users: np.ndarray
     """[E] user of each event, ordered by time."""
     items: np.ndarray
@@ -36,6 +39,8 @@ class Task:
     top_k: int
     quick: bool
     """Train very little; only check that everything runs."""
+    checkpoints: Path = Path("checkpoints")
+    """A folder of its own for the state of a long training; it is deleted when the lists are written."""
 
     @property
     def num_users(self) -> int:
@@ -59,13 +64,15 @@ def read_task(folder: Path, seed: int, top_k: int, quick: bool) -> Task:
     """Read the folder of a split."""
     facts = json.loads((folder / "split.json").read_text())
     events = pd.read_parquet(folder / "events.parquet").sort_values("timestamp", kind="stable")
-    item_ids = np.sort(pd.read_parquet(folder / "items.parquet").item_id.to_numpy(dtype=object))
+    items = pd.read_parquet(folder / "items.parquet").sort_values("item_id", kind="stable")
+    item_ids = items.item_id.to_numpy(dtype=object)
     events = events[events.item_id.isin(set(item_ids))]
     user_ids, users = np.unique(events.user_id.to_numpy(dtype=object), return_inverse=True)
     end = pd.Timestamp(facts["date"], tz="UTC") + pd.Timedelta(days=1)
     return Task(
         user_ids=user_ids,
         item_ids=item_ids,
+        titles=items.title.to_numpy(dtype=object),
         users=users,
         items=np.searchsorted(item_ids, events.item_id.to_numpy(dtype=object)),
         days=((end - events.timestamp) / pd.Timedelta(days=1)).to_numpy(),
@@ -112,6 +119,7 @@ def main(models: Mapping[str, Callable[[Task], Recommend]]) -> None:
     options.add_argument("--quick", action="store_true")
     arguments = options.parse_args()
     task = read_task(arguments.split, arguments.seed, arguments.top_k, arguments.quick)
+    task = replace(task, checkpoints=arguments.out / "checkpoints")
     start = time.monotonic()
     recommend = models[arguments.model](task)
     fitted = time.monotonic()
@@ -120,3 +128,4 @@ def main(models: Mapping[str, Callable[[Task], Recommend]]) -> None:
         write_lists(arguments.out / f"{name}.parquet", task, recommend(exclude_seen))
     seconds = {"fit": round(fitted - start, 2), "recommend": round(time.monotonic() - fitted, 2)}
     (arguments.out / "seconds.json").write_text(json.dumps(seconds))
+    shutil.rmtree(task.checkpoints, ignore_errors=True)

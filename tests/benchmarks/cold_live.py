@@ -18,7 +18,7 @@ from anonymous import live_lists, options_of
 from cases import CUT, ITEMS_GIVEN
 from judge import Judged, K, Question
 from machine import describe
-from quality import CONFIG, Bench, digest, say, short
+from quality import Bench, digest, night_config, say, short
 
 from jobs.serve import load_live
 from recsys.evaluation.bootstrap import paired_bootstrap
@@ -67,9 +67,9 @@ def night(bench: Bench, seed: int) -> Storage:
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
         facts = json.loads((split / "split.json").read_text())
-        settings = {"seed": seed, "encoder": bench.options.encoder, "date": facts["date"], "split": split}
+        config = night_config(out / "warehouse", split, facts["date"], seed, encoder=bench.options.encoder)
         say(f"a night, seed {seed} …")
-        bench.night(out, CONFIG.format(out=out, exclude_seen="true", **settings))
+        bench.night(out, config)
     return storage
 
 

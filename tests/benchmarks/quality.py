@@ -1,11 +1,10 @@
 """Measures the quality of our lists and of the peers' lists on the same splits. `make bench-quality`.
 
-    python tests/benchmarks/quality.py [--cases ml100k,retail-new,retail-all,cold-users,cold-items] [--seeds 0,1,2]
-        [--earlier]
-        [--systems recsys,sasrec,…] [--ours-only | --peers-only] [--encoder null] [--set KEY=VALUE …] [--quick]
+    python tests/benchmarks/quality.py [--cases ml100k,retail-new,toys,… | --short] [--seeds 0,1,2] [--earlier]
+        [--systems recsys,sasrec,…] [--ours-only | --peers-only] [--encoder …] [--set KEY=VALUE …] [--keep] [--quick]
 
 Prints one Markdown table per case and writes bench/quality.json. Finished parts are kept below bench/ under a digest of
-everything they depend on. So an interrupted run continues, and changed code is measured again.
+everything they depend on. So an interrupted run continues, also within a night, and changed code is measured again.
 """
 
 import argparse
@@ -16,18 +15,22 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from cases import EARLIER, case_at, movielens, online_retail, write_split
+from cases import EARLIER, Split, case_at, movielens, online_retail, write_split
 from judge import Judged, Question
 from machine import describe
+from peer_systems import PEER_SYSTEMS, Peer
+from sequences import COLD_ITEMS, SEQUENCE_CASES, SETS, SHORT_CASES, sequence_split
 
 from recsys.evaluation.bootstrap import paired_bootstrap
+from recsys.model.default_encoder import PACKAGED
+from recsys.model.encoder_source import model_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
@@ -39,13 +42,17 @@ CASES = {
     "retail-all": "retail",
     "cold-users": "cold-users",
     "cold-items": "cold-items",
+    **{case: case for case in SEQUENCE_CASES},
 }
-USUAL_CASES = list(CASES)
+#: Measured unless others are named.
+USUAL_CASES = ["ml100k", "retail-new", "retail-all", "cold-users", "cold-items", *SETS]
+#: Case of withheld items → the case whose models were trained on these items.
+WARM = {"cold-items": "retail-new"} | {name + COLD_ITEMS: name for name in SETS}
 #: Case → the same case at earlier days, for --earlier.
 EARLIER_CASES = {case: [case_at(case, cut) for cut in EARLIER] for case in ("cold-users", "cold-items")}
 CASES |= {case: case for cases in EARLIER_CASES.values() for case in cases}
 OURS = "recsys"
-CONFIG = """storage: {out}/warehouse
+CONFIG = """storage: {warehouse}
 date: {date}
 seed: {seed}
 inputs:
@@ -58,8 +65,7 @@ inputs:
     format: parquet
     columns: {{item_id: item_id}}
     text: "{{title}}"
-encoder: {{model: {encoder}, train: frozen}}
-recommend: {{top_k: 10, exclude_seen: {exclude_seen}}}
+{encoder}recommend: {{top_k: 10, exclude_seen: {exclude_seen}}}
 """
 #: Settings for --quick: very little training, and a gate that lets any model pass.
 QUICK = [
@@ -69,37 +75,6 @@ QUICK = [
     "encoder.scratch.pretrain_steps=5",
     "gate.min_users=1000000",
 ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Peer:
-    """A model of another library."""
-
-    venv: str
-    script: str
-    model: str
-    seeded: bool = False
-    """Whether its lists depend on the seed."""
-    repeats_only: bool = False
-    """Whether it recommends only items that the user already had."""
-
-
-PEER_SYSTEMS = {
-    "popularity (RecTools)": Peer(venv="rectools", script="rectools_models", model="popularity"),
-    "item kNN, BM25 (implicit)": Peer(venv="field", script="implicit_models", model="item-knn"),
-    "user kNN (LensKit)": Peer(venv="field", script="lenskit_models", model="user-knn"),
-    "ALS (implicit)": Peer(venv="field", script="implicit_models", model="als", seeded=True),
-    "BPR (implicit)": Peer(venv="field", script="implicit_models", model="bpr", seeded=True),
-    "EASE (RecTools)": Peer(venv="rectools", script="recency_models", model="ease"),
-    "SASRec (RecTools)": Peer(venv="rectools", script="rectools_models", model="sasrec", seeded=True),
-    "EASE, recency": Peer(venv="rectools", script="recency_models", model="ease-recency"),
-    "EASE, recency + popularity": Peer(venv="rectools", script="recency_models", model="ease-recency-popularity"),
-    "repeat purchase": Peer(venv="rectools", script="recency_models", model="repeat", repeats_only=True),
-    "EASE, recency + repeat purchase": Peer(
-        venv="rectools", script="recency_models", model="ease-recency-repeat", repeats_only=True
-    ),
-    "all of these, tuned on validation": Peer(venv="rectools", script="recency_models", model="tuned"),
-}
 
 
 class Bench:
@@ -115,31 +90,39 @@ class Bench:
         """The folder of a case's split. Makes it from the raw data if it is missing."""
         folder = self.out / "cases" / CASES[case]
         if not (folder / "split.json").exists():
-            for name, split in (movielens if CASES[case] == "ml100k" else online_retail)(raw_data()).items():
+            for name, split in splits_of(case).items():
                 write_split(split, self.out / "cases" / name)
         return folder
 
     def lists(self, case: str, system: str, seed: int) -> pd.DataFrame | None:
         """The lists of a system; None if making them failed. Failures are printed at the end."""
-        split, seen = self.split(case), self.exclude_seen(case)
-        data = digest([split / "events.parquet", split / "items.parquet"])
         try:
             if system == OURS:
-                part = self._ours(split, case, seed, data)
+                part = self._ours(case, seed) / "lists"
             else:
-                part = self._peer(split, PEER_SYSTEMS[system], seed, data) / ("new" if seen else "all")
+                part = self._peer(self.split(case), PEER_SYSTEMS[system], seed)
+                part /= "new" if self.exclude_seen(case) else "all"
         except subprocess.CalledProcessError as error:
             self.failed.append(f"{case}, {system}, seed {seed}: {error}")
             say(self.failed[-1])
             return None
         return pd.read_parquet(part.with_suffix(".parquet"), columns=["user_id", "rank", "item_id"])
 
-    def seconds(self, case: str, seed: int, without: Collection[str]) -> float:
-        """Seconds that the stages of our night took, without some of them."""
-        split = self.split(case)
-        data = digest([split / "events.parquet", split / "items.parquet"])
-        done = json.loads((self._ours(split, case, seed, data).parent / "metrics.json").read_text())["stages"]
-        return float(sum(record["seconds"] for stage, record in done.items() if stage not in without))
+    def seconds(self, case: str, seed: int) -> dict[str, float]:
+        """Seconds that each stage of our night took."""
+        done = json.loads((self._ours(case, seed) / "metrics.json").read_text())["stages"]
+        return {stage: float(record["seconds"]) for stage, record in done.items()}
+
+    def best_peer(self, case: str, question: Question) -> tuple[str, Judged] | None:
+        """The peer with the best lists of those that are made already, seed 0; None if there is none."""
+        judged: dict[str, Judged] = {}
+        for system, peer in PEER_SYSTEMS.items():
+            place = self._peer_folder(self.split(case), peer, 0)
+            if peer.measures(case) and (place / "seconds.json").exists():
+                lists = pd.read_parquet(place / ("new.parquet" if self.exclude_seen(case) else "all.parquet"))
+                judged[system] = question.judge(lists)
+        best = max(judged, key=lambda system: judged[system].ndcg.mean(), default=None)
+        return None if best is None else (best, judged[best])
 
     def exclude_seen(self, case: str) -> bool:
         """Whether the lists of a case leave out items that users already had."""
@@ -156,37 +139,76 @@ class Bench:
         words = [word for change in self.changes for word in ("--set", change)]
         run([sys.executable, "jobs/nightly.py", "--config", str(out / "config.yaml"), *words], out / "log.txt")
 
-    def _ours(self, split: Path, case: str, seed: int, data: str) -> Path:
-        facts = json.loads((split / "split.json").read_text())
-        key = short(data, self.code, self.options.encoder, str(self.exclude_seen(case)), *self.changes)
-        out = self.out / "quality" / CASES[case] / OURS / f"{key}-{seed}"
-        done = out / "lists.parquet"
-        if not done.exists():
-            shutil.rmtree(out, ignore_errors=True)
-            out.mkdir(parents=True)
-            settings = {"seed": seed, "encoder": self.options.encoder, "date": facts["date"], "split": split}
-            config = CONFIG.format(out=out, exclude_seen=str(self.exclude_seen(case)).lower(), **settings)
-            say(f"{case}: {OURS}, seed {seed} …")
-            self.night(out, config)
-            latest = json.loads((out / "warehouse/recommendations/LATEST.json").read_text())
-            lists = pd.read_parquet(out / "warehouse" / latest["path"])
-            shutil.copy(out / "warehouse" / "runs" / latest["run_id"] / "metrics.json", out / "metrics.json")
-            shutil.rmtree(out / "warehouse")
-            lists.to_parquet(done)
-        return out / "lists"
+    def night_folder(self, case: str, seed: int) -> Path:
+        """The folder of our night: its config, its log, its lists and, with the option `keep`, its storage."""
+        split, seen = self.split(case), self.exclude_seen(case)
+        key = short(data_digest(split), self.code, str(self.options.encoder), str(seen), *self.changes)
+        return self.out / "quality" / CASES[case] / OURS / f"{key}-{seed}"
 
-    def _peer(self, split: Path, peer: Peer, seed: int, data: str) -> Path:
-        sources = [HERE / "peers" / f"{peer.script}.py", HERE / "case_files.py", ROOT / "configs/constraints-peers.txt"]
-        key = short(data, digest(sources), str(self.options.quick), (split / "split.json").read_text())
-        out = self.out / "quality" / split.name / f"{peer.script}-{peer.model}" / f"{key}-{seed}"
+    def warehouse(self, case: str, seed: int) -> Path:
+        """The storage of our finished night. Runs the night if it is missing; needs the option `keep`."""
+        storage = self.night_folder(case, seed) / "warehouse"
+        if not (storage / "recommendations" / "LATEST.json").exists():
+            self._run_night(case, seed)
+        return storage
+
+    def _ours(self, case: str, seed: int) -> Path:
+        folder = self.night_folder(case, seed)
+        if not (folder / "lists.parquet").exists():
+            self._run_night(case, seed)
+        return folder
+
+    def _run_night(self, case: str, seed: int) -> None:
+        """Run a night, or go on with one that was interrupted, and keep what it published."""
+        split, out = self.split(case), self.night_folder(case, seed)
+        out.mkdir(parents=True, exist_ok=True)
+        say(f"{case}: {OURS}, seed {seed} …")
+        date = json.loads((split / "split.json").read_text())["date"]
+        seen, encoder = self.exclude_seen(case), self.options.encoder
+        self.night(out, night_config(out / "warehouse", split, date, seed, seen, encoder))
+        latest = json.loads((out / "warehouse/recommendations/LATEST.json").read_text())
+        shutil.copy(out / "warehouse" / "runs" / latest["run_id"] / "metrics.json", out / "metrics.json")
+        pd.read_parquet(out / "warehouse" / latest["path"]).to_parquet(out / "lists.parquet")
+        if not self.options.keep:
+            shutil.rmtree(out / "warehouse")
+
+    def _peer(self, split: Path, peer: Peer, seed: int) -> Path:
+        out = self._peer_folder(split, peer, seed)
         if not (out / "seconds.json").exists():
             out.mkdir(parents=True, exist_ok=True)
-            python = PEERS / peer.venv / "bin" / "python"
-            command = [str(python), "-W", "ignore", str(sources[0]), str(split), str(out)]
+            python, script = PEERS / peer.venv / "bin" / "python", HERE / "peers" / f"{peer.script}.py"
+            command = [str(python), "-W", "ignore", str(script), str(split), str(out)]
             command += ["--model", peer.model, "--seed", str(seed), *(["--quick"] if self.options.quick else [])]
             say(f"{split.name}: {peer.script} {peer.model}, seed {seed} …")
-            run(command, out / "log.txt", PYTHONPATH=str(HERE))
+            run(command, out / "log.txt", PYTHONPATH=str(HERE), TEXT_MODEL=str(model_folder(PACKAGED)))
         return out
+
+    def _peer_folder(self, split: Path, peer: Peer, seed: int) -> Path:
+        sources = [HERE / "peers" / f"{name}.py" for name in (peer.script, *peer.imports)]
+        sources += [HERE / "case_files.py", ROOT / "configs/constraints-peers.txt"]
+        key = short(data_digest(split), digest(sources), str(self.options.quick), (split / "split.json").read_text())
+        return self.out / "quality" / split.name / f"{peer.script}-{peer.model}" / f"{key}-{seed}"
+
+
+def night_config(
+    warehouse: Path, split: Path, date: str, seed: int = 0, exclude_seen: bool = True, encoder: str | None = None
+) -> str:
+    """The config of our night on a split. Everything that it does not name has its default; no encoder is a default."""
+    return CONFIG.format(
+        warehouse=warehouse,
+        split=split,
+        date=date,
+        seed=seed,
+        exclude_seen=str(exclude_seen).lower(),
+        encoder=f"encoder: {{model: {encoder}, train: frozen}}\n" if encoder else "",
+    )
+
+
+def splits_of(case: str) -> dict[str, Split]:
+    """The splits that are made together with that of a case, by name."""
+    if case in SEQUENCE_CASES:
+        return {case: sequence_split(raw_data(), case)}
+    return (movielens if case == "ml100k" else online_retail)(raw_data())
 
 
 def raw_data() -> Path:
@@ -210,6 +232,11 @@ def digest(paths: Iterable[Path]) -> str:
     for path in paths:
         whole.update(path.read_bytes())
     return whole.hexdigest()
+
+
+def data_digest(split: Path) -> str:
+    """SHA-256 of the events and the items of a split."""
+    return digest([split / "events.parquet", split / "items.parquet"])
 
 
 def short(*parts: str) -> str:
@@ -252,7 +279,7 @@ def results_of(bench: Bench, case: str, systems: list[str], seeds: list[int]) ->
     question = Question.of(bench.split(case), case)
     for system in systems:
         peer = PEER_SYSTEMS.get(system)
-        if peer is not None and peer.repeats_only and bench.exclude_seen(case):
+        if peer is not None and (not peer.measures(case) or (peer.repeats_only and bench.exclude_seen(case))):
             continue
         judged, warm = [], []
         for seed in seeds if peer is None or peer.seeded else [0]:
@@ -260,7 +287,7 @@ def results_of(bench: Bench, case: str, systems: list[str], seeds: list[int]) ->
             if lists is None:
                 continue
             judged.append(question.judge(lists))
-            if case == "cold-items" and (lists := bench.lists("retail-new", system, seed)) is not None:
+            if case in WARM and (lists := bench.lists(WARM[case], system, seed)) is not None:
                 warm.append(float(question.judge(lists).ndcg.mean()))
         if judged:
             yield system, Result(judged=judged, warm_ndcg=warm)
@@ -268,7 +295,7 @@ def results_of(bench: Bench, case: str, systems: list[str], seeds: list[int]) ->
 
 def report(case: str, results: dict[str, Result], question: Question) -> tuple[str, dict[str, Any]]:
     """A Markdown table of a case and its numbers."""
-    names = ["ndcg@10", "hitrate@10", "tail_ndcg@10", "coverage@10"] + ["warm_ndcg@10"] * (case == "cold-items")
+    names = ["ndcg@10", "hitrate@10", "tail_ndcg@10", "coverage@10"] + ["warm_ndcg@10"] * (case in WARM)
     users = f"{len(question.user_ids)} users, {len(question.truth)} targets, {question.in_tail.size} items"
     lines = [f"### {case}", "", f"{users}; lists at random: NDCG@10 {question.random_ndcg():.4f}.", ""]
     lines += ["| | " + " | ".join(names) + " |", "| --- |" + " ---: |" * len(names)]
@@ -310,6 +337,13 @@ def report_together(cases: dict[str, dict[str, Result]]) -> tuple[str, dict[str,
     return "\n".join(lines) + "\n", {"ndcg@10": means, "difference": gap}
 
 
+def write_figures(path: Path, **parts: dict[str, Any]) -> None:
+    """Write figures by part and case as JSON; those of other cases, of earlier runs, stay."""
+    written = json.loads(path.read_text()) if path.exists() else {}
+    written |= {name: written.get(name, {}) | cases for name, cases in parts.items()}
+    path.write_text(json.dumps(written, indent=2) + "\n")
+
+
 def against_best(values: dict[str, np.ndarray]) -> tuple[str, dict[str, Any]]:
     """Our values [U] minus those of the best peer, as text and numbers; empty if one of them is missing."""
     peers = [system for system in values if system != OURS]
@@ -330,36 +364,42 @@ def main() -> int:
     """Make the lists that are missing, judge all, then print and write the tables."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--cases", type=lambda text: text.split(","), default=USUAL_CASES)
+    options.add_argument("--short", action="store_true", help="half an hour: scientific and a tenth of the other sets")
     options.add_argument("--earlier", action="store_true", help="also cold-users and cold-items at four earlier days")
-    options.add_argument("--seeds", type=lambda text: [int(seed) for seed in text.split(",")], default=[0, 1, 2])
+    options.add_argument("--seeds", type=lambda text: [int(seed) for seed in text.split(",")], default=None)
     options.add_argument("--systems", type=lambda text: text.split(","), help="parts of their names; default: all")
     options.add_argument("--ours-only", action="store_true")
     options.add_argument("--peers-only", action="store_true")
-    options.add_argument("--encoder", default="null", help="as encoder.model in a config")
+    options.add_argument("--encoder", help="as encoder.model in a config; default: the one that a night has by default")
     options.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="for our night")
+    options.add_argument("--keep", action="store_true", help="keep the storage of our nights, for `ablation.py`")
     options.add_argument("--quick", action="store_true", help="train very little: only checks that everything runs")
     options.add_argument("--out", type=Path, default=ROOT / "bench")
     arguments = options.parse_args()
+    if arguments.short:
+        arguments.cases = SHORT_CASES
+    arguments.seeds = arguments.seeds or ([0] if arguments.short else [0, 1, 2])
     if unknown := set(arguments.cases) - set(CASES):
         options.error(f"no case {', '.join(sorted(unknown))}; known: {', '.join(CASES)}")
-    systems = [OURS] * (not arguments.peers_only) + list(PEER_SYSTEMS) * (not arguments.ours_only)
+    peers = [name for name, peer in PEER_SYSTEMS.items() if not (arguments.short and peer.slow)]
+    systems = [OURS] * (not arguments.peers_only) + peers * (not arguments.ours_only)
     if arguments.systems:
         systems = [name for name in systems if any(part.lower() in name.lower() for part in arguments.systems)]
     bench = Bench(arguments)
-    written: dict[str, Any] = {"machine": describe(), "quick": arguments.quick, "encoder": arguments.encoder}
-    written |= {"seeds": arguments.seeds, "cases": {}}
+    measured = {"machine": describe(), "quick": arguments.quick, "encoder": arguments.encoder, "set": arguments.set}
+    measured |= {"seeds": arguments.seeds}
     earlier = [case for case in arguments.cases if arguments.earlier and case in EARLIER_CASES]
     found: dict[str, dict[str, Result]] = {}
     for case in dict.fromkeys([*arguments.cases, *(each for kind in earlier for each in EARLIER_CASES[kind])]):
         found[case] = dict(results_of(bench, case, systems, arguments.seeds))
-        table, written["cases"][case] = report(case, found[case], Question.of(bench.split(case), case))
+        table, numbers = report(case, found[case], Question.of(bench.split(case), case))
+        write_figures(bench.out / "quality.json", cases={case: measured | numbers})
         sys.stdout.write(table + "\n")
         sys.stdout.flush()
     for kind in earlier:
         table, numbers = report_together({case: found[case] for case in EARLIER_CASES[kind]})
-        written.setdefault("earlier", {})[kind] = numbers
+        write_figures(bench.out / "quality.json", earlier={kind: measured | numbers})
         sys.stdout.write(table + "\n")
-    (bench.out / "quality.json").write_text(json.dumps(written, indent=2) + "\n")
     for failure in bench.failed:
         sys.stderr.write(f"failed: {failure}\n")
     return 1 if bench.failed else 0

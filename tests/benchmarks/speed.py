@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import speed_inputs
 from machine import describe
-from quality import CONFIG, HERE, PEERS, QUICK, ROOT, Bench, run, say
+from quality import HERE, PEERS, QUICK, ROOT, Bench, night_config, run, say
 
 from recsys.model.config import EncoderConfig
 from recsys.training.config import TrainConfig
@@ -232,8 +232,7 @@ def fill(key: str, folder: Path, bench: Bench) -> None:
         if old != warehouse:
             shutil.rmtree(old)
     warehouse.mkdir(exist_ok=True)
-    settings = {"seed": 0, "encoder": encoder, "date": facts["date"], "split": folder, "exclude_seen": "true"}
-    (folder / "config.yaml").write_text(CONFIG.format(out=warehouse, **settings))
+    (folder / "config.yaml").write_text(night_config(warehouse, folder, facts["date"], encoder=encoder))
     words = [word for change in changes for word in ("--set", change)]
     say("lists: running a night for our model …")
     command = [sys.executable, "jobs/nightly.py", "--config", str(folder / "config.yaml"), *words]

@@ -180,3 +180,10 @@ def test_texts_are_clean(names: list[str], limit: int) -> None:
         assert unicodedata.is_normalized("NFC", text)
         assert text == " ".join(text.split())
         assert not any(unicodedata.category(character) == "Cc" for character in text)
+
+
+def test_markup_is_neither_read_nor_shown() -> None:
+    items = spec("{name}. {group}", columns={"title": "name"})
+    (item,) = catalog([{"sku": "a", "name": "<b>Tom</b> &amp; Jerry", "group": "<br>"}], items)
+    assert item["text"] == "Tom & Jerry"
+    assert item["attributes"] == {"title": "Tom & Jerry", "name": "Tom & Jerry"}

@@ -14,9 +14,10 @@ from ruamel.yaml import YAML
 
 from jobs.show import main as show
 from recsys.model.checkpoint import read_card
+from recsys.model.default_encoder import PACKAGED
 from recsys.pipeline.open_run import stored_run
 from recsys.pipeline.run import Run
-from recsys.pipeline.stages import FINETUNE, FIT_FUSION, REFIT, RUN_GATE
+from recsys.pipeline.stages import ENCODE_TEXTS, FINETUNE, FIT_FUSION, REFIT, RUN_GATE
 from recsys.pipeline.stored_fusion import read_fusion
 from recsys.schema import RECOMMENDATIONS
 from recsys.storage.filesystem import Storage
@@ -214,6 +215,14 @@ def test_titles_that_say_little(night_of: NightOf, case: str) -> None:
     assert all(len(own) == 5 for own in night.lists.values())
     assert warning in night.log
     assert bool(night.run.storage.list("models/scratch-encoders")) == (case != "empty")
+
+
+def test_the_default_encoder_is_pretrained_and_kept_with_the_run(night_of: NightOf) -> None:
+    night = night_of(shop(8, 5, first=30, step=3), titles(12), encoder={"model": "auto"})
+    assert night.run.config.encoder.model == PACKAGED
+    assert night.run.record(ENCODE_TEXTS).dim == 384
+    assert not night.run.storage.list("models/scratch-encoders")
+    assert all(len(own) == 5 for own in night.lists.values())
 
 
 def test_show_and_explain_say_why_a_list_is_empty(night_of: NightOf, run_job, capsys) -> None:

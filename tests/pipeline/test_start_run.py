@@ -14,6 +14,7 @@ import pytest
 
 from recsys.data.feedback import FEEDBACK_DIR
 from recsys.errors import InputError, LockedError
+from recsys.model import default_encoder
 from recsys.pipeline.input_list import InputName
 from recsys.pipeline.input_parts import plan_parts, read_part
 from recsys.pipeline.item_rules import recommendable
@@ -368,3 +369,25 @@ def test_a_list_of_another_version_is_taken_again(open_night: Open, caplog: pyte
     assert "begun by version 0.0.1" in caplog.text
     run.storage.write_bytes(run.folder.start_path, json.dumps({"inputs": {}}).encode())
     assert names(start(open_night()), "events") == ["a.csv", "b.csv"]
+
+
+def test_the_encoder_of_auto_is_settled_at_the_first_start(open_night: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = default_encoder.DefaultEncoder("owner/model", "c0ffee")
+    monkeypatch.setattr(default_encoder, "default_encoder", lambda: found)
+    asked = open_night()
+    assert asked.config.encoder.model == "auto"
+    first = start(asked)
+    found = default_encoder.DefaultEncoder(None, None)  # the machine of the next start has less
+    for run in (first, start(open_night()), stored_run(first.folder)):
+        assert run.folder.run_id == asked.folder.run_id
+        assert (run.config.encoder.model, run.config.encoder.revision) == ("owner/model", "c0ffee")
+    assert start(open_night(seed=1)).config.encoder.model is None
+
+
+def test_a_run_whose_first_start_settled_no_encoder_keeps_that_of_its_config(open_night: Open) -> None:
+    run = start(open_night(encoder={"model": None}))
+    stored = run.storage.read_json(run.folder.start_path)
+    del stored["encoder"]  # as older versions wrote it
+    run.storage.write_json(run.folder.start_path, stored)
+    assert start(open_night(encoder={"model": None})).config.encoder.model is None
+    assert read_start(run.folder) is not None

@@ -38,7 +38,10 @@ from recsys.training.window_batch import WindowBatch
 BASE = {
     "date": "2026-11-22",
     "histories": {"max_length": 10, "shards": 2},
-    "encoder": {"scratch": {"hidden_size": 16, "layers": 1, "heads": 2, "vocab_size": 400, "pretrain_steps": 0}},
+    "encoder": {
+        "model": None,
+        "scratch": {"hidden_size": 16, "layers": 1, "heads": 2, "vocab_size": 400, "pretrain_steps": 0},
+    },
     "ranker": {"hidden_size": 16, "layers": 1, "heads": 2, "dropout": 0.0, "id_dropout": 0.0},
     "train": {
         "epochs": 2,

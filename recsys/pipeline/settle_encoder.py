@@ -1,0 +1,43 @@
+"""Which text encoder a run reads: settled at its first start, so that each later start and the live service agree."""
+
+import logging
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from pydantic import ConfigDict
+
+from recsys.model.config import AUTO
+from recsys.pipeline.run import Run
+from recsys.pipeline.strict_json import STRICT
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettledEncoder:
+    """Values of `encoder.model` and `encoder.revision` without a choice left open."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    model: str | None
+    revision: str | None
+
+
+def settle_encoder(run: Run) -> SettledEncoder:
+    """What `encoder.model` is for this run; `auto` is looked up now."""
+    spec = run.config.encoder
+    if spec.model != AUTO:
+        return SettledEncoder(model=spec.model, revision=spec.revision)
+    from recsys.model.default_encoder import default_encoder  # the client of the hub comes with it
+
+    found = default_encoder()
+    logger.info("encoder.model=auto: %s", found.model or "a small encoder from scratch")
+    return SettledEncoder(model=found.model, revision=found.revision)
+
+
+def with_encoder(run: Run, settled: SettledEncoder | None) -> Run:
+    """The run with this encoder in its config; None: an older version began the run; its config counts."""
+    if settled is None:
+        return run
+    encoder = run.config.encoder.model_copy(update={"model": settled.model, "revision": settled.revision})
+    return replace(run, config=run.config.model_copy(update={"encoder": encoder}))

@@ -1,0 +1,85 @@
+"""Fits the fusion of a finished night again with other settings and makes its lists again. No model is trained.
+
+Most parts of the score are signals. What such a part is worth shows without a second training: the weights of all
+others are fitted on the same night's signals, without it. The night itself stays as it is.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pandas as pd
+
+from jobs import command
+from recsys.model.checkpoint import MODEL_FILES
+from recsys.pipeline.run import Run
+from recsys.pipeline.run_stages import run_stage, run_stages
+from recsys.pipeline.stages import COUNT_SIGNALS, FIT_FUSION, MATCH_COLD_ITEMS, RUN_GATE, WRITE_LISTS
+from recsys.settings import load_config
+from recsys.storage.filesystem import Storage
+from recsys.storage.latest import require_latest
+from recsys.storage.manifest import lists_folder
+from recsys.storage.runs import RunFolder
+
+#: Stages that are run again where more than `recommend` changes. The refit is not: it trains the ranker.
+COUNTS = (COUNT_SIGNALS, MATCH_COLD_ITEMS)
+
+
+def replay(warehouse: Path, changes: Sequence[str]) -> pd.DataFrame:
+    """The lists that the night in a storage would have published with other settings of its signals and its fusion.
+
+    Args:
+        warehouse: Storage of a published night. It stays as it is.
+        changes: KEY=VALUE of keys that the training does not read, such as `recommend.signals=[ease]`.
+
+    Returns:
+        Rows of user_id, rank, item_id.
+    """
+    with copied(warehouse) as copy:
+        run = reopened(copy, changes)
+        counted = all(change.startswith("recommend.") for change in changes)
+        fitted = (FIT_FUSION,) if counted else (*COUNTS, FIT_FUSION)
+        for stage in (*fitted, RUN_GATE, WRITE_LISTS):
+            run.storage.delete(run.folder.stage_path(stage.name))
+            run.storage.delete_folder(f"{run.folder.stages_dir}/{stage.name}")
+        run_stages(run, fitted)
+        keep_fusion(run)
+        run_stage(run, WRITE_LISTS)
+        return pd.read_parquet(copy / lists_folder(run.folder), columns=["user_id", "rank", "item_id"])
+
+
+@contextmanager
+def on_ray(warehouse: Path) -> Iterator[None]:
+    """Start Ray with enough CPUs for the night of a storage."""
+    with command.on_ray(reopened(warehouse, ()).config):
+        yield
+
+
+@contextmanager
+def copied(warehouse: Path) -> Iterator[Path]:
+    """A copy of a storage beside it, by hard links: the storage replaces files and never writes into them."""
+    with TemporaryDirectory(prefix="replay-", dir=warehouse.parent) as folder:
+        copy = Path(folder) / "warehouse"
+        shutil.copytree(warehouse, copy, copy_function=os.link)
+        yield copy
+
+
+def reopened(storage: Path, changes: Sequence[str]) -> Run:
+    """The published run of a storage with changed settings, under its own name."""
+    root = Storage(str(storage))
+    folder = RunFolder(root, require_latest(root).run_id)
+    config = load_config(storage / folder.config_path, [*changes, f"storage={storage}"])
+    return Run(config=config, date=folder.date, folder=folder)
+
+
+def keep_fusion(run: Run) -> None:
+    """Give the fitted fusion to the model that makes the lists, as the refit does."""
+    if not run.config.train.refit:
+        return
+    for name in run.storage.list(run.model_path(run.refit_id)):
+        path = f"{run.model_path()}/{name}"
+        if name not in MODEL_FILES and run.storage.exists(path):
+            run.storage.write_bytes(f"{run.model_path(run.refit_id)}/{name}", run.storage.read_bytes(path))
