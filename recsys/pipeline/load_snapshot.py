@@ -27,6 +27,8 @@ from recsys.signals.products import unit_rows
 from recsys.signals.ranker_evidence import LoadedRanker
 from recsys.signals.registry import SIGNALS
 from recsys.signals.signal import DataView, LoadedSignal, Signal
+from recsys.signals.text_ease import TextEase
+from recsys.signals.text_evidence import LoadedText
 from recsys.storage.tables import read_table
 
 #: Most days whose popularity is held at once: of 100,000 items each day takes 1.6 MB.
@@ -180,6 +182,10 @@ class Source:
     def ranker(self) -> LoadedSignal:
         """See `recsys.signals.signal.NightSource`."""
         return self._night.ranker()
+
+    def text(self) -> LoadedSignal:
+        """See `recsys.signals.signal.NightSource`."""
+        return LoadedText(TextEase.of(self.text_vectors), self.recommendable)
 
 
 def _directions(signals: dict[str, LoadedSignal]) -> npt.NDArray[np.float32]:

@@ -132,6 +132,28 @@ class EncodedTexts(StageRecord):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LearnedBaskets(StageRecord):
+    """What `learn_baskets` leaves; `rows` are the users of all steps."""
+
+    users: int
+    """Users with two items or more before the holdout."""
+    validation_users: int
+    steps: int
+    best_step: int
+    """Step after which the encoder was kept; 0: it stayed as it was."""
+    before: Annotated[float, Field(alias="validation_ndcg@10_before")]
+    """NDCG@10 of text-EASE on validation before the training, 0 without validation users."""
+    after: Annotated[float, Field(alias="validation_ndcg@10")]
+    """The same with the kept encoder."""
+    history: list[dict[str, float]]
+    """Figures of each check."""
+    start: str
+    """Model whose encoder it continued."""
+    encoder_id: str
+    """Digest of the kept encoder."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class WarmStart:
     """The model that training continues, which `finetune` settles first. It is kept as the part `WARM_START`."""
 

@@ -89,6 +89,18 @@ ENCODE_TEXTS = Stage(
     workers=_encoding,
 )
 
+LEARN_BASKETS = Stage(
+    name="baskets",
+    function="recsys.pipeline.learn_baskets:learn_baskets",
+    record=records.LearnedBaskets,
+    summary="Trains the text encoder on users' baskets, keeps its best state, and encodes all texts with it.",
+    reads=("{run}/interactions/", "{run}/catalog.parquet", "models/"),
+    writes=("{model}/encoder/", "items/<encoder digest>/", "{run}/text_vectors/"),
+    intermediate=("baskets",),
+    workers=_training,
+    condition=Condition("with `encoder.train: baskets`", lambda config: config.encoder.train == "baskets"),
+)
+
 FINETUNE = Stage(
     name="finetune",
     function="recsys.pipeline.train:finetune",

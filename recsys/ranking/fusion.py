@@ -21,9 +21,9 @@ from recsys.signals.signal import Signal
 Signals = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 
-#: Added where the ranker learned nothing: what a cosine of 1 between the texts of an item and of a history counts, in
-#: nats. It was the best weight beside a ranker and transitions on Amazon Beauty.
-UNTRAINED_WEIGHTS = {"text": 3.0}
+#: Added where the ranker learned nothing: what a history whose items all have the text of an item counts for it, in
+#: nats, and what a cosine of 1 with a search does.
+UNTRAINED_WEIGHTS = {"text": 10.0, "query": 3.0}
 
 
 def weigh(signals: Signals, valid: Bools, weights: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:

@@ -39,7 +39,9 @@ from recsys.signals.ranker_evidence import LoadedRanker
 from recsys.signals.registry import SIGNALS, columns_of
 from recsys.signals.repeat import LoadedRepeat
 from recsys.signals.signal import LoadedSignal
-from recsys.signals.text import QUERY_WEIGHT, LoadedText
+from recsys.signals.text import QUERY_WEIGHT
+from recsys.signals.text_ease import TextEase
+from recsys.signals.text_evidence import LoadedText
 from recsys.signals.transitions import LoadedTransitions, count_transitions, strongest_transitions, sum_pairs
 from tests.ranking.random_trees import random_trees
 from tests.ranking.tiny_ranker import tiny_ranker
@@ -91,7 +93,7 @@ def make_snapshot(
         "ranker": LoadedRanker(ranker, open_items, candidate_pass),
         "transitions": LoadedTransitions(make_transitions(0)),
         "ease": LoadedEase(make_transitions(1)),
-        "text": LoadedText(texts / np.linalg.norm(texts, axis=1, keepdims=True), open_items),
+        "text": LoadedText(TextEase.of(texts / np.linalg.norm(texts, axis=1, keepdims=True)), open_items),
         "popularity": LoadedPopularity(popularity, days, open_items),
         "repeat": LoadedRepeat(np.zeros(len(IDS), dtype=np.float32) if returns is None else returns),
     }
@@ -716,7 +718,7 @@ def test_a_query_adds_weight_to_the_text_of_that_request_only() -> None:
     ((owners, found),) = blocks(SNAPSHOT, histories, config(), constraints=constraints)
     asks, others = user_weights(SNAPSHOT, found)[np.argsort(owners)]
     raised = dict(zip(COLUMNS, (asks - others).tolist(), strict=True))
-    assert raised.pop("text") == QUERY_WEIGHT
+    assert raised.pop("query") == QUERY_WEIGHT
     assert set(raised.values()) == {0.0}
     np.testing.assert_array_equal(others, EVERY_SIGNAL.vector(COLUMNS))
     # where all other weights are divided, so is this one: a query leads the list in a session as at any time
@@ -726,7 +728,7 @@ def test_a_query_adds_weight_to_the_text_of_that_request_only() -> None:
     temperature = tempered.temperature_of(np.array([2]), np.array([True]))
     assert temperature > 2
     asks, others = user_weights(dataclasses.replace(SNAPSHOT, fusion=tempered), found)[np.argsort(owners)]
-    np.testing.assert_allclose((asks - others)[COLUMNS.index("text")] * temperature, QUERY_WEIGHT, rtol=1e-5)
+    np.testing.assert_allclose((asks - others)[COLUMNS.index("query")] * temperature, QUERY_WEIGHT, rtol=1e-5)
 
 
 def test_a_request_excludes_items_and_adds_candidates() -> None:
