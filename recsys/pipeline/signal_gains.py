@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 #: What is left out: each of these signals, and all of them together.
 MEASURED = {"ranker": ("ranker",), "text": ("text",), "ranker and text": ("ranker", "text")}
-#: Users that are measured at most; the weights are fitted on them twenty times.
+#: Users that are measured at most; the weights are fitted on them sixteen times.
 MOST_USERS = 2000
 
 

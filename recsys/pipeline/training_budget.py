@@ -76,6 +76,8 @@ def settle_training(run: Run, warm: ModelCard | None) -> WarmStart:
 
 def _why_not(run: Run, warm: ModelCard) -> str | None:
     """Why the published model is used again without training; None: the night trains."""
+    if run.config.encoder.train == "baskets":
+        return None  # the encoder learns in every night, and the ranker must learn to read its vectors
     past = read_past(run, warm.model_id)
     if past is None or past.gain is None or past.within_noise < PATIENCE_NIGHTS:
         return None

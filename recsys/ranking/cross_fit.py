@@ -16,7 +16,7 @@ from recsys.ranking.fusion import Fusion
 from recsys.ranking.fusion_fit import fit_weights
 
 #: Parts of the users.
-FOLDS = 5
+FOLDS = 4
 
 Floats = npt.NDArray[np.float64]
 

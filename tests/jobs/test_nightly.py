@@ -326,7 +326,7 @@ def test_force_runs_a_published_night_again_beside_the_old_one(write_config, run
 
 def test_a_model_worse_than_popularity_is_not_published(write_config, run_job, tmp_path):
     untrained = {"epochs": 1, "learning_rate": 1e-9}
-    config = write_config(train=untrained, recommend={"signals": ["returns"]})  # which are the same for all candidates
+    config = write_config(train=untrained, recommend={"signals": ["returns"], "candidates": 80})  # the same for all
     code, answer = run_job("nightly", "--config", config)
     assert (code, answer["status"]) == (4, "refused")
     assert "significantly below popularity" in answer["error"]

@@ -52,8 +52,9 @@ def past_of(run: Run, **values: Any) -> TrainingPast:
 def continued(make_night: Callable[..., Run], draw_events: Callable[..., pa.Table]) -> Callable[..., Run]:
     """A night that would continue a published model with this past, which knows these items."""
 
-    def make(known: list[str] = IDS, budget: str = "auto", **past: Any) -> Run:
-        run = make_night(draw_events(300, days=40), settings={"train": {"budget": budget}})
+    def make(known: list[str] = IDS, budget: str = "auto", encoder: str = "frozen", **past: Any) -> Run:
+        settings = {"train": {"budget": budget}, "encoder": {"train": encoder}}
+        run = make_night(draw_events(300, days=40), settings=settings)
         finish(run, ENCODE_TEXTS, encoder_id="configured")
         model_id = publish_model(run, "configured", None)
         vocabulary = pa.table({"item_id": IDS, "known": [item in known for item in IDS]})
@@ -94,6 +95,7 @@ def test_a_ranker_that_adds_nothing_is_used_again(continued: Callable[..., Run])
         {"settings": "of another config"},
         {"known": IDS[2:]},
         {"budget": "full"},
+        {"encoder": "baskets"},
     ],
     ids=str,
 )
