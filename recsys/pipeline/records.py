@@ -234,6 +234,12 @@ class FittedFusion(StageRecord):
     """NDCG@10 of each number alone."""
     short_ndcg: Annotated[float, Field(alias="validation_short_ndcg@10")]
     short_ndcg_without: Annotated[float, Field(alias="validation_short_ndcg@10_without")]
+    trees: int
+    """Trees that correct the weighted sum; 0: there were too few users, or the weights alone rank as well."""
+    trees_ndcg: Annotated[float, Field(alias="validation_trees_ndcg@10")]
+    """NDCG@10 with trees for users whom neither weights nor trees were fitted on; 0: no trees were tried."""
+    trees_ndcg_without: Annotated[float, Field(alias="validation_trees_ndcg@10_without")]
+    """The same by weights alone."""
     weights: dict[str, float]
     weights_short: dict[str, float]
     weights_session: dict[str, float]

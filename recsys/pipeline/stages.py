@@ -149,9 +149,9 @@ FIT_FUSION = Stage(
     name="fuse",
     function="recsys.pipeline.fit_fusion:fit_fusion",
     record=records.FittedFusion,
-    summary="Fits the weights of the signals on validation users.",
+    summary="Fits the weights of the signals, and trees that correct them, on validation users.",
     reads=("{model}/", "{run}/interactions/", "{run}/signals/", "{run}/donors/"),
-    writes=("{model}/fusion.json",),
+    writes=("{model}/fusion*.json",),
     intermediate=("choices",),
     workers=_scoring,
 )

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from recsys.ranking.trees import Trees
 from recsys.signals.signal import Signal
 
 Signals = npt.NDArray[np.float32]
@@ -56,6 +57,8 @@ class Fusion:
     """The same without ``short`` and ``session``."""
     trained: bool = True
     """Whether the ranker learned something; else its numbers are random and have no weight."""
+    trees: Trees | None = None
+    """What corrects the weighted sum; None: nothing does."""
 
     def only(self, allowed: Collection[str] | None) -> "Fusion":
         """The same without the weights of other numbers; equal weights where none of the allowed has one."""
@@ -69,8 +72,10 @@ class Fusion:
         return replace(self, weights=kept or dict.fromkeys(sorted(allowed), 1.0), short=short, session=session)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, as for JSON."""
-        return asdict(self)
+        """Plain values, as for JSON, without the trees, which have a file of their own."""
+        values = asdict(replace(self, trees=None))
+        del values["trees"]
+        return values
 
     def vector(self, names: Sequence[str]) -> npt.NDArray[np.float32]:
         """[S] weights in the order of the names; 0 for a number without a weight."""
