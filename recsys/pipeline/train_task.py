@@ -73,7 +73,8 @@ def build_task(run: Run, model_id: str, warm_model: str | None, *, learns: bool 
         Objective.of(config.train, config.recommend.exclude_seen),
         build_decoder(config.ranker),
     )
-    if warm is not None:
+    ranker.text_adapter.fit(ranker.text_vectors)
+    if warm is not None:  # it brings the matrix that its adapter was trained with
         _load_weights(ranker, run, warm.model_id, item_ids)
     if config.ranker.train == "lora":
         ranker.add_lora(config.ranker.lora_rank)
