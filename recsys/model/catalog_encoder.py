@@ -73,6 +73,8 @@ class CatalogEncoder(nn.Module):
         order = self.lengths[rows].argsort(stable=True)  # texts of similar length together need little padding
         filled = F.pad(rows[order], (0, max(num_batches - len(rows), 0)))
         batches = filled.tensor_split(num_batches)
+        if num_batches == 1:
+            return self._encode(filled)[: len(rows)][order.argsort()]
         # the backward pass computes activations again: those of thousands of texts would not fit into memory
         found = [checkpoint(self._encode, batch, use_reentrant=False, preserve_rng_state=False) for batch in batches]
         vectors: Tensor = torch.cat(found)[: len(rows)][order.argsort()]

@@ -25,6 +25,8 @@ from recsys.model.text_adapter import TextAdapter
 
 #: Weights of the signals; they are fitted after the ranker and written beside it.
 FUSION_FILE = "fusion.json"
+#: Trees that correct the weighted sum, where there are any; the file of the weights names its hash.
+TREES_FILE = "fusion_trees.json"
 MODEL_FILES = ("ranker.safetensors", "vocabulary.parquet", "model.json")
 ENCODER_FOLDER = "encoder"
 ID_EMBEDDING = "id_embedding.weight"

@@ -8,6 +8,8 @@ from recsys.config.section import Positive, Precision, Section
 
 #: `encoder.model` of a night that takes the best encoder which it finds at its start.
 AUTO = "auto"
+#: Begin of an `encoder.model` that is the encoder of another shop's published model.
+OTHER_STORAGE = "storage://"
 
 
 class ScratchEncoderConfig(Section):
@@ -35,18 +37,33 @@ class ScratchEncoderConfig(Section):
         return self
 
 
+class BasketsConfig(Section):
+    """How the encoder learns from baskets, if `encoder.train` is baskets."""
+
+    steps: Positive = 400
+    """Optimiser steps."""
+    users: Positive = 256
+    """Users of a step, for each training worker."""
+    items: Annotated[int, Field(ge=4)] = 1024
+    """Items of a step, for each training worker: those of its users, and others. Their texts are read with gradient."""
+    checks: Positive = 4
+    """Measurements on validation users. The best state is kept, or the encoder of before if none is better."""
+
+
 class EncoderConfig(Section):
     """The language model that turns each text of an item into a vector."""
 
     model: str | None = AUTO
     """auto: the pretrained MiniLM that the installation brings. Else a hub id, a local folder, `package://name/folder`
-    (weights in an installed package), or null: a small one from scratch."""
+    (weights in an installed package), `storage://` and the `storage` of another shop (the encoder of its published
+    model), or null: a small one from scratch."""
     revision: str | None = None
-    """Commit of the hub model. null: its default branch."""
-    train: Literal["frozen", "lora", "full"] = "frozen"
-    """How it is trained with the ranker: not at all, by low-rank adapters, or all weights."""
+    """Commit of the hub model, or id of the other shop's model. null: its default branch; the published model."""
+    train: Literal["frozen", "baskets", "lora", "full"] = "frozen"
+    """How it is trained: not at all, from baskets before the ranker, or with the ranker: by low-rank adapters, or all
+    weights."""
     learning_rate: Annotated[float, Field(gt=0)] | None = None
-    """Its peak learning rate in training. null: 2e-5 if `train` is full, 2e-4 if it is lora."""
+    """Its peak learning rate in training. null: 2e-5 if `train` is full or baskets, 2e-4 if it is lora."""
     lora_rank: Positive = 16
     """Rank of the adapters, if `train` is lora."""
     pooling: Literal["auto", "mean", "cls", "last"] = "auto"
@@ -61,6 +78,8 @@ class EncoderConfig(Section):
     """Encoder workers. null: one for each CPU, or for each GPU."""
     use_gpu: bool = False
     """One GPU for each encoder worker."""
+    baskets: BasketsConfig = BasketsConfig()
+    """Learning from baskets, if `train` is baskets."""
     scratch: ScratchEncoderConfig = ScratchEncoderConfig()
     """The small encoder, if `model` is null."""
 
@@ -73,9 +92,19 @@ class EncoderConfig(Section):
         return self
 
     @property
+    def is_transferred(self) -> bool:
+        """Whether it comes from another shop's storage."""
+        return self.model is not None and self.model.startswith(OTHER_STORAGE)
+
+    @property
     def learns(self) -> bool:
-        """Whether each night trains the encoder with the ranker."""
+        """Whether each night trains the encoder."""
         return self.train != "frozen"
+
+    @property
+    def learns_with_ranker(self) -> bool:
+        """Whether it is trained with the ranker, and not before it."""
+        return self.train in ("lora", "full")
 
     @property
     def peak_learning_rate(self) -> float:

@@ -108,14 +108,21 @@ def _declared_pooling(folder: Path) -> str | None:
 
 
 def dense_folders(folder: Path) -> list[Path]:
-    """Folders of the dense layers that `modules.json` declares, in the order they are applied."""
+    """Folders of the dense layers that `modules.json` declares, in the order they are applied.
+
+    Raises:
+        ConfigError: a module is not supported, or is not in the folder.
+    """
     if not (folder / "modules.json").exists():
         return []
     modules = [(module["type"].rpartition(".")[2], module["path"]) for module in read_json(folder / "modules.json")]
     unknown = {kind for kind, _ in modules} - {"Transformer", "Pooling", "Dense", "Normalize"}
     if unknown:
         raise ConfigError(f"encoder.model: {folder} has modules that are not supported: {', '.join(sorted(unknown))}")
-    return [folder / path for kind, path in modules if kind == "Dense"]
+    dense = [path for kind, path in modules if kind == "Dense"]
+    if bad := [path for path in dense if Path(path).name != path]:
+        raise ConfigError(f"encoder.model: {folder} names the dense layer {bad[0]!r}, which is no folder in it")
+    return [folder / path for path in dense]
 
 
 def declare_modules(

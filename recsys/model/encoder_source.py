@@ -9,7 +9,7 @@ from recsys.errors import ConfigError
 #: What is downloaded: weights in other formats, and of other frameworks, are not.
 _FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_WAY_OUT = "give auto, a hub id, a local folder, package://name/folder, or null for a small encoder from scratch"
+_WAY_OUT = "give auto, a hub id, a local folder, package://name/folder, storage://warehouse, or null (from scratch)"
 
 
 def resolve_model(spec: str, revision: str | None = None) -> str:

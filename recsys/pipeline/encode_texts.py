@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 import ray
 
 from recsys.data.large_texts import with_large_text
-from recsys.model.checkpoint import ENCODER_FOLDER, ModelCard
-from recsys.model.encoder_files import encoder_digest
+from recsys.model.checkpoint import ModelCard
+from recsys.model.encoder_files import encoder_digest, folder_digest, resolve_pooling
 from recsys.model.features import UserTexts
 from recsys.model.text_encoder import TextEncoder
 from recsys.pipeline.cluster import for_each_part, peak_of
@@ -21,6 +21,7 @@ from recsys.pipeline.published_model import model_card
 from recsys.pipeline.records import EncodedTexts
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.stages import INGEST_CATALOG
+from recsys.pipeline.transfer_encoder import encoder_folder, taken_folder
 from recsys.pipeline.user_texts import read_user_texts
 from recsys.schema import CATALOG, item_vectors, text_vectors, user_text_vectors
 from recsys.settings import Config
@@ -38,14 +39,18 @@ _TEXTS = pa.schema([CATALOG.field("text"), CATALOG.field("text_hash")])
 
 def encode_items(run: Run) -> EncodedTexts:
     """Encode new texts with the configured encoder; write the vectors of the catalog and of the users' texts."""
-    scratch = run.config.encoder.model is None
-    return _encode_catalog(run, _scratch_encoder(run) if scratch else _digest(run.config), None)
+    return _encode_catalog(run, _configured_encoder(run), None)
 
 
 def encode_tuned(run: Run) -> EncodedTexts:
     """The same with the encoder that was trained with this night's model. All texts are new to it."""
     card = model_card(run, run.model_id)
     return _encode_catalog(run, card.encoder_id, card.encoder_model)
+
+
+def encode_with(run: Run, encoder_id: str, model_id: str) -> None:
+    """The same with the encoder in the folder of a model that is not finished."""
+    _encode_catalog(run, encoder_id, model_id)
 
 
 def encode_for(run: Run, card: ModelCard) -> None:
@@ -86,31 +91,33 @@ def open_encoder(
         storage: Where models are.
         config: Its settings of the encoder.
         encoder_id: The digest.
-        encoder_model: See `ModelCard.encoder_model`; None: the configured model, or the small model from scratch that
-            the storage has.
+        encoder_model: See `ModelCard.encoder_model`; None: the configured model. If that is a small one from scratch,
+            or another shop's, the storage has it.
         device: `cpu` or `cuda`.
     """
     spec = config.encoder
-    if encoder_model is None and spec.model is not None:
+    if encoder_model is None and spec.model is not None and not spec.is_transferred:
         yield TextEncoder.load(spec.model, spec.revision, spec.pooling, spec.max_tokens, spec.arithmetic, device)
         return
-    kept = _scratch_folder(encoder_id) if encoder_model is None else f"models/{encoder_model}/{ENCODER_FOLDER}"
+    taken = encoder_model is None and spec.is_transferred
+    kept = taken_folder(storage, spec) if taken else encoder_folder(encoder_id, encoder_model)
     with storage.local_folder(kept) as folder:
         yield TextEncoder.load(str(folder), None, "auto", spec.max_tokens, spec.arithmetic, device)
 
 
-def _digest(config: Config) -> str:
-    spec = config.encoder
-    assert spec.model is not None
+def _configured_encoder(run: Run) -> str:
+    """Digest of the encoder that the config names; a small one from scratch is trained if it is not there."""
+    spec = run.config.encoder
+    if spec.model is None:
+        return _scratch_encoder(run)
+    if spec.is_transferred:
+        with run.storage.local_folder(taken_folder(run.storage, spec)) as folder:
+            return folder_digest(folder, resolve_pooling(folder, "auto"), spec.max_tokens, spec.arithmetic)
     return encoder_digest(spec.model, spec.revision, spec.pooling, spec.max_tokens, spec.arithmetic)
 
 
 def _store(encoder_id: str) -> str:
     return f"items/{encoder_id}"
-
-
-def _scratch_folder(encoder_id: str) -> str:
-    return f"models/encoder-{encoder_id}"
 
 
 def _scratch_encoder(run: Run) -> str:
@@ -136,7 +143,7 @@ def _pretrain(run: Run) -> str:
     encoder = pretrain_encoder(texts, spec.scratch, spec.max_tokens, run.config.seed, None)
     with TemporaryDirectory() as folder:
         encoder.save(folder)
-        run.storage.upload_folder(folder, _scratch_folder(encoder.digest))
+        run.storage.upload_folder(folder, encoder_folder(encoder.digest, None))
     return encoder.digest
 
 

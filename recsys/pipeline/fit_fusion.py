@@ -6,12 +6,13 @@ from functools import partial
 
 from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.gather_choices import CUTS, choices_gatherer, read_choices
-from recsys.pipeline.load_snapshot import fusion_path
 from recsys.pipeline.records import FittedFusion
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import FINETUNE, SHUFFLE_HISTORIES
+from recsys.pipeline.stored_fusion import write_fusion
 from recsys.ranking.fusion import Fusion, default_fusion, untrained_fusion
 from recsys.ranking.fusion_fit import fit_short, fit_weights
+from recsys.ranking.trees_fit import FittedTrees, fit_trees
 from recsys.signals.registry import SIGNALS, chosen_columns, columns_of
 
 logger = logging.getLogger(__name__)
@@ -41,18 +42,20 @@ def fit_fusion(run: Run) -> FittedFusion:
     else:
         allowed = (allowed or frozenset(columns)) - SIGNALS["ranker"].columns.keys() or frozenset({"popularity"})
         default = untrained_fusion(SIGNALS, allowed)
-    fusion = default.only(allowed)
+    fusion, boosted = default.only(allowed), FittedTrees(trees=None)
     if users >= MIN_USERS:
         fusion = fit_short(fit_weights(whole, columns, default, allowed), whole, short, columns)
+        boosted = fit_trees(whole, columns, fusion, allowed)
         _log(fusion)
+        _log_trees(boosted)
     else:
         logger.warning(
             "fuse: the default weights are used: %d of %d validation users took one of their candidates, and a fit "
             "needs %d",
             *(users, len(whole.taken), MIN_USERS),
         )
-    fusion = replace(fusion, trained=trained)
-    run.storage.write_json(fusion_path(run, run.model_id), fusion.as_dict())
+    fusion = replace(fusion, trained=trained, trees=boosted.trees)
+    write_fusion(run, run.model_id, fusion)
     return FittedFusion(
         rows=len(whole.taken),
         users=users,
@@ -60,6 +63,9 @@ def fit_fusion(run: Run) -> FittedFusion:
         alone={name: round(value, 6) for name, value in (fusion.parts or {}).items()},
         short_ndcg=round(fusion.short_ndcg, 6),
         short_ndcg_without=round(fusion.short_ndcg_without, 6),
+        trees=0 if boosted.trees is None else len(boosted.trees.roots),
+        trees_ndcg=round(boosted.ndcg, 6),
+        trees_ndcg_without=round(boosted.ndcg_without, 6),
         weights=fusion.weights,
         weights_short=fusion.short or {},
         weights_session=fusion.session or {},
@@ -73,7 +79,7 @@ def keep_popularity_alone(run: Run) -> bool:
     if allowed is not None and "popularity" not in allowed:
         return False
     alone = Fusion(weights={"popularity": 1.0}, trained=False)
-    run.storage.write_json(fusion_path(run, run.model_id), alone.as_dict())
+    write_fusion(run, run.model_id, alone)
     return True
 
 
@@ -90,6 +96,15 @@ def _log(fusion: Fusion) -> None:
             "less than %d items in a session: %s; at other times: %s",
             *(min(CUTS), max(CUTS), fusion.short_ndcg, fusion.short_ndcg_without, fusion.typical_length),
             *(_words(fusion.session or {}) or "nothing", _words(fusion.short or {}) or "nothing"),
+        )
+
+
+def _log_trees(boosted: FittedTrees) -> None:
+    if boosted.ndcg_without:
+        kept = f"{len(boosted.trees.roots)} trees correct them" if boosted.trees else "no trees correct them"
+        logger.info(
+            "fuse: ndcg@10 of users who were not fitted on: %.4f by weights alone, %.4f with trees: %s",
+            *(boosted.ndcg_without, boosted.ndcg, kept),
         )
 
 

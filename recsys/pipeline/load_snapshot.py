@@ -9,13 +9,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
-from recsys.model.checkpoint import FUSION_FILE, ModelCard, load_ranker, read_card
+from recsys.model.checkpoint import ModelCard, load_ranker, read_card
 from recsys.model.precision import dtype_of
 from recsys.pipeline.count_signals import day_of, first_validation_day, oldest_day, read_counts, settings_of
 from recsys.pipeline.encode_texts import read_text_vectors, read_user_text_vectors
 from recsys.pipeline.item_rules import recommendable
 from recsys.pipeline.match_cold_items import read_donors
 from recsys.pipeline.run import COUNTS_OF_VIEW, Run
+from recsys.pipeline.stored_fusion import read_fusion
 from recsys.ranking.config import RecommendConfig
 from recsys.ranking.fusion import Fusion
 from recsys.ranking.item_popularity import item_popularity
@@ -26,6 +27,8 @@ from recsys.signals.products import unit_rows
 from recsys.signals.ranker_evidence import LoadedRanker
 from recsys.signals.registry import SIGNALS
 from recsys.signals.signal import DataView, LoadedSignal, Signal
+from recsys.signals.text_ease import TextEase
+from recsys.signals.text_evidence import LoadedText
 from recsys.storage.tables import read_table
 
 #: Most days whose popularity is held at once: of 100,000 items each day takes 1.6 MB.
@@ -74,18 +77,6 @@ def load_snapshot(
         now=(run.end if view == "full" else run.cutoff).timestamp() * 1e6,
         texts=read_user_text_vectors(run, night.card.encoder_id),
     )
-
-
-def read_fusion(run: Run, model_id: str) -> Fusion:
-    """The weights of the signals that were fitted for a model."""
-    path = fusion_path(run, model_id)
-    assert run.storage.exists(path), f"{model_id} has no weights of the signals: the stage `fuse` has not run"
-    return Fusion(**run.storage.read_json(path))
-
-
-def fusion_path(run: Run, model_id: str) -> str:
-    """Where the weights of the signals are stored, beside the model's own."""
-    return f"{run.model_path(model_id)}/{FUSION_FILE}"
 
 
 class Night:
@@ -191,6 +182,10 @@ class Source:
     def ranker(self) -> LoadedSignal:
         """See `recsys.signals.signal.NightSource`."""
         return self._night.ranker()
+
+    def text(self) -> LoadedSignal:
+        """See `recsys.signals.signal.NightSource`."""
+        return LoadedText(TextEase.of(self.text_vectors), self.recommendable)
 
 
 def _directions(signals: dict[str, LoadedSignal]) -> npt.NDArray[np.float32]:

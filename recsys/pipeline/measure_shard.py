@@ -27,11 +27,11 @@ from recsys.pipeline.item_rules import recommendable
 from recsys.pipeline.load_snapshot import load_snapshot
 from recsys.pipeline.run import COUNTS_OF_VIEW, Record, Run
 from recsys.ranking.config import RecommendConfig
+from recsys.ranking.fused_scores import fuse
 from recsys.ranking.lists import recommend_batch
 from recsys.ranking.popular_lists import popular_batch
 from recsys.ranking.scoring import Scored, scored_blocks
 from recsys.ranking.snapshot import Snapshot
-from recsys.ranking.user_weights import log_probabilities, user_weights
 from recsys.storage.tables import read_table
 
 POPULARITY = "popularity"
@@ -142,7 +142,7 @@ def _lists_by_tail(
 
         def rerank(users: Ints, scored: Scored, start: int = start, batch: pa.Table = batch) -> None:
             user_ids = batch["user_id"].take(pa.array(users))
-            scores = log_probabilities(scored, user_weights(snapshot, scored))
+            scores = fuse(snapshot, scored).log_probabilities
             for tail, reranker in rerankers.items():
                 lists[tail][start + users] = reranker.rerank(user_ids, scored.items, scores, config.top_k).items
 

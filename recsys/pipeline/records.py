@@ -132,6 +132,28 @@ class EncodedTexts(StageRecord):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LearnedBaskets(StageRecord):
+    """What `learn_baskets` leaves; `rows` are the users of all steps."""
+
+    users: int
+    """Users with two items or more before the holdout."""
+    validation_users: int
+    steps: int
+    best_step: int
+    """Step after which the encoder was kept; 0: it stayed as it was."""
+    before: Annotated[float, Field(alias="validation_ndcg@10_before")]
+    """NDCG@10 of text-EASE on validation before the training, 0 without validation users."""
+    after: Annotated[float, Field(alias="validation_ndcg@10")]
+    """The same with the kept encoder."""
+    history: list[dict[str, float]]
+    """Figures of each check."""
+    start: str
+    """Model whose encoder it continued."""
+    encoder_id: str
+    """Digest of the kept encoder."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class WarmStart:
     """The model that training continues, which `finetune` settles first. It is kept as the part `WARM_START`."""
 
@@ -212,6 +234,12 @@ class FittedFusion(StageRecord):
     """NDCG@10 of each number alone."""
     short_ndcg: Annotated[float, Field(alias="validation_short_ndcg@10")]
     short_ndcg_without: Annotated[float, Field(alias="validation_short_ndcg@10_without")]
+    trees: int
+    """Trees that correct the weighted sum; 0: there were too few users, or the weights alone rank as well."""
+    trees_ndcg: Annotated[float, Field(alias="validation_trees_ndcg@10")]
+    """NDCG@10 with trees for users whom neither weights nor trees were fitted on; 0: no trees were tried."""
+    trees_ndcg_without: Annotated[float, Field(alias="validation_trees_ndcg@10_without")]
+    """The same by weights alone."""
     weights: dict[str, float]
     weights_short: dict[str, float]
     weights_session: dict[str, float]

@@ -11,7 +11,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from recsys.pipeline.checkpoint_store import Checkpoint, StoredCheckpoints
 from recsys.pipeline.cluster import PASSIVE_WAIT
-from recsys.pipeline.train_entry import Fit, train_in_task, train_worker
+from recsys.pipeline.train_entry import Training, train_in_task, train_worker
 
 #: Seconds between two looks of Ray Train's controller at its workers. Ray's default is 2.
 POLL_S = "0.1"
@@ -25,12 +25,12 @@ class Trained(NamedTuple):
     """Metrics of the last epoch: the figures and phases of all epochs are among them."""
 
 
-def run_training(fit: Fit) -> Trained:
+def run_training(fit: Training) -> Trained:
     """Train until the plan is done. A worker that died continues from its last checkpoint."""
     return _in_one_task(fit) if fit.in_one_task else _by_ray_train(fit)
 
 
-def _in_one_task(fit: Fit) -> Trained:
+def _in_one_task(fit: Training) -> Trained:
     """Train in a process that is there already. Ray Train would start five more, which takes 10 s of CPU."""
     config = fit.run.config.train
     task: Any = ray.remote(train_in_task).options(
@@ -65,7 +65,7 @@ class _Trainer(TorchTrainer):
         return [each for each in created if type(each).__name__ != "PlacementGroupCleanerCallback"]
 
 
-def _by_ray_train(fit: Fit) -> Trained:
+def _by_ray_train(fit: Training) -> Trained:
     run, config = fit.run, fit.run.config.train
     filesystem, root = run.storage.arrow()
     datasets: dict[Any, ray.data.Dataset] = {
@@ -88,7 +88,7 @@ def _by_ray_train(fit: Fit) -> Trained:
             resources_per_worker={"CPU": fit.threads, "GPU": int(config.use_gpu)},
         ),
         run_config=ray.train.RunConfig(  # type: ignore[call-arg]  # mypy reads the class of Ray Train v1
-            name=fit.model_id,
+            name=fit.name,
             storage_path=f"{root}/{run.train_dir}",
             storage_filesystem=filesystem,
             worker_runtime_env={"env_vars": {} if config.use_gpu else PASSIVE_WAIT},

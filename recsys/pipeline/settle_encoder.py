@@ -7,6 +7,7 @@ from typing import ClassVar
 from pydantic import ConfigDict
 
 from recsys.model.config import AUTO
+from recsys.pipeline.imports_ahead import imported
 from recsys.pipeline.run import Run
 from recsys.pipeline.strict_json import STRICT
 
@@ -15,7 +16,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class SettledEncoder:
-    """Values of `encoder.model` and `encoder.revision` without a choice left open."""
+    """Values of `encoder.model` and `encoder.revision` without a choice left open.
+
+    Of another shop's encoder, `revision` is the id of its model.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
@@ -24,8 +28,17 @@ class SettledEncoder:
 
 
 def settle_encoder(run: Run) -> SettledEncoder:
-    """What `encoder.model` is for this run; `auto` is looked up now."""
+    """What `encoder.model` is for this run: `auto` is looked up now, and another shop's encoder is copied now.
+
+    Raises:
+        ConfigError: the other shop has no such encoder.
+        InputError: the other shop's encoder is damaged.
+    """
     spec = run.config.encoder
+    if spec.is_transferred:
+        # by name, as stages are: the processes that count import this file, and do without torch
+        take = imported("recsys.pipeline.transfer_encoder").take_encoder
+        return SettledEncoder(model=spec.model, revision=take(run.storage, spec))
     if spec.model != AUTO:
         return SettledEncoder(model=spec.model, revision=spec.revision)
     from recsys.model.default_encoder import default_encoder  # the client of the hub comes with it

@@ -89,6 +89,18 @@ ENCODE_TEXTS = Stage(
     workers=_encoding,
 )
 
+LEARN_BASKETS = Stage(
+    name="baskets",
+    function="recsys.pipeline.learn_baskets:learn_baskets",
+    record=records.LearnedBaskets,
+    summary="Trains the text encoder on users' baskets, keeps its best state, and encodes all texts with it.",
+    reads=("{run}/interactions/", "{run}/catalog.parquet", "models/"),
+    writes=("{model}/encoder/", "items/<encoder digest>/", "{run}/text_vectors/"),
+    intermediate=("baskets",),
+    workers=_training,
+    condition=Condition("with `encoder.train: baskets`", lambda config: config.encoder.train == "baskets"),
+)
+
 FINETUNE = Stage(
     name="finetune",
     function="recsys.pipeline.train:finetune",
@@ -137,9 +149,9 @@ FIT_FUSION = Stage(
     name="fuse",
     function="recsys.pipeline.fit_fusion:fit_fusion",
     record=records.FittedFusion,
-    summary="Fits the weights of the signals on validation users.",
+    summary="Fits the weights of the signals, and trees that correct them, on validation users.",
     reads=("{model}/", "{run}/interactions/", "{run}/signals/", "{run}/donors/"),
-    writes=("{model}/fusion.json",),
+    writes=("{model}/fusion*.json",),
     intermediate=("choices",),
     workers=_scoring,
 )

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from recsys.model.checkpoint import ENCODER_FOLDER, FUSION_FILE, MODEL_FILES, ModelCard
+from recsys.model.checkpoint import ENCODER_FOLDER, MODEL_FILES, ModelCard
 from recsys.pipeline.checkpoint_store import Checkpoint
 from recsys.pipeline.cluster import cpus_for_each
 from recsys.pipeline.encode_texts import encode_for
@@ -18,6 +18,7 @@ from recsys.pipeline.run import Run
 from recsys.pipeline.run_training import Trained, run_training
 from recsys.pipeline.settle_warm_start import settle_warm_start
 from recsys.pipeline.stages import FINETUNE
+from recsys.pipeline.stored_fusion import copy_fusion
 from recsys.pipeline.train_entry import Fit
 from recsys.pipeline.untrained_model import keep_untrained, why_nothing_to_learn
 from recsys.pipeline.windows import Kind, Windows, cut_windows
@@ -103,10 +104,7 @@ def refit(run: Run) -> RefittedModel:
         logger.info("refit: the model stays as it is: it had nothing to learn from before the holdout, or has none now")
         keep_untrained(run, run.refit_id, run.model_id)
         figures = {"history": [], "peak_memory_mb": 0.0}
-    run.storage.write_bytes(
-        f"{run.model_path(run.refit_id)}/{FUSION_FILE}",
-        run.storage.read_bytes(f"{run.model_path()}/{FUSION_FILE}"),
-    )
+    copy_fusion(run, run.model_id, run.refit_id)
     if run.config.encoder.learns:
         with run.storage.local_folder(f"{run.model_path()}/{ENCODER_FOLDER}") as encoder:
             run.storage.upload_folder(encoder, f"{run.model_path(run.refit_id)}/{ENCODER_FOLDER}")

@@ -6,10 +6,46 @@ Ray Train's controller loads this file too. It imports no torch, so that the con
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
+from recsys.pipeline.checkpoint_store import CheckpointStore, RayTrainStore, StoredCheckpoints
 from recsys.pipeline.run import Run
 from recsys.pipeline.windows import SHUFFLE_WINDOWS, Kind, Windows
 from recsys.training.phases import Plan
+
+
+class Training(Protocol):
+    """What `run_training` needs to know of a training."""
+
+    @property
+    def run(self) -> Run:
+        """The run, whose `train` settings name the workers and their devices."""
+
+    @property
+    def name(self) -> str:
+        """No other training of the run has it."""
+
+    @property
+    def threads(self) -> int:
+        """Threads of a worker on CPUs."""
+
+    @property
+    def windows(self) -> Mapping[Kind, Windows]:
+        """What Ray Data may bring to the workers."""
+
+    @property
+    def in_one_task(self) -> bool:
+        """Whether a plain Ray task trains, and not Ray Train."""
+
+    @property
+    def checkpoints_path(self) -> str:
+        """Folder of the checkpoints of a training in one task."""
+
+    def fetches(self, kind: Kind) -> bool:
+        """Whether a worker takes these windows from the object store itself."""
+
+    def train(self, rank: int, checkpoints: CheckpointStore) -> None:
+        """Train in a worker, whose number is from 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +71,11 @@ class Fit:
         return self.run.config.train.num_workers == 1 and self.windows[kind].count <= SHUFFLE_WINDOWS
 
     @property
+    def name(self) -> str:
+        """That of the model."""
+        return self.model_id
+
+    @property
     def in_one_task(self) -> bool:
         """Whether a plain Ray task trains: one worker on CPUs without DeepSpeed, which keeps all windows in memory."""
         return not self.run.config.train.uses_deepspeed and all(self.fetches(kind) for kind in self.windows)
@@ -44,27 +85,27 @@ class Fit:
         """Folder of the checkpoints of a training in one task."""
         return f"{self.run.train_dir}/{self.model_id}"
 
+    def train(self, rank: int, checkpoints: CheckpointStore) -> None:
+        """Train in a worker, see `recsys.pipeline.train_worker`."""
+        from recsys.pipeline.train_worker import train
 
-def train_worker(settings: dict[str, Fit]) -> None:
-    """Train as ``settings["fit"]`` says, in a worker of Ray Train; see `recsys.pipeline.train_worker`."""
+        train(self, rank, checkpoints)
+
+
+def train_worker(settings: dict[str, Training]) -> None:
+    """Train as ``settings["fit"]`` says, in a worker of Ray Train."""
     import ray.train
 
-    from recsys.pipeline.checkpoint_store import RayTrainStore
-    from recsys.pipeline.train_worker import train
-
-    train(settings["fit"], ray.train.get_context().get_world_rank(), RayTrainStore())
+    settings["fit"].train(ray.train.get_context().get_world_rank(), RayTrainStore())
 
 
-def train_in_task(fit: Fit) -> None:
+def train_in_task(fit: Training) -> None:
     """Train in a Ray task whose process other stages use too: its threads and its log level are set back at the end."""
     import torch
 
-    from recsys.pipeline.checkpoint_store import StoredCheckpoints
-    from recsys.pipeline.train_worker import train
-
     threads, level = torch.get_num_threads(), logging.getLogger().level
     try:
-        train(fit, 0, StoredCheckpoints(fit.run.storage, fit.checkpoints_path))
+        fit.train(0, StoredCheckpoints(fit.run.storage, fit.checkpoints_path))
     finally:
         torch.set_num_threads(threads)
         logging.getLogger().setLevel(level)

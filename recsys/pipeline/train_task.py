@@ -18,7 +18,7 @@ from recsys.model.ranker_spec import RankerSpec
 from recsys.pipeline.encode_texts import open_encoder, read_text_vectors, read_user_text_vectors
 from recsys.pipeline.published_model import model_card
 from recsys.pipeline.run import Run
-from recsys.pipeline.stages import ENCODE_TEXTS, INGEST_EVENTS
+from recsys.pipeline.stages import ENCODE_TEXTS, INGEST_EVENTS, LEARN_BASKETS
 from recsys.storage.tables import read_table
 from recsys.training.objective import Objective, TrainableRanker
 
@@ -50,6 +50,8 @@ def build_task(run: Run, model_id: str, warm_model: str | None, *, learns: bool 
     warm = None if warm_model is None else model_card(run, warm_model)
     configured = run.record(ENCODE_TEXTS).encoder_id
     encoder_id = warm.encoder_id if warm else configured
+    if config.encoder.train == "baskets":
+        encoder_id = run.record(LEARN_BASKETS).encoder_id
     item_ids, text_vectors = read_text_vectors(run, encoder_id)
     kinds = run.record(INGEST_EVENTS).kinds
     spec = RankerSpec(
@@ -78,8 +80,8 @@ def build_task(run: Run, model_id: str, warm_model: str | None, *, learns: bool 
         _load_weights(ranker, run, warm.model_id, item_ids)
     if config.ranker.train == "lora":
         ranker.add_lora(config.ranker.lora_rank)
-    if config.encoder.learns and not is_refit:
-        ranker.add_encoder(_learning_encoder(run, encoder_id, warm.encoder_model if warm else None))
+    if config.encoder.learns_with_ranker and not is_refit:
+        ranker.add_encoder(learning_encoder(run, encoder_id, warm.encoder_model if warm else None))
     card = ModelCard(
         model_id=model_id,
         base=run.model_id if is_refit else None,
@@ -104,8 +106,14 @@ def _load_weights(ranker: TrainableRanker, run: Run, model_id: str, item_ids: pa
         logger.info("finetune: %d tensors of %s do not fit and start at random: %s", len(skipped), model_id, skipped)
 
 
-def _learning_encoder(run: Run, encoder_id: str, encoder_model: str | None) -> CatalogEncoder:
-    """The encoder of this digest with the texts that it reads in training, in fp32 as the ranker."""
+def learning_encoder(run: Run, encoder_id: str, encoder_model: str | None) -> CatalogEncoder:
+    """The encoder of this digest with the texts that it reads in training, in fp32.
+
+    Args:
+        run: The run.
+        encoder_id: The digest.
+        encoder_model: See `ModelCard.encoder_model`.
+    """
     spec = run.config.encoder
     whole = run.config.model_copy(update={"encoder": spec.model_copy(update={"precision": "fp32"})})
     texts = read_table(run.storage, run.catalog_path, ["text"])["text"].to_pylist()

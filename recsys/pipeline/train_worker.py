@@ -10,13 +10,12 @@ import ray.train
 import torch
 
 from recsys.pipeline.checkpoint_store import CheckpointStore
-from recsys.pipeline.cluster import quiet_ray
-from recsys.pipeline.memory import reset_peak_memory
 from recsys.pipeline.train_checkpoint import report_epoch, resume, return_to_best
 from recsys.pipeline.train_entry import Fit
 from recsys.pipeline.train_task import Task, build_task
 from recsys.pipeline.window_batches import WindowReader, WindowsInMemory, WindowsStreamed, WorkerWindows
 from recsys.pipeline.windows import SHUFFLE_WINDOWS, Kind
+from recsys.pipeline.worker_process import begin_worker
 from recsys.training.augment import augment
 from recsys.training.config import TrainConfig
 from recsys.training.engine import Engine, open_engine
@@ -42,15 +41,9 @@ def train(fit: Fit, rank: int, checkpoints: CheckpointStore) -> None:
         rank: Number of this worker, from 0.
         checkpoints: Those of this training; it continues from the last one.
     """
-    reset_peak_memory()
-    logging.basicConfig(format="%(message)s")
-    logging.getLogger().setLevel(logging.INFO)
-    quiet_ray()
     run = fit.run
     config = run.config.train
-    if not config.use_gpu:
-        torch.set_num_threads(fit.threads)
-    torch.manual_seed(run.config.seed)
+    begin_worker(config, fit.threads, run.config.seed)
     task = build_task(run, fit.model_id, fit.warm_model)
     engine = open_engine(task.ranker, config, run.config.encoder.peak_learning_rate, fit.plan.rate)
     if task.text_vectors is not None:

@@ -51,7 +51,11 @@ class Choices:
 
     def ndcg(self, weights: npt.NDArray[np.floating]) -> Floats:
         """[B] NDCG@10 of each user's candidates by weights [S] or [B, S]; equal scores come by column."""
-        order = np.argsort(-self.scores(weights), axis=1, kind="stable")[:, :CUT]
+        return self.ndcg_of(self.scores(weights))
+
+    def ndcg_of(self, scores: npt.NDArray[np.floating]) -> Floats:
+        """[B] NDCG@10 of each user's candidates by scores [B, C], −inf for none; equal scores come by column."""
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :CUT]
         worth = discounts(CUT)
         gain = np.take_along_axis(self.taken, order, axis=1) @ worth[: order.shape[1]]
         best = np.concatenate([[0.0], np.cumsum(worth)])[np.minimum(self.taken.sum(axis=1), CUT)]

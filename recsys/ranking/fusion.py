@@ -15,14 +15,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from recsys.ranking.trees import Trees
 from recsys.signals.signal import Signal
 
 Signals = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 
-#: Added where the ranker learned nothing: what a cosine of 1 between the texts of an item and of a history counts, in
-#: nats. It was the best weight beside a ranker and transitions on Amazon Beauty.
-UNTRAINED_WEIGHTS = {"text": 3.0}
+#: Added where the ranker learned nothing: what a history whose items all have the text of an item counts for it, in
+#: nats, and what a cosine of 1 with a search does.
+UNTRAINED_WEIGHTS = {"text": 10.0, "query": 3.0}
 
 
 def weigh(signals: Signals, valid: Bools, weights: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
@@ -56,6 +57,8 @@ class Fusion:
     """The same without ``short`` and ``session``."""
     trained: bool = True
     """Whether the ranker learned something; else its numbers are random and have no weight."""
+    trees: Trees | None = None
+    """What corrects the weighted sum; None: nothing does."""
 
     def only(self, allowed: Collection[str] | None) -> "Fusion":
         """The same without the weights of other numbers; equal weights where none of the allowed has one."""
@@ -69,8 +72,10 @@ class Fusion:
         return replace(self, weights=kept or dict.fromkeys(sorted(allowed), 1.0), short=short, session=session)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, as for JSON."""
-        return asdict(self)
+        """Plain values, as for JSON, without the trees, which have a file of their own."""
+        values = asdict(replace(self, trees=None))
+        del values["trees"]
+        return values
 
     def vector(self, names: Sequence[str]) -> npt.NDArray[np.float32]:
         """[S] weights in the order of the names; 0 for a number without a weight."""

@@ -12,11 +12,11 @@ import pyarrow as pa
 
 from recsys.ranking.config import RecommendConfig
 from recsys.ranking.constraints import RequestConstraints
-from recsys.ranking.explanations import contributions, explain
+from recsys.ranking.explanations import explain
+from recsys.ranking.fused_scores import fuse
 from recsys.ranking.rerank_counts import RerankCounts
 from recsys.ranking.scoring import Scored, scored_blocks
 from recsys.ranking.snapshot import Snapshot
-from recsys.ranking.user_weights import log_probabilities, user_weights
 from recsys.schema import RECOMMENDATIONS
 
 Ints = npt.NDArray[np.int64]
@@ -39,8 +39,8 @@ def recommend_batch(
 ) -> Recommended:
     """The lists of B users: candidates → signals → fusion → re-ranking → explanations.
 
-    The score is log P(item | user), where P is the softmax of Σ weight · number over the user's candidates, minus what
-    a rule of the re-ranking takes from it; ties break by item_id.
+    The score is log P(item | user), see `recsys.ranking.fused_scores`, minus what a rule of the re-ranking takes from
+    it; ties break by item_id.
 
     Args:
         snapshot: The night.
@@ -77,12 +77,12 @@ def recommend_batch(
 
 def _lists_of(snapshot: Snapshot, user_ids: pa.ChunkedArray, scored: Scored, top_k: int) -> Recommended:
     """The lists of a block of users."""
-    weights = user_weights(snapshot, scored)
-    reranked = snapshot.reranker.rerank(user_ids, scored.items, log_probabilities(scored, weights), top_k)
+    fused = fuse(snapshot, scored)
+    reranked = snapshot.reranker.rerank(user_ids, scored.items, fused.log_probabilities, top_k)
     users, places = np.nonzero(reranked.items >= 0)
     columns = _columns_of(scored.items, reranked.items)
-    lifts = contributions(scored.numbers, scored.items >= 0, columns, weights)
-    explained = explain(snapshot, scored, weights, reranked.items, lifts, reranked.explored)
+    lifts = fused.contributions(scored, columns)
+    explained = explain(snapshot, scored, fused.weights, reranked.items, lifts, reranked.explored)
     source, reason = explained.at(users, places, snapshot.titles)
     lists = as_recommendations(
         user_ids, snapshot.item_ids, reranked.items, reranked.scores, source=source, reason=reason

@@ -1,12 +1,12 @@
-"""Which weights each user gets, and the scores that they make.
+"""Which weights each user gets.
 
-Shapes: B users, C candidates, S numbers of all signals.
+Shapes: B users, S numbers of all signals.
 """
 
 import numpy as np
 import numpy.typing as npt
 
-from recsys.ranking.fusion import Fusion, weigh
+from recsys.ranking.fusion import Fusion
 from recsys.ranking.scoring import Scored
 from recsys.ranking.snapshot import Snapshot
 from recsys.signals.registry import SIGNALS
@@ -36,17 +36,3 @@ def user_weights(snapshot: Snapshot, scored: Scored) -> Floats:
     temperature = fusion.temperature_of(profiles.lengths, profiles.in_session)
     weights[scored.searching] += (by_query / temperature[:, None])[scored.searching]
     return weights
-
-
-def log_probabilities(scored: Scored, weights: Floats) -> Floats:
-    """[B, C] log P(item | user): the log-softmax of Σ weight · number over a user's candidates, −inf for none.
-
-    Args:
-        scored: Candidates of B users.
-        weights: [B, S] of `user_weights`.
-    """
-    logits = weigh(scored.numbers, scored.items >= 0, weights).astype(np.float64)
-    peak = np.max(logits, axis=1, keepdims=True, initial=-np.inf)
-    peak = np.where(np.isfinite(peak), peak, 0)
-    total = np.maximum(np.exp(logits - peak).sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
-    return np.asarray(logits - peak - np.log(total), dtype=np.float32)

@@ -18,6 +18,7 @@ from torch import Tensor
 from recsys.model.precision import multiplies_bfloat16
 from recsys.signals import products as on_cpu
 from recsys.signals.excluded import ExcludedItems
+from recsys.signals.selection import largest
 
 #: Users who are searched for together, and bytes of their products with items that are held at once.
 _USERS, _BYTES = 1024, 2**28
@@ -240,6 +241,8 @@ def _largest(values: Tensor, num: int) -> Tensor:
     """
     if num >= values.shape[1]:
         return torch.arange(values.shape[1], device=values.device).expand_as(values)
+    if values.device.type == "cpu":
+        return torch.from_numpy(largest(values.numpy(), num))
     top = values.topk(num + 1, dim=1)
     columns = top.indices[:, :num]
     tied = (top.values[:, num - 1] == top.values[:, num]) & top.values[:, num].isfinite()

@@ -119,6 +119,9 @@ class NightSource(Protocol):
     def ranker(self) -> "LoadedSignal":
         """The night's ranker, a `recsys.signals.ranker_evidence.LoadedRanker`; torch is loaded with it."""
 
+    def text(self) -> "LoadedSignal":
+        """The night's text model, a `recsys.signals.text_evidence.LoadedText`; torch is loaded with it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:

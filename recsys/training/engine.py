@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from recsys.model.history_states import HistoryTexts
 from recsys.training.config import TrainConfig
@@ -30,7 +30,7 @@ class RankerCall(Protocol):
 
 
 class Engine(RankerCall, Protocol):
-    """A ranker with its optimiser and its learning rate schedule, on one worker of a training."""
+    """A model with its optimiser and its learning rate schedule, on one worker of a training."""
 
     device: torch.device
 
@@ -56,7 +56,7 @@ class Engine(RankerCall, Protocol):
 def open_engine(
     ranker: TrainableRanker, train: TrainConfig, encoder_learning_rate: float, schedule: Schedule
 ) -> Engine:
-    """The engine that the settings ask for, see `TrainConfig.uses_deepspeed`.
+    """The engine of a ranker.
 
     Args:
         ranker: The model. The engine moves it to its device.
@@ -64,14 +64,18 @@ def open_engine(
         encoder_learning_rate: Peak learning rate of a text encoder that is trained with the ranker.
         schedule: Of the learning rate.
     """
-    groups = parameter_groups(ranker, encoder_learning_rate)
+    return engine_of(ranker, parameter_groups(ranker, encoder_learning_rate), train, schedule)
+
+
+def engine_of(model: nn.Module, groups: list[dict[str, Any]], train: TrainConfig, schedule: Schedule) -> Engine:
+    """The engine that the settings ask for, see `TrainConfig.uses_deepspeed`; ``groups`` are the parameter groups."""
     if train.uses_deepspeed:
         from recsys.training.engine_deepspeed import DeepSpeedEngine  # seconds to import
 
-        return DeepSpeedEngine(ranker, groups, train, schedule)
+        return DeepSpeedEngine(model, groups, train, schedule)
     from recsys.training.engine_torch import TorchEngine
 
-    return TorchEngine(ranker, groups, train, schedule)
+    return TorchEngine(model, groups, train, schedule)
 
 
 def parameter_groups(ranker: TrainableRanker, encoder_learning_rate: float) -> list[dict[str, Any]]:

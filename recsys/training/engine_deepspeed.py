@@ -8,14 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from recsys.model.history_states import HistoryTexts
 from recsys.training.config import TrainConfig
 from recsys.training.deepspeed_build import load_extensions
 from recsys.training.engine import Schedule
-from recsys.training.objective import TrainableRanker
 
 #: Name of a checkpoint inside of its folder.
 _TAG = "deepspeed"
@@ -27,10 +26,8 @@ class DeepSpeedEngine:
     The process group must exist: Ray Train's Torch backend makes it.
     """
 
-    def __init__(
-        self, ranker: TrainableRanker, groups: list[dict[str, Any]], train: TrainConfig, schedule: Schedule
-    ) -> None:
-        """Arguments as in `recsys.training.engine.open_engine`; ``groups`` are the parameter groups."""
+    def __init__(self, model: nn.Module, groups: list[dict[str, Any]], train: TrainConfig, schedule: Schedule) -> None:
+        """Arguments as in `recsys.training.engine.engine_of`."""
         if not train.use_gpu:
             os.environ["DS_ACCELERATOR"] = "cpu"
         # DeepSpeed compiles at run time with ninja. It is in the folder of this Python, which may not be on the path.
@@ -40,9 +37,9 @@ class DeepSpeedEngine:
         # once a step DeepSpeed calls collectives by names that torch has deprecated
         warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
         load_extensions()
-        self.ranker = ranker
+        self.model = model
         self._engine, *_ = deepspeed.initialize(
-            model=ranker,
+            model=model,
             # a single group goes as plain parameters: DeepSpeed then gives it the optimiser's own settings
             model_parameters=groups if len(groups) > 1 else groups[0]["params"],
             config=deepspeed_config(train),
@@ -52,7 +49,7 @@ class DeepSpeedEngine:
         self.device = self._engine.device
 
     def __call__(self, *tensors: Tensor, **named: Tensor | HistoryTexts | bool | None) -> Any:
-        """Forward pass of the ranker."""
+        """Forward pass of the model."""
         return self._engine(*tensors, **named)
 
     def train(self, mode: bool = True) -> None:
@@ -86,11 +83,11 @@ class DeepSpeedEngine:
 
     def whole_weights(self) -> AbstractContextManager[Any]:
         """Gather the weights: under ZeRO-3 each worker holds only its share."""
-        if not any(hasattr(parameter, "ds_id") for parameter in self.ranker.parameters()):
+        if not any(hasattr(parameter, "ds_id") for parameter in self.model.parameters()):
             return nullcontext()
         import deepspeed
 
-        gathered: AbstractContextManager[Any] = deepspeed.zero.GatheredParameters(list(self.ranker.parameters()))
+        gathered: AbstractContextManager[Any] = deepspeed.zero.GatheredParameters(list(self.model.parameters()))
         return gathered
 
 

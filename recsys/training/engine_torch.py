@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from recsys.model.history_states import HistoryTexts
 from recsys.training.config import TrainConfig
 from recsys.training.engine import Schedule
-from recsys.training.objective import TrainableRanker
 
 STATE_FILE = "engine.pt"
 
@@ -21,12 +20,10 @@ STATE_FILE = "engine.pt"
 class TorchEngine:
     """AdamW (Loshchilov & Hutter, 2019) with clipping and accumulation, see `recsys.training.engine.Engine`."""
 
-    def __init__(
-        self, ranker: TrainableRanker, groups: list[dict[str, Any]], train: TrainConfig, schedule: Schedule
-    ) -> None:
-        """Arguments as in `recsys.training.engine.open_engine`; ``groups`` are the parameter groups."""
+    def __init__(self, model: nn.Module, groups: list[dict[str, Any]], train: TrainConfig, schedule: Schedule) -> None:
+        """Arguments as in `recsys.training.engine.engine_of`."""
         self.device = torch.device("cuda" if train.use_gpu else "cpu")
-        self.ranker = ranker.to(self.device)
+        self.model = model.to(self.device)
         self.clip_norm, self.accumulation = train.clip_norm, train.micro_batches_per_step
         self.optimizer = torch.optim.AdamW(groups, lr=train.learning_rate, weight_decay=train.weight_decay, fused=True)
         self.schedule = schedule
@@ -36,16 +33,16 @@ class TorchEngine:
         self._parameters = [each for group in self.optimizer.param_groups for each in group["params"]]
 
     def __call__(self, *tensors: Tensor, **named: Tensor | HistoryTexts | bool | None) -> Any:
-        """Forward pass of the ranker."""
-        return self.ranker(*tensors, **named)
+        """Forward pass of the model."""
+        return self.model(*tensors, **named)
 
     def train(self, mode: bool = True) -> None:
         """Switch dropout on."""
-        self.ranker.train(mode)
+        self.model.train(mode)
 
     def eval(self) -> None:
         """Switch dropout off."""
-        self.ranker.eval()
+        self.model.eval()
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of a micro-batch."""
@@ -67,7 +64,7 @@ class TorchEngine:
     def save(self, folder: Path) -> None:
         """Write the state that `load` reads."""
         state = {
-            "ranker": self.ranker.state_dict(),
+            "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "steps": self.steps,
         }
@@ -76,7 +73,7 @@ class TorchEngine:
     def load(self, folder: Path) -> None:
         """Read what `save` wrote; an accumulation that was not complete starts again."""
         state = torch.load(folder / STATE_FILE, map_location=self.device, weights_only=True)
-        self.ranker.load_state_dict(state["ranker"])
+        self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.optimizer.zero_grad(set_to_none=False)
         self.micro_batches = 0

@@ -5,6 +5,7 @@ falls along a cosine of its own.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -63,6 +64,12 @@ class Plan:
         length = phase.first_step + phase.steps - begun
         share = (step - begun) / max(length, 1)
         return RATES[phase.name] * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
+
+
+def warmup_and_cosine(warmup_steps: int, num_steps: int) -> Callable[[int], float]:
+    """Share of the peak learning rate at each step, from 0: a rise, then a fall along a cosine."""
+    steps = PhasePlan(name="softmax", epochs=1, passes=1, first_step=0, steps=num_steps)
+    return Plan(phases=(steps,), warmup_steps=warmup_steps).rate
 
 
 def plan_training(train: TrainConfig, num_windows: int, num_recent: int) -> Plan:

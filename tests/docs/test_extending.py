@@ -89,7 +89,7 @@ def test_the_page_shows_one_plugin_of_each_kind_and_more() -> None:
 
 def test_the_night_weighs_the_signals(night: dict[str, Any]) -> None:
     for name in ("usual_price", "trend"):
-        weights = {kind: night["fuse"][kind][name] for kind in ("weights", "weights_short", "weights_session")}
+        weights = {kind: night["fuse"][kind].get(name, 0.0) for kind in ("weights", "weights_short", "weights_session")}
         assert any(weights.values()), weights
         assert night["fuse"]["validation_alone"][name] > 0
 

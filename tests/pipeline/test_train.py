@@ -25,7 +25,14 @@ from recsys.pipeline.open_run import open_run
 from recsys.pipeline.records import TrainedModel
 from recsys.pipeline.run import Run
 from recsys.pipeline.run_stages import run_stage, run_stages
-from recsys.pipeline.stages import ENCODE_TEXTS, INGEST_CATALOG, INGEST_EVENTS, REENCODE, SHUFFLE_HISTORIES
+from recsys.pipeline.stages import (
+    ENCODE_TEXTS,
+    INGEST_CATALOG,
+    INGEST_EVENTS,
+    LEARN_BASKETS,
+    REENCODE,
+    SHUFFLE_HISTORIES,
+)
 from recsys.pipeline.train import finetune
 from recsys.pipeline.windows import windows_of_shard
 from recsys.settings import Config, decode_config
@@ -181,6 +188,30 @@ def test_the_encoder_learns_with_the_ranker(variant: Variant) -> None:
     record = finetune(run)
     assert record.history[1]["loss"] < record.history[0]["loss"]
     check_encoder(run, record)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"zero_stage": 3, "num_workers": 2, "precision": "fp32"}], ids=["cpu", "zero-3"]
+)
+def test_the_encoder_learns_from_baskets_before_the_ranker(variant: Variant, options: dict[str, object]) -> None:
+    """By plain PyTorch, and by DeepSpeed on two workers; the ranker then reads the vectors of the kept encoder."""
+    baskets = {"steps": 20, "users": 32, "items": 40, "checks": 2}
+    settings: dict[str, object] = {"train": "baskets", "learning_rate": 0.005, "batch_size": 16, "baskets": baskets}
+    run = variant(f"baskets-{len(options)}", settings, **{"batch_size": 32, "epochs": 1, **options})
+    learned = run_stage(run, LEARN_BASKETS)
+    assert [check["step"] for check in learned.history] == [0, 10, 20]
+    assert learned.history[2]["loss"] < learned.history[1]["loss"]
+    scores = [check[RETRIEVAL] for check in learned.history]
+    assert (learned.before, learned.after) == (scores[0], max(scores))
+    assert learned.best_step == 10 * int(np.argmax(scores))
+    assert (learned.encoder_id != run.record(ENCODE_TEXTS).encoder_id) == bool(learned.best_step)
+    finetune(run)
+    reencoded = run_stage(run, REENCODE)
+    assert (reencoded.encoder_id, reencoded.encoded) == (learned.encoder_id, 0)
+    card = read_card(Path(run.storage.path(run.model_path())))
+    assert card.base_encoder_id == run.record(ENCODE_TEXTS).encoder_id
+    with open_encoder(run.storage, run.config, card.encoder_id, card.encoder_model) as encoder:
+        assert encoder.digest == card.encoder_id == learned.encoder_id
 
 
 def listwise_begun(folder: Path) -> bool:

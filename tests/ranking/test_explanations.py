@@ -31,7 +31,8 @@ from recsys.signals.registry import SIGNALS, columns_of
 from recsys.signals.repeat import LoadedRepeat
 from recsys.signals.signal import LoadedSignal
 from recsys.signals.sparse_rows import SparseRows
-from recsys.signals.text import LoadedText
+from recsys.signals.text_ease import TextEase
+from recsys.signals.text_evidence import LoadedText
 from recsys.signals.transitions import LoadedTransitions
 from recsys.signals.user_profiles import UserProfiles
 from recsys.signals.users import UserBlock
@@ -70,7 +71,7 @@ def a_snapshot(
         "ranker": RANKER,
         "transitions": LoadedTransitions(neighbours),
         "ease": LoadedEase(neighbours),
-        "text": LoadedText(np.array(texts or np.eye(NUM_ITEMS), dtype=np.float32), everything),
+        "text": LoadedText(TextEase.of(np.array(texts or np.eye(NUM_ITEMS), dtype=np.float32)), everything),
         "popularity": LoadedPopularity(popularity, np.array([0]), everything),
         "repeat": LoadedRepeat(np.zeros(NUM_ITEMS, dtype=np.float32)),
     }
@@ -168,7 +169,9 @@ def test_a_search_is_named_where_it_adds_more_than_the_history() -> None:
     searched = dataclasses.replace(user, searches=directions[[1]])
     by_text, snapshot = lifts_of(*[{"text": 1.0}] * 3), a_snapshot(texts=texts)
     query = ("text", "close to your query")
-    assert explained(by_text, [1, 2, 4], searched, snapshot) == [("text", 0), query, ("ranker", -1)]
+    like_an_item = Fusion(weights=ALL.weights | {"query": 0.0})
+    assert explained(by_text, [1, 2, 4], searched, snapshot, like_an_item) == [("text", 0), query, ("ranker", -1)]
+    assert explained(by_text, [1, 2, 4], searched, snapshot) == [query, query, ("ranker", -1)]
     stale = dataclasses.replace(user, searches=directions[[1]] * 0.1)
     assert explained(by_text, [1, 2, 4], stale, snapshot) == [("text", 0), ("text", 0), ("ranker", -1)]
 
@@ -206,7 +209,7 @@ def test_a_number_that_is_the_same_for_all_lifts_none() -> None:
 def test_the_source_is_the_signal_that_lifts_most(values: list[float]) -> None:
     places = iter(values)
     sums = {signal.name: sum(next(places) for _ in signal.columns) for signal in SIGNALS}
-    everything = a_snapshot({(0, 1): 0.5}, {(0, 1): 0.5}, [[1.0, 0.0]] * NUM_ITEMS)
+    everything = a_snapshot({(0, 1): 0.5}, {(0, 1): 0.5}, [[1.0, 0.0]] * 2 + [[0.0, 1.0]] * (NUM_ITEMS - 2))
     user = dataclasses.replace(profiles({0: 1.0}), repeats=profiles({1: 1.0}).repeats)
     ((source, _),) = explained(np.array([[values]], dtype=np.float32), [1], user, everything)
     if max(sums.values()) > 1e-6:
@@ -300,7 +303,7 @@ def test_a_named_item_is_of_the_history_and_has_a_share(seed: int, at_a_time: in
     all_time, decayed = (
         dict.fromkeys(zip(*random.integers(0, NUM_ITEMS, (2, 9)).tolist(), strict=True), 0.5) for _ in "12"
     )
-    snapshot = a_snapshot(all_time, decayed, texts.tolist())
+    snapshot, rows = a_snapshot(all_time, decayed, texts.tolist()), TextEase.of(texts).rows
     items = random.permuted(np.tile(np.arange(NUM_ITEMS), (3, 1)), axis=1)[:, :4]
     items[random.random(items.shape) < 0.2] = -1
     lifts = random.normal(size=(3, 4, len(COLUMNS))).astype(np.float32)
@@ -322,7 +325,7 @@ def test_a_named_item_is_of_the_history_and_has_a_share(seed: int, at_a_time: in
         assert shares[user, named] >= weightiest[-1], "one of the weightiest"
         if source == "text":
             assert named != item
-            assert texts[named] @ texts[item] > 0
+            assert rows[named] @ rows[item] > 0
         else:
             assert steps[named, item] > 0
         if source == "transitions" and named_from > NUM_ITEMS:

@@ -22,12 +22,13 @@ from recsys.model.ranker import Ranker
 from recsys.ranking import scoring
 from recsys.ranking.config import RecommendConfig, RerankConfig
 from recsys.ranking.constraints import RequestConstraints
+from recsys.ranking.fused_scores import fuse
 from recsys.ranking.fusion import Fusion
 from recsys.ranking.lists import as_recommendations, recommend_batch
 from recsys.ranking.rerank import Reranker
 from recsys.ranking.scoring import Scored, scored_blocks
 from recsys.ranking.snapshot import Snapshot
-from recsys.ranking.user_weights import log_probabilities, user_weights
+from recsys.ranking.user_weights import user_weights
 from recsys.schema import DONORS, HISTORIES, PROFILE, RECOMMENDATIONS, TEXTS
 from recsys.signals.donors import Donors
 from recsys.signals.ease import LoadedEase
@@ -38,8 +39,11 @@ from recsys.signals.ranker_evidence import LoadedRanker
 from recsys.signals.registry import SIGNALS, columns_of
 from recsys.signals.repeat import LoadedRepeat
 from recsys.signals.signal import LoadedSignal
-from recsys.signals.text import QUERY_WEIGHT, LoadedText
+from recsys.signals.text import QUERY_WEIGHT
+from recsys.signals.text_ease import TextEase
+from recsys.signals.text_evidence import LoadedText
 from recsys.signals.transitions import LoadedTransitions, count_transitions, strongest_transitions, sum_pairs
+from tests.ranking.random_trees import random_trees
 from tests.ranking.tiny_ranker import tiny_ranker
 
 COLUMNS = columns_of(SIGNALS)
@@ -89,7 +93,7 @@ def make_snapshot(
         "ranker": LoadedRanker(ranker, open_items, candidate_pass),
         "transitions": LoadedTransitions(make_transitions(0)),
         "ease": LoadedEase(make_transitions(1)),
-        "text": LoadedText(texts / np.linalg.norm(texts, axis=1, keepdims=True), open_items),
+        "text": LoadedText(TextEase.of(texts / np.linalg.norm(texts, axis=1, keepdims=True)), open_items),
         "popularity": LoadedPopularity(popularity, days, open_items),
         "repeat": LoadedRepeat(np.zeros(len(IDS), dtype=np.float32) if returns is None else returns),
     }
@@ -337,7 +341,7 @@ def test_fused_scores_are_a_log_softmax_of_the_weighted_sum() -> None:
     histories = as_histories([(["i00", "i04"], ["i07"]), (["i05"], IDS), ([], [])])
     ((owners, found),) = blocks(SNAPSHOT, histories, config())
     assert owners.tolist() == [2, 1, 0], "by the length of the history"
-    scores = log_probabilities(found, user_weights(SNAPSHOT, found))
+    scores = fuse(SNAPSHOT, found).log_probabilities
     assert (scores.dtype, scores.shape) == (np.float32, found.items.shape)
     weights = np.array(list(EVERY_SIGNAL.weights.values()))
     for row, (user, items, numbers) in enumerate(zip(owners, found.items, found.numbers, strict=True)):
@@ -366,6 +370,46 @@ def test_a_batch_equals_its_users_one_at_a_time(rows: Rows, exclude_seen: bool, 
                 (row["item_id"], row["reason"]) for row in alone
             ]
             assert [row["score"] for row in found] == pytest.approx([row["score"] for row in alone], abs=1e-5)
+
+
+WITH_TREES = dataclasses.replace(EVERY_SIGNAL, trees=random_trees(COLUMNS))
+
+
+def test_trees_reorder_the_lists_of_users_with_a_history() -> None:
+    """The night's block and the live service's single user alike; all others have weights alone."""
+    rows: Rows = [(["i00", "i04"], []), ([], []), (["i05"], ["i07"]), (["gone"], []), (["i02", "i01", "i08"], [])]
+    histories, snapshot = as_histories(rows), make_snapshot(fusion=WITH_TREES)
+    plain, found = (recommended(histories, config(12, 12, False), each) for each in (SNAPSHOT, snapshot))
+    is_contract_of_lists(rows, recommend_batch(snapshot, histories, config(5, 12)).lists, 5, True)
+    for user, (items, _) in enumerate(rows):
+        name, has_history = f"u{user}", any(item in IDS for item in items)
+        assert (found[name] != plain[name]) == has_history
+        assert sum(np.exp(row["score"]) for row in found[name]) == pytest.approx(1, abs=1e-5)
+        alone = recommended(histories.slice(user, 1), config(12, 12, False), snapshot)[name]
+        assert names(alone) == names(found[name])
+        assert [row["score"] for row in alone] == pytest.approx([row["score"] for row in found[name]], abs=1e-5)
+    lists = recommend_batch(snapshot, histories, config(12, 12, False))
+    for user in (0, 2, 4):
+        own = np.flatnonzero(lists.users == user)
+        scores = lists.lists["score"].to_numpy()[own]
+        sums = lists.contributions[own].sum(axis=1)
+        np.testing.assert_allclose(scores - scores[0], sums - sums[0], atol=1e-4)
+
+
+def test_trees_leave_sessions_and_searches_alone() -> None:
+    histories = as_histories([(["i00", "i04"], [])] * 3)
+    newest = EPOCH.timestamp() * 1e6 + 3600e6
+    constraints = RequestConstraints(
+        excluded=np.zeros((3, len(IDS)), dtype=bool),
+        also=np.zeros((3, 0), dtype=np.int64),
+        searching=np.array([False, True, False]),
+        asked=np.full(3, newest),
+    )
+    moments = np.array([SNAPSHOT.now, SNAPSHOT.now, newest])
+    ((owners, found),) = blocks(SNAPSHOT, histories, config(12, 12, False), moments, constraints)
+    plain, corrected = (fuse(make_snapshot(fusion=each), found) for each in (EVERY_SIGNAL, WITH_TREES))
+    changed = (plain.log_probabilities != corrected.log_probabilities).any(axis=1)
+    assert changed[np.argsort(owners)].tolist() == [True, False, False]
 
 
 @pytest.mark.parametrize("exclude_seen", [True, False])
@@ -674,7 +718,7 @@ def test_a_query_adds_weight_to_the_text_of_that_request_only() -> None:
     ((owners, found),) = blocks(SNAPSHOT, histories, config(), constraints=constraints)
     asks, others = user_weights(SNAPSHOT, found)[np.argsort(owners)]
     raised = dict(zip(COLUMNS, (asks - others).tolist(), strict=True))
-    assert raised.pop("text") == QUERY_WEIGHT
+    assert raised.pop("query") == QUERY_WEIGHT
     assert set(raised.values()) == {0.0}
     np.testing.assert_array_equal(others, EVERY_SIGNAL.vector(COLUMNS))
     # where all other weights are divided, so is this one: a query leads the list in a session as at any time
@@ -684,7 +728,7 @@ def test_a_query_adds_weight_to_the_text_of_that_request_only() -> None:
     temperature = tempered.temperature_of(np.array([2]), np.array([True]))
     assert temperature > 2
     asks, others = user_weights(dataclasses.replace(SNAPSHOT, fusion=tempered), found)[np.argsort(owners)]
-    np.testing.assert_allclose((asks - others)[COLUMNS.index("text")] * temperature, QUERY_WEIGHT, rtol=1e-5)
+    np.testing.assert_allclose((asks - others)[COLUMNS.index("query")] * temperature, QUERY_WEIGHT, rtol=1e-5)
 
 
 def test_a_request_excludes_items_and_adds_candidates() -> None:

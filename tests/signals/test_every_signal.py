@@ -103,6 +103,12 @@ class Source:
 
         return LoadedRanker(RANKER, self.recommendable, candidate_pass=True)
 
+    def text(self) -> LoadedSignal:
+        from recsys.signals.text_ease import TextEase
+        from recsys.signals.text_evidence import LoadedText
+
+        return LoadedText(TextEase.of(self.text_vectors), self.recommendable)
+
 
 def users_of(rows: Events, weights: Weights = (1.0,)) -> UserBlock:
     """Users u0 … u5 with these histories, and one who has none."""

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.signals.registry import SIGNALS
+from recsys.signals.text_ease import L2
 from tests.signals.world import DAYS, MICROS_PER_DAY, NUM_ITEMS, TEXT_DIM, World, dense, draw_world, matrices
 
 worlds = st.builds(draw_world, st.integers(0, 9999), st.integers(1, 5))
@@ -34,14 +35,28 @@ def sums(world: World, name: str) -> dict[str, npt.NDArray[np.float32]]:
     }
 
 
-def text_number(world: World, user: int, item: int) -> float:
-    vectors = world.signals["text"].vectors  # type: ignore[attr-defined]
-    profiles = world.users.profiles
-    mean = dense(profiles.history)[user] @ vectors if profiles.lengths[user] else np.zeros(TEXT_DIM)
-    if profiles.searched[user]:
-        mean = mean / max(float(np.linalg.norm(mean)), 1e-9) + profiles.searches[user]
-    length = float(np.linalg.norm(mean))
-    return float(mean @ vectors[item]) / length if length else 0.0
+def text_numbers(world: World) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """[B, I] EASE with the texts in place of the users, by an item-to-item matrix; and cosines with the searches.
+
+    A search is one more item, of which the model learned nothing.
+    """
+    profiles, has_text = world.users.profiles, world.texts.any(axis=1)
+    searches = profiles.searches if profiles.searches.shape[1] else np.zeros((len(world.users), TEXT_DIM))
+    fresh = np.linalg.norm(searches, axis=1)
+
+    def directions(texts: npt.NDArray[Any], there: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+        centred = np.where(there[:, None], texts - world.texts[has_text].mean(axis=0), 0.0)
+        return np.asarray(centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-9))
+
+    items = directions(world.texts, has_text)
+    inverse = np.linalg.inv(items @ items.T + L2 * np.eye(NUM_ITEMS))
+    weights = -inverse / np.diag(inverse)
+    np.fill_diagonal(weights, 0)
+    asked = directions(searches / np.maximum(fresh, 1e-9)[:, None], fresh > 0) * fresh[:, None]
+    leverage = 1 - L2 * np.diag(inverse)
+    by_search = asked @ np.linalg.inv(items.T @ items + L2 * np.eye(TEXT_DIM)) @ items.T / (1 - leverage)
+    usual = (leverage / (1 - leverage))[has_text].mean()
+    return (dense(profiles.last) @ weights + by_search) / usual, searches @ world.texts.T
 
 
 def numbers_by_hand(world: World, name: str, user: int, item: int) -> list[float]:
@@ -50,7 +65,7 @@ def numbers_by_hand(world: World, name: str, user: int, item: int) -> list[float
         columns = found if name == "transitions" else ("last_all_time", "history_decayed")
         return [math.log(unseen + float(found[column][user, item])) for column in columns]
     if name == "text":
-        return [text_number(world, user, item)]
+        return [float(numbers[user, item]) for numbers in text_numbers(world)]
     if name == "popularity":
         day = DAYS.tolist().index(int(world.users.now[user] // MICROS_PER_DAY))
         return [float(number) for number in world.signals[name].popularity[day, :, item]]  # type: ignore[attr-defined]
@@ -75,8 +90,11 @@ def test_numbers_equal_their_definitions(name: str, world: World) -> None:
 def test_proposals_are_the_best_items(world: World, num: int) -> None:
     half, quarter = max(num // 2, 1), max(max(num // 2, 1) // 2, 1)
     follow, ease = sums(world, "transitions"), sums(world, "ease")
-    profiles = world.users.profiles
+    profiles, excluded = world.users.profiles, world.users.excluded
+    similar, near = text_numbers(world)
     for user in range(len(world.users)):
+        left_out = [*excluded.items[excluded.users == user], *np.flatnonzero(dense(profiles.last)[user])]
+        allowed = world.recommendable & ~np.isin(EVERYTHING, left_out)
         day = DAYS.tolist().index(int(world.users.now[user] // MICROS_PER_DAY))
         popularity = world.signals["popularity"].popularity[day, 0]  # type: ignore[attr-defined]
         expected = {
@@ -84,11 +102,9 @@ def test_proposals_are_the_best_items(world: World, num: int) -> None:
             "ease": best(ease["last_all_time"][user], quarter) | best(ease["history_decayed"][user], quarter),
             "popularity": best(np.where(world.recommendable, popularity, 0), 2 * half),
             "repeat": best(dense(profiles.repeats)[user], half),
-            "text": set[int](),
+            "text": best(np.where(allowed, similar[user], 0), half)
+            | best(np.where(world.recommendable, near[user], 0), half),
         }
-        if profiles.searched[user]:
-            near = profiles.searches[user] @ world.signals["text"].vectors.T  # type: ignore[attr-defined]
-            expected["text"] = best(np.where(world.recommendable, near, 0), half)
         for name, loaded in world.signals.items():
             proposed = loaded.read(world.users).propose(num)
             own = set() if proposed is None else {int(item) for item in proposed[user] if item >= 0}

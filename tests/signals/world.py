@@ -19,7 +19,8 @@ from recsys.signals.popularity import HORIZONS, LoadedPopularity
 from recsys.signals.repeat import LoadedRepeat
 from recsys.signals.signal import LoadedSignal
 from recsys.signals.sparse_rows import SparseRows
-from recsys.signals.text import LoadedText
+from recsys.signals.text_ease import TextEase
+from recsys.signals.text_evidence import LoadedText
 from recsys.signals.transitions import LoadedTransitions
 from recsys.signals.user_profiles import UserProfiles
 from recsys.signals.users import UserBlock
@@ -83,6 +84,8 @@ class World:
 
     users: UserBlock
     recommendable: npt.NDArray[np.bool_]
+    texts: npt.NDArray[np.float32]
+    """[I, T] of length 1, one of them 0."""
     signals: dict[str, LoadedSignal]
     """All signals but the ranker, which needs a network."""
 
@@ -119,15 +122,17 @@ def draw_world(seed: int, num_users: int) -> World:
     )
     texts = random.normal(size=(NUM_ITEMS, TEXT_DIM))
     vectors = (texts / np.linalg.norm(texts, axis=1, keepdims=True)).astype(np.float32)
+    vectors[2] = 0
     recommendable = random.random(NUM_ITEMS) < 0.8
     popularity = np.log1p(random.integers(0, 4, (len(DAYS), len(HORIZONS), NUM_ITEMS))).astype(np.float32)
     return World(
         users=users,
         recommendable=recommendable,
+        texts=vectors,
         signals={
             "transitions": LoadedTransitions(draw_neighbours(random)),
             "ease": LoadedEase(draw_neighbours(random)),
-            "text": LoadedText(vectors, recommendable),
+            "text": LoadedText(TextEase.of(vectors), recommendable),
             "popularity": LoadedPopularity(popularity, DAYS, recommendable),
             "repeat": LoadedRepeat(random.normal(size=NUM_ITEMS).astype(np.float32)),
         },

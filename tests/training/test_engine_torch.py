@@ -76,7 +76,7 @@ def train_epochs(engine: Engine, train: TrainConfig, epochs: int, first: int = 0
 
 
 def weights_of(engine: Engine) -> dict[str, torch.Tensor]:
-    ranker: TrainableRanker = engine.ranker  # type: ignore[attr-defined]
+    ranker: TrainableRanker = engine.model  # type: ignore[attr-defined]
     return {name: tensor.clone() for name, tensor in ranker.whole_weights().items()}
 
 

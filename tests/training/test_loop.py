@@ -90,10 +90,10 @@ def test_training_lowers_the_loss_and_raises_validation(accumulation_steps: int)
     assert figures[-1]["loss"] < 0.2 < 1 < figures[0]["loss"]
     assert figures[0]["windows"] == len(ROUND)
     assert figures[0]["windows_per_s"] > 0
-    assert engine.ranker.training
+    assert engine.model.training
     assert before < 1
     assert validate(engine, data, NUM_ITEMS, exclude_history=True, k=1) == 1
-    assert not engine.ranker.training
+    assert not engine.model.training
 
 
 def test_the_mean_loss_is_over_windows() -> None:
@@ -139,7 +139,7 @@ def test_the_listwise_phase_trains_the_candidate_pass() -> None:
     """Its loss falls, its head learns, and it ranks as well as retrieval; the first phase leaves it as it is."""
     engine = make_engine()
     data = batches(ROUND, 4)
-    head = engine.ranker.get_parameter("candidate_head.weight")
+    head = engine.model.get_parameter("candidate_head.weight")
     train_epoch(engine, data, "epoch")
     assert not head.any()
     torch.manual_seed(0)
@@ -176,5 +176,5 @@ def test_an_adversarial_pass_is_learned_beside_the_plain_one(listwise: bool) -> 
     assert engine.micro_batches == 2 * plain.micro_batches
     assert figures[-1]["loss"] < 0.3 < 1 < figures[0]["loss"]
     assert validate(engine, data, NUM_ITEMS, exclude_history=True, k=1) == 1
-    gates = [each.ranker.get_parameter("text_adapter.weight") for each in (engine, plain)]
+    gates = [each.model.get_parameter("text_adapter.weight") for each in (engine, plain)]
     assert (gates[0] - gates[1]).abs().max() > 1e-3

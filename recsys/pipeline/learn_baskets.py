@@ -1,0 +1,77 @@
+"""The stage `baskets`: the text encoder learns from users' baskets, before the ranker reads its vectors."""
+
+import logging
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from recsys.model.checkpoint import ENCODER_FOLDER
+from recsys.model.encoder_files import folder_digest, resolve_pooling
+from recsys.pipeline.basket_entry import BasketFit
+from recsys.pipeline.basket_files import write_baskets
+from recsys.pipeline.cluster import cpus_for_each
+from recsys.pipeline.encode_texts import encode_with, open_encoder
+from recsys.pipeline.records import LearnedBaskets
+from recsys.pipeline.run import Run
+from recsys.pipeline.run_training import run_training
+from recsys.pipeline.settle_warm_start import settle_warm_start
+from recsys.pipeline.stages import ENCODE_TEXTS
+from recsys.training.progress import RETRIEVAL
+
+logger = logging.getLogger(__name__)
+
+
+def learn_baskets(run: Run) -> LearnedBaskets:
+    """Train the encoder on all baskets before the cutoff, keep its best state, and encode all texts with it.
+
+    It starts from the encoder of the model that training continues, else from the configured one.
+    """
+    config = run.config
+    warm = settle_warm_start(run)
+    start_id = warm.encoder_id if warm else run.record(ENCODE_TEXTS).encoder_id
+    start_model = warm.encoder_model if warm else None
+    users, measured = write_baskets(run)
+    if users < config.train.num_workers:
+        logger.warning("baskets: %d users have two items before the holdout: the encoder stays as it is", users)
+        _keep_start(run, start_id, start_model)
+        history: list[dict[str, float]] = []
+        best: dict[str, Any] = {"epoch": 1, "score": 0.0}
+        peak = 0.0
+    else:
+        threads = config.train.cpus_of_worker(cpus_for_each(config.train.num_workers))
+        done = run_training(BasketFit(run=run, start_id=start_id, start_model=start_model, threads=threads))
+        history, best, peak = done.metrics["history"], done.best.metrics, done.metrics["peak_memory_mb"]
+        with done.best.folder as folder:
+            run.storage.upload_folder(Path(folder) / ENCODER_FOLDER, _place(run))
+    encoder_id = _digest(run)
+    encode_with(run, encoder_id, run.model_id)
+    steps = [int(check["step"]) for check in history] or [0]
+    return LearnedBaskets(
+        rows=steps[-1] * config.encoder.baskets.users * config.train.num_workers,
+        users=users,
+        validation_users=measured,
+        steps=steps[-1],
+        best_step=steps[best["epoch"] - 1],
+        before=history[0].get(RETRIEVAL, 0.0) if history else 0.0,
+        after=best["score"] if measured else 0.0,
+        history=history,
+        start="the configured encoder" if start_model is None else start_model,
+        encoder_id=encoder_id,
+        peak_memory_mb=peak,
+    )
+
+
+def _place(run: Run) -> str:
+    return f"{run.model_path()}/{ENCODER_FOLDER}"
+
+
+def _keep_start(run: Run, start_id: str, start_model: str | None) -> None:
+    with open_encoder(run.storage, run.config, start_id, start_model) as encoder, TemporaryDirectory() as folder:
+        encoder.save(folder)
+        run.storage.upload_folder(folder, _place(run))
+
+
+def _digest(run: Run) -> str:
+    spec = run.config.encoder
+    with run.storage.local_folder(_place(run)) as folder:
+        return folder_digest(folder, resolve_pooling(folder, "auto"), spec.max_tokens, spec.arithmetic)

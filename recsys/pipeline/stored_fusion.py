@@ -1,0 +1,65 @@
+"""A fusion as it is stored beside its model: the weights, and the trees in a file that the weights name by its hash."""
+
+import hashlib
+import logging
+
+from recsys.errors import InputError
+from recsys.model.checkpoint import FUSION_FILE, TREES_FILE
+from recsys.pipeline.run import Run
+from recsys.ranking.fusion import Fusion
+from recsys.ranking.trees import Trees
+from recsys.signals.registry import SIGNALS, columns_of
+from recsys.storage.json_files import decode_object, to_json
+
+logger = logging.getLogger(__name__)
+
+#: In the file of the weights: SHA-256 of the file of the trees; null without trees.
+_TREES_HASH = "trees_sha256"
+
+
+def write_fusion(run: Run, model_id: str, fusion: Fusion) -> None:
+    """Store a fusion beside its model: first the trees, so that weights never name a file that is not there."""
+    trees = None if fusion.trees is None else to_json(fusion.trees.as_dict())
+    if trees is not None:
+        run.storage.write_bytes(f"{run.model_path(model_id)}/{TREES_FILE}", trees)
+    named = fusion.as_dict() | {_TREES_HASH: None if trees is None else hashlib.sha256(trees).hexdigest()}
+    run.storage.write_json(f"{run.model_path(model_id)}/{FUSION_FILE}", named)
+
+
+def read_fusion(run: Run, model_id: str) -> Fusion:
+    """The fusion that was fitted for a model.
+
+    Where a signal that the trees ask for is gone, the weights score alone: they are 0 for what they do not know.
+
+    Raises:
+        InputError: the trees are missing or damaged.
+    """
+    path = f"{run.model_path(model_id)}/{FUSION_FILE}"
+    assert run.storage.exists(path), f"{model_id} has no weights of the signals: the stage `fuse` has not run"
+    stored = run.storage.read_json(path)
+    expected = stored.pop(_TREES_HASH, None)  # a model of an older version has no trees
+    return Fusion(**stored, trees=None if expected is None else _read_trees(run, model_id, expected))
+
+
+def copy_fusion(run: Run, model_id: str, to_model_id: str) -> None:
+    """Store the same fusion beside another model."""
+    for name in (TREES_FILE, FUSION_FILE):
+        path = f"{run.model_path(model_id)}/{name}"
+        if run.storage.exists(path):
+            run.storage.write_bytes(f"{run.model_path(to_model_id)}/{name}", run.storage.read_bytes(path))
+
+
+def _read_trees(run: Run, model_id: str, expected: str) -> Trees | None:
+    path = f"{run.model_path(model_id)}/{TREES_FILE}"
+    if not run.storage.exists(path):
+        raise InputError(f"{run.storage.url(path)}: is missing; train the model again with --force")
+    data = run.storage.read_bytes(path)
+    if hashlib.sha256(data).hexdigest() != expected:
+        raise InputError(
+            f"{run.storage.url(path)}: is not the file that was written; train the model again with --force"
+        )
+    stored, columns = decode_object(data, run.storage.url(path)), columns_of(SIGNALS)
+    if gone := Trees.unknown_features(stored, columns):
+        logger.warning("%s: its trees ask for %s, which no signal gives: weights score alone", model_id, gone)
+        return None
+    return Trees.from_dict(stored, columns)

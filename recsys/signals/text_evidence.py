@@ -1,0 +1,124 @@
+"""The loaded text model: exact search over the texts of the catalog, and the numbers of candidates.
+
+Shapes: B users, C candidates, I items, A items that may be recommended, N list places, H history items.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from recsys.signals.exact_search import ItemIndex, retrieve
+from recsys.signals.excluded import ExcludedItems
+from recsys.signals.history_items import HistoryItems
+from recsys.signals.products import inner_products
+from recsys.signals.selection import best_positive
+from recsys.signals.signal import NONE, Evidence, Explanation, LoadedSignal
+from recsys.signals.text_ease import TextEase
+from recsys.signals.users import UserBlock
+
+_NEAR_QUERY = 1
+#: Cosines of queries and items that are held at a time.
+_CELLS = 2**22
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+
+class LoadedText(LoadedSignal):
+    """The text model of the catalog; it holds for cold items as it is."""
+
+    def __init__(self, model: TextEase, recommendable: Bools) -> None:
+        """The model of I items, and which of them [I] may be recommended."""
+        self.model, self.recommendable = model, recommendable
+        self.rows: Ints = np.flatnonzero(recommendable)
+        """[A] catalog indices of the items that may be recommended."""
+        self.place: Ints = np.full(len(recommendable), NONE)
+        """[I] place of each item among these, `NONE` for the other items."""
+        self.place[self.rows] = np.arange(len(self.rows))
+        rows = model.rows if recommendable.all() else model.rows[self.rows]
+        self.index = ItemIndex.of(torch.from_numpy(rows))
+
+    def read(self, users: UserBlock) -> "TextEvidence":
+        """Add up the texts of the histories."""
+        return TextEvidence(self, users)
+
+
+class TextEvidence(Evidence):
+    """The texts of a block of users."""
+
+    loaded: LoadedText
+
+    def __init__(self, loaded: LoadedText, users: UserBlock) -> None:
+        """Adds up the texts of the histories and of the searches; a fresh search counts like a whole history."""
+        super().__init__(loaded, users)
+        self.searched: Ints = np.flatnonzero(users.profiles.searched)
+        self.sums = self.history_sums = loaded.model.sum_up(users.profiles.last)
+        if len(self.searched):
+            self.sums = self.history_sums.copy()
+            self.sums[self.searched] += loaded.model.whitened(users.profiles.searches[self.searched])
+
+    def propose(self, num: int) -> Ints:
+        """Half as many items as are asked for, those with the most similar texts; and as many nearest to the searches.
+
+        An item of the history is no proposal: it would be the most similar to itself.
+        """
+        few = max(num // 2, 1)
+        similar = self._similar(few)
+        if not len(self.searched):
+            return similar
+        near = np.full((len(self.users), few), NONE)
+        near[self.searched] = self._nearest(few)
+        return np.concatenate([similar, np.where((near[:, :, None] == similar[:, None]).any(axis=2), NONE, near)], 1)
+
+    def _similar(self, num: int) -> Ints:
+        """[B, num] the items with the largest positive weights from the history."""
+        loaded, excluded, history = self.loaded, self.users.excluded, self.users.profiles.last
+        owners = np.repeat(np.arange(len(self.users)), history.lengths)
+        others = ExcludedItems.of([(excluded.users, excluded.items), (owners, history.items.astype(np.int64))])
+        with torch.inference_mode():
+            found = retrieve(torch.from_numpy(self.sums), loaded.index, others.renumbered(loaded.place), num)
+        return np.where(found.logits.numpy() > 0, loaded.rows[found.items.numpy()], NONE)
+
+    def _nearest(self, num: int) -> Ints:
+        """[S, num] the items with the largest positive cosines with the searches of the S users who searched."""
+        searched = self.searched
+        queries, allowed = self.users.profiles.searches[searched], self.loaded.recommendable
+        found = np.full((len(searched), num), NONE)
+        at_a_time = max(_CELLS // max(len(allowed), 1), 1)
+        for start in range(0, len(searched), at_a_time):
+            part = slice(start, start + at_a_time)
+            cosines = self.loaded.model.all_cosines(queries[part])
+            best = best_positive(np.where(allowed, cosines, np.float32(0)), num)
+            found[part, : best.shape[1]] = best
+        return found
+
+    def measure(self, items: Ints) -> Floats:
+        """[B, C, 2] weights from the histories and searches, and cosines with the searches."""
+        items, profiles = np.maximum(items, 0), self.users.profiles
+        numbers = np.zeros((*items.shape, 2), dtype=np.float32)
+        numbers[:, :, 0] = self.loaded.model.weights(profiles.last, self.sums, items)
+        if len(self.searched):
+            cosines = self.loaded.model.cosines(profiles.searches[self.searched], items[self.searched])
+            numbers[self.searched, :, 1] = cosines
+        return numbers
+
+    def explain(self, rows: Ints, items: Ints, weights: Floats) -> Explanation:
+        """Names the history item from which most of the weight comes, or the query where that adds more."""
+        model, profiles = self.loaded.model, self.users.profiles
+        history = HistoryItems.of(profiles, rows)
+        parts = history.last * inner_products(model.rows[items], model.rows, np.maximum(history.items, 0))
+        parts /= model.gain[np.maximum(history.items, 0)]
+        another = history.items != items[:, None]  # an item is no reason for itself
+        explanation = Explanation.by(history.with_most(np.where(another, parts, np.float32(0))))
+        searched = np.flatnonzero(profiles.searched[rows])
+        if not len(searched):
+            return explanation
+        weights, found = weights[searched], TextEvidence(self.loaded, self.users.rows(rows[searched]))
+        wanted = items[searched, None]
+        by_history = weights[:, 0] * model.weights(found.users.profiles.last, found.history_sums, wanted)[:, 0]
+        by_query = (weights * found.measure(wanted)[:, 0]).sum(axis=1) - by_history
+        near = searched[(by_query > 0) & (by_query >= by_history)]
+        sentence, named = explanation.sentence.copy(), explanation.item.copy()
+        sentence[near], named[near] = _NEAR_QUERY, NONE
+        return Explanation(sentence=sentence, item=named)
