@@ -75,7 +75,8 @@ def build_task(run: Run, model_id: str, warm_model: str | None, *, learns: bool 
         Objective.of(config.train, config.recommend.exclude_seen),
         build_decoder(config.ranker),
     )
-    if warm is not None:
+    ranker.text_adapter.fit(ranker.text_vectors)
+    if warm is not None:  # it brings the matrix that its adapter was trained with
         known = _load_weights(ranker, run, warm.model_id, item_ids)
         if not learns:
             ranker.known.copy_(known)  # an item that came since has an id that was never trained
