@@ -46,8 +46,10 @@ PEER_SYSTEMS = {
         venv="rectools", script="recency_models", model="ease-recency-repeat", repeats_only=True
     ),
     "all of these, tuned on validation": Peer(venv="rectools", script="recency_models", model="tuned"),
-    "EASE, tuned": Peer(venv="rectools", script="sparse_ease", model="ease", of="sequences"),
-    "EASE, recency, tuned": Peer(venv="rectools", script="sparse_ease", model="ease-recency", of="sequences"),
+    "EASE": Peer(venv="rectools", script="sparse_ease", model="ease", of="sequences"),
+    "EASE, recency, tuned on validation": Peer(
+        venv="rectools", script="sparse_ease", model="ease-recency", of="sequences"
+    ),
     "SASRec, sampled softmax (RecTools)": Peer(
         venv="rectools",
         script="sasrec_sampled",

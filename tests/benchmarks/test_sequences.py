@@ -90,10 +90,10 @@ def test_ease_in_place_and_in_blocks_is_ease(load, data, tmp_path, monkeypatch):
     task = load("case_files").read_task(tmp_path / "split", seed=0, top_k=5, quick=True)
     monkeypatch.setattr(peer, "BLOCK", 7)
     seen = peer.history_rows(task, 1.0)
-    inverse = np.linalg.inv(seen.T.toarray() @ seen.toarray() + 30 * np.eye(task.num_items))
+    inverse = np.linalg.inv(seen.T.toarray() @ seen.toarray() + peer.L2 * np.eye(task.num_items))
     expected = -inverse / np.diag(inverse)
     np.fill_diagonal(expected, 0)
-    np.testing.assert_allclose(peer.item_weights(seen, 30.0), expected, atol=1e-5)
+    np.testing.assert_allclose(peer.item_weights(seen, peer.L2), expected, atol=1e-5)
 
     scores = seen.toarray() @ expected
     scores[seen.toarray() > 0] = -np.inf

@@ -1,12 +1,10 @@
 """EASE (Steck, WWW 2019) for catalogs of 20,000 items: in single precision, in place, and with lists made in blocks.
 
-ease           Σ over the history of B
-ease-recency   the same with an item's weight decay^k, k events ago
-
-The L2 and the decay are chosen by NDCG@10 of the users' last known item, which the fit for this leaves out.
+ease           Σ over the history of B, with the L2 of `recency_models.py`
+ease-recency   the same with an item's weight decay^k, k events ago; the L2 and the decay are chosen by NDCG@10 of the
+               users' last known item, which the fit for this leaves out
 """
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -15,8 +13,9 @@ from case_files import Recommend, Task, main, top_of
 from scipy.linalg import lapack
 from scipy.sparse import csr_matrix
 
-L2 = (30.0, 100.0, 300.0)
-DECAYS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
+L2 = 300.0
+#: What `ease-recency` chooses from.
+L2_GRID, DECAYS = (100.0, 300.0), (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
 BLOCK = 2048
 
 
@@ -55,17 +54,17 @@ def scored(rows: csr_matrix, matrix: np.ndarray, seen: csr_matrix | None) -> Ite
         yield block, scores
 
 
-def chosen(task: Task, decays: tuple[float, ...]) -> tuple[float, float]:
+def chosen(task: Task) -> tuple[float, float]:
     """L2 and decay with the best NDCG@10 of the last known item of each user."""
     held = (task.frame().groupby("user_id").cumcount(ascending=False) == 0).to_numpy()
     past = replace(task, users=task.users[~held], items=task.items[~held], days=task.days[~held])
     wanted = np.full(task.num_users, -1)
     wanted[task.users[held]] = task.items[held]
-    seen, rows = history_rows(past, 1.0), {decay: history_rows(past, decay) for decay in decays}
+    seen, rows = history_rows(past, 1.0), {decay: history_rows(past, decay) for decay in DECAYS}
     found = {}
-    for l2 in L2:
+    for l2 in L2_GRID:
         matrix = item_weights(seen, l2)
-        for decay in decays:
+        for decay in DECAYS:
             places = []
             for block, scores in scored(rows[decay], matrix, seen):
                 own = scores[np.arange(len(scores)), wanted[block]][:, None]
@@ -76,9 +75,8 @@ def chosen(task: Task, decays: tuple[float, ...]) -> tuple[float, float]:
     return max(found, key=lambda settings: found[settings])
 
 
-def fitted(task: Task, decays: tuple[float, ...]) -> Recommend:
-    """EASE with the chosen settings."""
-    l2, decay = next(iter(itertools.product(L2, decays))) if task.quick else chosen(task, decays)
+def fitted(task: Task, l2: float, decay: float) -> Recommend:
+    """EASE with these settings."""
     seen, rows = history_rows(task, 1.0), history_rows(task, decay)
     matrix = item_weights(seen, l2)
 
@@ -90,11 +88,11 @@ def fitted(task: Task, decays: tuple[float, ...]) -> Recommend:
 
 
 def ease(task: Task) -> Recommend:
-    return fitted(task, DECAYS[:1])
+    return fitted(task, L2, 1.0)
 
 
 def ease_recency(task: Task) -> Recommend:
-    return fitted(task, DECAYS)
+    return fitted(task, L2, 1.0) if task.quick else fitted(task, *chosen(task))
 
 
 if __name__ == "__main__":
