@@ -81,15 +81,15 @@ def choose_validation(run: Run, users: list[int], active: list[list[int]], train
     """
     there = np.array(active)
     wanted = _wanted(run.config.train.validation_users, int(there[-1].sum()))
-    alike = wanted * np.array(users) / max(sum(users), 1)
-    found = np.minimum(there, alike).sum(axis=1)
+    due = wanted * np.array(users) / max(sum(users), 1)
+    found = np.minimum(there, due).sum(axis=1)
     if there[-1].sum() <= wanted:  # all are drawn, of whatever length
         place, shares = len(there) - 1, np.ones(len(users))
         if not trainable[place]:
             shares[:] = 0.5 if there[place].sum() >= MIN_TO_HALVE else 0.0
     else:
         place = int(np.flatnonzero(found >= min(ENOUGH * wanted, found[-1]))[0])
-        shares = np.minimum(alike / np.maximum(there[place], 1), 1.0)
+        shares = np.minimum(due / np.maximum(there[place], 1), 1.0)
     return ValidationUsers(days=PERIODS_DAYS[place], shares=shares.tolist())
 
 
