@@ -87,7 +87,7 @@ class _Worker:
             figures["loss"] = float(torch.stack(losses).mean())
         if len(self.held_out.targets):
             vectors = encode_rows(self.engine, self.encoder, torch.from_numpy(self.held_out.rows))
-            figures[RETRIEVAL] = held_out_ndcg(vectors.cpu().numpy(), self.held_out)
+            figures[RETRIEVAL] = float(held_out_ndcg(vectors.cpu().numpy(), self.held_out).mean())
         return figures
 
     def _step(self, step: int) -> torch.Tensor:

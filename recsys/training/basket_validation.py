@@ -19,6 +19,7 @@ _USERS_AT_A_TIME = 64
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
 
 
 class HeldOutTargets(NamedTuple):
@@ -42,8 +43,8 @@ class HeldOutTargets(NamedTuple):
         return cls(rows, [np.searchsorted(rows, each) for each in histories], np.searchsorted(rows, targets))
 
 
-def held_out_ndcg(vectors: Floats, held_out: HeldOutTargets, k: int = 10) -> float:
-    """Mean NDCG@k of each user's next item among all items that are not in the history; NaN without any user.
+def held_out_ndcg(vectors: Floats, held_out: HeldOutTargets, k: int = 10) -> Doubles:
+    """[B] NDCG@k of each user's next item among all items that are not in the history.
 
     Args:
         vectors: [M, T] of length 1.
@@ -51,7 +52,7 @@ def held_out_ndcg(vectors: Floats, held_out: HeldOutTargets, k: int = 10) -> flo
         k: Length of the list.
     """
     model = TextEase.of(vectors)
-    gains = []
+    gains = [np.zeros(0)]
     for start in range(0, len(held_out.targets), _USERS_AT_A_TIME):
         histories = held_out.histories[start : start + _USERS_AT_A_TIME]
         targets = held_out.targets[start : start + _USERS_AT_A_TIME]
@@ -63,7 +64,7 @@ def held_out_ndcg(vectors: Floats, held_out: HeldOutTargets, k: int = 10) -> flo
         own = scores[np.arange(len(targets)), targets]
         ranks = (scores > own[:, None]).sum(axis=1)
         gains.append(np.where(ranks < k, 1 / np.log2(ranks + 2), 0.0))
-    return float(np.concatenate(gains).mean()) if gains else float("nan")
+    return np.concatenate(gains)
 
 
 def _weights(history: Ints) -> Floats:

@@ -29,6 +29,6 @@ def test_auto_is_what_the_processor_is_fast_at(
 
 
 def test_auto_leaves_an_encoder_from_scratch_alone() -> None:
-    assert EncoderConfig().arithmetic == "fp32"
-    assert EncoderConfig(precision="bf16").arithmetic == "bf16"
+    assert EncoderConfig(model=None).arithmetic == "fp32"
+    assert EncoderConfig(model=None, precision="bf16").arithmetic == "bf16"
     assert EncoderConfig(model="sentence-transformers/all-MiniLM-L6-v2").arithmetic == "auto"

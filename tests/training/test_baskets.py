@@ -95,8 +95,9 @@ def test_the_measure_ranks_the_next_item_among_all_others() -> None:
     table = pa.table({"history": [[2], [2, 9]], "target": [7, 4]}, schema=HELD_OUT_TARGETS)
     held_out = HeldOutTargets.of(table, len(TEXTS), seed=0)
     assert held_out.rows.tolist() == list(range(len(TEXTS)))
-    assert 0.5 <= held_out_ndcg(vectors, held_out) <= 0.75, "the first user's item is first, the other's is not near"
-    assert np.isnan(held_out_ndcg(vectors, HeldOutTargets.of(HELD_OUT_TARGETS.empty_table(), len(TEXTS), 0)))
+    near, far = held_out_ndcg(vectors, held_out)
+    assert (near, far < 1) == (1, True)
+    assert not len(held_out_ndcg(vectors, HeldOutTargets.of(HELD_OUT_TARGETS.empty_table(), len(TEXTS), 0)))
 
 
 def test_an_encoder_learns_which_words_make_a_basket(tmp_path: Path) -> None:
@@ -111,7 +112,7 @@ def test_an_encoder_learns_which_words_make_a_basket(tmp_path: Path) -> None:
         schema=HELD_OUT_TARGETS,
     )
     held_out = HeldOutTargets.of(table, len(TEXTS), seed=0)
-    before = held_out_ndcg(encode_rows(engine, encoder).numpy(), held_out)
+    before = held_out_ndcg(encode_rows(engine, encoder).numpy(), held_out).mean()
     random = np.random.default_rng(0)
     losses = []
     for _ in range(40):
@@ -122,7 +123,7 @@ def test_an_encoder_learns_which_words_make_a_basket(tmp_path: Path) -> None:
         losses.append(loss.item())
     vectors = encode_rows(engine, encoder)
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
-    assert held_out_ndcg(vectors.numpy(), held_out) > before + 0.1
+    assert held_out_ndcg(vectors.numpy(), held_out).mean() > before + 0.1
     some = torch.tensor([20, 3, 7])
     torch.testing.assert_close(encode_rows(engine, encoder, some), vectors[some], atol=1e-5, rtol=0)
     encoder.save(tmp_path / "encoder")
