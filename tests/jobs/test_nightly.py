@@ -158,7 +158,7 @@ def check_fusion(record: dict[str, Any]) -> None:
 
 
 def check_visits(storage: Storage, run: RunFolder) -> None:
-    """Each validation user comes with the whole history, and several times with only a few items, and took something."""
+    """Each validation user who took something comes with the whole history, and several times with a few items."""
     tables = [read_table(storage, f"{run.dir}/choices/{shard}.parquet") for shard in run.done("histories")["shards"]]
     frame = pa.concat_tables(tables).select(["cut", "length", "taken"]).to_pandas()
     whole, short = frame[frame.cut == 0], frame[frame.cut > 0]
