@@ -68,8 +68,8 @@ class EncoderConfig(Section):
     """Rank of the adapters, if `train` is lora."""
     pooling: Literal["auto", "mean", "cls", "last"] = "auto"
     """How token vectors become one. auto: as the model's folder declares, else `last` for decoders, else `mean`."""
-    max_tokens: Annotated[int, Field(ge=4)] = 32
-    """Longer texts are cut to this many tokens. What comes late in a text, such as a description, blurs its vector."""
+    max_tokens: Annotated[int, Field(ge=4)] = 64
+    """Longer texts are cut to this many tokens."""
     batch_size: Positive = 128
     """Texts of a forward pass."""
     precision: Precision = "auto"
