@@ -40,6 +40,8 @@ class Variant:
     """Config changes, as KEY=VALUE."""
     own_night: bool = False
     """Whether the changes need a training of their own."""
+    trees: bool = True
+    """Whether trees may correct the weighted sum of the signals."""
 
 
 def only(*signals: str) -> Variant:
@@ -60,6 +62,7 @@ USUAL: dict[str, Variant] = {
     "without ranker and texts": without("ranker", *TEXTS),
     "ranker alone": only("ranker"),
     "texts alone": only(*TEXTS),
+    "without trees": Variant(trees=False),
 }
 VARIANTS: dict[str, Variant] = USUAL | {
     **{f"without {signal.name}": without(signal.name) for signal in SIGNALS if signal.name not in (*TEXTS, "ranker")},
@@ -70,13 +73,14 @@ VARIANTS: dict[str, Variant] = USUAL | {
     "with the candidate pass": Variant(("train.listwise_epochs=1",), own_night=True),
     "without the last days once more": Variant(("train.recent_epochs=0",), own_night=True),
     "without refit": Variant(("train.refit=false",), own_night=True),
+    "encoder baskets": Variant(("encoder.train=baskets",), own_night=True),
     "encoder lora": Variant(("encoder.train=lora",), own_night=True),
     "encoder full": Variant(("encoder.train=full",), own_night=True),
 }
 #: Seeds of small sets, whose figures change most between seeds; elsewhere one night is run.
 SEEDS = {"scientific": [0, 1, 2]}
 #: Stages that only the ranker and the texts need.
-LANGUAGE = ("encode", "reencode", "finetune", "refit")
+LANGUAGE = ("encode", "baskets", "reencode", "finetune", "refit")
 
 
 class Ablation:
@@ -96,29 +100,31 @@ class Ablation:
                 self.bench.options.set = self.common
                 if all(lists is not None for lists in made):
                     found[name] = [lists for lists in made if lists is not None]
-        replays = {name: VARIANTS[name].changes for name in variants if name not in found}
-        replays = {name: changes for name, changes in replays.items() if not VARIANTS[name].own_night and changes}
+        replays = [name for name in variants if name != FULL and not VARIANTS[name].own_night]
         for seed in seeds:
-            self._replay(case, seed, replays.values())
-        for name, changes in replays.items():
-            found[name] = [pd.read_parquet(self._path(case, seed, changes)) for seed in seeds]
+            self._replay(case, seed, replays)
+        for name in replays:
+            found[name] = [pd.read_parquet(self._path(case, seed, name)) for seed in seeds]
         return {name: found[name] for name in variants if name in found}
 
-    def _replay(self, case: str, seed: int, variants: Iterable[tuple[str, ...]]) -> None:
-        missing = [changes for changes in variants if not self._path(case, seed, changes).exists()]
+    def _replay(self, case: str, seed: int, variants: Iterable[str]) -> None:
+        missing = [name for name in variants if not self._path(case, seed, name).exists()]
         if not missing:
             return
         warehouse = self.bench.warehouse(case, seed)
         with on_ray(warehouse):
-            for changes in missing:
-                say(f"{case}: replayed with {' '.join(changes)}, seed {seed} …")
-                path = self._path(case, seed, changes)
+            for name in missing:
+                say(f"{case}: {name}, replayed, seed {seed} …")
+                path, variant = self._path(case, seed, name), VARIANTS[name]
                 path.parent.mkdir(exist_ok=True)
-                replay(warehouse, changes).to_parquet(path)
+                replay(warehouse, variant.changes, trees=variant.trees).to_parquet(path)
 
-    def _path(self, case: str, seed: int, changes: tuple[str, ...]) -> Path:
+    def _path(self, case: str, seed: int, name: str) -> Path:
         """Where the lists of a replayed night are kept: beside its storage."""
-        return self.bench.night_folder(case, seed) / "replayed" / f"{short(*changes)}.parquet"
+        variant = VARIANTS[name]
+        return (
+            self.bench.night_folder(case, seed) / "replayed" / f"{short(*variant.changes, str(variant.trees))}.parquet"
+        )
 
 
 def main() -> int:

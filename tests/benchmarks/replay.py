@@ -8,16 +8,17 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pandas as pd
 
 from jobs import command
-from recsys.model.checkpoint import MODEL_FILES
 from recsys.pipeline.run import Run
 from recsys.pipeline.run_stages import run_stage, run_stages
 from recsys.pipeline.stages import COUNT_SIGNALS, FIT_FUSION, MATCH_COLD_ITEMS, RUN_GATE, WRITE_LISTS
+from recsys.pipeline.stored_fusion import copy_fusion, read_fusion, write_fusion
 from recsys.settings import load_config
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import require_latest
@@ -28,12 +29,13 @@ from recsys.storage.runs import RunFolder
 COUNTS = (COUNT_SIGNALS, MATCH_COLD_ITEMS)
 
 
-def replay(warehouse: Path, changes: Sequence[str]) -> pd.DataFrame:
+def replay(warehouse: Path, changes: Sequence[str], *, trees: bool = True) -> pd.DataFrame:
     """The lists that the night in a storage would have published with other settings of its signals and its fusion.
 
     Args:
         warehouse: Storage of a published night. It stays as it is.
         changes: KEY=VALUE of keys that the training does not read, such as `recommend.signals=[ease]`.
+        trees: Whether trees may correct the weighted sum.
 
     Returns:
         Rows of user_id, rank, item_id.
@@ -46,7 +48,9 @@ def replay(warehouse: Path, changes: Sequence[str]) -> pd.DataFrame:
             run.storage.delete(run.folder.stage_path(stage.name))
             run.storage.delete_folder(f"{run.folder.stages_dir}/{stage.name}")
         run_stages(run, fitted)
-        keep_fusion(run)
+        copy_fusion(run, run.model_id, run.published_id)  # as the refit does
+        if not trees:
+            write_fusion(run, run.published_id, replace(read_fusion(run, run.published_id), trees=None))
         run_stage(run, WRITE_LISTS)
         return pd.read_parquet(copy / lists_folder(run.folder), columns=["user_id", "rank", "item_id"])
 
@@ -73,13 +77,3 @@ def reopened(storage: Path, changes: Sequence[str]) -> Run:
     folder = RunFolder(root, require_latest(root).run_id)
     config = load_config(storage / folder.config_path, [*changes, f"storage={storage}"])
     return Run(config=config, date=folder.date, folder=folder)
-
-
-def keep_fusion(run: Run) -> None:
-    """Give the fitted fusion to the model that makes the lists, as the refit does."""
-    if not run.config.train.refit:
-        return
-    for name in run.storage.list(run.model_path(run.refit_id)):
-        path = f"{run.model_path()}/{name}"
-        if name not in MODEL_FILES and run.storage.exists(path):
-            run.storage.write_bytes(f"{run.model_path(run.refit_id)}/{name}", run.storage.read_bytes(path))
