@@ -21,6 +21,7 @@ from recsys.errors import InputError
 from recsys.model.features import index_items
 from recsys.model.ranker import Ranker
 from recsys.model.ranker_spec import ARCHITECTURE, RankerSpec
+from recsys.model.text_adapter import TextAdapter
 
 #: Weights of the signals; they are fitted after the ranker and written beside it.
 FUSION_FILE = "fusion.json"
@@ -138,7 +139,15 @@ def load_weights(folder: Path, item_ids: pa.Array) -> tuple[dict[str, Tensor], T
     weights[ID_EMBEDDING], known = remap_items(
         weights[ID_EMBEDDING], vocabulary["known"].to_numpy(), vocabulary["item_id"].combine_chunks(), item_ids
     )
-    return weights, known
+    return _raw_texts(weights) | weights, known
+
+
+def _raw_texts(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Mean and matrix for weights of architecture 2 and older, which read text vectors as they are."""
+    adapter = weights.get("text_adapter.weight")
+    if adapter is None:
+        return {}
+    return {f"text_adapter.{name}": buffer for name, buffer in TextAdapter(adapter.shape[1], 1).named_buffers()}
 
 
 def remap_items(

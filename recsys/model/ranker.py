@@ -21,6 +21,7 @@ from recsys.model.history_states import History, HistoryTexts, history_lengths, 
 from recsys.model.last_states import LastStates
 from recsys.model.lora import add_adapters, merged_weights
 from recsys.model.ranker_spec import RankerSpec
+from recsys.model.text_adapter import TextAdapter
 
 #: Initial factor of cosines in the logits (an inverse temperature, as in CLIP). Training changes it.
 INITIAL_SCALE = 14.0
@@ -39,7 +40,7 @@ class ItemIds:
 class Ranker(nn.Module):
     """Item vectors, user vectors and candidate scores over a catalog of I items.
 
-    Item vector = normalised adapter(text vector) + gate · id embedding. Only items with training interactions
+    Item vector = normalised adapter(whitened text vector) + gate · id embedding. Only items with training interactions
     (``known``) have an id embedding. Training drops it at random, so the text alone is enough for a new item.
     """
 
@@ -52,7 +53,7 @@ class Ranker(nn.Module):
         self.spec = spec
         self.register_buffer("text_vectors", text_vectors, persistent=False)
         self.register_buffer("known", known, persistent=False)
-        self.text_adapter = nn.Linear(spec.text_dim, spec.item_dim)
+        self.text_adapter = TextAdapter(spec.text_dim, spec.item_dim)
         self.id_embedding = nn.Embedding(spec.num_items, spec.item_dim)
         self.gate = nn.Parameter(torch.ones(spec.item_dim))
         self.gap_embedding = nn.Embedding(NUM_GAP_BUCKETS, spec.item_dim)
@@ -72,6 +73,8 @@ class Ranker(nn.Module):
         self._decodes_in: torch.dtype | None = None
         for embedding in (self.id_embedding, self.gap_embedding, self.event_embedding):
             nn.init.normal_(embedding.weight, std=0.02)
+        if spec.parts == "both":
+            nn.init.zeros_(self.id_embedding.weight)  # an item begins as its text; events teach what the text lacks
         nn.init.normal_(self.candidate_embedding, std=0.02)
         nn.init.zeros_(self.candidate_head.weight)  # before training, candidates have their retrieval logit
         if spec.user_texts:  # last, so that a ranker without it starts from the same random numbers

@@ -6,7 +6,7 @@ from typing import Any, Literal
 ItemParts = Literal["both", "text", "ids"]
 
 #: Version of the network. It rises when older weights no longer mean the same.
-ARCHITECTURE = 2
+ARCHITECTURE = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

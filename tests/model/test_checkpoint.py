@@ -32,6 +32,7 @@ from recsys.model.ranker_spec import RankerSpec
 
 IDS = [f"i{number}" for number in range(8)]
 TEXT_DIM = 5
+ADAPTER_BUFFERS = {"text_adapter.mean", "text_adapter.whitening"}
 SMALL = RankerConfig(hidden_size=8, layers=1, heads=2, dropout=0.1, id_dropout=0.1)
 
 
@@ -93,6 +94,24 @@ def test_a_saved_ranker_comes_back_as_it_was(folder: Path, ranker: Ranker, card:
     before, after = vectors(ranker, IDS, ["i3", "i7", "i0"]), vectors(loaded, IDS, ["i3", "i7", "i0"])
     assert torch.equal(before[0], after[0])
     assert all(torch.equal(before[1][item], after[1][item]) for item in IDS)
+
+
+def test_a_model_from_before_texts_were_whitened_is_served_as_it_was(folder: Path, ranker: Ranker) -> None:
+    weights = load_file(folder / "ranker.safetensors")
+    old = {name: tensor for name, tensor in weights.items() if name not in ADAPTER_BUFFERS}
+    assert len(old) == len(weights) - 2
+    save_file(old, folder / "ranker.safetensors")
+    loaded, _ = load_ranker(folder, pa.array(IDS), texts(IDS))
+    before, after = vectors(ranker, IDS, ["i3", "i7", "i0"]), vectors(loaded, IDS, ["i3", "i7", "i0"])
+    assert all(torch.equal(before[1][item], after[1][item]) for item in IDS)
+
+
+def test_the_whitening_matrix_is_saved(folder: Path, ranker: Ranker, card: ModelCard) -> None:
+    ranker.text_adapter.fit(texts(IDS))
+    save_ranker(folder, ranker.whole_weights(), ranker.known, pa.array(IDS), card)
+    loaded, _ = load_ranker(folder, pa.array(IDS), texts(IDS))
+    assert torch.equal(loaded.text_adapter.whitening, ranker.text_adapter.whitening)
+    assert torch.equal(loaded.text_adapter.mean, ranker.text_adapter.mean)
 
 
 def test_the_files_are_plain(folder: Path) -> None:
