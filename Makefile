@@ -31,7 +31,7 @@ help: ## list the targets
 install: $(INSTALLED) ## set up .venv with the pinned dependencies
 
 demo: $(INSTALLED) ## make a small synthetic shop, run the night on it, show three users' lists
-	@test -d demo/data/events || $(PY) -m recsys.data.synthetic --out demo/data
+	@test -d demo/data/events || $(PY) -m recsys.data.synthetic --out demo/data --seed 9
 	$(PY) jobs/nightly.py --config $(DEMO)
 	$(PY) jobs/show.py --config $(DEMO) --users 3
 

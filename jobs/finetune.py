@@ -13,6 +13,7 @@ from recsys.pipeline.open_run import open_run
 from recsys.pipeline.run_stages import run_stages
 from recsys.pipeline.stages import FINETUNE
 from recsys.pipeline.start_run import started_run
+from recsys.pipeline.training_budget import training_answer
 from recsys.settings import Config
 
 
@@ -30,6 +31,7 @@ def train(config: Config, options: Namespace) -> command.Answer:
         "path": run.storage.url(run.model_path()),
         "model_id": run.model_id,
         "validation_ndcg@10": run.record(FINETUNE).validation_ndcg,
+        **training_answer(run),
     }
 
 

@@ -34,6 +34,7 @@ from recsys.pipeline.stages import (
     WRITE_LISTS,
 )
 from recsys.pipeline.start_run import started_run
+from recsys.pipeline.training_budget import training_answer
 from recsys.settings import Config
 from recsys.storage.lease import Lease
 from recsys.storage.publish import last_published
@@ -96,6 +97,7 @@ def nightly(config: Config, options: Namespace) -> command.Answer:
         "users": run.record(WRITE_LISTS).users,
         "model_id": run.published_id,
         **verdict_answer(run),
+        **training_answer(run),
         "metrics": run.storage.url(run.folder.metrics_path),
         "report": run.storage.url(run.folder.report_path),
         **failed,

@@ -145,7 +145,7 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Events and items of a small synthetic shop."""
     folder = tmp_path_factory.mktemp("shop")
-    write_shop(make_shop(num_users=300, num_items=80, num_days=40, seed=1, end=END), folder)
+    write_shop(make_shop(num_users=500, num_items=80, num_days=40, seed=5, end=END), folder)
     return folder
 
 

@@ -1,6 +1,6 @@
 """Add texts of users to a synthetic shop: attributes, searches and reviews.
 
-A model can learn: the attributes of a user name the category of most of their events, and a search names material and
+A model can learn: the attributes of a user name the brand of most of their events, and a search names material and
 kind of the item that is viewed next.
 """
 
@@ -65,10 +65,10 @@ def with_texts(shop: Shop, seed: int) -> Shop:
 
 
 def _users(random: np.random.Generator, events: pa.Table, item: npt.NDArray[Any], items: pa.Table) -> pa.Table:
-    """Age, which is random, and the category of most events of each user."""
-    names, users = pc.unique(items["category"]).sort(), pc.unique(events["user_id"]).sort()
+    """Age, which is random, and the brand of most events of each user."""
+    names, users = pc.unique(items["brand"]).sort(), pc.unique(events["user_id"]).sort()
     events_of = np.zeros((len(users), len(names)))
-    np.add.at(events_of, (_index(events["user_id"], users), _index(items["category"], names)[item]), 1)
+    np.add.at(events_of, (_index(events["user_id"], users), _index(items["brand"], names)[item]), 1)
     ages = pa.array(random.integers(18, 80, len(users)))
     return pa.table({"user_id": users, "age": ages, "likes": names.take(pa.array(events_of.argmax(axis=1)))})
 

@@ -8,8 +8,10 @@ from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.gather_choices import CUTS, choices_gatherer, read_choices
 from recsys.pipeline.records import FittedFusion
 from recsys.pipeline.run import Run
+from recsys.pipeline.signal_gains import measure_gains
 from recsys.pipeline.stages import FINETUNE, SHUFFLE_HISTORIES
 from recsys.pipeline.stored_fusion import write_fusion
+from recsys.pipeline.training_budget import remember_training
 from recsys.ranking.fusion import Fusion, default_fusion, untrained_fusion
 from recsys.ranking.fusion_fit import fit_short, fit_weights
 from recsys.ranking.trees_fit import FittedTrees, fit_trees
@@ -42,12 +44,13 @@ def fit_fusion(run: Run) -> FittedFusion:
     else:
         allowed = (allowed or frozenset(columns)) - SIGNALS["ranker"].columns.keys() or frozenset({"popularity"})
         default = untrained_fusion(SIGNALS, allowed)
-    fusion, boosted = default.only(allowed), FittedTrees(trees=None)
+    fusion, boosted, gains = default.only(allowed), FittedTrees(trees=None), {}
     if users >= MIN_USERS:
         fusion = fit_short(fit_weights(whole, columns, default, allowed), whole, short, columns)
         boosted = fit_trees(whole, columns, fusion, allowed)
         _log(fusion)
         _log_trees(boosted)
+        gains = measure_gains(whole, columns if allowed is None else allowed, run.config.seed)
     else:
         logger.warning(
             "fuse: the default weights are used: %d of %d validation users took one of their candidates, and a fit "
@@ -56,6 +59,7 @@ def fit_fusion(run: Run) -> FittedFusion:
         )
     fusion = replace(fusion, trained=trained, trees=boosted.trees)
     write_fusion(run, run.model_id, fusion)
+    remember_training(run, gains.get("ranker"))
     return FittedFusion(
         rows=len(whole.taken),
         users=users,
@@ -69,6 +73,7 @@ def fit_fusion(run: Run) -> FittedFusion:
         weights=fusion.weights,
         weights_short=fusion.short or {},
         weights_session=fusion.session or {},
+        gains=gains,
         peak_memory_mb=peak_of(records),
     )
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import ConfigDict, Field
 
 from recsys.data.bad_values import BadValue
+from recsys.evaluation.gain import RelativeGain
 from recsys.evaluation.list_checks import CheckResult, NightFigures
 from recsys.pipeline.stage import StageRecord
 from recsys.pipeline.strict_json import STRICT
@@ -163,6 +164,12 @@ class WarmStart:
     """Empty if training starts at random weights."""
     trained_until: str
     """The model learned from no event from this time on; ISO 8601, UTC."""
+    trains: bool | None = None
+    """Whether the night trains, see `recsys.pipeline.training_budget`; None: not settled."""
+    reused: str = ""
+    """Why the model is used as it is."""
+    reused_refit: str = ""
+    """The model that was published with it, after its refit; empty: it had none."""
 
 
 WARM_START = "start"
@@ -194,6 +201,8 @@ class TrainedModel(StageRecord):
     """Phase of each epoch."""
     trained: bool = True
     """Whether the model learned something, in this night or in one before; else the ranker's numbers have no weight."""
+    reused: str = ""
+    """Why the published model is used as it is; empty: it was trained."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,6 +252,8 @@ class FittedFusion(StageRecord):
     weights: dict[str, float]
     weights_short: dict[str, float]
     weights_session: dict[str, float]
+    gains: dict[str, RelativeGain] = field(default_factory=dict)
+    """What the ranker, the texts and both add to the other signals; empty where nothing was fitted."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -151,7 +151,7 @@ FIT_FUSION = Stage(
     record=records.FittedFusion,
     summary="Fits the weights of the signals, and trees that correct them, on validation users.",
     reads=("{model}/", "{run}/interactions/", "{run}/signals/", "{run}/donors/"),
-    writes=("{model}/fusion*.json",),
+    writes=("{model}/fusion*.json", "{model}/training.json"),
     intermediate=("choices",),
     workers=_scoring,
 )

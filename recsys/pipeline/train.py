@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from recsys.model.checkpoint import ENCODER_FOLDER, MODEL_FILES, ModelCard
 from recsys.pipeline.checkpoint_store import Checkpoint
@@ -20,6 +21,7 @@ from recsys.pipeline.settle_warm_start import settle_warm_start
 from recsys.pipeline.stages import FINETUNE
 from recsys.pipeline.stored_fusion import copy_fusion
 from recsys.pipeline.train_entry import Fit
+from recsys.pipeline.training_budget import settle_training
 from recsys.pipeline.untrained_model import keep_untrained, why_nothing_to_learn
 from recsys.pipeline.windows import Kind, Windows, cut_windows
 from recsys.training.phases import Plan, plan_refit, plan_training
@@ -32,6 +34,9 @@ def finetune(run: Run) -> TrainedModel:
     """Train the ranker on all events before the cutoff, and the text encoder if it is trained; keep the best epoch."""
     config = run.config
     warm = settle_warm_start(run)
+    start = settle_training(run, warm)
+    if warm is not None and not start.trains:
+        return _reused(run, warm, start.reused)
     windows = cut_windows(run, ("train", "train_recent", "validation"))
     counts = {kind: each.count for kind, each in windows.items()}
     if warm is not None:
@@ -62,6 +67,14 @@ def finetune(run: Run) -> TrainedModel:
     )
 
 
+def _reused(run: Run, warm: ModelCard, reason: str) -> TrainedModel:
+    """Use the published model as it is."""
+    logger.info("finetune: %s. The published model %s is used again", reason, warm.model_id)
+    encode_for(run, warm)
+    keep_untrained(run, run.model_id, warm.model_id)
+    return _without_epochs(run, warm, {}, reason)
+
+
 def _untrained(run: Run, warm: ModelCard | None, counts: Mapping[Kind, int]) -> TrainedModel:
     """Keep the published model, else one with random weights that no list uses; the log says why."""
     kept = "the published model stays" if warm else "lists are made of popularity, transitions and texts"
@@ -69,11 +82,16 @@ def _untrained(run: Run, warm: ModelCard | None, counts: Mapping[Kind, int]) -> 
         "finetune: nothing to learn from: %s. Meanwhile %s", why_nothing_to_learn(run, counts["train"]), kept
     )
     keep_untrained(run, run.model_id, warm.model_id if warm else None)
+    return _without_epochs(run, warm, counts)
+
+
+def _without_epochs(run: Run, warm: ModelCard | None, counts: Mapping[Kind, int], reused: str = "") -> TrainedModel:
+    """The record of a night that trained nothing."""
     return TrainedModel(
         rows=0,
-        windows=counts["train"],
-        recent_windows=counts["train_recent"],
-        validation_users=counts["validation"],
+        windows=counts.get("train", 0),
+        recent_windows=counts.get("train_recent", 0),
+        validation_users=counts.get("validation", 0),
         epochs=0,
         best_epoch=0,
         recent_helped=False,
@@ -85,6 +103,7 @@ def _untrained(run: Run, warm: ModelCard | None, counts: Mapping[Kind, int]) -> 
         history=[],
         phases=[],
         trained=warm is not None,
+        reused=reused,
     )
 
 
@@ -93,11 +112,17 @@ def refit(run: Run) -> RefittedModel:
 
     It trains on the recent targets if these improved validation, else on all targets. No data are left to measure the
     result: the gate's figures are those of the model that the refit continues. The text encoder stays as it is. A
-    model that learned nothing stays as it is, since nothing could measure what it would learn now.
+    model that learned nothing stays as it is, since nothing could measure what it would learn now. Where the night uses
+    the published model again, it uses that model's refit again.
     """
-    windows = _refit_windows(run)
+    reused = run.warm_start.reused_refit if run.warm_start else ""
+    windows = {} if reused else _refit_windows(run)
     num_windows = sum(each.count for each in windows.values())
-    if run.record(FINETUNE).trained and num_windows >= run.config.train.num_workers:
+    if reused:
+        logger.info("refit: %s is used again", reused)
+        keep_untrained(run, run.refit_id, reused)
+        figures: dict[str, Any] = {"history": [], "peak_memory_mb": 0.0}
+    elif run.record(FINETUNE).trained and num_windows >= run.config.train.num_workers:
         best, figures = _fit(run, windows, plan_refit(run.config.train, num_windows), run.refit_id, run.model_id)
         _keep(run, best, run.refit_id)
     else:

@@ -78,7 +78,9 @@ def build_task(run: Run, model_id: str, warm_model: str | None, *, learns: bool 
     )
     ranker.text_adapter.fit(ranker.text_vectors)
     if warm is not None:  # it brings the matrix that its adapter was trained with
-        _load_weights(ranker, run, warm.model_id, item_ids)
+        known = _load_weights(ranker, run, warm.model_id, item_ids)
+        if not learns:
+            ranker.known.copy_(known)  # an item that came since has an id that was never trained
     if config.ranker.train == "lora":
         ranker.add_lora(config.ranker.lora_rank)
     if config.encoder.learns_with_ranker and not is_refit:
@@ -88,7 +90,7 @@ def build_task(run: Run, model_id: str, warm_model: str | None, *, learns: bool 
         base=run.model_id if is_refit else None,
         encoder_id=encoder_id,
         base_encoder_id=configured if config.encoder.learns else None,
-        trained_until=(run.end if is_refit else run.cutoff).isoformat(),
+        trained_until=warm.trained_until if warm and not learns else (run.end if is_refit else run.cutoff).isoformat(),
         candidate_pass=(is_refit or not learns) and warm is not None and warm.candidate_pass,
         trained=learns or (warm is not None and warm.trained),
         max_length=config.histories.max_length,
@@ -99,12 +101,14 @@ def build_task(run: Run, model_id: str, warm_model: str | None, *, learns: bool 
     return Task(ranker=ranker, item_ids=item_ids, card=card, text_vectors=texts)
 
 
-def _load_weights(ranker: TrainableRanker, run: Run, model_id: str, item_ids: pa.Array) -> None:
+def _load_weights(ranker: TrainableRanker, run: Run, model_id: str, item_ids: pa.Array) -> torch.Tensor:
+    """Start from the weights of a model; returns [I] the items that it knows."""
     with run.storage.local_folder(run.model_path(model_id), recursive=False) as folder:
-        weights, _ = load_weights(folder, item_ids)
+        weights, known = load_weights(folder, item_ids)
     skipped = ranker.load_fitting(weights)
     if skipped:
         logger.info("finetune: %d tensors of %s do not fit and start at random: %s", len(skipped), model_id, skipped)
+    return known
 
 
 def learning_encoder(run: Run, encoder_id: str, encoder_model: str | None) -> CatalogEncoder:

@@ -57,6 +57,7 @@ def render_report(
         lstrip_blocks=True,
     )
     pages.filters["figure"] = _figure
+    pages.filters["gain"] = _gain
     reasons = {
         f"{stage}: {reason}": count
         for stage in ("catalog", "users", "ingest")
@@ -72,6 +73,8 @@ def render_report(
         samples=samples,
         reasons=reasons,
         history=stages.get("finetune", {}).get("history") or [],
+        reused=stages.get("finetune", {}).get("reused") or "",
+        gains=_part(stages, "fuse", "gains"),
         filtered=_part(stages, "recommend", "filtered"),
         moved=_part(_part(stages, "recommend"), "reranked", "moved"),
     )
@@ -92,6 +95,11 @@ def _number(value: Any) -> float | None:
 def _figure(value: Any, digits: int = 0) -> str:
     number = _number(value)
     return DASH if number is None else f"{number:,.{digits}f}"
+
+
+def _gain(value: Any) -> str:
+    number = _number(value)
+    return DASH if number is None else f"{number:+.1f}"
 
 
 def _width(seconds: Any, longest: float) -> float:

@@ -21,7 +21,7 @@ def test_texts_are_added_to_the_shop_and_nothing_else_changes() -> None:
     assert talking.users is not None
     known = pc.is_in(talking.users["user_id"], value_set=pc.unique(shop.events["user_id"]))
     assert pc.all(known).as_py()
-    assert set(talking.users["likes"].to_pylist()) <= set(shop.items["category"].to_pylist())
+    assert set(talking.users["likes"].to_pylist()) <= set(shop.items["brand"].to_pylist())
     assert len(talking.days) == len(talking.events)
     again = with_texts(shop, seed=1)
     assert again.events.equals(talking.events)

@@ -51,10 +51,10 @@ def test_a_refused_night_is_published_by_force_as_it_is(unfinished, write_config
 
     code, answer = run_job("nightly", "--config", write_config())
     assert (code, answer["status"]) == (4, "refused")
-    assert "users: the users with a list are 3.0 % of those of 2026-11-21-0123456789ab" in answer["error"]
+    assert "users: the users with a list are 5.0 % of those of 2026-11-21-0123456789ab" in answer["error"]
     assert "gate.min_users_ratio is at least 50.0 %" in answer["error"]
     assert "--force" in answer["error"]
-    assert answer["refused"]["gate"]["users"]["value"] == pytest.approx(0.03)
+    assert answer["refused"]["gate"]["users"]["value"] == pytest.approx(0.05)
     latest = read_latest(storage)
     assert latest is not None
     assert latest.run_id == BEFORE

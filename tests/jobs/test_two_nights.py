@@ -1,6 +1,7 @@
-"""Two nights, one after the other: the second continues the model and the text encoder that the first one judged.
+"""Nights, one after the other: the second continues the model and the text encoder that the first one judged.
 
-Both nights also refit their model with the held-out days. That model makes the lists, and nothing continues it.
+Both nights also refit their model with the held-out days. That model makes the lists, and nothing continues it. The
+third night finds that the ranker added nothing in the nights before, and uses both models again.
 """
 
 import datetime as dt
@@ -10,6 +11,9 @@ from typing import Any
 
 import duckdb
 import numpy as np
+import pyarrow.parquet as pq
+import torch
+from safetensors.torch import load_file
 
 from recsys.model.checkpoint import ModelCard, read_card
 from recsys.model.text_encoder import TextEncoder
@@ -96,3 +100,42 @@ def test_a_night_continues_the_encoder_of_the_night_before(
     # what comes after reads the vectors of the encoder that the card names
     code, answer = run_job("evaluate", "--config", config, "--run", runs[1].run_id)
     assert (code, answer["status"]) == (0, "evaluated")
+
+    check_reused_night(config, warehouse, runs[1], run_job)
+
+
+def check_reused_night(config: Path, warehouse: Path, before: RunFolder, run_job: RunJob) -> None:
+    """A night without training: the models are those of the night before, and everything says so."""
+    judged = f"ranker-{before.run_id}"
+    stored = warehouse / "models" / judged / "training.json"
+    past = json.loads(stored.read_text())
+    assert past["trained"] == past["night"] == END.isoformat()
+    nothing = {"percent": 0.1, "low": -0.4, "high": 0.6, "users": 300}
+    stored.write_text(json.dumps(past | {"within_noise": 3, "gain": nothing}))
+
+    date = END + dt.timedelta(days=1)
+    code, answer = run_job("nightly", "--config", config, "--date", date.isoformat())
+    assert (code, answer["status"]) == (0, "published")
+    reason = f"the ranker adds +0.1 % [-0.4, +0.6] here; trained every 7th night, last on {END}"
+    assert answer["training"] == reason
+    assert set(answer["gains"]) == {"ranker", "text", "ranker and text"}
+    assert reason in Path(answer["report"]).read_text()
+    run = RunFolder(Storage(str(warehouse)), answer["run_id"])
+    finetune, refit, gate = (run.done(name) or {} for name in ("finetune", "refit", "gate"))
+    assert (finetune["warm_start"], finetune["epochs"], refit["windows"]) == (judged, 0, 0)
+    assert gate["compared_with"] == judged
+    assert gate["rows"] > 0
+
+    names = (judged, f"ranker-{run.run_id}")
+    for suffix in ("", "-refit"):
+        old, new = (warehouse / "models" / f"{name}{suffix}" for name in names)
+        first, second = (load_file(folder / "ranker.safetensors") for folder in (old, new))
+        assert all(torch.equal(first[name], second[name]) for name in first), "the catalog is the same"
+        known = [pq.read_table(folder / "vocabulary.parquet") for folder in (old, new)]
+        assert known[0] == known[1], "an item that was not trained yet stays unknown to the model"
+        cards = [read_card(folder) for folder in (old, new)]
+        assert len({(card.encoder_id, card.trained_until) for card in cards}) == 1
+    assert answer["model_id"] == cards[1].model_id
+    assert cards[1].base == names[1]
+    past = json.loads((warehouse / "models" / names[1] / "training.json").read_text())
+    assert (past["trained"], past["night"]) == (END.isoformat(), date.isoformat())

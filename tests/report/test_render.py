@@ -14,6 +14,7 @@ STAGES: dict[str, Any] = {
     "catalog": TIMING | {"reasons": {"no item_id": 3}},
     "ingest": TIMING | {"reasons": {"bad timestamp": 1234}, "seconds": 4.0},
     "finetune": TIMING | {"history": [{"loss": 4.5, "validation_ndcg@10": 0.125, "windows_per_s": 5000.0}]},
+    "fuse": TIMING | {"gains": {"ranker": {"percent": 4.25, "low": -0.5, "high": 9.0, "users": 1200}}},
     "recommend": TIMING
     | {"filtered": {"items": 40, "blocked": 7, "recommendable": 33}, "reranked": {"moved": {"diversity": 21}}},
 }
@@ -48,6 +49,7 @@ SAMPLE = SampleList(user_id="u<1>", history=["Lamp & <b>"], recommended=[(1, "<s
         '<td class="n">0.1250</td><td class="n">5,000</td>',
         '<td>blocked</td><td class="n">7</td>',
         '<td>diversity</td><td class="n">21</td>',
+        '<td>ranker</td><td class="n">+4.2 %</td>\n<td class="n">[-0.5, +9.0]</td><td class="n">1,200</td>',
         "width: 100.0%",
         "width: 50.0%",
         "u&lt;1&gt;",
@@ -98,3 +100,9 @@ def pruned(value: Any, random: Random) -> Any:
 def test_a_page_is_made_whatever_the_records_lack(random: Random) -> None:
     page = render_report("r", pruned(STAGES, random), pruned(GATE, random), [])
     assert "<h1>Run r</h1>" in page
+
+
+def test_the_page_says_why_the_ranker_was_not_trained() -> None:
+    reason = "the ranker adds +0.1 % [-0.4, +0.6] here; trained every 7th night, last on 2026-11-18"
+    page = render_report("2026-11-22-abc", {"finetune": TIMING | {"reused": reason, "history": []}}, GATE, [])
+    assert f"The published model was used again: {reason}." in page

@@ -1,0 +1,40 @@
+"""What a part adds to a metric, in percent of the metric without the part. Shapes: U users."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pydantic import ConfigDict
+
+from recsys.evaluation.bootstrap import paired_bootstrap
+from recsys.evaluation.metrics.metric import Floats
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelativeGain:
+    """A relative difference with its 95 % interval."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
+
+    percent: float
+    low: float
+    high: float
+    users: int
+    """Users that were measured."""
+
+    def __str__(self) -> str:
+        return f"{self.percent:+.1f} % [{self.low:+.1f}, {self.high:+.1f}]"
+
+
+def relative_gain(values: Floats, without: Floats, seed: int) -> RelativeGain:
+    """The paired difference of a metric with a part and without it, of the same users [U].
+
+    >>> import numpy as np
+    >>> str(relative_gain(np.array([0.3, 0.3]), np.array([0.2, 0.2]), seed=0))
+    '+50.0 % [+50.0, +50.0]'
+    """
+    interval = paired_bootstrap(values - without, seed=seed)
+    percent, low, high = (
+        round(100 * value / max(float(without.mean()), 1e-9), 2)
+        for value in (interval.mean, interval.low, interval.high)
+    )
+    return RelativeGain(percent=percent, low=low, high=high, users=len(values))

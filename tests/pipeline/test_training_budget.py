@@ -1,0 +1,159 @@
+"""When the published ranker is used again without training, and when the night trains."""
+
+import datetime as dt
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from recsys.evaluation.gain import RelativeGain
+from recsys.model.checkpoint import ModelCard
+from recsys.pipeline.published_model import model_card
+from recsys.pipeline.records import WARM_START, WarmStart
+from recsys.pipeline.run import Run
+from recsys.pipeline.stages import ENCODE_TEXTS, FINETUNE
+from recsys.pipeline.training_budget import (
+    EVERY_DAYS,
+    PATIENCE_NIGHTS,
+    TrainingPast,
+    read_past,
+    remember_training,
+    settings_digest,
+    settle_training,
+)
+from recsys.settings import decode_config
+from tests.pipeline.conftest import DATE, DAY, IDS
+from tests.pipeline.test_published_model import publish_model
+from tests.records import finish
+
+NOTHING = RelativeGain(percent=0.1, low=-0.4, high=0.6, users=300)
+MUCH = RelativeGain(percent=4.0, low=2.0, high=6.0, users=300)
+LIKELY = RelativeGain(percent=4.0, low=-1.0, high=9.0, users=30)
+ENOUGH = PATIENCE_NIGHTS
+
+
+def past_of(run: Run, **values: Any) -> TrainingPast:
+    """A model that was trained four days ago and whose ranker added nothing in the last nights."""
+    facts: dict[str, Any] = {
+        "night": (DATE - DAY).isoformat(),
+        "trained": (DATE - 4 * DAY).isoformat(),
+        "settings": settings_digest(run),
+        "within_noise": ENOUGH,
+        "gain": NOTHING,
+    }
+    return TrainingPast(**facts | values)
+
+
+@pytest.fixture
+def continued(make_night: Callable[..., Run], draw_events: Callable[..., pa.Table]) -> Callable[..., Run]:
+    """A night that would continue a published model with this past, which knows these items."""
+
+    def make(known: list[str] = IDS, budget: str = "auto", encoder: str = "frozen", **past: Any) -> Run:
+        settings = {"train": {"budget": budget}, "encoder": {"train": encoder}}
+        run = make_night(draw_events(300, days=40), settings=settings)
+        finish(run, ENCODE_TEXTS, encoder_id="configured")
+        model_id = publish_model(run, "configured", None)
+        vocabulary = pa.table({"item_id": IDS, "known": [item in known for item in IDS]})
+        pq.write_table(vocabulary, run.storage.path(f"models/{model_id}/vocabulary.parquet"))
+        if past.get("within_noise") != "unknown":
+            stored = past_of(run, **past)
+            values = {**vars(stored), "gain": stored.gain and vars(stored.gain)}
+            run.storage.write_bytes(f"models/{model_id}/training.json", json.dumps(values).encode())
+        run.remember_part(FINETUNE, WARM_START, WarmStart(model_id=model_id, trained_until=card_of(run).trained_until))
+        return run
+
+    return make
+
+
+def card_of(run: Run) -> ModelCard:
+    return model_card(run, "ranker-x")
+
+
+def test_a_ranker_that_adds_nothing_is_used_again(continued: Callable[..., Run]) -> None:
+    run = continued()
+    start = settle_training(run, card_of(run))
+    assert start.trains is False
+    assert start.reused == (
+        f"the ranker adds +0.1 % [-0.4, +0.6] here; trained every 7th night, last on {DATE - 4 * DAY}"
+    )
+    assert start.reused_refit == "", "the model that was published had no refit"
+    run.storage.delete("models/ranker-x/training.json")
+    assert settle_training(run, card_of(run)) == start == run.warm_start, "a restart decides the same"
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"within_noise": ENOUGH - 1},
+        {"within_noise": "unknown"},
+        {"gain": None},
+        {"trained": (DATE - EVERY_DAYS * DAY).isoformat()},
+        {"settings": "of another config"},
+        {"known": IDS[2:]},
+        {"budget": "full"},
+        {"encoder": "baskets"},
+    ],
+    ids=str,
+)
+def test_the_night_trains(continued: Callable[..., Run], facts: dict[str, Any]) -> None:
+    run = continued(**facts)
+    start = settle_training(run, card_of(run))
+    assert (start.trains, start.reused, start.reused_refit) == (True, "", "")
+
+
+def test_without_a_model_to_continue_the_night_trains(continued: Callable[..., Run]) -> None:
+    assert settle_training(continued(), None).trains
+
+
+@pytest.mark.parametrize(
+    ("gain", "reused", "before", "nights"),
+    [
+        (NOTHING, "", {"within_noise": 1}, 2),
+        (NOTHING, "", {"within_noise": 1, "settings": "of another config"}, 1),
+        (NOTHING, "", {"within_noise": 1, "night": DATE.isoformat()}, 1),  # the same night again
+        (NOTHING, "the ranker adds nothing", {"within_noise": 5}, 6),
+        (MUCH, "the ranker adds nothing", {"within_noise": 5}, 0),
+        (LIKELY, "", {"within_noise": 2}, 0),
+        (None, "", {"within_noise": 2}, 0),
+    ],
+)
+def test_nights_without_a_gain_are_counted(
+    continued: Callable[..., Run], gain: RelativeGain | None, reused: str, before: dict[str, Any], nights: int
+) -> None:
+    run = continued(**before)
+    finish(run, FINETUNE, reused=reused)
+    remember_training(run, gain)
+    stored = read_past(run, run.model_id)
+    assert stored is not None
+    assert (stored.within_noise, stored.gain, stored.night) == (nights, gain, DATE.isoformat())
+    trained = DATE - 4 * DAY if reused else DATE
+    assert dt.date.fromisoformat(stored.trained) == trained
+
+
+def test_the_first_night_counts_too(continued: Callable[..., Run]) -> None:
+    run = continued()
+    run.remember_part(FINETUNE, WARM_START, WarmStart(model_id="", trained_until=""))
+    finish(run, FINETUNE)
+    remember_training(run, NOTHING)
+    stored = read_past(run, run.model_id)
+    assert stored is not None
+    assert stored.within_noise == 1
+
+
+def test_the_budget_itself_and_the_lists_do_not_change_the_settings_of_a_training(
+    continued: Callable[..., Run],
+) -> None:
+    run = continued()
+    raw = run.config.model_dump(mode="json")
+
+    def digest(section: str, key: str, value: object) -> str:
+        changed = decode_config({**raw, section: {**raw[section], key: value}})
+        return settings_digest(replace(run, config=changed))
+
+    assert digest("train", "budget", "full") == digest("recommend", "top_k", 3) == settings_digest(run)
+    for change in (("train", "epochs", 3), ("ranker", "hidden_size", 32), ("encoder", "max_tokens", 16)):
+        assert digest(*change) != settings_digest(run)
