@@ -15,10 +15,11 @@ from recsys.model.decoder import build_decoder, decoder_config
 from recsys.model.encoder_files import folder_digest
 from recsys.model.features import index_items
 from recsys.model.ranker_spec import RankerSpec
-from recsys.pipeline.encode_texts import open_encoder, read_text_vectors, read_user_text_vectors
+from recsys.pipeline.encode_texts import open_encoder
 from recsys.pipeline.published_model import model_card
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import ENCODE_TEXTS, INGEST_EVENTS, LEARN_BASKETS
+from recsys.pipeline.stored_vectors import read_text_vectors, read_user_text_vectors
 from recsys.storage.tables import read_table
 from recsys.training.objective import Objective, TrainableRanker
 
