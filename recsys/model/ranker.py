@@ -80,6 +80,8 @@ class Ranker(nn.Module):
         if spec.user_texts:  # last, so that a ranker without it starts from the same random numbers
             self.text_kind_embedding = nn.Embedding(len(TextKind), spec.item_dim)
             nn.init.normal_(self.text_kind_embedding.weight, std=0.02)
+        if spec.logit_bias:
+            self.logit_bias = nn.Parameter(torch.full((1,), -INITIAL_SCALE / 2))  # of unrelated items, at first
 
     def add_lora(self, rank: int) -> None:
         """Freeze the decoder and add low-rank adapters to its linear layers."""
@@ -136,7 +138,7 @@ class Ranker(nn.Module):
             text = torch.zeros_like(text)
         if self.spec.parts == "text":
             known = torch.zeros_like(known)
-        if self.training and self.spec.id_dropout:
+        if self.training and self.spec.id_dropout and self.spec.parts != "ids":  # without its id nothing is left
             known = known & (torch.rand(len(rows), device=text.device) >= self.spec.id_dropout)
         embedded = self.id_embedding(rows) if ids is None else F.embedding(rows, ids.embedding)
         return F.normalize(text + self.gate * embedded * known[:, None].to(text.dtype), dim=-1)

@@ -32,6 +32,9 @@ class RankerSpec:
     user_texts: bool = False
     """Whether histories hold texts of users in addition to items."""
 
+    logit_bias: bool = False
+    """Whether logits have a bias: a probability for each item by itself needs one, a softmax does not."""
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as for JSON."""
         return asdict(self)

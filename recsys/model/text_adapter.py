@@ -16,7 +16,7 @@ SHRINKAGE = 1.0
 
 
 class TextAdapter(nn.Linear):
-    """A linear layer over whitened text vectors. It takes raw ones, and whitens those of items, searches and profiles.
+    """A linear layer over whitened text vectors. It takes raw ones: items, searches and profiles all pass it.
 
     The mean and the matrix are saved with the weights. They belong together: the layer is trained for this matrix.
     """

@@ -15,6 +15,8 @@ from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.records import CountedSignals
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.stages import INGEST_CATALOG, SHUFFLE_HISTORIES
+from recsys.pipeline.stored_vectors import read_text_vectors
+from recsys.signals.products import unit_rows
 from recsys.signals.registry import SIGNALS
 from recsys.signals.signal import Counting, DataView, ShardEvents, Signal
 from recsys.storage.filesystem import Storage
@@ -95,6 +97,7 @@ def _counting(run: Run, signal: Signal) -> Counting:
         num_items=run.record(INGEST_CATALOG).items,
         settings=settings_of(run, signal),
         first_day=first_validation_day(run),
+        read_texts=lambda: unit_rows(read_text_vectors(run, run.encoder_id)[1]),
     )
 
 

@@ -14,7 +14,6 @@ import ray
 from recsys.data.large_texts import with_large_text
 from recsys.model.checkpoint import ModelCard
 from recsys.model.encoder_files import encoder_digest, folder_digest, resolve_pooling
-from recsys.model.features import UserTexts
 from recsys.model.text_encoder import TextEncoder
 from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.published_model import model_card
@@ -222,21 +221,3 @@ def _vectors_of(stored: pa.Table, texts: pa.Table) -> pa.ChunkedArray:
     rows = pc.index_in(texts["text_hash"], value_set=stored["text_hash"].combine_chunks())
     assert not rows.null_count, "a text was not encoded"
     return stored["vector"].take(rows)
-
-
-def read_text_vectors(run: Run, encoder_id: str) -> tuple[pa.Array, np.ndarray[tuple[int, int], np.dtype[np.float32]]]:
-    """Item ids of the catalog [I], and their text vectors float32 [I, T] of one encoder, in the same order."""
-    table = read_table(run.storage, run.text_vectors_path(encoder_id))
-    vectors = table["vector"].combine_chunks()
-    flat = vectors.flatten().to_numpy(zero_copy_only=False)
-    return table["item_id"].combine_chunks(), flat.reshape(len(table), -1)
-
-
-def read_user_text_vectors(run: Run, encoder_id: str) -> UserTexts:
-    """The texts of the run's users with their vectors; empty if histories hold no texts."""
-    if not run.config.inputs.has_user_texts:
-        return UserTexts.none()
-    table = read_table(run.storage, run.user_text_vectors_path(encoder_id)).combine_chunks()
-    vectors = table["vector"].combine_chunks()
-    flat = vectors.flatten().to_numpy(zero_copy_only=False)
-    return UserTexts(texts=table["text"].combine_chunks(), vectors=flat.reshape(len(table), vectors.type.list_size))

@@ -12,11 +12,11 @@ import torch
 from recsys.model.checkpoint import ModelCard, load_ranker, read_card
 from recsys.model.precision import dtype_of
 from recsys.pipeline.count_signals import day_of, first_validation_day, oldest_day, read_counts, settings_of
-from recsys.pipeline.encode_texts import read_text_vectors, read_user_text_vectors
 from recsys.pipeline.item_rules import recommendable
 from recsys.pipeline.match_cold_items import read_donors
 from recsys.pipeline.run import COUNTS_OF_VIEW, Run
 from recsys.pipeline.stored_fusion import read_fusion
+from recsys.pipeline.stored_vectors import read_text_vectors, read_user_text_vectors
 from recsys.ranking.config import RecommendConfig
 from recsys.ranking.fusion import Fusion
 from recsys.ranking.item_popularity import item_popularity

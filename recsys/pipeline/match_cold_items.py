@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 
 from recsys.model.features import index_items
 from recsys.pipeline.cluster import for_each_part, peak_of
-from recsys.pipeline.encode_texts import read_text_vectors
 from recsys.pipeline.records import MatchedColdItems
 from recsys.pipeline.run import COUNTS_OF_VIEW, CountedDays, Record, Run
 from recsys.pipeline.stages import INGEST_CATALOG, SHUFFLE_HISTORIES
+from recsys.pipeline.stored_vectors import read_text_vectors
 from recsys.ranking.item_popularity import item_popularity
 from recsys.schema import DONORS, TIMESTAMP
 from recsys.signals.donors import Donors, find_donors

@@ -21,11 +21,11 @@ from recsys.evaluation.metrics.metric import Ints
 from recsys.evaluation.slices import COLD_USERS, LONGTAIL_ITEMS, Relevant, cut_slices
 from recsys.model.features import index_items
 from recsys.pipeline.count_item_users import item_users_path
-from recsys.pipeline.encode_texts import read_text_vectors
 from recsys.pipeline.held_out_shard import HeldOutShard
 from recsys.pipeline.item_rules import recommendable
 from recsys.pipeline.load_snapshot import load_snapshot
 from recsys.pipeline.run import COUNTS_OF_VIEW, Record, Run
+from recsys.pipeline.stored_vectors import read_text_vectors
 from recsys.ranking.config import RecommendConfig
 from recsys.ranking.fused_scores import fuse
 from recsys.ranking.lists import recommend_batch

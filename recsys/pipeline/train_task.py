@@ -15,10 +15,11 @@ from recsys.model.decoder import build_decoder, decoder_config
 from recsys.model.encoder_files import folder_digest
 from recsys.model.features import index_items
 from recsys.model.ranker_spec import RankerSpec
-from recsys.pipeline.encode_texts import open_encoder, read_text_vectors, read_user_text_vectors
+from recsys.pipeline.encode_texts import open_encoder
 from recsys.pipeline.published_model import model_card
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import ENCODE_TEXTS, INGEST_EVENTS, LEARN_BASKETS
+from recsys.pipeline.stored_vectors import read_text_vectors, read_user_text_vectors
 from recsys.storage.tables import read_table
 from recsys.training.objective import Objective, TrainableRanker
 
@@ -64,6 +65,7 @@ def build_task(run: Run, model_id: str, warm_model: str | None, *, learns: bool 
         id_dropout=config.ranker.id_dropout,
         parts=config.ranker.parts,
         user_texts=config.inputs.has_user_texts,
+        logit_bias=config.train.objective != "softmax",
     )
     counted = read_table(run.storage, run.item_counts_path("full" if is_refit else "train"))
     counts = np.zeros(len(item_ids), dtype=np.int64)

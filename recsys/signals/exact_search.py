@@ -79,7 +79,13 @@ class Retrieved:
 
 
 def retrieve(
-    users: Tensor, index: ItemIndex, excluded: ExcludedItems, num_candidates: int, tile: tuple[int, int] | None = None
+    users: Tensor,
+    index: ItemIndex,
+    excluded: ExcludedItems,
+    num_candidates: int,
+    tile: tuple[int, int] | None = None,
+    *,
+    in_order: bool = True,
 ) -> Retrieved:
     """The C largest of B × I inner products; equal products come by index.
 
@@ -89,6 +95,7 @@ def retrieve(
         excluded: Pairs to leave out, as rows of the index.
         num_candidates: C; fewer come back where the catalog is smaller.
         tile: Users and items whose products are held at once; None: as many as `_USERS` and `_BYTES` allow.
+        in_order: Whether the best come first. Without it they come in any order, and sorting takes no time.
     """
     num_users, num_items = tile or (_USERS, _BYTES // _USERS // index.rounded.itemsize)
     width = min(num_candidates, len(index))
@@ -103,7 +110,10 @@ def retrieve(
             items = range(first, min(first + num_items, len(index)))
             here = excluded.within(those, items)
             block = _search(users[start : those.stop], index, items, here, num_candidates, products)
-            best = _in_order(torch.cat([best.items, block.items], 1), torch.cat([best.logits, block.logits], 1), width)
+            if in_order or len(items) < len(index):
+                both = (torch.cat([best.items, block.items], 1), torch.cat([best.logits, block.logits], 1))
+                block = _in_order(*both, width)
+            best = block
         found.items[start : those.stop], found.logits[start : those.stop] = best.items, best.logits
     return found
 

@@ -100,7 +100,7 @@ class RankerEvidence(Evidence):
     def propose(self, num: int) -> Ints:
         """As many items as are asked for, those with the largest logits of all that are not excluded."""
         excluded = self.users.excluded.renumbered(self.loaded.place)
-        found = retrieve(self._states, self.loaded.index, excluded, num)
+        found = retrieve(self._states, self.loaded.index, excluded, num, in_order=False)
         there = torch.isfinite(found.logits).cpu().numpy()
         return np.where(there, self.loaded.rows[found.items.cpu().numpy()], NONE)
 

@@ -13,7 +13,7 @@ A simple signal writes a `Signal` with `load`, and a `LoadedSignal` with `measur
 Shapes: B users, C candidates, I items of the catalog, L columns of a signal, N pairs of a user and an item.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -62,6 +62,8 @@ class Counting:
     """The signal's section of the config, see `Signal.section`; None where it has none."""
     first_day: int
     """Days since 1970 of the first day on which a validation user's last basket may lie."""
+    read_texts: Callable[[], Floats] | None = None
+    """Reads the text vectors [I, T], of length 1 or 0; None: there are none."""
 
 
 class CountedShards(Protocol):

@@ -97,6 +97,12 @@ class TextEase:
         _add_up(history.arrays, self.rows, self.gain, sums)
         return sums
 
+    def item_weights(self, items: Ints) -> tuple[Doubles, Doubles]:
+        """U and V [H, T]: the weights between some items [H] are UVᵀ but for its diagonal. They are not divided."""
+        leverage = self.own[items] / self.gain[items]
+        z = self.rows[items].astype(np.float64) / self.gain[items, None]
+        return z, z / (1 - leverage)[:, None]
+
     def whitened(self, searches: Floats) -> Floats:
         """[B, T] z of texts that are no item's, times the length of their vectors [B, T]."""
         lengths = np.linalg.norm(searches, axis=1, keepdims=True)

@@ -77,7 +77,8 @@ class TextEvidence(Evidence):
         owners = np.repeat(np.arange(len(self.users)), history.lengths)
         others = ExcludedItems.of([(excluded.users, excluded.items), (owners, history.items.astype(np.int64))])
         with torch.inference_mode():
-            found = retrieve(torch.from_numpy(self.sums), loaded.index, others.renumbered(loaded.place), num)
+            users, others = torch.from_numpy(self.sums), others.renumbered(loaded.place)
+            found = retrieve(users, loaded.index, others, num, in_order=False)
         return np.where(found.logits.numpy() > 0, loaded.rows[found.items.numpy()], NONE)
 
     def _nearest(self, num: int) -> Ints:

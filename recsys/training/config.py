@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from recsys.config.section import Fraction, Positive, Precision, Section
 
 Augmentation = Literal["crop", "mask", "reorder"]
+ObjectiveName = Literal["softmax", "gbce", "rating"]
 
 #: Precisions in which only DeepSpeed trains: the weights themselves have 16 bits, with a float32 copy in the optimiser.
 _HALF = ("bf16", "fp16")
@@ -59,8 +60,9 @@ class TrainConfig(Section):
     """One GPU for each training worker."""
     max_events_per_user: Annotated[int, Field(ge=2)] = 1000
     """Newest events of a user that training reads; they are cut into windows of `histories.max_length`."""
-    validation_users: Positive = 500
-    """Users whose last basket before the holdout is kept out of training, to stop early and to fit the fusion."""
+    validation_users: Positive | None = None
+    """Users whose last basket before the holdout is kept out of training, to stop early and to fit the fusion.
+    null: a third of the users, at most 6000, and at least 500 where there are as many."""
     patience: Positive = 3
     """Epochs without a better validation result after which training stops."""
     max_failures: Annotated[int, Field(ge=0)] = 2
@@ -75,6 +77,16 @@ class TrainConfig(Section):
     """Items that a sampled softmax draws uniformly, in addition to the items of the batch."""
     logq_strength: Fraction = 1.0
     """Strength of the logQ correction of a sampled softmax. Less improves coverage and costs accuracy."""
+    objective: ObjectiveName = "softmax"
+    """What training minimises: softmax over items; gbce, a binary loss an item; rating, errors of event weights."""
+    pointwise_negatives: Positive = 256
+    """Items without an event that `gbce` and `rating` draw in each step."""
+    gbce_calibration: Fraction = 0.75
+    """t of gSASRec. 0: plain binary cross-entropy, overconfident; 1: probabilities as if all items were negatives."""
+    rating_max: Annotated[float, Field(gt=0)] = 5.0
+    """Event weight that `rating` takes as certain approval. Larger weights count as this one; items not taken are 0."""
+    rating_loss: Literal["cross_entropy", "squared"] = "cross_entropy"
+    """How `rating` measures errors of the predicted share of `rating_max`."""
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Share of a target's probability that the loss spreads evenly over all items."""
     augment: list[Augmentation] = Field(default_factory=list)
@@ -98,6 +110,14 @@ class TrainConfig(Section):
             raise ValueError(
                 f"engine=torch needs num_workers=1, zero_stage ≤ 1 and precision auto or fp32, got {self.num_workers}, "
                 f"{self.zero_stage} and {self.precision}: set engine to auto or deepspeed"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _ratings_do_not_age(self) -> "TrainConfig":
+        if self.objective == "rating" and self.recency_half_life_days is not None:
+            raise ValueError(
+                "objective=rating predicts event weights, and recency_half_life_days lowers them: set it to null"
             )
         return self
 

@@ -21,13 +21,14 @@ from recsys.model.catalog_encoder import CatalogEncoder
 from recsys.model.history_states import History, HistoryTexts
 from recsys.model.lora import merged_weights
 from recsys.model.losses import full_softmax, listwise_softmax, sampled_softmax
+from recsys.model.pointwise_losses import ItemLogits, generalised_cross_entropy, rating_error
 from recsys.model.precision import multiplies_bfloat16
 from recsys.model.ranker import Ranker
 from recsys.model.ranker_spec import RankerSpec
 from recsys.model.sampling import draw_sample
 from recsys.training.adversarial import FastGradient
 from recsys.training.by_length import decode_by_length
-from recsys.training.config import TrainConfig
+from recsys.training.config import ObjectiveName, TrainConfig
 from recsys.training.hard_candidates import draw_candidates
 from recsys.training.window_batch import num_targets
 
@@ -38,6 +39,11 @@ logger = logging.getLogger(__name__)
 class Objective:
     """The parameters of the loss; see the fields of `TrainConfig` of the same names."""
 
+    name: ObjectiveName = "softmax"
+    pointwise_negatives: int = 256
+    gbce_calibration: float = 0.75
+    rating_max: float = 5.0
+    squared: bool = False
     full_softmax_items: int
     negatives: int
     logq_strength: float
@@ -52,6 +58,11 @@ class Objective:
     def of(cls, train: TrainConfig, exclude_seen: bool) -> "Objective":
         """The parameters in a config."""
         return cls(
+            name=train.objective,
+            pointwise_negatives=train.pointwise_negatives,
+            gbce_calibration=train.gbce_calibration,
+            rating_max=train.rating_max,
+            squared=train.rating_loss == "squared",
             full_softmax_items=train.full_softmax_items,
             negatives=train.negatives,
             logq_strength=train.logq_strength,
@@ -191,9 +202,9 @@ class TrainableRanker(Ranker):
         with _attention_for_training(tokens.device):
             if positions is None:
                 states = decode_by_length(self.hidden_states, tokens, num_targets(targets).squeeze(1))
-                return self._softmax(states, item_vectors, targets, weights, log_q)
+                return self._next_items(states, item_vectors, targets, weights, log_q)
             history = self.read(tokens, positions + 1)
-            loss = self._softmax(history.states, item_vectors, targets, weights, log_q)
+            loss = self._next_items(history.states, item_vectors, targets, weights, log_q)
             return loss + self._listwise(history, item_vectors, items, targets, weights, log_q)
 
     def _trained_texts(self, rows: Tensor | None, items: Tensor, targets: Tensor) -> Tensor | None:
@@ -210,18 +221,32 @@ class TrainableRanker(Ranker):
         vectors = self.encoder(own if rows is None else rows[own], math.ceil(most / self.encoder.batch_size))
         return stored.index_copy(0, own, vectors.to(stored.dtype))
 
-    def _softmax(
+    def _next_items(
         self, states: Tensor, item_vectors: Tensor, targets: Tensor, weights: Tensor | None, log_q: Tensor | None
     ) -> Tensor:
-        """The loss of all targets over the R items."""
+        """The loss of all targets: over the R items, or over a few negatives of them."""
         wanted = targets >= 0
         hidden, rows = states[wanted], targets[wanted]
         own = None if weights is None else weights[wanted]
+        if self.objective.name != "softmax":
+            return self._pointwise(hidden, item_vectors, rows, own)
         smoothing = self.objective.label_smoothing
         if log_q is None:
             return full_softmax(hidden, item_vectors, rows, weights=own, label_smoothing=smoothing)
         strength = self.objective.logq_strength
         return sampled_softmax(hidden, item_vectors, rows, log_q, strength, weights=own, label_smoothing=smoothing)
+
+    def _pointwise(self, hidden: Tensor, item_vectors: Tensor, rows: Tensor, weights: Tensor | None) -> Tensor:
+        """Each target [N] and items that are drawn for all of them together, every item judged by itself."""
+        objective = self.objective
+        negatives = torch.randint(len(item_vectors), (objective.pointwise_negatives,), device=hidden.device)
+        logits = ItemLogits.of(hidden, item_vectors, rows, negatives, self.logit_bias)
+        if objective.name == "gbce":
+            return generalised_cross_entropy(logits, self.num_known, objective.gbce_calibration, weights)
+        ratings = (
+            torch.ones_like(logits.taken) if weights is None else (weights.float() / objective.rating_max).clamp(max=1)
+        )
+        return rating_error(logits, ratings, objective.squared)
 
     def _listwise(
         self,

@@ -73,13 +73,14 @@ VARIANTS: dict[str, Variant] = USUAL | {
     "with the candidate pass": Variant(("train.listwise_epochs=1",), own_night=True),
     "without the last days once more": Variant(("train.recent_epochs=0",), own_night=True),
     "without refit": Variant(("train.refit=false",), own_night=True),
+    "encoder baskets": Variant(("encoder.train=baskets",), own_night=True),
     "encoder lora": Variant(("encoder.train=lora",), own_night=True),
     "encoder full": Variant(("encoder.train=full",), own_night=True),
 }
 #: Seeds of small sets, whose figures change most between seeds; elsewhere one night is run.
 SEEDS = {"scientific": [0, 1, 2]}
 #: Stages that only the ranker and the texts need.
-LANGUAGE = ("encode", "reencode", "finetune", "refit")
+LANGUAGE = ("encode", "baskets", "reencode", "finetune", "refit")
 
 
 class Ablation:

@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 
 from recsys.model.checkpoint import ModelCard, read_card
 from recsys.model.text_encoder import TextEncoder
-from recsys.pipeline.encode_texts import read_text_vectors
 from recsys.pipeline.open_run import stored_run
+from recsys.pipeline.stored_vectors import read_text_vectors
 from recsys.settings import load_config
 from recsys.storage.filesystem import Storage
 from recsys.storage.runs import RunFolder

@@ -55,6 +55,7 @@ def make_ranker(
         decoder=decoder_config(config, 8),
         dropout=config.dropout,
         id_dropout=config.id_dropout,
+        parts=config.parts,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -193,6 +194,12 @@ def test_ids_are_dropped_in_training_only() -> None:
     assert (dropped | kept).all()
     assert dropped[390:].all()
     assert 0.4 < dropped[:390].float().mean() < 0.6
+
+
+def test_ids_alone_are_not_dropped() -> None:
+    ranker = make_ranker(SMALL.model_copy(update={"id_dropout": 0.5, "parts": "ids"}))
+    whole = ranker.item_vectors().detach()
+    assert torch.equal(ranker.train().item_vectors().detach(), whole)
 
 
 def test_imputed_ids_are_used_without_a_change_of_the_ranker() -> None:

@@ -13,8 +13,9 @@ from recsys.model.config import ScratchEncoderConfig
 from recsys.model.ranker_spec import RankerSpec
 from recsys.model.text_encoder import TextEncoder
 from recsys.pipeline import encode_texts as encode
-from recsys.pipeline.encode_texts import encode_for, encode_items, read_text_vectors
+from recsys.pipeline.encode_texts import encode_for, encode_items
 from recsys.pipeline.run import Run
+from recsys.pipeline.stored_vectors import read_text_vectors
 from recsys.training.pretrain import pretrain_encoder
 from tests.pipeline.conftest import IDS
 

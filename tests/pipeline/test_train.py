@@ -20,7 +20,7 @@ import torch
 
 from recsys.model.checkpoint import load_ranker, read_card
 from recsys.pipeline.cluster import cluster
-from recsys.pipeline.encode_texts import open_encoder, read_text_vectors
+from recsys.pipeline.encode_texts import open_encoder
 from recsys.pipeline.open_run import open_run
 from recsys.pipeline.records import TrainedModel
 from recsys.pipeline.run import Run
@@ -33,6 +33,7 @@ from recsys.pipeline.stages import (
     REENCODE,
     SHUFFLE_HISTORIES,
 )
+from recsys.pipeline.stored_vectors import read_text_vectors
 from recsys.pipeline.train import finetune
 from recsys.pipeline.windows import windows_of_shard
 from recsys.settings import Config, decode_config

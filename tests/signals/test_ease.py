@@ -9,7 +9,18 @@ from hypothesis import strategies as st
 
 from recsys.schema import ITEM_NEIGHBOURS, USER_ITEMS
 from recsys.signals import ease as module
-from recsys.signals.ease import add_products, ease_weights, most_shared_items, strongest_weights, user_items, user_rows
+from recsys.signals.ease import (
+    Ease,
+    EaseConfig,
+    add_products,
+    ease_weights,
+    most_shared_items,
+    strongest_weights,
+    user_items,
+    user_rows,
+)
+from recsys.signals.signal import Counting
+from tests.signals.world import Shards
 
 
 def draw_rows(seed: int, users: int, items: int) -> npt.NDArray[np.float32]:
@@ -85,6 +96,36 @@ def test_weights_rebuild_each_item_from_the_others_with_least_squares(rows: npt.
         expected = np.linalg.solve(x.T @ x + l2 * np.eye(size - 1), x.T @ y)
         np.testing.assert_allclose(weights[others, item], expected, rtol=1e-3, atol=1e-5)
         assert weights[item, item] == 0
+
+
+@given(matrices, st.sampled_from([0.1, 1.0, 30.0]), st.floats(0, 1), st.integers(0, 99))
+def test_texts_pull_the_weights_to_theirs(rows: npt.NDArray[np.float32], l2: float, share: float, seed: int) -> None:
+    """Column j is the regression of item j whose penalty is, by a share, the distance from its column of UVᵀ."""
+    size = rows.shape[1]
+    left, right = np.random.default_rng(seed).normal(size=(2, size, 3))
+    weights = ease_weights(rows.T @ rows, l2, (left, right), share)
+    for item in range(size):
+        others = np.arange(size) != item
+        x, y, target = rows[:, others].astype(np.float64), rows[:, item], left[others] @ right[item]
+        expected = np.linalg.solve(x.T @ x + l2 * np.eye(size - 1), x.T @ y + share * l2 * target)
+        np.testing.assert_allclose(weights[others, item], expected, rtol=1e-3, atol=1e-4)
+        assert weights[item, item] == 0
+
+
+def test_texts_lead_to_items_that_nobody_took_together() -> None:
+    """Users took items 0 and 2 or 1 and 3; items 0 and 1 have one text."""
+    users, items = np.repeat(np.arange(8), 2), np.tile([0, 2, 1, 3], 4)
+    counted = [user_items(users, items, *ages_and_weights(16), 10.0)]
+    texts = np.eye(4, dtype=np.float32)[[0, 0, 1, 2]]
+
+    def pairs(text_target: float) -> set[tuple[int, int]]:
+        settings = EaseConfig(l2=1.0, text_target=text_target)
+        counting = Counting(num_items=4, settings=settings, first_day=0, read_texts=lambda: texts)
+        (table,) = Ease().merge(Shards(counted), counting)
+        return {(row["item"], row["other"]) for row in table.to_pylist() if row["all_time"] > 0}
+
+    assert pairs(0.0) == {(0, 2), (2, 0), (1, 3), (3, 1)}
+    assert pairs(0.5) >= {(0, 1), (1, 0)}
 
 
 @given(matrices, st.integers(1, 4))

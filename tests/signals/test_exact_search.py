@@ -1,6 +1,7 @@
 """Exact search equals brute force for blocks of all sizes, and keeps equal items in the order of the catalog."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -58,6 +59,10 @@ def test_equals_brute_force(data: st.DataObject) -> None:
         rows = list(zip(found.items[user, kept].tolist(), found.logits[user, kept].tolist(), strict=True))
         assert rows == expected[user]
         assert kept.tolist() == sorted(kept.tolist(), reverse=True)
+    found = retrieve(users, ItemIndex.of(items), excluding(pairs), num_candidates, tile, in_order=False)
+    for user, (own, logits) in enumerate(zip(found.items.tolist(), found.logits.tolist(), strict=True)):
+        best = {(item, logit) for item, logit in zip(own, logits, strict=True) if logit > -math.inf}
+        assert best == set(expected[user]), "the same in any order"
 
 
 @given(st.integers(1, 6), st.integers(1, 40), st.sampled_from([1, 5, 16, 64]), st.integers(0, 99))

@@ -28,6 +28,8 @@ TRAININGS: dict[str, dict[str, Any]] = {
     "plain": {"batch_size": 4},
     "accumulation": {"batch_size": 8, "accumulation_steps": 2, "clip_norm": 0.1, "weight_decay": 0.3},
     "adversarial": {"batch_size": 4, "adversarial_epsilon": 0.5},
+    "gbce": {"batch_size": 4, "objective": "gbce", "pointwise_negatives": 8},
+    "rating": {"batch_size": 4, "objective": "rating", "rating_max": 1.0},
 }
 
 
@@ -54,6 +56,7 @@ def make_engine(train: TrainConfig) -> Engine:
         decoder=decoder_config(config, LENGTH),
         dropout=config.dropout,
         id_dropout=config.id_dropout,
+        logit_bias=train.objective != "softmax",
     )
     torch.manual_seed(0)
     counts = torch.ones(NUM_ITEMS, dtype=torch.int64)

@@ -37,6 +37,7 @@ def make_ranker(
         decoder=decoder_config(SMALL, 8),
         dropout=SMALL.dropout,
         id_dropout=SMALL.id_dropout,
+        logit_bias=train.get("objective", "softmax") != "softmax",
     )
     objective = Objective.of(TrainConfig(**{"precision": "fp32"} | train), exclude_seen)
     with torch.random.fork_rng(devices=[]):
@@ -97,6 +98,43 @@ def test_mixed_precision_learns_the_same_where_the_device_has_it(
         assert 0 < difference < 0.05
     else:
         assert difference == 0
+
+
+@pytest.mark.parametrize(
+    "train",
+    [
+        {"objective": "gbce"},
+        {"objective": "rating", "rating_max": 1.0},
+        {"objective": "rating", "rating_max": 1.0, "rating_loss": "squared", "full_softmax_items": 4, "negatives": 8},
+    ],
+    ids=["gbce", "rating", "squared"],
+)
+def test_items_judged_by_themselves_are_learned_too(train: dict[str, Any]) -> None:
+    ranker = make_ranker(pointwise_negatives=8, **train).train()
+    items, gaps, events = draw(20, 6, seed=3)
+    optimizer = torch.optim.AdamW(ranker.parameters(), lr=1e-2)
+    for _ in range(150):
+        optimizer.zero_grad()
+        ranker(items[:, :-1], gaps[:, :-1], events[:, :-1], targets=items[:, 1:]).backward()
+        optimizer.step()
+    users, item_vectors = ranker.eval()(items[:, :-1], gaps[:, :-1], events[:, :-1])
+    assert ((users @ item_vectors.T).argmax(dim=1) == items[:, -1]).float().mean() > 0.9
+
+
+def test_a_rating_is_predicted() -> None:
+    """Who reads 0 rates 1 with 5, who reads 2 rates 3 with 1: both were taken, one was liked."""
+    ranker = make_ranker(objective="rating", pointwise_negatives=20).train()
+    items, targets = torch.tensor([[0], [2]]), torch.tensor([[1], [3]])
+    gaps = events = torch.zeros_like(items)
+    optimizer = torch.optim.Adam(ranker.parameters(), lr=0.01)
+    for _ in range(150):
+        optimizer.zero_grad()
+        ranker(items, gaps, events, targets=targets, weights=torch.tensor([[5.0], [1.0]])).backward()
+        optimizer.step()
+    users, item_vectors = ranker.eval()(items, gaps, events)
+    predicted = (users @ item_vectors.T + ranker.logit_bias).sigmoid().detach()
+    assert predicted[0, 1] > 0.9
+    assert 0.05 < predicted[1, 3] < 0.5
 
 
 def test_mixed_precision_is_of_training_alone() -> None:
