@@ -73,12 +73,19 @@ def hold_out_last_basket(sorted_interactions: pa.Table, chosen: npt.NDArray[np.b
     return _split(sorted_interactions, ~last, last)
 
 
-def validation_users(user_ids: pa.Array | pa.ChunkedArray, share: float, seed: int) -> npt.NDArray[np.bool_]:
+def validation_users(
+    user_ids: pa.Array | pa.ChunkedArray, share: float | npt.NDArray[np.float64], seed: int
+) -> npt.NDArray[np.bool_]:
     """Choose about `share` of the users by hash: a mask [N] that is equal for equal ids and independent of the shards.
 
     A larger share with the same seed contains every user of a smaller share.
+
+    Args:
+        user_ids: [N].
+        share: From 0 to 1, of all or of each row [N]; rows of a user have the same.
+        seed: Of the draw.
     """
-    assert 0 <= share <= 1, f"share={share}"
+    assert np.all((np.asarray(share) >= 0) & (np.asarray(share) <= 1)), f"share={share}"
     assert 0 <= seed < 2**31, f"seed={seed}"
     place = (hash_ids(user_ids, f"valid-{seed:010d}") >> np.uint64(11)).astype(np.float64) * 2.0**-53  # in [0, 1)
     mask: npt.NDArray[np.bool_] = place < share
@@ -114,13 +121,13 @@ def unseen_last_basket(
     return mask
 
 
-def last_timestamps(sorted_interactions: pa.Table) -> npt.NDArray[np.int64]:
-    """Newest timestamp [V], in µs since 1970, of each user who has older events too."""
+def known_lengths(sorted_interactions: pa.Table) -> npt.NDArray[np.int64]:
+    """[U] events of each user before the last basket."""
     _, offsets = user_runs(sorted_interactions)
     timestamps = np.asarray(pc.cast(sorted_interactions["timestamp"], pa.int64()))
-    newest, oldest = timestamps[offsets[1:] - 1], timestamps[offsets[:-1]]
-    last: npt.NDArray[np.int64] = newest[oldest < newest]
-    return last
+    counts = np.diff(offsets)
+    earlier = timestamps < np.repeat(timestamps[offsets[1:] - 1], counts)
+    return np.add.reduceat(earlier, offsets[:-1], dtype=np.int64) if len(counts) else counts.astype(np.int64)
 
 
 def active_since(sorted_interactions: pa.Table, since: dt.datetime) -> npt.NDArray[np.bool_]:

@@ -36,7 +36,7 @@ def fit_fusion(run: Run) -> FittedFusion:
         gpus_per_worker=int(config.use_gpu),
     )
     whole, short = read_choices(run)
-    users = int(whole.taken.any(axis=1).sum())
+    users, asked = len(whole.taken), sum(record["users"] for record in records)
     columns, allowed = columns_of(SIGNALS), chosen_columns(config.signals)
     trained = run.record(FINETUNE).trained
     if trained:
@@ -55,13 +55,13 @@ def fit_fusion(run: Run) -> FittedFusion:
         logger.warning(
             "fuse: the default weights are used: %d of %d validation users took one of their candidates, and a fit "
             "needs %d",
-            *(users, len(whole.taken), MIN_USERS),
+            *(users, asked, MIN_USERS),
         )
     fusion = replace(fusion, trained=trained, trees=boosted.trees)
     write_fusion(run, run.model_id, fusion)
     remember_training(run, gains.get("ranker"))
     return FittedFusion(
-        rows=len(whole.taken),
+        rows=asked,
         users=users,
         ndcg=round(fusion.ndcg, 6),
         alone={name: round(value, 6) for name, value in (fusion.parts or {}).items()},

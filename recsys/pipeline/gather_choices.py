@@ -1,7 +1,9 @@
 """What validation users took of their candidates, gathered over the shards: the data that the fusion is fitted on.
 
-Each user comes several times: with the whole history, and as a new user in a session would come, with the first few
-items of it. Few validation users are new, but users of the live service are.
+Each user comes with the whole history. Some come several times more, as a new user in a session would come, with the
+first few items of it: few validation users are new, but users of the live service are.
+
+Only users who took a candidate are kept: the others say nothing of the order of their candidates.
 
 Shapes: B users, C candidates, N pairs of a user and an item, S numbers of all signals.
 """
@@ -14,11 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.data.histories import newest_items, sort_interactions
-from recsys.data.splits import show_first
+from recsys.data.splits import show_first, validation_users
 from recsys.model.features import index_items
 from recsys.pipeline.load_snapshot import load_snapshot
 from recsys.pipeline.run import Record, Run
-from recsys.pipeline.stages import SHUFFLE_HISTORIES
+from recsys.pipeline.stages import FINETUNE, SHUFFLE_HISTORIES
 from recsys.pipeline.user_context import UserContext
 from recsys.ranking.choices import Choices
 from recsys.ranking.fusion import default_fusion
@@ -28,6 +30,8 @@ from recsys.storage.tables import read_table, write_table
 
 #: Different items that are left of the histories, to fit weights for users with few items.
 CUTS = (1, 3, 10)
+#: Validation users whose histories are cut: they fit a few weights.
+CUT_USERS = 500
 #: In the place of a cut: the whole history.
 _WHOLE = 0
 
@@ -47,14 +51,19 @@ def choices_gatherer(run: Run) -> Callable[[str], Record]:
     """Load what all shards share; the returned function writes the choices of one shard."""
     config = run.config.recommend
     snapshot = load_snapshot(run, run.model_id, config, "validation", default_fusion(SIGNALS))
+    share = min(1.0, CUT_USERS / max(run.record(FINETUNE).validation_users, 1))
 
     def gather(shard: str) -> Record:
         interactions = read_table(run.storage, f"{run.interactions_dir}/{shard}.parquet")
         learned, kept = run.validation_split(interactions)
         context = UserContext.read(run, shard)
-        rows = [row for cut in (_WHOLE, *CUTS) for row in choices(context, learned, kept, cut)]
-        write_table(run.storage, _path(run, shard), pa.concat_tables([_CHOICES.empty_table(), *rows]), _CHOICES)
-        return {"rows": sum(map(len, rows))}
+        some = kept.filter(pa.array(validation_users(kept["user_id"], share, run.config.seed + 1)))
+        whole = list(choices(context, learned, kept, _WHOLE))
+        cut = [row for cut in CUTS for row in choices(context, learned, some, cut)]
+        found = pa.concat_tables([_CHOICES.empty_table(), *whole, *cut])
+        taken = pc.list_parent_indices(found["taken"]).filter(pc.list_flatten(found["taken"]))
+        write_table(run.storage, _path(run, shard), found.take(pc.unique(taken)), _CHOICES)
+        return {"rows": len(found), "users": sum(map(len, whole))}
 
     def choices(context: UserContext, learned: pa.Table, kept: pa.Table, cut: int) -> Iterator[pa.Table]:
         # a new user took nothing before, and takes nothing twice in a session
@@ -85,7 +94,7 @@ def choices_gatherer(run: Run) -> Callable[[str], Record]:
 
 
 def read_choices(run: Run) -> tuple[Choices, Choices]:
-    """The choices of all shards' users: with their whole histories, and with each cut of them."""
+    """The choices of those who took a candidate: with their whole histories, and with each cut of them."""
     tables = [read_table(run.storage, _path(run, shard)) for shard in run.record(SHUFFLE_HISTORIES).shards]
     table = pa.concat_tables(tables).combine_chunks()
     widths = pc.list_value_length(table["valid"]).to_numpy()

@@ -94,8 +94,8 @@ class ValidationUsers:
 
     days: int
     """They were active in so many days before the cutoff."""
-    share: float
-    """Share of them that is drawn."""
+    shares: list[float]
+    """Share of them that is drawn, by the length of their history, see `recsys.pipeline.run.LENGTH_BOUNDS`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,11 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from recsys.data.histories import user_runs
 from recsys.data.splits import (
     Split,
     active_since,
     cutoff_for,
     hold_out_last_basket,
+    known_lengths,
     split_by_time,
     split_last_event,
     unseen_last_basket,
@@ -43,6 +45,9 @@ COUNTS_OF_VIEW: dict[DataView, tuple[CountedDays, CountedDays]] = {
     "test": ("train_7d", "train"),
     "full": ("full_7d", "full"),
 }
+
+#: Least events of a history in each group but the first, by which validation users are drawn.
+LENGTH_BOUNDS = (2, 4, 7, 12, 25)
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +107,9 @@ class Run:
         """Mask over rows of the interactions before the cutoff: those of users who are drawn for validation."""
         chosen = self.record(SHUFFLE_HISTORIES).validation
         recent = active_since(past, self.cutoff - dt.timedelta(days=chosen.days))
-        return recent & validation_users(past["user_id"], chosen.share, self.config.seed)
+        group = np.searchsorted(LENGTH_BOUNDS, known_lengths(past), side="right")
+        shares = np.repeat(np.array(chosen.shares)[group], np.diff(user_runs(past)[1]))
+        return recent & validation_users(past["user_id"], shares, self.config.seed)
 
     @property
     def warm_start(self) -> WarmStart | None:

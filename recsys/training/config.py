@@ -60,8 +60,9 @@ class TrainConfig(Section):
     """One GPU for each training worker."""
     max_events_per_user: Annotated[int, Field(ge=2)] = 1000
     """Newest events of a user that training reads; they are cut into windows of `histories.max_length`."""
-    validation_users: Positive = 500
-    """Users whose last basket before the holdout is kept out of training, to stop early and to fit the fusion."""
+    validation_users: Positive | None = None
+    """Users whose last basket before the holdout is kept out of training, to stop early and to fit the fusion.
+    null: a third of the users, at most 6000, and at least 500 where there are as many."""
     patience: Positive = 3
     """Epochs without a better validation result after which training stops."""
     max_failures: Annotated[int, Field(ge=0)] = 2

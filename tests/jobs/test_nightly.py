@@ -160,14 +160,15 @@ def check_fusion(record: dict[str, Any]) -> None:
 
 
 def check_visits(storage: Storage, run: RunFolder) -> None:
-    """Each validation user comes with the whole history, and several times with only a few items."""
+    """Each validation user who took something comes with the whole history, and several times with a few items."""
     tables = [read_table(storage, f"{run.dir}/choices/{shard}.parquet") for shard in run.done("histories")["shards"]]
-    frame = pa.concat_tables(tables).select(["cut", "length"]).to_pandas()
+    frame = pa.concat_tables(tables).select(["cut", "length", "taken"]).to_pandas()
     whole, short = frame[frame.cut == 0], frame[frame.cut > 0]
+    assert frame.taken.map(any).all()
     assert set(short.cut) == set(CUTS)
     assert (short.length <= short.cut).all()
     assert (short.length == short.cut).mean() > 0.4
-    assert (short.cut.value_counts() == len(whole)).all()
+    assert (short.cut.value_counts() > len(whole) / 2).all()
     assert whole.length.max() > max(CUTS)
 
 

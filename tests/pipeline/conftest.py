@@ -21,7 +21,12 @@ from recsys.pipeline import (
     match_cold_items,
     settle_warm_start,
 )
-from recsys.pipeline.choose_validation import choose_validation, count_active_users, count_trainable_users
+from recsys.pipeline.choose_validation import (
+    choose_validation,
+    count_active_users,
+    count_trainable_users,
+    count_users,
+)
 from recsys.pipeline.run import CountedDays, Protocol, Run
 from recsys.pipeline.stages import INGEST_CATALOG, SHUFFLE_HISTORIES
 from recsys.schema import CATALOG, INTERACTIONS
@@ -98,12 +103,14 @@ def make_night(tmp_path: Path) -> Callable[..., Run]:
         }
         for kind, table in counts.items():
             write_table(folder.storage, run.item_counts_path(kind), table, table.schema)
+        past = [run.split(part).train for part in parts]
+        users = np.sum([count_users(part) for part in past], axis=0).tolist()
         active, trainable = (
-            np.sum([count(run, run.split(part).train) for part in parts], axis=0).tolist()
+            np.sum([count(run, part) for part in past], axis=0).tolist()
             for count in (count_active_users, count_trainable_users)
         )
         oldest = min(events["timestamp"].to_pylist()).isoformat()
-        validation = choose_validation(run, active, trainable)
+        validation = choose_validation(run, users, active, trainable)
         finish(run, INGEST_CATALOG, items=len(IDS))
         finish(run, SHUFFLE_HISTORIES, shards=shards, validation=validation, oldest=oldest)
         return run

@@ -230,25 +230,3 @@ def test_of_very_many_days_some_are_held(
     assert some.days[0] == every.days[0]
     assert len(set(np.diff(some.days).tolist())) == 1
     np.testing.assert_array_equal(some.popularity, every.popularity[np.isin(every.days, some.days)])
-
-
-@pytest.mark.parametrize(("wanted", "days"), [(1, 7), (30, 14), (1000, 7 * 2**10)])
-def test_validation_looks_back_until_there_are_enough_users(
-    make_night: MakeRun, draw_events: Draw, wanted: int, days: int
-) -> None:
-    """The shortest span that holds enough users; all of them where there are too few."""
-    events = draw_events(300, days=60)
-    run = make_night(events, validation_users=wanted)
-    chosen = run.record(SHUFFLE_HISTORIES).validation
-    past = run.split(events).train.to_pandas()
-    times = past.groupby("user_id").timestamp.agg(["min", "max"])
-    recent = times[(times["min"] < times["max"]) & (times["max"] >= run.cutoff - chosen.days * DAY)]
-    assert chosen.days == days
-    assert chosen.share == min(1.0, wanted / len(recent))
-    held_out = run.validation_split(events).holdout.to_pandas()
-    if chosen.share == 1:
-        assert set(held_out.user_id) == set(recent.index)
-    else:
-        assert set(held_out.user_id) < set(recent.index)
-    last = past.groupby("user_id").timestamp.max()
-    assert (held_out.timestamp == held_out.user_id.map(last)).all()

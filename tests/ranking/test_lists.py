@@ -376,7 +376,7 @@ WITH_TREES = dataclasses.replace(EVERY_SIGNAL, trees=random_trees(COLUMNS))
 
 
 def test_trees_reorder_the_lists_of_users_with_a_history() -> None:
-    """The night's block and the live service's single user alike; all others have weights alone."""
+    """In a block of the night, and for the single user of the live service. All others have weights alone."""
     rows: Rows = [(["i00", "i04"], []), ([], []), (["i05"], ["i07"]), (["gone"], []), (["i02", "i01", "i08"], [])]
     histories, snapshot = as_histories(rows), make_snapshot(fusion=WITH_TREES)
     plain, found = (recommended(histories, config(12, 12, False), each) for each in (SNAPSHOT, snapshot))
