@@ -37,9 +37,11 @@ class TextAdapter(nn.Linear):
         self.whitening.copy_(whitening)
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """[R, D] of raw text vectors [R, T]."""
-        weight = self.weight @ self.whitening  # T × T once, where whitening the vectors would take R × T × T
-        return F.linear(vectors, weight, self.bias - weight @ self.mean)
+        """[R, D] of raw text vectors [R, T]; a layer in half precision is multiplied with the matrix in float32."""
+        # T × T × D once, where whitening the vectors would take R × T × T
+        weight = self.weight.float() @ self.whitening.float()
+        bias = self.bias.float() - weight @ self.mean.float()
+        return F.linear(vectors, weight.to(self.weight.dtype), bias.to(self.weight.dtype))
 
 
 def fit_whitening(vectors: Tensor, shrinkage: float = SHRINKAGE) -> tuple[Tensor, Tensor]:

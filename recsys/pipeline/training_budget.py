@@ -10,20 +10,22 @@ import hashlib
 import json
 import logging
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow.compute as pc
 from pydantic import ConfigDict
 
 from recsys.evaluation.gain import RelativeGain
-from recsys.model.checkpoint import ModelCard
 from recsys.pipeline.records import WARM_START, WarmStart
 from recsys.pipeline.run import CountedDays, Run
 from recsys.pipeline.stages import FINETUNE, FIT_FUSION
 from recsys.pipeline.strict_json import STRICT, as_json, from_json
 from recsys.storage.latest import read_latest
 from recsys.storage.tables import read_table
+
+if TYPE_CHECKING:  # it loads torch, for which a refusal of the config need not wait
+    from recsys.model.checkpoint import ModelCard
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +58,7 @@ class TrainingPast:
     """What the ranker added in the night; None: it was not measured."""
 
 
-def settle_training(run: Run, warm: ModelCard | None) -> WarmStart:
+def settle_training(run: Run, warm: "ModelCard | None") -> WarmStart:
     """Decide whether the night trains. A restart of the stage finds the same.
 
     Args:
@@ -74,7 +76,7 @@ def settle_training(run: Run, warm: ModelCard | None) -> WarmStart:
     return start
 
 
-def _why_not(run: Run, warm: ModelCard) -> str | None:
+def _why_not(run: Run, warm: "ModelCard") -> str | None:
     """Why the published model is used again without training; None: the night trains."""
     if run.config.encoder.train == "baskets":
         return None  # the encoder learns in every night, and the ranker must learn to read its vectors

@@ -28,6 +28,25 @@ def inner_products(users: Floats, vectors: Floats, items: Ints) -> Floats:
     return products
 
 
+def row_products(rows: Floats, matrix: Floats) -> Floats:
+    """[N, K] products of rows [N, D] and a matrix [D, K]; a row's products do not depend on the other rows.
+
+    BLAS takes other kernels for other numbers of rows, so the last bits of its products depend on them.
+    """
+    products = np.zeros((len(rows), matrix.shape[1]), dtype=np.float32)
+    _multiply_rows(np.ascontiguousarray(rows), np.ascontiguousarray(matrix), products)
+    return products
+
+
+@compiled
+def _multiply_rows(rows: Floats, matrix: Floats, products: Floats) -> None:
+    for row in range(len(rows)):
+        for place in range(matrix.shape[0]):
+            factor = rows[row, place]
+            for column in range(matrix.shape[1]):
+                products[row, column] += factor * matrix[place, column]
+
+
 @compiled
 def _multiply(users: Floats, vectors: Floats, items: Ints, products: Floats) -> None:
     num_users, width = items.shape
