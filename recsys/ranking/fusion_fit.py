@@ -23,6 +23,8 @@ RIDGE = 1.0
 FIRST_RIDGE = 10.0
 #: The same for what is added in a session, in NDCG of all users together.
 SESSION_RIDGE = 0.03
+#: Standard errors by which the best number alone must rank better than the fitted weights, to take their place.
+MIN_LOSS = 2.0
 #: Exponent of the power mean over what a user took; at 1 one likely item of many would be enough.
 POWER = 0.5
 #: Weights from which the fit starts; of a usual scale, so that it takes few steps.
@@ -32,7 +34,10 @@ _START = 0.1
 def fit_weights(
     choices: Choices, names: Sequence[str], default: Fusion, allowed: Collection[str] | None = None
 ) -> Fusion:
-    """The weights that maximise the likelihood of what was taken; never worse than the best number alone.
+    """The weights that maximise the likelihood of what was taken; the best number alone if it clearly ranks better.
+
+    Clearly means outside the noise of the users: the best of many numbers looks better on them than it is. Without
+    that margin a night of a small shop kept the ranker alone, at the cost of 8 % of NDCG@10 for the users of the lists.
 
     A weight may be negative: what goes together all year, beside what does now, shows what is out of season.
 
@@ -56,14 +61,16 @@ def fit_weights(
     penalty = RIDGE / users * float(((weights * spread) ** 2).sum())
     weights = weights / (1 + fit_temperature(choices.scores(weights), choices.taken, np.ones(users), penalty))
     weights = np.round(weights, DIGITS)
-    fused = float(choices.ndcg(weights).mean())
-    alone = np.eye(len(names))
-    parts = {name: float(choices.ndcg(alone[place]).mean()) for place, name in enumerate(names) if usable[place]}
-    best = max(parts, key=lambda name: parts[name])
-    if fused < parts[best]:
-        weights, fused = alone[names.index(best)], parts[best]
+    fused = choices.ndcg(weights)
+    alone = {name: choices.ndcg(np.eye(len(names))[place]) for place, name in enumerate(names) if usable[place]}
+    best = max(alone, key=lambda name: float(alone[name].mean()))
+    if _clearly_worse(fused, alone[best]):
+        weights, fused = np.eye(len(names))[names.index(best)], alone[best]
+    parts = {name: float(each.mean()) for name, each in alone.items()}
     typical = int(np.quantile(choices.lengths, 0.25))
-    return Fusion(weights=_named(weights, names), typical_length=typical, users=users, ndcg=fused, parts=parts)
+    return Fusion(
+        weights=_named(weights, names), typical_length=typical, users=users, ndcg=float(fused.mean()), parts=parts
+    )
 
 
 def fit_short(fusion: Fusion, whole: Choices, short: Choices, names: Sequence[str]) -> Fusion:
@@ -83,7 +90,7 @@ def fit_short(fusion: Fusion, whole: Choices, short: Choices, names: Sequence[st
     if fusion.parts is None or not len(short.taken):
         return fusion
     share = fusion.users / len(short.taken)  # a user counts once, however many times their history was cut
-    floor = max(fusion.parts.values())
+    floor = min(fusion.ndcg, max(fusion.parts.values()))
     found = fusion
 
     added = replace(found, short=_named(_for_short(fusion, short, share, names), names), session={})
@@ -108,6 +115,12 @@ def fit_short(fusion: Fusion, whole: Choices, short: Choices, names: Sequence[st
         short_ndcg=float(_ndcg(found, short, names).mean()),
         short_ndcg_without=float(_ndcg(fusion, short, names).mean()),
     )
+
+
+def _clearly_worse(these: Floats, those: Floats) -> bool:
+    """Whether the mean of the first values [B] is below that of the others [B], of the same users, by two errors."""
+    loss = those - these
+    return bool(loss.mean() > MIN_LOSS * loss.std() / np.sqrt(len(loss)))
 
 
 def _gain(other: Fusion, found: Fusion, parts: Sequence[Choices], names: Sequence[str]) -> float:

@@ -18,7 +18,7 @@ from recsys.errors import ConfigError
 from recsys.ranking import fusion_fit
 from recsys.ranking.choices import Choices
 from recsys.ranking.fusion import Fusion, Signals, default_fusion
-from recsys.ranking.fusion_fit import fit_short, fit_weights
+from recsys.ranking.fusion_fit import MIN_LOSS, fit_short, fit_weights
 from recsys.signals.registry import SIGNALS, chosen_columns, columns_of
 
 NAMES = ("strong", "weak", "misleading", "constant")
@@ -107,7 +107,7 @@ def test_another_unit_of_a_signal_is_another_weight() -> None:
 
 @settings(max_examples=40)
 @given(st.integers(0, 9999), st.integers(1, 40), st.integers(1, 15), st.sampled_from([0.0, 1.0, -1.0]))
-def test_weights_are_finite_and_no_part_is_better(seed: int, users: int, candidates: int, sign: float) -> None:
+def test_weights_are_finite_and_no_part_is_clearly_better(seed: int, users: int, candidates: int, sign: float) -> None:
     """Also where the choices are noise, or the signals point the wrong way."""
     choices = simulate(seed, users, candidates, tuple(sign * weight for weight in WEIGHTS))
     fusion = fitted(choices)
@@ -117,8 +117,11 @@ def test_weights_are_finite_and_no_part_is_better(seed: int, users: int, candida
         assert candidates == 1, "one candidate each: nothing tells"
         return
     assert "constant" not in fusion.parts
-    assert fusion.ndcg >= max(fusion.parts.values())
     weights = np.array([fusion.weights[name] for name in NAMES])
+    for name in fusion.parts:
+        gain = choices.ndcg(np.eye(len(NAMES))[NAMES.index(name)]) - choices.ndcg(weights)
+        noise = MIN_LOSS * gain.std() / math.sqrt(len(gain))
+        assert gain.mean() <= noise + 1e-9 or fusion.ndcg >= max(fusion.parts.values())
     assert fusion.ndcg == pytest.approx(ndcg(choices.numbers @ weights, choices), abs=1e-9)
     for name, value in fusion.parts.items():
         assert value == pytest.approx(ndcg(choices.numbers[:, :, NAMES.index(name)], choices), abs=1e-9)
@@ -261,6 +264,19 @@ def test_a_user_weighs_once_however_often_the_history_was_cut() -> None:
     assert fit_short(fusion, whole, joined(short, short, short), NAMES).short == pytest.approx(once.short, abs=0.01)
 
 
+def test_a_number_that_is_better_by_chance_does_not_take_all_weight() -> None:
+    """Of many numbers the best one on few users is often above the weights that hold for all users."""
+    by_chance = 0
+    for seed in range(40):
+        choices = simulate(seed, 25, weights=(1.0, 0.8, 0.0, 0.0))
+        fusion = fitted(choices)
+        assert fusion.parts is not None
+        if fusion.ndcg < max(fusion.parts.values()):
+            by_chance += 1
+            assert np.count_nonzero(list(fusion.weights.values())) > 1
+    assert by_chance, "no seed shows it"
+
+
 def test_three_of_four_histories_have_the_typical_length() -> None:
     choices = simulate(1, 400)
     fusion = fitted(replace(choices, lengths=np.arange(len(choices.taken))))
@@ -280,7 +296,7 @@ def test_whole_histories_stay_as_good_as_their_best_part(seed: int, users: int, 
     short = replace(short, numbers=sign * short.numbers)
     plain = fitted(whole)
     fusion = fit_short(plain, whole, short, NAMES)
-    assert fusion.ndcg >= max((fusion.parts or {}).values())
+    assert fusion.ndcg >= min(plain.ndcg, max((fusion.parts or {}).values())) - 1e-9
     scores = (whole.numbers @ fusion.of_users(NAMES, whole.lengths, in_session)[:, :, None])[:, :, 0]
     assert fusion.ndcg == pytest.approx(ndcg(scores, whole), abs=1e-6)
     assert fit_short(plain, whole, short, NAMES) == fusion, "the same twice"
