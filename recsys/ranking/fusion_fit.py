@@ -23,8 +23,8 @@ RIDGE = 1.0
 FIRST_RIDGE = 10.0
 #: The same for what is added in a session, in NDCG of all users together.
 SESSION_RIDGE = 0.03
-#: Standard errors by which the best number alone must rank better than the fitted weights, to take their place.
-MIN_LOSS = 2.0
+#: A mean is clearly above 0 from so many of its standard errors on.
+CLEAR_ERRORS = 2.0
 #: Exponent of the power mean over what a user took; at 1 one likely item of many would be enough.
 POWER = 0.5
 #: Weights from which the fit starts; of a usual scale, so that it takes few steps.
@@ -64,7 +64,7 @@ def fit_weights(
     fused = choices.ndcg(weights)
     alone = {name: choices.ndcg(np.eye(len(names))[place]) for place, name in enumerate(names) if usable[place]}
     best = max(alone, key=lambda name: float(alone[name].mean()))
-    if _clearly_worse(fused, alone[best]):
+    if clearly_positive(alone[best] - fused):
         weights, fused = np.eye(len(names))[names.index(best)], alone[best]
     parts = {name: float(each.mean()) for name, each in alone.items()}
     typical = int(np.quantile(choices.lengths, 0.25))
@@ -117,10 +117,9 @@ def fit_short(fusion: Fusion, whole: Choices, short: Choices, names: Sequence[st
     )
 
 
-def _clearly_worse(these: Floats, those: Floats) -> bool:
-    """Whether the mean of the first values [B] is below that of the others [B], of the same users, by two errors."""
-    loss = those - these
-    return bool(loss.mean() > MIN_LOSS * loss.std() / np.sqrt(len(loss)))
+def clearly_positive(gains: Floats) -> bool:
+    """Whether the mean of some users' gains [B] is above 0 by more than the noise of the users."""
+    return bool(gains.mean() > CLEAR_ERRORS * gains.std() / np.sqrt(len(gains)))
 
 
 def _gain(other: Fusion, found: Fusion, parts: Sequence[Choices], names: Sequence[str]) -> float:

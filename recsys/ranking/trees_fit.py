@@ -19,8 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.ranking.choices import Choices
+from recsys.ranking.cross_fit import FOLDS
 from recsys.ranking.fused_scores import log_softmax
 from recsys.ranking.fusion import Bools, Fusion
+from recsys.ranking.fusion_fit import clearly_positive
 from recsys.ranking.fusion_objective import CONSTANT
 from recsys.ranking.tree_correction import has_trees, redistribute
 from recsys.ranking.tree_features import LENGTH, RANK, best_candidates, tree_features
@@ -30,10 +32,6 @@ Floats = npt.NDArray[np.float64]
 
 #: With fewer validation users who took one of their candidates the weights stay alone: trees had no gain there.
 MIN_USERS = 500
-#: Parts of the users for cross-fitting.
-FOLDS = 4
-#: The gain must be so many times its standard error.
-MIN_GAIN = 2.0
 #: Trees at most, and the numbers of trees that are compared.
 MOST_TREES, STEP = 60, 5
 #: Small trees, none of whose leaves stands on a few users: on Amazon Toys 7 leaves ranked as well as 15 or 31.
@@ -88,9 +86,7 @@ def fit_trees(
     values = _cross_fit(choices, problem)
     gain = values - values[0]
     best = int(gain.mean(axis=1).argmax())
-    error = float(gain[best].std()) / np.sqrt(users)
-    pays = float(gain[best].mean()) > MIN_GAIN * error
-    trees = problem.boost(best * STEP) if pays else None
+    trees = problem.boost(best * STEP) if clearly_positive(gain[best]) else None
     return FittedTrees(trees=trees, users=users, ndcg=float(values[best].mean()), ndcg_without=float(values[0].mean()))
 
 

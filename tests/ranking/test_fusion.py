@@ -18,7 +18,7 @@ from recsys.errors import ConfigError
 from recsys.ranking import fusion_fit
 from recsys.ranking.choices import Choices
 from recsys.ranking.fusion import Fusion, Signals, default_fusion
-from recsys.ranking.fusion_fit import MIN_LOSS, fit_short, fit_weights
+from recsys.ranking.fusion_fit import CLEAR_ERRORS, fit_short, fit_weights
 from recsys.signals.registry import SIGNALS, chosen_columns, columns_of
 
 NAMES = ("strong", "weak", "misleading", "constant")
@@ -120,7 +120,7 @@ def test_weights_are_finite_and_no_part_is_clearly_better(seed: int, users: int,
     weights = np.array([fusion.weights[name] for name in NAMES])
     for name in fusion.parts:
         gain = choices.ndcg(np.eye(len(NAMES))[NAMES.index(name)]) - choices.ndcg(weights)
-        noise = MIN_LOSS * gain.std() / math.sqrt(len(gain))
+        noise = CLEAR_ERRORS * gain.std() / math.sqrt(len(gain))
         assert gain.mean() <= noise + 1e-9 or fusion.ndcg >= max(fusion.parts.values())
     assert fusion.ndcg == pytest.approx(ndcg(choices.numbers @ weights, choices), abs=1e-9)
     for name, value in fusion.parts.items():
