@@ -13,7 +13,7 @@ import ray
 
 from recsys.data.large_texts import with_large_text
 from recsys.model.checkpoint import ModelCard
-from recsys.model.encoder_files import encoder_digest, folder_digest, resolve_pooling
+from recsys.model.encoder_files import encoder_digest
 from recsys.model.text_encoder import TextEncoder
 from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.published_model import model_card
@@ -111,7 +111,7 @@ def _configured_encoder(run: Run) -> str:
         return _scratch_encoder(run)
     if spec.is_transferred:
         with run.storage.local_folder(taken_folder(run.storage, spec)) as folder:
-            return folder_digest(folder, resolve_pooling(folder, "auto"), spec.max_tokens, spec.arithmetic)
+            return encoder_digest(str(folder), max_tokens=spec.max_tokens, precision=spec.arithmetic)
     return encoder_digest(spec.model, spec.revision, spec.pooling, spec.max_tokens, spec.arithmetic)
 
 

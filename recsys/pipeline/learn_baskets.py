@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from recsys.model.checkpoint import ENCODER_FOLDER
-from recsys.model.encoder_files import folder_digest, resolve_pooling
+from recsys.model.encoder_files import encoder_digest
 from recsys.pipeline.basket_entry import BasketFit
 from recsys.pipeline.basket_files import write_baskets
 from recsys.pipeline.cluster import cpus_for_each
@@ -74,4 +74,4 @@ def _keep_start(run: Run, start_id: str, start_model: str | None) -> None:
 def _digest(run: Run) -> str:
     spec = run.config.encoder
     with run.storage.local_folder(_place(run)) as folder:
-        return folder_digest(folder, resolve_pooling(folder, "auto"), spec.max_tokens, spec.arithmetic)
+        return encoder_digest(str(folder), max_tokens=spec.max_tokens, precision=spec.arithmetic)

@@ -20,7 +20,7 @@ from recsys.model.config import OTHER_STORAGE, EncoderConfig
 from recsys.model.encoder_files import (
     declare_modules,
     dense_folders,
-    folder_digest,
+    encoder_digest,
     model_files,
     read_json,
     resolve_pooling,
@@ -121,7 +121,7 @@ def _copy(folder: Path, copy: Path, max_tokens: int, where: str) -> None:
 
 
 def _check(copy: Path, card: ModelCard, theirs: EncoderConfig, where: str) -> None:
-    found = folder_digest(copy, resolve_pooling(copy, "auto"), theirs.max_tokens, theirs.arithmetic)
+    found = encoder_digest(str(copy), max_tokens=theirs.max_tokens, precision=theirs.arithmetic)
     if found != card.encoder_id:
         raise InputError(
             f"{where}: the files of the encoder of {card.model_id} have the digest {found[:12]}, and the model was "
