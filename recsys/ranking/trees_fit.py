@@ -34,8 +34,9 @@ Floats = npt.NDArray[np.float64]
 MIN_USERS = 500
 #: Trees at most, and the numbers of trees that are compared.
 MOST_TREES, STEP = 60, 5
-#: Trees stay if their gain is above so many of its standard errors. Cross-fitted gains have no bias that a stricter rule
-#: must make up for: on Amazon Scientific, Amazon Toys and Goodreads they were 2 % each, and only the last was above 2.
+#: Trees stay if their gain is above so many of its standard errors. Cross-fitted gains have no bias for which a
+#: stricter rule must make up: on Amazon Scientific, Amazon Toys and Goodreads they were 2 % each, and only the last was
+#: above 2 errors.
 KEPT_ERRORS = 1.0
 #: Small trees, none of whose leaves stands on a few users: on Amazon Toys 7 leaves ranked as well as 15 or 31.
 SETTINGS: dict[str, Any] = {
