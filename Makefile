@@ -9,7 +9,6 @@ PIP := $(PY) -m pip --disable-pip-version-check --quiet --quiet
 PINS := configs/constraints.txt
 INSTALLED := $(VENV)/installed
 DEV_INSTALLED := $(VENV)/installed-dev
-DEMO := configs/demo.yaml
 # The peers of the benchmarks have two environments, since RecTools brings its own build of implicit.
 PEERS := .venv-peers
 PEER_PINS := configs/constraints-peers.txt
@@ -31,9 +30,7 @@ help: ## list the targets
 install: $(INSTALLED) ## set up .venv with the pinned dependencies
 
 demo: $(INSTALLED) ## make a small synthetic shop, run the night on it, show three users' lists
-	@test -d demo/data/events || $(PY) -m recsys.data.synthetic --out demo/data --seed 9
-	$(PY) jobs/nightly.py --config $(DEMO)
-	$(PY) jobs/show.py --config $(DEMO) --users 3
+	$(PY) jobs/demo.py
 
 test: $(DEV_INSTALLED) ## check format, lint, types and import contracts, run every test
 	$(PY) -m ruff format --check .
