@@ -22,7 +22,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check-types check-tests format docs docs-serve lock bench bench-peers bench-quality bench-ablation bench-speed bench-serve clean
+.PHONY: help install demo test check-types check-tests format wheel docs docs-serve lock bench bench-peers bench-quality bench-ablation bench-speed bench-serve clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ check-tests: $(DEV_INSTALLED)
 format: $(DEV_INSTALLED) ## format the code and mend what the linter can
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
+
+wheel: $(INSTALLED) ## build a wheel into build/, for people without a checkout
+	$(PIP) wheel --no-deps --wheel-dir build .
 
 docs: $(DEV_INSTALLED) ## write the generated pages and build the documentation site into build/site
 	$(PY) docs/generator
