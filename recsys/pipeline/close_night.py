@@ -11,6 +11,7 @@ from recsys.errors import LockedError
 from recsys.pipeline.publish_lists import delete_intermediate_files, intermediate_folders, stage_metrics
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
+from recsys.pipeline.track_night import track_night
 from recsys.pipeline.write_model_cards import write_model_cards
 from recsys.pipeline.write_report import write_report
 from recsys.storage.lease import lock
@@ -26,10 +27,10 @@ def write_metrics_and_report(run: Run, refused: Mapping[str, Any]) -> dict[str, 
         refused: Figures that led to its refusal.
 
     Returns:
-        For the answer of the job: `report_error`, if there is no report.
+        For the answer of the job: `report_error`, if there is no report, and `tracking_error`, if a tracker failed.
     """
     error = _write_metrics(run, refused) or write_report(run) or write_model_cards(run)
-    return {"report_error": error} if error else {}
+    return ({"report_error": error} if error else {}) | track_night(run)
 
 
 def _write_metrics(run: Run, refused: Mapping[str, Any]) -> str:

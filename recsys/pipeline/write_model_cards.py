@@ -179,8 +179,8 @@ def _limits(card: ModelCard, verdict: GateVerdict | None) -> list[str]:
     limits = [
         "It knows the users and the catalog of one shop. Scores can be compared only inside one list.",
         "It learned from what people saw and took, so it repeats what the shop showed before.",
-        "An item without events is ranked by its text, and by what is known of items with similar texts. A user without "
-        "events gets what is popular.",
+        "An item without events is ranked by its text, and by what is known of items with similar texts. A user "
+        "without events gets what is popular.",
         f"Of a user it reads the newest {card.max_length} events.",
     ]
     if card.base is not None:
