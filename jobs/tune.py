@@ -20,6 +20,7 @@ from ruamel.yaml import YAML
 
 from jobs import command
 from jobs.nightly import TRAINING
+from recsys.config.loading import override_key
 from recsys.errors import ConfigError, InputError
 from recsys.pipeline.open_run import open_run
 from recsys.pipeline.run import Run
@@ -85,9 +86,11 @@ def _run(base: Run, place: str) -> None:
 
 
 def _best_config(options: Namespace, overrides: dict[str, Any]) -> bytes:
-    """The user's config with the best values, and with its comments."""
+    """The user's config with the values of `--set` and the best ones, and with its comments."""
     yaml = YAML()
     raw = yaml.load(Path(options.config).read_text(encoding="utf-8"))
+    for override in options.set:
+        override_key(raw, override)
     for section, values in with_overrides({}, overrides).items():
         raw.setdefault(section, {}).update(values)
     stream = io.BytesIO()

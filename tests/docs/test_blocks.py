@@ -98,7 +98,7 @@ def check(words: list[str]) -> None:
             pass
         case ["recsys", job, *rest]:
             check_job(f"jobs/{job}.py", rest)
-        case ["pip", "install", *_]:
+        case ["pip", "install", *_] | ["tensorboard", "--logdir", _]:
             pass
         case ["ray", *rest]:
             check_ray(rest)
