@@ -82,12 +82,13 @@ def _lists_of(snapshot: Snapshot, user_ids: pa.ChunkedArray, scored: Scored, top
     users, places = np.nonzero(reranked.items >= 0)
     columns = _columns_of(scored.items, reranked.items)
     lifts = fused.contributions(scored, columns)
-    explained = explain(snapshot, scored, fused.weights, reranked.items, lifts, reranked.explored)
+    explained = explain(snapshot, scored, fused.weights, reranked.items, lifts, reranked)
     source, reason = explained.at(users, places, snapshot.titles)
+    counts = replace(reranked.counts, removed=dict(scored.removed))
     lists = as_recommendations(
         user_ids, snapshot.item_ids, reranked.items, reranked.scores, source=source, reason=reason
     )
-    return Recommended(lists=lists, users=users, contributions=lifts[users, places], counts=reranked.counts)
+    return Recommended(lists=lists, users=users, contributions=lifts[users, places], counts=counts)
 
 
 def _columns_of(candidates: Ints, items: Ints) -> Ints:

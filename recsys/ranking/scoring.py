@@ -5,7 +5,7 @@ Shapes: B users, C candidates, I items, S numbers of all signals.
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -17,6 +17,7 @@ from recsys.model.features import encode_histories, index_catalog
 from recsys.ranking.candidates import find_candidates
 from recsys.ranking.config import RecommendConfig
 from recsys.ranking.constraints import RequestConstraints
+from recsys.ranking.rules.user_rule import UserActions
 from recsys.ranking.snapshot import Snapshot
 from recsys.signals.excluded import ExcludedItems
 from recsys.signals.signal import Evidence
@@ -45,6 +46,8 @@ class Scored:
     users: UserBlock
     searching: npt.NDArray[np.bool_]
     """[B] whether the request has a query."""
+    removed: Mapping[str, int] = field(default_factory=dict)
+    """Pairs of a user and an item that each user rule removed, and nothing before it."""
 
     @property
     def profiles(self) -> UserProfiles:
@@ -79,12 +82,16 @@ def scored_blocks(
         part = histories.slice(those.start, len(those))
         asked = None if constraints is None else constraints.asked[those.start : those.stop]
         everyone = read_users(snapshot, part, config, now[those.start : those.stop], asked)
+        removed = _removed_by_rules(snapshot, part, everyone, asked)
+        everyone = replace(everyone, excluded=everyone.excluded.united(removed.values()))
         order = np.argsort(everyone.history.lengths, kind="stable")
 
         def block(start: int) -> _Result:
             own = order[start : start + size]
             users = those.start + own
-            return work(users, _score(snapshot, everyone, own, config, constraints and constraints.rows(users)))
+            scored = _score(snapshot, everyone, own, config, constraints and constraints.rows(users))
+            counts = {name: len(pairs.of_users(own).items) for name, pairs in removed.items()}
+            return work(users, replace(scored, removed=counts))
 
         return [block(start) for start in range(0, len(part), size)]
 
@@ -123,12 +130,30 @@ def _score(
     if constraints is not None:
         users = users.excluding(constraints.excluded_pairs())
         also, searching = constraints.also, constraints.searching
+    if len(wanted := snapshot.reranker.wanted):
+        pinned = np.broadcast_to(wanted, (len(own), len(wanted)))
+        also = pinned if also is None else np.concatenate([also, pinned], axis=1)
     evidence = {name: loaded.read(users) for name, loaded in snapshot.signals.items()}
     items = find_candidates(
         list(evidence.values()), config.candidates, snapshot.recommendable, snapshot.cold, users.excluded, also
     )
     numbers = np.concatenate([each.measure(items) for each in evidence.values()], axis=2)
     return Scored(items=items, numbers=numbers, evidence=evidence, users=users, searching=searching)
+
+
+def _removed_by_rules(
+    snapshot: Snapshot, histories: pa.Table, users: UserBlock, asked: npt.NDArray[np.float64] | None
+) -> dict[str, ExcludedItems]:
+    """What each user rule removes that neither the settings nor a rule before it leave out."""
+    rules = snapshot.reranker.removers
+    if not rules:
+        return {}
+    actions = UserActions.of(histories, snapshot.item_ids, users.now if asked is None else asked)
+    known, removed = users.excluded, {}
+    for name, remove in rules.items():
+        removed[name] = remove(actions).without(known)
+        known = known.united([removed[name]])
+    return removed
 
 
 def left_out(histories: pa.Table, item_ids: pa.Array, config: RecommendConfig) -> ExcludedItems:
