@@ -83,6 +83,18 @@ RECOMMENDATIONS = pa.schema(
     ]
 )
 
+#: For each item of the catalog, the items that go with it best.
+SIMILAR_ITEMS = pa.schema(
+    [
+        pa.field("item_id", pa.string(), nullable=False),
+        pa.field("rank", pa.int16(), nullable=False),
+        pa.field("similar_item_id", pa.string(), nullable=False),
+        pa.field("score", pa.float32(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+    ]
+)
+
 QUARANTINE = pa.schema(
     [
         pa.field("source", pa.string(), nullable=False),
@@ -216,6 +228,10 @@ MEANINGS: dict[str, str] = {
     "source": "Signal or rule that lifts the item most above the user's other candidates.",
     "reason": "The source in words, for people.",
     "variant": "Name of the variant of an experiment. It is empty today.",
+    "similar_item_id": "Id of an item that goes with the item. It may be recommended, and is never the item itself.",
+    "SIMILAR_ITEMS.score": "Logarithm of P(similar item | a user has just taken the item). It never rises with the "
+    "rank. Only scores of one item can be compared.",
+    "SIMILAR_ITEMS.source": "Signal that speaks most for the similar item.",
     "QUARANTINE.source": "File of the refused row.",
     "row": "The refused row as JSON, as it stood in the input.",
     "column": "Column at fault. It is empty where the whole line is unreadable.",

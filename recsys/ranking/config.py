@@ -42,6 +42,16 @@ class RecommendConfig(Section):
         return self
 
 
+class SimilarItemsConfig(Section):
+    """Which items go with an item."""
+
+    publish: bool = False
+    """Write a table of the similar items of the whole catalog with every night. The live service answers for single
+    items without it."""
+    top_k: Annotated[int, Field(ge=1, le=500)] = 20
+    """Similar items of an item."""
+
+
 class RerankConfig(Section):
     """Which items may be recommended, and what else than the score decides the order of a list."""
 

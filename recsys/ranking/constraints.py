@@ -24,10 +24,14 @@ class RequestConstraints:
     """[B] whether the request has a query."""
     asked: npt.NDArray[np.float64]
     """[B] microseconds since 1970 of the request."""
+    candidates: Ints | None = None
+    """[B, C] catalog indices, ascending, −1 for none, which come first: exactly these are ranked, whatever is excluded.
+    None: candidates are found."""
 
     def rows(self, users: Ints) -> "RequestConstraints":
         """The constraints of some of the requests, in this order."""
-        return RequestConstraints(**{part.name: getattr(self, part.name)[users] for part in fields(self)})
+        parts = {part.name: getattr(self, part.name) for part in fields(self)}
+        return RequestConstraints(**{name: None if part is None else part[users] for name, part in parts.items()})
 
     def excluded_pairs(self) -> tuple[Ints, Ints]:
         """(user, item) of all excluded items."""

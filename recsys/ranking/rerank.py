@@ -107,6 +107,10 @@ class Reranker:
             wanted=np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *wanted])),
         )
 
+    def off(self) -> "Reranker":
+        """Without any rule: lists follow the scores alone."""
+        return replace(self, prepared=(), removers={}, wanted=self.wanted[:0])
+
     def with_long_tail_boost(self, boost: float) -> "Reranker":
         """The same rules with another `rerank.long_tail_boost`, ≥ 0."""
         assert boost >= 0, f"a boost below 0: {boost}"

@@ -126,17 +126,19 @@ def _score(
 ) -> Scored:
     """The candidates of a block of users, and the numbers of all signals."""
     users = everyone.rows(own)
-    also, searching = None, np.zeros(len(own), dtype=bool)
+    also, given, searching = None, None, np.zeros(len(own), dtype=bool)
     if constraints is not None:
         users = users.excluding(constraints.excluded_pairs())
-        also, searching = constraints.also, constraints.searching
+        also, given, searching = constraints.also, constraints.candidates, constraints.searching
     if len(wanted := snapshot.reranker.wanted):
         pinned = np.broadcast_to(wanted, (len(own), len(wanted)))
         also = pinned if also is None else np.concatenate([also, pinned], axis=1)
     evidence = {name: loaded.read(users) for name, loaded in snapshot.signals.items()}
-    items = find_candidates(
-        list(evidence.values()), config.candidates, snapshot.recommendable, snapshot.cold, users.excluded, also
-    )
+    items = given
+    if items is None:
+        items = find_candidates(
+            list(evidence.values()), config.candidates, snapshot.recommendable, snapshot.cold, users.excluded, also
+        )
     numbers = np.concatenate([each.measure(items) for each in evidence.values()], axis=2)
     return Scored(items=items, numbers=numbers, evidence=evidence, users=users, searching=searching)
 

@@ -26,6 +26,7 @@ from recsys.serving.auth import Keys
 from recsys.serving.contracts import (
     MAX_ID_CHARS,
     MAX_LIST,
+    RANK_PATH,
     RECOMMENDATIONS_PATH,
     Accepted,
     ErrorDetail,
@@ -33,6 +34,8 @@ from recsys.serving.contracts import (
     FeedbackBatch,
     FeedbackEvent,
     FoundItems,
+    RankedCandidates,
+    RankRequest,
     RecommendationRequest,
     Recommendations,
     too_long_id,
@@ -95,7 +98,7 @@ async def _admit(
 
 _ADMITTED = [Depends(_admit)]
 
-api.add_middleware(AdmissionControl, path=RECOMMENDATIONS_PATH, is_full=lambda: _service().is_full)
+api.add_middleware(AdmissionControl, paths=(RECOMMENDATIONS_PATH, RANK_PATH), is_full=lambda: _service().is_full)
 api.add_middleware(RequestMiddleware)
 install_error_handlers(api)
 
@@ -182,6 +185,17 @@ class Service:
             self._fallbacks.inc()
         return self._list_response(request, answer)
 
+    @api.post(RANK_PATH, response_model=RankedCandidates, dependencies=_ADMITTED)
+    async def rank(self, body: RankRequest, request: Request) -> Response:
+        """The candidates of the request in the order of their scores, with reasons."""
+        request.state.user = hash_user(body.user_id)
+        self._check_ids(body.ids())
+        try:
+            answer = await _result(self._ranker.rank(body), self._config.deadline_ms / 1000)
+        except TimeoutError:
+            raise _too_slow() from None
+        return self._list_response(request, answer)
+
     @api.get(
         "/v1/users/{user_id:path}/recommendations",  # an id may hold slashes
         response_model=Recommendations,
@@ -247,7 +261,7 @@ class Service:
             raise ApiError(ErrorDetail(code="not_found", field=None, message="the page has no such file"))
         return Response(self._page[name], media_type=_PAGE_TYPES[name.rsplit(".", 1)[-1]])
 
-    def _list_response(self, request: Request, answer: Recommendations) -> Response:
+    def _list_response(self, request: Request, answer: Recommendations | RankedCandidates) -> Response:
         """The reply with a list, which is counted and logged. It is valid, so FastAPI need not validate it again."""
         request.state.strategy, request.state.run_id = answer.strategy, answer.run_id
         self._lists.inc(1.0, {"strategy": answer.strategy})
