@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 
 from recsys.pipeline.cluster import for_each_part, peak_of
+from recsys.pipeline.list_records import WrittenSimilarItems, WrittenTableFile
 from recsys.pipeline.load_snapshot import load_snapshot
-from recsys.pipeline.records import WrittenSimilarItems, WrittenTableFile
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.stages import INGEST_CATALOG, WRITE_SIMILAR_ITEMS
 from recsys.ranking.similar_items import of_related_items, similar_items
