@@ -78,6 +78,7 @@ def load_live(storage: Storage, latest: Latest) -> LiveSnapshot:
         ),
         ranker=ranker,
         event_weights=_event_weights(live),
+        num_similar=config.similar_items.top_k,
         expires_at=None if rerank.expiry is None else expiry_times(catalog, rerank.expiry)[0],
         user_template=None if users is None else UserTemplate(text=users.text, max_chars=users.max_text_chars),
     )

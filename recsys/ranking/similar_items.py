@@ -1,4 +1,4 @@
-"""Items that go with an item: what a user who has just taken the item, and nothing else, would be recommended.
+"""Items that go with an item: what a user who has just taken the item, and nothing else, takes next.
 
 So the signals, their fitted weights and their sentences are those of the lists. Only signals that relate items count:
 popularity says nothing about two items. What a list keeps places for, and what a shop decides, is left out.
@@ -11,13 +11,18 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from recsys.model.features import index_catalog
 from recsys.ranking.config import RecommendConfig
-from recsys.ranking.fusion import Fusion, default_fusion
+from recsys.ranking.fusion import default_fusion
 from recsys.ranking.lists import recommend_batch
 from recsys.ranking.snapshot import Snapshot
 from recsys.schema import HISTORIES, SIMILAR_ITEMS, USUAL_EVENT
 from recsys.signals.registry import SIGNALS, columns_of
+
+#: Before the title of an item, where the signal that speaks most for a similar item has no sentence about items.
+GOES_WITH = "goes with"
 
 Ints = npt.NDArray[np.int64]
 
@@ -52,7 +57,21 @@ def similar_items(night: Snapshot, items: Ints, config: RecommendConfig, top_k: 
     )
     lists = recommend_batch(night, _takers_of(night, items), settings).lists
     columns = {"item_id": "user_id", "similar_item_id": "item_id"}
-    return pa.table([lists[columns.get(name, name)] for name in SIMILAR_ITEMS.names], schema=SIMILAR_ITEMS)
+    table = pa.table([lists[columns.get(name, name)] for name in SIMILAR_ITEMS.names], schema=SIMILAR_ITEMS)
+    places = SIMILAR_ITEMS.get_field_index("reason")
+    return table.set_column(places, SIMILAR_ITEMS.field(places), _reasons(night, table))
+
+
+def _reasons(night: Snapshot, table: pa.Table) -> pa.ChunkedArray:
+    """The reasons, where those that name no item of the history name the item that was asked for."""
+    nameless = [
+        name
+        for name in night.signals
+        if SIGNALS[name].relates_items and not any("{}" in sentence for sentence in SIGNALS[name].sentences)
+    ]
+    titles = night.titles.take(pa.array(index_catalog(table["item_id"], night.item_ids)))
+    sentences = pc.binary_join_element_wise(GOES_WITH, titles, " ")
+    return pc.if_else(pc.is_in(table["source"], value_set=pa.array(nameless, pa.string())), sentences, table["reason"])
 
 
 def _takers_of(night: Snapshot, items: Ints) -> pa.Table:

@@ -38,6 +38,7 @@ from recsys.serving.contracts import (
     RankRequest,
     RecommendationRequest,
     Recommendations,
+    SimilarItems,
     too_long_id,
 )
 from recsys.serving.error_replies import ApiError, install_error_handlers
@@ -221,6 +222,20 @@ class Service:
     ) -> FoundItems:
         """Items of the catalog whose title contains every word of the search."""
         return FoundItems(items=await _looked_up(self._ranker.find_items(search, limit)))
+
+    @api.get(
+        "/v1/items/{item_id:path}/similar",  # an id may hold slashes
+        responses={404: {"model": ErrorReply}},
+        dependencies=_ADMITTED,
+    )
+    async def similar(
+        self,
+        item_id: Annotated[str, Path(min_length=1, max_length=MAX_ID_CHARS)],
+        k: Annotated[int | None, Query(ge=1, le=MAX_LIST)] = None,
+    ) -> SimilarItems:
+        """Items that go with an item, with scores and reasons."""
+        self._check_ids([("item_id", item_id)])
+        return await _looked_up(self._ranker.similar(item_id, k))
 
     @api.post("/v1/events", status_code=202, dependencies=_ADMITTED)
     async def events(self, body: FeedbackEvent | FeedbackBatch) -> Accepted:

@@ -19,6 +19,7 @@ from recsys.serving.contracts import (
     RankRequest,
     RecommendationRequest,
     Recommendations,
+    SimilarItems,
 )
 from recsys.serving.error_replies import TOO_MANY_REQUESTS
 from recsys.serving.live_snapshot import LiveSnapshot
@@ -93,6 +94,19 @@ class LiveRanker:
             field="user_id",
             message=f"the run {snapshot.latest.run_id} has no list of this user; send POST /v1/recommendations with "
             "the user's history or a query",
+        )
+
+    async def similar(self, item_id: str, top_k: int | None) -> SimilarItems | ErrorDetail:
+        """The items that go with an item."""
+        snapshot = self._snapshots.current
+        if snapshot is None:
+            return NOT_READY
+        found = await _in_thread(self._rank_thread, partial(snapshot.similar, item_id, top_k, _now()))
+        return found or ErrorDetail(
+            code="not_found",
+            field="item_id",
+            message=f"the catalog of the run {snapshot.latest.run_id} does not have this item; find items with GET "
+            "/v1/items?search=",
         )
 
     async def published_fallback(self, request: RecommendationRequest, warning: str) -> Recommendations | None:

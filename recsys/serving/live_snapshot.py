@@ -20,6 +20,7 @@ from recsys.serving.contracts import (
     RecommendationRequest,
     Recommendations,
     RecommendedItem,
+    SimilarItems,
     Strategy,
     Visitor,
 )
@@ -43,6 +44,8 @@ class LiveSnapshot:
     """None: the model reads no user attributes."""
     event_weights: Mapping[str, float]
     """Weights of the kinds of events, as the run had them: `inputs.event_weights`."""
+    num_similar: int = 20
+    """Similar items of an item where a request does not say, as the run has it: `similar_items.top_k`."""
     expires_at: npt.NDArray[np.int64] | None = None
     """[I] microseconds since 1970 at which the items expire, by `rerank.expiry`; None: no item does."""
 
@@ -96,6 +99,31 @@ class LiveSnapshot:
                 )
                 answers[row] = RankedCandidates(unknown=unknown, **dict(reply))
         return [answers[row] for row in range(len(requests))]
+
+    def similar(self, item_id: str, top_k: int | None, now: dt.datetime) -> SimilarItems | None:
+        """The items that go with an item; None where the catalog does not have the item.
+
+        Args:
+            item_id: Of any item of the catalog, also of one that is not recommended.
+            top_k: Their number; None: that of the nightly table.
+            now: The time of the request.
+        """
+        index = int(self.catalog.indices(pa.array([item_id], pa.string()))[0])
+        if index < 0:
+            return None
+        found = self.ranker.similar(index, top_k or self.num_similar)
+        if self.expires_at is not None:
+            found = found.filter(pa.array(~self._expired(now)[self.catalog.indices(found["similar_item_id"])]))
+        rows = found.drop_columns("item_id").rename_columns({"similar_item_id": "item_id"})
+        reply = self._reply(rows, "personalized", [], now)
+        item = FoundItem(item_id=item_id, title=self.catalog.titles.take(pa.array([index]))[0].as_py())
+        return SimilarItems(
+            item=item,
+            items=reply.items,
+            run_id=reply.run_id,
+            model_id=reply.model_id,
+            snapshot_age_s=reply.snapshot_age_s,
+        )
 
     def published_list(self, user_id: str, top_k: int | None, now: dt.datetime) -> Recommendations | None:
         """The first `top_k` items of a user's published list; None for a user whom the run did not know."""

@@ -6,6 +6,7 @@ Shapes: B requests, I items, X items of the longest published list.
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -17,6 +18,7 @@ from recsys.model.text_encoder import TextEncoder
 from recsys.ranking.config import RecommendConfig
 from recsys.ranking.constraints import RequestConstraints
 from recsys.ranking.lists import recommend_batch
+from recsys.ranking.similar_items import of_related_items, similar_items
 from recsys.ranking.snapshot import Snapshot
 from recsys.serving.resolved_request import ResolvedRequest, ResolvedVisitor
 from recsys.serving.sessions import session_histories
@@ -75,6 +77,14 @@ class SnapshotRanker:
         excluded = np.zeros((len(visitors), len(self.snapshot.item_ids)), dtype=bool)
         constraints = _constraints(visitors, now, excluded, np.zeros((len(visitors), 0), dtype=np.int64), candidates)
         return self._lists(visitors, constraints, candidates.shape[1], now)
+
+    @cached_property
+    def _related(self) -> Snapshot:
+        return of_related_items(self.snapshot)
+
+    def similar(self, item: int, top_k: int) -> pa.Table:
+        """SIMILAR_ITEMS of one item of the catalog, by its index, made by the same code as the nightly table."""
+        return similar_items(self._related, np.array([item]), self.config, top_k)
 
     def _lists(
         self, visitors: Sequence[ResolvedVisitor], constraints: RequestConstraints, top_k: int, now: dt.datetime
