@@ -56,6 +56,23 @@ class Boost(Campaign):
         return self
 
 
+class ExcludeServed(Section):
+    """What happens to items that a user was shown and did not take. Events of the kind `impression` tell it."""
+
+    days: Annotated[float, Field(gt=0, le=36_600)] = 14.0
+    """Impressions of so many days count, 24 hours each."""
+    times: Positive | None = 5
+    """An item with so many impressions is left out; null: it only goes down."""
+    factor: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """P(item | user) counts so many times for each impression; 1: the item does not go down."""
+
+    @model_validator(mode="after")
+    def _does_something(self) -> "ExcludeServed":
+        if self.times is None and self.factor == 1:
+            raise ValueError("does nothing with times=null and factor=1: set one of them")
+        return self
+
+
 class QuietPeriod(Section):
     """Days without an item after a user took it."""
 

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from recsys.config.section import Fraction, Positive, Precision, Section
 from recsys.data.config import Condition
-from recsys.ranking.business_config import Boost, Pin, QuietPeriod
+from recsys.ranking.business_config import Boost, ExcludeServed, Pin, QuietPeriod
 
 
 class RecommendConfig(Section):
@@ -88,6 +88,8 @@ class RerankConfig(Section):
     last through the day on which the lists are shown is not recommended. A date counts to its end, in UTC."""
     quiet: QuietPeriod | None = None
     """Days without an item, or without its kind, after a user took it; null: none."""
+    exclude_served: ExcludeServed | None = None
+    """Items that a user was shown and did not take go down, or out, for some days; null: impressions change nothing."""
     rules: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Settings of rules that have a section of their own, by the rule's name, e.g. `max_per_category: {most: 2}`."""
 
@@ -97,4 +99,6 @@ class RerankConfig(Section):
 
     def for_measuring(self) -> "RerankConfig":
         """Without exploration and without what the shop decides: the gate judges the model by itself."""
-        return self.model_copy(update={"exploration": 0.0, "pins": [], "boosts": [], "caps": {}, "quiet": None})
+        return self.model_copy(
+            update={"exploration": 0.0, "pins": [], "boosts": [], "caps": {}, "quiet": None, "exclude_served": None}
+        )

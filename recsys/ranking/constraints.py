@@ -4,6 +4,7 @@ Shapes: B users, I items, X further candidates.
 """
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,8 +31,8 @@ class RequestConstraints:
 
     def rows(self, users: Ints) -> "RequestConstraints":
         """The constraints of some of the requests, in this order."""
-        parts = {part.name: getattr(self, part.name) for part in fields(self)}
-        return RequestConstraints(**{name: None if part is None else part[users] for name, part in parts.items()})
+        parts: dict[str, Any] = {part.name: getattr(self, part.name) for part in fields(self)}
+        return RequestConstraints(**{name: part if part is None else part[users] for name, part in parts.items()})
 
     def excluded_pairs(self) -> tuple[Ints, Ints]:
         """(user, item) of all excluded items."""

@@ -78,7 +78,8 @@ def recommend_batch(
 def _lists_of(snapshot: Snapshot, user_ids: pa.ChunkedArray, scored: Scored, top_k: int) -> Recommended:
     """The lists of a block of users."""
     fused = fuse(snapshot, scored)
-    reranked = snapshot.reranker.rerank(user_ids, scored.items, fused.log_probabilities, top_k)
+    scores = fused.log_probabilities if scored.lifts is None else fused.log_probabilities + scored.lifts
+    reranked = snapshot.reranker.rerank(user_ids, scored.items, scores, top_k)
     users, places = np.nonzero(reranked.items >= 0)
     columns = _columns_of(scored.items, reranked.items)
     lifts = fused.contributions(scored, columns)

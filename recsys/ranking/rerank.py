@@ -18,7 +18,7 @@ from recsys.ranking.order import Bools, Floats, Ints, best_first, distinct_candi
 from recsys.ranking.rerank_counts import RerankCounts
 from recsys.ranking.rules.registry import list_rules, settings_of, user_rules
 from recsys.ranking.rules.rule import ListRule, NightFacts, RankedBatch, Reorder
-from recsys.ranking.rules.user_rule import RemoveItems
+from recsys.ranking.rules.user_rule import LiftItems, RemoveItems
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +67,8 @@ class Reranker:
     """Every list rule, in the order of application."""
     removers: Mapping[str, RemoveItems]
     """The user rules that are on, by name, in the order of application."""
+    lifters: Mapping[str, LiftItems]
+    """The user rules that add to scores, by name."""
     wanted: Ints
     """[P] items that are candidates of every user."""
 
@@ -98,18 +100,20 @@ class Reranker:
         )
         prepared = tuple(PreparedRule.of(rule, config, facts) for rule in list_rules())
         removers = {rule.name: rule.prepare(settings_of(rule, config), facts) for rule in user_rules()}
+        lifters = {rule.name: rule.prepare_lifts(settings_of(rule, config), facts) for rule in user_rules()}
         wanted = [one.rule.wanted_items(one.settings, facts) for one in prepared if one.reorder is not None]
         return cls(
             config=config,
             facts=facts.small(),
             prepared=prepared,
             removers={name: remove for name, remove in removers.items() if remove is not None},
+            lifters={name: lift for name, lift in lifters.items() if lift is not None},
             wanted=np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *wanted])),
         )
 
     def off(self) -> "Reranker":
         """Without any rule: lists follow the scores alone."""
-        return replace(self, prepared=(), removers={}, wanted=self.wanted[:0])
+        return replace(self, prepared=(), removers={}, lifters={}, wanted=self.wanted[:0])
 
     def with_long_tail_boost(self, boost: float) -> "Reranker":
         """The same rules with another `rerank.long_tail_boost`, ≥ 0."""

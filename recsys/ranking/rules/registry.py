@@ -20,6 +20,7 @@ from recsys.ranking.rules.long_tail_boost import LongTailBoost
 from recsys.ranking.rules.pins import Pins
 from recsys.ranking.rules.quiet_period import Quiet
 from recsys.ranking.rules.rule import ItemRule, ListRule, Rule
+from recsys.ranking.rules.served import Served
 from recsys.ranking.rules.user_rule import UserRule
 from recsys.ranking.rules.where import Where
 from recsys.registry import Registry
@@ -31,6 +32,7 @@ RULES.register(AllowList())
 RULES.register(Where())
 RULES.register(Expiry())
 RULES.register(Quiet())
+RULES.register(Served())
 RULES.register(LongTailBoost())
 RULES.register(Boosts())
 RULES.register(ColdItemSlots())

@@ -147,7 +147,12 @@ def test_unknown_ids_of_pins_and_boosts_are_named() -> None:
     ],
 )
 def test_a_quiet_period_leaves_out_what_was_taken(quiet: dict[str, Any], expected: set[tuple[int, int]]) -> None:
+    none = np.zeros(0, dtype=np.int64)
     actions = UserActions(
+        num_users=2,
+        served_users=none,
+        served_items=none,
+        served_age_days=np.zeros(0),
         users=np.array([0, 0, 0, 1]),
         items=np.array([0, -1, 3, 4]),
         kinds=pa.array(["purchase", "purchase", "view", "Purchase"]),

@@ -55,6 +55,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     "not_where": [{"where": "category is not null"}],
     "expired": [{"expiry": "valid_until"}],
     "quiet": [{"quiet": {"days": 3}}, {"quiet": {"days": 3, "events": ["Purchase"], "attribute": "category"}}],
+    "served": [{"exclude_served": {"times": 2}}, {"exclude_served": {"times": 2, "days": 4, "factor": 0.5}}],
     "long_tail_boost": [{"long_tail_boost": 1.0}, {"long_tail_boost": 5.0}],
     "boosts": [
         {"boosts": [{"items": ["i12", "i20"], "factor": 4.0}]},
@@ -76,7 +77,7 @@ LIST_CASES = [
     for section in SETTINGS[name]
 ]
 ITEM_CASES = ["unavailable", "blocked", "not_allowed", "not_where", "expired"]
-USER_CASES = [(name, section) for name in ("quiet",) for section in SETTINGS[name]]
+USER_CASES = [(name, section) for name in ("quiet", "served") for section in SETTINGS[name]]
 
 
 def test_every_rule_is_tested_here_and_described() -> None:
@@ -138,10 +139,14 @@ def actions_of(num_users: int) -> UserActions:
     random = np.random.default_rng(3)
     users = np.repeat(np.arange(num_users), 10)
     return UserActions(
+        num_users=num_users,
         users=users,
         items=random.integers(-1, NUM_ITEMS, len(users)),
         kinds=pa.array(random.choice(["view", "purchase"], len(users))),
         age_days=np.tile(np.arange(9.5, -0.5, -1), num_users),
+        served_users=np.repeat(users, 2),
+        served_items=np.repeat(random.integers(-1, NUM_ITEMS, len(users)), 2),
+        served_age_days=np.repeat(np.tile(np.arange(9.5, -0.5, -1), num_users), 2),
     )
 
 
@@ -158,7 +163,12 @@ def test_a_user_rule_removes_items_of_each_user_alone(name: str, section: dict[s
     assert ((removed.items >= 0) & (removed.items < NUM_ITEMS)).all()
     for user in range(6):
         own = actions.users == user
+        shown = actions.served_users == user
         alone = UserActions(
+            num_users=1,
+            served_users=np.zeros(shown.sum(), dtype=np.int64),
+            served_items=actions.served_items[shown],
+            served_age_days=actions.served_age_days[shown],
             users=np.zeros(own.sum(), dtype=np.int64),
             items=actions.items[own],
             kinds=actions.kinds.filter(pa.array(own)),

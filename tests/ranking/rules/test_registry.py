@@ -24,7 +24,10 @@ def config(rules: dict[str, Any], plugins: list[str] | None = None) -> Config:
 
 def test_built_in_rules_are_applied_in_this_order() -> None:
     assert [rule.name for rule in list_rules()] == BUILT_IN
-    assert RULES.names[:6] == ("unavailable", "blocked", "not_allowed", "not_where", "expired", "quiet")
+    assert RULES.names[:7] == (
+        *("unavailable", "blocked", "not_allowed", "not_where", "expired"),
+        *("quiet", "served"),
+    )
 
 
 def test_a_rule_of_a_plugin_comes_last(plugin: str) -> None:
