@@ -31,8 +31,9 @@ class RequestConstraints:
 
     def rows(self, users: Ints) -> "RequestConstraints":
         """The constraints of some of the requests, in this order."""
-        parts: dict[str, Any] = {part.name: getattr(self, part.name) for part in fields(self)}
-        return RequestConstraints(**{name: part if part is None else part[users] for name, part in parts.items()})
+        parts = {part.name: getattr(self, part.name) for part in fields(self)}
+        own: dict[str, Any] = {name: None if part is None else part[users] for name, part in parts.items()}
+        return RequestConstraints(**own)
 
     def excluded_pairs(self) -> tuple[Ints, Ints]:
         """(user, item) of all excluded items."""

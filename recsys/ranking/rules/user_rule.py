@@ -16,7 +16,6 @@ from recsys.data.event_weights import plain_kind
 from recsys.model.features import index_catalog
 from recsys.ranking.order import Bools, Ints
 from recsys.ranking.rules.rule import NightFacts, Rule, RuleSettings
-from recsys.schema import SERVED
 from recsys.signals.excluded import ExcludedItems
 
 _MICROS_PER_DAY = 86_400e6
@@ -55,7 +54,7 @@ class UserActions:
         users, items, age_days = _flat(histories, "item_ids", "timestamps", item_ids, now)
         none = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0)
         known = "served_item_ids" in histories.column_names
-        served = _flat(histories, *SERVED.names, item_ids, now) if known else none
+        served = _flat(histories, "served_item_ids", "served_timestamps", item_ids, now) if known else none
         return cls(
             num_users=len(histories),
             users=users,
