@@ -178,26 +178,6 @@ class RankedCandidates(Contract):
     """Parts of the request that were ignored, and why."""
 
 
-class FoundItem(Contract):
-    """An item of the catalog."""
-
-    item_id: str
-    title: str
-
-
-class SimilarItems(Contract):
-    """Items that go with an item, best first."""
-
-    item: FoundItem
-    """The item that was asked for."""
-    items: list[RecommendedItem]
-    """A score is log P(similar item | a user has just taken the item); scores of one answer can be compared."""
-    run_id: str
-    model_id: str
-    snapshot_age_s: float
-    """Seconds since that run was published."""
-
-
 class FeedbackEvent(Contract):
     """An interaction to learn from."""
 
@@ -250,12 +230,6 @@ class Accepted(Contract):
     """New events."""
     duplicates: int
     """Events that were stored before."""
-
-
-class FoundItems(Contract):
-    """Items whose title contains every word of the search."""
-
-    items: list[FoundItem]
 
 
 class ErrorDetail(Contract):

@@ -12,17 +12,10 @@ from typing import Any, TypeVar
 from ray.util import metrics
 
 from recsys.config.live_service import ServeConfig
-from recsys.serving.contracts import (
-    ErrorDetail,
-    FoundItem,
-    RankedCandidates,
-    RankRequest,
-    RecommendationRequest,
-    Recommendations,
-    SimilarItems,
-)
+from recsys.serving.contracts import ErrorDetail, RankedCandidates, RankRequest, RecommendationRequest, Recommendations
 from recsys.serving.error_replies import TOO_MANY_REQUESTS
 from recsys.serving.live_snapshot import LiveSnapshot
+from recsys.serving.look_up_replies import ExplainedUser, FoundItem, SimilarItems
 from recsys.serving.request_batcher import RequestBatcher
 from recsys.serving.snapshot_reload import Load, SnapshotReloader
 from recsys.storage.filesystem import Storage
@@ -89,12 +82,15 @@ class LiveRanker:
         if snapshot is None:
             return NOT_READY
         found = await _in_thread(self._look_up_thread, partial(snapshot.published_list, user_id, top_k, _now()))
-        return found or ErrorDetail(
-            code="not_found",
-            field="user_id",
-            message=f"the run {snapshot.latest.run_id} has no list of this user; send POST /v1/recommendations with "
-            "the user's history or a query",
-        )
+        return found or _unknown_user(snapshot)
+
+    async def explain_user(self, user_id: str) -> ExplainedUser | ErrorDetail:
+        """What the nightly run knows of a user, and what each signal says for the list."""
+        snapshot = self._snapshots.current
+        if snapshot is None:
+            return NOT_READY
+        found = await _in_thread(self._rank_thread, partial(snapshot.explain_user, user_id, _now()))
+        return found or _unknown_user(snapshot)
 
     async def similar(self, item_id: str, top_k: int | None) -> SimilarItems | ErrorDetail:
         """The items that go with an item."""
@@ -200,6 +196,15 @@ def _answer_one(
         return ErrorDetail(
             code="failed", field=None, message=f"the service failed ({type(error).__name__}); see the service's log"
         )
+
+
+def _unknown_user(snapshot: LiveSnapshot) -> ErrorDetail:
+    return ErrorDetail(
+        code="not_found",
+        field="user_id",
+        message=f"the run {snapshot.latest.run_id} has no list of this user; send POST /v1/recommendations with the "
+        "user's history or a query",
+    )
 
 
 def _now() -> dt.datetime:

@@ -14,17 +14,16 @@ import pyarrow as pa
 
 from recsys.schema import RECOMMENDATIONS
 from recsys.serving.contracts import (
-    FoundItem,
     RankedCandidates,
     RankRequest,
     RecommendationRequest,
     Recommendations,
     RecommendedItem,
-    SimilarItems,
     Strategy,
     Visitor,
 )
 from recsys.serving.live_catalog import LiveCatalog
+from recsys.serving.look_up_replies import ExplainedItem, ExplainedUser, FoundItem, PastEvent, SimilarItems
 from recsys.serving.published_users import PublishedUsers
 from recsys.serving.resolved_request import ResolvedRequest, ResolvedVisitor, resolve_request, resolve_visitor
 from recsys.serving.snapshot_ranker import SnapshotRanker
@@ -120,6 +119,34 @@ class LiveSnapshot:
         return SimilarItems(
             item=item,
             items=reply.items,
+            run_id=reply.run_id,
+            model_id=reply.model_id,
+            snapshot_age_s=reply.snapshot_age_s,
+        )
+
+    def explain_user(self, user_id: str, now: dt.datetime) -> ExplainedUser | None:
+        """What the run knows of a user, and why the list is as it is; None for a user whom the run did not know."""
+        stored = self.users.stored(user_id)
+        if not len(stored):
+            return None
+        explained = self.ranker.explain(stored)
+        reply = self._reply(explained.lists, "precomputed", [], now)
+        items = [
+            ExplainedItem(**dict(item), contributions=self.ranker.by_signal(contributions))
+            for item, contributions in zip(reply.items, explained.contributions, strict=True)
+        ]
+        row = stored.to_pylist()[0]
+        events = [event for event in zip(row["item_ids"], row["events"], row["timestamps"], strict=True) if event[0]]
+        indices = self.catalog.indices(pa.array([item for item, _, _ in events], pa.string()))
+        titles = self.catalog.titles.take(pa.array(np.maximum(indices, 0))).to_pylist() if len(self.catalog) else []
+        history = [
+            PastEvent(item_id=item, title=title if index >= 0 else item, event=event, timestamp=timestamp)
+            for (item, event, timestamp), title, index in zip(events, titles, indices.tolist(), strict=True)
+        ]
+        return ExplainedUser(
+            user_id=user_id,
+            history=history[::-1],
+            items=items,
             run_id=reply.run_id,
             model_id=reply.model_id,
             snapshot_age_s=reply.snapshot_age_s,

@@ -17,7 +17,7 @@ from recsys.model.features import UserTexts, index_items
 from recsys.model.text_encoder import TextEncoder
 from recsys.ranking.config import RecommendConfig
 from recsys.ranking.constraints import RequestConstraints
-from recsys.ranking.lists import recommend_batch
+from recsys.ranking.lists import Recommended, recommend_batch
 from recsys.ranking.similar_items import of_related_items, similar_items
 from recsys.ranking.snapshot import Snapshot
 from recsys.serving.resolved_request import ResolvedRequest, ResolvedVisitor
@@ -77,6 +77,14 @@ class SnapshotRanker:
         excluded = np.zeros((len(visitors), len(self.snapshot.item_ids)), dtype=bool)
         constraints = _constraints(visitors, now, excluded, np.zeros((len(visitors), 0), dtype=np.int64), candidates)
         return self._lists(visitors, constraints, candidates.shape[1], now)
+
+    def explain(self, histories: pa.Table) -> Recommended:
+        """The nightly lists of stored histories, ranked again, with what each number contributes."""
+        return recommend_batch(self.snapshot, histories, self.config)
+
+    def by_signal(self, contributions: npt.NDArray[np.float32]) -> dict[str, float]:
+        """The contributions [S] of the numbers of an item, added for each signal."""
+        return {name: round(float(contributions[part].sum()), 4) + 0.0 for name, part in self.snapshot.slices.items()}
 
     @cached_property
     def _related(self) -> Snapshot:
