@@ -242,7 +242,7 @@ MEANINGS: dict[str, str] = {
     "similar_item_id": "Id of an item that goes with the item. It may be recommended, and is never the item itself.",
     "SIMILAR_ITEMS.score": "Logarithm of P(similar item | a user has just taken the item). It never rises with the "
     "rank. Only scores of one item can be compared.",
-    "SIMILAR_ITEMS.source": "Signal that speaks most for the similar item.",
+    "SIMILAR_ITEMS.source": "Signal that lifts the similar item most above other candidates.",
     "QUARANTINE.source": "File of the refused row.",
     "row": "The refused row as JSON, as it stood in the input.",
     "column": "Column at fault. It is empty where the whole line is unreadable.",

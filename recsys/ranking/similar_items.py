@@ -21,7 +21,7 @@ from recsys.ranking.snapshot import Snapshot
 from recsys.schema import HISTORIES, SIMILAR_ITEMS, USUAL_EVENT
 from recsys.signals.registry import SIGNALS, columns_of
 
-#: Before the title of an item, where the signal that speaks most for a similar item has no sentence about items.
+#: Before the title of an item, where the source of a similar item has no sentence about items.
 GOES_WITH = "goes with"
 
 Ints = npt.NDArray[np.int64]
