@@ -7,7 +7,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from jobs.command import console
+from jobs.log_output import console
 from recsys.data.config import TableInput
 from recsys.data.estimates import estimate_rows
 from recsys.evaluation.list_checks import CHECKS

@@ -4,6 +4,7 @@ python jobs/serve.py --config configs/demo.yaml
 """
 
 import io
+import logging
 import os
 import sys
 import time
@@ -39,6 +40,8 @@ from recsys.storage.lookup import KeyedFiles
 from recsys.storage.manifest import read_manifest
 from recsys.storage.runs import RunFolder
 from recsys.storage.tables import read_table
+
+logger = logging.getLogger("jobs")
 
 APP = "recsys"
 #: People wait for the replies, so the service has a higher priority than batch jobs (Ray gives workers niceness 15).
@@ -131,17 +134,13 @@ def run(config: Config, options: Namespace) -> command.Answer:
     """Serve until interrupted."""
     if options.new_key is not None:
         key, entry = new_key(options.new_key)
-        command.console.print(
-            f"the key, shown only once: {key}\nthe line for serve.keys_file: {entry}", highlight=False, soft_wrap=True
-        )
+        sys.stderr.write(f"the key, shown only once: {key}\nthe line for serve.keys_file: {entry}\n")
         return {"status": "made"}
     if options.deploy_file is not None:
         Path(options.deploy_file).write_text(deploy_file(config, options.config, options.set), encoding="utf-8")
         return {"status": "written", "path": options.deploy_file}
     address = start(config)
-    command.console.print(
-        f"the service is at {address} (a page to try it; the API is at {address}/docs); Ctrl-C stops it"
-    )
+    logger.info("the service is at %s (a page to try it; the API is at %s/docs); Ctrl-C stops it", address, address)
     try:
         while True:
             time.sleep(3600)
@@ -159,4 +158,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.end_process(main())

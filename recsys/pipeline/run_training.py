@@ -12,6 +12,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from recsys.pipeline.checkpoint_store import Checkpoint, StoredCheckpoints
 from recsys.pipeline.cluster import PASSIVE_WAIT
 from recsys.pipeline.train_entry import Training, train_in_task, train_worker
+from recsys.pipeline.training_progress import ProgressReader
 
 #: Seconds between two looks of Ray Train's controller at its workers. Ray's default is 2.
 POLL_S = "0.1"
@@ -27,7 +28,8 @@ class Trained(NamedTuple):
 
 def run_training(fit: Training) -> Trained:
     """Train until the plan is done. A worker that died continues from its last checkpoint."""
-    return _in_one_task(fit) if fit.in_one_task else _by_ray_train(fit)
+    with ProgressReader(fit.run.storage, fit.progress_path).following():
+        return _in_one_task(fit) if fit.in_one_task else _by_ray_train(fit)
 
 
 def _in_one_task(fit: Training) -> Trained:
