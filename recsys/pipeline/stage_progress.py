@@ -1,4 +1,4 @@
-"""How far a run has come, as values in log records: whoever shows the log decides how to show them.
+"""How far a run has come, as values in log records. The part that shows the log decides how to show them.
 
 A record of this kind has the attribute `told`, which is one of the classes below. Its message says the same in words.
 """
