@@ -420,4 +420,16 @@ def test_a_dry_run_prints_the_plan_and_touches_nothing(write_config, run_job, ca
     _, stages, gates = re.split(" (?:stages|gates) ", capsys.readouterr().err)[:3]
     assert re.findall(r"^│ (\w+) +│", stages, re.MULTILINE) == STAGES
     assert "gate.min_users_ratio" in gates
+    estimates = gates.partition("about what it takes")[2]
+    assert re.findall(r"^│ (\w+) .* Online Retail │", estimates, re.MULTILINE) == STAGES
     assert not (tmp_path / "warehouse").exists()
+
+
+def test_a_dry_run_estimates_from_the_last_night(write_config, run_job, night_before, capsys):
+    code, _ = run_job("nightly", "--config", write_config(), "--dry-run", "--set", "seed=7")
+    assert code == 0
+    estimates = capsys.readouterr().err.partition("about what it takes")[2]
+    measured = dict(re.findall(r"^│ (\w+) .*│ (last night|Online Retail) +│", estimates, re.MULTILINE))
+    # the manifest is written before the stage that writes it ends
+    assert measured == dict.fromkeys(STAGES, "last night") | {"publish": "Online Retail"}
+    assert "Online Retail: no night of this storage has the stage" in " ".join(estimates.split())
