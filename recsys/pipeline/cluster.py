@@ -19,6 +19,7 @@ import ray.data
 from ray.util.annotations import RayDeprecationWarning
 
 from recsys import errors
+from recsys.pipeline.job_metrics import job_metrics
 from recsys.pipeline.memory import peak_memory_mb, reset_peak_memory
 from recsys.pipeline.quiet_engine import quiet_engine, shows_engine
 from recsys.pipeline.stage_progress import StepProgress, tell
@@ -57,7 +58,8 @@ def cluster(min_cpus: int) -> Iterator[None]:
     context.execution_options.preserve_order = True  # the order of rows must not depend on which worker is first
     context.execution_options.verbose_progress = False
     try:
-        yield
+        with job_metrics():
+            yield
     finally:
         if not joined:
             ray.shutdown()

@@ -30,8 +30,7 @@ def config(tmp_path: Path) -> Write:
             "events": {"path": f"{tmp_path}/events.csv", "format": "csv"},
             "items": {"path": f"{tmp_path}/items.csv", "format": "csv", "text": "{title}"},
         }
-        for name, values in inputs.items():
-            named[name] = values
+        named |= inputs
         return decode_config({"storage": f"{tmp_path}/warehouse", "inputs": named})
 
     return write
