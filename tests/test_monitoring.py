@@ -17,7 +17,7 @@ ALERTS = ROOT / "configs" / "monitoring" / "alerts.yaml"
 DASHBOARD = ROOT / "configs" / "monitoring" / "grafana.json"
 #: What Prometheus makes of the name of a histogram or a counter.
 SUFFIXES = ("_bucket", "_count", "_sum", "_total")
-#: What issue operators asked an alert for.
+#: Each thing that can go wrong has an alert.
 WANTED = {
     "RecsysNoPublish",
     "RecsysGateRefused",
