@@ -24,13 +24,13 @@ class LiveDisplay(logging.Handler):
         super().__init__()
         self.setFormatter(logging.Formatter("%(message)s"))
         self._console = console
-        self._live = Live(
-            get_renderable=self.running, console=console, refresh_per_second=REFRESHES, transient=True, screen=False
-        )
         self._stage: str | None = None
         self._began = 0.0
         self._progress: StepProgress | None = None
         self._is_table = False
+        self._live = Live(
+            get_renderable=self.running, console=console, refresh_per_second=REFRESHES, transient=True, screen=False
+        )
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print a line, or change what the live line shows."""
@@ -45,9 +45,9 @@ class LiveDisplay(logging.Handler):
             if not self._is_table:
                 self._console.print(Text(HEADER, "dim"), soft_wrap=True)
                 self._is_table = True
-            self._console.print(Text(stage_row(told)), soft_wrap=True)
+            self._console.print(Text(stage_row(told)))
         else:
-            self._console.print(self._line(record), soft_wrap=True)
+            self._console.print(self._line(record))
 
     def _line(self, record: logging.LogRecord) -> Text:
         if record.levelno >= logging.ERROR:
