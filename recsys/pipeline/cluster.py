@@ -7,7 +7,7 @@ import time
 import uuid
 import warnings
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from typing import Any
@@ -21,14 +21,13 @@ from ray.util.annotations import RayDeprecationWarning
 from recsys import errors
 from recsys.pipeline.job_metrics import job_metrics
 from recsys.pipeline.memory import peak_memory_mb, reset_peak_memory
+from recsys.pipeline.parts_progress import INTERVAL_S, PartsProgress
 from recsys.pipeline.quiet_engine import quiet_engine, shows_engine
-from recsys.pipeline.stage_progress import StepProgress, tell
-from recsys.pipeline.worker_logs import CollectedLines, Line, collected, log_lines
+from recsys.pipeline.worker_logs import CollectedLines, collected
+from recsys.storage.lease import HEARTBEAT_S, check_held
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two progress records of the driver.
-PROGRESS_S = 1.0
 #: How often a part is tried again after its worker died. A part that kills every worker must fail.
 MAX_RETRIES = 3
 #: Tasks that wait for a CPU at most. More would only cost memory of the driver.
@@ -185,6 +184,7 @@ def for_each_part(
 
     Raises:
         RecsysError: the first that a part raised. The parts that still run are cancelled.
+        LockedError: another process took the run over; likewise.
     """
     if not parts:
         return []
@@ -198,50 +198,23 @@ def for_each_part(
         most = num_workers or min(enough, MAX_WAITING)
         finished = _by_tasks(parts, partial(task.remote, ray.put(work)), most)
     records: dict[int, dict[str, Any]] = {}
-    progress = _PartsProgress(label, len(parts))
+    progress, checked = PartsProgress(label, len(parts)), time.monotonic()
     with closing(finished):
         for each in finished:
+            if time.monotonic() - checked > HEARTBEAT_S:
+                checked = time.monotonic()
+                check_held()
             progress.tell(records)
             if each is None:
                 continue
             place, record = each
-            progress.log_once([Line(*line) for line in record.pop("logged")])
+            progress.log_once(record.pop("logged"))
             if "error" in record:
                 raise getattr(errors, record["error"])(record["message"], record["details"])
             records[place] = record
             if until is not None and until(record):
                 break
     return [records[place] for place in sorted(records)]
-
-
-class _PartsProgress:
-    """Tells how many parts are done, and logs what several workers warn of only once."""
-
-    def __init__(self, label: str, num_parts: int) -> None:
-        self._label, self._num_parts = label, num_parts
-        self._start = self._told = time.monotonic()
-        self._logged: set[Line] = set()
-
-    def tell(self, records: Mapping[int, dict[str, Any]]) -> None:
-        """Tell it, unless it was told a moment ago."""
-        now = time.monotonic()
-        if now - self._told < PROGRESS_S:
-            return
-        self._told = now
-        rows = sum(record.get("rows", 0) for record in records.values())
-        progress = StepProgress(
-            step=self._label,
-            share=len(records) / self._num_parts,
-            seconds=now - self._start,
-            place=f"{len(records):,} of {self._num_parts:,} parts",
-            rows_per_s=rows / (now - self._start) if rows else None,
-        )
-        tell(logger, progress)
-
-    def log_once(self, lines: Sequence[Line]) -> None:
-        """Log those lines that no earlier part logged."""
-        log_lines(line for line in lines if line not in self._logged)
-        self._logged.update(lines)
 
 
 #: (place among the parts, record) as the parts finish; None where for a moment none has finished.
@@ -257,7 +230,7 @@ def _by_tasks(parts: Sequence[str], start: Callable[[str], ray.ObjectRef[Any]], 
             while waiting and len(running) < most:
                 place, part = waiting.popleft()
                 running[start(part)] = place
-            done, _ = ray.wait(list(running), num_returns=1, timeout=PROGRESS_S)
+            done, _ = ray.wait(list(running), num_returns=1, timeout=INTERVAL_S)
             if not done:
                 yield None
             for ref in done:

@@ -29,7 +29,7 @@ from recsys.pipeline.explain_bad_rows import explain_bad_rows
 from recsys.pipeline.input_counts import count_rows
 from recsys.pipeline.input_list import list_input
 from recsys.pipeline.input_parts import Quarantine, event_rules, plan_parts, read_part
-from recsys.pipeline.records import ReadRows
+from recsys.pipeline.input_records import ReadRows
 from recsys.pipeline.run import Record, Run
 from recsys.schema import CATALOG
 from recsys.settings import Config
