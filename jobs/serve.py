@@ -23,6 +23,7 @@ from recsys.pipeline.encode_texts import open_encoder
 from recsys.pipeline.load_snapshot import load_snapshot
 from recsys.pipeline.open_run import stored_run
 from recsys.pipeline.published_model import model_card
+from recsys.pipeline.quiet_engine import quiet_engine
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import INGEST_EVENTS
 from recsys.serving.auth import Keys, new_key
@@ -108,6 +109,7 @@ def start(config: Config) -> str:
     spec = config.serve
     for name, value in (_ENVIRONMENT | haproxy_environment(spec.host, spec.max_queued)).items():
         os.environ.setdefault(name, value)  # read by the processes that `ray.init` starts
+    quiet_engine()
     ray.init(ignore_reinit_error=True, log_to_driver=True)
     serve.start(http_options={"host": spec.host, "port": spec.port}, logging_config=LOGGING)
     serve.run(serve_application(config, load_live), name=APP, route_prefix="/")

@@ -11,6 +11,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from recsys.pipeline.checkpoint_store import Checkpoint, StoredCheckpoints
 from recsys.pipeline.cluster import PASSIVE_WAIT
+from recsys.pipeline.quiet_engine import quiet_engine
 from recsys.pipeline.train_entry import Training, train_in_task, train_worker
 from recsys.pipeline.training_progress import ProgressReader
 
@@ -68,6 +69,7 @@ class _Trainer(TorchTrainer):
 
 
 def _by_ray_train(fit: Training) -> Trained:
+    quiet_engine()  # Ray Train names loggers by its files, and they are there only now
     run, config = fit.run, fit.run.config.train
     filesystem, root = run.storage.arrow()
     datasets: dict[Any, ray.data.Dataset] = {
