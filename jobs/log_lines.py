@@ -9,6 +9,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from recsys.pipeline.quiet_engine import shows_engine
 from recsys.pipeline.stage_progress import PROGRESS, StageBegins, StageEnds, StepProgress
 
 #: Seconds until the first line about the progress of a stage. Each pause after that is twice as long, up to the
@@ -76,8 +77,8 @@ class LogLines(logging.Handler):
             header = [] if self._is_table else [f"{' ' * len(at)}{HEADER}"]
             self._is_table = True
             return [*header, f"{at}{stage_row(told)}"]
-        if isinstance(told, StageBegins):
-            return [f"{at}{record.getMessage()}"] if record.levelno >= logging.INFO else []
+        if isinstance(told, StageBegins) and not shows_engine():
+            return []
         level = f"{record.levelname}  " if record.levelno >= logging.WARNING else ""
         return [f"{at}{level}{self.format(record)}"]
 
