@@ -62,7 +62,7 @@ def _compiler(config: Config) -> Diagnosis:
         return Diagnosis(check="compiler", ok=True, found="not needed: the training runs without DeepSpeed")
     named = [os.environ.get("CXX", ""), *_COMPILERS]
     compiler = next((path for name in named if name and (path := shutil.which(name))), None)
-    lacking = [name for name, path in {"a C++ compiler": compiler, "ninja": shutil.which("ninja")}.items() if not path]
+    lacking = [name for name, path in {"C++ compiler": compiler, "ninja": shutil.which("ninja")}.items() if not path]
     if compiler is None or lacking:
         way_out = "install g++, and put the folder of ninja on the PATH (.venv/bin has it), or set train.engine: torch"
         return Diagnosis(
