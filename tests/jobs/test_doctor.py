@@ -11,7 +11,7 @@ def test_a_good_machine_and_good_inputs_are_ok(write_config, run_job, capsys: py
     assert (code, answer["status"]) == (0, "ok"), answer
     checks = ["config", "versions", "compiler", "GPU", "Ray", "storage", "free space", "items", "events"]
     assert [check["check"] for check in answer["checks"]] == checks
-    assert [line.split("  ")[1] for line in lines if line.startswith("ok ")] == checks
+    assert [line[7:18].strip() for line in lines if line.startswith("ok ")] == checks
     assert "ran a task" in next(check["found"] for check in answer["checks"] if check["check"] == "Ray")
 
 
