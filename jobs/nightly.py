@@ -31,6 +31,7 @@ from recsys.pipeline.stages import (
     RUN_GATE,
     SHUFFLE_HISTORIES,
     WRITE_LISTS,
+    WRITE_SIMILAR_ITEMS,
 )
 from recsys.pipeline.start_run import started_run
 from recsys.pipeline.training_budget import training_answer
@@ -54,7 +55,7 @@ TRAINING = (
     FIT_FUSION,
 )
 #: The whole night, in its order.
-NIGHT = (*TRAINING, RUN_GATE, REFIT, WRITE_LISTS, CHECK_LISTS, PUBLISH_LISTS)
+NIGHT = (*TRAINING, RUN_GATE, REFIT, WRITE_LISTS, CHECK_LISTS, WRITE_SIMILAR_ITEMS, PUBLISH_LISTS)
 
 
 def run_night(run: Run, lease: Lease) -> None:
@@ -63,6 +64,7 @@ def run_night(run: Run, lease: Lease) -> None:
     stop_if_refused(run, RUN_GATE)
     run_stages(run, (REFIT, WRITE_LISTS, CHECK_LISTS))
     stop_if_refused(run, CHECK_LISTS)
+    run_stages(run, (WRITE_SIMILAR_ITEMS,))
     run_stage(run, PUBLISH_LISTS, lease=lease)
 
 

@@ -26,6 +26,7 @@ from recsys.pipeline.published_model import model_card
 from recsys.pipeline.quiet_engine import quiet_engine
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import INGEST_EVENTS
+from recsys.ranking.rules.expiry import expiry_times
 from recsys.serving.auth import Keys, new_key
 from recsys.serving.deployment import LOGGING, serve_application
 from recsys.serving.haproxy_launcher import haproxy_environment
@@ -66,10 +67,11 @@ def load_live(storage: Storage, latest: Latest) -> LiveSnapshot:
     ranker = SnapshotRanker(
         snapshot=snapshot, config=recommend, encoder=encoder, max_events=config.histories.kept_events
     )
+    catalog = read_table(storage, live.catalog_path, ["item_id", "attributes"])
     users = config.inputs.users if ranker.reads_user_texts else None
     return LiveSnapshot(
         latest=latest,
-        catalog=LiveCatalog(snapshot.item_ids, snapshot.titles, read_table(storage, live.catalog_path, ["attributes"])),
+        catalog=LiveCatalog(snapshot.item_ids, snapshot.titles, catalog),
         users=PublishedUsers(
             num_shards=config.histories.shards,
             shards=frozenset(shards),
@@ -80,6 +82,8 @@ def load_live(storage: Storage, latest: Latest) -> LiveSnapshot:
         ),
         ranker=ranker,
         event_weights=_event_weights(live),
+        num_similar=config.similar_items.top_k,
+        expires_at=None if rerank.expiry is None else expiry_times(catalog, rerank.expiry)[0],
         user_template=None if users is None else UserTemplate(text=users.text, max_chars=users.max_text_chars),
     )
 
