@@ -3,7 +3,6 @@
 python jobs/nightly.py --config configs/demo.yaml
 """
 
-import sys
 from argparse import Namespace
 from dataclasses import replace
 
@@ -89,7 +88,6 @@ def nightly(config: Config, options: Namespace) -> command.Answer:
             finally:
                 failed = write_metrics_and_report(run, refused)
         failed |= clean_up(run, NIGHT)
-    command.print_stages(run, NIGHT, f"night {run.folder.run_id}")
     done = run.record(PUBLISH_LISTS)
     return {
         "status": "published",
@@ -118,4 +116,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.end_process(main())

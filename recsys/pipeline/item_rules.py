@@ -32,7 +32,8 @@ def count_filtered(run: Run) -> dict[str, int]:
         logger.warning("%s", warning)
     counts = found.counts
     removed = ", ".join(f"{name} {num:,}" for name, num in found.removed.items() if num)
-    logger.info(
+    logger.log(
+        logging.INFO if removed else logging.DEBUG,
         "recommend: %s of %s items may be recommended%s",
         *(f"{counts['recommendable']:,}", f"{counts['items']:,}", f" ({removed})" if removed else ""),
     )
