@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import NoReturn
 
 from rich.console import Console
 from rich.table import Table
@@ -59,5 +60,13 @@ def _print_help(console: Console, jobs: dict[str, str]) -> None:
     console.print(table)
 
 
+def program() -> NoReturn:
+    """The program `recsys`."""
+    code = main()
+    from jobs.command import end_process  # not before a help is shown
+
+    end_process(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

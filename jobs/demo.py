@@ -7,11 +7,11 @@ It writes below `demo/` of the working directory. A second start shows the finis
 
 import datetime as dt
 import shutil
-import sys
 from argparse import Namespace
 from pathlib import Path
 
 from jobs import command, show
+from jobs.log_output import add_log_options, console
 from jobs.nightly import nightly
 from jobs.user_ids import CommandLine
 from recsys.data.synthetic import make_shop, write_shop
@@ -34,7 +34,7 @@ def demo(options: Namespace) -> command.Answer:
         write_shop(shop, FOLDER / "data")
     answer = nightly(config, Namespace(dry_run=False, force=False))
     show.main(["--config", str(path), "--users", "3"])
-    command.console.print(
+    console.print(
         f"{path} is the config. Next: `recsys explain --config {path} u00007`, `recsys serve --config {path}`, and "
         f"`recsys init` for your own files",
         soft_wrap=True,
@@ -48,8 +48,9 @@ def main() -> int:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override a config key, such as seed=1"
     )
+    add_log_options(parser)
     return command.run_without_config(demo, parser)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.end_process(main())

@@ -15,6 +15,7 @@ from rich.prompt import Prompt
 from rich.text import Text
 
 from jobs import command
+from jobs.log_output import add_log_options, console
 from jobs.user_ids import CommandLine
 from recsys.data.column_guesses import Guess
 from recsys.data.first_config import NEEDED, GuessedInput, first_config, guess_inputs
@@ -39,7 +40,7 @@ def init(options: Namespace) -> command.Answer:
     out.write_text(first_config(inputs, options.storage), encoding="utf-8")
     load_config(out)
     columns = {name: {key: guess.column for key, guess in each.guesses.items()} for name, each in inputs.items()}
-    command.console.print(
+    console.print(
         f"wrote {out}. Look at it, then: `recsys nightly --config {out} --dry-run`, then the same without --dry-run",
         markup=False,
         soft_wrap=True,
@@ -70,7 +71,6 @@ def _with_column(guessed: GuessedInput, ours: str, guess: Guess) -> GuessedInput
 
 def _confirmed(name: str, guessed: GuessedInput) -> GuessedInput:
     """Ask for each column; the guess is the default answer, and `-` is the answer for none."""
-    console = command.console
     console.print(Text(f"\n{name}: {guessed.sample.source.path}, with the columns"))
     for column, values in guessed.columns.items():
         console.print(Text(f"  {column}: {', '.join(values.examples)}"))
@@ -121,8 +121,9 @@ def main() -> int:
         "--yes", dest="ask", action="store_false", default=sys.stdin.isatty(), help="take the guesses without questions"
     )
     parser.add_argument("--force", action="store_true", help="write over a config that exists")
+    add_log_options(parser)
     return command.run_without_config(init, parser)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.end_process(main())

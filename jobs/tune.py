@@ -8,7 +8,6 @@ The section `tune` of the config says what is tried. A tuning that was stopped g
 import hashlib
 import io
 import json
-import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -19,6 +18,7 @@ from rich.table import Table
 from ruamel.yaml import YAML
 
 from jobs import command
+from jobs.log_output import console
 from jobs.nightly import TRAINING
 from recsys.config.loading import override_key
 from recsys.errors import ConfigError, InputError
@@ -108,7 +108,7 @@ def _print(results: Sequence[dict[str, Any]], best: dict[str, Any]) -> None:
         last = [result["error"]] if result["error"] else [str(result["epochs"]), f"{result['seconds']:,.0f}"]
         name = f"{result['number']} (best)" if result is best else str(result["number"])
         table.add_row(name, *values, *figures, *last)
-    command.console.print(table)
+    console.print(table)
 
 
 def main() -> int:
@@ -117,4 +117,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.end_process(main())

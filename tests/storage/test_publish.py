@@ -3,6 +3,7 @@ import datetime as dt
 import importlib.metadata
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
@@ -13,7 +14,17 @@ from recsys.schema import RECOMMENDATIONS, SCHEMA_VERSION
 from recsys.storage.filesystem import NewFile, Storage
 from recsys.storage.latest import LATEST, read_latest
 from recsys.storage.lease import lock
-from recsys.storage.manifest import MANIFEST, Shard, lists_folder, read_manifest, verify, write_manifest
+from recsys.storage.manifest import (
+    MANIFEST,
+    PublishedTable,
+    Shard,
+    TableFile,
+    lists_folder,
+    read_manifest,
+    table_folder,
+    verify,
+    write_manifest,
+)
 from recsys.storage.package_versions import package_versions
 from recsys.storage.publish import last_published, publish, published
 from recsys.storage.runs import RunFolder
@@ -112,6 +123,19 @@ def test_an_older_night_does_not_move_the_pointer_back_unless_asked(storage: Sto
     assert read_night(storage) == "old0 old1"
 
 
+def test_of_many_nights_that_end_at_once_the_latest_is_published(storage: Storage) -> None:
+    runs = [RunFolder(storage, f"2026-11-{day:02d}-0123456789ab") for day in range(1, 9)]
+    manifests = [write_manifest(run, run.date, write_shards(run, run.run_id[8:10], 1), DETAILS) for run in runs]
+    for _ in range(20):
+        storage.delete(LATEST)
+        with ThreadPoolExecutor(len(runs)) as threads:
+            moved = list(threads.map(lambda run, manifest: publish(run, manifest, "m1"), runs, manifests))
+        assert moved[-1]
+        latest = read_latest(storage)
+        assert latest is not None
+        assert latest.run_id == runs[-1].run_id
+
+
 def test_another_run_of_the_same_date_moves_the_pointer(storage: Storage) -> None:
     assert night(storage, NEW, "first")
     assert night(storage, "2026-11-22-ffffffffffff", "second")
@@ -184,6 +208,28 @@ def test_damaged_shards_are_reported_by_name(storage: Storage) -> None:
     storage.write_bytes(path, whole)
     storage.write_bytes(f"{latest.path}/shard-00002.parquet", whole)
     with pytest.raises(InputError, match=r"shard-00002\.parquet: is not listed"):
+        verify(storage, manifest)
+
+
+def test_files_of_other_tables_are_listed_and_checked(storage: Storage) -> None:
+    run = RunFolder(storage, NEW)
+    shards = write_shards(run, "a")
+    folder = table_folder(run, "similar_items")
+    assert folder == "similar_items/run_date=2026-11-22/run_id=2026-11-22-0123456789ab"
+    stats = write_table(storage, f"{folder}/shard-00000.parquet", lists("a"), RECOMMENDATIONS)
+    file = TableFile(name="shard-00000.parquet", rows=3, bytes=stats.bytes, sha256=stats.sha256)
+    table = PublishedTable(path=folder, files=[file])
+    wrong = PublishedTable(path=folder, files=[TableFile(**{**file, "bytes": 1})])
+    with pytest.raises(InputError, match=r"similar_items/.*shard-00000\.parquet: has \d+ bytes, the manifest says 1"):
+        write_manifest(run, run.date, shards, DETAILS | {"tables": {"similar_items": wrong}})
+    assert publish(run, write_manifest(run, run.date, shards, DETAILS | {"tables": {"similar_items": table}}), "m1")
+    latest = read_latest(storage)
+    assert latest is not None
+    manifest = read_manifest(storage, latest)
+    assert manifest["tables"] == {"similar_items": table}
+    verify(storage, manifest)
+    storage.write_bytes(f"{folder}/shard-00001.parquet", b"")
+    with pytest.raises(InputError, match=r"similar_items/.*shard-00001\.parquet: is not listed"):
         verify(storage, manifest)
 
 
@@ -274,6 +320,12 @@ class Interrupted(Storage):
     def create_bytes(self, path: str, data: bytes) -> bool:
         with self._write():
             return super().create_bytes(path, data)
+
+    def swap_bytes(self, path: str, data: bytes, expected: bytes | None) -> bool:
+        if expected is None:  # it creates the file, which counts
+            return super().swap_bytes(path, data, expected)
+        with self._write():
+            return super().swap_bytes(path, data, expected)
 
     @contextlib.contextmanager
     def new_file(self, path: str) -> Iterator[NewFile]:
