@@ -71,12 +71,11 @@ def test_a_first_config_and_the_plan_of_its_night(program: Path, tmp_path: Path,
     assert json.loads(done.stdout.splitlines()[-1])["status"] == "planned"
 
 
-def test_the_demo_shows_its_finished_night(
+def test_the_demo_makes_its_shop_and_shows_its_finished_night(
     program: Path, tmp_path: Path, shop: Path, one_night: tuple[Path, dict[str, Any]]
 ) -> None:
     demo = tmp_path / "demo"
     shutil.copytree(one_night[0], demo / "warehouse")
-    (demo / "data/events").mkdir(parents=True)
     with (demo / "demo.yaml").open("w") as stream:
         YAML(typ="safe", pure=True).dump(tiny_config(shop, "./demo/warehouse"), stream)
     done = run(program, tmp_path, "demo")
@@ -84,13 +83,12 @@ def test_the_demo_shows_its_finished_night(
     answer = json.loads(done.stdout.splitlines()[-1])
     assert (answer["status"], answer["run_id"]) == ("already_published", one_night[1]["run_id"])
     assert done.stdout.count("user u") >= 3
+    assert len(list((demo / "data/events").iterdir())) == 90
 
 
-def test_the_demo_has_its_config_and_makes_its_shop(program: Path, tmp_path: Path) -> None:
-    done = run(program, tmp_path, "demo", "--set", "recommend.top_k=0")
-    assert done.returncode == 2
-    assert "recommend.top_k" in done.stderr
-    assert (tmp_path / "demo/demo.yaml").read_text() == (ROOT / "configs/demo.yaml").read_text()
+def test_the_wheel_has_the_config_of_the_demo(program: Path) -> None:
+    (config,) = program.parents[1].glob("lib/python*/site-packages/jobs/demo.yaml")
+    assert config.read_text() == (ROOT / "configs/demo.yaml").read_text()
 
 
 def test_an_unknown_job_is_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
