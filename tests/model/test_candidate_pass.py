@@ -185,7 +185,7 @@ def test_a_history_is_read_once_for_many_questions() -> None:
     first, second = some_candidates(2, 7, 0), some_candidates(2, 5, 1)
     with torch.no_grad():
         vectors = ranker.item_vectors()
-        history = ranker.read(ranker.history_tokens(vectors, items, gaps, events), torch.tensor([6, 4]))
+        history = ranker.read(ranker.history_tokens(vectors, items, gaps, events), gaps, torch.tensor([6, 4]))
         torch.testing.assert_close(history.users, ranker.user_vectors(vectors, items, gaps, events), **TOLERANCE)
         for candidates in (first, second, first):
             logits = ranker.score_candidates(vectors, history, candidates)
