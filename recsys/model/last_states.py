@@ -8,8 +8,8 @@ from transformers import Qwen3Model
 
 from recsys.model.qwen3_last_states import Qwen3LastStates
 
-#: Tokens [B, L, H], padded on the right, number of tokens of each user [B], where 0 counts as 1, and what is added to the
-#: logits of attention [B, Q, L, L], with −∞ for later tokens (None: nothing but that) → states [B, H].
+#: Tokens [B, L, H], padded on the right, number of tokens of each user [B], where 0 counts as 1, and what is added to
+#: the logits of attention [B, Q, L, L], with −∞ for later tokens (None: nothing but that) → states [B, H].
 LastStates = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 

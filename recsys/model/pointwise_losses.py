@@ -1,6 +1,6 @@
 """Losses that judge each item by itself: σ(logit) is the probability that the user takes it, or the rating.
 
-Shapes: N predicted positions, K negatives, D dimensions.
+Shapes: N predicted positions, G draws of negatives, K negatives of a draw, D dimensions.
 """
 
 from dataclasses import dataclass
@@ -29,12 +29,16 @@ class ItemLogits:
             hidden: [N, D].
             items: [R, D].
             targets: [N] rows of ``items``.
-            negatives: [K] rows of ``items``.
+            negatives: [G, K] rows of ``items``. Each draw belongs to ⌈N / G⌉ positions that follow each other.
             bias: [1].
         """
         taken = (hidden.float() * items[targets].float()).sum(dim=1) + bias.float()
-        others = (hidden @ items[negatives].T).float() + bias.float()
-        return cls(taken=taken, others=others, counts=negatives != targets[:, None])
+        sharing = -(-len(hidden) // len(negatives))
+        padded = F.pad(hidden, (0, 0, 0, len(negatives) * sharing - len(hidden)))
+        products = padded.view(len(negatives), sharing, -1) @ items[negatives].transpose(1, 2)
+        others = products.flatten(0, 1)[: len(hidden)].float() + bias.float()
+        drawn = negatives.repeat_interleave(sharing, dim=0)[: len(hidden)]
+        return cls(taken=taken, others=others, counts=drawn != targets[:, None])
 
 
 def generalised_cross_entropy(

@@ -34,6 +34,10 @@ from recsys.training.window_batch import num_targets
 
 logger = logging.getLogger(__name__)
 
+#: Positions that have the same negatives in a pointwise loss. With one draw for a whole batch a step would push the
+#: same few items down everywhere. With one for each position, gathering vectors would take longer than multiplying.
+_SHARING_NEGATIVES = 16
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
@@ -240,9 +244,10 @@ class TrainableRanker(Ranker):
         return sampled_softmax(hidden, item_vectors, rows, log_q, strength, weights=own, label_smoothing=smoothing)
 
     def _pointwise(self, hidden: Tensor, item_vectors: Tensor, rows: Tensor, weights: Tensor | None) -> Tensor:
-        """Each target [N] and items that are drawn for all of them together, every item judged by itself."""
+        """Each target [N] and items that are drawn for a few of them together, every item judged by itself."""
         objective = self.objective
-        negatives = torch.randint(len(item_vectors), (objective.pointwise_negatives,), device=hidden.device)
+        shape = (-(-len(hidden) // _SHARING_NEGATIVES), objective.pointwise_negatives)
+        negatives = torch.randint(len(item_vectors), shape, device=hidden.device)
         logits = ItemLogits.of(hidden, item_vectors, rows, negatives, self.logit_bias)
         if objective.name == "gbce":
             return generalised_cross_entropy(logits, self.num_known, objective.gbce_calibration, weights)
