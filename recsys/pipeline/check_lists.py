@@ -9,7 +9,8 @@ from recsys.errors import InputError
 from recsys.evaluation.list_checks import CHECKS, NightFigures, check_lists
 from recsys.evaluation.list_figures import ListFigures, count_lists, pack_flags, unpack_flags
 from recsys.pipeline.cluster import for_each_part, peak_of
-from recsys.pipeline.records import CheckedLists, ReadRows, WrittenShard
+from recsys.pipeline.input_records import ReadRows
+from recsys.pipeline.list_records import CheckedLists, WrittenShard
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.stages import CHECK_LISTS, FINETUNE, INGEST_CATALOG, INGEST_EVENTS, INGEST_USERS, WRITE_LISTS
 from recsys.pipeline.strict_json import from_json

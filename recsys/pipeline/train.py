@@ -14,7 +14,7 @@ from recsys.model.checkpoint import ENCODER_FOLDER, MODEL_FILES, ModelCard
 from recsys.pipeline.checkpoint_store import Checkpoint
 from recsys.pipeline.cluster import cpus_for_each
 from recsys.pipeline.encode_texts import encode_for
-from recsys.pipeline.records import RefittedModel, TrainedModel
+from recsys.pipeline.model_records import RefittedModel, TrainedModel
 from recsys.pipeline.run import Run
 from recsys.pipeline.run_training import Trained, run_training
 from recsys.pipeline.settle_warm_start import settle_warm_start
