@@ -56,13 +56,14 @@ def generalised_cross_entropy(
         weights: [N] ≥ 0 of the positions; None: all have weight 1.
 
     Returns:
-        Scalar float32: the mean over positions, divided by K + 1.
+        Scalar float32: the mean over positions. The paper's code divides by K + 1 too. Then many gradients are as small
+        as AdamW's ε, and their weights hardly move.
     """
     num_negatives = logits.others.shape[1]
     drawn = min(num_negatives / max(num_items - 1, 1), 1.0)
     power = drawn * (calibration * (1 - 1 / drawn) + 1 / drawn)
     losses = -power * F.logsigmoid(logits.taken) - (F.logsigmoid(-logits.others) * logits.counts).sum(dim=1)
-    return _mean(losses, weights) / (num_negatives + 1)
+    return _mean(losses, weights)
 
 
 def rating_error(logits: ItemLogits, ratings: Tensor, squared: bool) -> Tensor:
