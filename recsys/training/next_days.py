@@ -35,7 +35,8 @@ def events_ahead(user: IntArray, timestamps: pa.ChunkedArray, days: int) -> IntA
     seconds = seconds - seconds.min()
     of_user = user * (int(seconds.max()) + within + 1)  # so far apart that no sum reaches the next user
     ends = np.searchsorted(of_user + seconds, of_user + seconds + within, side="right")
-    return ends - 1 - np.arange(len(seconds))
+    ahead: IntArray = ends - 1 - np.arange(len(seconds))
+    return ahead
 
 
 def draw_targets(batch: WindowBatch, generator: torch.Generator) -> WindowBatch:
