@@ -13,6 +13,7 @@ from recsys.model.checkpoint import ENCODER_FOLDER
 from recsys.pipeline.basket_entry import BasketFit
 from recsys.pipeline.basket_files import read_baskets, read_targets
 from recsys.pipeline.checkpoint_store import CheckpointStore
+from recsys.pipeline.cpu_time import cpu_since_report
 from recsys.pipeline.memory import peak_memory_mb
 from recsys.pipeline.train_task import learning_encoder
 from recsys.pipeline.worker_process import begin_worker
@@ -23,7 +24,7 @@ from recsys.training.basket_validation import HeldOutTargets, held_out_ndcg
 from recsys.training.config import TrainConfig
 from recsys.training.engine import Engine, engine_of
 from recsys.training.phases import warmup_and_cosine
-from recsys.training.progress import RETRIEVAL
+from recsys.training.progress import CPU, RETRIEVAL
 from recsys.training.refresh import encode_rows
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ def learn(fit: BasketFit, rank: int, checkpoints: CheckpointStore) -> None:
     worker = _Worker(fit, rank)
     history = worker.resume(checkpoints)
     while len(history) <= config.encoder.baskets.checks:
-        history.append(worker.next_check(len(history)))
+        history.append(worker.next_check(len(history)) | {CPU: cpu_since_report()})
         if rank == 0:
             _log(history, config.encoder.baskets.steps)
         worker.report(history, checkpoints)

@@ -19,6 +19,7 @@ import ray.data
 from ray.util.annotations import RayDeprecationWarning
 
 from recsys import errors
+from recsys.pipeline.cpu_time import add_worker_cpu, cpu_since_report
 from recsys.pipeline.memory import peak_memory_mb, reset_peak_memory
 
 logger = logging.getLogger(__name__)
@@ -127,6 +128,9 @@ Work = Callable[[str], dict[str, Any]]
 #: Makes the work. Each worker calls it once and loads there what all parts share.
 Build = Callable[[], Work]
 
+#: Key of a worker's CPU seconds in its record, on the way to the driver.
+_CPU = "cpu_s"
+
 #: The work that this process has loaded: a name that no other call of `for_each_part` has, and the function.
 _ready: tuple[str, Work] | None = None
 
@@ -142,7 +146,7 @@ def _do_part(part: str, name: str, build: Build) -> dict[str, Any]:
         record = _ready[1](part)
     except errors.RecsysError as error:
         return {"error": type(error).__name__, "message": str(error), "details": error.details}
-    return record | {"peak_memory_mb": peak_memory_mb()}
+    return record | {"peak_memory_mb": peak_memory_mb(), _CPU: cpu_since_report()}
 
 
 def workers_for(rows: int) -> int:
@@ -201,6 +205,7 @@ def for_each_part(
         for place, record in finished:
             if "error" in record:
                 raise getattr(errors, record["error"])(record["message"], record["details"])
+            add_worker_cpu(record.pop(_CPU))
             records[place] = record
             if until is not None and until(record):
                 break

@@ -11,6 +11,9 @@ from pydantic import ConfigDict, Field
 from recsys.data.bad_values import BadValue
 from recsys.evaluation.gain import RelativeGain
 from recsys.evaluation.list_checks import CheckResult, NightFigures
+from recsys.evaluation.list_overlap import ListOverlap
+from recsys.evaluation.list_shape import Concentration, ScoreCounts
+from recsys.evaluation.segments import MeasuredSegment
 from recsys.pipeline.stage import StageRecord
 from recsys.pipeline.strict_json import STRICT
 from recsys.ranking.rerank_counts import RerankCounts
@@ -212,6 +215,8 @@ class RefittedModel(StageRecord):
     windows: int
     loss: float
     model_id: str
+    history: list[dict[str, float]] = field(default_factory=list)
+    """Figures of each epoch; no user is held out, so there is no validation. Older records do not have them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,6 +272,8 @@ class GateVerdict(StageRecord):
     """The published model, or `none`."""
     details: dict[str, Any]
     """See `recsys.evaluation.gate.Verdict`."""
+    segments: list[MeasuredSegment] = field(default_factory=list)
+    """Quality of all measured users, and of slices of them; older records do not have it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -315,6 +322,11 @@ class CheckedLists(StageRecord):
     """Run id of the night before, or why there is none to compare with."""
     figures: NightFigures
     checks: list[CheckResult]
+    concentration: Concentration | None = None
+    """How unequally the lists show the catalog; older records do not have this and what follows."""
+    scores: ScoreCounts | None = None
+    overlap: ListOverlap | None = None
+    """What stayed of the lists of the night before; None: there are none to compare with."""
 
 
 @dataclass(frozen=True, kw_only=True)
