@@ -159,7 +159,7 @@ def _fit(run: Run, windows: dict[Kind, Windows], plan: Plan, model_id: str, warm
     trained = run_training(
         Fit(run=run, plan=plan, model_id=model_id, warm_model=warm_model, threads=threads, windows=windows)
     )
-    # the first worker speaks for all: they do the same work
+    # only the first worker reports; the others do the same work
     add_worker_cpu(config.num_workers * sum(epoch.get(CPU, 0.0) for epoch in trained.metrics["history"]))
     return trained
 
