@@ -15,7 +15,8 @@ from recsys.evaluation.list_figures import ListFigures, count_lists
 from recsys.evaluation.list_shape import as_score_counts, concentration, pack_counts, unpack_counts
 from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.compare_lists import as_overlap, comparable_lists, compare_shard, compared_share
-from recsys.pipeline.records import CheckedLists, ReadRows, WrittenShard
+from recsys.pipeline.input_records import ReadRows
+from recsys.pipeline.list_records import CheckedLists, WrittenShard
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.stages import CHECK_LISTS, FINETUNE, INGEST_CATALOG, INGEST_EVENTS, INGEST_USERS, WRITE_LISTS
 from recsys.pipeline.strict_json import from_json

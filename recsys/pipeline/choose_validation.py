@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from recsys.data.histories import user_runs
 from recsys.data.splits import known_lengths
-from recsys.pipeline.records import ValidationUsers
+from recsys.pipeline.input_records import ValidationUsers
 from recsys.pipeline.run import LENGTH_BOUNDS, Run
 
 #: Periods before the cutoff, in days. The shortest that holds enough users is taken.

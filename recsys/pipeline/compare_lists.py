@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from recsys.data.splits import validation_users
 from recsys.errors import InputError
 from recsys.evaluation.list_overlap import PLACES, ListOverlap, count_tenths, shared_places
-from recsys.pipeline.records import WrittenShard
+from recsys.pipeline.list_records import WrittenShard
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import WRITE_LISTS
 from recsys.schema import RECOMMENDATIONS

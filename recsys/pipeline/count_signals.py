@@ -12,7 +12,7 @@ import pyarrow as pa
 from recsys.data.histories import newest_events, rank_ids
 from recsys.model.features import index_items
 from recsys.pipeline.cluster import for_each_part, peak_of
-from recsys.pipeline.records import CountedSignals
+from recsys.pipeline.model_records import CountedSignals
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.stages import INGEST_CATALOG, SHUFFLE_HISTORIES
 from recsys.pipeline.stored_vectors import read_text_vectors

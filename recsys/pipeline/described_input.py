@@ -18,7 +18,7 @@ from recsys.data.versions import VersionSpec, known_by, merge_versions, read_ver
 from recsys.pipeline.cluster import for_each_part
 from recsys.pipeline.input_counts import count_rows, refuse_bad_input
 from recsys.pipeline.input_parts import ROWS_PER_PART, Quarantine, plan_parts, read_part
-from recsys.pipeline.records import ReadRows
+from recsys.pipeline.input_records import ReadRows
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.settled_dates import read_with_settled_dates
 from recsys.pipeline.start_run import listed_files

@@ -16,8 +16,8 @@ from recsys.model.checkpoint import ModelCard
 from recsys.model.encoder_files import encoder_digest
 from recsys.model.text_encoder import TextEncoder
 from recsys.pipeline.cluster import for_each_part, peak_of
+from recsys.pipeline.model_records import EncodedTexts
 from recsys.pipeline.published_model import model_card
-from recsys.pipeline.records import EncodedTexts
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.stages import INGEST_CATALOG
 from recsys.pipeline.transfer_encoder import encoder_folder, taken_folder

@@ -6,7 +6,7 @@ from recsys.data.config import TableInput
 from recsys.data.feedback import FEEDBACK_DIR
 from recsys.data.ways_out import BadInput, way_out
 from recsys.pipeline.input_list import feedback_input
-from recsys.pipeline.records import ReadRows
+from recsys.pipeline.input_records import ReadRows
 from recsys.pipeline.run import Run
 from recsys.storage.addresses import open_input
 from recsys.storage.tables import read_table

@@ -6,7 +6,7 @@ from functools import partial
 
 from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.gather_choices import CUTS, choices_gatherer, read_choices
-from recsys.pipeline.records import FittedFusion
+from recsys.pipeline.model_records import FittedFusion
 from recsys.pipeline.run import Run
 from recsys.pipeline.signal_gains import measure_gains
 from recsys.pipeline.stages import FINETUNE, SHUFFLE_HISTORIES

@@ -9,8 +9,8 @@ from recsys.data.catalog import build_catalog, item_version_spec
 from recsys.data.config import ItemsInput
 from recsys.errors import InputError
 from recsys.pipeline.described_input import read_described
+from recsys.pipeline.input_records import IngestedCatalog
 from recsys.pipeline.item_rules import recommendable
-from recsys.pipeline.records import IngestedCatalog
 from recsys.pipeline.run import Run
 from recsys.schema import CATALOG
 from recsys.storage.tables import write_table

@@ -18,7 +18,7 @@ from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.ingest_feedback import ingest_feedback
 from recsys.pipeline.input_counts import count_rows, refuse_bad_input, refuse_bad_rate
 from recsys.pipeline.input_parts import Quarantine, event_rules, plan_parts, read_part
-from recsys.pipeline.records import IngestedEvents
+from recsys.pipeline.input_records import IngestedEvents
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.settled_dates import read_with_settled_dates
 from recsys.pipeline.start_run import listed_files

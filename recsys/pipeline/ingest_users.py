@@ -6,7 +6,7 @@ import pyarrow as pa
 from recsys.data.histories import shard_of
 from recsys.data.profile_table import build_profiles, user_version_spec
 from recsys.pipeline.described_input import read_described
-from recsys.pipeline.records import IngestedUsers
+from recsys.pipeline.input_records import IngestedUsers
 from recsys.pipeline.run import Run
 from recsys.schema import PROFILES
 from recsys.storage.tables import write_table

@@ -8,7 +8,7 @@ from recsys.data.bad_values import BadValue, merge_bad_values
 from recsys.errors import InputError
 from recsys.pipeline.cluster import peak_of
 from recsys.pipeline.explain_bad_rows import explain_bad_rows
-from recsys.pipeline.records import ReadRows
+from recsys.pipeline.input_records import ReadRows
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.strict_json import as_json, from_json
 

@@ -12,7 +12,7 @@ from recsys.pipeline.basket_files import write_baskets
 from recsys.pipeline.cluster import cpus_for_each
 from recsys.pipeline.cpu_time import add_worker_cpu
 from recsys.pipeline.encode_texts import encode_with, open_encoder
-from recsys.pipeline.records import LearnedBaskets
+from recsys.pipeline.model_records import LearnedBaskets
 from recsys.pipeline.run import Run
 from recsys.pipeline.run_training import run_training
 from recsys.pipeline.settle_warm_start import settle_warm_start

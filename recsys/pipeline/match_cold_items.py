@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from recsys.model.features import index_items
 from recsys.pipeline.cluster import for_each_part, peak_of
-from recsys.pipeline.records import MatchedColdItems
+from recsys.pipeline.model_records import MatchedColdItems
 from recsys.pipeline.run import COUNTS_OF_VIEW, CountedDays, Record, Run
 from recsys.pipeline.stages import INGEST_CATALOG, SHUFFLE_HISTORIES
 from recsys.pipeline.stored_vectors import read_text_vectors

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from recsys.pipeline.gate_summary import gate_summary
-from recsys.pipeline.records import PublishedLists, WrittenShard
+from recsys.pipeline.list_records import PublishedLists, WrittenShard
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
 from recsys.pipeline.stages import WRITE_LISTS

@@ -23,7 +23,7 @@ from recsys.data.splits import (
     validation_users,
 )
 from recsys.errors import InputError
-from recsys.pipeline.records import WARM_START, WarmStart
+from recsys.pipeline.model_records import WARM_START, WarmStart
 from recsys.pipeline.stage import Done, R, Stage
 from recsys.pipeline.stages import ENCODE_TEXTS, FINETUNE, REENCODE, SHUFFLE_HISTORIES
 from recsys.pipeline.strict_json import T, as_json, from_json

@@ -10,8 +10,8 @@ from recsys.pipeline.encode_texts import encode_for
 from recsys.pipeline.fit_fusion import keep_popularity_alone
 from recsys.pipeline.measure_holdout import Measured, measure_holdout
 from recsys.pipeline.measure_shard import POPULARITY, SLICE_METRIC
+from recsys.pipeline.model_records import GateVerdict
 from recsys.pipeline.published_model import published_model
-from recsys.pipeline.records import GateVerdict
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import FINETUNE
 

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.pipeline.records import WrittenShard
+from recsys.pipeline.list_records import WrittenShard
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import WRITE_LISTS
 from recsys.report.sample_lists import SampleEntry, SampleList

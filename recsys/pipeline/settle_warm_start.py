@@ -9,8 +9,8 @@ import pyarrow as pa
 from recsys.data.splits import held_out_baskets, hold_out_last_basket
 from recsys.model.checkpoint import ModelCard
 from recsys.pipeline.cluster import for_each_part
+from recsys.pipeline.model_records import WARM_START, WarmStart
 from recsys.pipeline.published_model import model_card, model_to_continue
-from recsys.pipeline.records import WARM_START, WarmStart
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.stages import FINETUNE, SHUFFLE_HISTORIES
 from recsys.schema import HELD_OUT_BASKETS

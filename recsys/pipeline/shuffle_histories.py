@@ -21,8 +21,8 @@ from recsys.pipeline.choose_validation import (
     count_users,
 )
 from recsys.pipeline.cluster import for_each_part, peak_of
+from recsys.pipeline.input_records import ShuffledHistories
 from recsys.pipeline.memory import peak_memory_mb, reset_peak_memory
-from recsys.pipeline.records import ShuffledHistories
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.shard_item_counts import merge_shard_counts, write_shard_counts
 from recsys.pipeline.stages import INGEST_EVENTS

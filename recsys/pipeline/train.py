@@ -15,7 +15,7 @@ from recsys.pipeline.checkpoint_store import Checkpoint
 from recsys.pipeline.cluster import cpus_for_each
 from recsys.pipeline.cpu_time import add_worker_cpu
 from recsys.pipeline.encode_texts import encode_for
-from recsys.pipeline.records import RefittedModel, TrainedModel
+from recsys.pipeline.model_records import RefittedModel, TrainedModel
 from recsys.pipeline.run import Run
 from recsys.pipeline.run_training import Trained, run_training
 from recsys.pipeline.settle_warm_start import settle_warm_start

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from pydantic import ConfigDict
 
 from recsys.evaluation.gain import RelativeGain
-from recsys.pipeline.records import WARM_START, WarmStart
+from recsys.pipeline.model_records import WARM_START, WarmStart
 from recsys.pipeline.run import CountedDays, Run
 from recsys.pipeline.stages import FINETUNE, FIT_FUSION
 from recsys.pipeline.strict_json import STRICT, as_json, from_json

@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 
 from recsys.pipeline.cluster import for_each_part
 from recsys.pipeline.item_rules import count_filtered
+from recsys.pipeline.list_records import WrittenLists, WrittenShard
 from recsys.pipeline.load_snapshot import load_snapshot
 from recsys.pipeline.memory import peak_memory_mb
-from recsys.pipeline.records import WrittenLists, WrittenShard
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.stages import SHUFFLE_HISTORIES, WRITE_LISTS
 from recsys.ranking.lists import recommend_batch

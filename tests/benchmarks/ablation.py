@@ -40,8 +40,8 @@ class Variant:
     """Config changes, as KEY=VALUE."""
     own_night: bool = False
     """Whether the changes need a training of their own."""
-    trees: bool = True
-    """Whether trees may correct the weighted sum of the signals."""
+    left_out: tuple[str, ...] = ()
+    """Parts of the fitted fusion that are left out, see `replay`."""
 
 
 def only(*signals: str) -> Variant:
@@ -62,7 +62,8 @@ USUAL: dict[str, Variant] = {
     "without ranker and texts": without("ranker", *TEXTS),
     "ranker alone": only("ranker"),
     "texts alone": only(*TEXTS),
-    "without trees": Variant(trees=False),
+    "without trees": Variant(left_out=("trees",)),
+    "without weights of short histories": Variant(left_out=("short", "session")),
 }
 VARIANTS: dict[str, Variant] = USUAL | {
     **{f"without {signal.name}": without(signal.name) for signal in SIGNALS if signal.name not in (*TEXTS, "ranker")},
@@ -117,14 +118,13 @@ class Ablation:
                 say(f"{case}: {name}, replayed, seed {seed} …")
                 path, variant = self._path(case, seed, name), VARIANTS[name]
                 path.parent.mkdir(exist_ok=True)
-                replay(warehouse, variant.changes, trees=variant.trees).to_parquet(path)
+                replay(warehouse, variant.changes, left_out=variant.left_out).to_parquet(path)
 
     def _path(self, case: str, seed: int, name: str) -> Path:
         """Where the lists of a replayed night are kept: beside its storage."""
         variant = VARIANTS[name]
-        return (
-            self.bench.night_folder(case, seed) / "replayed" / f"{short(*variant.changes, str(variant.trees))}.parquet"
-        )
+        folder = self.bench.night_folder(case, seed) / "replayed"
+        return folder / f"{short(*variant.changes, *variant.left_out)}.parquet"
 
 
 def main() -> int:

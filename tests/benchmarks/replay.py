@@ -6,7 +6,7 @@ others are fitted on the same night's signals, without it. The night itself stay
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -29,13 +29,13 @@ from recsys.storage.runs import RunFolder
 COUNTS = (COUNT_SIGNALS, MATCH_COLD_ITEMS)
 
 
-def replay(warehouse: Path, changes: Sequence[str], *, trees: bool = True) -> pd.DataFrame:
+def replay(warehouse: Path, changes: Sequence[str], *, left_out: Collection[str] = ()) -> pd.DataFrame:
     """The lists that the night in a storage would have published with other settings of its signals and its fusion.
 
     Args:
         warehouse: Storage of a published night. It stays as it is.
         changes: KEY=VALUE of keys that the training does not read, such as `recommend.signals=[ease]`.
-        trees: Whether trees may correct the weighted sum.
+        left_out: Parts of the fitted fusion that are left out: `trees`, `short`, `session`.
 
     Returns:
         Rows of user_id, rank, item_id.
@@ -49,8 +49,8 @@ def replay(warehouse: Path, changes: Sequence[str], *, trees: bool = True) -> pd
             run.storage.delete_folder(f"{run.folder.stages_dir}/{stage.name}")
         run_stages(run, fitted)
         copy_fusion(run, run.model_id, run.published_id)  # as the refit does
-        if not trees:
-            write_fusion(run, run.published_id, replace(read_fusion(run, run.published_id), trees=None))
+        fusion = replace(read_fusion(run, run.published_id), **dict.fromkeys(left_out))
+        write_fusion(run, run.published_id, fusion)
         run_stage(run, WRITE_LISTS)
         return pd.read_parquet(copy / lists_folder(run.folder), columns=["user_id", "rank", "item_id"])
 

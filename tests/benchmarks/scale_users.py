@@ -16,8 +16,8 @@ from pathlib import Path
 from recsys.data.synthetic import make_shop, write_shop
 from recsys.pipeline.cluster import cluster
 from recsys.pipeline.cpu_needs import min_cpus
+from recsys.pipeline.list_records import WrittenShard
 from recsys.pipeline.open_run import open_run
-from recsys.pipeline.records import WrittenShard
 from recsys.pipeline.run_stages import run_stages
 from recsys.pipeline.stages import (
     ENCODE_TEXTS,

@@ -29,7 +29,7 @@ def test_a_replayed_night_has_the_same_lists_and_with_one_signal_others(one_nigh
 
     l2 = replay.reopened(storage, ()).config.ease.l2
     pd.testing.assert_frame_equal(in_order(replay.replay(storage, [f"ease.l2={l2}"])), published)  # counts again
-    assert len(replay.replay(storage, (), trees=False)) == len(published)
+    assert len(replay.replay(storage, (), left_out=["trees", "short"])) == len(published)
     popular = in_order(replay.replay(storage, ["recommend.signals=[popularity]", "recommend.exclude_seen=false"]))
 
     assert popular.groupby("user_id").item_id.agg(tuple).nunique() <= 3  # by length of history and session alone

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from recsys.pipeline.check_lists import check_written_lists, night_before
-from recsys.pipeline.records import WrittenShard
+from recsys.pipeline.list_records import WrittenShard
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import FINETUNE, INGEST_CATALOG, INGEST_EVENTS, WRITE_LISTS
 from recsys.ranking.rerank_counts import RerankCounts

@@ -19,8 +19,8 @@ from recsys.pipeline.cluster import cluster
 from recsys.pipeline.ingest_catalog import ingest_catalog
 from recsys.pipeline.ingest_events import ingest_events
 from recsys.pipeline.input_list import feedback_files
+from recsys.pipeline.input_records import IngestedEvents
 from recsys.pipeline.open_run import open_run
-from recsys.pipeline.records import IngestedEvents
 from recsys.pipeline.run import Run
 from recsys.pipeline.start_run import listed_files
 from recsys.schema import CATALOG, INTERACTIONS

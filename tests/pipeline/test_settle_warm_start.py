@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from recsys.model.checkpoint import ModelCard
-from recsys.pipeline.records import WarmStart
+from recsys.pipeline.model_records import WarmStart
 from recsys.pipeline.run import Run
 from recsys.pipeline.settle_warm_start import settle_warm_start
 from recsys.pipeline.stages import ENCODE_TEXTS, SHUFFLE_HISTORIES

@@ -9,7 +9,7 @@ import pytest
 
 from recsys.pipeline import shuffle_histories as shuffling
 from recsys.pipeline.cluster import cluster
-from recsys.pipeline.records import ShuffledHistories
+from recsys.pipeline.input_records import ShuffledHistories
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import INGEST_EVENTS
 from recsys.storage.tables import write_table

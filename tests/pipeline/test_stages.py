@@ -11,7 +11,7 @@ import pytest
 from jobs.nightly import NIGHT
 from jobs.plan import places
 from recsys.errors import InputError
-from recsys.pipeline.records import MatchedColdItems
+from recsys.pipeline.model_records import MatchedColdItems
 from recsys.pipeline.run import Run
 from recsys.pipeline.run_stages import run_stage, run_stages
 from recsys.pipeline.stage import Stage

@@ -21,8 +21,8 @@ import torch
 from recsys.model.checkpoint import load_ranker, read_card
 from recsys.pipeline.cluster import cluster
 from recsys.pipeline.encode_texts import open_encoder
+from recsys.pipeline.model_records import TrainedModel
 from recsys.pipeline.open_run import open_run
-from recsys.pipeline.records import TrainedModel
 from recsys.pipeline.run import Run
 from recsys.pipeline.run_stages import run_stage, run_stages
 from recsys.pipeline.stages import (

@@ -12,8 +12,8 @@ import pytest
 
 from recsys.evaluation.gain import RelativeGain
 from recsys.model.checkpoint import ModelCard
+from recsys.pipeline.model_records import WARM_START, WarmStart
 from recsys.pipeline.published_model import model_card
-from recsys.pipeline.records import WARM_START, WarmStart
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import ENCODE_TEXTS, FINETUNE
 from recsys.pipeline.training_budget import (
