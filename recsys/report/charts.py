@@ -9,6 +9,7 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib as mpl
@@ -28,7 +29,7 @@ DASHES = ("-", "--", ":", "-.")
 #: Size in CSS pixels: as wide as a phone, so that text has its size there. A wider page shows several in a row.
 WIDTH, HEIGHT = 360, 210
 _PIXELS_PER_INCH = 72
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": GRID,
     "axes.grid": True,

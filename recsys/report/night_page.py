@@ -30,7 +30,7 @@ _PRIVATE = ("user_id",)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NightRecords:
-    """What a night's page is made of; of `stages` and `gate`, anything may be missing."""
+    """What a night's page shows; of `stages` and `gate`, anything may be missing."""
 
     run_id: str
     stages: Mapping[str, Recorded]
@@ -63,9 +63,9 @@ def _values(night: NightRecords) -> dict[str, Any]:
         "now": night.summary,
         "before": night.before,
         "gate": night.gate,
-        "checks": entries({"gate": night.gate}, "gate", "checks"),
-        "overridden": night.gate.get("overridden") or [],
-        "warnings": night.gate.get("warnings") or [],
+        "checks": _checks(night.gate),
+        "warnings": _texts(night.gate.get("warnings")),
+        "baselines": {name: part(night.gate, "baselines", name) for name in part(night.gate, "baselines")},
         "headline": HEADLINES.get(night.summary.verdict, night.summary.verdict),
         "stages": stages,
         "longest": max((number(stages, name, "seconds") or 0.0 for name in stages), default=0.0),
@@ -85,6 +85,20 @@ def _values(night: NightRecords) -> dict[str, Any]:
         "config": night.config,
         "changes": night.changes,
     }
+
+
+def _checks(gate: Recorded) -> list[dict[str, str]]:
+    overridden = _texts(gate.get("overridden"))
+    found = []
+    for check in entries(gate, "checks"):
+        name, verdict = text(check, "name"), text(check, "verdict")
+        words = verdict.replace("_", " ") + (", overridden by --force" if name in overridden else "")
+        found.append({"name": name, "verdict": verdict, "words": words, "reason": text(check, "reason")})
+    return found
+
+
+def _texts(values: Any) -> list[str]:
+    return [value for value in values if isinstance(value, str)] if isinstance(values, list) else []
 
 
 def _quarantine(stages: Mapping[str, Recorded]) -> list[dict[str, Any]]:

@@ -27,7 +27,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     pages.filters |= {"figure": figure, "signed": signed, "percent": percent, "duration": duration}
-    pages.globals["css"] = style_sheet  # type: ignore[assignment]
+    pages.globals["css"] = style_sheet
     return pages
 
 

@@ -42,7 +42,11 @@ def numbers(record: Any, *keys: str) -> dict[str, float]:
 
 
 def text(record: Any, *keys: str) -> str:
-    """A text inside a record; empty where it is missing."""
+    """A text inside a record; empty where it is missing.
+
+    >>> text({"gate": {"reason": None}}, "gate", "reason")
+    ''
+    """
     found = part(record, *keys[:-1]).get(keys[-1])
     return found if isinstance(found, str) else ""
 

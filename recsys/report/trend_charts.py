@@ -9,6 +9,9 @@ from recsys.report.charts import DASHES, SERIES, as_svg, drawing, new_chart
 from recsys.report.night_charts import Chart
 from recsys.report.night_summary import NightSummary
 
+#: With fewer nights each has a marker.
+_MOST_MARKERS = 15
+
 _Value = Callable[[NightSummary], float | None]
 #: Name, figures by series, and how a value is written.
 _TRENDS: tuple[tuple[str, str, dict[str, _Value], Callable[[float], str]], ...] = (
@@ -28,7 +31,7 @@ _TRENDS: tuple[tuple[str, str, dict[str, _Value], Callable[[float], str]], ...] 
         lambda value: f"{value:,.3g}",
     ),
     (
-        "lists-alike",
+        "coverage",
         "Coverage and overlap, %",
         {
             "coverage of the catalog": lambda night: _hundred(night.coverage),
@@ -54,9 +57,10 @@ def _quality(nights: Sequence[NightSummary]) -> Chart | None:
         return None
     chart, axes = new_chart()
     days = [_day(night) for night in nights]
-    bounded = [night for night in nights if night.model_low is not None and night.model_high is not None]
-    for night in bounded:
-        axes.plot([_day(night)] * 2, [night.model_low, night.model_high], color=SERIES[0], linewidth=2, alpha=0.45)
+    for night in nights:
+        if night.model_low is not None and night.model_high is not None:
+            bounds = [night.model_low, night.model_high]
+            axes.plot([_day(night)] * 2, bounds, color=SERIES[0], linewidth=2, alpha=0.45)
     _line(axes, days, [night.model for night in nights], 0, "model")
     _line(axes, days, [night.popularity for night in nights], 1, "popularity")
     axes.legend(loc="best", fontsize=10)
@@ -84,7 +88,7 @@ def _trend(
     axes.yaxis.set_major_formatter(lambda value, _: written(value))
     _dates(axes, days)
     newest = ", ".join(
-        f"{label} {written(known[-1])}"
+        f"{label} {written(known[-1])}" if len(lines) > 1 else written(known[-1])
         for label, values in lines.items()
         if (known := [value for value in values if value is not None])
     )
@@ -95,9 +99,11 @@ def _trend(
 def _line(axes: Axes, days: Sequence[float], values: Sequence[float | None], place: int, label: str) -> None:
     points = [(day, value) for day, value in zip(days, values, strict=True) if value is not None]
     if points:
-        style = {"color": SERIES[place], "linestyle": DASHES[place], "linewidth": 2, "label": label}
-        marker = {"marker": "os^"[place], "markersize": 4} if len(points) < 15 else {}
-        axes.plot(*zip(*points, strict=True), **style, **marker)
+        (line,) = axes.plot(*zip(*points, strict=True), color=SERIES[place], linestyle=DASHES[place], linewidth=2)
+        line.set_label(label)
+        if len(points) < _MOST_MARKERS:
+            line.set_marker("os^"[place])
+            line.set_markersize(4)
 
 
 def _dates(axes: Axes, days: Sequence[float]) -> None:
