@@ -44,6 +44,7 @@ _STYLE: dict[Any, Any] = {
     "text.color": INK,
     "text.parse_math": False,  # a `$` of the data is a `$`
     "xtick.color": SOFT,
+    "xtick.major.pad": 7,
     "xtick.major.size": 0,
     "ytick.color": SOFT,
     "ytick.major.size": 0,

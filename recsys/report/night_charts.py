@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from recsys.report.charts import DASHES, INK, SERIES, as_svg, drawing, new_chart
-from recsys.report.recorded import Recorded, entries, figure, number, numbers, part, percent, text
+from recsys.report.recorded import Recorded, entries, figure, finite, number, numbers, part, percent, text
 
 #: Keys of an epoch's figures, as `recsys.training.progress` names them.
 _RETRIEVAL, _CANDIDATE_PASS = "validation_ndcg@10", "candidate_pass_ndcg@10"
@@ -69,7 +70,8 @@ def _validation(stages: Mapping[str, Recorded]) -> Chart | None:
         return None
     chart, axes = new_chart()
     for (name, points), colour, dash in zip(lines.items(), SERIES, DASHES, strict=False):
-        axes.plot(*zip(*points, strict=True), color=colour, linestyle=dash, linewidth=2, label=name)
+        (line,) = axes.plot(*zip(*points, strict=True), color=colour, linestyle=dash, linewidth=2, label=name)
+        line.set_marker("." if len(points) > 1 else "s")  # a line of one point would not be seen
     if len(lines) > 1:
         axes.legend(loc="lower right")
     best = number(stages, "finetune", "best_epoch")
@@ -99,9 +101,7 @@ def _segments(stages: Mapping[str, Recorded]) -> Chart | None:
     axes.legend(
         loc="lower left", bbox_to_anchor=(-0.42, 1.0), ncols=3, handletextpad=0.1, columnspacing=0.7, fontsize=10
     )
-    words = (
-        "Quality of the new model, last night's model and popularity by segment, with 95 % intervals over the users."
-    )
+    words = "Quality of the new model, last night's model and popularity by segment, with 95\u00a0% intervals."
     return Chart(
         title="Quality by segment", svg=as_svg(chart, "segments", words), note=f"{words} The table has the numbers."
     )
@@ -133,7 +133,7 @@ def _gains(stages: Mapping[str, Recorded]) -> Chart | None:
         estimate = {"mean": number(gain, "percent"), "low": number(gain, "low"), "high": number(gain, "high")}
         _interval(axes, estimate, place, SERIES[0], "o")
     _rows(axes, list(known))
-    words = "What each part adds to NDCG@10 of validation users, in percent, with 95 % intervals: " + ", ".join(
+    words = "What each part adds to NDCG@10 of validation users, in percent, with 95\u00a0% intervals: " + ", ".join(
         f"{name} {number(gain, 'percent'):+.1f} %" for name, gain in known.items()
     )
     return Chart(title="What each part adds, %", svg=as_svg(chart, "gains", words), note=f"{words}.")
@@ -155,24 +155,14 @@ def _weights(stages: Mapping[str, Recorded]) -> Chart | None:
 def _scores(stages: Mapping[str, Recorded]) -> Chart | None:
     counts = part(stages, "check", "scores")
     lowest, width = number(counts, "lowest"), number(counts, "width")
-    bars = {name: counts.get(name) for name in ("first", "others")}
-    lists = {
-        name: [number({"n": each}, "n") or 0 for each in bar] for name, bar in bars.items() if isinstance(bar, list)
-    }
-    if lowest is None or not width or not any(sum(bar) for bar in lists.values()):
+    places = {"first places": _counts(counts.get("first")), "other places": _counts(counts.get("others"))}
+    if lowest is None or not width or not any(map(sum, places.values())):
         return None
     chart, axes = new_chart()
-    for (name, bar), colour, dash in zip(lists.items(), SERIES, DASHES, strict=False):
-        share = [count / (sum(bar) or 1) for count in bar]
-        edges = [lowest + width * place for place in range(len(bar) + 1)]
-        axes.stairs(
-            share,
-            edges,
-            color=colour,
-            linewidth=2,
-            linestyle=dash,
-            label=f"{name} places".replace("first places", "first place"),
-        )
+    for (name, bins), colour, dash in zip(places.items(), SERIES, DASHES, strict=False):
+        shares = [count / (sum(bins) or 1) for count in bins]
+        edges = [lowest + width * place for place in range(len(bins) + 1)]
+        axes.stairs(shares, edges, color=colour, linewidth=2, linestyle=dash, label=name)
     axes.legend(loc="upper left")
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
     words = "Distribution of the scores, natural logarithms of P(item | user), of first places and of all others."
@@ -182,7 +172,7 @@ def _scores(stages: Mapping[str, Recorded]) -> Chart | None:
 def _overlap(stages: Mapping[str, Recorded]) -> Chart | None:
     overlap = part(stages, "check", "overlap")
     tenths, mean = overlap.get("tenths"), number(overlap, "mean")
-    counts = [number({"n": each}, "n") or 0 for each in tenths] if isinstance(tenths, list) else []
+    counts = _counts(tenths)
     if mean is None or len(counts) != 11 or not sum(counts):
         return None
     chart, axes = new_chart()
@@ -195,6 +185,11 @@ def _overlap(stages: Mapping[str, Recorded]) -> Chart | None:
         f"{figure(sum(counts))} users."
     )
     return Chart(title="Overlap with the night before", svg=as_svg(chart, "overlap", words), note=words)
+
+
+def _counts(stored: Any) -> list[float]:
+    """A list of counts; what is none counts as 0."""
+    return [max(finite(count) or 0, 0) for count in stored] if isinstance(stored, list) else []
 
 
 def _interval(axes: Axes, estimate: Recorded, place: float, colour: str, marker: str, label: str = "") -> None:

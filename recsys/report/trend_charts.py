@@ -21,14 +21,14 @@ _TRENDS: tuple[tuple[str, str, dict[str, _Value], Callable[[float], str]], ...] 
         "time",
         "Minutes of all stages",
         {"time": lambda night: _minutes(night.seconds)},
-        lambda value: f"{value:,.4g}",
+        lambda value: _digits(value),
     ),
-    ("cpu", "Cost, CPU minutes", {"CPU": lambda night: _minutes(night.cpu_seconds)}, lambda value: f"{value:,.4g}"),
+    ("cpu", "Cost, CPU minutes", {"CPU": lambda night: _minutes(night.cpu_seconds)}, lambda value: _digits(value)),
     (
         "quarantine",
         "Rows in quarantine, %",
         {"quarantine": lambda night: _hundred(night.quarantine_share)},
-        lambda value: f"{value:,.3g}",
+        lambda value: _digits(value),
     ),
     (
         "coverage",
@@ -66,7 +66,7 @@ def _quality(nights: Sequence[NightSummary]) -> Chart | None:
     axes.legend(loc="best", fontsize=10)
     axes.set_ylim(bottom=0)
     _dates(axes, days)
-    words = f"{metric} on the held-out days of each night, with 95 % intervals, and that of popularity."
+    words = f"{metric} on the held-out days of each night, with 95\u00a0% intervals, and that of popularity."
     note = f"{words} The newest: {nights[-1].model:.4f}."
     return Chart(title="Quality", svg=as_svg(chart, "trend-quality", note), note=note)
 
@@ -126,6 +126,15 @@ def _minutes(seconds: float | None) -> float | None:
 
 def _hundred(share: float | None) -> float | None:
     return None if share is None else 100 * share
+
+
+def _digits(value: float) -> str:
+    """Three digits, or all before the point.
+
+    >>> _digits(1234.5), _digits(0.46667)
+    ('1,234', '0.467')
+    """
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _short(value: float) -> str:
