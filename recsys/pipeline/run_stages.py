@@ -11,6 +11,7 @@ from recsys.pipeline.cpu_time import job_cpu
 from recsys.pipeline.memory import peak_memory_mb, reset_peak_memory
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Done, R, Stage, Timing
+from recsys.storage.lease import check_held
 
 logger = logging.getLogger(__name__)
 
@@ -32,12 +33,16 @@ def run_stage(run: Run, stage: Stage[R], **arguments: Any) -> R:
 
     Returns:
         The stage's record.
+
+    Raises:
+        LockedError: another process took the run over.
     """
     done = run.done(stage)
     if done is not None and stage.stays(done.record):
         logger.info("%s: done before, %s", stage.name, summary(done))
         return done.record
     logger.info("%s …", stage.name)
+    check_held()
     reset_peak_memory()
     start, cpu_before = time.monotonic(), job_cpu()
     record = stage.work(run, **arguments)
@@ -50,6 +55,7 @@ def run_stage(run: Run, stage: Stage[R], **arguments: Any) -> R:
         cpu_seconds=round(job_cpu() - cpu_before, 3),
     )
     done = Done(dataclasses.replace(record, peak_memory_mb=peak), timing)
+    check_held()  # a process that was stopped meanwhile must not write beside its successor
     run.remember(stage, done)
     logger.info("%s: %s", stage.name, summary(done))
     return done.record
