@@ -6,7 +6,9 @@ because the live service allows no inline styles. What is not needed is removed:
 """
 
 import io
+import logging
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +18,9 @@ import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+# It says where its cache is, and that it looks for fonts.
+logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 #: Colours that are drawn, and the CSS variables that take their place.
 INK, SOFT, GRID = "#010101", "#020202", "#030303"
@@ -83,7 +88,8 @@ def as_svg(chart: Figure, name: str, words: str) -> Markup:
         words: What the chart shows, for people who do not see it.
     """
     stream = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": name}):
+    with mpl.rc_context({"svg.hashsalt": name}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph .* missing", UserWarning)  # the browser has fonts of its own
         chart.savefig(stream, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     root = ElementTree.fromstring(stream.getvalue())  # noqa: S314 (Matplotlib wrote it)
     used = _used_ids(root)

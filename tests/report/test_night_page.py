@@ -120,6 +120,11 @@ def test_a_page_is_made_whatever_the_records_lack(random: Random) -> None:
     assert "<h1>Night of 2026-11-22</h1>" in page
 
 
+def test_a_signal_may_have_a_name_in_any_script() -> None:
+    page, _ = render_night(records(stages={"fuse": {"validation_alone": {"人気_$x$_<b>": 0.5}}}))
+    assert ">人気 $x$ &lt;b&gt;</text>" in page
+
+
 def test_the_page_says_why_the_ranker_was_not_trained() -> None:
     reason = "the ranker adds +0.1 % [-0.4, +0.6] here; trained every 7th night, last on 2026-11-18"
     page, _ = render_night(records(stages={"finetune": TIMING | {"reused": reason, "history": []}}))
