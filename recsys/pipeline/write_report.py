@@ -39,6 +39,7 @@ def write_report(run: Run) -> str:
 
 
 def _write(run: Run) -> None:
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it says where its cache is, and that it looks for fonts
     # here, so that a job starts without Matplotlib, and that a night gets along where it cannot be imported
     from recsys.report.index_page import render_index
     from recsys.report.night_page import NightRecords, render_night

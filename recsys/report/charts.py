@@ -6,7 +6,6 @@ because the live service allows no inline styles. What is not needed is removed:
 """
 
 import io
-import logging
 import re
 import warnings
 from collections.abc import Iterator
@@ -18,9 +17,6 @@ import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-
-# It says where its cache is, and that it looks for fonts.
-logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 #: Colours that are drawn, and the CSS variables that take their place.
 INK, SOFT, GRID = "#010101", "#020202", "#030303"

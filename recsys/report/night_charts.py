@@ -12,8 +12,9 @@ from recsys.report.recorded import Recorded, entries, figure, finite, number, nu
 
 #: Keys of an epoch's figures, as `recsys.training.progress` names them.
 _RETRIEVAL, _CANDIDATE_PASS = "validation_ndcg@10", "candidate_pass_ndcg@10"
+_LONGEST_NAME = 28
 #: Height of a row of a horizontal chart, and width of the names beside it.
-_ROW, _NAMES = 22, 172
+_ROW, _NAMES = 22, 184
 #: Names of rankers as the page shows them.
 RANKERS = {"model": "new model", "published": "last night's model", "popularity": "popularity"}
 #: Bars at most; the largest are shown.
@@ -203,7 +204,9 @@ def _interval(axes: Axes, estimate: Recorded, place: float, colour: str, marker:
 
 def _rows(axes: Axes, names: Sequence[str]) -> None:
     """Names beside the rows of a horizontal chart, the first at the top."""
-    axes.set_yticks(range(len(names)), [name if len(name) < 28 else f"{name[:26]}…" for name in names])
+    axes.set_yticks(
+        range(len(names)), [name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…" for name in names]
+    )
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
 

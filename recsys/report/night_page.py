@@ -58,6 +58,7 @@ def render_night(night: NightRecords) -> tuple[str, str]:
 
 def _values(night: NightRecords) -> dict[str, Any]:
     stages = night.stages
+    segments = entries(stages, "gate", "segments")
     return {
         "run_id": night.run_id,
         "now": night.summary,
@@ -72,7 +73,8 @@ def _values(night: NightRecords) -> dict[str, Any]:
         "funnel": funnel(stages),
         "charts": night_charts(stages),
         "rankers": RANKERS,
-        "segments": entries(stages, "gate", "segments"),
+        "segments": segments,
+        "rivals": [name for name in RANKERS if any(name in part(each, "baselines") for each in segments)],
         "reused": text(stages, "finetune", "reused"),
         "epochs": entries(stages, "finetune", "history"),
         "alone": numbers(stages, "fuse", "validation_alone"),
