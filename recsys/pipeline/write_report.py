@@ -9,7 +9,7 @@ from recsys.pipeline.open_run import stored_run
 from recsys.pipeline.publish_lists import stage_metrics
 from recsys.pipeline.run import Run
 from recsys.pipeline.sample_users import sample_users
-from recsys.report.config_changes import ConfigChange, config_changes
+from recsys.report.config_changes import ConfigChange, config_changes, without_credentials
 from recsys.report.night_summary import NightSummary, in_order, read_summary, summarize
 from recsys.storage.filesystem import Storage
 from recsys.storage.runs import RunFolder
@@ -58,7 +58,7 @@ def _write(run: Run) -> None:
         summary=summary,
         before=before,
         samples=sample_users(run),
-        config=run.config.to_yaml(),
+        config=_config_text(run),
         changes=_changes(run, before),
     )
     page, alone = render_night(records)
@@ -94,12 +94,20 @@ def _night_before(summary: NightSummary, others: list[NightSummary]) -> NightSum
     return in_order(published)[place - 1] if place else None
 
 
+def _config_text(run: Run) -> str:
+    """The config that is stored with the run, as YAML."""
+    try:
+        return without_credentials(run.storage.read_bytes(run.folder.config_path).decode())
+    except FileNotFoundError:
+        return without_credentials(run.config.to_yaml())
+
+
 def _changes(run: Run, before: NightSummary | None) -> list[ConfigChange] | None:
     """What changed in the config; None where that of the night before is not there or cannot be read."""
     if before is None:
         return None
     try:
-        old = stored_run(RunFolder(run.storage, before.run_id)).config
+        old, new = (stored_run(RunFolder(run.storage, run_id)).config for run_id in (before.run_id, run.folder.run_id))
     except (RecsysError, FileNotFoundError):
         return None
-    return config_changes(old.model_dump(mode="json"), run.config.model_dump(mode="json"))
+    return config_changes(old.model_dump(mode="json"), new.model_dump(mode="json"))

@@ -38,6 +38,7 @@ def test_a_night_has_a_page_and_a_place_in_the_index(run: Run) -> None:
 
 def test_the_night_before_is_compared(run: Run) -> None:
     before = replace(run, folder=RunFolder(run.storage, BEFORE))
+    run.folder.write_config(run.config.to_yaml())
     before.folder.write_config(run.config.model_copy(update={"seed": 7}).to_yaml())
     published = {"run_id": BEFORE, "verdict": "passed", "finished_at": "2026-11-21T03:00:00+00:00"}
     run.storage.write_json(f"{SUMMARIES}/{BEFORE}.json", published)
