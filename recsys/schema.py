@@ -215,7 +215,8 @@ MEANINGS: dict[str, str] = {
     "one list can be compared.",
     "source": "Signal or rule that lifts the item most above the user's other candidates.",
     "reason": "The source in words, for people.",
-    "variant": "Name of the variant of an experiment. It is empty today.",
+    "variant": "Arms of the experiments that the user is in, such as `diversity/high`; with two experiments "
+    "`diversity/high+order/new`. It is `default` for a user who is in none.",
     "QUARANTINE.source": "File of the refused row.",
     "row": "The refused row as JSON, as it stood in the input.",
     "column": "Column at fault. It is empty where the whole line is unreadable.",

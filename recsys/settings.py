@@ -18,6 +18,7 @@ from recsys.evaluation.config import GateConfig
 from recsys.model.config import EncoderConfig, RankerConfig
 from recsys.plugins import load_plugins
 from recsys.ranking.config import RecommendConfig, RerankConfig
+from recsys.ranking.experiment_config import Experiment, check_experiments
 from recsys.ranking.rules.registry import check_rules
 from recsys.signals.ease import EaseConfig
 from recsys.signals.registry import chosen_columns
@@ -73,6 +74,8 @@ class Config(Section):
     """The lists."""
     rerank: RerankConfig = RerankConfig()
     """Re-ranking rules: which items may be recommended, and what else than the score decides the order."""
+    experiments: list[Experiment] = Field(default_factory=list)
+    """Experiments: other settings of the ranking, or another model, for a share of the users."""
     gate: GateConfig = GateConfig()
     """What a model and its lists must pass before they are published."""
     serve: ServeConfig = ServeConfig()
@@ -107,6 +110,7 @@ class Config(Section):
     @model_validator(mode="after")
     def _names_are_registered(self) -> "Config":
         check_rules(self.rerank, self.recommend.top_k)
+        check_experiments(self.experiments, self.recommend, self.rerank)
         chosen_columns(self.recommend.signals)
         return self
 

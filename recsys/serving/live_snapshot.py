@@ -11,6 +11,7 @@ from itertools import groupby
 import numpy as np
 import pyarrow as pa
 
+from recsys.data.assignment import DEFAULT_VARIANT
 from recsys.serving.contracts import FoundItem, RecommendationRequest, Recommendations, RecommendedItem, Strategy
 from recsys.serving.live_catalog import LiveCatalog
 from recsys.serving.published_users import PublishedUsers
@@ -128,6 +129,7 @@ class LiveSnapshot:
         return Recommendations(
             items=items,
             strategy=strategy,
+            variant=rows["variant"][0].as_py() if len(rows) else DEFAULT_VARIANT,
             run_id=self.latest.run_id,
             model_id=self.latest.model_id,
             snapshot_age_s=round(age.total_seconds(), 3),

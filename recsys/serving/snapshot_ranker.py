@@ -16,8 +16,8 @@ from recsys.model.features import UserTexts, index_items
 from recsys.model.text_encoder import TextEncoder
 from recsys.ranking.config import RecommendConfig
 from recsys.ranking.constraints import RequestConstraints
-from recsys.ranking.lists import recommend_batch
 from recsys.ranking.snapshot import Snapshot
+from recsys.ranking.variants import Variants, recommend_variants
 from recsys.serving.resolved_request import ResolvedRequest
 from recsys.serving.sessions import session_histories
 
@@ -28,12 +28,17 @@ Ints = npt.NDArray[np.int64]
 class SnapshotRanker:
     """A loaded model, and how it is applied to requests."""
 
-    snapshot: Snapshot
+    variants: Variants
     config: RecommendConfig
     encoder: TextEncoder
     """Encodes searches and profiles that the nightly run did not encode."""
     max_events: int
     """The newest events of a history that the model reads."""
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What users are ranked by who are in no experiment."""
+        return self.variants.default
 
     @property
     def reads_user_texts(self) -> bool:
@@ -65,8 +70,9 @@ class SnapshotRanker:
             searching=np.array([bool(request.session.query) for request in requests]),
             asked=np.full(len(requests), now.timestamp() * 1e6),
         )
-        snapshot = self.snapshot.with_texts(self._texts_of(histories))
-        ranked = recommend_batch(snapshot, histories, config, constraints)
+        variants = self.variants.with_texts(self._texts_of(histories))
+        user_ids = pa.array([request.session.user_id for request in requests])
+        ranked = recommend_variants(variants, histories, config, constraints, user_ids)
         bounds = np.searchsorted(ranked.users, np.arange(len(requests) + 1))
         return [ranked.lists.slice(start, stop - start) for start, stop in pairwise(bounds.tolist())]
 
