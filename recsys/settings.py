@@ -14,7 +14,7 @@ from recsys.config.live_service import ServeConfig
 from recsys.config.loading import decode_settings, load_settings, without_variables
 from recsys.config.section import NightDate, Section
 from recsys.data.config import HistoriesConfig, InputsConfig
-from recsys.evaluation.config import GateConfig
+from recsys.evaluation.config import GateConfig, RealizedConfig
 from recsys.model.config import EncoderConfig, RankerConfig
 from recsys.plugins import load_plugins
 from recsys.ranking.config import RecommendConfig, RerankConfig
@@ -40,6 +40,7 @@ EXECUTION_ONLY: dict[str, Any] = {
         "max_non_finite_scores": True,
         "max_invalid_lists": True,
     },
+    "realized": True,
     "serve": True,
 }
 
@@ -78,6 +79,8 @@ class Config(Section):
     """Experiments: other settings of the ranking, or another model, for a share of the users."""
     gate: GateConfig = GateConfig()
     """What a model and its lists must pass before they are published."""
+    realized: RealizedConfig = RealizedConfig()
+    """How lists of past nights are judged by later events."""
     serve: ServeConfig = ServeConfig()
     """The live service."""
 

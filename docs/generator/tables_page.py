@@ -23,6 +23,24 @@ PUBLIC = (
         "`recommendations/run_date=…/run_id=…/shard-*.parquet`",
         "One item of a list.",
     ),
+    (
+        "Metrics",
+        "METRICS",
+        "`tables/metrics/run_date=…/run_id=…/part-00000.parquet`",
+        "One number that the night measured.",
+    ),
+    (
+        "Item report",
+        "ITEM_REPORT",
+        "`tables/item_report/run_date=…/run_id=…/part-00000.parquet`",
+        "One item of the catalog.",
+    ),
+    (
+        "Realized results",
+        "REALIZED",
+        "`tables/realized/realized.parquet`, which `jobs/evaluate.py --realized` writes",
+        "One number of a past night.",
+    ),
     ("Interactions", "INTERACTIONS", "the events after cleaning", "One event."),
     ("Catalog", "CATALOG", "`runs/<run_id>/catalog.parquet`", "One item."),
     (

@@ -1,8 +1,8 @@
 """Compares the arms of an experiment, night by night. Shapes: N rows of one night, U users so far, D nights, G arms,
 M metrics.
 
-A user counts once: with the mean over the nights in which the user had a list. Users who did nothing count with 0, since an
-arm may also change how many users do something.
+A user counts once: with the mean over the nights in which the user had a list. Users who did nothing count with 0,
+since an arm may also change how many users do something.
 """
 
 from collections.abc import Mapping, Sequence

@@ -5,8 +5,9 @@ wrong far more often. A confidence sequence holds at all looks at once.
 
 The intervals are the asymptotic confidence sequences of Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, "Time-uniform
 central limit theory and asymptotic confidence sequences" (Annals of Statistics 52(6), 2024; arXiv:2103.06476), the one
-with a Gaussian mixture, with the information of the estimate, 1 / variance, as time. Where the variance is known this is the normal mixture
-of Robbins (1970), and the mixture SPRT of Johari, Koomen, Pekelis and Walsh (Operations Research 70(3), 2022).
+with a Gaussian mixture. Time is the information of the estimate, 1 / variance. Where the variance is known, this is the
+normal mixture of Robbins (1970), and the mixture SPRT of Johari, Koomen, Pekelis and Walsh (Operations Research 70(3),
+2022).
 """
 
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ class Sequence:
 
     estimate: Floats
     error: Floats
-    """Standard error of one day's estimate."""
+    """Standard error of one day's estimate; for a lift that of its logarithm."""
     low: Floats
     high: Floats
 
@@ -56,12 +57,17 @@ def difference(treated: GroupDays, control: GroupDays, alpha: float = ALPHA) -> 
 
 
 def relative_lift(treated: GroupDays, control: GroupDays, alpha: float = ALPHA) -> Sequence:
-    """Mean of the treated over that of the control, minus 1, after each day; the variance is by the delta method."""
+    """Mean of the treated over that of the control, minus 1, after each day, where both are above 0.
+
+    The bounds are those of the logarithm of the ratio, whose variance is by the delta method.
+    """
+    above = (treated.mean > 0) & (control.mean > 0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = treated.mean / control.mean
-        of_control = ratio**2 * control.variance / control.users
-        variance = (treated.variance / treated.users + of_control) / control.mean**2
-    return _sequence(ratio - 1, variance, _enough(treated, control) & (control.mean > 0), alpha)
+        ratio = np.where(above, treated.mean / control.mean, np.nan)
+        variance = sum(group.variance / group.users / group.mean**2 for group in (treated, control))
+        found = _sequence(np.log(ratio), np.asarray(variance), _enough(treated, control) & above, alpha)
+    lift, low, high = (np.expm1(each) for each in (found.estimate, found.low, found.high))
+    return Sequence(estimate=lift, error=found.error, low=low, high=high)
 
 
 def _enough(treated: GroupDays, control: GroupDays) -> npt.NDArray[np.bool_]:

@@ -75,8 +75,8 @@ def realized_lists(lists: pa.Table, events: pa.Table, prices: Mapping[str, float
         variants=lists["variant"].take(first).combine_chunks(),
         active=wanted > 0,
         accuracy=accuracy,
-        taken=np.bincount(owner, hit, len(users)),
-        revenue=np.bincount(owner, paid, len(users)),
+        taken=np.bincount(owner, hit, len(users)).astype(np.float64),
+        revenue=np.bincount(owner, paid, len(users)).astype(np.float64),
         by_source=_by_source(lists["source"], (wanted > 0)[owner], hit, paid),
     )
 

@@ -6,6 +6,7 @@ from recsys.pipeline.load_snapshot import load_snapshots
 from recsys.pipeline.run import Run
 from recsys.ranking.config import RecommendConfig
 from recsys.ranking.experiment_config import variants_of
+from recsys.ranking.snapshot import Snapshot
 from recsys.ranking.variants import Variants
 
 
@@ -30,7 +31,7 @@ def load_variants(run: Run, model_id: str, config: RecommendConfig, *, explore: 
         by_model.setdefault(variant.model or model_id, []).append(name)
     for other in by_model:
         _check_encoder(run, model_id, other)
-    snapshots = {}
+    snapshots: dict[str, Snapshot] = {}
     for model, names in by_model.items():
         reranks = [settings[name].rerank.model_copy(update=off) for name in names]
         snapshots |= dict(zip(names, load_snapshots(run, model, config, "full", reranks), strict=True))

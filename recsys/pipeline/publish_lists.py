@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
+from recsys.pipeline.analyst_tables import write_analyst_tables
 from recsys.pipeline.gate_summary import gate_summary
 from recsys.pipeline.list_records import PublishedLists, WrittenShard
 from recsys.pipeline.run import Run
@@ -31,6 +32,7 @@ def publish_lists(run: Run, lease: Lease) -> PublishedLists:
     ]
     details = {
         "model_id": run.published_id,
+        "tables": write_analyst_tables(run, stage_metrics(run)),
         "metrics": stage_metrics(run),
         "gate": gate_summary(run, publishing=True),
         "config": run.config.model_dump(mode="json"),

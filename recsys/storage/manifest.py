@@ -26,6 +26,16 @@ class Shard(TypedDict):
     sha256: str
 
 
+class TableFile(TypedDict):
+    """The file of another table of the night in a manifest; `path` is relative to the storage root."""
+
+    name: str
+    path: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
 def lists_folder(run: RunFolder) -> str:
     """Where the run's lists are written, relative to the storage root."""
     return f"recommendations/run_date={run.date.isoformat()}/run_id={run.run_id}"
@@ -45,7 +55,8 @@ def write_manifest(run: RunFolder, date: dt.date, shards: Iterable[Shard], detai
         run: The night.
         date: Its date.
         shards: The files of its lists.
-        details: `model_id`, and if there are any `metrics`, `gate`, `config`, `packages`.
+        details: `model_id`, and if there are any `tables` (each a `TableFile`), `metrics`, `gate`, `config`,
+            `packages`.
 
     Raises:
         InputError: a listed shard is missing or has another size.
@@ -66,6 +77,7 @@ def write_manifest(run: RunFolder, date: dt.date, shards: Iterable[Shard], detai
         "rows": sum(shard["rows"] for shard in listed),
         "users": sum(shard["users"] for shard in listed),
         "shards": listed,
+        "tables": details.get("tables", []),
         "metrics": details.get("metrics", {}),
         "gate": details.get("gate"),
         "config": details.get("config"),
@@ -104,7 +116,8 @@ def verify(storage: Storage, manifest: Mapping[str, Any]) -> None:
     """Read every file of a night and compare it with the manifest.
 
     Raises:
-        InputError: a shard is missing, differs in size or sha256, or there is a file that the manifest does not list.
+        InputError: a shard or a table is missing, differs in size or sha256, or there is a file that the manifest does
+            not list.
     """
     folder = lists_folder(RunFolder(storage, manifest["run_id"]))
     shards: list[Shard] = manifest["shards"]
@@ -119,6 +132,13 @@ def verify(storage: Storage, manifest: Mapping[str, Any]) -> None:
             raise InputError(
                 f"{storage.url(folder, shard['name'])}: sha256 is {found}, the manifest says {shard['sha256']}; "
                 "restore it, or publish the night again with --force"
+            )
+    tables: list[TableFile] = manifest.get("tables", [])
+    for table in tables:
+        if not storage.exists(table["path"]) or storage.sha256(table["path"]) != table["sha256"]:
+            raise InputError(
+                f"{storage.url(table['path'])}: is missing or differs from the manifest; restore it, or publish the "
+                f"night again with --force"
             )
 
 
