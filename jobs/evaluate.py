@@ -8,7 +8,6 @@ python jobs/evaluate.py --config configs/demo.yaml --realized
 python jobs/evaluate.py --config configs/demo.yaml --compare diversity
 """
 
-import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -105,4 +104,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.end_process(main())

@@ -6,7 +6,8 @@ import pyarrow as pa
 from rich.table import Table
 from rich.text import Text
 
-from jobs.command import Answer, console
+from jobs.command import Answer
+from jobs.log_output import console
 from recsys.pipeline.compare_arms import as_answer, compare_arms, experiment_nights
 from recsys.pipeline.past_lists import open_past_nights
 from recsys.pipeline.realized_results import ALL, REALIZED_PATH, days_joined, write_realized

@@ -49,7 +49,8 @@ CATALOG = pa.schema(
 #: that are no positives (weight 0 or less); such events are not in the other lists.
 #: A config that reads texts of events adds ``texts: list<string>``, parallel to the others. A text is "" where the user
 #: said nothing, and the item of a search is "". A config that reads users adds ``profile: string``, "" where there is
-#: none. A config with `recommend.exclude_rejected` adds the columns of REJECTED.
+#: none. A config with `recommend.exclude_rejected` adds the columns of REJECTED, and one with `rerank.exclude_served`
+#: those of SERVED.
 HISTORIES = pa.schema(
     [
         pa.field("user_id", pa.string(), nullable=False),
@@ -68,6 +69,14 @@ REJECTED = pa.schema(
     [
         pa.field("rejected_item_ids", pa.list_(pa.string()), nullable=False),
         pa.field("rejected_timestamps", pa.list_(TIMESTAMP), nullable=False),
+    ]
+)
+
+#: What the user was shown since the user last took it, one entry for each impression, oldest first, and when.
+SERVED = pa.schema(
+    [
+        pa.field("served_item_ids", pa.list_(pa.string()), nullable=False),
+        pa.field("served_timestamps", pa.list_(TIMESTAMP), nullable=False),
     ]
 )
 
@@ -109,6 +118,18 @@ ITEM_REPORT = pa.schema(
 
 #: What users did with the lists of past nights, one number in a row.
 REALIZED = pa.schema([METRICS.field("run_date"), pa.field("run_id", pa.string(), nullable=False), *list(METRICS)[1:]])
+
+#: For each item of the catalog, the items that go with it best.
+SIMILAR_ITEMS = pa.schema(
+    [
+        pa.field("item_id", pa.string(), nullable=False),
+        pa.field("rank", pa.int16(), nullable=False),
+        pa.field("similar_item_id", pa.string(), nullable=False),
+        pa.field("score", pa.float32(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+    ]
+)
 
 QUARANTINE = pa.schema(
     [
@@ -236,6 +257,8 @@ MEANINGS: dict[str, str] = {
     "less, are among them.",
     "rejected_item_ids": "Items that the user does not want: the newest event has a negative weight.",
     "rejected_timestamps": "Times of these events.",
+    "served_item_ids": "Items that the user was shown since the user last took them, one for each impression.",
+    "served_timestamps": "Times of these impressions.",
     "profile": "Text that describes the user, made by the template `inputs.users.text`.",
     "rank": "Place in the list. 1 is the best, and the ranks have no gap.",
     "score": "Logarithm of P(item | user) among the user's candidates. It never rises with the rank. Only scores of "
@@ -244,6 +267,10 @@ MEANINGS: dict[str, str] = {
     "reason": "The source in words, for people.",
     "variant": "Arms of the experiments that the user is in, such as `diversity/high`; with two experiments "
     "`diversity/high+order/new`. It is `default` for a user who is in none.",
+    "similar_item_id": "Id of an item that goes with the item. It may be recommended, and is never the item itself.",
+    "SIMILAR_ITEMS.score": "Logarithm of P(similar item | a user has just taken the item). It never rises with the "
+    "rank. Only scores of one item can be compared.",
+    "SIMILAR_ITEMS.source": "Signal that lifts the similar item most above other candidates.",
     "QUARANTINE.source": "File of the refused row.",
     "run_date": "Data date of the night.",
     "run_id": "The run whose lists were published.",

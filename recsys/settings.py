@@ -17,7 +17,7 @@ from recsys.data.config import HistoriesConfig, InputsConfig
 from recsys.evaluation.config import GateConfig, RealizedConfig
 from recsys.model.config import EncoderConfig, RankerConfig
 from recsys.plugins import load_plugins
-from recsys.ranking.config import RecommendConfig, RerankConfig
+from recsys.ranking.config import RecommendConfig, RerankConfig, SimilarItemsConfig
 from recsys.ranking.experiment_config import Experiment, check_experiments
 from recsys.ranking.rules.registry import check_rules
 from recsys.signals.ease import EaseConfig
@@ -75,6 +75,8 @@ class Config(Section):
     """The lists."""
     rerank: RerankConfig = RerankConfig()
     """Re-ranking rules: which items may be recommended, and what else than the score decides the order."""
+    similar_items: SimilarItemsConfig = SimilarItemsConfig()
+    """Which items go with an item."""
     experiments: list[Experiment] = Field(default_factory=list)
     """Experiments: other settings of the ranking, or another model, for a share of the users."""
     gate: GateConfig = GateConfig()

@@ -3,6 +3,7 @@
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import pyarrow as pa
 
@@ -10,7 +11,7 @@ from recsys.data.histories import shard_of
 from recsys.schema import CATALOG, INTERACTIONS, RECOMMENDATIONS
 from recsys.settings import Config
 from recsys.storage.filesystem import Storage
-from recsys.storage.manifest import Shard, TableFile, lists_folder, write_manifest
+from recsys.storage.manifest import PublishedTable, Shard, lists_folder, write_manifest
 from recsys.storage.publish import publish
 from recsys.storage.runs import RunFolder
 from recsys.storage.tables import write_table
@@ -47,7 +48,7 @@ class PublishedShop:
         run: RunFolder,
         lists: Rows,
         variant: Callable[[str], str] = lambda _: "default",
-        tables: Sequence[TableFile] = (),
+        tables: Mapping[str, PublishedTable] = MappingProxyType({}),
     ) -> None:
         """Publish lists. The first item of a list is of the source `ranker`, the others of `ease`."""
         rows = [
@@ -64,7 +65,7 @@ class PublishedShop:
             stats = write_table(self.storage, f"{lists_folder(run)}/{name}", table, RECOMMENDATIONS)
             users = len(table["user_id"].unique())
             listed.append(Shard(name=name, rows=stats.rows, users=users, bytes=stats.bytes, sha256=stats.sha256))
-        details = {"model_id": "m", "config": self.config.model_dump(mode="json"), "tables": list(tables)}
+        details = {"model_id": "m", "config": self.config.model_dump(mode="json"), "tables": dict(tables)}
         publish(run, write_manifest(run, run.date, listed, details), "m")
 
     def know(
@@ -72,14 +73,18 @@ class PublishedShop:
     ) -> None:
         """Write what a night knows: its config, its items with their attributes, and events."""
         run.write_config(self.config.to_yaml())
-        rows = [
-            {"user_id": user, "item_id": item, "timestamp": moment(day), "event": "buy", "weight": 1.0}
-            for day, user, item in events
-        ]
-        table = pa.Table.from_pylist(rows, schema=INTERACTIONS)
-        write_table(self.storage, f"{run.dir}/interactions/shard-00000.parquet", table, INTERACTIONS)
+        self.happened(run, "interactions", [(moment(day), user, item) for day, user, item in events])
         items = [
             {"item_id": item, "text": item, "available": True, "attributes": own, "text_hash": item}
             for item, own in attributes.items()
         ]
         write_table(self.storage, f"{run.dir}/catalog.parquet", pa.Table.from_pylist(items, schema=CATALOG), CATALOG)
+
+    def happened(self, run: RunFolder, folder: str, events: Sequence[tuple[dt.datetime, str, str]]) -> None:
+        """Write events of a run: `interactions` or `impressions`."""
+        rows = [
+            {"user_id": user, "item_id": item, "timestamp": time, "event": "buy", "weight": 1.0}
+            for time, user, item in events
+        ]
+        table = pa.Table.from_pylist(rows, schema=INTERACTIONS)
+        write_table(self.storage, f"{run.dir}/{folder}/shard-00000.parquet", table, INTERACTIONS)

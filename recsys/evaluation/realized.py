@@ -96,6 +96,35 @@ def _by_source(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShownItems:
+    """What came of items that were shown; an item that a user saw several times counts once."""
+
+    shown: int
+    taken: int
+    """Shown items that the user took afterwards."""
+    revenue: float
+    """Prices of the events with these items."""
+
+
+def shown_items(impressions: pa.Table, events: pa.Table, prices: Mapping[str, float]) -> ShownItems:
+    """Join impressions with the events after them.
+
+    Args:
+        impressions: `user_id`, `item_id` and `timestamp`: who saw what, and when.
+        events: The same of what users took.
+        prices: Of items; an item without a price brings nothing.
+    """
+    first = impressions.group_by(["user_id", "item_id"]).aggregate([("timestamp", "min")])
+    joined = events.join(first, ["user_id", "item_id"], join_type="inner")
+    taken = joined.filter(pc.greater_equal(joined["timestamp"], joined["timestamp_min"]))
+    return ShownItems(
+        shown=len(first),
+        taken=len(taken.group_by(["user_id", "item_id"]).aggregate([])),
+        revenue=sum(prices.get(item, 0.0) for item in taken["item_id"].to_pylist()),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Mean:
     """A mean over users with a 95 % interval, from sums that can be added over shards."""
 

@@ -14,7 +14,7 @@ from recsys.pipeline.list_records import WrittenShard
 from recsys.pipeline.run import CountedDays, Run
 from recsys.pipeline.stages import WRITE_LISTS
 from recsys.schema import ITEM_REPORT, METRICS
-from recsys.storage.manifest import TableFile, lists_folder
+from recsys.storage.manifest import PublishedTable, lists_folder
 from recsys.storage.night_tables import write_night_table
 from recsys.storage.tables import iter_batches, read_table
 
@@ -26,18 +26,18 @@ BATCH_ROWS = 262_144
 TOP = 10
 
 
-def write_analyst_tables(run: Run, records: Mapping[str, Mapping[str, Any]]) -> list[TableFile]:
-    """Write both tables, and return their entries for the manifest.
+def write_analyst_tables(run: Run, records: Mapping[str, Mapping[str, Any]]) -> dict[str, PublishedTable]:
+    """Write both tables, and return their entries for the manifest by name.
 
     Args:
         run: A run with finished lists.
         records: Of its finished stages by name, see `recsys.pipeline.publish_lists.stage_metrics`.
     """
     metrics = night_metrics(run.date, records)
-    return [
-        write_night_table(run.folder, "metrics", metrics, METRICS),
-        write_night_table(run.folder, "item_report", item_report(run), ITEM_REPORT),
-    ]
+    return {
+        "metrics": write_night_table(run.folder, "metrics", metrics, METRICS),
+        "item_report": write_night_table(run.folder, "item_report", item_report(run), ITEM_REPORT),
+    }
 
 
 def item_report(run: Run) -> pa.Table:

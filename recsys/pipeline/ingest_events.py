@@ -76,6 +76,7 @@ def ingest_events(run: Run) -> IngestedEvents:
         newest=newest,
         kinds=kinds.learned,
         non_positive=kinds.non_positive,
+        impressions=kinds.impressions.total(),
         weightless=kinds.weightless,
         parts=[part["path"] for part in parts if part.get("accepted")],
         feedback=num_feedback,

@@ -71,8 +71,8 @@ def load_snapshots(
     signals = {signal.name: signal.load(Source(night, signal)) for signal in SIGNALS}
     if donors.is_cold.any():
         signals = {name: loaded.impute(donors) for name, loaded in signals.items()}
-    if view != "full":  # the gate judges the model, not what is tried out
-        reranks = [rerank.model_copy(update={"exploration": 0.0}) for rerank in reranks]
+    if view != "full":
+        reranks = [rerank.for_measuring() for rerank in reranks]
     popularity = item_popularity(read_table(run.storage, run.item_counts_path(COUNTS_OF_VIEW[view][1])), night.item_ids)
     directions = _directions(signals)
     rerankers = [

@@ -41,6 +41,8 @@ class PastNight:
     """Events count from `start` up to but not at `end`."""
     events: pa.Table
     """`user_id`, `item_id` and `timestamp`."""
+    impressions: pa.Table
+    """The same of what clients of the live service reported as shown, in the same days."""
 
     @property
     def shards(self) -> list[str]:
@@ -85,27 +87,39 @@ def open_past_nights(storage: Storage, settings: Any) -> PastNights:
     pointers = require_nights(storage, 2, "a comparison with later events")[-settings.nights - 1 :]
     newest = stored_run(RunFolder(storage, pointers[-1].run_id))
     ends = [cutoff_for(pointer.run_date, 0) for pointer in pointers]
-    events = _events_since(newest, ends[0], settings.events)
+    events = _events_since(newest, newest.interactions_dir, ends[0], settings.events)
+    impressions = _events_since(newest, newest.impressions_dir, ends[0], None)
     window = dt.timedelta(days=settings.window_days)
     nights = []
     for pointer, start, next_end in zip(pointers, ends, ends[1:], strict=False):
         end = min(next_end, start + window)
-        times = events["timestamp"]
-        inside = pc.and_(
-            pc.greater_equal(times, pa.scalar(start, TIMESTAMP)), pc.less(times, pa.scalar(end, TIMESTAMP))
+        nights.append(
+            PastNight(
+                pointer=pointer,
+                manifest=read_manifest(storage, pointer),
+                start=start,
+                end=end,
+                events=_between(events, start, end),
+                impressions=_between(impressions, start, end),
+            )
         )
-        manifest = read_manifest(storage, pointer)
-        nights.append(PastNight(pointer=pointer, manifest=manifest, start=start, end=end, events=events.filter(inside)))
     prices = {} if settings.price is None else _prices(newest, settings.price)
     return PastNights(storage=storage, nights=nights, prices=prices)
 
 
-def _events_since(run: Run, start: dt.datetime, kinds: Sequence[str] | None) -> pa.Table:
-    """Positives of a run at or after a time."""
+def _between(events: pa.Table, start: dt.datetime, end: dt.datetime) -> pa.Table:
+    times = events["timestamp"]
+    return events.filter(
+        pc.and_(pc.greater_equal(times, pa.scalar(start, TIMESTAMP)), pc.less(times, pa.scalar(end, TIMESTAMP)))
+    )
+
+
+def _events_since(run: Run, folder: str, start: dt.datetime, kinds: Sequence[str] | None) -> pa.Table:
+    """Events of a run at or after a time, from the files of a folder."""
     columns = ["user_id", "item_id", "timestamp", "event"]
     parts = [pa.schema([INTERACTIONS.field(name) for name in columns]).empty_table()]
-    for name in run.storage.list(run.interactions_dir):
-        table = read_table(run.storage, f"{run.interactions_dir}/{name}", columns)
+    for name in run.storage.list(folder):
+        table = read_table(run.storage, f"{folder}/{name}", columns)
         wanted = pc.greater_equal(table["timestamp"], pa.scalar(start, TIMESTAMP))
         if kinds is not None:
             wanted = pc.and_(wanted, pc.is_in(table["event"], value_set=pa.array(kinds, pa.string())))

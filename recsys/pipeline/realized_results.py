@@ -8,15 +8,13 @@ import numpy as np
 import pyarrow as pa
 
 from recsys.data.histories import rank_ids
-from recsys.evaluation.realized import ACCURACY, Mean, RealizedLists
-from recsys.pipeline.impressions import live_results
+from recsys.evaluation.realized import ACCURACY, Mean, RealizedLists, shown_items
 from recsys.pipeline.past_lists import PastNight, PastNights
 from recsys.schema import REALIZED
-from recsys.storage.night_tables import TABLES_DIR
 from recsys.storage.tables import write_table
 
 #: Where the table lies, relative to the storage root. It is written again as a whole.
-REALIZED_PATH = f"{TABLES_DIR}/realized/realized.parquet"
+REALIZED_PATH = "realized/realized.parquet"
 
 ALL = "all"
 
@@ -55,7 +53,7 @@ def _night_rows(past: PastNights, night: PastNight) -> Iterator[dict[str, Any]]:
             yield written | _plain(segment, "revenue", means[segment]["revenue_per_list"].total)
     for name, (shown, taken_places, revenue) in sorted(sources.items()):
         yield from (written | row for row in _shown_rows(f"source:{name}", shown, taken_places, revenue, past))
-    live = live_results(past.storage, night, past.prices)
+    live = shown_items(night.impressions, night.events, past.prices)
     if live.shown:
         yield from (written | row for row in _shown_rows("live", live.shown, live.taken, live.revenue, past))
 

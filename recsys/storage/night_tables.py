@@ -1,22 +1,18 @@
-"""Further tables of a night, beside its lists. They are published with the lists, by the same manifest."""
+"""Tables of a night of one file, beside its lists. They are published with the lists, by the same manifest."""
 
 import pyarrow as pa
 
-from recsys.storage.manifest import TableFile
+from recsys.storage.manifest import PublishedTable, TableFile, table_folder
 from recsys.storage.runs import RunFolder
 from recsys.storage.tables import write_table
 
-#: Folder of all such tables, below the root of the storage.
-TABLES_DIR = "tables"
+_FILE = "part-00000.parquet"
 
 
-def night_table_path(run: RunFolder, name: str) -> str:
-    """Where a table of the run is written, relative to the storage root."""
-    return f"{TABLES_DIR}/{name}/run_date={run.date.isoformat()}/run_id={run.run_id}/part-00000.parquet"
-
-
-def write_night_table(run: RunFolder, name: str, table: pa.Table, schema: pa.Schema) -> TableFile:
-    """Write a table of the run before its manifest, and return the entry for the manifest."""
-    path = night_table_path(run, name)
-    stats = write_table(run.storage, path, table, schema)
-    return TableFile(name=name, path=path, rows=stats.rows, bytes=stats.bytes, sha256=stats.sha256)
+def write_night_table(run: RunFolder, name: str, table: pa.Table, schema: pa.Schema) -> PublishedTable:
+    """Write a table of the run before its manifest, and return its entry for the manifest."""
+    folder = table_folder(run, name)
+    stats = write_table(run.storage, f"{folder}/{_FILE}", table, schema)
+    return PublishedTable(
+        path=folder, files=[TableFile(name=_FILE, rows=stats.rows, bytes=stats.bytes, sha256=stats.sha256)]
+    )

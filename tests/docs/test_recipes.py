@@ -70,10 +70,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shop.publish(
         run,
         SECOND,
-        tables=[
-            write_night_table(run, name, pa.Table.from_pylist(rows, schema=schema), schema)
+        tables={
+            name: write_night_table(run, name, pa.Table.from_pylist(rows, schema=schema), schema)
             for name, rows, schema in (("metrics", metrics, METRICS), ("item_report", items, ITEM_REPORT))
-        ],
+        },
     )
     shop.know(run, ATTRIBUTES)
     published = folder / "warehouse" / "recommendations" / f"run_date={DATES[1]}" / f"run_id={run.run_id}"

@@ -102,7 +102,7 @@ def test_a_model_that_is_not_there_is_refused_before_anything_starts(shop: Path,
 
 def test_the_night_has_tables_for_analysts(night: Run) -> None:
     manifest = read_manifest(night.storage, require_latest(night.storage))
-    tables = {table["name"]: pq.read_table(night.storage.path(table["path"])) for table in manifest["tables"]}
+    tables = {name: pq.read_table(night.storage.path(table["path"])) for name, table in manifest["tables"].items()}
     metrics, items = tables["metrics"], tables["item_report"]
     assert (metrics.schema, items.schema) == (METRICS, ITEM_REPORT)
     found = {(row["metric"], row["segment"]): row for row in metrics.to_pylist()}
@@ -129,6 +129,6 @@ def test_a_changed_table_is_found(one_night: tuple[Path, dict[str, Any]], tmp_pa
     shutil.copytree(one_night[0], tmp_path / "warehouse")
     storage = Storage(str(tmp_path / "warehouse"))
     manifest = read_manifest(storage, require_latest(storage))
-    storage.write_bytes(manifest["tables"][0]["path"], b"other")
-    with pytest.raises(InputError, match=r"metrics.*differs from the manifest"):
+    storage.write_bytes(f"{manifest['tables']['metrics']['path']}/part-00000.parquet", b"other")
+    with pytest.raises(InputError, match=r"metrics/.*part-00000.parquet: has 5 bytes, the manifest says"):
         verify(storage, manifest)

@@ -1,6 +1,5 @@
 """Lists of past nights joined with later events."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ def make_config(warehouse: Path, **sections: Any) -> Config:
 
 
 def values(warehouse: Path, day: int) -> dict[tuple[str, str], float]:
-    table = pq.read_table(warehouse / "tables/realized/realized.parquet")
+    table = pq.read_table(warehouse / "realized/realized.parquet")
     assert table.schema == REALIZED
     return {
         (row["segment"], row["metric"]): row["value"] for row in table.to_pylist() if row["run_date"] == day_of(day)
@@ -86,14 +85,8 @@ def test_impressions_of_the_live_service_are_joined_too(warehouse: Path) -> None
     shop.publish(shop.run(3), LISTS)
     shop.know(shop.run(3), PRICES, [(1, "ann", "a"), (2, "bob", "b")])
     seen = [("ann", "a", 1, 9), ("ann", "a", 1, 10), ("ann", "b", 1, 9), ("bob", "b", 2, 13), ("eve", "c", 9, 9)]
-    lines = [
-        {"event_id": str(number), "user_id": user, "item_id": item, "timestamp": moment(day, hour).isoformat()}
-        | {"event": "impression", "weight": None, "text": ""}
-        for number, (user, item, day, hour) in enumerate(seen)
-    ]
-    lines.append({**lines[0], "event": "view"})
-    text = "\n".join([*map(json.dumps, lines), '{"event": "impression", "us'])
-    shop.storage.write_bytes("feedback/20261102T090000Z-w-0123-000000.jsonl", text.encode())
+    impressions = [(moment(day, hour), user, item) for user, item, day, hour in seen]
+    shop.happened(shop.run(3), "impressions", impressions)
     realized(config)
     found = values(warehouse, 0)
     assert (found["live", "shown"], found["live", "taken_share"]) == (3, pytest.approx(1 / 3, abs=1e-6))
