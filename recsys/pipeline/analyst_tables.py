@@ -4,21 +4,19 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.data.item_counts import head_items
 from recsys.evaluation.night_metrics import night_metrics
 from recsys.pipeline.list_records import WrittenShard
-from recsys.pipeline.run import CountedDays, Run
+from recsys.pipeline.run import Run
 from recsys.pipeline.stages import WRITE_LISTS
+from recsys.ranking.item_popularity import item_popularity
 from recsys.schema import ITEM_REPORT, METRICS
 from recsys.storage.manifest import PublishedTable, lists_folder
 from recsys.storage.night_tables import write_night_table
 from recsys.storage.tables import iter_batches, read_table
-
-Ints = npt.NDArray[np.int64]
 
 #: Rows of lists that are read at a time.
 BATCH_ROWS = 262_144
@@ -53,14 +51,7 @@ def item_report(run: Run) -> pa.Table:
             in_lists += np.bincount(items[known], minlength=len(item_ids))
             known &= rows["rank"].to_numpy() <= TOP
             in_top += np.bincount(items[known], minlength=len(item_ids))
-    ever = _counts(run, "full", item_ids)
-    columns = [item_ids, in_lists, in_top, _counts(run, "full_7d", item_ids), ever == 0, ~head_items(ever)]
+    ever = item_popularity(read_table(run.storage, run.item_counts_path("full")), item_ids)
+    week = item_popularity(read_table(run.storage, run.item_counts_path("full_7d")), item_ids)
+    columns = [item_ids, in_lists, in_top, week, ever == 0, ~head_items(ever)]
     return pa.table(columns, schema=ITEM_REPORT)
-
-
-def _counts(run: Run, days: CountedDays, item_ids: pa.Array) -> Ints:
-    """[I] interactions with each item."""
-    counts = read_table(run.storage, run.item_counts_path(days))
-    places = pc.index_in(item_ids, value_set=counts["item_id"].combine_chunks())
-    found: Ints = np.asarray(pc.fill_null(counts["num"].combine_chunks().take(places), 0)).astype(np.int64)
-    return found
