@@ -14,6 +14,7 @@ from typing import Any
 import ray
 from ray import tune
 
+from recsys.config.loading import without_variables
 from recsys.pipeline.cluster import cluster
 from recsys.pipeline.cpu_needs import min_cpus
 from recsys.pipeline.run import Run
@@ -63,7 +64,6 @@ def run_trials(
     filesystem, root = base.storage.arrow()
     folder = f"{root}/tune/{base.folder.run_id}"
     os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"  # relative paths of the config start at the working directory
-    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # a table shows the results
     trial = tune.with_resources(
         tune.with_parameters(_in_process, base=base, stages=list(stages), trials=list(trials)), {"cpu": _TRIAL_CPUS}
     )
@@ -136,7 +136,7 @@ def trial_config(config: Config, overrides: Overrides) -> Config:
     Raises:
         ConfigError: the values do not fit together.
     """
-    return decode_config(with_overrides(config.model_dump(mode="json"), overrides))
+    return decode_config(with_overrides(without_variables(config.model_dump(mode="json")), overrides))
 
 
 def share_inputs(base: Run, run: Run) -> None:
