@@ -11,8 +11,6 @@ from recsys.errors import LockedError
 from recsys.pipeline.publish_lists import delete_intermediate_files, intermediate_folders, stage_metrics
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
-from recsys.pipeline.track_night import track_night
-from recsys.pipeline.write_model_cards import write_model_cards
 from recsys.pipeline.write_report import write_report
 from recsys.storage.lease import lock
 
@@ -39,6 +37,10 @@ def describe_models(run: Run) -> dict[str, str]:
     Returns:
         For the answer of the job: `model_card_error`, if there is no card, and `tracking_error`, if a tracker failed.
     """
+    # torch comes with both: a wrong config is refused before it is imported
+    from recsys.pipeline.track_night import track_night
+    from recsys.pipeline.write_model_cards import write_model_cards
+
     error = write_model_cards(run)
     return ({"model_card_error": error} if error else {}) | track_night(run)
 
