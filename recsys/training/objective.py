@@ -37,8 +37,8 @@ logger = logging.getLogger(__name__)
 #: Positions that have the same negatives in a pointwise loss. With one draw for a whole batch a step would push the
 #: same few items down everywhere. With one for each position, gathering vectors would take longer than multiplying.
 _SHARING_NEGATIVES = 16
-#: Bias with which `gbce` starts: an item is taken by one user in thousands. From a larger one the first steps would push
-#: all items away from all users.
+#: Bias with which `gbce` starts: an item is taken by one user in thousands. From a larger one the first steps would
+#: push all items away from all users.
 _FIRST_BIAS = -9.0
 
 
