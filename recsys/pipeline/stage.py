@@ -40,6 +40,8 @@ class Timing:
     rows_per_s: float
     finished_at: str
     """ISO 8601, UTC."""
+    cpu_seconds: float | None = None
+    """CPU seconds of the job and of its workers, see `recsys.pipeline.cpu_time`; older records do not have them."""
 
 
 R = TypeVar("R", bound=StageRecord)
@@ -70,7 +72,8 @@ class Stage(Generic[R]):
     """One stage of a run.
 
     `reads` and `writes` are paths below the storage root. They may use `{run}` (folder of the run), `{histories}`
-    (folder of its histories), `{model}` and `{refit}` (folders of its models) and `{lists}` (folder of its lists).
+    (folder of its histories), `{model}` and `{refit}` (folders of its models), `{lists}` (folder of its lists) and
+    `{similar_items}` (folder of that table).
     """
 
     name: str
