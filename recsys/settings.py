@@ -20,10 +20,12 @@ from recsys.plugins import load_plugins
 from recsys.ranking.config import RecommendConfig, RerankConfig, SimilarItemsConfig
 from recsys.ranking.experiment_config import Experiment, check_experiments
 from recsys.ranking.rules.registry import check_rules
+from recsys.report.trackers.config import TrackingConfig
 from recsys.signals.ease import EaseConfig
 from recsys.signals.registry import chosen_columns
 from recsys.signals.transitions import TransitionsConfig
 from recsys.training.config import TrainConfig
+from recsys.training.tuning import TuneConfig
 
 #: Settings that change where or how fast a night runs, never its lists: they are left out of the digest. Threads and
 #: devices are not among them, since they round sums differently.
@@ -42,6 +44,8 @@ EXECUTION_ONLY: dict[str, Any] = {
     },
     "realized": True,
     "serve": True,
+    "tune": True,
+    "tracking": True,
 }
 
 
@@ -85,6 +89,10 @@ class Config(Section):
     """How lists of past nights are judged by later events."""
     serve: ServeConfig = ServeConfig()
     """The live service."""
+    tune: TuneConfig = TuneConfig()
+    """What `jobs/tune.py` tries."""
+    tracking: TrackingConfig = TrackingConfig()
+    """Trackers of experiments that get each night."""
 
     @model_validator(mode="after")
     def _batch_divides(self) -> "Config":
