@@ -39,6 +39,7 @@ from recsys.settings import Config
 from recsys.storage.lease import Lease
 from recsys.storage.publish import last_published
 from recsys.storage.runs import RunFolder
+from recsys.storage.site import INDEX
 
 #: From the inputs to a trained model. Stages that do not apply to a config are left out.
 TRAINING = (
@@ -100,6 +101,7 @@ def nightly(config: Config, options: Namespace) -> command.Answer:
         **training_answer(run),
         "metrics": run.storage.url(run.folder.metrics_path),
         "report": run.storage.url(run.folder.report_path),
+        "site": run.storage.url(INDEX),
         **failed,
     }
 

@@ -5,6 +5,7 @@ import datetime as dt
 import logging
 import os
 import secrets
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +32,9 @@ USERS = [f"u{number:05d}" for number in range(20)]
 NUM_SHARDS = 3
 #: Requests for lists that the live service of the tests has in hand at most.
 MAX_IN_FLIGHT = 16
+
+#: Names of the browser on the path.
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 # Set before any library reads them, and inherited by the processes that tests start.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -188,6 +192,15 @@ def one_night(shop: Path, tmp_path_factory: pytest.TempPathFactory, ray_cluster:
     storage = tmp_path_factory.mktemp("one-night") / "warehouse"
     options = argparse.Namespace(dry_run=False, force=False)
     return storage, nightly(decode_config(tiny_config(shop, storage)), options)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of a Chromium for the tests of pages."""
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+    if found is None:
+        pytest.skip("no Chromium on the path: apt-get install chromium, or name one: CHROMIUM=/path/to/chromium")
+    return found
 
 
 @pytest.fixture
