@@ -74,7 +74,13 @@ STAGES: dict[str, Any] = {
         "figures": {"lists": 48, "coverage": 0.5, "items": 20, "short_share": 0.25},
         "concentration": {"gini": 0.625, "top_share": 0.125, "longtail_share": 0.375},
         "scores": {"lowest": -3.0, "width": 0.25, "first": [0, 2, 46], "others": [100, 90, 2]},
-        "overlap": {"run_id": "2026-11-21-abc", "users": 40, "mean": 0.75, "tenths": [*[0] * 7, 20, 20, 0, 0]},
+        "overlap": {
+            "run_id": "2026-11-21-abc",
+            "users": 40,
+            "places": 10,
+            "mean": 0.75,
+            "tenths": [*[0] * 7, 20, 20, 0, 0],
+        },
     },
 }
 GATE: dict[str, Any] = {

@@ -27,7 +27,7 @@ def page() -> str:
         "refused, overridden by --force",
         "the users with a list are 3.0 % of those of last night",
         '<span class="badge open">not examined</span>',
-        '<td class="n">-0.0100 [-0.0200, 0.0100]</td>',
+        '<td class="n">-0.0100 [-0.020, 0.010]</td>',
         '<th scope="row">events: kept by where</th><td class="n">1,400</td>',
         '<th scope="row">places: in lists</th><td class="n">240</td><td class="n">26.7 %</td>',
         '<td>ingest</td><th scope="row">bad timestamp</th><td class="n">1,234</td>',
