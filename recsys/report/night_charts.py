@@ -183,8 +183,8 @@ def _overlap(stages: Mapping[str, Recorded]) -> Chart | None:
     axes.grid(visible=False, axis="x")
     places = figure(number(overlap, "places"))
     words = (
-        f"Users by the share of their first {places} items that was there the night before. The mean is {percent(mean)} "
-        f"of {figure(sum(counts))} users."
+        f"Users by the share of their first {places} items that was there the night before. The mean is "
+        f"{percent(mean)} of {figure(sum(counts))} users."
     )
     return Chart(title="Overlap with the night before", svg=as_svg(chart, "overlap", words), note=words)
 

@@ -71,8 +71,9 @@ def test_nothing_of_the_data_is_markup_and_nothing_is_loaded(page: str) -> None:
 
 def test_nobody_is_named(page: str) -> None:
     assert "somebody@example.org" not in page
-    assert "user_id 20 characters (5)" in page
-    assert "a whole line (1)" in page
+    assert "customer 20 characters (5)" in page
+    assert "a line of 22 characters (1)" in page
+    assert "break the contract of the table; gate.max_invalid_lists is at most 0.0 %</td>" in page
 
 
 def test_the_page_of_the_run_folder_is_one_file() -> None:
