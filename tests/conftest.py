@@ -53,11 +53,16 @@ settings.load_profile("recsys")
 SLOW_ROOMS = ("jobs", "pipeline", "serving")
 #: Files of tests over `one_night`. With `-n` they share a process, so that this night is made once.
 OVER_ONE_NIGHT = (
+    "docs/test_python_tour.py",
     "benchmarks/test_replay.py",
     "jobs/test_nightly.py",
     "jobs/test_gates.py",
     "jobs/test_evaluate.py",
     "jobs/test_explain.py",
+    "jobs/test_installed.py",
+    "jobs/test_model_cards.py",
+    "jobs/test_tracking.py",
+    "jobs/test_variant_lists.py",
     "jobs/test_small_shops.py",
     "serving/",
 )

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
+from recsys.pipeline.analyst_tables import write_analyst_tables
 from recsys.pipeline.gate_summary import gate_summary
 from recsys.pipeline.list_records import PublishedLists, WrittenShard, WrittenTableFile
 from recsys.pipeline.run import Run
@@ -34,7 +35,7 @@ def publish_lists(run: Run, lease: Lease) -> PublishedLists:
         "metrics": stage_metrics(run),
         "gate": gate_summary(run, publishing=True),
         "config": run.config.model_dump(mode="json"),
-        "tables": _other_tables(run),
+        "tables": _other_tables(run) | write_analyst_tables(run, stage_metrics(run)),
     }
     lease.check()
     manifest = write_manifest(run.folder, run.date, shards, details)

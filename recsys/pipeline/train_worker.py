@@ -23,6 +23,7 @@ from recsys.training.augment import augment
 from recsys.training.config import TrainConfig
 from recsys.training.engine import Engine, open_engine
 from recsys.training.loop import train_epoch
+from recsys.training.next_days import draw_targets
 from recsys.training.phases import Phase
 from recsys.training.progress import CANDIDATE_PASS, CPU, EPOCH, RETRIEVAL, candidate_pass_is_better
 from recsys.training.refresh import refresh_text_vectors
@@ -115,6 +116,8 @@ class _Worker:
         for turn in range(number * passes, (number + 1) * passes):
             generator = torch.Generator().manual_seed(seed + 1000 * turn + self.rank)
             for batch in self._windows(self._kind(phase)).batches(train.micro_batch_size, seed + turn):
+                if train.targets == "next_days":
+                    batch = draw_targets(batch, generator)
                 if train.augment:
                     share, probability = train.augment_share, train.augment_probability
                     yield augment(batch, self.num_items, train.augment, probability, share, generator)

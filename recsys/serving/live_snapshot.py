@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from recsys.data.assignment import DEFAULT_VARIANT
 from recsys.schema import RECOMMENDATIONS
 from recsys.serving.contracts import (
     RankedCandidates,
@@ -242,6 +243,7 @@ class LiveSnapshot:
         return Recommendations(
             items=items,
             strategy=strategy,
+            variant=rows["variant"][0].as_py() if len(rows) else DEFAULT_VARIANT,
             run_id=self.latest.run_id,
             model_id=self.latest.model_id,
             snapshot_age_s=round(age.total_seconds(), 3),

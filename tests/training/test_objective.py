@@ -151,7 +151,7 @@ def test_only_wanted_positions_count_in_the_loss(weights: Tensor | None, smoothi
     grid = None if weights is None else torch.full(targets.shape, 99.0).masked_scatter(targets >= 0, weights)
     with torch.no_grad():
         vectors = ranker.item_vectors()
-        logits = ranker.hidden_states(ranker.history_tokens(vectors, items, gaps, events)) @ vectors.T
+        logits = ranker.hidden_states(ranker.history_tokens(vectors, items, gaps, events), gaps) @ vectors.T
         losses = F.cross_entropy(
             logits[targets >= 0], targets[targets >= 0], label_smoothing=smoothing, reduction="none"
         )
