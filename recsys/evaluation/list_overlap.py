@@ -23,7 +23,7 @@ class ListOverlap:
     """The night before."""
     users: int
     """Compared users: they have a list in both nights. In a large night they are a part, chosen by hash."""
-    places: int
+    places: int = PLACES
     """First places that were compared: `PLACES`, or fewer where the lists of one night are shorter."""
     mean: float
     tenths: list[int]
