@@ -9,13 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import ConfigDict
 
-#: Places of a list that are compared.
+#: Places of a list that are compared at most.
 PLACES = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class ListOverlap:
-    """Which share of tonight's first `PLACES` items was among the user's first `PLACES` the night before."""
+    """Which share of tonight's first items was among the user's first items the night before."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
 
@@ -23,6 +23,8 @@ class ListOverlap:
     """The night before."""
     users: int
     """Compared users: they have a list in both nights. In a large night they are a part, chosen by hash."""
+    places: int = PLACES
+    """First places that were compared: `PLACES`, or fewer where the lists of one night are shorter."""
     mean: float
     tenths: list[int]
     """Users by their share, rounded to tenths: 11 numbers."""
@@ -32,7 +34,7 @@ def shared_places(tonight: pa.Table, before: pa.Table) -> npt.NDArray[np.float64
     """The share of each user of both nights, in any order.
 
     Args:
-        tonight: `user_id` and `item_id` of the first `PLACES` places.
+        tonight: `user_id` and `item_id` of the compared places.
         before: The same of the night before.
 
     >>> tonight = pa.table({"user_id": ["a", "a", "b"], "item_id": ["x", "y", "x"]})

@@ -26,8 +26,6 @@ from recsys.model.text_adapter import TextAdapter
 
 #: Initial factor of cosines in the logits (an inverse temperature, as in CLIP). Training changes it.
 INITIAL_SCALE = 14.0
-#: Initial bias of logits where each is a probability by itself: most items are taken by one user in thousands.
-INITIAL_BIAS = -9.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +82,7 @@ class Ranker(nn.Module):
             self.text_kind_embedding = nn.Embedding(len(TextKind), spec.item_dim)
             nn.init.normal_(self.text_kind_embedding.weight, std=0.02)
         if spec.logit_bias:
-            self.logit_bias = nn.Parameter(torch.full((1,), INITIAL_BIAS))
+            self.logit_bias = nn.Parameter(torch.full((1,), -INITIAL_SCALE / 2))  # of unrelated items, at first
         if spec.relative_time:  # from zero, so that a model without it can be continued
             self.time_bias = nn.Parameter(torch.zeros(NUM_TIME_BUCKETS, decoder_settings.num_attention_heads))
 

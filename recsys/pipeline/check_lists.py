@@ -14,13 +14,13 @@ from recsys.evaluation.list_checks import CHECKS, NightFigures, check_lists
 from recsys.evaluation.list_figures import ListFigures, count_lists
 from recsys.evaluation.list_shape import as_score_counts, concentration, pack_counts, unpack_counts
 from recsys.pipeline.cluster import for_each_part, peak_of
-from recsys.pipeline.compare_lists import as_overlap, comparable_lists, compare_shard, compared_share
+from recsys.pipeline.compare_lists import ListsBefore, as_overlap, comparable_lists, compare_shard, compared_share
 from recsys.pipeline.input_records import ReadRows
 from recsys.pipeline.list_records import CheckedLists, WrittenShard
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.stages import CHECK_LISTS, FINETUNE, INGEST_CATALOG, INGEST_EVENTS, INGEST_USERS, WRITE_LISTS
 from recsys.pipeline.strict_json import from_json
-from recsys.storage.latest import Latest, read_latest
+from recsys.storage.latest import read_latest
 from recsys.storage.manifest import lists_folder, read_manifest
 from recsys.storage.tables import iter_batches, read_table
 
@@ -114,7 +114,7 @@ def _full_length(run: Run) -> int:
     return min(run.config.recommend.top_k, filtered.get("recommendable", run.config.recommend.top_k))
 
 
-def _shard_counter(run: Run, full: int, before: Latest | None, share: float) -> Callable[[str], Record]:
+def _shard_counter(run: Run, full: int, before: ListsBefore | None, share: float) -> Callable[[str], Record]:
     """The work on one shard of lists.
 
     Args:

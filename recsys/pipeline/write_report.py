@@ -9,8 +9,9 @@ from recsys.pipeline.open_run import stored_run
 from recsys.pipeline.publish_lists import stage_metrics
 from recsys.pipeline.run import Run
 from recsys.pipeline.sample_users import sample_users
+from recsys.pipeline.stages import INGEST_CATALOG
 from recsys.report.config_changes import ConfigChange, config_changes, without_credentials
-from recsys.report.night_summary import NightSummary, in_order, read_summary, summarize
+from recsys.report.night_summary import MOST_NIGHTS, NightSummary, in_order, read_summary, summarize
 from recsys.storage.filesystem import Storage
 from recsys.storage.runs import RunFolder
 from recsys.storage.site import INDEX, STYLE, SUMMARIES, night_page
@@ -58,6 +59,7 @@ def _write(run: Run) -> None:
         summary=summary,
         before=before,
         samples=sample_users(run),
+        shown_columns=_shown_columns(run),
         config=_config_text(run),
         changes=_changes(run, before),
     )
@@ -70,7 +72,7 @@ def _write(run: Run) -> None:
 
 
 def read_summaries(storage: Storage) -> list[NightSummary]:
-    """The stored summaries of all nights; what is damaged is left out, and the log says so."""
+    """The stored summaries of the newest nights; what is damaged is left out, and the log says so."""
 
     def read(name: str) -> NightSummary | None:
         try:
@@ -81,7 +83,7 @@ def read_summaries(storage: Storage) -> list[NightSummary]:
             logger.warning("%s is damaged: the night is not in the index", storage.url(SUMMARIES, name))
         return found
 
-    names = [name for name in storage.list(SUMMARIES) if name.endswith(".json")]
+    names = [name for name in storage.list(SUMMARIES) if name.endswith(".json")][-MOST_NIGHTS:]  # by their dates
     with ThreadPoolExecutor(_NUM_READERS) as readers:
         return [found for found in readers.map(read, names) if found is not None]
 
@@ -92,6 +94,16 @@ def _night_before(summary: NightSummary, others: list[NightSummary]) -> NightSum
     order = [night.run_id for night in in_order([*published, summary])]
     place = order.index(summary.run_id)
     return in_order(published)[place - 1] if place else None
+
+
+def _shown_columns(run: Run) -> dict[str, set[str]]:
+    """Columns whose bad values name no user, by stage: some of the events, and all that were bad in items."""
+    columns = run.config.inputs.events.columns
+    names = ("item_id", "timestamp", "event", "weight")
+    shown = {*names, *(getattr(columns, name) for name in names)}  # events of the live service have our names
+    items = run.done(INGEST_CATALOG)
+    bad_items = {example.column for example in items.record.examples} if items is not None else set()
+    return {"ingest": shown - {columns.user_id, columns.text, None}, "catalog": bad_items - {""}}
 
 
 def _config_text(run: Run) -> str:

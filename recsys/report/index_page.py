@@ -2,12 +2,10 @@
 
 from collections.abc import Sequence
 
-from recsys.report.night_summary import NightSummary, in_order
+from recsys.report.night_summary import MOST_NIGHTS, NightSummary, in_order
 from recsys.report.page_templates import template
 from recsys.report.trend_charts import trend_charts
 
-#: Nights of the trends and of the table at most, the newest.
-MOST_NIGHTS = 90
 #: The verdict of all gates together, in few words.
 WORDS = {
     "passed": "passed",

@@ -181,9 +181,10 @@ def _overlap(stages: Mapping[str, Recorded]) -> Chart | None:
     axes.set_xticks(range(0, 11, 2), [f"{10 * place} %" for place in range(0, 11, 2)])
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
     axes.grid(visible=False, axis="x")
+    places = figure(number(overlap, "places"))
     words = (
-        f"Users by the share of their first ten items that was there the night before. The mean is {percent(mean)} of "
-        f"{figure(sum(counts))} users."
+        f"Users by the share of their first {places} items that was there the night before. The mean is "
+        f"{percent(mean)} of {figure(sum(counts))} users."
     )
     return Chart(title="Overlap with the night before", svg=as_svg(chart, "overlap", words), note=words)
 

@@ -4,8 +4,9 @@ A night may have recorded little: it was refused, or nothing could be measured. 
 out.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from recsys.report.config_changes import ConfigChange
@@ -24,8 +25,8 @@ HEADLINES = {
     "overridden": "Refused, published by --force",
     "": "Ended before a gate",
 }
-#: Quarantined values of these columns are ids of users.
-_PRIVATE = ("user_id",)
+#: A reason names the user of the first bad list, and may end with the limit.
+_NAMES_A_USER = re.compile(r", such as: .*?(; gate\.\w+ is at most [^;]*)?$", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,8 @@ class NightRecords:
     before: NightSummary | None = None
     """The published night before."""
     samples: Sequence[SampleList] = ()
+    shown_columns: Mapping[str, Collection[str]] = field(default_factory=dict)
+    """Columns whose quarantined values are shown, by stage: those that name no user."""
     config: str = ""
     """The resolved config as YAML."""
     changes: Sequence[ConfigChange] | None = None
@@ -80,7 +83,7 @@ def _values(night: NightRecords) -> dict[str, Any]:
         "alone": numbers(stages, "fuse", "validation_alone"),
         "weights": {name: numbers(stages, "fuse", name) for name in ("weights", "weights_short", "weights_session")},
         "gains": {name: part(stages, "fuse", "gains", name) for name in part(stages, "fuse", "gains")},
-        "quarantine": _quarantine(stages),
+        "quarantine": _quarantine(stages, night.shown_columns),
         "filtered": numbers(stages, "recommend", "filtered"),
         "moved": numbers(stages, "recommend", "reranked", "moved"),
         "samples": night.samples,
@@ -95,7 +98,14 @@ def _checks(gate: Recorded) -> list[dict[str, str]]:
     for check in entries(gate, "checks"):
         name, verdict = text(check, "name"), text(check, "verdict")
         words = verdict.replace("_", " ") + (", overridden by --force" if name in overridden else "")
-        found.append({"name": name, "verdict": verdict, "words": words, "reason": text(check, "reason")})
+        found.append(
+            {
+                "name": name,
+                "verdict": verdict,
+                "words": words,
+                "reason": _NAMES_A_USER.sub(r"\1", text(check, "reason")),
+            }
+        )
     return found
 
 
@@ -103,27 +113,26 @@ def _texts(values: Any) -> list[str]:
     return [value for value in values if isinstance(value, str)] if isinstance(values, list) else []
 
 
-def _quarantine(stages: Mapping[str, Recorded]) -> list[dict[str, Any]]:
+def _quarantine(stages: Mapping[str, Recorded], shown_columns: Mapping[str, Collection[str]]) -> list[dict[str, Any]]:
     """Reasons by input, the commonest first, with examples of bad values."""
     found = []
     for stage in READING:
         examples = entries(stages, stage, "examples")
         reasons = sorted(numbers(stages, stage, "reasons").items(), key=lambda each: (-each[1], each[0]))
         for reason, rows in reasons:
-            shown = [example for example in examples if text(example, "reason") == reason]
-            found.append(
-                {"stage": stage, "reason": reason, "rows": rows, "examples": [_example(each) for each in shown]}
-            )
+            columns = shown_columns.get(stage, ())
+            shown = [_example(each, columns) for each in examples if text(each, "reason") == reason]
+            found.append({"stage": stage, "reason": reason, "rows": rows, "examples": shown})
     return found
 
 
-def _example(example: Recorded) -> dict[str, Any]:
-    """A bad value without what may name a person: ids of users, and whole lines."""
+def _example(example: Recorded, shown_columns: Collection[str]) -> dict[str, Any]:
+    """A bad value. Of a column that is not shown, and of a whole line, only its length."""
     column, value = text(example, "column"), example.get("value")
-    if not column:
-        shown = "a whole line"
-    elif column in _PRIVATE and isinstance(value, str):
-        shown = f"{len(value)} characters"
+    if value is None:
+        words = "no value"
+    elif column in shown_columns:
+        words = f"“{value}”"
     else:
-        shown = "no value" if value is None else f"“{value}”"
-    return {"column": column, "value": shown, "rows": number(example, "rows")}
+        words = f"{len(str(value))} characters"
+    return {"column": column or "a line of", "value": words, "rows": number(example, "rows")}

@@ -64,7 +64,8 @@ def _quality(nights: Sequence[NightSummary]) -> Chart | None:
     _line(axes, days, [night.model for night in nights], 0, "model")
     _line(axes, days, [night.popularity for night in nights], 1, "popularity")
     axes.legend(loc="best", fontsize=10)
-    axes.set_ylim(bottom=0)
+    highest = [value for night in nights for value in (night.model, night.model_high, night.popularity)]
+    _from_zero(axes, highest)
     _dates(axes, days)
     words = f"{metric} on the held-out days of each night, with 95\u00a0% intervals, and that of popularity."
     note = f"{words} The newest: {nights[-1].model:.4f}."
@@ -84,7 +85,7 @@ def _trend(
         _line(axes, days, values, place, label)
     if len(series) > 1:
         axes.legend(loc="best", fontsize=10)
-    axes.set_ylim(bottom=0)
+    _from_zero(axes, [value for values in lines.values() for value in values])
     axes.yaxis.set_major_formatter(lambda value, _: written(value))
     _dates(axes, days)
     newest = ", ".join(
@@ -104,6 +105,12 @@ def _line(axes: Axes, days: Sequence[float], values: Sequence[float | None], pla
         if len(points) < _MOST_MARKERS:
             line.set_marker("os^"[place])
             line.set_markersize(4)
+
+
+def _from_zero(axes: Axes, values: Sequence[float | None]) -> None:
+    """An axis from 0 to a bit above the largest value."""
+    largest = max((value for value in values if value is not None), default=0.0)
+    axes.set_ylim(0, 1.08 * largest if largest > 0 else 1.0)
 
 
 def _dates(axes: Axes, days: Sequence[float]) -> None:

@@ -173,6 +173,8 @@ class RankedCandidates(Contract):
     """Candidates that the catalog does not have, in the order of the request."""
     strategy: Strategy
     """`personalized`, `query`, or `popular` where nothing is known of the user."""
+    variant: str = DEFAULT_VARIANT
+    """Arms of the experiments that the user is in."""
     run_id: str
     """The nightly run whose model ranked."""
     model_id: str

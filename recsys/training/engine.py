@@ -12,7 +12,7 @@ from recsys.model.history_states import HistoryTexts
 from recsys.training.config import TrainConfig
 from recsys.training.objective import TrainableRanker
 
-#: Learning rate of the bias and the scale of a pointwise loss, as a multiple of that of other weights.
+#: Learning rate of the bias and the scale of `gbce`, as a multiple of that of other weights.
 _CALIBRATION_SPEED = 30.0
 #: Step number, from 0 → share of the peak learning rate.
 Schedule = Callable[[int], float]
@@ -86,9 +86,9 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Parameter groups of the optimiser, some with a peak learning rate of their own.
 
-    These are a text encoder that is trained, and the bias and scale that make probabilities of logits. AdamW moves a
-    weight by about the learning rate in a step, which is next to nothing for these two. Until they fit, the item
-    vectors would take their part: all of them would turn away from all users, and lose what they know.
+    These are a text encoder that is trained, and for `gbce` the bias and scale that make probabilities of logits. AdamW
+    moves a weight by about the learning rate in a step, which is next to nothing for these two. Until they fit, the
+    item vectors would take their part: all of them would turn away from all users, and lose what they know.
 
     Args:
         ranker: The model.
@@ -96,7 +96,7 @@ def parameter_groups(
         encoder_learning_rate: Peak learning rate of the text encoder.
     """
     encoder = [] if ranker.encoder is None else [each for each in ranker.encoder.parameters() if each.requires_grad]
-    calibration = [ranker.logit_bias, ranker.log_scale] if ranker.spec.logit_bias else []
+    calibration = [ranker.logit_bias, ranker.log_scale] if ranker.objective.name == "gbce" else []
     apart = {id(parameter) for parameter in (*encoder, *calibration)}
     groups: list[dict[str, Any]] = [
         {"params": [each for each in ranker.parameters() if each.requires_grad and id(each) not in apart]}

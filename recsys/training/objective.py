@@ -37,6 +37,9 @@ logger = logging.getLogger(__name__)
 #: Positions that have the same negatives in a pointwise loss. With one draw for a whole batch a step would push the
 #: same few items down everywhere. With one for each position, gathering vectors would take longer than multiplying.
 _SHARING_NEGATIVES = 16
+#: Bias with which `gbce` starts: an item is taken by one user in thousands. From a larger one the first steps would
+#: push all items away from all users.
+_FIRST_BIAS = -9.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +97,8 @@ class TrainableRanker(Ranker):
         """As `Ranker`; ``counts`` [I] int64 are each item's training interactions. Items without any are not known."""
         super().__init__(spec, text_vectors, counts > 0, decoder)
         self.objective = objective
+        if objective.name == "gbce":
+            torch.nn.init.constant_(self.logit_bias, _FIRST_BIAS)
         self.register_buffer("counts", counts, persistent=False)
         self.num_known = int((counts > 0).sum())
         self.encoder: CatalogEncoder | None = None

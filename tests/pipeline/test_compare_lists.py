@@ -51,9 +51,10 @@ def run(make_night: Callable[..., Run], draw_events: Callable[..., pa.Table]) ->
     before = replace(made, folder=RunFolder(made.storage, "2026-11-21-0123456789ab"))
     old = write(before, {"a": ["i00", "i01"], "gone": ["i00"]})
     shard = Shard(name=SHARD, rows=old.rows, users=old.users, bytes=old.bytes, sha256=old.sha256)
-    manifest = write_manifest(before.folder, before.folder.date, [shard], {"model_id": "m"})
+    details = {"model_id": "m", "config": {"recommend": {"top_k": 2}}}
+    manifest = write_manifest(before.folder, before.folder.date, [shard], details)
     publish(before.folder, manifest, "m")
-    written = write(made, {"a": ["i01", "i02"], "new": ["i03"]})
+    written = write(made, {"a": ["i01", "i02", "i00"], "new": ["i03"]})
     made.remember_part(WRITE_LISTS, "shard-00000", written)
     finish(made, WRITE_LISTS, shards=1, users=2)
     finish(made, FINETUNE)
@@ -64,9 +65,9 @@ def test_the_users_of_both_nights_are_compared(run: Run) -> None:
     checked = check_written_lists(run)
     assert checked.overlap is not None
     assert (checked.overlap.run_id, checked.overlap.users, checked.overlap.mean) == ("2026-11-21-0123456789ab", 1, 0.5)
-    assert checked.overlap.tenths[5] == 1
+    assert (checked.overlap.places, checked.overlap.tenths[5]) == (2, 1)
     assert checked.scores is not None
-    assert (sum(checked.scores.first), sum(checked.scores.others)) == (2, 1)
+    assert (sum(checked.scores.first), sum(checked.scores.others)) == (2, 2)
     assert checked.concentration is not None
 
 

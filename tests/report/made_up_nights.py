@@ -24,7 +24,7 @@ STAGES: dict[str, Any] = {
         "reasons": {"bad timestamp": 1234, "long id": 5, "unreadable": 1},
         "examples": [
             {"reason": "bad timestamp", "column": "timestamp", "value": HOSTILE, "rows": 1234},
-            {"reason": "long id", "column": "user_id", "value": "somebody@example.org", "rows": 5},
+            {"reason": "long id", "column": "customer", "value": "somebody@example.org", "rows": 5},
             {"reason": "unreadable", "column": "", "value": "somebody@example.org,7", "rows": 1},
         ],
         "seconds": 4.0,
@@ -74,7 +74,13 @@ STAGES: dict[str, Any] = {
         "figures": {"lists": 48, "coverage": 0.5, "items": 20, "short_share": 0.25},
         "concentration": {"gini": 0.625, "top_share": 0.125, "longtail_share": 0.375},
         "scores": {"lowest": -3.0, "width": 0.25, "first": [0, 2, 46], "others": [100, 90, 2]},
-        "overlap": {"run_id": "2026-11-21-abc", "users": 40, "mean": 0.75, "tenths": [*[0] * 7, 20, 20, 0, 0]},
+        "overlap": {
+            "run_id": "2026-11-21-abc",
+            "users": 40,
+            "places": 10,
+            "mean": 0.75,
+            "tenths": [*[0] * 7, 20, 20, 0, 0],
+        },
     },
 }
 GATE: dict[str, Any] = {
@@ -86,6 +92,12 @@ GATE: dict[str, Any] = {
     "baselines": {"popularity": {"mean": 0.1, "difference": {"mean": 0.1, "low": 0.05, "high": 0.15}}},
     "verdict": "overridden",
     "checks": [
+        {
+            "name": "schema",
+            "verdict": "refused",
+            "reason": "3 % of the lists break the contract of the table, such as: user 'somebody@example.org; x': the "
+            "ranks are not 1 to n (item 'i1'); gate.max_invalid_lists is at most 0.0 %",
+        },
         {"name": "users", "verdict": "refused", "reason": "the users with a list are 3.0 % of those of last night"},
         {"name": "coverage", "verdict": "not_examined", "reason": "no night was published before"},
     ],
@@ -103,7 +115,8 @@ def records(
     run_id: str = "2026-11-22-abc", stages: Any = STAGES, gate: Any = GATE, samples: Any = (SAMPLE,), **values: Any
 ) -> NightRecords:
     """What the page of a night is made of."""
-    shown = {"config": "seed: 0\n", "changes": [ConfigChange("recommend.top_k", "5", HOSTILE)]} | values
+    shown = {"config": "seed: 0\n", "changes": [ConfigChange("recommend.top_k", "5", HOSTILE)]}
+    shown |= {"shown_columns": {"ingest": {"timestamp"}}} | values
     summary = summarize(run_id, stages, gate)
     return NightRecords(run_id=run_id, stages=stages, gate=gate, summary=summary, samples=samples, **shown)
 

@@ -27,7 +27,7 @@ def page() -> str:
         "refused, overridden by --force",
         "the users with a list are 3.0 % of those of last night",
         '<span class="badge open">not examined</span>',
-        '<td class="n">-0.0100 [-0.0200, 0.0100]</td>',
+        '<td class="n">-0.0100 [-0.020, 0.010]</td>',
         '<th scope="row">events: kept by where</th><td class="n">1,400</td>',
         '<th scope="row">places: in lists</th><td class="n">240</td><td class="n">26.7 %</td>',
         '<td>ingest</td><th scope="row">bad timestamp</th><td class="n">1,234</td>',
@@ -71,8 +71,9 @@ def test_nothing_of_the_data_is_markup_and_nothing_is_loaded(page: str) -> None:
 
 def test_nobody_is_named(page: str) -> None:
     assert "somebody@example.org" not in page
-    assert "user_id 20 characters (5)" in page
-    assert "a whole line (1)" in page
+    assert "customer 20 characters (5)" in page
+    assert "a line of 22 characters (1)" in page
+    assert "break the contract of the table; gate.max_invalid_lists is at most 0.0 %</td>" in page
 
 
 def test_the_page_of_the_run_folder_is_one_file() -> None:
