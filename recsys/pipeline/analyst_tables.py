@@ -29,7 +29,7 @@ def write_analyst_tables(run: Run, records: Mapping[str, Mapping[str, Any]]) -> 
 
     Args:
         run: A run with finished lists.
-        records: Of its finished stages by name, see `recsys.pipeline.publish_lists.stage_metrics`.
+        records: The stored records of its finished stages, by name.
     """
     metrics = night_metrics(run.date, records)
     return {
