@@ -27,8 +27,14 @@ def print_plan(run: Run, stages: Iterable[Stage[Any]]) -> None:
     inputs = Table(title="inputs")
     for column in ("input", "path", "files", "bytes", "rows (about)"):
         inputs.add_column(column, overflow="fold")
-    sources = {"events": config.inputs.events, "items": config.inputs.items, "users": config.inputs.users}
-    for name, source in ((name, source) for name, source in sources.items() if source is not None):
+    sources: dict[str, TableInput | None] = {
+        "events": config.inputs.events,
+        "items": config.inputs.items,
+        "users": config.inputs.users,
+    }
+    for name, source in sources.items():
+        if source is None:
+            continue
         files, num_bytes, rows = _size(source)
         inputs.add_row(name, escape(source.path), f"{files:,}", f"{num_bytes:,}", f"{rows:,}")
     console.print(inputs)

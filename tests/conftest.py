@@ -54,6 +54,7 @@ OVER_ONE_NIGHT = (
     "jobs/test_gates.py",
     "jobs/test_evaluate.py",
     "jobs/test_explain.py",
+    "jobs/test_no_events.py",
     "jobs/test_small_shops.py",
     "serving/",
 )

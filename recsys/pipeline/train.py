@@ -18,7 +18,7 @@ from recsys.pipeline.model_records import RefittedModel, TrainedModel
 from recsys.pipeline.run import Run
 from recsys.pipeline.run_training import Trained, run_training
 from recsys.pipeline.settle_warm_start import settle_warm_start
-from recsys.pipeline.stages import FINETUNE
+from recsys.pipeline.stages import FINETUNE, INGEST_EVENTS
 from recsys.pipeline.stored_fusion import copy_fusion
 from recsys.pipeline.train_entry import Fit
 from recsys.pipeline.training_budget import settle_training
@@ -77,7 +77,8 @@ def _reused(run: Run, warm: ModelCard, reason: str) -> TrainedModel:
 
 def _untrained(run: Run, warm: ModelCard | None, counts: Mapping[Kind, int]) -> TrainedModel:
     """Keep the published model, else one with random weights that no list uses; the log says why."""
-    kept = "the published model stays" if warm else "lists are made of popularity, transitions and texts"
+    counted = "popularity, transitions and texts" if run.record(INGEST_EVENTS).accepted else "texts"
+    kept = "the published model stays" if warm else f"lists are made of {counted}"
     logger.warning(
         "finetune: nothing to learn from: %s. Meanwhile %s", why_nothing_to_learn(run, counts["train"]), kept
     )
@@ -118,17 +119,16 @@ def refit(run: Run) -> RefittedModel:
     reused = run.warm_start.reused_refit if run.warm_start else ""
     windows = {} if reused else _refit_windows(run)
     num_windows = sum(each.count for each in windows.values())
+    figures: dict[str, Any] = {"history": [], "peak_memory_mb": 0.0}
     if reused:
         logger.info("refit: %s is used again", reused)
         keep_untrained(run, run.refit_id, reused)
-        figures: dict[str, Any] = {"history": [], "peak_memory_mb": 0.0}
     elif run.record(FINETUNE).trained and num_windows >= run.config.train.num_workers:
         best, figures = _fit(run, windows, plan_refit(run.config.train, num_windows), run.refit_id, run.model_id)
         _keep(run, best, run.refit_id)
     else:
         logger.info("refit: the model stays as it is: it had nothing to learn from before the holdout, or has none now")
         keep_untrained(run, run.refit_id, run.model_id)
-        figures = {"history": [], "peak_memory_mb": 0.0}
     copy_fusion(run, run.model_id, run.refit_id)
     if run.config.encoder.learns:
         with run.storage.local_folder(f"{run.model_path()}/{ENCODER_FOLDER}") as encoder:
