@@ -81,8 +81,8 @@ class UserProfiles:
             texts: Vectors of what users searched for; None: no search is known.
             has_tokens: [B] of the profiles; None: users with an event whose item is in ``item_ids``.
             asked: [B] microseconds since 1970 of a live request; a later moment than ``now`` counts for the session.
-            descriptions: [B] row of each user's description in ``texts``, −1 for none. Where nothing else is known, it counts as
-                a fresh search. None: descriptions are left to the ranker.
+            descriptions: [B] row of each user's description in ``texts``, −1 for none. Where nothing else is known, it
+                counts as a fresh search. None: descriptions are left to the ranker.
         """
         texts = texts or UserTexts.none()
         lists = histories["item_ids"].combine_chunks()
