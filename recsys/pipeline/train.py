@@ -35,8 +35,8 @@ def finetune(run: Run) -> TrainedModel:
     config = run.config
     warm = settle_warm_start(run)
     start = settle_training(run, warm)
-    if warm is not None and not start.trains:
-        return _reused(run, warm, start.reused)
+    if not start.trains:
+        return _unchanged(run, warm, start.reused)
     windows = cut_windows(run, ("train", "train_recent", "validation"))
     counts = {kind: each.count for kind, each in windows.items()}
     if warm is not None:
@@ -67,23 +67,28 @@ def finetune(run: Run) -> TrainedModel:
     )
 
 
-def _reused(run: Run, warm: ModelCard, reason: str) -> TrainedModel:
+def _unchanged(run: Run, warm: ModelCard | None, reason: str) -> TrainedModel:
     """Use the published model as it is."""
-    logger.info("finetune: %s. The published model %s is used again", reason, warm.model_id)
-    encode_for(run, warm)
-    keep_untrained(run, run.model_id, warm.model_id)
+    if warm is not None:
+        encode_for(run, warm)
+    logger.info("finetune: %s: %s", reason, _keep_start(run, warm))
     return _without_epochs(run, warm, {}, reason)
 
 
 def _untrained(run: Run, warm: ModelCard | None, counts: Mapping[Kind, int]) -> TrainedModel:
-    """Keep the published model, else one with random weights that no list uses; the log says why."""
-    counted = "popularity, transitions and texts" if run.record(INGEST_EVENTS).accepted else "texts"
-    kept = "the published model stays" if warm else f"lists are made of {counted}"
-    logger.warning(
-        "finetune: nothing to learn from: %s. Meanwhile %s", why_nothing_to_learn(run, counts["train"]), kept
-    )
-    keep_untrained(run, run.model_id, warm.model_id if warm else None)
+    """Keep the published model; the log says why nothing was learned."""
+    why = why_nothing_to_learn(run, counts["train"])
+    logger.warning("finetune: nothing to learn from: %s. Meanwhile %s", why, _keep_start(run, warm))
     return _without_epochs(run, warm, counts)
+
+
+def _keep_start(run: Run, warm: ModelCard | None) -> str:
+    """Write the published model again, else one with random weights that no list uses; returns what lists are of."""
+    keep_untrained(run, run.model_id, warm.model_id if warm else None)
+    if warm is not None:
+        return f"the published model stays ({warm.model_id})"
+    has_events = run.record(INGEST_EVENTS).accepted > 0
+    return f"lists are made of {'popularity, transitions and texts' if has_events else 'texts'}"
 
 
 def _without_epochs(run: Run, warm: ModelCard | None, counts: Mapping[Kind, int], reused: str = "") -> TrainedModel:

@@ -105,4 +105,4 @@ def test_a_page_is_made_whatever_the_records_lack(random: Random) -> None:
 def test_the_page_says_why_the_ranker_was_not_trained() -> None:
     reason = "the ranker adds +0.1 % [-0.4, +0.6] here; trained every 7th night, last on 2026-11-18"
     page = render_report("2026-11-22-abc", {"finetune": TIMING | {"reused": reason, "history": []}}, GATE, [])
-    assert f"The published model was used again: {reason}." in page
+    assert f"The ranker was not trained: {reason}." in page
