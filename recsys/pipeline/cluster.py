@@ -20,6 +20,7 @@ from ray.util.annotations import RayDeprecationWarning
 
 from recsys import errors
 from recsys.pipeline.memory import peak_memory_mb, reset_peak_memory
+from recsys.storage.lease import HEARTBEAT_S, check_held
 
 logger = logging.getLogger(__name__)
 
@@ -183,6 +184,7 @@ def for_each_part(
 
     Raises:
         RecsysError: the first that a part raised. The parts that still run are cancelled.
+        LockedError: another process took the run over; likewise.
     """
     if not parts:
         return []
@@ -196,9 +198,12 @@ def for_each_part(
         most = num_workers or min(enough, MAX_WAITING)
         finished = _by_tasks(parts, partial(task.remote, ray.put(work)), most)
     records: dict[int, dict[str, Any]] = {}
-    reported = time.monotonic()
+    reported = checked = time.monotonic()
     with closing(finished):
         for place, record in finished:
+            if time.monotonic() - checked > HEARTBEAT_S:
+                checked = time.monotonic()
+                check_held()
             if "error" in record:
                 raise getattr(errors, record["error"])(record["message"], record["details"])
             records[place] = record

@@ -10,6 +10,7 @@ from typing import Any
 from recsys.pipeline.memory import peak_memory_mb, reset_peak_memory
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Done, R, Stage, Timing
+from recsys.storage.lease import check_held
 
 logger = logging.getLogger(__name__)
 
@@ -31,12 +32,16 @@ def run_stage(run: Run, stage: Stage[R], **arguments: Any) -> R:
 
     Returns:
         The stage's record.
+
+    Raises:
+        LockedError: another process took the run over.
     """
     done = run.done(stage)
     if done is not None and stage.stays(done.record):
         logger.info("%s: done before, %s", stage.name, summary(done))
         return done.record
     logger.info("%s …", stage.name)
+    check_held()
     reset_peak_memory()
     start = time.monotonic()
     record = stage.work(run, **arguments)
@@ -48,6 +53,7 @@ def run_stage(run: Run, stage: Stage[R], **arguments: Any) -> R:
         finished_at=dt.datetime.now(dt.UTC).isoformat(),
     )
     done = Done(dataclasses.replace(record, peak_memory_mb=peak), timing)
+    check_held()  # a process that was stopped meanwhile must not write beside its successor
     run.remember(stage, done)
     logger.info("%s: %s", stage.name, summary(done))
     return done.record

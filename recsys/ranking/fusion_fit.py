@@ -123,9 +123,9 @@ def fit_short(fusion: Fusion, whole: Choices, short: Choices, names: Sequence[st
     )
 
 
-def clearly_positive(gains: Floats) -> bool:
-    """Whether the mean of some users' gains [B] is above 0 by more than the noise of the users."""
-    return bool(gains.mean() > CLEAR_ERRORS * gains.std() / np.sqrt(len(gains)))
+def clearly_positive(gains: Floats, errors: float = CLEAR_ERRORS) -> bool:
+    """Whether the mean of some users' gains [B] is above 0 by more than so many of its standard errors."""
+    return bool(gains.mean() > errors * gains.std() / np.sqrt(len(gains)))
 
 
 def _gain(other: Fusion, found: Fusion, parts: Sequence[Choices], names: Sequence[str]) -> float:

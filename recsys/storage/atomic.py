@@ -1,6 +1,7 @@
 """Local files that appear whole or not at all: each is written beside its destination, then moved there in one step."""
 
 import contextlib
+import fcntl
 import os
 import uuid
 from collections.abc import Callable, Iterator
@@ -27,6 +28,15 @@ def partial_file(native: str) -> Iterator[Path]:
         yield partial
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def locked(native: str) -> Iterator[None]:
+    """Hold the lock of a file among the processes and threads of this machine. The system frees it if they die."""
+    destination = Path(native)
+    with (destination.parent / f".{destination.name}.lock{PARTIAL_SUFFIX}").open("ab") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
 
 
 def write_synced(path: Path, data: bytes) -> None:

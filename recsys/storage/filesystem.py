@@ -16,11 +16,11 @@ import pyarrow.fs
 
 from recsys.errors import ConfigError
 from recsys.storage.addresses import absolute_address, open_filesystem
-from recsys.storage.atomic import PARTIAL_SUFFIX, commit, partial_file, write_synced
+from recsys.storage.atomic import PARTIAL_SUFFIX, commit, locked, partial_file, write_synced
 from recsys.storage.failures import explained
 from recsys.storage.json_files import to_json
 from recsys.storage.object_file import ObjectFile
-from recsys.storage.s3 import aws_code, create_object
+from recsys.storage.s3 import aws_code, create_object, swap_object
 
 
 @dataclasses.dataclass(slots=True)
@@ -110,6 +110,27 @@ class Storage:
                     commit(os.link, partial, native)
                 except FileExistsError:
                     return False
+                return True
+
+    def swap_bytes(self, path: str, data: bytes, expected: bytes | None) -> bool:
+        """Write a file if its content is still the expected one; None: if it is not there. Else False.
+
+        Of several writers that expect the same content exactly one gets True. On S3 the winner may get False if the
+        answer was lost on the network: read the file again.
+        """
+        if expected is None:
+            return self.create_bytes(path, data)
+        with self._explained(path) as (fs, native):
+            if not self.is_local:
+                return swap_object(fs, native, data, expected)
+            with partial_file(native) as partial, locked(native):
+                write_synced(partial, data)
+                try:
+                    if Path(native).read_bytes() != expected:
+                        return False
+                except FileNotFoundError:
+                    return False
+                commit(os.replace, partial, native)
                 return True
 
     def sizes(self, prefix: str, recursive: bool = False) -> dict[str, int]:

@@ -53,6 +53,15 @@ def read_pointer(storage: Storage, path: str) -> Latest | None:
         data = storage.read_bytes(path)
     except FileNotFoundError:
         return None
+    return decode_pointer(data, storage, path)
+
+
+def decode_pointer(data: bytes, storage: Storage, path: str) -> Latest:
+    """The content of a file that has the form of the pointer.
+
+    Raises:
+        InputError: it is damaged.
+    """
     record = decode_object(data, storage.url(path))
     names = [field.name for field in dataclasses.fields(Latest)]
     if wrong := [name for name in names if not isinstance(record.get(name), str)]:

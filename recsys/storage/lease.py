@@ -1,4 +1,8 @@
-"""The lock of a night: only one process at a time works on one date of a storage."""
+"""The lock of a night: only one process at a time works on one date of a storage.
+
+A process that was stopped for long may have lost its lock to another. So whoever works under a lock calls `check_held`
+before each step that others can see: before a stage and before its record.
+"""
 
 import contextlib
 import dataclasses
@@ -25,12 +29,14 @@ DEAD_AFTER_S = 60.0
 
 _START_TOLERANCE_S = 2.0
 
+#: The leases that this process holds.
+_held: list["Lease"] = []
+
 
 class Lease:
     """The right to work on a run, held by the highest numbered file in `locks/<name>/`.
 
-    A heartbeat thread keeps it fresh. A process that was stopped for too long may have lost it: call `check()` before
-    publishing.
+    A heartbeat thread keeps it fresh.
     """
 
     def __init__(self, folder: "LockFolder", generation: int, record: dict[str, Any]) -> None:
@@ -116,12 +122,20 @@ def lock(
     lease = _acquire(LockFolder(run, name or run.date.isoformat()), dead_after_s)
     thread = threading.Thread(target=lease._beat, args=(heartbeat_s,), name=f"lease-{run.run_id}", daemon=True)
     thread.start()
+    _held.append(lease)
     try:
         yield lease
     finally:
+        _held.remove(lease)
         lease._stopped.set()
         thread.join()  # a late heartbeat would undo the release
         lease._release()
+
+
+def check_held() -> None:
+    """Raise LockedError when another process took over what this one holds; costs a listing for each lease."""
+    for lease in _held:
+        lease.check()
 
 
 def _acquire(folder: LockFolder, dead_after_s: float) -> Lease:

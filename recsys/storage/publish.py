@@ -6,7 +6,8 @@ import itertools
 from collections.abc import Iterator
 
 from recsys.storage.filesystem import Storage
-from recsys.storage.latest import LATEST, Latest, read_latest, read_pointer
+from recsys.storage.json_files import to_json
+from recsys.storage.latest import LATEST, Latest, decode_pointer, read_latest, read_pointer
 from recsys.storage.manifest import MANIFEST, is_complete, lists_folder, read_manifest
 from recsys.storage.runs import RunFolder
 
@@ -51,13 +52,30 @@ def publish(run: RunFolder, manifest_sha256: str, model_id: str, allow_older: bo
         manifest_sha256=manifest_sha256,
     )
     read_manifest(storage, latest)
-    current = read_latest(storage)
-    moves = current is None or allow_older or current.run_date <= run.date
     record = {**dataclasses.asdict(latest), "run_date": run.date.isoformat()}
-    if moves and (current is None or (current.run_id, current.manifest_sha256) != (run.run_id, manifest_sha256)):
-        storage.write_json(LATEST, record)
+    moves = _move_latest(storage, latest, to_json(record), allow_older)
     storage.write_json(_receipt(run), record)
     return moves
+
+
+def _move_latest(storage: Storage, latest: Latest, record: bytes, allow_older: bool) -> bool:
+    """Point LATEST at a night, unless it names a later one; returns whether it points there.
+
+    Another night may move LATEST between the look at it and the write: then the write fails, and the new one counts.
+    """
+    while True:
+        try:
+            content = storage.read_bytes(LATEST)
+        except FileNotFoundError:
+            content = None
+        if content is not None:
+            current = decode_pointer(content, storage, LATEST)
+            if (current.run_id, current.manifest_sha256) == (latest.run_id, latest.manifest_sha256):
+                return True
+            if current.run_date > latest.run_date and not allow_older:
+                return False
+        if storage.swap_bytes(LATEST, record, content):
+            return True
 
 
 def published(storage: Storage, run_id: str) -> Latest | None:

@@ -1,9 +1,10 @@
-"""What needs care with s3fs: open a bucket, try again after a fault, create an object once, read an error's code."""
+"""What needs care with s3fs: open a bucket, try again after a fault, write on a condition, read an error's code."""
 
 import functools
 import os
 import re
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import fsspec
@@ -36,11 +37,29 @@ def open_bucket(address: str) -> Any:
 
 def create_object(fs: Any, native: str, data: bytes) -> bool:
     """Write an object that must not exist yet; False if it exists."""
+    try:
+        return _on_condition(lambda: fs.pipe_file(native, data, mode="create"))
+    except FileExistsError:
+        return False
+
+
+def swap_object(fs: Any, native: str, data: bytes, expected: bytes) -> bool:
+    """Write an object if its content is still the expected one; else False."""
+    bucket, _, key = native.partition("/")
+    try:
+        tag = fs.info(native, refresh=True)["ETag"]  # before the content: what changes in between changes the tag
+        if fs.cat_file(native) != expected:
+            return False
+    except FileNotFoundError:
+        return False
+    return _on_condition(lambda: fs.call_s3("put_object", Bucket=bucket, Key=key, Body=data, IfMatch=tag))
+
+
+def _on_condition(write: Callable[[], Any]) -> bool:
+    """Send a conditional write; False if its condition does not hold."""
     for attempt in range(_CONFLICT_ATTEMPTS):
         try:
-            fs.pipe_file(native, data, mode="create")
-        except FileExistsError:
-            return False
+            write()
         except OSError as error:
             if aws_code(error) == "PreconditionFailed":  # S3-compatible servers leave out which condition
                 return False

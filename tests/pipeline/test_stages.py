@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from typing import get_type_hints
 
@@ -10,12 +11,13 @@ import pytest
 
 from jobs.nightly import NIGHT
 from jobs.plan import places
-from recsys.errors import InputError
+from recsys.errors import InputError, LockedError
 from recsys.pipeline.model_records import MatchedColdItems
 from recsys.pipeline.run import Run
 from recsys.pipeline.run_stages import run_stage, run_stages
 from recsys.pipeline.stage import Stage
 from recsys.pipeline.stages import CHECK_LISTS, INGEST_USERS, RUN_GATE, SHUFFLE_HISTORIES
+from recsys.storage.lease import lock
 from tests.records import finish
 
 COUNTING: Stage[MatchedColdItems] = Stage(
@@ -51,6 +53,28 @@ def test_a_stage_runs_once_and_is_measured(run: Run) -> None:
     assert first.peak_memory_mb > 10
     assert done.timing.rows_per_s > 10 / (done.timing.seconds + 0.001)
     assert run.folder.done("counting") == done.as_json()
+
+
+def test_a_process_that_lost_its_night_begins_no_stage_and_leaves_no_record(run: Run) -> None:
+    with lock(run.folder), pytest.raises(LockedError, match="took it over"):
+        run_stage(run, replace(COUNTING, function=f"{__name__}:count_too_long"))
+    assert (calls, run.done(COUNTING)) == ([1], None)
+    with lock(run.folder):
+        take_over(run)
+        with pytest.raises(LockedError, match="took it over"):
+            run_stage(run, COUNTING)
+    assert (calls, run.done(COUNTING)) == ([1], None)
+
+
+def count_too_long(run: Run) -> MatchedColdItems:
+    take_over(run)
+    return count(run)
+
+
+def take_over(run: Run) -> None:
+    """What another process does that finds no heartbeat of this one."""
+    own = len(run.storage.list(f"locks/{run.date}"))
+    run.storage.write_json(f"locks/{run.date}/{own + 1:08d}.json", {"pid": 1, "host": "another"})
 
 
 @pytest.mark.parametrize(

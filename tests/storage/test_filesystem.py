@@ -75,6 +75,19 @@ def test_of_sixteen_creators_one_wins_and_its_content_stays(storage: Storage) ->
     assert storage.list("locks") == ["1"]
 
 
+def test_only_one_of_many_swaps_the_content_that_all_have_read(storage: Storage) -> None:
+    assert not storage.swap_bytes("pointer", b"new", b"old")
+    assert storage.swap_bytes("pointer", b"old", None)
+    assert not storage.swap_bytes("pointer", b"new", None)
+    assert not storage.swap_bytes("pointer", b"new", b"other")
+    assert storage.read_bytes("pointer") == b"old"
+    with ThreadPoolExecutor(8) as threads:
+        won = list(threads.map(lambda number: storage.swap_bytes("pointer", b"%d" % number, b"old"), range(16)))
+    assert won.count(True) == 1
+    assert storage.read_bytes("pointer") == b"%d" % won.index(True)
+    assert storage.list("") == ["pointer"]
+
+
 def test_a_new_file_appears_when_the_block_ends(storage: Storage) -> None:
     with storage.new_file("models/m/weights.bin") as file:
         file.path.write_bytes(b"abc")

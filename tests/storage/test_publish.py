@@ -3,6 +3,7 @@ import datetime as dt
 import importlib.metadata
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
@@ -110,6 +111,19 @@ def test_an_older_night_does_not_move_the_pointer_back_unless_asked(storage: Sto
     assert read_manifest(storage, receipt)["run_id"] == OLD
     assert publish(RunFolder(storage, OLD), receipt.manifest_sha256, "m1", allow_older=True)
     assert read_night(storage) == "old0 old1"
+
+
+def test_of_many_nights_that_end_at_once_the_latest_is_published(storage: Storage) -> None:
+    runs = [RunFolder(storage, f"2026-11-{day:02d}-0123456789ab") for day in range(1, 9)]
+    manifests = [write_manifest(run, run.date, write_shards(run, run.run_id[8:10], 1), DETAILS) for run in runs]
+    for _ in range(20):
+        storage.delete(LATEST)
+        with ThreadPoolExecutor(len(runs)) as threads:
+            moved = list(threads.map(lambda run, manifest: publish(run, manifest, "m1"), runs, manifests))
+        assert moved[-1]
+        latest = read_latest(storage)
+        assert latest is not None
+        assert latest.run_id == runs[-1].run_id
 
 
 def test_another_run_of_the_same_date_moves_the_pointer(storage: Storage) -> None:
@@ -274,6 +288,12 @@ class Interrupted(Storage):
     def create_bytes(self, path: str, data: bytes) -> bool:
         with self._write():
             return super().create_bytes(path, data)
+
+    def swap_bytes(self, path: str, data: bytes, expected: bytes | None) -> bool:
+        if expected is None:  # it creates the file, which counts
+            return super().swap_bytes(path, data, expected)
+        with self._write():
+            return super().swap_bytes(path, data, expected)
 
     @contextlib.contextmanager
     def new_file(self, path: str) -> Iterator[NewFile]:
