@@ -2,7 +2,7 @@
 
 import datetime as dt
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -70,13 +70,14 @@ def _write_shards(run: Run, paths: list[str]) -> list[Record]:
     Where no user is known, one empty shard is written: later stages find tables without rows, and need no rule for it.
     """
     events = _read_parts(run, paths, ["user_id"])
-    numbers = {*profile_shards(run), *shard_of(events["user_id"], run.config.histories.shards).tolist()} or {0}
+    with_events = np.unique(shard_of(events["user_id"], run.config.histories.shards)).tolist()
+    numbers = sorted({*profile_shards(run), *with_events} or {0})
     return _write_each(run, paths, numbers, len(events))
 
 
-def _write_each(run: Run, paths: list[str], numbers: Iterable[int], rows: int) -> list[Record]:
+def _write_each(run: Run, paths: list[str], numbers: Sequence[int], rows: int) -> list[Record]:
     writer = partial(_shard_writer, run, paths)
-    return for_each_part([str(number) for number in sorted(numbers)], writer, label="histories", rows=rows)
+    return for_each_part([str(number) for number in numbers], writer, label="histories", rows=rows)
 
 
 def _shard_writer(run: Run, paths: list[str]) -> Callable[[str], Record]:
