@@ -1,6 +1,7 @@
 """A shop without any event: what its night publishes, and what the live service answers from it."""
 
 import datetime as dt
+import json
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,9 @@ def write_config_of(folder: Path, **inputs: Any) -> Path:
     return path
 
 
-def night_of(run_job: RunJob, path: Path) -> tuple[Run, dict[str, list[dict[str, Any]]]]:
+def night_of(run_job: RunJob, path: Path, *options: str) -> tuple[Run, dict[str, list[dict[str, Any]]]]:
     """The published run, and the rows of its lists by user."""
-    code, answer = run_job("nightly", "--config", path)
+    code, answer = run_job("nightly", "--config", path, *options)
     assert (code, answer["status"]) == (0, "published"), answer
     rows = ds.dataset(answer["path"], format="parquet", schema=RECOMMENDATIONS, exclude_invalid_files=True).to_table()
     lists: dict[str, list[dict[str, Any]]] = {}
@@ -106,6 +107,14 @@ def test_without_users_the_live_service_answers(run_job: RunJob, tmp_path: Path,
     live = load_live(run.storage, require_latest(run.storage))
     (searched,) = live.answer([RecommendationRequest(query="something for the garden", k=3)], NOW)
     assert all(item.title.endswith("garden hose") for item in searched.items)
+
+    (tmp_path / "warehouse" / "feedback").mkdir()
+    event = {"event_id": "e1", "user_id": "dora", "item_id": "i09", "timestamp": NOW.isoformat(), "event": "view"}
+    line = json.dumps(event | {"weight": None, "text": None})
+    (tmp_path / "warehouse" / "feedback" / "20261122T120000Z-x.jsonl").write_text(f"{line}\n")
+    _, lists = night_of(run_job, config, "--date", "2026-11-23")
+    assert set(lists) == {"dora"}
+    assert {row["reason"] for row in lists["dora"][:2]} == {"similar to blue wool blanket"}
 
 
 def test_empty_files_are_refused_where_the_published_night_had_events(
