@@ -4,7 +4,6 @@ python jobs/evaluate.py --config configs/movielens.yaml --protocol leave-one-out
 python jobs/evaluate.py --config configs/demo.yaml --run 2026-11-22-0123456789ab
 """
 
-import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -93,4 +92,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.end_process(main())

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
-from jobs.command import console
+from jobs.log_output import console
 
 _COMPARED = ("ranker", "popularity", "difference", "95 % interval")
 

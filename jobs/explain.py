@@ -5,7 +5,6 @@ python jobs/explain.py --config configs/demo.yaml USER_ID [USER_ID ...]
 Write `--` before ids that begin with `-`.
 """
 
-import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +15,7 @@ from rich.text import Text
 
 from jobs import command
 from jobs.empty_lists import why_empty
+from jobs.log_output import console
 from jobs.user_ids import named, read_histories, user_id
 from recsys.pipeline.load_snapshot import load_snapshot
 from recsys.pipeline.open_run import stored_run
@@ -46,7 +46,7 @@ def explain(config: Config, options: Namespace) -> command.Answer:
     empty = [user for user in histories["user_id"].to_pylist() if user not in shown]
     reasons = why_empty(run.folder, read_manifest(storage, latest), empty) if empty else {}
     for user, reason in reasons.items():
-        command.console.print(Text(f"{named([user])}: the list is empty: {reason}"), soft_wrap=True)
+        console.print(Text(f"{named([user])}: the list is empty: {reason}"), soft_wrap=True)
     return {
         "status": "explained",
         "run_id": run.folder.run_id,
@@ -68,7 +68,7 @@ def _print(rows: Sequence[dict[str, Any]], snapshot: Snapshot) -> None:
         for row in own:
             lifts = (f"{row['contributions'][name]:+.2f}" for name in shown)
             table.add_row(str(row["rank"]), Text(titles[row["item_id"]]), *lifts)
-        command.console.print(table)
+        console.print(table)
 
 
 def main() -> int:
@@ -80,4 +80,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.end_process(main())

@@ -3,7 +3,6 @@
 python jobs/finetune.py --config configs/demo.yaml
 """
 
-import sys
 from argparse import Namespace
 from dataclasses import replace
 
@@ -24,7 +23,6 @@ def train(config: Config, options: Namespace) -> command.Answer:
         command.on_ray(config, TRAINING),
     ):
         run_stages(run, TRAINING)
-    command.print_stages(run, TRAINING, f"fine-tune of {run.folder.run_id}")
     return {
         "status": "trained",
         "run_id": run.folder.run_id,
@@ -45,4 +43,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.end_process(main())

@@ -3,7 +3,6 @@
 python jobs/nightly.py --config configs/demo.yaml
 """
 
-import sys
 from argparse import Namespace
 from dataclasses import replace
 
@@ -32,6 +31,7 @@ from recsys.pipeline.stages import (
     RUN_GATE,
     SHUFFLE_HISTORIES,
     WRITE_LISTS,
+    WRITE_SIMILAR_ITEMS,
 )
 from recsys.pipeline.start_run import started_run
 from recsys.pipeline.training_budget import training_answer
@@ -55,7 +55,7 @@ TRAINING = (
     FIT_FUSION,
 )
 #: The whole night, in its order.
-NIGHT = (*TRAINING, RUN_GATE, REFIT, WRITE_LISTS, CHECK_LISTS, PUBLISH_LISTS)
+NIGHT = (*TRAINING, RUN_GATE, REFIT, WRITE_LISTS, CHECK_LISTS, WRITE_SIMILAR_ITEMS, PUBLISH_LISTS)
 
 
 def run_night(run: Run, lease: Lease) -> None:
@@ -64,6 +64,7 @@ def run_night(run: Run, lease: Lease) -> None:
     stop_if_refused(run, RUN_GATE)
     run_stages(run, (REFIT, WRITE_LISTS, CHECK_LISTS))
     stop_if_refused(run, CHECK_LISTS)
+    run_stages(run, (WRITE_SIMILAR_ITEMS,))
     run_stage(run, PUBLISH_LISTS, lease=lease)
 
 
@@ -87,7 +88,6 @@ def nightly(config: Config, options: Namespace) -> command.Answer:
             finally:
                 failed = write_metrics_and_report(run, refused)
         failed |= clean_up(run, NIGHT)
-    command.print_stages(run, NIGHT, f"night {run.folder.run_id}")
     done = run.record(PUBLISH_LISTS)
     return {
         "status": "published",
@@ -116,4 +116,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.end_process(main())

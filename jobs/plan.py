@@ -1,23 +1,25 @@
 """The plan of a night for `--dry-run`: its inputs with their sizes, and its stages with what they write."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
-from jobs.command import console
+from jobs.log_output import console
 from recsys.data.config import TableInput
 from recsys.data.estimates import estimate_rows
 from recsys.evaluation.list_checks import CHECKS
+from recsys.pipeline.estimate_stages import REFERENCE, StageCost, estimate_stage, last_nights
 from recsys.pipeline.gate_summary import QUALITY
 from recsys.pipeline.input_list import list_input
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
+from recsys.pipeline.stage_places import places
+from recsys.pipeline.stage_progress import duration
 from recsys.settings import Config
 from recsys.storage.addresses import open_input
-from recsys.storage.manifest import lists_folder
 
 
 def print_plan(run: Run, stages: Iterable[Stage[Any]]) -> None:
@@ -32,14 +34,18 @@ def print_plan(run: Run, stages: Iterable[Stage[Any]]) -> None:
         "items": config.inputs.items,
         "users": config.inputs.users,
     }
+    rows_of: dict[str, int] = {}
     for name, source in sources.items():
         if source is None:
             continue
         files, num_bytes, rows = _size(source)
         inputs.add_row(name, escape(source.path), f"{files:,}", f"{num_bytes:,}", f"{rows:,}")
+        rows_of[name] = rows
     console.print(inputs)
+    stages = [stage for stage in stages if stage.applies(config)]
     console.print(_stage_table(run, stages))
     console.print(_gate_table(config))
+    console.print(_cost_table(run, stages, rows_of))
     console.print("[bold]resolved config[/]")
     console.print(config.to_yaml(), markup=False, highlight=False)
 
@@ -55,10 +61,38 @@ def _stage_table(run: Run, stages: Iterable[Stage[Any]]) -> Table:
     for column in ("stage", "workers", "work", "writes"):
         table.add_column(column, overflow="fold")
     for stage in stages:
-        if stage.applies(run.config):
-            writes = "\n".join(run.storage.url(place.rstrip("/")) for place in places(run, stage.writes)) or "—"
-            table.add_row(stage.name, stage.workers(run.config), stage.summary, escape(writes))
+        writes = "\n".join(run.storage.url(place.rstrip("/")) for place in places(run, stage.writes)) or "—"
+        table.add_row(stage.name, stage.workers(run.config), stage.summary, escape(writes))
     return table
+
+
+def _cost_table(run: Run, stages: Sequence[Stage[Any]], rows: Mapping[str, int]) -> Table:
+    """About what each stage takes, and where the figures come from."""
+    nights = last_nights(run, stages)
+    costs = {stage.name: estimate_stage(stage.name, nights, rows.get("events", 0), rows["items"]) for stage in stages}
+    known = [cost for cost in costs.values() if cost is not None]
+    table = Table(title="about what it takes", show_footer=True, caption=_sources_of(known), caption_justify="left")
+    total = sum(cost.seconds for cost in known)
+    table.add_column("estimated", footer="all")
+    table.add_column("time", justify="right", footer=duration(total))
+    table.add_column("memory MB", justify="right", footer=f"{max(cost.peak_memory_mb for cost in known):,.0f}")
+    table.add_column("storage MB", justify="right", footer=f"{sum(cost.stored_bytes for cost in known) / 1e6:,.1f}")
+    table.add_column("measured in")
+    for name, cost in costs.items():
+        if cost is None:
+            table.add_row(name, "unknown", "unknown", "unknown", "no night")
+        else:
+            memory, stored = f"{cost.peak_memory_mb:,.0f}", f"{cost.stored_bytes / 1e6:,.1f}"
+            table.add_row(name, duration(cost.seconds), memory, stored, cost.measured)
+    return table
+
+
+def _sources_of(costs: Iterable[StageCost]) -> str:
+    words = "Scaled to the rows of the inputs. Memory is that of the largest process."
+    if any(cost.measured == REFERENCE.name for cost in costs):
+        size = f"{REFERENCE.events:,} events and {REFERENCE.items:,} items"
+        words += f" {REFERENCE.name}: no night of this storage has the stage; one of {size} on two CPU cores."
+    return words
 
 
 def _gate_table(config: Config) -> Table:
@@ -73,15 +107,3 @@ def _gate_table(config: Config) -> Table:
         limit = attrgetter(check.threshold)(config)
         table.add_row(check.name, "off" if limit is None else f"{check.kind} {limit:.1%}", check.threshold)
     return table
-
-
-def places(run: Run, paths: Iterable[str]) -> list[str]:
-    """Paths of a stage's declaration as this run has them, below the storage root."""
-    own = {
-        "run": run.folder.dir,
-        "histories": run.folder.histories_dir,
-        "model": run.model_path(),
-        "refit": run.model_path(run.refit_id),
-        "lists": lists_folder(run.folder),
-    }
-    return [path.format_map(own) for path in paths]

@@ -4,6 +4,7 @@ python jobs/serve.py --config configs/demo.yaml
 """
 
 import io
+import logging
 import os
 import sys
 import time
@@ -22,8 +23,10 @@ from recsys.pipeline.encode_texts import open_encoder
 from recsys.pipeline.load_snapshot import load_snapshot
 from recsys.pipeline.open_run import stored_run
 from recsys.pipeline.published_model import model_card
+from recsys.pipeline.quiet_engine import quiet_engine
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import INGEST_EVENTS
+from recsys.ranking.rules.expiry import expiry_times
 from recsys.serving.auth import Keys, new_key
 from recsys.serving.deployment import LOGGING, serve_application
 from recsys.serving.haproxy_launcher import haproxy_environment
@@ -39,6 +42,8 @@ from recsys.storage.lookup import KeyedFiles
 from recsys.storage.manifest import read_manifest
 from recsys.storage.runs import RunFolder
 from recsys.storage.tables import read_table
+
+logger = logging.getLogger("jobs")
 
 APP = "recsys"
 #: People wait for the replies, so the service has a higher priority than batch jobs (Ray gives workers niceness 15).
@@ -62,10 +67,11 @@ def load_live(storage: Storage, latest: Latest) -> LiveSnapshot:
     ranker = SnapshotRanker(
         snapshot=snapshot, config=recommend, encoder=encoder, max_events=config.histories.kept_events
     )
+    catalog = read_table(storage, live.catalog_path, ["item_id", "attributes"])
     users = config.inputs.users if ranker.reads_user_texts else None
     return LiveSnapshot(
         latest=latest,
-        catalog=LiveCatalog(snapshot.item_ids, snapshot.titles, read_table(storage, live.catalog_path, ["attributes"])),
+        catalog=LiveCatalog(snapshot.item_ids, snapshot.titles, catalog),
         users=PublishedUsers(
             num_shards=config.histories.shards,
             shards=frozenset(shards),
@@ -76,6 +82,8 @@ def load_live(storage: Storage, latest: Latest) -> LiveSnapshot:
         ),
         ranker=ranker,
         event_weights=_event_weights(live),
+        num_similar=config.similar_items.top_k,
+        expires_at=None if rerank.expiry is None else expiry_times(catalog, rerank.expiry)[0],
         user_template=None if users is None else UserTemplate(text=users.text, max_chars=users.max_text_chars),
     )
 
@@ -105,6 +113,7 @@ def start(config: Config) -> str:
     spec = config.serve
     for name, value in (_ENVIRONMENT | haproxy_environment(spec.host, spec.max_queued)).items():
         os.environ.setdefault(name, value)  # read by the processes that `ray.init` starts
+    quiet_engine()
     ray.init(ignore_reinit_error=True, log_to_driver=True)
     serve.start(http_options={"host": spec.host, "port": spec.port}, logging_config=LOGGING)
     serve.run(serve_application(config, load_live), name=APP, route_prefix="/")
@@ -131,17 +140,13 @@ def run(config: Config, options: Namespace) -> command.Answer:
     """Serve until interrupted."""
     if options.new_key is not None:
         key, entry = new_key(options.new_key)
-        command.console.print(
-            f"the key, shown only once: {key}\nthe line for serve.keys_file: {entry}", highlight=False, soft_wrap=True
-        )
+        sys.stderr.write(f"the key, shown only once: {key}\nthe line for serve.keys_file: {entry}\n")
         return {"status": "made"}
     if options.deploy_file is not None:
         Path(options.deploy_file).write_text(deploy_file(config, options.config, options.set), encoding="utf-8")
         return {"status": "written", "path": options.deploy_file}
     address = start(config)
-    command.console.print(
-        f"the service is at {address} (a page to try it; the API is at {address}/docs); Ctrl-C stops it"
-    )
+    logger.info("the service is at %s (a page to try it; the API is at %s/docs); Ctrl-C stops it", address, address)
     try:
         while True:
             time.sleep(3600)
@@ -159,4 +164,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.end_process(main())

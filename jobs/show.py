@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from jobs.command import end_process
 from jobs.empty_lists import why_all_empty, why_empty
 from jobs.user_ids import CommandLine, named, shards_of, user_id
 from recsys.errors import RecsysError
@@ -148,4 +149,4 @@ def _positive(text: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_process(main())

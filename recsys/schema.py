@@ -49,7 +49,8 @@ CATALOG = pa.schema(
 #: that are no positives (weight 0 or less); such events are not in the other lists.
 #: A config that reads texts of events adds ``texts: list<string>``, parallel to the others. A text is "" where the user
 #: said nothing, and the item of a search is "". A config that reads users adds ``profile: string``, "" where there is
-#: none. A config with `recommend.exclude_rejected` adds the columns of REJECTED.
+#: none. A config with `recommend.exclude_rejected` adds the columns of REJECTED, and one with `rerank.exclude_served`
+#: those of SERVED.
 HISTORIES = pa.schema(
     [
         pa.field("user_id", pa.string(), nullable=False),
@@ -71,6 +72,14 @@ REJECTED = pa.schema(
     ]
 )
 
+#: What the user was shown since the user last took it, one entry for each impression, oldest first, and when.
+SERVED = pa.schema(
+    [
+        pa.field("served_item_ids", pa.list_(pa.string()), nullable=False),
+        pa.field("served_timestamps", pa.list_(TIMESTAMP), nullable=False),
+    ]
+)
+
 RECOMMENDATIONS = pa.schema(
     [
         pa.field("user_id", pa.string(), nullable=False),
@@ -80,6 +89,18 @@ RECOMMENDATIONS = pa.schema(
         pa.field("source", pa.string(), nullable=False),
         pa.field("reason", pa.string(), nullable=False),
         pa.field("variant", pa.string(), nullable=False),
+    ]
+)
+
+#: For each item of the catalog, the items that go with it best.
+SIMILAR_ITEMS = pa.schema(
+    [
+        pa.field("item_id", pa.string(), nullable=False),
+        pa.field("rank", pa.int16(), nullable=False),
+        pa.field("similar_item_id", pa.string(), nullable=False),
+        pa.field("score", pa.float32(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
     ]
 )
 
@@ -209,6 +230,8 @@ MEANINGS: dict[str, str] = {
     "less, are among them.",
     "rejected_item_ids": "Items that the user does not want: the newest event has a negative weight.",
     "rejected_timestamps": "Times of these events.",
+    "served_item_ids": "Items that the user was shown since the user last took them, one for each impression.",
+    "served_timestamps": "Times of these impressions.",
     "profile": "Text that describes the user, made by the template `inputs.users.text`.",
     "rank": "Place in the list. 1 is the best, and the ranks have no gap.",
     "score": "Logarithm of P(item | user) among the user's candidates. It never rises with the rank. Only scores of "
@@ -216,6 +239,10 @@ MEANINGS: dict[str, str] = {
     "source": "Signal or rule that lifts the item most above the user's other candidates.",
     "reason": "The source in words, for people.",
     "variant": "Name of the variant of an experiment. It is empty today.",
+    "similar_item_id": "Id of an item that goes with the item. It may be recommended, and is never the item itself.",
+    "SIMILAR_ITEMS.score": "Logarithm of P(similar item | a user has just taken the item). It never rises with the "
+    "rank. Only scores of one item can be compared.",
+    "SIMILAR_ITEMS.source": "Signal that lifts the similar item most above other candidates.",
     "QUARANTINE.source": "File of the refused row.",
     "row": "The refused row as JSON, as it stood in the input.",
     "column": "Column at fault. It is empty where the whole line is unreadable.",

@@ -17,7 +17,7 @@ from recsys.data.config import HistoriesConfig, InputsConfig
 from recsys.evaluation.config import GateConfig
 from recsys.model.config import EncoderConfig, RankerConfig
 from recsys.plugins import load_plugins
-from recsys.ranking.config import RecommendConfig, RerankConfig
+from recsys.ranking.config import RecommendConfig, RerankConfig, SimilarItemsConfig
 from recsys.ranking.rules.registry import check_rules
 from recsys.signals.ease import EaseConfig
 from recsys.signals.registry import chosen_columns
@@ -73,6 +73,8 @@ class Config(Section):
     """The lists."""
     rerank: RerankConfig = RerankConfig()
     """Re-ranking rules: which items may be recommended, and what else than the score decides the order."""
+    similar_items: SimilarItemsConfig = SimilarItemsConfig()
+    """Which items go with an item."""
     gate: GateConfig = GateConfig()
     """What a model and its lists must pass before they are published."""
     serve: ServeConfig = ServeConfig()

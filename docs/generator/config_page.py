@@ -44,6 +44,8 @@ def _sections(
             made = {"array": [], "object": {}}.get(field.get("type"))  # the schema does not say what a factory makes
             default = "required" if required else f"`{json.dumps(field.get('default', made))}`"
             rows.append((f"`{prefix}{name}`", default, _kind(field), cell(field["description"])))
+        if child is None and "$ref" in field.get("items", {}):
+            inner.append((_section_of(schema, field["items"]), f"{prefix}{name}[]", field["description"]))
         if child is not None:
             inner.append((child, f"{prefix}{name}", field.get("description", child.get("description", ""))))
     if rows:
@@ -74,7 +76,7 @@ def _kind(field: dict[str, Any]) -> str:
     if "const" in field:
         return f"`{field['const']}`"
     if field["type"] == "array":
-        return f"list of {_kind(field['items'])}"
+        return f"list of {_kind(field['items'])}{'s' if '$ref' in field['items'] else ''}"
     if field["type"] == "object":
         values = field["additionalProperties"]
         return "section" if values is True else f"mapping of text to {_kind(values)}"

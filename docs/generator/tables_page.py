@@ -23,6 +23,12 @@ PUBLIC = (
         "`recommendations/run_date=…/run_id=…/shard-*.parquet`",
         "One item of a list.",
     ),
+    (
+        "Similar items",
+        "SIMILAR_ITEMS",
+        "`similar_items/run_date=…/run_id=…/shard-*.parquet`, where `similar_items.publish` is set",
+        "One of the items that go with an item.",
+    ),
     ("Interactions", "INTERACTIONS", "the events after cleaning", "One event."),
     ("Catalog", "CATALOG", "`runs/<run_id>/catalog.parquet`", "One item."),
     (

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, field_validator
 
 from recsys.config.section import Date, Fraction, Positive, Section
-from recsys.data.event_weights import plain_kind
+from recsys.data.event_weights import IMPRESSION, plain_kind
 from recsys.data.missing_values import MISSING_VALUES
 from recsys.data.timestamp_formats import check_timestamp_format
 from recsys.errors import ConfigError
@@ -158,6 +158,18 @@ class InputsConfig(Section):
     )
     """Weight of a kind of event, e.g. `{purchase: 3, view: 0.5}`, times the event's own weight. 0: such events do not
     count; negative: the user does not want the item. Other kinds have weight 1; `return`, `dislike` and the like −1."""
+
+    @field_validator("event_weights", mode="after")
+    @classmethod
+    def _impressions_are_no_positives(cls, weights: dict[str, float]) -> dict[str, float]:
+        for kind, weight in weights.items():
+            if plain_kind(kind) == IMPRESSION and weight:
+                raise ValueError(
+                    f"{kind!r} must have weight 0, got {weight:g}: impressions say what users were shown, not "
+                    f"what they want; see rerank.exclude_served"
+                )
+        return weights
+
     feedback: bool = True
     """Read the feedback events of the live service, in `storage`/feedback, as well."""
     max_quarantine_rate: Fraction = 0.05

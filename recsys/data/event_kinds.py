@@ -9,12 +9,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.data.event_weights import unused_kinds
+from recsys.data.impressions import is_impression
 from recsys.errors import InputError
 
 #: The ranker learns a vector for each of so many kinds, the commonest; other kinds share one.
 MOST_KINDS = 1000
 #: Messages name at most so many kinds.
 _NAMED = 20
+_NAMES = ("searches", "positive", "zero", "negative", "impressions")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,11 +31,15 @@ class EventKinds:
     """Events of weight 0."""
     negative: Counter[str]
     """Events with a negative weight."""
+    impressions: Counter[str]
+    """Events that say that a user was shown an item, of any weight."""
 
     @classmethod
     def count(cls, events: pa.Table) -> "EventKinds":
         """Of a table of INTERACTIONS."""
-        search = np.asarray(pc.equal(events["item_id"], ""))
+        shown = is_impression(events)
+        search = np.asarray(pc.equal(events["item_id"], "")) & ~shown
+        counts = ~search & ~shown
         weight = np.asarray(events["weight"])
 
         def counted(rows: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Counter[str]:
@@ -42,15 +48,16 @@ class EventKinds:
 
         return cls(
             searches=counted(search),
-            positive=counted(~search & (weight > 0)),
-            zero=counted(~search & (weight == 0)),
-            negative=counted(~search & (weight < 0)),
+            positive=counted(counts & (weight > 0)),
+            zero=counted(counts & (weight == 0)),
+            negative=counted(counts & (weight < 0)),
+            impressions=counted(shown),
         )
 
     @classmethod
     def sum(cls, parts: Iterable["EventKinds | Mapping[str, Mapping[str, int]]"]) -> "EventKinds":
         """Of several tables, or of their answers of `as_json`."""
-        total = cls(searches=Counter(), positive=Counter(), zero=Counter(), negative=Counter())
+        total = cls(**{name: Counter() for name in _NAMES})
         for part in parts:
             for name, counts in (part.as_json() if isinstance(part, EventKinds) else part).items():
                 getattr(total, name).update(counts)
@@ -58,7 +65,7 @@ class EventKinds:
 
     def as_json(self) -> dict[str, dict[str, int]]:
         """Plain values."""
-        return {name: dict(getattr(self, name)) for name in ("searches", "positive", "zero", "negative")}
+        return {name: dict(getattr(self, name)) for name in _NAMES}
 
     @property
     def weightless(self) -> bool:
@@ -102,7 +109,7 @@ class EventKinds:
                 f"none of the events has a weight above 0 (weight 0: {_named(self.zero)}), so the events of weight 0 "
                 f"count as 1; look at inputs.events.columns.weight and inputs.event_weights"
             )
-        kinds = self.searches + self.positive + self.zero + self.negative
+        kinds = self.searches + self.positive + self.zero + self.negative + self.impressions
         if len(kinds) > MOST_KINDS:
             found.append(
                 f"inputs.events.columns.event: there are {len(kinds):,} kinds of events, such as {_named(kinds)}; "

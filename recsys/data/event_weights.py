@@ -39,6 +39,10 @@ BUILT_IN: dict[str, float] = dict.fromkeys(
     -1.0,
 )
 
+#: The kind of events that say that a user was shown an item, see `recsys.data.impressions`.
+IMPRESSION = "impression"
+BUILT_IN[IMPRESSION] = 0.0
+
 #: A smaller weight would be stored as 0, which is no positive.
 _SMALLEST = float(np.finfo(np.float32).tiny)
 

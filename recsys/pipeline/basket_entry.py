@@ -41,6 +41,11 @@ class BasketFit:
         """See `Training`."""
         return f"{self.run.train_dir}/{self.name}"
 
+    @property
+    def progress_path(self) -> str:
+        """See `Training`."""
+        return f"{self.run.train_dir}/{self.name}-progress.json"
+
     def train(self, rank: int, checkpoints: CheckpointStore) -> None:
         """See `Training`."""
         from recsys.pipeline.basket_worker import learn

@@ -1,7 +1,7 @@
 """What each worker runs that trains an encoder on baskets: steps, a measurement on validation users, a checkpoint."""
 
 import json
-import logging
+import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,19 +14,20 @@ from recsys.pipeline.basket_entry import BasketFit
 from recsys.pipeline.basket_files import read_baskets, read_targets
 from recsys.pipeline.checkpoint_store import CheckpointStore
 from recsys.pipeline.memory import peak_memory_mb
+from recsys.pipeline.stage_progress import StepProgress
 from recsys.pipeline.train_task import learning_encoder
-from recsys.pipeline.worker_process import begin_worker
+from recsys.pipeline.training_progress import Tell
+from recsys.pipeline.worker_process import worker_process
 from recsys.settings import Config
 from recsys.training.basket_encoder import BasketEncoder
 from recsys.training.basket_sampling import Baskets, draw_step
 from recsys.training.basket_validation import HeldOutTargets, held_out_ndcg
 from recsys.training.config import TrainConfig
 from recsys.training.engine import Engine, engine_of
+from recsys.training.loop import PROGRESS_S
 from recsys.training.phases import warmup_and_cosine
 from recsys.training.progress import RETRIEVAL
 from recsys.training.refresh import encode_rows
-
-logger = logging.getLogger(__name__)
 
 HISTORY_FILE = "history.json"
 
@@ -39,15 +40,41 @@ def learn(fit: BasketFit, rank: int, checkpoints: CheckpointStore) -> None:
         rank: Number of this worker, from 0.
         checkpoints: Those of this training; it continues from the last one.
     """
-    config = fit.run.config
-    begin_worker(config.train, fit.threads, config.seed)
-    worker = _Worker(fit, rank)
-    history = worker.resume(checkpoints)
-    while len(history) <= config.encoder.baskets.checks:
-        history.append(worker.next_check(len(history)))
-        if rank == 0:
-            _log(history, config.encoder.baskets.steps)
-        worker.report(history, checkpoints)
+    with worker_process(fit, rank) as tell:
+        worker = _Worker(fit, rank)
+        history = worker.resume(checkpoints)
+        told = _StepsTold(fit, history, tell)
+        while len(history) <= fit.run.config.encoder.baskets.checks:
+            history.append(worker.next_check(len(history), told))
+            worker.report(history, checkpoints)
+
+
+class _StepsTold:
+    """Tells how many steps are done, every second."""
+
+    def __init__(self, fit: BasketFit, history: list[dict[str, float]], tell: Tell) -> None:
+        self._spec, self._history, self._tell = fit.run.config.encoder.baskets, history, tell
+        self._workers = fit.run.config.train.num_workers
+        self._start = self._told = time.monotonic()
+        self._first = history[-1]["step"] if history else 0.0
+
+    def step_done(self, steps: int, loss: torch.Tensor) -> None:
+        """So many steps are done; the last one had this loss."""
+        now = time.monotonic()
+        if now - self._told < PROGRESS_S:
+            return
+        self._told = now
+        progress = StepProgress(
+            step="baskets",
+            share=steps / self._spec.steps,
+            seconds=now - self._start,
+            place=f"step {steps} of {self._spec.steps}",
+            share_before=self._first / self._spec.steps,
+            rows_per_s=self._workers * self._spec.users * (steps - self._first) / (now - self._start),
+            loss=float(loss),
+            validation_ndcg=self._history[-1].get(RETRIEVAL) if self._history else None,
+        )
+        self._tell(progress)
 
 
 class _Worker:
@@ -77,11 +104,14 @@ class _Worker:
             history: list[dict[str, float]] = json.loads((Path(folder) / HISTORY_FILE).read_text())
         return history
 
-    def next_check(self, number: int) -> dict[str, float]:
+    def next_check(self, number: int, told: _StepsTold) -> dict[str, float]:
         """The steps up to a check, from 0 (none), and what it finds."""
         spec = self.config.encoder.baskets
         first, last = (round(spec.steps * max(each, 0) / spec.checks) for each in (number - 1, number))
-        losses = [self._step(step) for step in range(first, last)]
+        losses = []
+        for step in range(first, last):
+            losses.append(self._step(step))
+            told.step_done(step + 1, losses[-1])
         figures = {"epoch": float(number), "step": float(last)}
         if losses:
             figures["loss"] = float(torch.stack(losses).mean())
@@ -132,10 +162,3 @@ def engine_config(config: Config) -> TrainConfig:
         "learning_rate": config.encoder.peak_learning_rate,
     }
     return train.model_copy(update=own)
-
-
-def _log(history: list[dict[str, float]], steps: int) -> None:
-    newest = history[-1]
-    loss = f", loss {newest['loss']:.4f}" if "loss" in newest else ""
-    found = f", validation ndcg@10 of texts {newest[RETRIEVAL]:.4f}" if RETRIEVAL in newest else ""
-    logger.info("baskets: step %d of %d%s%s", newest["step"], steps, loss, found)

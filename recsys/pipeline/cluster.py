@@ -19,12 +19,15 @@ import ray.data
 from ray.util.annotations import RayDeprecationWarning
 
 from recsys import errors
+from recsys.pipeline.job_metrics import job_metrics
 from recsys.pipeline.memory import peak_memory_mb, reset_peak_memory
+from recsys.pipeline.parts_progress import INTERVAL_S, PartsProgress
+from recsys.pipeline.quiet_engine import quiet_engine, shows_engine
+from recsys.pipeline.worker_logs import CollectedLines, collected
 from recsys.storage.lease import HEARTBEAT_S, check_held
 
 logger = logging.getLogger(__name__)
 
-PROGRESS_S = 10.0
 #: How often a part is tried again after its worker died. A part that kills every worker must fail.
 MAX_RETRIES = 3
 #: Tasks that wait for a CPU at most. More would only cost memory of the driver.
@@ -45,6 +48,7 @@ def cluster(min_cpus: int) -> Iterator[None]:
         min_cpus: CPUs that the job's widest stage needs; a Ray of our own counts at least that many.
     """
     joined = ray.is_initialized()
+    quiet_engine()
     if not joined:
         _connect(min_cpus)
     context = ray.data.DataContext.get_current()
@@ -52,19 +56,12 @@ def cluster(min_cpus: int) -> Iterator[None]:
     context.print_on_execution_start = False
     context.execution_options.preserve_order = True  # the order of rows must not depend on which worker is first
     context.execution_options.verbose_progress = False
-    quiet_ray()
     try:
-        yield
+        with job_metrics():
+            yield
     finally:
         if not joined:
             ray.shutdown()
-
-
-def quiet_ray() -> None:
-    """Hide the progress lines of Ray Data and Ray Train. Their warnings and errors stay."""
-    by_file = [name for name in logging.root.manager.loggerDict if "/ray/train/" in name]  # Ray Train's own naming
-    for name in ("ray.data", "ray.train", *by_file):
-        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _connect(min_cpus: int) -> None:
@@ -91,7 +88,8 @@ def _init(way_out: str, **options: Any) -> None:
     """
     for last in (False, True):
         try:
-            ray.init(logging_level=logging.WARNING, **options)
+            # what workers print stays in Ray's logs: their lines that are for people come as values, see `worker_logs`
+            ray.init(logging_level=logging.WARNING, log_to_driver=shows_engine(), **options)
         except Exception as error:  # Ray raises a bare Exception where its own start times out
             ray.shutdown()
             why = f"{type(error).__name__}: {error}".strip().partition("\n")[0]
@@ -133,17 +131,19 @@ _ready: tuple[str, Work] | None = None
 
 
 def _do_part(part: str, name: str, build: Build) -> dict[str, Any]:
-    """The record of one part. Our own errors are returned as records: Ray would wrap what is raised."""
+    """The record of one part, with its warnings as `logged`. Our errors are records too: Ray would wrap them."""
     global _ready
     reset_peak_memory()
+    log = CollectedLines(logging.WARNING)
     try:
-        if _ready is None or _ready[0] != name:
-            _ready = None  # frees what the process loaded for other work before it loads more
-            _ready = name, build()
-        record = _ready[1](part)
+        with collected(log):
+            if _ready is None or _ready[0] != name:
+                _ready = None  # frees what the process loaded for other work before it loads more
+                _ready = name, build()
+            record = _ready[1](part)
     except errors.RecsysError as error:
-        return {"error": type(error).__name__, "message": str(error), "details": error.details}
-    return record | {"peak_memory_mb": peak_memory_mb()}
+        return {"error": type(error).__name__, "message": str(error), "details": error.details, "logged": log.lines}
+    return record | {"peak_memory_mb": peak_memory_mb(), "logged": log.lines}
 
 
 def workers_for(rows: int) -> int:
@@ -198,25 +198,27 @@ def for_each_part(
         most = num_workers or min(enough, MAX_WAITING)
         finished = _by_tasks(parts, partial(task.remote, ray.put(work)), most)
     records: dict[int, dict[str, Any]] = {}
-    reported = checked = time.monotonic()
+    progress, checked = PartsProgress(label, len(parts)), time.monotonic()
     with closing(finished):
-        for place, record in finished:
+        for each in finished:
             if time.monotonic() - checked > HEARTBEAT_S:
                 checked = time.monotonic()
                 check_held()
+            progress.tell(records)
+            if each is None:
+                continue
+            place, record = each
+            progress.log_once(record.pop("logged"))
             if "error" in record:
                 raise getattr(errors, record["error"])(record["message"], record["details"])
             records[place] = record
             if until is not None and until(record):
                 break
-            if time.monotonic() - reported > PROGRESS_S:
-                reported = time.monotonic()
-                logger.info("%s: %d of %d parts", label, len(records), len(parts))
     return [records[place] for place in sorted(records)]
 
 
-#: (place among the parts, record) as the parts finish.
-_Finished = Generator[tuple[int, dict[str, Any]], None, None]
+#: (place among the parts, record) as the parts finish; None where for a moment none has finished.
+_Finished = Generator[tuple[int, dict[str, Any]] | None, None, None]
 
 
 def _by_tasks(parts: Sequence[str], start: Callable[[str], ray.ObjectRef[Any]], most: int) -> _Finished:
@@ -228,7 +230,9 @@ def _by_tasks(parts: Sequence[str], start: Callable[[str], ray.ObjectRef[Any]], 
             while waiting and len(running) < most:
                 place, part = waiting.popleft()
                 running[start(part)] = place
-            done, _ = ray.wait(list(running), num_returns=1)
+            done, _ = ray.wait(list(running), num_returns=1, timeout=INTERVAL_S)
+            if not done:
+                yield None
             for ref in done:
                 yield running.pop(ref), ray.get(ref)
     finally:

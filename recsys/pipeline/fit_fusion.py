@@ -91,12 +91,12 @@ def keep_popularity_alone(run: Run) -> bool:
 def _log(fusion: Fusion) -> None:
     parts = fusion.parts or {"none": 0.0}
     best = max(parts, key=lambda name: parts[name])
-    logger.info(
+    logger.debug(
         "fuse: ndcg@10 %.4f on %d users, best number alone %s %.4f; weights %s",
         *(fusion.ndcg, fusion.users, best, parts[best], _words(fusion.weights)),
     )
     if fusion.short is not None or fusion.session is not None:
-        logger.info(
+        logger.debug(
             "fuse: with the first %d to %d items of a session ndcg@10 %.4f, %.4f without the added weights; added for "
             "less than %d items in a session: %s; at other times: %s",
             *(min(CUTS), max(CUTS), fusion.short_ndcg, fusion.short_ndcg_without, fusion.typical_length),

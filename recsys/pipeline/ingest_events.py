@@ -18,16 +18,14 @@ from recsys.data.read_tasks import ReadTask
 from recsys.errors import InputError
 from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.ingest_feedback import ingest_feedback
-from recsys.pipeline.input_counts import count_rows, refuse_bad_input, refuse_bad_rate
+from recsys.pipeline.input_counts import count_rows, refuse_bad_input, refuse_bad_rate, refuse_lost_events
 from recsys.pipeline.input_parts import Quarantine, event_rules, plan_parts, read_part
 from recsys.pipeline.input_records import IngestedEvents
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.settled_dates import read_with_settled_dates
-from recsys.pipeline.stages import INGEST_CATALOG, INGEST_EVENTS
+from recsys.pipeline.stages import INGEST_CATALOG
 from recsys.pipeline.start_run import listed_files
 from recsys.pipeline.stop_early import StopRule, read_or_refuse
-from recsys.storage.latest import read_latest
-from recsys.storage.manifest import read_manifest
 from recsys.storage.tables import write_table
 
 logger = logging.getLogger(__name__)
@@ -54,7 +52,7 @@ def ingest_events(run: Run) -> IngestedEvents:
         oldest_later = min((part["oldest_later"] for part in parts if part["oldest_later"]), default="")
         refuse_bad_input(run, counts, sum(part["accepted"] for part in parts), "events", oldest_later)
     elif source is not None:
-        _refuse_lost_events(run, source)
+        refuse_lost_events(run.storage, source)
     num_feedback = num_repeats = 0
     feedback = ingest_feedback(run, now)
     if feedback is not None:
@@ -80,6 +78,7 @@ def ingest_events(run: Run) -> IngestedEvents:
         newest=newest,
         kinds=kinds.learned,
         non_positive=kinds.non_positive,
+        impressions=kinds.impressions.total(),
         weightless=kinds.weightless,
         parts=[part["path"] for part in parts if part.get("accepted")],
         feedback=num_feedback,
@@ -102,19 +101,6 @@ def _read_files(run: Run, source: EventsInput, now: dt.datetime) -> list[Record]
     parts = read_with_settled_dates(run, "events", source.columns.timestamp, read_parts)
     check_lacking([part["lacking"] for part in parts], source)
     return parts
-
-
-def _refuse_lost_events(run: Run, source: EventsInput) -> None:
-    """Empty files are fine in a new shop. Where the published night had events, an export has failed."""
-    latest = read_latest(run.storage)
-    ingested = (
-        {} if latest is None else read_manifest(run.storage, latest).get("metrics", {}).get(INGEST_EVENTS.name, {})
-    )
-    if num := ingested.get("accepted", 0) - ingested.get("feedback", 0):
-        raise InputError(
-            f"inputs.events: {source.path} holds no rows, and the published night {latest and latest.run_id} read "
-            f"{num:,} events; name files with rows, or leave inputs.events out if the shop has none"
-        )
 
 
 def _say_no_events(run: Run) -> None:

@@ -73,6 +73,8 @@ class IngestedEvents(ReadRows):
     """Kinds of events of a positive weight, sorted."""
     non_positive: dict[str, int] = field(default_factory=dict)
     """Accepted events of weight 0 or less by kind: they are not learned, counted or predicted."""
+    impressions: int = 0
+    """Accepted events that say that a user was shown an item: they are not learned, counted or predicted."""
     weightless: bool = False
     """No event has a positive weight, so events of weight 0 count as 1."""
     parts: list[str]
@@ -106,6 +108,8 @@ class ShuffledHistories(StageRecord):
     duplicates: int
     non_positives: int = 0
     """Events of weight 0 or less, without duplicates."""
+    impressions: int = 0
+    """Events that say that a user was shown an item, without duplicates."""
     validation: ValidationUsers
     oldest: str
     """Time of the oldest event, ISO 8601, UTC; without any event, the end of the night's date."""

@@ -21,9 +21,8 @@ def recommendable(run: Run, catalog: pa.Table) -> Recommendable:
     rules = run.config.rerank
     named = [key for key in ID_LISTS if getattr(rules, key) is not None]
     copies = {key: path for key in named if run.storage.exists(path := id_list_path(run.folder, key))}
-    return recommendable_items(
-        catalog, rules.model_copy(update={key: run.storage.url(path) for key, path in copies.items()})
-    )
+    copied = rules.model_copy(update={key: run.storage.url(path) for key, path in copies.items()})
+    return recommendable_items(catalog, copied, run.date)
 
 
 def count_filtered(run: Run) -> dict[str, int]:
@@ -33,7 +32,8 @@ def count_filtered(run: Run) -> dict[str, int]:
         logger.warning("%s", warning)
     counts = found.counts
     removed = ", ".join(f"{name} {num:,}" for name, num in found.removed.items() if num)
-    logger.info(
+    logger.log(
+        logging.INFO if removed else logging.DEBUG,
         "recommend: %s of %s items may be recommended%s",
         *(f"{counts['recommendable']:,}", f"{counts['items']:,}", f" ({removed})" if removed else ""),
     )

@@ -51,6 +51,29 @@ class WrittenShard:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WrittenTableFile:
+    """One file of a table that is published beside the lists."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+
+    name: str
+    """Below the folder of the table."""
+    rows: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrittenSimilarItems(StageRecord):
+    """What `write_similar_items` leaves; `rows` are the items of the catalog."""
+
+    pairs: int
+    """Rows of the table."""
+    files: int
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class CheckedLists(StageRecord):
     """What `check_written_lists` leaves; `rows` are those of all lists."""
 

@@ -59,7 +59,7 @@ def load_snapshot(
         signals = {name: loaded.impute(donors) for name, loaded in signals.items()}
     rerank = run.config.rerank
     if view != "full":
-        rerank = rerank.model_copy(update={"exploration": 0.0})  # the gate judges the model, not what is tried out
+        rerank = rerank.for_measuring()
     popularity = item_popularity(read_table(run.storage, run.item_counts_path(COUNTS_OF_VIEW[view][1])), night.item_ids)
     return Snapshot(
         signals=signals,

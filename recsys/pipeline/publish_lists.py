@@ -5,12 +5,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from recsys.pipeline.gate_summary import gate_summary
-from recsys.pipeline.list_records import PublishedLists, WrittenShard
+from recsys.pipeline.list_records import PublishedLists, WrittenShard, WrittenTableFile
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
-from recsys.pipeline.stages import WRITE_LISTS
+from recsys.pipeline.stages import WRITE_LISTS, WRITE_SIMILAR_ITEMS
 from recsys.storage.lease import Lease
-from recsys.storage.manifest import Shard, lists_folder, write_manifest
+from recsys.storage.manifest import PublishedTable, Shard, TableFile, lists_folder, write_manifest
 from recsys.storage.publish import publish
 
 logger = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ def publish_lists(run: Run, lease: Lease) -> PublishedLists:
         "metrics": stage_metrics(run),
         "gate": gate_summary(run, publishing=True),
         "config": run.config.model_dump(mode="json"),
+        "tables": _other_tables(run),
     }
     lease.check()
     manifest = write_manifest(run.folder, run.date, shards, details)
@@ -46,6 +47,18 @@ def publish_lists(run: Run, lease: Lease) -> PublishedLists:
         latest=is_latest,
         manifest_sha256=manifest,
     )
+
+
+def _other_tables(run: Run) -> dict[str, PublishedTable]:
+    """What is published beside the lists, by the name of the table."""
+    if not WRITE_SIMILAR_ITEMS.applies(run.config):
+        return {}
+    files = run.parts(WRITE_SIMILAR_ITEMS, WrittenTableFile)
+    listed = [
+        TableFile(name=file.name, rows=file.rows, bytes=file.bytes, sha256=file.sha256)
+        for _, file in sorted(files.items())
+    ]
+    return {"similar_items": PublishedTable(path=run.record(WRITE_SIMILAR_ITEMS).path, files=listed)}
 
 
 def delete_intermediate_files(run: Run, stages: Iterable[Stage[Any]]) -> None:

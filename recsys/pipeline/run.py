@@ -154,6 +154,11 @@ class Run:
         return f"{self.folder.dir}/searches"
 
     @property
+    def impressions_dir(self) -> str:
+        """INTERACTIONS of the kind `impression`, in the same shards, sorted; a shard without any has no file."""
+        return f"{self.folder.dir}/impressions"
+
+    @property
     def non_positives_dir(self) -> str:
         """INTERACTIONS of weight 0 or less, in the same shards, sorted; a shard without any has no file."""
         return f"{self.folder.dir}/non_positives"

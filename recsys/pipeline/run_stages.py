@@ -10,9 +10,13 @@ from typing import Any
 from recsys.pipeline.memory import peak_memory_mb, reset_peak_memory
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Done, R, Stage, Timing
+from recsys.pipeline.stage_progress import StageBegins, StageEnds, tell
 from recsys.storage.lease import check_held
 
 logger = logging.getLogger(__name__)
+
+#: Fields of records that the log shows in addition to whole numbers.
+_SHOWN = ("loss", "validation_ndcg@10", "verdict", "reason")
 
 
 def run_stages(run: Run, stages: Iterable[Stage[Any]]) -> None:
@@ -38,9 +42,9 @@ def run_stage(run: Run, stage: Stage[R], **arguments: Any) -> R:
     """
     done = run.done(stage)
     if done is not None and stage.stays(done.record):
-        logger.info("%s: done before, %s", stage.name, summary(done))
+        tell(logger, _ends(stage, done, before=True))
         return done.record
-    logger.info("%s …", stage.name)
+    tell(logger, StageBegins(stage=stage.name))
     check_held()
     reset_peak_memory()
     start = time.monotonic()
@@ -55,13 +59,26 @@ def run_stage(run: Run, stage: Stage[R], **arguments: Any) -> R:
     done = Done(dataclasses.replace(record, peak_memory_mb=peak), timing)
     check_held()  # a process that was stopped meanwhile must not write beside its successor
     run.remember(stage, done)
-    logger.info("%s: %s", stage.name, summary(done))
+    tell(logger, _ends(stage, done, before=False))
     return done.record
 
 
-def summary(done: Done[Any]) -> str:
-    """A finished stage on one line: its time and its counts."""
+def _ends(stage: Stage[Any], done: Done[Any], *, before: bool) -> StageEnds:
+    """A finished stage for people: its time, and its counts without those that are 0."""
     fields = done.as_json()
-    counts = [f"{key} {value:,}" for key, value in fields.items() if type(value) is int]
-    words = [f"{key} {fields[key]}" for key in ("verdict", "reason") if key in fields]
-    return ", ".join([f"{done.timing.seconds:.1f} s", *counts, *words])
+    rows, peak = fields.pop("rows"), fields.pop("peak_memory_mb")
+    figures = {
+        key: round(value, 4) if isinstance(value, float) else value
+        for key, value in fields.items()
+        if value and (type(value) is int or key in _SHOWN)
+    }
+    timing = done.timing
+    return StageEnds(
+        stage=stage.name,
+        seconds=timing.seconds,
+        rows=rows,
+        rows_per_s=timing.rows_per_s,
+        peak_memory_mb=peak,
+        figures=figures,
+        before=before,
+    )

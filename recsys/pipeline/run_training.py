@@ -11,7 +11,9 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from recsys.pipeline.checkpoint_store import Checkpoint, StoredCheckpoints
 from recsys.pipeline.cluster import PASSIVE_WAIT
+from recsys.pipeline.quiet_engine import quiet_engine
 from recsys.pipeline.train_entry import Training, train_in_task, train_worker
+from recsys.pipeline.training_progress import ProgressReader
 
 #: Seconds between two looks of Ray Train's controller at its workers. Ray's default is 2.
 POLL_S = "0.1"
@@ -27,7 +29,8 @@ class Trained(NamedTuple):
 
 def run_training(fit: Training) -> Trained:
     """Train until the plan is done. A worker that died continues from its last checkpoint."""
-    return _in_one_task(fit) if fit.in_one_task else _by_ray_train(fit)
+    with ProgressReader(fit.run.storage, fit.progress_path).following():
+        return _in_one_task(fit) if fit.in_one_task else _by_ray_train(fit)
 
 
 def _in_one_task(fit: Training) -> Trained:
@@ -66,6 +69,7 @@ class _Trainer(TorchTrainer):
 
 
 def _by_ray_train(fit: Training) -> Trained:
+    quiet_engine()  # Ray Train names loggers by its files, and they are there only now
     run, config = fit.run, fit.run.config.train
     filesystem, root = run.storage.arrow()
     datasets: dict[Any, ray.data.Dataset] = {

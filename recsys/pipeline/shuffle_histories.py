@@ -12,6 +12,7 @@ import ray.data
 
 from recsys.data.events import interactions_schema
 from recsys.data.histories import shard_of, sort_interactions
+from recsys.data.impressions import split_impressions, with_served
 from recsys.data.non_positives import split_non_positives, with_equal_weights
 from recsys.data.searches import split_searches
 from recsys.pipeline.choose_validation import (
@@ -56,6 +57,7 @@ def shuffle_histories(run: Run) -> ShuffledHistories:
         searches=sum(record["searches"] for record in records),
         duplicates=sum(record["duplicates"] for record in records),
         non_positives=sum(record["non_positives"] for record in records),
+        impressions=sum(record["impressions"] for record in records),
         validation=choose_validation(run, *counts),
         oldest=min((record["oldest"] for record in records if record["oldest"]), default=run.end.isoformat()),
         shards=[record["shard"] for record in records],
@@ -146,13 +148,16 @@ def _write_shard(run: Run, number: int, group: pa.Table) -> Record:
     if run.record(INGEST_EVENTS).weightless:
         group = with_equal_weights(group)
     everything, duplicates = sort_interactions(group)
-    events, non_positives = split_non_positives(everything)
+    others, impressions = split_impressions(everything)
+    events, non_positives = split_non_positives(others)
     interactions, searches = events, None
     if schema == INTERACTIONS_WITH_TEXT:
         interactions, searches = split_searches(events)
         write_table(run.storage, f"{run.searches_dir}/{name}.parquet", searches, schema)
     if len(non_positives):
         write_table(run.storage, f"{run.non_positives_dir}/{name}.parquet", non_positives, schema)
+    if len(impressions):
+        write_table(run.storage, f"{run.impressions_dir}/{name}.parquet", impressions, schema)
     context = UserContext(
         searches=searches,
         profiles=read_profiles(run, name),
@@ -160,7 +165,10 @@ def _write_shard(run: Run, number: int, group: pa.Table) -> Record:
         exclude_rejected=run.config.recommend.exclude_rejected,
     )
     nothing = interactions.slice(0, 0)
-    histories = context.histories(interactions, None, nothing, run.end, run.config.histories.kept_events)
+    users = context.users_of(everything) if len(impressions) else None
+    histories = context.histories(interactions, users, nothing, run.end, run.config.histories.kept_events)
+    if run.config.rerank.exclude_served is not None:
+        histories = with_served(histories, impressions, interactions)
     if run.config.inputs.has_user_texts:
         write_texts(run, name, events, histories)
     write_table(run.storage, f"{run.interactions_dir}/{name}.parquet", interactions, schema)
@@ -175,6 +183,7 @@ def _write_shard(run: Run, number: int, group: pa.Table) -> Record:
         "rows": len(interactions),
         "searches": 0 if searches is None else len(searches),
         "non_positives": len(non_positives),
+        "impressions": len(impressions),
         "duplicates": duplicates,
         "by_length": count_users(split.train),
         "active": count_active_users(run, split.train),

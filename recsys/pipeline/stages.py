@@ -199,6 +199,17 @@ CHECK_LISTS = Stage(
     stays=lambda record: record.verdict == "passed",
 )
 
+WRITE_SIMILAR_ITEMS = Stage(
+    name="similar_items",
+    function="recsys.pipeline.write_similar_items:write_similar_items",
+    record=list_records.WrittenSimilarItems,
+    summary="Writes the similar items of every item of the catalog.",
+    reads=("{model}/", "{run}/signals/", "{run}/catalog.parquet"),
+    writes=("similar_items/run_date=…/run_id=…/",),
+    workers=_scoring,
+    condition=Condition("with `similar_items.publish`", lambda config: config.similar_items.publish),
+)
+
 PUBLISH_LISTS = Stage(
     name="publish",
     function="recsys.pipeline.publish_lists:publish_lists",

@@ -3,7 +3,6 @@
 Ray Train's controller loads this file too. It imports no torch, so that the controller starts fast.
 """
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -40,6 +39,10 @@ class Training(Protocol):
     @property
     def checkpoints_path(self) -> str:
         """Folder of the checkpoints of a training in one task."""
+
+    @property
+    def progress_path(self) -> str:
+        """File that brings the progress to the driver, see `recsys.pipeline.training_progress`."""
 
     def fetches(self, kind: Kind) -> bool:
         """Whether a worker takes these windows from the object store itself."""
@@ -85,6 +88,11 @@ class Fit:
         """Folder of the checkpoints of a training in one task."""
         return f"{self.run.train_dir}/{self.model_id}"
 
+    @property
+    def progress_path(self) -> str:
+        """See `Training`."""
+        return f"{self.run.train_dir}/{self.name}-progress.json"
+
     def train(self, rank: int, checkpoints: CheckpointStore) -> None:
         """Train in a worker, see `recsys.pipeline.train_worker`."""
         from recsys.pipeline.train_worker import train
@@ -100,12 +108,11 @@ def train_worker(settings: dict[str, Training]) -> None:
 
 
 def train_in_task(fit: Training) -> None:
-    """Train in a Ray task whose process other stages use too: its threads and its log level are set back at the end."""
+    """Train in a Ray task whose process other stages use too: its threads are set back at the end."""
     import torch
 
-    threads, level = torch.get_num_threads(), logging.getLogger().level
+    threads = torch.get_num_threads()
     try:
         fit.train(0, StoredCheckpoints(fit.run.storage, fit.checkpoints_path))
     finally:
         torch.set_num_threads(threads)
-        logging.getLogger().setLevel(level)

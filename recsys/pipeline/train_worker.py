@@ -10,18 +10,20 @@ import ray.train
 import torch
 
 from recsys.pipeline.checkpoint_store import CheckpointStore
+from recsys.pipeline.epoch_progress import EpochProgress
 from recsys.pipeline.train_checkpoint import report_epoch, resume, return_to_best
 from recsys.pipeline.train_entry import Fit
 from recsys.pipeline.train_task import Task, build_task
+from recsys.pipeline.training_progress import Tell
 from recsys.pipeline.window_batches import WindowReader, WindowsInMemory, WindowsStreamed, WorkerWindows
 from recsys.pipeline.windows import SHUFFLE_WINDOWS, Kind
-from recsys.pipeline.worker_process import begin_worker
+from recsys.pipeline.worker_process import worker_process
 from recsys.training.augment import augment
 from recsys.training.config import TrainConfig
 from recsys.training.engine import Engine, open_engine
 from recsys.training.loop import train_epoch
-from recsys.training.phases import Phase, Plan
-from recsys.training.progress import CANDIDATE_PASS, EPOCH, RETRIEVAL, Progress, candidate_pass_is_better
+from recsys.training.phases import Phase
+from recsys.training.progress import CANDIDATE_PASS, EPOCH, RETRIEVAL, candidate_pass_is_better
 from recsys.training.refresh import refresh_text_vectors
 from recsys.training.validation import validate, validate_candidate_pass
 from recsys.training.window_batch import WindowBatch
@@ -41,15 +43,20 @@ def train(fit: Fit, rank: int, checkpoints: CheckpointStore) -> None:
         rank: Number of this worker, from 0.
         checkpoints: Those of this training; it continues from the last one.
     """
+    with worker_process(fit, rank) as tell:
+        _train(fit, rank, checkpoints, tell)
+
+
+def _train(fit: Fit, rank: int, checkpoints: CheckpointStore, tell: Tell) -> None:
     run = fit.run
     config = run.config.train
-    begin_worker(config, fit.threads, run.config.seed)
     task = build_task(run, fit.model_id, fit.warm_model)
     engine = open_engine(task.ranker, config, run.config.encoder.peak_learning_rate, fit.plan.rate)
     if task.text_vectors is not None:
         task = replace(task, text_vectors=task.text_vectors.to(engine.device))
-    worker = _Worker(fit, task, engine, rank)
     progress, compiled = resume(engine, task, checkpoints), False
+    told = EpochProgress(fit, progress, tell)
+    worker = _Worker(fit, task, engine, rank, told)
     while phase := progress.next_phase(fit.plan, config.patience):
         if progress.begins(phase):
             return_to_best(engine, task, fit.plan, phase, checkpoints)
@@ -60,8 +67,7 @@ def train(fit: Fit, rank: int, checkpoints: CheckpointStore) -> None:
         torch.manual_seed(run.config.seed + 1000 * (len(progress.history) + 1) + rank)
         progress.history.append(worker.epoch(len(progress.history) + 1, phase, task.card.candidate_pass))
         progress.phases.append(phase)
-        if rank == 0:
-            _log_epoch(progress, fit.plan)
+        told.epoch_ended()
         if phase != "refit":
             better = candidate_pass_is_better(progress.history[-1])
             task = replace(task, card=replace(task.card, candidate_pass=better))
@@ -71,9 +77,9 @@ def train(fit: Fit, rank: int, checkpoints: CheckpointStore) -> None:
 class _Worker:
     """The windows of this worker, and its epochs."""
 
-    def __init__(self, fit: Fit, task: Task, engine: Engine, rank: int) -> None:
+    def __init__(self, fit: Fit, task: Task, engine: Engine, rank: int, told: EpochProgress) -> None:
         self.fit, self.config, self.engine, self.rank = fit, fit.run.config, engine, rank
-        self.ranker, self.text_vectors = task.ranker, task.text_vectors
+        self.ranker, self.text_vectors, self.told = task.ranker, task.text_vectors, told
         self.num_items = len(task.item_ids)
         self._opened: dict[Kind, WorkerWindows] = {}
 
@@ -91,7 +97,9 @@ class _Worker:
         listwise = phase == "listwise" or (phase == "refit" and candidate_pass)
         adversarial = self.config.train.adversarial_epsilon > 0
         batches = self._training_batches(number, phase)
-        figures = train_epoch(self.engine, batches, f"epoch {number}", listwise=listwise, adversarial=adversarial)
+        passes, windows = self.fit.plan.phase(phase).passes, self.fit.windows[self._kind(phase)].count
+        heard = self.told.listener(phase, passes * windows // self.config.train.num_workers)
+        figures = train_epoch(self.engine, batches, heard=heard, listwise=listwise, adversarial=adversarial)
         figures |= {EPOCH: float(number)}
         refresh_text_vectors(self.engine, self.ranker, self.text_vectors)
         if phase == "refit":
@@ -157,13 +165,3 @@ def _compiling_pays(config: TrainConfig, history: list[dict[str, float]]) -> boo
         return config.compile == "always"
     seconds = [epoch["windows"] / epoch["windows_per_s"] for epoch in history]
     return config.zero_stage < 3 and max(seconds, default=0.0) >= WORTH_COMPILING_S
-
-
-def _log_epoch(progress: Progress, plan: Plan) -> None:
-    epoch = progress.history[-1]
-    candidate_pass = f", candidate pass {epoch[CANDIDATE_PASS]:.4f}" if CANDIDATE_PASS in epoch else ""
-    found = f", validation ndcg@10 {epoch[RETRIEVAL]:.4f}{candidate_pass}" if RETRIEVAL in epoch else ""
-    logger.info(
-        "finetune: epoch %d of at most %d (%s), loss %.4f%s, %.0f windows/s",
-        *(len(progress.history), plan.epochs, progress.phases[-1], epoch["loss"], found, epoch["windows_per_s"]),
-    )

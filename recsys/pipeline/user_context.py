@@ -79,10 +79,8 @@ class UserContext:
                 searches = searches.filter(pc.is_in(searches["user_id"], value_set=user_ids.combine_chunks()))
             merged = merge_searches(interactions, searches)
         histories = build_histories(merged, max_length)
-        others = [table for table in (non_positives, self.profiles) if table is not None and len(table)]
-        if user_ids is None and others:
-            ids = [chunk for table in (histories, *others) for chunk in table["user_id"].chunks]
-            user_ids = pa.chunked_array([pc.unique(pa.chunked_array(ids, pa.string())).sort()])
+        if user_ids is None and (len(non_positives) or self.profiles is not None):
+            user_ids = self.users_of(histories, non_positives)
         if user_ids is not None:
             histories = _of_all(histories, user_ids.combine_chunks())
         if len(non_positives):
@@ -90,6 +88,12 @@ class UserContext:
         if self.exclude_rejected:
             histories = with_rejections(histories, rejections(interactions, non_positives))
         return histories if self.profiles is None else with_profiles(histories, self.profiles)
+
+    def users_of(self, *tables: pa.Table) -> pa.ChunkedArray:
+        """Ids of the users in the column `user_id` of some tables, and of those with a profile, sorted."""
+        known = tables if self.profiles is None else (*tables, self.profiles)
+        ids = [chunk for table in known for chunk in table["user_id"].chunks]
+        return pa.chunked_array([pc.unique(pa.chunked_array(ids, pa.string())).sort()])
 
     def targets(
         self, holdout: pa.Table, known: pa.Table, kept: pa.Table, cutoff: dt.datetime, exclude_seen: bool

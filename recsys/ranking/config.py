@@ -1,11 +1,13 @@
 """The settings of the lists and of the re-ranking rules."""
 
+import datetime as dt
 from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
 from recsys.config.section import Fraction, Positive, Precision, Section
 from recsys.data.config import Condition
+from recsys.ranking.business_config import Boost, ExcludeServed, Pin, QuietPeriod
 
 
 class RecommendConfig(Section):
@@ -40,6 +42,16 @@ class RecommendConfig(Section):
         return self
 
 
+class SimilarItemsConfig(Section):
+    """Which items go with an item."""
+
+    publish: bool = False
+    """Write a table of the similar items of the whole catalog with every night. The live service answers for single
+    items without it."""
+    top_k: Annotated[int, Field(ge=1, le=500)] = 20
+    """Similar items of an item."""
+
+
 class RerankConfig(Section):
     """Which items may be recommended, and what else than the score decides the order of a list."""
 
@@ -61,5 +73,32 @@ class RerankConfig(Section):
     """Best candidates that diversity chooses from; at least `recommend.top_k` are read."""
     exploration: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
     """Share of a list, its last places, for items drawn at random from the user's other candidates."""
+    shown_after_days: Annotated[int, Field(ge=0, le=366)] = 1
+    """Days from the night's date to the day on which its lists are shown. The days of pins, boosts and expiry are
+    compared with that day. 0 where nights run with `date: today`."""
+    pins: Annotated[list[Pin], Field(max_length=100)] = Field(default_factory=list)
+    """Items with a fixed place in every list."""
+    boosts: Annotated[list[Boost], Field(max_length=100)] = Field(default_factory=list)
+    """Items whose probability is multiplied."""
+    caps: dict[str, Positive] = Field(default_factory=dict)
+    """For an attribute of the items, the most items with one value in a list, e.g. `{brand: 3}`. More are shown only
+    where nothing else is left. Pinned items count, and stay."""
+    expiry: Annotated[str, Field(min_length=1)] | None = None
+    """Attribute that holds the date or time until which an item is valid, e.g. `valid_until`. An item that does not
+    last through the day on which the lists are shown is not recommended. A date counts to its end, in UTC."""
+    quiet: QuietPeriod | None = None
+    """Days without an item, or without its kind, after a user took it; null: none."""
+    exclude_served: ExcludeServed | None = None
+    """Items that a user was shown and did not take go down, or out, for some days; null: impressions change nothing."""
     rules: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Settings of rules that have a section of their own, by the rule's name, e.g. `max_per_category: {most: 2}`."""
+
+    def shown_on(self, date: dt.date) -> dt.date:
+        """The day on which the lists of the night of ``date`` are shown."""
+        return date + dt.timedelta(days=self.shown_after_days)
+
+    def for_measuring(self) -> "RerankConfig":
+        """Without exploration and without what the shop decides: the gate judges the model by itself."""
+        return self.model_copy(
+            update={"exploration": 0.0, "pins": [], "boosts": [], "caps": {}, "quiet": None, "exclude_served": None}
+        )

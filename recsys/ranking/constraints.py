@@ -4,6 +4,7 @@ Shapes: B users, I items, X further candidates.
 """
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,10 +25,15 @@ class RequestConstraints:
     """[B] whether the request has a query."""
     asked: npt.NDArray[np.float64]
     """[B] microseconds since 1970 of the request."""
+    candidates: Ints | None = None
+    """[B, C] catalog indices, ascending, −1 for none, which come first: exactly these are ranked, whatever is excluded.
+    None: candidates are found."""
 
     def rows(self, users: Ints) -> "RequestConstraints":
         """The constraints of some of the requests, in this order."""
-        return RequestConstraints(**{part.name: getattr(self, part.name)[users] for part in fields(self)})
+        parts = {part.name: getattr(self, part.name) for part in fields(self)}
+        own: dict[str, Any] = {name: None if part is None else part[users] for name, part in parts.items()}
+        return RequestConstraints(**own)
 
     def excluded_pairs(self) -> tuple[Ints, Ints]:
         """(user, item) of all excluded items."""

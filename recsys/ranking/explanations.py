@@ -5,6 +5,7 @@ user's other candidates. Shapes: B users, C candidates, G signals, K list length
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,8 @@ from recsys.signals.signal import NONE
 
 #: Source and sentence of drawn items, and of cold items that no signal explains.
 EXPLORATION, EXPLORATION_SENTENCE = "exploration", "something new to try"
+#: Source and sentence of items that stand higher than by their scores because of a pin.
+PINNED, PINNED_SENTENCE = "pinned", "chosen by the shop"
 #: Signals that explain an item where the best signal cannot.
 _RANKER, _POPULARITY = "ranker", "popularity"
 #: The signal that explains cold items: their imputed numbers come from items with similar text.
@@ -31,12 +34,24 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 
+class Placed(Protocol):
+    """Which places of B lists hold items that do not stand there by their scores."""
+
+    @property
+    def explored(self) -> Bools:
+        """[B, K] items that were drawn at random."""
+
+    @property
+    def pinned(self) -> Bools:
+        """[B, K] items that the shop wants there."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explained:
     """Sources and reasons of B lists."""
 
     names: tuple[str, ...]
-    """The sources: the signals of the snapshot, then `EXPLORATION`."""
+    """The sources: the signals of the snapshot, then `EXPLORATION` and `PINNED`."""
     source: Ints
     """[B, K] places in ``names``."""
     sentence: Ints
@@ -64,7 +79,8 @@ class Explained:
 
 
 def _sentences_of(name: str) -> tuple[str, ...]:
-    return (EXPLORATION_SENTENCE,) if name == EXPLORATION else SIGNALS[name].sentences
+    own = {EXPLORATION: (EXPLORATION_SENTENCE,), PINNED: (PINNED_SENTENCE,)}
+    return own[name] if name in own else SIGNALS[name].sentences
 
 
 def contributions(numbers: Floats, valid: Bools, columns: Ints, weights: Floats) -> Floats:
@@ -96,7 +112,7 @@ def _mean(numbers: Floats, valid: Bools, means: npt.NDArray[np.float64]) -> None
 
 
 def explain(
-    snapshot: Snapshot, scored: Scored, weights: Floats, items: Ints, lifts: Floats, explored: Bools
+    snapshot: Snapshot, scored: Scored, weights: Floats, items: Ints, lifts: Floats, placed: Placed
 ) -> Explained:
     """The signal that lifts each listed item most, and what it says.
 
@@ -110,9 +126,9 @@ def explain(
         weights: [B, S] of the users.
         items: [B, K] listed items, −1 for none.
         lifts: [B, K, S] of `contributions`.
-        explored: [B, K] items that were drawn at random.
+        placed: Which of them do not stand there by their scores.
     """
-    names = (*snapshot.signals, EXPLORATION)
+    names = (*snapshot.signals, EXPLORATION, PINNED)
     cold = snapshot.are_cold(items)
     by_signal = np.add.reduceat(lifts, [part.start for part in snapshot.slices.values()], axis=2)
     if cold.any():
@@ -120,13 +136,14 @@ def explain(
     otherwise = _otherwise(snapshot, scored, weights, names, cold)
     source = np.where(by_signal.max(axis=2) > 0, by_signal.argmax(axis=2), otherwise)
     sentence, item = np.full(items.shape, NONE), np.full(items.shape, NONE)
-    listed = (items >= 0) & ~explored
+    listed = (items >= 0) & ~placed.explored & ~placed.pinned
     _ask_signals(snapshot, scored, weights, items, source, listed, (sentence, item))
     mute = listed & (sentence == NONE)
     source = np.where(mute, otherwise, source)
     _ask_signals(snapshot, scored, weights, items, source, mute, (sentence, item))
-    is_new_to_try = explored | (source == names.index(EXPLORATION))
-    source[is_new_to_try], item[is_new_to_try] = names.index(EXPLORATION), NONE
+    is_new_to_try = placed.explored | (source == names.index(EXPLORATION))
+    for name, rows in ((EXPLORATION, is_new_to_try), (PINNED, placed.pinned)):
+        source[rows], sentence[rows], item[rows] = names.index(name), NONE, NONE
     return Explained(names=names, source=source, sentence=np.maximum(sentence, 0), item=item)
 
 
@@ -142,7 +159,7 @@ def _otherwise(snapshot: Snapshot, scored: Scored, weights: Floats, names: tuple
 
 def _imputed_as_text(names: tuple[str, ...], by_signal: Floats, cold: Bools) -> Floats:
     """[B, K, G] where the imputed numbers of cold items stand with the text signal."""
-    imputed = [place for place, name in enumerate(names[:-1]) if SIGNALS[name].imputed]
+    imputed = [place for place, name in enumerate(names) if name in SIGNALS and SIGNALS[name].imputed]
     found = by_signal.copy()
     if _TEXT in names:
         found[..., names.index(_TEXT)] += np.where(cold, by_signal[..., imputed].sum(axis=2), 0)

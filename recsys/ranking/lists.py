@@ -78,16 +78,18 @@ def recommend_batch(
 def _lists_of(snapshot: Snapshot, user_ids: pa.ChunkedArray, scored: Scored, top_k: int) -> Recommended:
     """The lists of a block of users."""
     fused = fuse(snapshot, scored)
-    reranked = snapshot.reranker.rerank(user_ids, scored.items, fused.log_probabilities, top_k)
+    scores = fused.log_probabilities if scored.lifts is None else fused.log_probabilities + scored.lifts
+    reranked = snapshot.reranker.rerank(user_ids, scored.items, scores, top_k)
     users, places = np.nonzero(reranked.items >= 0)
     columns = _columns_of(scored.items, reranked.items)
     lifts = fused.contributions(scored, columns)
-    explained = explain(snapshot, scored, fused.weights, reranked.items, lifts, reranked.explored)
+    explained = explain(snapshot, scored, fused.weights, reranked.items, lifts, reranked)
     source, reason = explained.at(users, places, snapshot.titles)
+    counts = replace(reranked.counts, removed=dict(scored.removed))
     lists = as_recommendations(
         user_ids, snapshot.item_ids, reranked.items, reranked.scores, source=source, reason=reason
     )
-    return Recommended(lists=lists, users=users, contributions=lifts[users, places], counts=reranked.counts)
+    return Recommended(lists=lists, users=users, contributions=lifts[users, places], counts=counts)
 
 
 def _columns_of(candidates: Ints, items: Ints) -> Ints:

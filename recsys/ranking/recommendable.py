@@ -1,5 +1,6 @@
 """Which items of a catalog may be recommended: the item rules, applied once for a night. Shapes: I items."""
 
+import datetime as dt
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ from recsys.errors import ConfigError
 from recsys.ranking.config import RerankConfig
 from recsys.ranking.order import Bools
 from recsys.ranking.rules.availability import Availability
-from recsys.ranking.rules.registry import item_rules, settings_of
+from recsys.ranking.rules.registry import item_rules, list_rules, settings_of
 from recsys.ranking.rules.rule import ItemCheck
 
 
@@ -26,12 +27,13 @@ class Recommendable:
     warnings: tuple[str, ...]
 
 
-def recommendable_items(catalog: pa.Table, config: RerankConfig) -> Recommendable:
+def recommendable_items(catalog: pa.Table, config: RerankConfig, date: dt.date) -> Recommendable:
     """Apply every item rule, in the order of the registry.
 
     Args:
         catalog: CATALOG of I items with `item_id`, `available` and `attributes`.
         config: The rules' settings.
+        date: The night's date.
 
     Raises:
         ConfigError: a rule's settings do not fit the catalog, or the rules leave none of the available items.
@@ -40,7 +42,7 @@ def recommendable_items(catalog: pa.Table, config: RerankConfig) -> Recommendabl
     checks: dict[str, ItemCheck] = {}
     removed: dict[str, int] = {}
     for rule in item_rules():
-        check = checks[rule.name] = rule.check(settings_of(rule, config), catalog)
+        check = checks[rule.name] = rule.check_on(settings_of(rule, config), catalog, config.shown_on(date))
         removed[rule.name] = int((mask & ~check.passes).sum())
         mask &= check.passes
     num_available = int(np.asarray(catalog["available"], dtype=bool).sum())
@@ -49,8 +51,10 @@ def recommendable_items(catalog: pa.Table, config: RerankConfig) -> Recommendabl
     counts = {"items": len(catalog), **removed, "recommendable": int(mask.sum())}
     for check in checks.values():
         counts |= check.counts
-    warnings = tuple(warning for check in checks.values() for warning in check.warnings)
-    return Recommendable(mask=mask, removed=removed, counts=counts, warnings=warnings)
+    warnings = [warning for check in checks.values() for warning in check.warnings]
+    for list_rule in list_rules():
+        warnings += list_rule.warnings(settings_of(list_rule, config), catalog)
+    return Recommendable(mask=mask, removed=removed, counts=counts, warnings=tuple(warnings))
 
 
 def _nothing_left(checks: dict[str, ItemCheck], removed: dict[str, int], num_available: int) -> str:

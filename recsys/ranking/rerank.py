@@ -4,6 +4,7 @@ Shapes: B users, C candidates, D dimensions, I items, K list length.
 """
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,8 +16,9 @@ from recsys.config.section import Section
 from recsys.ranking.config import RerankConfig
 from recsys.ranking.order import Bools, Floats, Ints, best_first, distinct_candidates, falling
 from recsys.ranking.rerank_counts import RerankCounts
-from recsys.ranking.rules.registry import list_rules, settings_of
+from recsys.ranking.rules.registry import list_rules, settings_of, user_rules
 from recsys.ranking.rules.rule import ListRule, NightFacts, RankedBatch, Reorder
+from recsys.ranking.rules.user_rule import LiftItems, RemoveItems
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +31,8 @@ class Reranked:
     """[B, K] float32, −inf where there is no item."""
     explored: Bools
     """[B, K] which places hold items that were drawn at random."""
+    pinned: Bools
+    """[B, K] which places hold items that stand there because the shop wants it."""
     counts: RerankCounts
 
 
@@ -61,6 +65,12 @@ class Reranker:
     """The small ones; see `NightFacts.small`."""
     prepared: tuple[PreparedRule, ...]
     """Every list rule, in the order of application."""
+    removers: Mapping[str, RemoveItems]
+    """The user rules that are on, by name, in the order of application."""
+    lifters: Mapping[str, LiftItems]
+    """The user rules that add to scores, by name."""
+    wanted: Ints
+    """[P] items that are candidates of every user."""
 
     @classmethod
     def build(
@@ -89,7 +99,21 @@ class Reranker:
             popularity=popularity, recommendable=recommendable, seed=seed, date=date, vectors=vectors, catalog=catalog
         )
         prepared = tuple(PreparedRule.of(rule, config, facts) for rule in list_rules())
-        return cls(config=config, facts=facts.small(), prepared=prepared)
+        removers = {rule.name: rule.prepare(settings_of(rule, config), facts) for rule in user_rules()}
+        lifters = {rule.name: rule.prepare_lifts(settings_of(rule, config), facts) for rule in user_rules()}
+        wanted = [one.rule.wanted_items(one.settings, facts) for one in prepared if one.reorder is not None]
+        return cls(
+            config=config,
+            facts=facts.small(),
+            prepared=prepared,
+            removers={name: remove for name, remove in removers.items() if remove is not None},
+            lifters={name: lift for name, lift in lifters.items() if lift is not None},
+            wanted=np.unique(np.concatenate([np.zeros(0, dtype=np.int64), *wanted])),
+        )
+
+    def off(self) -> "Reranker":
+        """Without any rule: lists follow the scores alone."""
+        return replace(self, prepared=(), removers={}, lifters={}, wanted=self.wanted[:0])
 
     def with_long_tail_boost(self, boost: float) -> "Reranker":
         """The same rules with another `rerank.long_tail_boost`, ≥ 0."""
@@ -143,6 +167,7 @@ class Reranker:
             items=listed,
             scores=falling(listed, batch.scores[:, :top_k]),
             explored=batch.explored[:, :top_k],
+            pinned=np.zeros(listed.shape, dtype=bool) if batch.pinned is None else batch.pinned[:, :top_k],
             counts=counts,
         )
 

@@ -19,6 +19,8 @@ class RerankCounts:
     """Distinct candidates that are in no list."""
     moved: dict[str, int] = field(default_factory=dict)
     """Items that each list rule moved, by the rule's name; its class says which items it counts."""
+    removed: dict[str, int] = field(default_factory=dict)
+    """Pairs of a user and an item that each user rule removed, and nothing before it, by the rule's name."""
 
     def __add__(self, other: "RerankCounts") -> "RerankCounts":
         return RerankCounts(
@@ -27,13 +29,15 @@ class RerankCounts:
             duplicates=self.duplicates + other.duplicates,
             listed=self.listed + other.listed,
             left_out=self.left_out + other.left_out,
-            moved={
-                name: self.moved.get(name, 0) + other.moved.get(name, 0)
-                for name in dict.fromkeys([*self.moved, *other.moved])
-            },
+            moved=_added(self.moved, other.moved),
+            removed=_added(self.removed, other.removed),
         )
 
     @classmethod
     def sum(cls, counts: Iterable["RerankCounts"]) -> "RerankCounts":
         """All of them together; zeros for none."""
         return sum(counts, start=cls())
+
+
+def _added(first: dict[str, int], second: dict[str, int]) -> dict[str, int]:
+    return {name: first.get(name, 0) + second.get(name, 0) for name in dict.fromkeys([*first, *second])}

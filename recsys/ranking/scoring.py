@@ -5,7 +5,7 @@ Shapes: B users, C candidates, I items, S numbers of all signals.
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -17,9 +17,10 @@ from recsys.model.features import encode_histories, index_catalog, profile_texts
 from recsys.ranking.candidates import find_candidates
 from recsys.ranking.config import RecommendConfig
 from recsys.ranking.constraints import RequestConstraints
+from recsys.ranking.rules.user_rule import UserActions
 from recsys.ranking.snapshot import Snapshot
 from recsys.signals.excluded import ExcludedItems
-from recsys.signals.signal import Evidence
+from recsys.signals.signal import NONE, Evidence
 from recsys.signals.user_profiles import UserProfiles
 from recsys.signals.users import UserBlock
 
@@ -45,6 +46,10 @@ class Scored:
     users: UserBlock
     searching: npt.NDArray[np.bool_]
     """[B] whether the request has a query."""
+    removed: Mapping[str, int] = field(default_factory=dict)
+    """Pairs of a user and an item that each user rule removed, and nothing before it."""
+    lifts: Floats | None = None
+    """[B, C] nats that user rules add to the scores; None: nothing."""
 
     @property
     def profiles(self) -> UserProfiles:
@@ -79,12 +84,18 @@ def scored_blocks(
         part = histories.slice(those.start, len(those))
         asked = None if constraints is None else constraints.asked[those.start : those.stop]
         everyone = read_users(snapshot, part, config, now[those.start : those.stop], asked)
+        actions = _actions(snapshot, part, everyone, asked)
+        removed = {} if actions is None else _removed_by_rules(snapshot, actions, everyone)
+        everyone = replace(everyone, excluded=everyone.excluded.united(removed.values()))
         order = np.argsort(everyone.history.lengths, kind="stable")
 
         def block(start: int) -> _Result:
             own = order[start : start + size]
             users = those.start + own
-            return work(users, _score(snapshot, everyone, own, config, constraints and constraints.rows(users)))
+            scored = _score(snapshot, everyone, own, config, constraints and constraints.rows(users))
+            counts = {name: len(pairs.of_users(own).items) for name, pairs in removed.items()}
+            lifts = None if actions is None else _lifted_by_rules(snapshot, actions, own, scored.items)
+            return work(users, replace(scored, removed=counts, lifts=lifts))
 
         return [block(start) for start in range(0, len(part), size)]
 
@@ -127,16 +138,65 @@ def _score(
 ) -> Scored:
     """The candidates of a block of users, and the numbers of all signals."""
     users = everyone.rows(own)
-    also, searching = None, np.zeros(len(own), dtype=bool)
+    also, given, searching = None, None, np.zeros(len(own), dtype=bool)
     if constraints is not None:
         users = users.excluding(constraints.excluded_pairs())
-        also, searching = constraints.also, constraints.searching
+        also, given, searching = constraints.also, constraints.candidates, constraints.searching
+    if len(wanted := snapshot.reranker.wanted):
+        pinned = np.broadcast_to(wanted, (len(own), len(wanted)))
+        also = pinned if also is None else np.concatenate([also, pinned], axis=1)
     evidence = {name: loaded.read(users) for name, loaded in snapshot.signals.items()}
-    items = find_candidates(
-        list(evidence.values()), config.candidates, snapshot.recommendable, snapshot.cold, users.excluded, also
-    )
+    items = given
+    if items is None:
+        items = find_candidates(
+            list(evidence.values()), config.candidates, snapshot.recommendable, snapshot.cold, users.excluded, also
+        )
     numbers = np.concatenate([each.measure(items) for each in evidence.values()], axis=2)
     return Scored(items=items, numbers=numbers, evidence=evidence, users=users, searching=searching)
+
+
+def _actions(
+    snapshot: Snapshot, histories: pa.Table, users: UserBlock, asked: npt.NDArray[np.float64] | None
+) -> UserActions | None:
+    """What the user rules read; None where none is on."""
+    if not snapshot.reranker.removers and not snapshot.reranker.lifters:
+        return None
+    return UserActions.of(histories, snapshot.item_ids, users.now if asked is None else asked)
+
+
+def _removed_by_rules(snapshot: Snapshot, actions: UserActions, users: UserBlock) -> dict[str, ExcludedItems]:
+    """What each user rule removes that neither the settings nor a rule before it leave out."""
+    known, removed = users.excluded, {}
+    for name, remove in snapshot.reranker.removers.items():
+        removed[name] = remove(actions).without(known)
+        known = known.united([removed[name]])
+    return removed
+
+
+def _lifted_by_rules(snapshot: Snapshot, actions: UserActions, own: Ints, items: Ints) -> Floats | None:
+    """[B, C] what user rules add to the scores of the candidates of a block of users.
+
+    Args:
+        snapshot: The night.
+        actions: Of more users.
+        own: [B] rows of the users of the block among these.
+        items: [B, C] their candidates, ascending.
+    """
+    if not snapshot.reranker.lifters:
+        return None
+    total = np.zeros(items.shape, dtype=np.float32)
+    width = len(snapshot.item_ids) + 1
+    keys = ((np.arange(len(items)) * width)[:, None] + items + 1).ravel()
+    place_of_user = np.full(actions.num_users, NONE)
+    place_of_user[own] = np.arange(len(own))
+    for lift in snapshot.reranker.lifters.values():
+        found = lift(actions)
+        rows = place_of_user[found.users]
+        wanted = rows * width + found.items + 1
+        places = np.minimum(np.searchsorted(keys, wanted), keys.size - 1)
+        there = (rows >= 0) & (keys[places] == wanted)
+        total.reshape(-1)[places[there]] += found.lifts[there]
+    return total
 
 
 def left_out(histories: pa.Table, item_ids: pa.Array, config: RecommendConfig) -> ExcludedItems:

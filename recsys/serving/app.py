@@ -5,11 +5,10 @@ The event loop stays free: it answers health checks while the thread ranks.
 """
 
 import asyncio
-import importlib.resources
 import logging
 import os
-from collections.abc import Awaitable, Iterable
-from typing import Annotated, Any, TypeVar
+from collections.abc import Iterable
+from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
@@ -23,16 +22,19 @@ from recsys.errors import ConfigError
 from recsys.serving.access_log import hash_user, log_to_stderr
 from recsys.serving.admission import AdmissionControl
 from recsys.serving.auth import Keys
+from recsys.serving.awaited_answers import LOOK_UP_S, looked_up, result_of, too_slow
 from recsys.serving.contracts import (
     MAX_ID_CHARS,
     MAX_LIST,
+    RANK_PATH,
     RECOMMENDATIONS_PATH,
     Accepted,
     ErrorDetail,
     ErrorReply,
     FeedbackBatch,
     FeedbackEvent,
-    FoundItems,
+    RankedCandidates,
+    RankRequest,
     RecommendationRequest,
     Recommendations,
     too_long_id,
@@ -40,6 +42,8 @@ from recsys.serving.contracts import (
 from recsys.serving.error_replies import ApiError, install_error_handlers
 from recsys.serving.feedback_log import FeedbackLog
 from recsys.serving.live_ranker import LiveRanker
+from recsys.serving.look_up_replies import ExplainedUser, FoundItems, SimilarItems
+from recsys.serving.page_files import PageFiles
 from recsys.serving.popular_fallback import PopularFallback
 from recsys.serving.request_middleware import RequestMiddleware
 from recsys.serving.snapshot_reload import Load
@@ -47,15 +51,8 @@ from recsys.storage.filesystem import Storage
 
 logger = logging.getLogger(__name__)
 
-Answer = TypeVar("Answer")
-
-#: Seconds that a request may take that ranks nothing.
-_LOOK_UP_S = 5.0
 #: Seconds in which the published list must be found for a request that is late already.
 _FALLBACK_S = 1.0
-#: Seconds after which a caller may try again, by error code.
-_RETRY_AFTER_S = {"not_ready": 5.0, "too_many_requests": 1.0}
-_PAGE_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
 _ERRORS: dict[int | str, dict[str, Any]] = {status: {"model": ErrorReply} for status in (401, 413, 422, 429, 500, 503)}
 
@@ -95,36 +92,9 @@ async def _admit(
 
 _ADMITTED = [Depends(_admit)]
 
-api.add_middleware(AdmissionControl, path=RECOMMENDATIONS_PATH, is_full=lambda: _service().is_full)
+api.add_middleware(AdmissionControl, paths=(RECOMMENDATIONS_PATH, RANK_PATH), is_full=lambda: _service().is_full)
 api.add_middleware(RequestMiddleware)
 install_error_handlers(api)
-
-
-def _too_slow() -> ApiError:
-    message = "the ranker did not answer in time; try again"
-    return ApiError(ErrorDetail(code="too_slow", field=None, message=message), 1.0)
-
-
-async def _result(answering: Awaitable[Answer | ErrorDetail], timeout_s: float) -> Answer:
-    """The answer; raises ApiError where it is an error, and TimeoutError after `timeout_s`."""
-    answer = await asyncio.wait_for(answering, timeout_s)
-    if isinstance(answer, ErrorDetail):
-        raise ApiError(answer, retry_after_s=_RETRY_AFTER_S.get(answer.code))
-    return answer
-
-
-async def _looked_up(answering: Awaitable[Answer | ErrorDetail]) -> Answer:
-    """The answer to a request that ranks nothing."""
-    try:
-        return await _result(answering, _LOOK_UP_S)
-    except TimeoutError:
-        raise _too_slow() from None
-
-
-def _read_page() -> dict[str, bytes]:
-    """The files of the page by name."""
-    folder = importlib.resources.files("recsys.serving") / "page"
-    return {file.name: file.read_bytes() for file in folder.iterdir() if file.name.rsplit(".", 1)[-1] in _PAGE_TYPES}
 
 
 @serve.ingress(api)
@@ -149,7 +119,7 @@ class Service:
         self._max_id_chars = max_id_chars
         self.keys = Keys.load(config.keys_file)
         self._feedback = FeedbackLog(Storage(storage), f"serve-{os.getpid()}")
-        self._page = _read_page()
+        self._page = PageFiles()
         # Ray Serve counts and times all requests by route and status; see docs on metrics of Ray Serve
         self._lists = metrics.Counter("recsys_lists_total", "Lists by strategy.", tag_keys=("strategy",))
         self._fallbacks = metrics.Counter(
@@ -171,15 +141,26 @@ class Service:
         request.state.user = hash_user(body.user_id)
         self._check_ids(body.ids())
         try:
-            answer = await _result(self._ranker.recommend(body), self._config.deadline_ms / 1000)
+            answer = await result_of(self._ranker.recommend(body), self._config.deadline_ms / 1000)
         except TimeoutError:
             late = f"ranking took longer than {self._config.deadline_ms:g} ms"
             fallback = await self._published_in_time(body, f"{late}: this is the published list")
             fallback = fallback or self._fallback.answer(body, f"{late}: these are popular items")
             if fallback is None:
-                raise _too_slow() from None
+                raise too_slow() from None
             answer = fallback
             self._fallbacks.inc()
+        return self._list_response(request, answer)
+
+    @api.post(RANK_PATH, response_model=RankedCandidates, dependencies=_ADMITTED)
+    async def rank(self, body: RankRequest, request: Request) -> Response:
+        """The candidates of the request in the order of their scores, with reasons."""
+        request.state.user = hash_user(body.user_id)
+        self._check_ids(body.ids())
+        try:
+            answer = await result_of(self._ranker.rank(body), self._config.deadline_ms / 1000)
+        except TimeoutError:
+            raise too_slow() from None
         return self._list_response(request, answer)
 
     @api.get(
@@ -197,7 +178,20 @@ class Service:
         """The list that the nightly run published for a user."""
         request.state.user = hash_user(user_id)
         self._check_ids([("user_id", user_id)])
-        return self._list_response(request, await _looked_up(self._ranker.published_list(user_id, k)))
+        return self._list_response(request, await looked_up(self._ranker.published_list(user_id, k)))
+
+    @api.get(
+        "/v1/users/{user_id:path}/explanation",
+        responses={404: {"model": ErrorReply}},
+        dependencies=_ADMITTED,
+    )
+    async def explanation(
+        self, user_id: Annotated[str, Path(min_length=1, max_length=MAX_ID_CHARS)], request: Request
+    ) -> ExplainedUser:
+        """What the nightly run knows of a user, and what each signal says for the items of the list."""
+        request.state.user = hash_user(user_id)
+        self._check_ids([("user_id", user_id)])
+        return await looked_up(self._ranker.explain_user(user_id))
 
     @api.get("/v1/items", dependencies=_ADMITTED)
     async def items(
@@ -206,7 +200,21 @@ class Service:
         limit: Annotated[int, Query(ge=1, le=50)] = 10,
     ) -> FoundItems:
         """Items of the catalog whose title contains every word of the search."""
-        return FoundItems(items=await _looked_up(self._ranker.find_items(search, limit)))
+        return FoundItems(items=await looked_up(self._ranker.find_items(search, limit)))
+
+    @api.get(
+        "/v1/items/{item_id:path}/similar",  # an id may hold slashes
+        responses={404: {"model": ErrorReply}},
+        dependencies=_ADMITTED,
+    )
+    async def similar(
+        self,
+        item_id: Annotated[str, Path(min_length=1, max_length=MAX_ID_CHARS)],
+        k: Annotated[int | None, Query(ge=1, le=MAX_LIST)] = None,
+    ) -> SimilarItems:
+        """Items that go with an item, with scores and reasons."""
+        self._check_ids([("item_id", item_id)])
+        return await looked_up(self._ranker.similar(item_id, k))
 
     @api.post("/v1/events", status_code=202, dependencies=_ADMITTED)
     async def events(self, body: FeedbackEvent | FeedbackBatch) -> Accepted:
@@ -235,19 +243,14 @@ class Service:
     @api.get("/", include_in_schema=False)
     async def page(self) -> Response:
         """A page to try the service."""
-        return self._file("index.html")
+        return self._page.response("index.html")
 
     @api.get("/page/{name}", include_in_schema=False)
     async def page_file(self, name: str) -> Response:
         """A file of the page."""
-        return self._file(name)
+        return self._page.response(name)
 
-    def _file(self, name: str) -> Response:
-        if name not in self._page:
-            raise ApiError(ErrorDetail(code="not_found", field=None, message="the page has no such file"))
-        return Response(self._page[name], media_type=_PAGE_TYPES[name.rsplit(".", 1)[-1]])
-
-    def _list_response(self, request: Request, answer: Recommendations) -> Response:
+    def _list_response(self, request: Request, answer: Recommendations | RankedCandidates) -> Response:
         """The reply with a list, which is counted and logged. It is valid, so FastAPI need not validate it again."""
         request.state.strategy, request.state.run_id = answer.strategy, answer.run_id
         self._lists.inc(1.0, {"strategy": answer.strategy})
@@ -267,4 +270,4 @@ class Service:
             return None
 
     async def _recommend_popular(self, request: RecommendationRequest) -> Recommendations:
-        return await _result(self._ranker.recommend(request), _LOOK_UP_S)
+        return await result_of(self._ranker.recommend(request), LOOK_UP_S)

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-#: The path of requests for lists.
+#: The paths of requests that are ranked.
 RECOMMENDATIONS_PATH = "/v1/recommendations"
+RANK_PATH = "/v1/rank"
 MAX_BODY_BYTES = 256 * 1024
 MAX_HISTORY = 200
 MAX_LIST = 500
@@ -18,6 +19,7 @@ MAX_QUERY_CHARS = 2000
 MAX_ID_CHARS = 1024
 MAX_WORD_CHARS = 256
 MAX_EXCLUDED = 1000
+MAX_CANDIDATES = 1000
 MAX_FILTERS = 20
 MAX_VALUES = 100
 MAX_FEEDBACK = 500
@@ -59,8 +61,8 @@ class HistoryEvent(Contract):
     """Kind of event, as in the events of the nightly run; null: `interaction`."""
 
 
-class RecommendationRequest(Contract):
-    """What is known of the user; an empty body is valid."""
+class Visitor(Contract):
+    """What is known of a user."""
 
     user_id: Id | None = None
     """The user. If the nightly run knew this user, the stored history is read too."""
@@ -70,6 +72,16 @@ class RecommendationRequest(Contract):
     """What the user searches for, in the user's own words."""
     attributes: Annotated[dict[Word, Text], Field(max_length=MAX_FILTERS)] = {}
     """Attributes of the user: the columns of the setting `inputs.users.text`."""
+
+    def visitor_ids(self) -> Iterator[tuple[str, str | None]]:
+        """Each id of the visitor with its field."""
+        yield "user_id", self.user_id
+        yield from ((f"history.{place}.item_id", event.item_id) for place, event in enumerate(self.history))
+
+
+class RecommendationRequest(Visitor):
+    """What is known of the user, and what the list should be like; an empty body is valid."""
+
     k: Annotated[int, Field(ge=1, le=MAX_LIST)] | None = None
     """Length of the list; null: the length of the published lists."""
     exclude: Annotated[list[Id], Field(max_length=MAX_EXCLUDED)] = []
@@ -93,9 +105,29 @@ class RecommendationRequest(Contract):
 
     def ids(self) -> Iterator[tuple[str, str | None]]:
         """Each id with its field."""
-        yield "user_id", self.user_id
-        yield from ((f"history.{place}.item_id", event.item_id) for place, event in enumerate(self.history))
+        yield from self.visitor_ids()
         yield from ((f"exclude.{place}", item_id) for place, item_id in enumerate(self.exclude))
+
+
+class RankRequest(Visitor):
+    """What is known of the user, and the items to rank."""
+
+    candidates: Annotated[list[Id], Field(min_length=1, max_length=MAX_CANDIDATES)]
+    """Items of the catalog, in any order; an item that is named again counts once."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"candidates": ["i0001", "i0002", "i0003"], "history": [{"item_id": "i0004"}]},
+                {"candidates": ["i0001", "i0002", "i0003"], "user_id": "u00001", "query": "red heart lantern"},
+            ]
+        }
+    )
+
+    def ids(self) -> Iterator[tuple[str, str | None]]:
+        """Each id with its field."""
+        yield from self.visitor_ids()
+        yield from ((f"candidates.{place}", item_id) for place, item_id in enumerate(self.candidates))
 
 
 class RecommendedItem(Contract):
@@ -121,6 +153,24 @@ class Recommendations(Contract):
     """`precomputed`: published by the nightly run; `personalized`, `query`, `popular`: ranked now."""
     run_id: str
     """The nightly run that the list is of."""
+    model_id: str
+    snapshot_age_s: float
+    """Seconds since that run was published."""
+    warnings: list[str]
+    """Parts of the request that were ignored, and why."""
+
+
+class RankedCandidates(Contract):
+    """The candidates of a request in their order, best first."""
+
+    items: list[RecommendedItem]
+    """All candidates that the catalog has; a score is log P(item | user) among them."""
+    unknown: list[str]
+    """Candidates that the catalog does not have, in the order of the request."""
+    strategy: Strategy
+    """`personalized`, `query`, or `popular` where nothing is known of the user."""
+    run_id: str
+    """The nightly run whose model ranked."""
     model_id: str
     snapshot_age_s: float
     """Seconds since that run was published."""
@@ -180,19 +230,6 @@ class Accepted(Contract):
     """New events."""
     duplicates: int
     """Events that were stored before."""
-
-
-class FoundItem(Contract):
-    """An item of the catalog."""
-
-    item_id: str
-    title: str
-
-
-class FoundItems(Contract):
-    """Items whose title contains every word of the search."""
-
-    items: list[FoundItem]
 
 
 class ErrorDetail(Contract):

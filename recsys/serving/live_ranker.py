@@ -4,7 +4,7 @@ import asyncio
 import datetime as dt
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
@@ -12,15 +12,17 @@ from typing import Any, TypeVar
 from ray.util import metrics
 
 from recsys.config.live_service import ServeConfig
-from recsys.serving.contracts import ErrorDetail, FoundItem, RecommendationRequest, Recommendations
+from recsys.serving.contracts import ErrorDetail, RankedCandidates, RankRequest, RecommendationRequest, Recommendations
 from recsys.serving.error_replies import TOO_MANY_REQUESTS
 from recsys.serving.live_snapshot import LiveSnapshot
+from recsys.serving.look_up_replies import ExplainedUser, FoundItem, SimilarItems
 from recsys.serving.request_batcher import RequestBatcher
 from recsys.serving.snapshot_reload import Load, SnapshotReloader
 from recsys.storage.filesystem import Storage
 
 logger = logging.getLogger(__name__)
 
+Request = TypeVar("Request")
 Result = TypeVar("Result")
 
 NOT_READY = ErrorDetail(
@@ -44,6 +46,12 @@ class LiveRanker:
             wait_ms=config.batch_wait_ms,
             max_in_flight=config.max_queued,
         )
+        self._rank_batcher = RequestBatcher(
+            self._rank_candidates,
+            max_batch_size=config.max_batch_size,
+            wait_ms=config.batch_wait_ms,
+            max_in_flight=config.max_queued,
+        )
         self._batch_sizes = metrics.Histogram(
             "recsys_batch_size", "Requests that were ranked together.", boundaries=[1, 2, 4, 8, 16, 32, 64]
         )
@@ -57,8 +65,12 @@ class LiveRanker:
 
     @property
     def is_full(self) -> bool:
-        """Whether requests for lists are refused now, because `serve.max_queued` of them wait or are being ranked."""
-        return self._batcher.is_full
+        """Whether requests to rank are refused now, because `serve.max_queued` of a kind wait or are being ranked."""
+        return self._batcher.is_full or self._rank_batcher.is_full
+
+    async def rank(self, request: RankRequest) -> RankedCandidates | ErrorDetail:
+        """The candidates of a request in their order, or the error of this request."""
+        return TOO_MANY_REQUESTS if self.is_full else await self._rank_batcher.submit(request)
 
     async def recommend(self, request: RecommendationRequest) -> Recommendations | ErrorDetail:
         """A list, or the error of this request."""
@@ -70,11 +82,27 @@ class LiveRanker:
         if snapshot is None:
             return NOT_READY
         found = await _in_thread(self._look_up_thread, partial(snapshot.published_list, user_id, top_k, _now()))
+        return found or _unknown_user(snapshot)
+
+    async def explain_user(self, user_id: str) -> ExplainedUser | ErrorDetail:
+        """What the nightly run knows of a user, and what each signal says for the list."""
+        snapshot = self._snapshots.current
+        if snapshot is None:
+            return NOT_READY
+        found = await _in_thread(self._rank_thread, partial(snapshot.explain_user, user_id, _now()))
+        return found or _unknown_user(snapshot)
+
+    async def similar(self, item_id: str, top_k: int | None) -> SimilarItems | ErrorDetail:
+        """The items that go with an item."""
+        snapshot = self._snapshots.current
+        if snapshot is None:
+            return NOT_READY
+        found = await _in_thread(self._rank_thread, partial(snapshot.similar, item_id, top_k, _now()))
         return found or ErrorDetail(
             code="not_found",
-            field="user_id",
-            message=f"the run {snapshot.latest.run_id} has no list of this user; send POST /v1/recommendations with "
-            "the user's history or a query",
+            field="item_id",
+            message=f"the catalog of the run {snapshot.latest.run_id} does not have this item; find items with GET "
+            "/v1/items?search=",
         )
 
     async def published_fallback(self, request: RecommendationRequest, warning: str) -> Recommendations | None:
@@ -108,6 +136,13 @@ class LiveRanker:
         self._batch_sizes.observe(len(requests))
         return await _in_thread(self._rank_thread, partial(answer_batch, snapshot, requests))
 
+    async def _rank_candidates(self, requests: list[RankRequest]) -> list[RankedCandidates | ErrorDetail]:
+        snapshot = self._snapshots.current
+        if snapshot is None:
+            return [NOT_READY] * len(requests)
+        self._batch_sizes.observe(len(requests))
+        return await _in_thread(self._rank_thread, partial(_answers, snapshot.rank, requests))
+
     async def _refresh(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._load_thread, self._snapshots.refresh)
         if self._snapshots.current is not None:
@@ -132,26 +167,44 @@ def answer_batch(snapshot: LiveSnapshot, requests: list[RecommendationRequest]) 
     """A list or an error for each request. A request that fails does not fail the others of its batch."""
     errors = [snapshot.catalog.filter_error(request.filters) for request in requests]
     valid = [request for request, error in zip(requests, errors, strict=True) if error is None]
-    try:
-        answers: Iterator[Recommendations | ErrorDetail] = iter(snapshot.answer(valid, _now()))
-    except Exception:
-        logger.exception("a batch of %d requests failed: each request is now answered by itself", len(valid))
-        answers = (_answer_one(snapshot, request) for request in valid)
+    answers = iter(_answers(snapshot.answer, valid))
     return [
         next(answers) if error is None else ErrorDetail(code="invalid", field=error[0], message=error[1])
         for error in errors
     ]
 
 
-def _answer_one(snapshot: LiveSnapshot, request: RecommendationRequest) -> Recommendations | ErrorDetail:
-    """A list, or the error of this one request or of the files of its user."""
+def _answers(
+    answer: Callable[[Sequence[Request], dt.datetime], Sequence[Result]], requests: list[Request]
+) -> list[Result | ErrorDetail]:
+    """The answers of a batch. Where it fails, each request is answered by itself, and those that fail get an error."""
     try:
-        return snapshot.answer([request], _now())[0]
+        return list(answer(requests, _now()))
+    except Exception:
+        logger.exception("a batch of %d requests failed: each request is now answered by itself", len(requests))
+        return [_answer_one(answer, request) for request in requests]
+
+
+def _answer_one(
+    answer: Callable[[Sequence[Request], dt.datetime], Sequence[Result]], request: Request
+) -> Result | ErrorDetail:
+    """The answer, or the error of this one request or of the files of its user."""
+    try:
+        return answer([request], _now())[0]
     except Exception as error:
         logger.exception("a request could not be answered")
         return ErrorDetail(
             code="failed", field=None, message=f"the service failed ({type(error).__name__}); see the service's log"
         )
+
+
+def _unknown_user(snapshot: LiveSnapshot) -> ErrorDetail:
+    return ErrorDetail(
+        code="not_found",
+        field="user_id",
+        message=f"the run {snapshot.latest.run_id} has no list of this user; send POST /v1/recommendations with the "
+        "user's history or a query",
+    )
 
 
 def _now() -> dt.datetime:

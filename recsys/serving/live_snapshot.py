@@ -5,16 +5,27 @@ Shapes: B requests.
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from dataclasses import dataclass, replace
+from itertools import groupby, zip_longest
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from recsys.serving.contracts import FoundItem, RecommendationRequest, Recommendations, RecommendedItem, Strategy
+from recsys.schema import RECOMMENDATIONS
+from recsys.serving.contracts import (
+    RankedCandidates,
+    RankRequest,
+    RecommendationRequest,
+    Recommendations,
+    RecommendedItem,
+    Strategy,
+    Visitor,
+)
 from recsys.serving.live_catalog import LiveCatalog
+from recsys.serving.look_up_replies import ExplainedItem, ExplainedUser, FoundItem, PastEvent, SimilarItems
 from recsys.serving.published_users import PublishedUsers
-from recsys.serving.resolved_request import ResolvedRequest, resolve_request
+from recsys.serving.resolved_request import ResolvedRequest, ResolvedVisitor, resolve_request, resolve_visitor
 from recsys.serving.snapshot_ranker import SnapshotRanker
 from recsys.serving.user_template import UserTemplate
 from recsys.storage.latest import Latest
@@ -32,6 +43,10 @@ class LiveSnapshot:
     """None: the model reads no user attributes."""
     event_weights: Mapping[str, float]
     """Weights of the kinds of events, as the run had them: `inputs.event_weights`."""
+    num_similar: int = 20
+    """Similar items of an item where a request does not say, as the run has it: `similar_items.top_k`."""
+    expires_at: npt.NDArray[np.int64] | None = None
+    """[I] microseconds since 1970 at which the items expire, by `rerank.expiry`; None: no item does."""
 
     def answer(self, requests: Sequence[RecommendationRequest], now: dt.datetime) -> list[Recommendations]:
         """A list for each of B requests. Unknown ids are left out with a warning; no request is refused.
@@ -41,9 +56,12 @@ class LiveSnapshot:
             now: The time of the requests, and of events without a timestamp.
         """
         resolved = [
-            resolve_request(request, self.catalog, self.users, self.user_template, self.event_weights)
-            for request in requests
+            resolve_request(request, visitor, self.catalog)
+            for request, visitor in zip(requests, self._visitors(requests), strict=True)
         ]
+        if self.expires_at is not None:
+            expired = self._expired(now)
+            resolved = [replace(request, excluded=request.excluded | expired) for request in resolved]
         answers = {row: self._published_answer(request, now) for row, request in enumerate(resolved)}
         unanswered = sorted(
             (row for row in answers if answers[row] is None), key=lambda row: self._length(resolved[row])
@@ -53,9 +71,92 @@ class LiveSnapshot:
             answers.update(zip(rows, self._ranked_answers([resolved[row] for row in rows], top_k, now), strict=True))
         return [answer for answer in answers.values() if answer is not None]
 
+    def rank(self, requests: Sequence[RankRequest], now: dt.datetime) -> list[RankedCandidates]:
+        """The candidates of each of B requests in their order. No candidate of the catalog is left out.
+
+        Args:
+            requests: Requests with any numbers of candidates.
+            now: The time of the requests, and of events without a timestamp.
+        """
+        visitors = self._visitors(requests)
+        named = [list(dict.fromkeys(request.candidates)) for request in requests]
+        indices = [self.catalog.indices(pa.array(ids, pa.string())) for ids in named]
+        rows_of_length: dict[int, list[int]] = {}
+        for row, found in enumerate(indices):
+            rows_of_length.setdefault(int((found >= 0).sum()), []).append(row)
+        answers: dict[int, RankedCandidates] = {}
+        for length, rows in rows_of_length.items():  # so a list does not depend on the others of the batch
+            candidates = np.stack([np.sort(indices[row])[len(indices[row]) - length :] for row in rows])
+            lists = self.ranker.rank_candidates([visitors[row] for row in rows], candidates, now) if length else []
+            for row, ranked in zip_longest(rows, lists):
+                unknown = [name for name, index in zip(named[row], indices[row], strict=True) if index < 0]
+                reply = self._reply(
+                    RECOMMENDATIONS.empty_table() if ranked is None else ranked,
+                    visitors[row].strategy,
+                    visitors[row].warnings,
+                    now,
+                )
+                answers[row] = RankedCandidates(unknown=unknown, **dict(reply))
+        return [answers[row] for row in range(len(requests))]
+
+    def similar(self, item_id: str, top_k: int | None, now: dt.datetime) -> SimilarItems | None:
+        """The items that go with an item; None where the catalog does not have the item.
+
+        Args:
+            item_id: Of any item of the catalog, also of one that is not recommended.
+            top_k: Their number; None: that of the nightly table.
+            now: The time of the request.
+        """
+        index = int(self.catalog.indices(pa.array([item_id], pa.string()))[0])
+        if index < 0:
+            return None
+        found = self.ranker.similar(index, top_k or self.num_similar)
+        if self.expires_at is not None:
+            found = found.filter(pa.array(~self._expired(now)[self.catalog.indices(found["similar_item_id"])]))
+        rows = found.drop_columns("item_id").rename_columns({"similar_item_id": "item_id"})
+        reply = self._reply(rows, "personalized", [], now)
+        item = FoundItem(item_id=item_id, title=self.catalog.titles.take(pa.array([index]))[0].as_py())
+        return SimilarItems(
+            item=item,
+            items=reply.items,
+            run_id=reply.run_id,
+            model_id=reply.model_id,
+            snapshot_age_s=reply.snapshot_age_s,
+        )
+
+    def explain_user(self, user_id: str, now: dt.datetime) -> ExplainedUser | None:
+        """What the run knows of a user, and why the list is as it is; None for a user whom the run did not know."""
+        stored = self.users.stored(user_id)
+        if not len(stored):
+            return None
+        explained = self.ranker.explain(stored)
+        reply = self._reply(explained.lists, "precomputed", [], now)
+        items = [
+            ExplainedItem(**dict(item), contributions=self.ranker.by_signal(contributions))
+            for item, contributions in zip(reply.items, explained.contributions, strict=True)
+        ]
+        row = stored.to_pylist()[0]
+        events = [event for event in zip(row["item_ids"], row["events"], row["timestamps"], strict=True) if event[0]]
+        indices = self.catalog.indices(pa.array([item for item, _, _ in events], pa.string()))
+        titles = self.catalog.titles.take(pa.array(np.maximum(indices, 0))).to_pylist() if len(self.catalog) else []
+        history = [
+            PastEvent(item_id=item, title=title if index >= 0 else item, event=event, timestamp=timestamp)
+            for (item, event, timestamp), title, index in zip(events, titles, indices.tolist(), strict=True)
+        ]
+        return ExplainedUser(
+            user_id=user_id,
+            history=history[::-1],
+            items=items,
+            run_id=reply.run_id,
+            model_id=reply.model_id,
+            snapshot_age_s=reply.snapshot_age_s,
+        )
+
     def published_list(self, user_id: str, top_k: int | None, now: dt.datetime) -> Recommendations | None:
         """The first `top_k` items of a user's published list; None for a user whom the run did not know."""
         rows = self.users.list_of(user_id)
+        if self.expires_at is not None:
+            rows = rows.filter(pa.array(~self._expired(now)[self.catalog.indices(rows["item_id"])]))
         return self._reply(rows.slice(0, top_k), "precomputed", [], now) if len(rows) else None
 
     def published_fallback(
@@ -74,6 +175,8 @@ class LiveSnapshot:
         left_out = np.isin(
             rows["item_id"].to_pylist(), [*request.exclude, *(event.item_id for event in request.history)]
         )
+        if self.expires_at is not None:
+            left_out |= self._expired(now)[self.catalog.indices(rows["item_id"])]
         if request.filters:
             left_out |= ~self.catalog.passing(request.filters)[self.catalog.indices(rows["item_id"])]
         kept = rows.filter(pa.array(~left_out)).slice(0, request.k or self.ranker.config.top_k)
@@ -82,6 +185,17 @@ class LiveSnapshot:
     def find_items(self, text: str, limit: int) -> list[FoundItem]:
         """Items whose title contains every word of a text, shortest title first."""
         return [FoundItem(item_id=item_id, title=title) for item_id, title in self.catalog.search_titles(text, limit)]
+
+    def _visitors(self, requests: Sequence[Visitor]) -> list[ResolvedVisitor]:
+        return [
+            resolve_visitor(request, self.catalog, self.users, self.user_template, self.event_weights)
+            for request in requests
+        ]
+
+    def _expired(self, now: dt.datetime) -> npt.NDArray[np.bool_]:
+        """[I] whether each item is no longer valid."""
+        assert self.expires_at is not None
+        return np.asarray(self.expires_at <= now.timestamp() * 1e6)
 
     def _published_answer(self, request: ResolvedRequest, now: dt.datetime) -> Recommendations | None:
         """The published list without the excluded items; None where a list has to be ranked."""
@@ -135,4 +249,4 @@ class LiveSnapshot:
         )
 
     def _length(self, request: ResolvedRequest) -> int:
-        return request.request.k or self.ranker.config.top_k
+        return request.length or self.ranker.config.top_k

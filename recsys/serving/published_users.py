@@ -24,8 +24,12 @@ class PublishedUsers:
 
     def history(self, user_id: str) -> dict[str, Any] | None:
         """The user's row of HISTORIES; None for a user whom the run did not know."""
-        rows = self._rows(self.histories, user_id, HISTORIES)
+        rows = self.stored(user_id)
         return rows.to_pylist()[0] if len(rows) else None
+
+    def stored(self, user_id: str) -> pa.Table:
+        """The user's row as a table of HISTORIES; no row for a user whom the run did not know."""
+        return self._rows(self.histories, user_id, HISTORIES)
 
     def list_of(self, user_id: str) -> pa.Table:
         """The user's rows of RECOMMENDATIONS by rank; no rows for a user whom the run did not know."""

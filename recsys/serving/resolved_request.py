@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from recsys.data.event_weights import weights_of_kinds
 from recsys.schema import USUAL_EVENT
-from recsys.serving.contracts import RecommendationRequest, Strategy
+from recsys.serving.contracts import RecommendationRequest, Strategy, Visitor
 from recsys.serving.live_catalog import LiveCatalog
 from recsys.serving.published_users import PublishedUsers
 from recsys.serving.sessions import Session
@@ -25,13 +25,11 @@ _NAMED_IDS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResolvedRequest:
-    """A request in terms of one snapshot."""
+class ResolvedVisitor:
+    """The visitor of a request in terms of one snapshot."""
 
-    request: RecommendationRequest
+    visitor: Visitor
     session: Session
-    excluded: Bools
-    """[I] items that must not be in the list."""
     warnings: list[str]
     """What the service ignored, and why."""
 
@@ -41,13 +39,7 @@ class ResolvedRequest:
 
         So the same request gets the same list, whatever other requests are ranked with it.
         """
-        return self.session.user_id or self.request.model_dump_json(include={"history", "query", "attributes"})
-
-    @property
-    def needs_ranking(self) -> bool:
-        """Whether the request says anything that the published list of its user cannot reflect."""
-        session = self.session
-        return session.stored is None or bool(session.events or session.query or session.profile)
+        return self.session.user_id or self.visitor.model_dump_json(include={"history", "query", "attributes"})
 
     @property
     def strategy(self) -> Strategy:
@@ -58,34 +50,62 @@ class ResolvedRequest:
         return "personalized" if self.session.stored is not None or has_positives else "popular"
 
 
-def resolve_request(
-    request: RecommendationRequest,
+@dataclass(frozen=True, kw_only=True)
+class ResolvedRequest(ResolvedVisitor):
+    """A request for a list in terms of one snapshot."""
+
+    length: int | None
+    """Length of the list; None: that of the published lists."""
+    excluded: Bools
+    """[I] items that must not be in the list."""
+
+    @property
+    def needs_ranking(self) -> bool:
+        """Whether the request says anything that the published list of its user cannot reflect."""
+        session = self.session
+        return session.stored is None or bool(session.events or session.query or session.profile)
+
+
+def resolve_visitor(
+    visitor: Visitor,
     catalog: LiveCatalog,
     users: PublishedUsers,
     template: UserTemplate | None,
     event_weights: Mapping[str, float],
-) -> ResolvedRequest:
-    """Look up what the request names. Unknown ids and attributes are left out, with a warning.
+) -> ResolvedVisitor:
+    """Look up what a request says of its user. Unknown ids and attributes are left out, with a warning.
 
     Args:
-        request: Its filters must have passed `LiveCatalog.filter_error`.
+        visitor: The request.
         catalog: The items of the snapshot.
         users: Histories of the users whom the snapshot knows.
         template: None: the model of the snapshot reads no user attributes.
         event_weights: `inputs.event_weights` of the snapshot's run.
     """
     warnings: list[str] = []
-    known = _known_items([event.item_id for event in request.history], "history", catalog, warnings)
-    events = [event for event in request.history if event.item_id in known]
+    known = _known_items([event.item_id for event in visitor.history], "history", catalog, warnings)
+    events = [event for event in visitor.history if event.item_id in known]
     kinds = pa.array([event.event or USUAL_EVENT for event in events], pa.string())
     session = Session(
-        user_id=request.user_id or "",
-        stored=None if request.user_id is None else users.history(request.user_id),
+        user_id=visitor.user_id or "",
+        stored=None if visitor.user_id is None else users.history(visitor.user_id),
         events=events,
         weights=weights_of_kinds(kinds, event_weights).tolist(),
-        query=request.query or "",
-        profile=_profile(request.attributes, template, warnings),
+        query=visitor.query or "",
+        profile=_profile(visitor.attributes, template, warnings),
     )
+    return ResolvedVisitor(visitor=visitor, session=session, warnings=warnings)
+
+
+def resolve_request(request: RecommendationRequest, visitor: ResolvedVisitor, catalog: LiveCatalog) -> ResolvedRequest:
+    """Look up which items a request for a list excludes. Unknown ids are left out, with a warning.
+
+    Args:
+        request: Its filters must have passed `LiveCatalog.filter_error`.
+        visitor: Of this request.
+        catalog: The items of the snapshot.
+    """
+    warnings = list(visitor.warnings)
     excluded = np.zeros(len(catalog), dtype=bool)
     named = _known_items(request.exclude, "exclude", catalog, warnings)
     excluded[catalog.indices(pa.array(sorted(named), pa.string()))] = True
@@ -94,7 +114,9 @@ def resolve_request(
         if not passing.any():
             warnings.append("filters: no item passes them")
         excluded |= ~passing
-    return ResolvedRequest(request=request, session=session, excluded=excluded, warnings=warnings)
+    return ResolvedRequest(
+        visitor=request, session=visitor.session, warnings=warnings, length=request.k, excluded=excluded
+    )
 
 
 def _known_items(ids: Sequence[str], field: str, catalog: LiveCatalog, warnings: list[str]) -> set[str]:

@@ -11,7 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from recsys.schema import HISTORIES, PROFILE, REJECTED, TEXTS, USUAL_EVENT
+from recsys.data.event_weights import IMPRESSION, plain_kind
+from recsys.schema import HISTORIES, PROFILE, REJECTED, SERVED, TEXTS, USUAL_EVENT
 from recsys.serving.contracts import HistoryEvent
 
 
@@ -41,29 +42,33 @@ def session_histories(sessions: Sequence[Session], now: dt.datetime, max_events:
     their order. The query is the last event.
     """
     rows = [_row(session, now, max_events) for session in sessions]
-    return pa.Table.from_pylist(rows, schema=pa.schema([*HISTORIES, TEXTS, PROFILE, *REJECTED]))
+    return pa.Table.from_pylist(rows, schema=pa.schema([*HISTORIES, TEXTS, PROFILE, *REJECTED, *SERVED]))
 
 
 def _row(session: Session, now: dt.datetime, max_events: int) -> dict[str, Any]:
     stored = session.stored or {}
+    timed = list(zip(_timed(session, now), session.weights, strict=True))
     new = [
         (event.item_id, time, event.event or USUAL_EVENT, weight, "")
-        for (event, time), weight in zip(_timed(session, now), session.weights, strict=True)
+        for (event, time), weight in timed
+        if not _is_impression(event)
     ]
-    rejected = _rejected(stored, new)
+    served = _served(stored, [(event.item_id, time) for (event, time), _ in timed if _is_impression(event)], new)
+    rejected, acted = _rejected(stored, new), new
     new = [event for event in new if event[3] > 0]
     # a client may send stored events again, or older events; gaps and ages need the order of time
     events = sorted([*_stored_events(stored), *new], key=itemgetter(1))
     if session.query:
         events.append(("", max([now, *(event[1] for event in events[-1:])]), USUAL_EVENT, 1.0, session.query))
     columns = zip(*events[-max_events:], strict=True) if events else ((),) * len(_COLUMNS)
-    seen = {*stored.get("seen_item_ids", ()), *(event.item_id for event in session.events)}
+    seen = {*stored.get("seen_item_ids", ()), *(event[0] for event in acted)}
     return {
         "user_id": session.user_id,
         **{name: list(values) for name, values in zip(_COLUMNS, columns, strict=True)},
         "seen_item_ids": sorted(seen),
         "profile": session.profile or stored.get("profile", ""),
         **dict(zip(REJECTED.names, (list(rejected), list(rejected.values())), strict=True)),
+        **dict(zip(SERVED.names, served, strict=True)),
     }
 
 
@@ -85,6 +90,20 @@ def _rejected(stored: dict[str, Any], new: list[tuple[Any, ...]]) -> dict[str, d
     known += [(item, time, weight) for item, time, _, weight, _ in new if weight]
     newest = {item: (time, weight) for item, time, weight in sorted(known, key=itemgetter(1))}
     return {item: time for item, (time, weight) in sorted(newest.items()) if weight < 0}
+
+
+def _is_impression(event: HistoryEvent) -> bool:
+    return plain_kind(event.event or USUAL_EVENT) == IMPRESSION
+
+
+def _served(
+    stored: dict[str, Any], shown: list[tuple[str, dt.datetime]], new: list[tuple[Any, ...]]
+) -> tuple[list[str], list[dt.datetime]]:
+    """The impressions since the user last took their items, as the night finds them: items and times."""
+    taken = {item: time for item, time, _, weight, _ in sorted(new, key=itemgetter(1)) if weight > 0}
+    known = list(zip(*(stored.get(name) or () for name in SERVED.names), strict=True))
+    kept = [(item, time) for item, time in [*known, *shown] if item not in taken or time > taken[item]]
+    return [item for item, _ in kept], [time for _, time in kept]
 
 
 def _timed(session: Session, now: dt.datetime) -> list[tuple[HistoryEvent, dt.datetime]]:

@@ -6,6 +6,7 @@ Shapes: B requests, I items, X items of the longest published list.
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -16,11 +17,13 @@ from recsys.model.features import UserTexts, index_items
 from recsys.model.text_encoder import TextEncoder
 from recsys.ranking.config import RecommendConfig
 from recsys.ranking.constraints import RequestConstraints
-from recsys.ranking.lists import recommend_batch
+from recsys.ranking.lists import Recommended, recommend_batch
+from recsys.ranking.similar_items import of_related_items, similar_items
 from recsys.ranking.snapshot import Snapshot
-from recsys.serving.resolved_request import ResolvedRequest
+from recsys.serving.resolved_request import ResolvedRequest, ResolvedVisitor
 from recsys.serving.sessions import session_histories
 
+Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
 
@@ -56,18 +59,50 @@ class SnapshotRanker:
             top_k: The length of all lists.
             now: The time of the requests.
         """
-        histories = session_histories([request.session for request in requests], now, self.max_events)
-        histories = histories.set_column(0, "user_id", pa.array([request.draw_key for request in requests]))
-        config = self.config.model_copy(update={"top_k": top_k, "candidates": max(self.config.candidates, top_k)})
-        constraints = RequestConstraints(
-            excluded=np.stack([request.excluded for request in requests]),
-            also=_padded(published),
-            searching=np.array([bool(request.session.query) for request in requests]),
-            asked=np.full(len(requests), now.timestamp() * 1e6),
+        constraints = _constraints(
+            requests, now, excluded=np.stack([request.excluded for request in requests]), also=_padded(published)
         )
+        return self._lists(requests, constraints, top_k, now)
+
+    def rank_candidates(
+        self, visitors: Sequence[ResolvedVisitor], candidates: Ints, now: dt.datetime
+    ) -> list[pa.Table]:
+        """RECOMMENDATIONS of the candidates of each of B requests: all of them, also what a list would leave out.
+
+        Args:
+            visitors: Of the requests.
+            candidates: [B, C] catalog indices, ascending, C ≥ 1.
+            now: The time of the requests.
+        """
+        excluded = np.zeros((len(visitors), len(self.snapshot.item_ids)), dtype=bool)
+        constraints = _constraints(visitors, now, excluded, np.zeros((len(visitors), 0), dtype=np.int64), candidates)
+        return self._lists(visitors, constraints, candidates.shape[1], now)
+
+    def explain(self, histories: pa.Table) -> Recommended:
+        """The nightly lists of stored histories, ranked again, with what each number contributes."""
+        return recommend_batch(self.snapshot, histories, self.config)
+
+    def by_signal(self, contributions: npt.NDArray[np.float32]) -> dict[str, float]:
+        """The contributions [S] of the numbers of an item, added for each signal."""
+        return {name: round(float(contributions[part].sum()), 4) + 0.0 for name, part in self.snapshot.slices.items()}
+
+    @cached_property
+    def _related(self) -> Snapshot:
+        return of_related_items(self.snapshot)
+
+    def similar(self, item: int, top_k: int) -> pa.Table:
+        """SIMILAR_ITEMS of one item of the catalog, by its index, made by the same code as the nightly table."""
+        return similar_items(self._related, np.array([item]), self.config, top_k)
+
+    def _lists(
+        self, visitors: Sequence[ResolvedVisitor], constraints: RequestConstraints, top_k: int, now: dt.datetime
+    ) -> list[pa.Table]:
+        histories = session_histories([visitor.session for visitor in visitors], now, self.max_events)
+        histories = histories.set_column(0, "user_id", pa.array([visitor.draw_key for visitor in visitors]))
+        config = self.config.model_copy(update={"top_k": top_k, "candidates": max(self.config.candidates, top_k)})
         snapshot = self.snapshot.with_texts(self._texts_of(histories))
         ranked = recommend_batch(snapshot, histories, config, constraints)
-        bounds = np.searchsorted(ranked.users, np.arange(len(requests) + 1))
+        bounds = np.searchsorted(ranked.users, np.arange(len(visitors) + 1))
         return [ranked.lists.slice(start, stop - start) for start, stop in pairwise(bounds.tolist())]
 
     def _texts_of(self, histories: pa.Table) -> UserTexts:
@@ -85,6 +120,19 @@ class SnapshotRanker:
         if len(new):
             vectors[new] = self.encoder.encode(texts.take(pa.array(new)).to_pylist())
         return UserTexts(texts=texts, vectors=vectors)
+
+
+def _constraints(
+    visitors: Sequence[ResolvedVisitor], now: dt.datetime, excluded: Bools, also: Ints, candidates: Ints | None = None
+) -> RequestConstraints:
+    """The constraints of B requests, whose arguments are those of `RequestConstraints`."""
+    return RequestConstraints(
+        excluded=excluded,
+        also=also,
+        candidates=candidates,
+        searching=np.array([bool(visitor.session.query) for visitor in visitors]),
+        asked=np.full(len(visitors), now.timestamp() * 1e6),
+    )
 
 
 def _padded(rows: Sequence[Ints]) -> Ints:

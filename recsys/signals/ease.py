@@ -69,6 +69,7 @@ class Ease(Signal):
         "ease_all_time": "what goes with the user's last items, over all time",
         "ease_decayed": "what goes with the items of the whole history, mostly of late",
     }
+    relates_items = True
     sentences = ("chosen by people who chose {}",)
     section = "ease"
     views: ClassVar[tuple[DataView, ...]] = ("validation", "test", "full")

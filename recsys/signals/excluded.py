@@ -1,6 +1,6 @@
 """Items that must not be in the lists of some users: what they saw, and what a request excludes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +34,17 @@ class ExcludedItems:
     def none(cls) -> "ExcludedItems":
         """No pair."""
         return cls.of([])
+
+    def united(self, others: Iterable["ExcludedItems"]) -> "ExcludedItems":
+        """These pairs and those of others."""
+        more = [(other.users, other.items) for other in others]
+        return ExcludedItems.of([(self.users, self.items), *more]) if more else self
+
+    def without(self, others: "ExcludedItems") -> "ExcludedItems":
+        """The pairs that others do not have."""
+        width = max(self.items.max(initial=0), others.items.max(initial=0)) + 1
+        new = ~np.isin(self.users * width + self.items, others.users * width + others.items)
+        return ExcludedItems(users=self.users[new], items=self.items[new])
 
     def starts(self, num_users: int) -> Ints:
         """[B + 1] where the items of each of B users start."""

@@ -16,6 +16,7 @@ class RankerSignal(Signal):
         "retrieval": "the logit of P(item | user): the user's last state times the item vector",
         "candidate_pass": "what scoring the candidates as tokens after the history adds to that logit",
     }
+    relates_items = True
     sentences = ("in line with your history", "in line with what you told us")
     default_weights: ClassVar = {"retrieval": 1.0, "candidate_pass": 1.0}
 

@@ -222,6 +222,8 @@ class Signal:
     """Weights of the columns where there are too few validation users to fit any; a column without one has 0."""
     query_weight: ClassVar[Mapping[str, float]] = {}
     """What is added to a column's weight for a user who searches at this very moment."""
+    relates_items: ClassVar[bool] = False
+    """Whether its numbers say which items go with the items of a history; only these make similar items."""
     section: ClassVar[str | None] = None
     """Key of the config that holds its settings."""
     views: ClassVar[tuple[DataView, ...]] = ()

@@ -20,6 +20,7 @@ class Text(Signal):
         "text": "how much the texts of the history (mostly of its last items) and of the searches say for the item",
         "query": "cosine of the item's text with the searches",
     }
+    relates_items = True
     sentences = ("similar to {}", "close to your query", "close to what you told us")
     query_weight: ClassVar = {"query": QUERY_WEIGHT}
 

@@ -66,6 +66,7 @@ class Transitions(Signal):
         "transitions_history_all_time": "what follows the items of the whole history, over all time",
         "transitions_history_decayed": "what follows the items of the whole history, mostly of late",
     }
+    relates_items = True
     sentences = ("often chosen with {}",)
     default_weights: ClassVar = {"transitions_last_all_time": 0.5}
     section = "transitions"

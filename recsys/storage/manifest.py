@@ -26,9 +26,30 @@ class Shard(TypedDict):
     sha256: str
 
 
+class TableFile(TypedDict):
+    """One file of another table in a manifest; `name` is relative to the table's folder of the night."""
+
+    name: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+class PublishedTable(TypedDict):
+    """A table that is published beside the lists; `path` is relative to the storage root."""
+
+    path: str
+    files: list[TableFile]
+
+
+def table_folder(run: RunFolder, table: str) -> str:
+    """Where a table of the run is written, relative to the storage root."""
+    return f"{table}/run_date={run.date.isoformat()}/run_id={run.run_id}"
+
+
 def lists_folder(run: RunFolder) -> str:
     """Where the run's lists are written, relative to the storage root."""
-    return f"recommendations/run_date={run.date.isoformat()}/run_id={run.run_id}"
+    return table_folder(run, "recommendations")
 
 
 def is_complete(run: RunFolder) -> bool:
@@ -45,7 +66,8 @@ def write_manifest(run: RunFolder, date: dt.date, shards: Iterable[Shard], detai
         run: The night.
         date: Its date.
         shards: The files of its lists.
-        details: `model_id`, and if there are any `metrics`, `gate`, `config`, `packages`.
+        details: `model_id`, and if there are any `metrics`, `gate`, `config`, `packages`, and `tables`: other tables
+            that are published with the lists, each a `PublishedTable` by its name.
 
     Raises:
         InputError: a listed shard is missing or has another size.
@@ -57,6 +79,9 @@ def write_manifest(run: RunFolder, date: dt.date, shards: Iterable[Shard], detai
     folder = lists_folder(run)
     path = f"{folder}/{MANIFEST}"
     _verify_sizes(run.storage, folder, listed)
+    tables: Mapping[str, PublishedTable] = details.get("tables", {})
+    for table in tables.values():
+        _verify_sizes(run.storage, table["path"], table["files"])
     manifest = {
         "schema_version": SCHEMA_VERSION,
         "run_id": run.run_id,
@@ -66,6 +91,7 @@ def write_manifest(run: RunFolder, date: dt.date, shards: Iterable[Shard], detai
         "rows": sum(shard["rows"] for shard in listed),
         "users": sum(shard["users"] for shard in listed),
         "shards": listed,
+        "tables": dict(tables),
         "metrics": details.get("metrics", {}),
         "gate": details.get("gate"),
         "config": details.get("config"),
@@ -106,27 +132,32 @@ def verify(storage: Storage, manifest: Mapping[str, Any]) -> None:
     Raises:
         InputError: a shard is missing, differs in size or sha256, or there is a file that the manifest does not list.
     """
-    folder = lists_folder(RunFolder(storage, manifest["run_id"]))
-    shards: list[Shard] = manifest["shards"]
-    _verify_sizes(storage, folder, shards)
-    listed = {MANIFEST, *(shard["name"] for shard in shards)}
+    _verify_files(storage, lists_folder(RunFolder(storage, manifest["run_id"])), manifest["shards"])
+    tables: Mapping[str, PublishedTable] = manifest.get("tables", {})
+    for table in tables.values():
+        _verify_files(storage, table["path"], table["files"])
+
+
+def _verify_files(storage: Storage, folder: str, files: Sequence[Shard] | Sequence[TableFile]) -> None:
+    _verify_sizes(storage, folder, files)
+    listed = {MANIFEST, *(file["name"] for file in files)}
     if extra := [name for name in storage.list(folder, recursive=True) if name not in listed]:
         raise InputError(
             f"{storage.url(folder, extra[0])}: is not listed in {MANIFEST}; move it out of the night's folder"
         )
-    for shard in shards:
-        if (found := storage.sha256(f"{folder}/{shard['name']}")) != shard["sha256"]:
+    for file in files:
+        if (found := storage.sha256(f"{folder}/{file['name']}")) != file["sha256"]:
             raise InputError(
-                f"{storage.url(folder, shard['name'])}: sha256 is {found}, the manifest says {shard['sha256']}; "
+                f"{storage.url(folder, file['name'])}: sha256 is {found}, the manifest says {file['sha256']}; "
                 "restore it, or publish the night again with --force"
             )
 
 
-def _verify_sizes(storage: Storage, folder: str, shards: Sequence[Shard]) -> None:
+def _verify_sizes(storage: Storage, folder: str, files: Sequence[Shard] | Sequence[TableFile]) -> None:
     sizes = storage.sizes(folder, recursive=True)
-    for shard in shards:
-        if (found := sizes.get(shard["name"])) != shard["bytes"]:
-            state = "is missing" if found is None else f"has {found} bytes, the manifest says {shard['bytes']}"
+    for file in files:
+        if (found := sizes.get(file["name"])) != file["bytes"]:
+            state = "is missing" if found is None else f"has {found} bytes, the manifest says {file['bytes']}"
             raise InputError(
-                f"{storage.url(folder, shard['name'])}: {state}; restore it, or run the night again with --force"
+                f"{storage.url(folder, file['name'])}: {state}; restore it, or run the night again with --force"
             )

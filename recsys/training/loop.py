@@ -3,9 +3,8 @@
 Shapes: B windows, L history length.
 """
 
-import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -14,25 +13,26 @@ from recsys.model.history_states import HistoryTexts
 from recsys.training.engine import Engine
 from recsys.training.window_batch import WindowBatch
 
-logger = logging.getLogger(__name__)
-
-PROGRESS_S = 20.0
+#: Seconds between two calls of `Heard`; each call waits for the device.
+PROGRESS_S = 1.0
+#: Hears how far an epoch has come: its windows so far, and their mean loss.
+Heard = Callable[[int, float], None]
 
 
 def train_epoch(
     engine: Engine,
     batches: Iterable[WindowBatch],
-    label: str,
     *,
+    heard: Heard | None = None,
     listwise: bool = False,
     adversarial: bool = False,
 ) -> dict[str, float]:
-    """Train on each batch once, and log the running loss every `PROGRESS_S` seconds.
+    """Train on each batch once.
 
     Args:
         engine: A `TrainableRanker` and its optimiser.
         batches: This worker's windows.
-        label: Name of the epoch in the log.
+        heard: Called every `PROGRESS_S` seconds.
         listwise: Train the candidate pass too, on one random target of each window.
         adversarial: Train on each batch a second time with perturbed tokens, as a micro-batch of its own. The returned
             loss is that of the first time.
@@ -57,11 +57,9 @@ def train_epoch(
             engine.step()
         total += loss.detach().float() * len(batch)
         count += len(batch)
-        if time.monotonic() - reported > PROGRESS_S:
+        if heard is not None and time.monotonic() - reported > PROGRESS_S:
+            heard(count, float(total) / count)
             reported = time.monotonic()
-            logger.info(
-                "%s: %d windows, loss %.4f, %.0f windows/s", label, count, total / count, count / (reported - start)
-            )
     seconds = time.monotonic() - start
     return {"loss": float(total) / max(count, 1), "windows": float(count), "windows_per_s": count / seconds}
 

@@ -107,15 +107,15 @@ def test_a_bad_row_is_set_aside_with_its_first_fault(change: dict[str, Any], col
         ("Thumbs Down", "", -1.0),
         ("return", "-2", -2.0),
         ("４.0", "5", 10.0),
-        ("impression", "5", 0.0),
-        ("impression", "-5", 0.0),
+        ("glance", "5", 0.0),
+        ("glance", "-5", 0.0),
         ("dislike", "0", 0.0),
         ("click", "1e-60", 1.1754944e-38),
     ],
 )
 def test_a_weight_is_that_of_the_event_times_that_of_its_kind(kind: str, much: str | None, weight: float) -> None:
     """Negative where one of both is negative; an event of any such weight is accepted."""
-    weights = {"View": 0.5, "purchase": 3.0, "add_to_cart": 4.0, "impression": 0.0, "4": 2.0}
+    weights = {"View": 0.5, "purchase": 3.0, "add_to_cart": 4.0, "glance": 0.0, "4": 2.0}
     found = normalise(GOOD | {"kind": kind, "much": much}, rules=dataclasses.replace(RULES, event_weights=weights))
     assert found.accepted["weight"].to_pylist() == [pytest.approx(weight)]
     assert found.accepted["event"].to_pylist() == [kind.strip()]

@@ -29,6 +29,13 @@ def test_the_page_about_the_service_names_every_metric() -> None:
     assert set(re.findall(r"`ray_(recsys_\w+)`", page("live-service.md"))) == made
 
 
+def test_the_page_about_operations_names_every_metric_of_jobs() -> None:
+    code = (ROOT / "recsys" / "pipeline" / "job_metrics.py").read_text(encoding="utf-8")
+    made = set(re.findall(r"metrics\.Gauge\(\s*\"(\w+)\"", code))
+    assert len(made) >= 9
+    assert set(re.findall(r"`ray_(recsys_\w+)`", page("operations.md"))) == made
+
+
 def test_the_page_about_the_code_names_every_library() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     needed = {re.split(r"[\[<>=~]", requirement)[0] for requirement in project["dependencies"]}

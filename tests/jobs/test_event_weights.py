@@ -16,7 +16,7 @@ from jobs.nightly import nightly
 from jobs.serve import load_live
 from recsys.pipeline.open_run import stored_run
 from recsys.pipeline.run import Run
-from recsys.pipeline.stages import INGEST_EVENTS, SHUFFLE_HISTORIES
+from recsys.pipeline.stages import INGEST_EVENTS, SHUFFLE_HISTORIES, WRITE_LISTS
 from recsys.schema import RECOMMENDATIONS
 from recsys.serving.contracts import HistoryEvent, RecommendationRequest
 from recsys.serving.live_snapshot import LiveSnapshot
@@ -45,7 +45,11 @@ SPECIAL: list[Event] = [
     ("sends back", "i0", "purchase", -2, 4),
     ("dislikes all", "i0", "dislike", 1, 5),
     ("dislikes all", "i1", "dislike", 1, 4),
-    ("looks", "i0", "impression", 1, 4),
+    ("looks", "i0", "glance", 1, 4),
+    ("looks", "i2", "impression", 1, 3),
+    ("looks", "i2", "Impression", 1, 2),
+    ("looks", "i3", "impression", 1, 2),
+    ("was shown", "i4", "impression", 1, 2),
 ]
 
 
@@ -84,10 +88,10 @@ def night(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Shop:
     raw["inputs"] = {
         "events": {"path": f"{folder}/events.parquet", "columns": {"event": "kind", "weight": "quantity"}},
         "items": {"path": f"{folder}/items.parquet", "text": "{title}"},
-        "event_weights": {"Purchase": 3.0, "view": 0.5, "impression": 0, "wish": 2},
+        "event_weights": {"Purchase": 3.0, "view": 0.5, "glance": 0, "wish": 2},
     }
     raw["recommend"] |= {"top_k": NUM_ITEMS, "exclude_seen": False, "exclude_rejected": True}
-    raw["rerank"] = {"cold_item_slots": 0.0}
+    raw["rerank"] = {"cold_item_slots": 0.0, "exclude_served": {"times": 2, "days": 10}}
     messages: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
@@ -110,11 +114,12 @@ def test_events_of_weight_0_or_less_are_counted_by_kind(night: Shop) -> None:
     returned = record.non_positive["return"] + record.non_positive["refund"]
     assert returned == NUM_USERS + 1
     others = {kind: num for kind, num in record.non_positive.items() if kind not in ("return", "refund")}
-    assert others == {"Return": 1, "purchase": 1, "dislike": 2, "impression": 1}
+    assert others == {"Return": 1, "purchase": 1, "dislike": 2, "glance": 1}
+    assert record.impressions == 4
     assert record.kinds == ["purchase", "view"], "the ranker knows the kinds that it reads"
     shuffled = night.run.record(SHUFFLE_HISTORIES)
     assert shuffled.non_positives == sum(record.non_positive.values())
-    assert shuffled.users == NUM_USERS + 6, "also those who only disliked"
+    assert shuffled.users == NUM_USERS + 7, "also those who only disliked, and those who were only shown something"
     assert any("no event is of the kind 'wish'; there are 'purchase'" in message for message in night.warnings)
 
 
@@ -185,5 +190,24 @@ def test_where_no_event_of_the_night_has_a_weight_live_events_of_weight_0_count(
     night.run.remember(INGEST_EVENTS, replace(done, record=replace(done.record, weightless=True)))
     live = load_live(storage, require_latest(storage))
     night.run.remember(INGEST_EVENTS, done)
-    request = RecommendationRequest(history=[HistoryEvent(item_id="i0", event="impression")])
+    request = RecommendationRequest(history=[HistoryEvent(item_id="i0", event="glance")])
     assert [shop.answer([request], NOW)[0].strategy for shop in (live, night.live)] == ["personalized", "popular"]
+
+
+def test_what_was_shown_twice_is_left_out_in_the_night_and_live(night: Shop) -> None:
+    assert "i2" not in night.lists["looks"]
+    assert {"i3", "i0"} <= set(night.lists["looks"]), "shown once, and of weight 0"
+    assert sorted(night.histories["looks"]["served_item_ids"]) == ["i2", "i2", "i3"]
+    assert "i2" not in night.histories["looks"]["seen_item_ids"]
+    assert "i4" in night.lists["was shown"]
+    assert night.run.record(WRITE_LISTS).reranked.removed == {"served": 1}
+
+    def listed(*kinds: str, user_id: str | None = None) -> list[str]:
+        history = [HistoryEvent(item_id="i4", event=kind) for kind in kinds]
+        request = RecommendationRequest(history=history, user_id=user_id, k=NUM_ITEMS)
+        return [item.item_id for item in night.live.answer([request], NOW)[0].items]
+
+    assert "i4" in listed("impression")
+    assert "i4" not in listed("impression", "impression")
+    assert "i4" not in listed("impression", user_id="was shown"), "once in the night, and once in the session"
+    assert "i4" in listed("impression", "purchase", "impression", user_id="was shown"), "it was taken since"

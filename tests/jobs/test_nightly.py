@@ -246,14 +246,15 @@ def test_a_catalog_without_any_available_item_stops_the_night(write_config, run_
 def test_a_killed_night_goes_on_where_it_was_cut_off(write_config, run_job, one_night, tmp_path):
     """It is trained in a process of its own and scored by two workers, and writes the bytes of the session's night."""
     config = write_config(recommend={"num_workers": 2})
-    command = [sys.executable, "jobs/nightly.py", "--config", str(config)]
+    command = [sys.executable, "jobs/nightly.py", "--config", str(config), "--log-format", "json"]
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     process = subprocess.Popen(
         command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment, start_new_session=True
     )
     assert process.stderr is not None
-    for line in process.stderr:
-        if "recommend …" in line:
+    for line in process.stderr:  # each is one of ours: the engine's lines would be no JSON
+        told = json.loads(line)
+        if told.get("event") == "stage_begins" and told["stage"] == "recommend":
             break
     os.killpg(process.pid, signal.SIGKILL)
     process.stderr.close()
@@ -419,4 +420,16 @@ def test_a_dry_run_prints_the_plan_and_touches_nothing(write_config, run_job, ca
     _, stages, gates = re.split(" (?:stages|gates) ", capsys.readouterr().err)[:3]
     assert re.findall(r"^│ (\w+) +│", stages, re.MULTILINE) == STAGES
     assert "gate.min_users_ratio" in gates
+    estimates = gates.partition("about what it takes")[2]
+    assert re.findall(r"^│ (\w+) .* Online Retail │", estimates, re.MULTILINE) == STAGES
     assert not (tmp_path / "warehouse").exists()
+
+
+def test_a_dry_run_estimates_from_the_last_night(write_config, run_job, night_before, capsys):
+    code, _ = run_job("nightly", "--config", write_config(), "--dry-run", "--set", "seed=7")
+    assert code == 0
+    estimates = capsys.readouterr().err.partition("about what it takes")[2]
+    measured = dict(re.findall(r"^│ (\w+) .*│ (last night|Online Retail) +│", estimates, re.MULTILINE))
+    # the manifest is written before the stage that writes it ends
+    assert measured == dict.fromkeys(STAGES, "last night") | {"publish": "Online Retail"}
+    assert "Online Retail: no night of this storage has the stage" in " ".join(estimates.split())

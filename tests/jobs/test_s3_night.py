@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -36,7 +37,16 @@ def run_night(config: Path) -> tuple[int, dict[str, Any]]:
     command = [sys.executable, "jobs/nightly.py", "--config", config]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500)
     sys.stderr.write(done.stderr)  # shown where the test fails
-    return done.returncode, json.loads(done.stdout.strip().splitlines()[-1])
+    check_output(done.stdout, done.stderr)
+    return done.returncode, json.loads(done.stdout)
+
+
+def check_output(stdout: str, stderr: str) -> None:
+    """Stdout is the line of JSON. Every line on stderr is ours, and there are few of them but those of progress."""
+    assert stdout.count("\n") == 1
+    lines = stderr.splitlines()
+    assert [line for line in lines if not re.match(r"\d\d:\d\d:\d\d  |          stage  ", line)] == []
+    assert len([line for line in lines if not re.search(r": (epoch \d+|step \d+|[\d,]+) of ", line)]) <= 30
 
 
 def test_a_night_reads_and_writes_s3(bucket, write_config, tmp_path):

@@ -19,8 +19,11 @@ from recsys.model.checkpoint import ModelCard, read_card
 from recsys.model.text_encoder import TextEncoder
 from recsys.pipeline.open_run import stored_run
 from recsys.pipeline.stored_vectors import read_text_vectors
+from recsys.schema import SIMILAR_ITEMS
 from recsys.settings import load_config
 from recsys.storage.filesystem import Storage
+from recsys.storage.latest import require_latest
+from recsys.storage.manifest import read_manifest, verify
 from recsys.storage.runs import RunFolder
 from recsys.storage.tables import read_table
 from tests.conftest import END
@@ -36,6 +39,21 @@ def check_encoder(warehouse: Path, card: ModelCard, run_id: str, max_tokens: int
     texts = read_table(run.storage, run.catalog_path, ["text"])["text"].to_pylist()
     _, vectors = read_text_vectors(run, card.encoder_id)
     np.testing.assert_allclose(encoder.encode(texts), vectors, atol=1e-5)
+
+
+def check_similar_items(warehouse: Path) -> None:
+    """The table of the published night has every item of the catalog, and the manifest lists its files."""
+    storage = Storage(str(warehouse))
+    latest = require_latest(storage)
+    manifest = read_manifest(storage, latest)
+    verify(storage, manifest)
+    listed = manifest["tables"]["similar_items"]
+    table = pq.read_table(warehouse / listed["path"] / listed["files"][0]["name"], schema=SIMILAR_ITEMS)
+    catalog = pq.read_table(warehouse / "runs" / latest.run_id / "catalog.parquet")["item_id"].to_pylist()
+    assert table["item_id"].to_pylist() == [item for item in sorted(catalog) for _ in range(3)]
+    assert table["rank"].to_pylist() == [1, 2, 3] * len(catalog)
+    record = RunFolder(storage, latest.run_id).done("similar_items") or {}
+    assert (record["rows"], record["pairs"], record["files"]) == (len(catalog), 3 * len(catalog), 1)
 
 
 def check_refit(warehouse: Path, judged: str, listed: str, date: dt.date) -> None:
@@ -56,7 +74,12 @@ def test_a_night_continues_the_encoder_of_the_night_before(
     write_config: WriteConfig, run_job: RunJob, tmp_path: Path
 ) -> None:
     learning = {"train": "lora", "learning_rate": 0.005, "lora_rank": 4}
-    config = write_config(encoder=learning, train={"refit": True, "epochs": 2}, histories={"shards": 2})
+    config = write_config(
+        encoder=learning,
+        train={"refit": True, "epochs": 2},
+        histories={"shards": 2},
+        similar_items={"publish": True, "top_k": 3},
+    )
     max_tokens = load_config(config).encoder.max_tokens
     warehouse = tmp_path / "warehouse"
     cards: list[dict[str, ModelCard]] = []
@@ -72,6 +95,7 @@ def test_a_night_continues_the_encoder_of_the_night_before(
             check_encoder(warehouse, card, answer["run_id"], max_tokens)
         assert cards[-1]["listed"].encoder_id == cards[-1]["judged"].encoder_id
         check_refit(warehouse, judged, answer["model_id"], date)
+    check_similar_items(warehouse)
     first, second = (each["judged"] for each in cards)
     records: list[dict[str, Any]] = [each.done(name) or {} for each in runs for name in ("encode", "finetune", "gate")]
     encode, _, _, encode_again, finetune, gate = records

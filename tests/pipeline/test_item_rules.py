@@ -78,6 +78,7 @@ def test_what_they_took_is_counted_and_said_once(
         "blocked": 1,
         "not_allowed": 0,
         "not_where": 1,
+        "expired": 0,
         "recommendable": 2,
         "unknown_block": 1,
         "unknown_allow": 0,

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
@@ -54,6 +55,9 @@ def test_both_ways_write_the_same(
     """The second way in a storage whose path is no plain URL. Two shards have only users without an event."""
     events = draw_events(600, 60)
     events = events.filter(pa.array(shard_of(events["user_id"], len(NUMBERS)) < 3))
+    shown = pa.array(np.arange(len(events)) % 9 == 0)
+    kinds = pc.if_else(shown, "impression", events["event"])
+    events = events.set_column(events.column_names.index("event"), events.schema.field("event"), kinds)
     settings: dict[str, Any] = {
         "histories": {"shards": len(NUMBERS)},
         "inputs": {"items": {"path": "y", "text": "{title}"}, "users": {"path": "z", "text": "{job}"}},

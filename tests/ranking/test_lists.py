@@ -85,6 +85,7 @@ def make_snapshot(
     ranker: Ranker = RANKER,
     popularity: npt.NDArray[np.float32] = POPULARITY[None],
     days: npt.NDArray[np.int64] = FIRST_DAY,
+    catalog: pa.Table | None = None,
     **rerank: Any,
 ) -> Snapshot:
     open_items = np.array(recommendable or [item not in UNAVAILABLE for item in IDS])
@@ -108,7 +109,7 @@ def make_snapshot(
         max_length=4,
         reads_texts=ranker.spec.user_texts,
         fusion=fusion,
-        reranker=Reranker.build(settings, EVER, open_items, RANKER.item_vectors().detach().numpy(), 0, DATE),
+        reranker=Reranker.build(settings, EVER, open_items, RANKER.item_vectors().detach().numpy(), 0, DATE, catalog),
         now=(EPOCH + dt.timedelta(days=8)).timestamp() * 1e6,
     )
 
@@ -231,6 +232,25 @@ RULES = make_snapshot(long_tail_boost=0.5, diversity=0.4, exploration=0.5)
 def test_with_all_rules_it_is_a_list(rows: Rows, top_k: int, exclude_seen: bool) -> None:
     table = recommend_batch(RULES, as_histories(rows), config(top_k, 20, exclude_seen)).lists
     is_contract_of_lists(rows, table, top_k, exclude_seen)
+
+
+def test_rules_of_the_shop_reach_the_lists() -> None:
+    """A pinned item is a candidate of everyone who has not seen it; what was just taken is left out for a while."""
+    open_ids = [item for item in IDS if item not in UNAVAILABLE]
+    pinned, taken = open_ids[-1], open_ids[0]
+    ruled = make_snapshot(
+        catalog=pa.table({"item_id": pa.array(IDS)}), pins=[{"item": pinned}], quiet={"days": 1e4, "events": ["view"]}
+    )
+    rows: Rows = [([taken], []), ([taken, pinned], []), ([], [])]
+    found = recommend_batch(ruled, as_histories(rows), config(3, 3, exclude_seen=False))
+    lists = {user: part["item_id"].to_list() for user, part in found.lists.to_pandas().groupby("user_id")}
+    assert [lists["u0"][0], lists["u2"][0]] == [pinned] * 2
+    assert pinned not in lists["u1"], "the user just took it"
+    assert taken not in lists["u0"] + lists["u1"]
+    sources = {row["source"]: row["reason"] for row in found.lists.to_pylist() if row["item_id"] == pinned}
+    assert sources == {"pinned": "chosen by the shop"}
+    assert found.counts.removed == {"quiet": 3}
+    assert found.counts.moved["pins"] == 2
 
 
 @given(st.lists(users, min_size=1, max_size=4), st.booleans())

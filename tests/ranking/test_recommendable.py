@@ -1,5 +1,6 @@
 """Which items may be recommended: each item rule, its count, and its error for settings that cannot be meant."""
 
+import datetime as dt
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -14,6 +15,8 @@ from recsys.ranking.recommendable import recommendable_items
 from recsys.ranking.rules.attributes import attribute_names
 from recsys.ranking.rules.id_lists import decode_id_lines
 from recsys.schema import CATALOG
+
+DATE = dt.date(2026, 11, 22)
 
 ROWS = [
     ("a", True, {"category": "Lamps", "price": "9.50", "title": "Lamp"}),
@@ -61,7 +64,7 @@ def kept(configure: Configure) -> Kept:
 
     def ids(table: pa.Table | None = None, **rules: object) -> str:
         table = catalog() if table is None else table
-        mask = recommendable_items(table, configure(**rules)).mask
+        mask = recommendable_items(table, configure(**rules), DATE).mask
         assert mask.dtype == np.bool_
         return "".join(table["item_id"].filter(pa.array(mask)).to_pylist())
 
@@ -102,14 +105,15 @@ def test_a_slice_has_the_attributes_of_its_own_items_only(kept: Kept) -> None:
 
 def test_each_item_is_counted_under_the_first_rule_that_removes_it(configure: Configure) -> None:
     rules = configure(block=["b", "c", "zz"], allow=["a", "b", "d", "yy", "xx"], where="price < 50")
-    found = recommendable_items(catalog(), rules)
-    assert found.removed == {"unavailable": 1, "blocked": 1, "not_allowed": 1, "not_where": 1}
+    found = recommendable_items(catalog(), rules, DATE)
+    assert found.removed == {"unavailable": 1, "blocked": 1, "not_allowed": 1, "not_where": 1, "expired": 0}
     assert found.counts == {
         "items": 5,
         "unavailable": 1,
         "blocked": 1,
         "not_allowed": 1,
         "not_where": 1,
+        "expired": 0,
         "recommendable": 1,
         "unknown_block": 1,
         "unknown_allow": 2,
@@ -122,7 +126,7 @@ ids = st.lists(st.sampled_from([*"abcdefgh"]))
 @given(ids, st.none() | ids, st.sampled_from([None, "price < 50", "title is not null", "title == 'Vase'"]))
 def test_the_counts_add_up(configure: Configure, block: list[str], allow: list[str] | None, where: str | None) -> None:
     try:
-        found = recommendable_items(catalog(), configure(block, allow, where))
+        found = recommendable_items(catalog(), configure(block, allow, where), DATE)
     except ConfigError:
         wanted = (
             {"a", "b", "d", "e"} - set(block) if allow is None else ({"a", "b", "d", "e"} - set(block)) & set(allow)
@@ -139,9 +143,9 @@ def test_the_counts_add_up(configure: Configure, block: list[str], allow: list[s
 
 
 def test_a_warning_names_some_of_the_ids_that_are_not_in_the_catalog(configure: Configure) -> None:
-    found = recommendable_items(catalog(), configure(block=["a", *(f"x{number}" for number in range(7)), "x0"]))
+    found = recommendable_items(catalog(), configure(block=["a", *(f"x{number}" for number in range(7)), "x0"]), DATE)
     assert found.warnings == ("rerank: 7 of the 8 ids to block are not in the catalog: x0, x1, x2, x3, x4 …",)
-    found = recommendable_items(catalog(), configure(allow=["a", "x"]))
+    found = recommendable_items(catalog(), configure(allow=["a", "x"]), DATE)
     assert found.warnings == ("rerank: 1 of the 2 ids to allow are not in the catalog: x",)
 
 

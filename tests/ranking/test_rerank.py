@@ -106,7 +106,7 @@ def test_the_counts_add_up(found: tuple[Ints, Floats], chosen: dict[str, float],
     assert counts.moved["exploration"] == got.explored.sum()
     assert list(counts.moved) == [rule.name for rule in list_rules()]
     for name, moved in counts.moved.items():
-        assert 0 <= moved <= (counts.listed if chosen[name] else 0)
+        assert 0 <= moved <= (counts.listed if chosen.get(name) else 0)
     halves = [
         reranker(**chosen).rerank(users(len(found[0]))[part], found[0][part], found[1][part], top_k).counts
         for part in (slice(0, 2), slice(2, None))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.schema import HISTORIES, REJECTED
+from recsys.schema import HISTORIES, REJECTED, SERVED
 from recsys.serving.contracts import HistoryEvent
 from recsys.serving.sessions import Session, session_histories
 
@@ -38,7 +38,7 @@ def stored(**changes):
 def test_an_anonymous_user_has_an_empty_history():
     found = session_histories([session(user_id="")], NOW, 500)
     assert found.schema.names[: len(HISTORIES)] == HISTORIES.names
-    lists = [*HISTORIES.names, "texts", *REJECTED.names]
+    lists = [*HISTORIES.names, "texts", *REJECTED.names, *SERVED.names]
     assert found.to_pylist() == [{name: [] for name in lists} | {"user_id": "", "profile": ""}]
 
 

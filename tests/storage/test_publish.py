@@ -14,7 +14,17 @@ from recsys.schema import RECOMMENDATIONS, SCHEMA_VERSION
 from recsys.storage.filesystem import NewFile, Storage
 from recsys.storage.latest import LATEST, read_latest
 from recsys.storage.lease import lock
-from recsys.storage.manifest import MANIFEST, Shard, lists_folder, read_manifest, verify, write_manifest
+from recsys.storage.manifest import (
+    MANIFEST,
+    PublishedTable,
+    Shard,
+    TableFile,
+    lists_folder,
+    read_manifest,
+    table_folder,
+    verify,
+    write_manifest,
+)
 from recsys.storage.package_versions import package_versions
 from recsys.storage.publish import last_published, publish, published
 from recsys.storage.runs import RunFolder
@@ -198,6 +208,28 @@ def test_damaged_shards_are_reported_by_name(storage: Storage) -> None:
     storage.write_bytes(path, whole)
     storage.write_bytes(f"{latest.path}/shard-00002.parquet", whole)
     with pytest.raises(InputError, match=r"shard-00002\.parquet: is not listed"):
+        verify(storage, manifest)
+
+
+def test_files_of_other_tables_are_listed_and_checked(storage: Storage) -> None:
+    run = RunFolder(storage, NEW)
+    shards = write_shards(run, "a")
+    folder = table_folder(run, "similar_items")
+    assert folder == "similar_items/run_date=2026-11-22/run_id=2026-11-22-0123456789ab"
+    stats = write_table(storage, f"{folder}/shard-00000.parquet", lists("a"), RECOMMENDATIONS)
+    file = TableFile(name="shard-00000.parquet", rows=3, bytes=stats.bytes, sha256=stats.sha256)
+    table = PublishedTable(path=folder, files=[file])
+    wrong = PublishedTable(path=folder, files=[TableFile(**{**file, "bytes": 1})])
+    with pytest.raises(InputError, match=r"similar_items/.*shard-00000\.parquet: has \d+ bytes, the manifest says 1"):
+        write_manifest(run, run.date, shards, DETAILS | {"tables": {"similar_items": wrong}})
+    assert publish(run, write_manifest(run, run.date, shards, DETAILS | {"tables": {"similar_items": table}}), "m1")
+    latest = read_latest(storage)
+    assert latest is not None
+    manifest = read_manifest(storage, latest)
+    assert manifest["tables"] == {"similar_items": table}
+    verify(storage, manifest)
+    storage.write_bytes(f"{folder}/shard-00001.parquet", b"")
+    with pytest.raises(InputError, match=r"similar_items/.*shard-00001\.parquet: is not listed"):
         verify(storage, manifest)
 
 

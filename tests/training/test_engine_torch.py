@@ -74,7 +74,7 @@ def train_epochs(engine: Engine, train: TrainConfig, epochs: int, first: int = 0
     for epoch in range(first, first + epochs):
         torch.manual_seed(epoch)
         adversarial = train.adversarial_epsilon > 0
-        losses.append(train_epoch(engine, batches, "epoch", listwise=True, adversarial=adversarial)["loss"])
+        losses.append(train_epoch(engine, batches, listwise=True, adversarial=adversarial)["loss"])
     return losses
 
 

@@ -3,7 +3,6 @@
 Shapes: B windows, L history length, I items, D dimensions.
 """
 
-import logging
 import math
 from typing import Any
 
@@ -86,7 +85,7 @@ def test_training_lowers_the_loss_and_raises_validation(accumulation_steps: int)
     engine = make_engine(accumulation_steps=accumulation_steps)
     data = batches(ROUND, 3)
     before = validate(engine, data, NUM_ITEMS, exclude_history=True, k=1)
-    figures = [train_epoch(engine, data, f"epoch {epoch}") for epoch in range(40)]
+    figures = [train_epoch(engine, data) for epoch in range(40)]
     assert figures[-1]["loss"] < 0.2 < 1 < figures[0]["loss"]
     assert figures[0]["windows"] == len(ROUND)
     assert figures[0]["windows_per_s"] > 0
@@ -101,22 +100,20 @@ def test_the_mean_loss_is_over_windows() -> None:
     data = batches(ROUND, 3)
     losses = [engine(batch.items, batch.gaps, batch.events, targets=batch.targets).item() for batch in data]
     expected = sum(loss * len(batch.items) for loss, batch in zip(losses, data, strict=True)) / len(ROUND)
-    assert train_epoch(engine, data, "epoch 1")["loss"] == pytest.approx(expected, abs=1e-5)
+    assert train_epoch(engine, data)["loss"] == pytest.approx(expected, abs=1e-5)
 
 
-def test_progress_is_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_progress_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "PROGRESS_S", -1.0)
-    with caplog.at_level(logging.INFO):
-        train_epoch(make_engine(), batches(ROUND, 4), "epoch 1")
-    assert [record.getMessage().partition(", loss")[0] for record in caplog.records] == [
-        "epoch 1: 4 windows",
-        "epoch 1: 8 windows",
-    ]
+    heard: list[tuple[int, float]] = []
+    figures = train_epoch(make_engine(), batches(ROUND, 4), heard=lambda *told: heard.append(told))
+    assert [windows for windows, _ in heard] == [4, 8]
+    assert heard[-1][1] == pytest.approx(figures["loss"])
 
 
 def test_an_epoch_without_windows_is_no_trouble() -> None:
     engine = make_engine()
-    assert train_epoch(engine, [], "epoch 1")["loss"] == 0
+    assert train_epoch(engine, [])["loss"] == 0
     assert math.isnan(validate(engine, [], NUM_ITEMS, exclude_history=True))
 
 
@@ -128,7 +125,7 @@ def test_weights_say_what_is_learned() -> None:
     data = [WindowBatch.of(table, NUM_ITEMS, CPU)]
     engine = make_engine()
     for _ in range(30):
-        train_epoch(engine, data, "epoch")
+        train_epoch(engine, data)
     engine.eval()
     with torch.no_grad():
         users, items = engine(data[0].items, data[0].gaps, data[0].events)
@@ -140,10 +137,10 @@ def test_the_listwise_phase_trains_the_candidate_pass() -> None:
     engine = make_engine()
     data = batches(ROUND, 4)
     head = engine.model.get_parameter("candidate_head.weight")
-    train_epoch(engine, data, "epoch")
+    train_epoch(engine, data)
     assert not head.any()
     torch.manual_seed(0)
-    figures = [train_epoch(engine, data, "epoch", listwise=True) for _ in range(60)]
+    figures = [train_epoch(engine, data, listwise=True) for _ in range(60)]
     assert figures[-1]["loss"] < 0.2 < 1 < figures[0]["loss"]
     assert head.any()
     assert validate_candidate_pass(engine, data, NUM_ITEMS, True, num_candidates=4, k=1) == (1, 1)
@@ -169,10 +166,10 @@ def test_an_adversarial_pass_is_learned_beside_the_plain_one(listwise: bool) -> 
     plain = make_engine()
     data = batches(ROUND, 4)
     torch.manual_seed(0)
-    figures = [train_epoch(engine, data, "epoch", listwise=listwise, adversarial=True) for _ in range(60)]
+    figures = [train_epoch(engine, data, listwise=listwise, adversarial=True) for _ in range(60)]
     torch.manual_seed(0)
     for _ in range(60):
-        train_epoch(plain, data, "epoch", listwise=listwise)
+        train_epoch(plain, data, listwise=listwise)
     assert engine.micro_batches == 2 * plain.micro_batches
     assert figures[-1]["loss"] < 0.3 < 1 < figures[0]["loss"]
     assert validate(engine, data, NUM_ITEMS, exclude_history=True, k=1) == 1

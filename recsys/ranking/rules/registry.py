@@ -10,11 +10,18 @@ from recsys.ranking.config import RerankConfig
 from recsys.ranking.rules.allow_list import AllowList
 from recsys.ranking.rules.availability import Availability
 from recsys.ranking.rules.block_list import BlockList
+from recsys.ranking.rules.boosts import Boosts
+from recsys.ranking.rules.caps import Caps
 from recsys.ranking.rules.cold_item_slots import ColdItemSlots
 from recsys.ranking.rules.diversity import Diversity
+from recsys.ranking.rules.expiry import Expiry
 from recsys.ranking.rules.exploration import Exploration
 from recsys.ranking.rules.long_tail_boost import LongTailBoost
+from recsys.ranking.rules.pins import Pins
+from recsys.ranking.rules.quiet_period import Quiet
 from recsys.ranking.rules.rule import ItemRule, ListRule, Rule
+from recsys.ranking.rules.served import Served
+from recsys.ranking.rules.user_rule import UserRule
 from recsys.ranking.rules.where import Where
 from recsys.registry import Registry
 
@@ -23,15 +30,26 @@ RULES.register(Availability())
 RULES.register(BlockList())
 RULES.register(AllowList())
 RULES.register(Where())
+RULES.register(Expiry())
+RULES.register(Quiet())
+RULES.register(Served())
 RULES.register(LongTailBoost())
+RULES.register(Boosts())
 RULES.register(ColdItemSlots())
 RULES.register(Diversity())
 RULES.register(Exploration())
+RULES.register(Pins())  # and caps come last, since what they say must hold
+RULES.register(Caps())
 
 
 def item_rules() -> list[ItemRule[Any]]:
     """The rules that remove items, in order."""
     return [rule for rule in RULES if isinstance(rule, ItemRule)]
+
+
+def user_rules() -> list[UserRule[Any]]:
+    """The rules that remove items for some users, in order."""
+    return [rule for rule in RULES if isinstance(rule, UserRule)]
 
 
 def list_rules() -> list[ListRule[Any]]:

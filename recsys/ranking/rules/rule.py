@@ -1,5 +1,7 @@
 """What a re-ranking rule is. An item rule says which items may be recommended; a list rule reorders users' candidates.
 
+`user_rule.py` has the third kind: a user rule removes items for some users.
+
 A rule is one file beside this one and one line in `registry.py`, or a module of your own in the config's `plugins`.
 
 Shapes: B users, C candidates, D dimensions, I items, K list length.
@@ -65,6 +67,10 @@ class ItemRule(Rule[RuleSettings]):
             ConfigError: the settings do not fit the catalog.
         """
 
+    def check_on(self, settings: RuleSettings, catalog: pa.Table, shown_on: dt.date) -> ItemCheck:  # noqa: ARG002
+        """`check` for lists that are shown on a day; a rule whose items depend on the day overrides it."""
+        return self.check(settings, catalog)
+
 
 @dataclass(frozen=True, kw_only=True)
 class NightFacts:
@@ -109,6 +115,8 @@ class RankedBatch:
     """K: the first K candidates become the list."""
     num_open: int
     """Places before those that later rules reserve for themselves; K where none does."""
+    pinned: Bools | None = None
+    """[B, C] candidates that stand higher than by their scores, because the shop wants it; None: there are none."""
 
     def reordered(self, order: Ints, scores: Floats | None = None) -> "RankedBatch":
         """The candidates of these columns [B, C] in this order, with these scores [B, C] (None: their own)."""
@@ -117,6 +125,7 @@ class RankedBatch:
             items=np.take_along_axis(self.items, order, 1),
             scores=np.take_along_axis(self.scores, order, 1) if scores is None else scores,
             explored=np.take_along_axis(self.explored, order, 1) if self.explored.any() else self.explored,
+            pinned=None if self.pinned is None else np.take_along_axis(self.pinned, order, 1),
         )
 
     def order_with(self, columns: Ints, start: int) -> Ints:
@@ -162,6 +171,17 @@ class ListRule(Rule[RuleSettings]):
         Raises:
             ConfigError: the settings do not fit the catalog.
         """
+
+    def wanted_items(self, settings: RuleSettings, facts: NightFacts) -> Ints:  # noqa: ARG002 - as below
+        """[P] catalog indices of items that become candidates of every user, unless something keeps the user from it.
+
+        The catalog of ``facts`` is there.
+        """
+        return np.zeros(0, dtype=np.int64)
+
+    def warnings(self, settings: RuleSettings, catalog: pa.Table) -> Sequence[str]:  # noqa: ARG002 - as below
+        """Sentences for the log: what of the settings has no effect on this catalog."""
+        return ()
 
     def num_reserved(self, settings: RuleSettings, top_k: int) -> int:  # noqa: ARG002 - for those that override it
         """How many places at the end of a list of K this rule fills; the rules before it leave them alone."""

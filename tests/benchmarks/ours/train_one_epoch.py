@@ -55,7 +55,7 @@ def prepare(folder: Path) -> tuple[Work, dict[str, Any]]:
     def work(number: int) -> tuple[int, float]:
         order = random.permutation(len(windows))
         start = time.perf_counter()
-        train_epoch(engine, batches(order), f"epoch {number}")
+        train_epoch(engine, batches(order))
         return len(windows), time.perf_counter() - start
 
     return work, {"windows": len(windows), "parameters": sum(p.numel() for p in ranker.parameters())}

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from recsys.ranking.config import RerankConfig
 from recsys.ranking.order import Bools, Floats, Ints, best_first
 from recsys.ranking.rerank import PreparedRule
-from recsys.ranking.rules.registry import RULES, item_rules, list_rules, settings_of
+from recsys.ranking.rules.registry import RULES, item_rules, list_rules, settings_of, user_rules
 from recsys.ranking.rules.rule import NightFacts, RankedBatch
+from recsys.ranking.rules.user_rule import UserActions
 from recsys.schema import CATALOG
 
 pytestmark = pytest.mark.usefixtures("plugin_of_module")
@@ -30,7 +31,8 @@ CATALOG_OF_ITEMS = pa.Table.from_pylist(
             "item_id": f"i{number:02}",
             "text": "",
             "available": number % 7 != 0,
-            "attributes": {"title": f"item {number}"} | ({} if kind is None else {"category": kind}),
+            "attributes": {"title": f"item {number}", "valid_until": f"2026-11-{10 + number % 20}"}
+            | ({} if kind is None else {"category": kind}),
             "text_hash": "",
         }
         for number, kind in enumerate(CATEGORIES[number % 20 // 4] for number in range(NUM_ITEMS))
@@ -51,23 +53,37 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     "blocked": [{"block": ["i01", "i02", "unknown"]}],
     "not_allowed": [{"allow_file": "allowed.txt"}],
     "not_where": [{"where": "category is not null"}],
+    "expired": [{"expiry": "valid_until"}],
+    "quiet": [{"quiet": {"days": 3}}, {"quiet": {"days": 3, "events": ["Purchase"], "attribute": "category"}}],
+    "served": [{"exclude_served": {"times": 2}}, {"exclude_served": {"times": 2, "days": 4, "factor": 0.5}}],
     "long_tail_boost": [{"long_tail_boost": 1.0}, {"long_tail_boost": 5.0}],
+    "boosts": [
+        {"boosts": [{"items": ["i12", "i20"], "factor": 4.0}]},
+        {"boosts": [{"where": "category = 'cup'", "factor": 9.0}, {"items": ["i00", "unknown"], "factor": 0.1}]},
+    ],
     "cold_item_slots": [{"cold_item_slots": 0.05}, {"cold_item_slots": 0.5}],
     "diversity": [{"diversity": 0.3}, {"diversity": 1.0, "diversity_pool": 1}],
     "exploration": [{"exploration": 0.2}, {"exploration": 0.5}],
+    "pins": [{"pins": [{"item": "i30"}, {"item": "i25", "place": 3}, {"item": "unknown"}, {"item": "i31"}]}],
+    "caps": [{"caps": {"category": 1}}, {"caps": {"category": 2, "valid_until": 1}}],
     "max_per_category": [{"rules": {"max_per_category": {"most": most}}} for most in (1, 2)],
 }
 LIST_CASES = [
     (name, section)
-    for name in ("long_tail_boost", "cold_item_slots", "diversity", "exploration", "max_per_category")
+    for name in (
+        *("long_tail_boost", "boosts", "cold_item_slots", "diversity", "exploration", "pins", "caps"),
+        "max_per_category",
+    )
     for section in SETTINGS[name]
 ]
-ITEM_CASES = ["unavailable", "blocked", "not_allowed", "not_where"]
+ITEM_CASES = ["unavailable", "blocked", "not_allowed", "not_where", "expired"]
+USER_CASES = [(name, section) for name in ("quiet", "served") for section in SETTINGS[name]]
 
 
 def test_every_rule_is_tested_here_and_described() -> None:
     assert set(SETTINGS) == set(RULES.names), "give a new rule a line in SETTINGS"
     assert [rule.name for rule in item_rules()] == ITEM_CASES
+    assert [rule.name for rule in user_rules()] == list(dict.fromkeys(name for name, _ in USER_CASES))
     assert [rule.name for rule in list_rules()] == list(dict.fromkeys(name for name, _ in LIST_CASES))
     for rule in RULES:
         assert rule.summary.endswith("."), f"{rule.name}: the summary is a sentence"
@@ -89,7 +105,7 @@ def config_of(name: str, number: int = 0) -> RerankConfig:
 
 
 def passing(name: str, catalog: pa.Table, config: RerankConfig) -> Bools:
-    check = RULES[name].check(settings_of(RULES[name], config), catalog)
+    check = RULES[name].check_on(settings_of(RULES[name], config), catalog, config.shown_on(FACTS.date))
     assert check.passes.dtype == np.bool_
     assert check.passes.shape == (len(catalog),)
     assert all(num >= 0 for num in check.counts.values())
@@ -113,6 +129,57 @@ def test_an_item_rule_decides_item_by_item(name: str) -> None:
 def test_an_item_rule_that_is_off_removes_nothing(name: str) -> None:
     assert passing(name, CATALOG_OF_ITEMS, RerankConfig()).all()
     assert len(passing(name, CATALOG.empty_table(), RerankConfig())) == 0
+
+
+# User rules
+
+
+def actions_of(num_users: int) -> UserActions:
+    """Ten events of each user in the last ten days; some items are unknown."""
+    random = np.random.default_rng(3)
+    users = np.repeat(np.arange(num_users), 10)
+    return UserActions(
+        num_users=num_users,
+        users=users,
+        items=random.integers(-1, NUM_ITEMS, len(users)),
+        kinds=pa.array(random.choice(["view", "purchase"], len(users))),
+        age_days=np.tile(np.arange(9.5, -0.5, -1), num_users),
+        served_users=np.repeat(users, 2),
+        served_items=np.repeat(random.integers(-1, NUM_ITEMS, len(users)), 2),
+        served_age_days=np.repeat(np.tile(np.arange(9.5, -0.5, -1), num_users), 2),
+    )
+
+
+@pytest.mark.parametrize(("name", "section"), USER_CASES)
+def test_a_user_rule_removes_items_of_each_user_alone(name: str, section: dict[str, Any]) -> None:
+    remove = RULES[name].prepare(RerankConfig.model_validate(section), FACTS)
+    assert remove is not None, "the case switches the rule off"
+    actions = actions_of(6)
+    removed = remove(actions)
+    pairs = list(zip(removed.users.tolist(), removed.items.tolist(), strict=True))
+    assert len(set(pairs)) == len(pairs) > 0
+    assert (np.diff(removed.users) >= 0).all()
+    assert set(removed.users.tolist()) <= set(range(6))
+    assert ((removed.items >= 0) & (removed.items < NUM_ITEMS)).all()
+    for user in range(6):
+        own = actions.users == user
+        shown = actions.served_users == user
+        alone = UserActions(
+            num_users=1,
+            served_users=np.zeros(shown.sum(), dtype=np.int64),
+            served_items=actions.served_items[shown],
+            served_age_days=actions.served_age_days[shown],
+            users=np.zeros(own.sum(), dtype=np.int64),
+            items=actions.items[own],
+            kinds=actions.kinds.filter(pa.array(own)),
+            age_days=actions.age_days[own],
+        )
+        assert {(user, item) for item in remove(alone).items.tolist()} == {pair for pair in pairs if pair[0] == user}
+
+
+@pytest.mark.parametrize("name", list(dict(USER_CASES)))
+def test_a_user_rule_that_is_off_is_not_prepared(name: str) -> None:
+    assert RULES[name].prepare(RerankConfig(), FACTS) is None
 
 
 # List rules
@@ -202,7 +269,7 @@ def test_a_list_rule_moves_something(name: str, section: dict[str, Any]) -> None
     assert (after.items[:, :10] != items[:, :10]).any()
 
 
-@pytest.mark.parametrize("name", [name for name in SETTINGS if name not in (*ITEM_CASES, "max_per_category")])
+@pytest.mark.parametrize("name", [name for name in SETTINGS if name in dict(LIST_CASES) and name != "max_per_category"])
 def test_a_list_rule_that_is_off_is_not_prepared(name: str) -> None:
     prepared = PreparedRule.of(RULES[name], RerankConfig(cold_item_slots=0.0), FACTS)
     assert prepared.reorder is None

@@ -15,7 +15,7 @@ from recsys.schema import CATALOG
 from recsys.settings import Config, decode_config
 
 INPUTS: dict[str, Any] = {"events": {"path": "events"}, "items": {"path": "items.parquet", "text": "{title}"}}
-BUILT_IN = ["long_tail_boost", "cold_item_slots", "diversity", "exploration"]
+BUILT_IN = ["long_tail_boost", "boosts", "cold_item_slots", "diversity", "exploration", "pins", "caps"]
 
 
 def config(rules: dict[str, Any], plugins: list[str] | None = None) -> Config:
@@ -24,7 +24,10 @@ def config(rules: dict[str, Any], plugins: list[str] | None = None) -> Config:
 
 def test_built_in_rules_are_applied_in_this_order() -> None:
     assert [rule.name for rule in list_rules()] == BUILT_IN
-    assert RULES.names[:4] == ("unavailable", "blocked", "not_allowed", "not_where")
+    assert RULES.names[:7] == (
+        *("unavailable", "blocked", "not_allowed", "not_where", "expired"),
+        *("quiet", "served"),
+    )
 
 
 def test_a_rule_of_a_plugin_comes_last(plugin: str) -> None:

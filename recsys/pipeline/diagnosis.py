@@ -1,0 +1,29 @@
+"""What a check of the machine, of the storage or of the inputs found."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from recsys.errors import RecsysError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """The outcome of one check."""
+
+    check: str
+    """What was checked, in one or two words."""
+    ok: bool
+    found: str
+    way_out: str = ""
+    """What to do, where it is not ok."""
+
+
+def diagnose(check: str, look: Callable[[], Diagnosis], way_out: str = "") -> Diagnosis:
+    """The outcome of a check; an error is one, too. Messages of our own errors name a way out themselves."""
+    try:
+        return look()
+    except RecsysError as error:
+        return Diagnosis(check=check, ok=False, found=str(error))
+    except Exception as error:  # noqa: BLE001 (the other checks shall run)
+        found = f"{type(error).__name__}: {error}".strip().partition("\n")[0]
+        return Diagnosis(check=check, ok=False, found=found, way_out=way_out)
