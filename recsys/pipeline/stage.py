@@ -70,7 +70,8 @@ class Stage(Generic[R]):
     """One stage of a run.
 
     `reads` and `writes` are paths below the storage root. They may use `{run}` (folder of the run), `{histories}`
-    (folder of its histories), `{model}` and `{refit}` (folders of its models) and `{lists}` (folder of its lists).
+    (folder of its histories), `{model}` and `{refit}` (folders of its models), `{lists}` (folder of its lists) and
+    `{similar_items}` (folder of that table).
     """
 
     name: str

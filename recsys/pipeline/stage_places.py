@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from recsys.pipeline.run import Run
-from recsys.storage.manifest import lists_folder
+from recsys.storage.manifest import lists_folder, table_folder
 
 
 def places(run: Run, paths: Iterable[str]) -> list[str]:
@@ -14,5 +14,6 @@ def places(run: Run, paths: Iterable[str]) -> list[str]:
         "model": run.model_path(),
         "refit": run.model_path(run.refit_id),
         "lists": lists_folder(run.folder),
+        "similar_items": table_folder(run.folder, "similar_items"),
     }
     return [path.format_map(own) for path in paths]

@@ -205,7 +205,7 @@ WRITE_SIMILAR_ITEMS = Stage(
     record=list_records.WrittenSimilarItems,
     summary="Writes the similar items of every item of the catalog.",
     reads=("{model}/", "{run}/signals/", "{run}/catalog.parquet"),
-    writes=("similar_items/run_date=…/run_id=…/",),
+    writes=("{similar_items}/",),
     workers=_scoring,
     condition=Condition("with `similar_items.publish`", lambda config: config.similar_items.publish),
 )

@@ -1,6 +1,6 @@
 """The lock of a night: only one process at a time works on one date of a storage.
 
-A process that was stopped for long may have lost its lock to another. So code that works under a lock calls `check_held`
+A process that was stopped for long may have lost its lock to another. So code under a lock calls `check_held`
 before each step that others can see: before a stage and before its record.
 """
 

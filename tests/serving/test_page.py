@@ -11,10 +11,12 @@ import shutil
 from collections.abc import Iterator
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Response, Route, expect, sync_playwright
 
 LISTS, SEARCHES = "**/v1/recommendations", "**/v1/items?*"
+SIMILAR, EXPLANATIONS = "**/similar?*", "**/explanation"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 #: The browser itself writes this for every response with a status of 400 or above.
 REFUSED = "Failed to load resource"
@@ -75,7 +77,7 @@ def titles(page: Page) -> list[str]:
 def add_first(page: Page) -> str:
     """Add the first item of the list; returns its title when the list without it is there."""
     title = titles(page)[0]
-    rows(page).first.get_by_role("button").click()
+    rows(page).first.get_by_role("button", name="to your clicks").click()
     expect(page.locator("#clicks > li").last).to_contain_text(title)
     expect(page.locator("#strategy")).to_have_text("personalized")
     return title
@@ -242,6 +244,76 @@ def test_a_broken_connection_is_an_error_of_lists_and_of_searches(page: Page) ->
     expect(page.get_by_role("alert")).to_contain_text("The service failed. HTTP 502.")
 
 
+def test_similar_items_are_shown_with_their_reasons(page: Page) -> None:
+    title = titles(opened(page))[2]
+    with page.expect_response(SIMILAR) as asked:
+        rows(page).nth(2).get_by_role("button", name=f"Similar to {title}").click()
+    panel = page.get_by_role("region", name=f"Similar to {title}")
+    expect(panel.get_by_role("listitem")).to_have_count(10)
+    expect(page.locator("#similar-heading")).to_be_focused()
+    found = asked.value.json()["items"]
+    assert panel.locator(".title").all_text_contents() == [item["title"] for item in found]
+    assert panel.locator(".reason").all_text_contents() == [item["reason"] for item in found]
+    expect(page.locator("#clicks > li")).to_have_count(0)  # looking is no click
+    panel.get_by_role("button", name="Close").click()
+    expect(panel).to_be_hidden()
+    expect(page.locator("#list .like:focus")).to_have_count(1)
+    replaced(page, SIMILAR, 404, "not_found", "item_id", {})
+    rows(page).first.get_by_role("button", name="Similar").click()
+    expect(page.locator("#similar-status")).to_have_text("Not found: as the service says it.")
+
+
+def test_a_known_user_is_looked_up(page: Page, one_night: tuple[Any, Any]) -> None:
+    user = pq.read_table(one_night[0] / "histories" / one_night[1]["run_id"], columns=["user_id"])["user_id"][0].as_py()
+    opened(page).get_by_role("link", name="Known user").click()
+    expect(page.locator("#session-view")).to_be_hidden()
+    page.get_by_label("Id of the user").fill(user)
+    with page.expect_response(EXPLANATIONS) as asked:
+        page.get_by_role("button", name="Look up").click()
+    answer = asked.value.json()
+    items = page.locator("#explained > li")
+    expect(items).to_have_count(len(answer["items"]))
+    assert items.locator(".title").all_text_contents() == [item["title"] for item in answer["items"]]
+    assert page.locator("#history .title").all_text_contents() == [event["title"] for event in answer["history"]]
+    first = answer["items"][0]["contributions"]
+    shown = {
+        name: f"{'−' if value < 0 else '+'}{abs(value):.2f}" for name, value in first.items() if abs(value) >= 0.005
+    }
+    signals = items.first.locator(".signal").all_text_contents()
+    assert dict(zip(signals, items.first.locator(".score").all_text_contents(), strict=True)) == shown
+    lengths = items.first.locator(".bar").evaluate_all(
+        "bars => bars.map(bar => Number(bar.style.getPropertyValue('--length')))"
+    )
+    largest = max(abs(value) for item in answer["items"] for value in item["contributions"].values())
+    assert lengths == pytest.approx([abs(first[name]) / largest for name in signals], abs=1e-3)
+    page.get_by_label("Id of the user").fill("nobody")
+    page.keyboard.press("Enter")
+    expect(page.locator("#user-status")).to_contain_text("Not found: the run")
+    expect(page.locator("#explained-part")).to_be_hidden()
+    page.get_by_role("link", name="Session").click()
+    expect(rows(page)).to_have_count(10)
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_both_views_fit_every_width(page: Page, width: int, one_night: tuple[Any, Any]) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    opened(page)
+    rows(page).first.get_by_role("button", name="Similar").click()
+    expect(page.locator("#similar-items > li")).to_have_count(10)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    user = pq.read_table(one_night[0] / "histories" / one_night[1]["run_id"], columns=["user_id"])["user_id"][0].as_py()
+    page.get_by_role("link", name="Known user").click()
+    page.get_by_label("Id of the user").fill(user)
+    page.keyboard.press("Enter")
+    expect(page.locator("#explained > li").first).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    small = page.locator("button:visible, input:visible, a:visible").evaluate_all(
+        "targets => targets.filter(each => each.getBoundingClientRect().height < 44 && !each.matches('.skip'))"
+        ".map(each => each.outerHTML)"
+    )
+    assert small == []
+
+
 def test_titles_with_markup_are_shown_as_text(page: Page) -> None:
     hostile = "<img src=x onerror=alert(1)><b>bold</b>"
 
@@ -255,7 +327,7 @@ def test_titles_with_markup_are_shown_as_text(page: Page) -> None:
     opened(page)
     assert titles(page)[0] == hostile
     expect(page.locator("#warnings > li")).to_have_text(hostile)
-    rows(page).first.get_by_role("button").click()
+    rows(page).first.get_by_role("button", name="to your clicks").click()
     expect(page.locator("#clicks > li")).to_contain_text(hostile)
     expect(page.locator("#strategy")).to_have_text("personalized")  # the last answer has arrived
     expect(page.locator("main img, main b")).to_have_count(0)

@@ -49,6 +49,14 @@ export function findItems(text, limit, key, signal) {
   return ask(`v1/items?${new URLSearchParams({ search: text, limit })}`, {}, key, signal);
 }
 
+export function similarItems(itemId, k, key, signal) {
+  return ask(`v1/items/${encodeURIComponent(itemId)}/similar?${new URLSearchParams({ k })}`, {}, key, signal);
+}
+
+export function explainUser(userId, key, signal) {
+  return ask(`v1/users/${encodeURIComponent(userId)}/explanation`, {}, key, signal);
+}
+
 export function recommend(body, key, signal) {
   const headers = { "Content-Type": "application/json" };
   return ask("v1/recommendations", { method: "POST", headers, body: JSON.stringify(body) }, key, signal);

@@ -1,6 +1,6 @@
 // The page: session → request → list. The session is only in the memory of this page.
 
-import { findItems, LatestRequest, recommend } from "./api.js";
+import { explainUser, findItems, LatestRequest, recommend, similarItems } from "./api.js";
 import { clickList } from "./clicks.js";
 import { afterPause, byId } from "./dom.js";
 import { errorBox } from "./error_box.js";
@@ -8,9 +8,13 @@ import { recommendedList } from "./list.js";
 import { movesOf, summary } from "./moves.js";
 import { showCommand, showOrigin } from "./origin.js";
 import { searchBox } from "./search.js";
+import { similarPanel } from "./similar.js";
+import { userView } from "./user.js";
+import { viewSwitch } from "./views.js";
 
 const PAUSE_MS = 350;
 const NUM_FOUND = 10;
+const NUM_SIMILAR = 10;
 
 const latest = new LatestRequest();
 const report = errorBox(() => {
@@ -18,7 +22,8 @@ const report = errorBox(() => {
   ask();
 });
 const clicks = clickList(() => ask());
-const list = recommendedList((item) => clicks.add(item));
+const similar = similarPanel((itemId, signal) => similarItems(itemId, NUM_SIMILAR, key(), signal));
+const list = recommendedList((item) => clicks.add(item), (item) => similar.show(item));
 const askAfterPause = afterPause(PAUSE_MS, () => ask());
 /** Ids of the shown list, by rank, and the length that was asked for. */
 let shown = null;
@@ -77,4 +82,6 @@ for (const id of ["query", "user-id", "key"]) {
   });
 }
 byId("length").addEventListener("change", () => ask());
+userView((userId, signal) => explainUser(userId, key(), signal));
+viewSwitch();
 ask();

@@ -10,6 +10,7 @@ const TITLES = {
   not_ready: "The service is not ready.",
   too_slow: "The service is busy.",
   too_large: "The request is too large.",
+  not_found: "Not found:",
   unreachable: "The service cannot be reached:",
   timeout: "The service is slow:",
 };
@@ -36,6 +37,9 @@ export function errorBox(retry) {
     if (wrong.has("key") || wrong.has("user-id")) byId("who").open = true;
   };
 }
+
+/** The title and the sentence for an error, as one text. */
+export const errorText = (error) => `${TITLES[error.code] ?? "The service failed."} ${words(error)}`;
 
 function words({ code, message, retryAfterS }) {
   if (code === "unauthorized") return `Enter it under “User and key”: ${message}.`;

@@ -5,8 +5,11 @@ import { byId, make, spoken } from "./dom.js";
 const MOVE_MS = 320;
 const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 
-/** @param {(item: {item_id: string, title: string}) => void} add */
-export function recommendedList(add) {
+/**
+ * @param {(item: {item_id: string, title: string}) => void} add
+ * @param {(item: {item_id: string, title: string}) => void} similar
+ */
+export function recommendedList(add, similar) {
   const list = byId("list");
   const rows = new Map();
 
@@ -20,7 +23,7 @@ export function recommendedList(add) {
     const kept = new Set(items.map((item) => item.item_id));
     for (const id of rows.keys()) if (!kept.has(id)) rows.delete(id);
     for (const item of items) {
-      if (!rows.has(item.item_id)) rows.set(item.item_id, newRow(add));
+      if (!rows.has(item.item_id)) rows.set(item.item_id, newRow(add, similar));
       fill(rows.get(item.item_id), item, moves.get(item.item_id), items[0].score);
     }
     list.replaceChildren(...items.map((item) => rows.get(item.item_id).element));
@@ -50,21 +53,22 @@ export function recommendedList(add) {
   };
 }
 
-function newRow(add) {
+function newRow(add, similar) {
   const part = (className, tag = "span") => make(tag, { className });
   const row = {
     rank: part("rank"), move: part("move"), title: part("title"), reason: part("reason"),
-    source: part("source"), score: part("score"), share: part("share"), button: part("add", "button"), item: null,
+    source: part("source"), score: part("score"), share: part("share"), button: part("add", "button"), like: part("like", "button"), item: null,
   };
   row.title.dir = row.reason.dir = "auto"; // the catalog may be in a language that is written from right to left
-  row.button.type = "button";
+  row.button.type = row.like.type = "button";
   row.button.addEventListener("click", () => add({ item_id: row.item.item_id, title: row.item.title }));
+  row.like.addEventListener("click", () => similar({ item_id: row.item.item_id, title: row.item.title }));
   row.element = make(
     "li", {},
     make("div", { className: "place" }, row.rank, row.move),
     make("div", { className: "words" }, row.title, row.reason),
     make("div", { className: "why" }, row.source, row.score, row.share),
-    row.button,
+    make("div", { className: "actions" }, row.button, row.like),
   );
   return row;
 }
@@ -84,6 +88,7 @@ function fill(row, item, move, best) {
   row.score.title = "log P(item): closer to 0 is more likely. The bar is P, as a share of the first item's P.";
   row.share.style.setProperty("--share", Math.min(1, Math.exp(item.score - best)));
   row.button.replaceChildren("Add", spoken(` ${name} to your clicks`));
+  row.like.replaceChildren("Similar", spoken(` to ${name}`));
 }
 
 function marker(move) {
