@@ -9,7 +9,6 @@ PIP := $(PY) -m pip --disable-pip-version-check --quiet --quiet
 PINS := configs/constraints.txt
 INSTALLED := $(VENV)/installed
 DEV_INSTALLED := $(VENV)/installed-dev
-DEMO := configs/demo.yaml
 # The peers of the benchmarks have two environments, since RecTools brings its own build of implicit.
 PEERS := .venv-peers
 PEER_PINS := configs/constraints-peers.txt
@@ -23,7 +22,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check-types check-tests format docs docs-serve lock bench bench-peers bench-quality bench-ablation bench-speed bench-serve clean
+.PHONY: help install demo test check-types check-tests format wheel docs docs-serve lock bench bench-peers bench-quality bench-ablation bench-speed bench-serve clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,9 +30,7 @@ help: ## list the targets
 install: $(INSTALLED) ## set up .venv with the pinned dependencies
 
 demo: $(INSTALLED) ## make a small synthetic shop, run the night on it, show three users' lists
-	@test -d demo/data/events || $(PY) -m recsys.data.synthetic --out demo/data --seed 9
-	$(PY) jobs/nightly.py --config $(DEMO)
-	$(PY) jobs/show.py --config $(DEMO) --users 3
+	$(PY) jobs/demo.py
 
 test: $(DEV_INSTALLED) ## check format, lint, types and import contracts, run every test
 	$(PY) -m ruff format --check .
@@ -52,6 +49,9 @@ check-tests: $(DEV_INSTALLED)
 format: $(DEV_INSTALLED) ## format the code and mend what the linter can
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
+
+wheel: $(INSTALLED) ## build a wheel into build/, for people without a checkout
+	$(PIP) wheel --no-deps --wheel-dir build .
 
 docs: $(DEV_INSTALLED) ## write the generated pages and build the documentation site into build/site
 	$(PY) docs/generator

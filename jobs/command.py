@@ -46,13 +46,22 @@ def parser(description: str, *, force: str | None = None) -> argparse.ArgumentPa
 
 
 def run(body: Callable[[Config, argparse.Namespace], Answer], options: argparse.ArgumentParser) -> int:
+    """Run a job with its config; see `run_without_config`."""
+
+    def with_config(arguments: argparse.Namespace) -> Answer:
+        config = load_config(arguments.config, arguments.set, arguments.date)
+        _warn_of_lost_storage(config)
+        return body(config, arguments)
+
+    return run_without_config(with_config, options)
+
+
+def run_without_config(body: Callable[[argparse.Namespace], Answer], options: argparse.ArgumentParser) -> int:
     """Run a job and print one JSON object as the last line; returns the exit code, see `recsys.errors`."""
     arguments = options.parse_args()
     with log_output(arguments.log_format, verbose=arguments.verbose):
         try:
-            config = load_config(arguments.config, arguments.set, arguments.date)
-            _warn_of_lost_storage(config)
-            answer, code = body(config, arguments), 0
+            answer, code = body(arguments), 0
         except KeyboardInterrupt:
             answer, code = {"status": "interrupted", "run_id": None, "path": None}, 1
         except Exception as error:  # noqa: BLE001 (here every failure becomes an exit code)

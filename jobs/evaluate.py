@@ -1,7 +1,11 @@
 """Offline evaluation: train before the holdout, rank the full catalog for its users, print the metrics.
 
+Or, without training, what users did with the published lists of past nights.
+
 python jobs/evaluate.py --config configs/movielens.yaml --protocol leave-one-out
 python jobs/evaluate.py --config configs/demo.yaml --run 2026-11-22-0123456789ab
+python jobs/evaluate.py --config configs/demo.yaml --realized
+python jobs/evaluate.py --config configs/demo.yaml --compare diversity
 """
 
 from argparse import Namespace
@@ -12,6 +16,7 @@ from typing import get_args
 from jobs import command
 from jobs.evaluation_tables import print_figures
 from jobs.nightly import TRAINING
+from jobs.past_nights import compare, realized
 from recsys.errors import ConfigError, InputError
 from recsys.evaluation.metrics.registry import accuracy_metrics
 from recsys.pipeline.open_run import open_run, stored_run
@@ -30,7 +35,11 @@ CUTOFFS = (10, 20)
 
 
 def evaluate(config: Config, options: Namespace) -> command.Answer:
-    """Measure a ranker and popularity on the same held-out users, in all and by slices."""
+    """Measure a ranker and popularity on the same held-out users, in all and by slices; or past nights, as asked."""
+    if options.realized:
+        return realized(config)
+    if options.compare is not None:
+        return compare(config, options.compare)
     if options.max_users < 1:
         raise ConfigError(f"--max-users: must be ≥ 1, got {options.max_users}")
     with _measurable_run(config, options) as run:
@@ -88,6 +97,9 @@ def main() -> int:
     parser.add_argument(
         "--max-users", type=int, default=100_000, help="most users to measure (default 100,000); chosen by hash"
     )
+    past = parser.add_mutually_exclusive_group()
+    past.add_argument("--realized", action="store_true", help="join the lists of past nights with later events")
+    past.add_argument("--compare", metavar="EXPERIMENT", help="compare the arms of an experiment by later events")
     return command.run(evaluate, parser)
 
 

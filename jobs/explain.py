@@ -17,10 +17,10 @@ from jobs import command
 from jobs.empty_lists import why_empty
 from jobs.log_output import console
 from jobs.user_ids import named, read_histories, user_id
-from recsys.pipeline.load_snapshot import load_snapshot
+from recsys.pipeline.load_variants import load_variants
 from recsys.pipeline.open_run import stored_run
-from recsys.ranking.lists import recommend_batch
 from recsys.ranking.snapshot import Snapshot
+from recsys.ranking.variants import recommend_variants
 from recsys.settings import Config
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import require_latest
@@ -35,8 +35,9 @@ def explain(config: Config, options: Namespace) -> command.Answer:
     run, model_id = stored_run(RunFolder(storage, latest.run_id)), latest.model_id
     histories = read_histories(run.folder, options.user_ids, run.config.histories.shards)
     recommend = run.config.recommend.model_copy(update={"use_gpu": False})
-    snapshot = load_snapshot(run, model_id, recommend, "full")
-    recommended = recommend_batch(snapshot, histories, recommend)
+    variants = load_variants(run, model_id, recommend)
+    snapshot = variants.default
+    recommended = recommend_variants(variants, histories, recommend)
     rows = [
         row | {"contributions": dict(zip(snapshot.columns, np.round(values.astype(float), 4).tolist(), strict=True))}
         for row, values in zip(recommended.lists.to_pylist(), recommended.contributions, strict=True)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from jobs import command
 from jobs.plan import print_plan
 from recsys.errors import RecsysError
+from recsys.pipeline.arm_models import require_arm_models
 from recsys.pipeline.close_night import clean_up, make_up, write_metrics_and_report
 from recsys.pipeline.gate_summary import stop_if_refused, verdict_answer
 from recsys.pipeline.open_run import open_run
@@ -39,6 +40,7 @@ from recsys.settings import Config
 from recsys.storage.lease import Lease
 from recsys.storage.publish import last_published
 from recsys.storage.runs import RunFolder
+from recsys.storage.site import INDEX
 
 #: From the inputs to a trained model. Stages that do not apply to a config are left out.
 TRAINING = (
@@ -70,6 +72,7 @@ def run_night(run: Run, lease: Lease) -> None:
 
 def nightly(config: Config, options: Namespace) -> command.Answer:
     """Run the night, or answer that it is published already."""
+    require_arm_models(config)
     run = open_run(config)
     if options.dry_run:
         print_plan(run, NIGHT)
@@ -100,6 +103,7 @@ def nightly(config: Config, options: Namespace) -> command.Answer:
         **training_answer(run),
         "metrics": run.storage.url(run.folder.metrics_path),
         "report": run.storage.url(run.folder.report_path),
+        "site": run.storage.url(INDEX),
         **failed,
     }
 

@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 
 from jobs import command
 from recsys.pipeline.encode_texts import open_encoder
-from recsys.pipeline.load_snapshot import load_snapshot
+from recsys.pipeline.load_variants import load_variants
 from recsys.pipeline.open_run import stored_run
 from recsys.pipeline.published_model import model_card
 from recsys.pipeline.quiet_engine import quiet_engine
@@ -62,10 +62,11 @@ def load_live(storage: Storage, latest: Latest) -> LiveSnapshot:
     card = model_card(live, latest.model_id)
     with open_encoder(storage, config, card.encoder_id, card.encoder_model) as encoder:
         pass  # the encoder stays in memory after its files are closed
-    snapshot = load_snapshot(live, latest.model_id, recommend, "full")
+    variants = load_variants(live, latest.model_id, recommend, explore=False)
+    snapshot = variants.default
     shards = [shard["name"].removesuffix(".parquet") for shard in manifest["shards"]]
     ranker = SnapshotRanker(
-        snapshot=snapshot, config=recommend, encoder=encoder, max_events=config.histories.kept_events
+        variants=variants, config=recommend, encoder=encoder, max_events=config.histories.kept_events
     )
     catalog = read_table(storage, live.catalog_path, ["item_id", "attributes"])
     users = config.inputs.users if ranker.reads_user_texts else None

@@ -134,7 +134,7 @@ def _print_places(console: Console, storage: Storage, latest: Latest, manifest: 
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = CommandLine(prog="python jobs/show.py", description="Show the published lists of some users.")
+    parser = CommandLine(description="Show the published lists of some users.")
     parser.add_argument("--config", required=True, help="the config of the night")
     parser.add_argument("--users", type=_positive, default=3, help="how many users, where none is named (default 3)")
     help_ids = "users to show; write -- before ids that begin with -"

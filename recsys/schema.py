@@ -92,6 +92,33 @@ RECOMMENDATIONS = pa.schema(
     ]
 )
 
+#: What a night measured, one number in a row.
+METRICS = pa.schema(
+    [
+        pa.field("run_date", pa.date32(), nullable=False),
+        pa.field("metric", pa.string(), nullable=False),
+        pa.field("segment", pa.string(), nullable=False),
+        pa.field("value", pa.float64(), nullable=False),
+        pa.field("low", pa.float64()),
+        pa.field("high", pa.float64()),
+    ]
+)
+
+#: How often each item of the catalog was recommended and taken.
+ITEM_REPORT = pa.schema(
+    [
+        pa.field("item_id", pa.string(), nullable=False),
+        pa.field("num_lists", pa.int64(), nullable=False),
+        pa.field("num_top_10", pa.int64(), nullable=False),
+        pa.field("num_taken", pa.int64(), nullable=False),
+        pa.field("is_new", pa.bool_(), nullable=False),
+        pa.field("is_tail", pa.bool_(), nullable=False),
+    ]
+)
+
+#: What users did with the lists of past nights, one number in a row.
+REALIZED = pa.schema([METRICS.field("run_date"), pa.field("run_id", pa.string(), nullable=False), *list(METRICS)[1:]])
+
 #: For each item of the catalog, the items that go with it best.
 SIMILAR_ITEMS = pa.schema(
     [
@@ -238,12 +265,27 @@ MEANINGS: dict[str, str] = {
     "one list can be compared.",
     "source": "Signal or rule that lifts the item most above the user's other candidates.",
     "reason": "The source in words, for people.",
-    "variant": "Name of the variant of an experiment. It is empty today.",
+    "variant": "Arms of the experiments that the user is in, such as `diversity/high`; with two experiments "
+    "`diversity/high+order/new`. It is `default` for a user who is in none.",
     "similar_item_id": "Id of an item that goes with the item. It may be recommended, and is never the item itself.",
     "SIMILAR_ITEMS.score": "Logarithm of P(similar item | a user has just taken the item). It never rises with the "
     "rank. Only scores of one item can be compared.",
     "SIMILAR_ITEMS.source": "Signal that lifts the similar item most above other candidates.",
     "QUARANTINE.source": "File of the refused row.",
+    "run_date": "Data date of the night.",
+    "run_id": "The run whose lists were published.",
+    "metric": "What is measured, such as `ndcg@10`, `users` or `coverage`.",
+    "segment": "Of which users, items, input, stage or signal. It is `all` where the number is of everything.",
+    "value": "The number.",
+    "low": "Lower bound of the 95 % interval. It is null where there is no interval.",
+    "high": "Upper bound of the 95 % interval. It is null where there is no interval.",
+    "REALIZED.segment": "`all`, `variant:NAME`, `source:NAME` (places of lists with this source), or `live` (what the "
+    "live service showed).",
+    "num_lists": "Lists of this night that hold the item.",
+    "num_top_10": "Lists that have the item in their first ten places.",
+    "num_taken": "Events with the item in the last seven days up to the night's date.",
+    "is_new": "Whether nobody has taken the item yet.",
+    "is_tail": "Whether the item is outside the fifth of the catalog with the most interactions.",
     "row": "The refused row as JSON, as it stood in the input.",
     "column": "Column at fault. It is empty where the whole line is unreadable.",
     "QUARANTINE.reason": "Why the row was refused.",

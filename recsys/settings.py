@@ -14,15 +14,18 @@ from recsys.config.live_service import ServeConfig
 from recsys.config.loading import decode_settings, load_settings, without_variables
 from recsys.config.section import NightDate, Section
 from recsys.data.config import HistoriesConfig, InputsConfig
-from recsys.evaluation.config import GateConfig
+from recsys.evaluation.config import GateConfig, RealizedConfig
 from recsys.model.config import EncoderConfig, RankerConfig
 from recsys.plugins import load_plugins
 from recsys.ranking.config import RecommendConfig, RerankConfig, SimilarItemsConfig
+from recsys.ranking.experiment_config import Experiment, check_experiments
 from recsys.ranking.rules.registry import check_rules
+from recsys.report.trackers.config import TrackingConfig
 from recsys.signals.ease import EaseConfig
 from recsys.signals.registry import chosen_columns
 from recsys.signals.transitions import TransitionsConfig
 from recsys.training.config import TrainConfig
+from recsys.training.tuning import TuneConfig
 
 #: Settings that change where or how fast a night runs, never its lists: they are left out of the digest. Threads and
 #: devices are not among them, since they round sums differently.
@@ -39,7 +42,10 @@ EXECUTION_ONLY: dict[str, Any] = {
         "max_non_finite_scores": True,
         "max_invalid_lists": True,
     },
+    "realized": True,
     "serve": True,
+    "tune": True,
+    "tracking": True,
 }
 
 
@@ -75,10 +81,18 @@ class Config(Section):
     """Re-ranking rules: which items may be recommended, and what else than the score decides the order."""
     similar_items: SimilarItemsConfig = SimilarItemsConfig()
     """Which items go with an item."""
+    experiments: list[Experiment] = Field(default_factory=list)
+    """Experiments: other settings of the ranking, or another model, for a share of the users."""
     gate: GateConfig = GateConfig()
     """What a model and its lists must pass before they are published."""
+    realized: RealizedConfig = RealizedConfig()
+    """How lists of past nights are judged by later events."""
     serve: ServeConfig = ServeConfig()
     """The live service."""
+    tune: TuneConfig = TuneConfig()
+    """What `jobs/tune.py` tries."""
+    tracking: TrackingConfig = TrackingConfig()
+    """Trackers of experiments that get each night."""
 
     @model_validator(mode="after")
     def _batch_divides(self) -> "Config":
@@ -124,6 +138,7 @@ class Config(Section):
     @model_validator(mode="after")
     def _names_are_registered(self) -> "Config":
         check_rules(self.rerank, self.recommend.top_k)
+        check_experiments(self.experiments, self.recommend, self.rerank)
         chosen_columns(self.recommend.signals)
         return self
 

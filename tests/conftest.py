@@ -5,6 +5,7 @@ import datetime as dt
 import logging
 import os
 import secrets
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,9 @@ NUM_SHARDS = 3
 #: Requests for lists that the live service of the tests has in hand at most.
 MAX_IN_FLIGHT = 16
 
+#: Names of the browser on the path.
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+
 # Set before any library reads them, and inherited by the processes that tests start.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -49,12 +53,17 @@ settings.load_profile("recsys")
 SLOW_ROOMS = ("jobs", "pipeline", "serving")
 #: Files of tests over `one_night`. With `-n` they share a process, so that this night is made once.
 OVER_ONE_NIGHT = (
+    "docs/test_python_tour.py",
     "benchmarks/test_replay.py",
     "jobs/test_nightly.py",
     "jobs/test_gates.py",
     "jobs/test_evaluate.py",
     "jobs/test_explain.py",
+    "jobs/test_installed.py",
+    "jobs/test_model_cards.py",
     "jobs/test_no_events.py",
+    "jobs/test_tracking.py",
+    "jobs/test_variant_lists.py",
     "jobs/test_small_shops.py",
     "serving/",
 )
@@ -189,6 +198,15 @@ def one_night(shop: Path, tmp_path_factory: pytest.TempPathFactory, ray_cluster:
     storage = tmp_path_factory.mktemp("one-night") / "warehouse"
     options = argparse.Namespace(dry_run=False, force=False)
     return storage, nightly(decode_config(tiny_config(shop, storage)), options)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of a Chromium for the tests of pages."""
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+    if found is None:
+        pytest.skip("no Chromium on the path: apt-get install chromium, or name one: CHROMIUM=/path/to/chromium")
+    return found
 
 
 @pytest.fixture

@@ -24,6 +24,24 @@ PUBLIC = (
         "One item of a list.",
     ),
     (
+        "Metrics",
+        "METRICS",
+        "`metrics/run_date=…/run_id=…/part-00000.parquet`",
+        "One number that the night measured.",
+    ),
+    (
+        "Item report",
+        "ITEM_REPORT",
+        "`item_report/run_date=…/run_id=…/part-00000.parquet`",
+        "One item of the catalog.",
+    ),
+    (
+        "Realized results",
+        "REALIZED",
+        "`realized/realized.parquet`, which `jobs/evaluate.py --realized` writes",
+        "One number of a past night.",
+    ),
+    (
         "Similar items",
         "SIMILAR_ITEMS",
         "`similar_items/run_date=…/run_id=…/shard-*.parquet`, where `similar_items.publish` is set",

@@ -36,7 +36,7 @@ def load_settings(
     if not isinstance(raw, dict):
         raise ConfigError(f"config {path}: must be a mapping of keys, got {type(raw).__name__}")
     for override in overrides:
-        _override(raw, override)
+        override_key(raw, override)
     if date is not None:
         raw["date"] = date
     return decode_settings(model, raw)
@@ -57,7 +57,12 @@ def _parse_yaml(text: str, origin: str) -> Any:
         raise ConfigError(f"{origin}: is not valid YAML: {error}") from error
 
 
-def _override(raw: dict[str, Any], override: str) -> None:
+def override_key(raw: dict[str, Any], override: str) -> None:
+    """Set one key of a mapping as `--set key.path=value` does; the value is YAML.
+
+    Raises:
+        ConfigError: it does not look like that, or a part of the path is a value.
+    """
     key, separator, value = override.partition("=")
     if not separator or not key:
         raise ConfigError(f"--set {override}: must look like recommend.top_k=20")

@@ -43,6 +43,8 @@ def explain(fault: Any, model: type[BaseModel]) -> str:
 def _suggest(loc: tuple[str | int, ...], model: type[BaseModel]) -> str:
     section: Any = model
     for part in loc[:-1]:
+        if isinstance(part, int):  # of a list: its type is unwrapped already
+            continue
         annotation = section.model_fields[str(part)].annotation
         section = next((kind for kind in get_args(annotation) if kind is not type(None)), annotation)  # of an optional
     close = difflib.get_close_matches(str(loc[-1]), section.model_fields, n=1)

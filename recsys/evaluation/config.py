@@ -1,6 +1,8 @@
-"""The settings of the gates."""
+"""The settings of the gates, and of what is measured later."""
 
-from pydantic import field_validator
+from typing import Annotated
+
+from pydantic import Field, field_validator
 
 from recsys.config.section import Fraction, Positive, Section
 from recsys.errors import ConfigError
@@ -45,3 +47,16 @@ class GateConfig(Section):
         except ConfigError as error:
             raise ValueError(str(error)) from error
         return name
+
+
+class RealizedConfig(Section):
+    """How lists of past nights are joined with later events, by `jobs/evaluate.py --realized` and `--compare`."""
+
+    window_days: Positive = 7
+    """An event counts for the newest list before it, if that list is at most so many days old."""
+    nights: Positive = 30
+    """Newest published nights that are joined."""
+    price: Annotated[str, Field(min_length=1)] | None = None
+    """Attribute of the items that holds their price, e.g. `price`; null: revenue is not measured."""
+    events: list[str] | None = None
+    """Kinds of events that count, e.g. `[purchase]`; null: all that make a positive."""

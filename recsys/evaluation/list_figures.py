@@ -1,9 +1,10 @@
-"""Counts what stored lists are like, for the checks before they are published. Shapes: R rows, L lists, I items.
+"""Counts what stored lists are like, for the checks before they are published.
+
+Shapes: R rows, L lists, I items, S bins of scores.
 
 The lists are read as a reader would read them, so that a fault of the writer, of the storage or of a plug-in is found.
 """
 
-import base64
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -12,9 +13,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys.evaluation.list_shape import NUM_BINS, bin_scores
 from recsys.schema import RECOMMENDATIONS
 
-Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
 
@@ -36,14 +37,16 @@ class ListFigures:
     """Lists of at least two items."""
     equal: int = 0
     """Those of them in which all scores are equal."""
-    shown: Bools = field(default_factory=lambda: np.zeros(0, dtype=bool))
-    """[I] items that are in a list."""
+    shown: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """[I] in how many lists each item is."""
+    scores: Ints = field(default_factory=lambda: np.zeros((2, NUM_BINS), dtype=np.int64))
+    """[2, S] see `recsys.evaluation.list_shape.bin_scores`."""
 
     def __add__(self, other: "ListFigures") -> "ListFigures":
         size = max(len(self.shown), len(other.shown))
-        shown = np.zeros(size, dtype=bool)
+        shown = np.zeros(size, dtype=np.int64)
         for part in (self.shown, other.shown):
-            shown[: len(part)] |= part
+            shown[: len(part)] += part
         return ListFigures(
             lists=self.lists + other.lists,
             rows=self.rows + other.rows,
@@ -54,6 +57,7 @@ class ListFigures:
             comparable=self.comparable + other.comparable,
             equal=self.equal + other.equal,
             shown=shown,
+            scores=self.scores + other.scores,
         )
 
 
@@ -68,7 +72,7 @@ def count_lists(tables: Iterable[pa.Table], item_ids: pa.Array, full: int) -> Li
         item_ids: Ids of the catalog: string [I].
         full: Length of a list that is not short.
     """
-    total = ListFigures(shown=np.zeros(len(item_ids), dtype=bool))
+    total = ListFigures(shown=np.zeros(len(item_ids), dtype=np.int64))
     for table in _whole_lists(tables):
         total += _wrong_schema(table) if table.schema.remove_metadata() != _SCHEMA else _count(table, item_ids, full)
     return total
@@ -140,8 +144,6 @@ def _count(table: pa.Table, item_ids: pa.Array, full: int) -> ListFigures:
         row = int(wrong.argmax())
         name = next(name for name, rows in faults.items() if rows[row])
         fault = f"user {table['user_id'][row].as_py()!r}: {name} (item {table['item_id'][row].as_py()!r})"
-    shown = np.zeros(len(item_ids), dtype=bool)
-    shown[items[items >= 0]] = True
     return ListFigures(
         lists=len(starts),
         rows=len(table),
@@ -151,20 +153,6 @@ def _count(table: pa.Table, item_ids: pa.Array, full: int) -> ListFigures:
         not_finite=int((~np.isfinite(scores)).sum()),
         comparable=int((lengths > 1).sum()),
         equal=int((equal & (lengths > 1)).sum()),
-        shown=shown,
+        shown=np.bincount(items[items >= 0], minlength=len(item_ids)),
+        scores=bin_scores(scores, first),
     )
-
-
-def pack_flags(flags: Bools) -> str:
-    """Flags [I] as text for JSON, one bit each.
-
-    >>> unpack_flags(pack_flags(np.array([True, False, True])), 3).tolist()
-    [True, False, True]
-    """
-    return base64.b64encode(np.packbits(flags).tobytes()).decode()
-
-
-def unpack_flags(text: str, size: int) -> Bools:
-    """The flags [I] of `pack_flags`."""
-    bits = np.frombuffer(base64.b64decode(text), dtype=np.uint8)
-    return np.unpackbits(bits, count=size).astype(bool)

@@ -136,6 +136,8 @@ class RankerConfig(Section):
     """Parts of an item's vector: its text, an embedding of its id, or both. Ids alone give new items no vector."""
     id_dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2
     """Share of items whose id embedding a training step drops, so that their text alone must be enough."""
+    relative_time: bool = False
+    """Let attention depend on the time between events. It needs real times, and costs time in training and in lists."""
     train: Literal["full", "lora"] = "full"
     """Train all weights of the decoder, or low-rank adapters of its linear layers."""
     lora_rank: Positive = 16

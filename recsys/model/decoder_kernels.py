@@ -64,7 +64,7 @@ def norm_and_rotate(
 
 
 @compiled
-def attend_last(queries: Floats, keys: Floats, own: Floats, counts: Ints, out: Floats) -> None:
+def attend_last(queries: Floats, keys: Floats, own: Floats, counts: Ints, added: Floats, out: Floats) -> None:
     """Attention of one query of each user over the keys of the user's tokens.
 
     Args:
@@ -72,6 +72,7 @@ def attend_last(queries: Floats, keys: Floats, own: Floats, counts: Ints, out: F
         keys: [B · L, K, E].
         own: [B · L, ≥ K, E] projected heads; the last K of them are the values.
         counts: [B] number of tokens of each user.
+        added: [B, Q, L] added to the logits; [0, 0, 0]: nothing is.
         out: [B, Q, E] the result.
     """
     num_users, heads, size = queries.shape
@@ -89,6 +90,8 @@ def attend_last(queries: Floats, keys: Floats, own: Floats, counts: Ints, out: F
                 for part in range(size):
                     product += query[part] * key[part]
                 weights[place] = product * scale
+                if len(added):
+                    weights[place] += added[user, head, place]
                 most = max(most, weights[place])
             total = np.float32(0)
             answer[:] = 0

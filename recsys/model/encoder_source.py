@@ -6,8 +6,8 @@ from pathlib import Path
 
 from recsys.errors import ConfigError
 
-#: What is downloaded: weights in other formats, and of other frameworks, are not.
-_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
+#: What is downloaded: weights in other formats, and of other frameworks, are not. The README names the licence.
+_FILES = ["*.json", "*.txt", "*.model", "*.safetensors", "README.md"]
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _WAY_OUT = "give auto, a hub id, a local folder, package://name/folder, storage://warehouse, or null (from scratch)"
 

@@ -39,6 +39,8 @@ class History:
     """[B] tokens of each user."""
     cache: Cache
     """Keys and values of every layer of the decoder."""
+    gaps: Tensor
+    """[B, L] time-gap buckets."""
 
     @property
     def users(self) -> Tensor:

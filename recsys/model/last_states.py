@@ -8,8 +8,9 @@ from transformers import Qwen3Model
 
 from recsys.model.qwen3_last_states import Qwen3LastStates
 
-#: Tokens [B, L, H], padded on the right, and number of tokens of each user [B], where 0 counts as 1 → states [B, H].
-LastStates = Callable[[Tensor, Tensor], Tensor]
+#: Tokens [B, L, H], padded on the right, number of tokens of each user [B], where 0 counts as 1, and what is added to
+#: the logits of attention [B, Q, L, L], with −∞ for later tokens (None: nothing but that) → states [B, H].
+LastStates = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
 def last_states(decoder: nn.Module) -> LastStates:
@@ -20,8 +21,8 @@ def last_states(decoder: nn.Module) -> LastStates:
     if isinstance(decoder, Qwen3Model) and _is_plain(decoder):
         return Qwen3LastStates.of(decoder)
 
-    def read(tokens: Tensor, lengths: Tensor) -> Tensor:
-        states: Tensor = decoder(inputs_embeds=tokens, use_cache=False).last_hidden_state
+    def read(tokens: Tensor, lengths: Tensor, mask: Tensor | None = None) -> Tensor:
+        states: Tensor = decoder(inputs_embeds=tokens, attention_mask=mask, use_cache=False).last_hidden_state
         return states[torch.arange(len(states), device=states.device), (lengths - 1).clamp(min=0)]
 
     return read

@@ -1,6 +1,6 @@
 """Losses that judge each item by itself: σ(logit) is the probability that the user takes it, or the rating.
 
-Shapes: N predicted positions, K negatives, D dimensions.
+Shapes: N predicted positions, G draws of negatives, K negatives of a draw, D dimensions.
 """
 
 from dataclasses import dataclass
@@ -29,12 +29,16 @@ class ItemLogits:
             hidden: [N, D].
             items: [R, D].
             targets: [N] rows of ``items``.
-            negatives: [K] rows of ``items``.
+            negatives: [G, K] rows of ``items``. Each draw belongs to ⌈N / G⌉ positions that follow each other.
             bias: [1].
         """
         taken = (hidden.float() * items[targets].float()).sum(dim=1) + bias.float()
-        others = (hidden @ items[negatives].T).float() + bias.float()
-        return cls(taken=taken, others=others, counts=negatives != targets[:, None])
+        sharing = -(-len(hidden) // len(negatives))
+        padded = F.pad(hidden, (0, 0, 0, len(negatives) * sharing - len(hidden)))
+        products = padded.view(len(negatives), sharing, -1) @ items[negatives].transpose(1, 2)
+        others = products.flatten(0, 1)[: len(hidden)].float() + bias.float()
+        drawn = negatives.repeat_interleave(sharing, dim=0)[: len(hidden)]
+        return cls(taken=taken, others=others, counts=drawn != targets[:, None])
 
 
 def generalised_cross_entropy(
@@ -52,13 +56,14 @@ def generalised_cross_entropy(
         weights: [N] ≥ 0 of the positions; None: all have weight 1.
 
     Returns:
-        Scalar float32: the mean over positions, divided by K + 1.
+        Scalar float32: the mean over positions. The paper's code divides by K + 1 too. Then many gradients are as small
+        as AdamW's ε, and their weights hardly move.
     """
     num_negatives = logits.others.shape[1]
     drawn = min(num_negatives / max(num_items - 1, 1), 1.0)
     power = drawn * (calibration * (1 - 1 / drawn) + 1 / drawn)
     losses = -power * F.logsigmoid(logits.taken) - (F.logsigmoid(-logits.others) * logits.counts).sum(dim=1)
-    return _mean(losses, weights) / (num_negatives + 1)
+    return _mean(losses, weights)
 
 
 def rating_error(logits: ItemLogits, ratings: Tensor, squared: bool) -> Tensor:

@@ -85,13 +85,14 @@ class Qwen3LastStates:
             epsilon=config.rms_norm_eps,
         )
 
-    def __call__(self, tokens: Tensor, lengths: Tensor) -> Tensor:
-        """States [B, H] after the last token of each user, of tokens [B, L, H] and lengths [B]."""
+    def __call__(self, tokens: Tensor, lengths: Tensor, mask: Tensor | None = None) -> Tensor:
+        """States [B, H] after the last token of each user, of tokens [B, L, H], lengths [B] and masks [B, Q, L, L]."""
         few = max(1, _BLOCK_TOKENS // max(tokens.shape[1], 1))
-        blocks = zip(torch.split(tokens, few), torch.split(lengths, few), strict=True)
-        return torch.cat([self._read(*block) for block in blocks])
+        blocks = list(zip(torch.split(tokens, few), torch.split(lengths, few), strict=True))
+        masks = [None] * len(blocks) if mask is None else torch.split(mask, few)
+        return torch.cat([self._read(*block, own) for block, own in zip(blocks, masks, strict=True)])
 
-    def _read(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+    def _read(self, tokens: Tensor, lengths: Tensor, mask: Tensor | None) -> Tensor:
         num_users, length, size = tokens.shape
         cos, sin = (_array(part[0]) for part in self.rotary(tokens, torch.arange(length)[None]))
         states = tokens.reshape(-1, size)
@@ -105,7 +106,9 @@ class Qwen3LastStates:
                 part.view(num_users, length, -1, self.head_size).transpose(1, 2) for part in (queries, keys, values)
             )
             grouped = self.heads != self.key_heads
-            attended = F.scaled_dot_product_attention(queries, keys, values, is_causal=True, enable_gqa=grouped)
+            attended = F.scaled_dot_product_attention(
+                queries, keys, values, attn_mask=mask, is_causal=mask is None, enable_gqa=grouped
+            )
             states = self._after_attention(layer, states, attended.transpose(1, 2).reshape(len(states), -1))
         layer = self.layers[-1]
         ends = (lengths - 1).clamp(min=0)
@@ -117,7 +120,8 @@ class Qwen3LastStates:
         own = self._heads(F.linear(normed, other_weights))
         keys = self._rotated(own, 0, self.key_heads, layer.key_norm, cos, sin, places)
         attended = torch.empty_like(query)
-        attend_last(_array(query), _array(keys), _array(own), ends.numpy() + 1, _array(attended))
+        added = torch.empty(0, 0, 0) if mask is None else mask[torch.arange(num_users), :, ends]
+        attend_last(_array(query), _array(keys), _array(own), ends.numpy() + 1, _array(added), _array(attended))
         return self._normed(self._after_attention(layer, states[last], attended.view(num_users, -1)), self.norm)
 
     def _heads(self, projected: Tensor) -> Tensor:

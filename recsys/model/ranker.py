@@ -21,6 +21,7 @@ from recsys.model.history_states import History, HistoryTexts, history_lengths, 
 from recsys.model.last_states import LastStates
 from recsys.model.lora import add_adapters, merged_weights
 from recsys.model.ranker_spec import RankerSpec
+from recsys.model.relative_time import NUM_TIME_BUCKETS, attention_mask, candidate_bias
 from recsys.model.text_adapter import TextAdapter
 
 #: Initial factor of cosines in the logits (an inverse temperature, as in CLIP). Training changes it.
@@ -82,6 +83,8 @@ class Ranker(nn.Module):
             nn.init.normal_(self.text_kind_embedding.weight, std=0.02)
         if spec.logit_bias:
             self.logit_bias = nn.Parameter(torch.full((1,), -INITIAL_SCALE / 2))  # of unrelated items, at first
+        if spec.relative_time:  # from zero, so that a model without it can be continued
+            self.time_bias = nn.Parameter(torch.zeros(NUM_TIME_BUCKETS, decoder_settings.num_attention_heads))
 
     def add_lora(self, rank: int) -> None:
         """Freeze the decoder and add low-rank adapters to its linear layers."""
@@ -160,36 +163,42 @@ class Ranker(nn.Module):
         )
         return tokens if texts is None else self._with_texts(tokens, texts)
 
-    def hidden_states(self, tokens: Tensor) -> Tensor:
+    def hidden_states(self, tokens: Tensor, gaps: Tensor) -> Tensor:
         """[B, L, D] state after each token [B, L, D]; its product with an item vector is the retrieval logit."""
-        return self._leave(self.decoder(inputs_embeds=self._enter(tokens), use_cache=False).last_hidden_state)
+        entered = self._enter(tokens)
+        mask = self._mask(gaps, entered)
+        return self._leave(self.decoder(inputs_embeds=entered, attention_mask=mask, use_cache=False).last_hidden_state)
 
     def user_vectors(
         self, item_vectors: Tensor, items: Tensor, gaps: Tensor, events: Tensor, texts: HistoryTexts | None = None
     ) -> Tensor:
         """[B, D] state of each user after the last token; arguments as in `history_tokens`."""
-        states = self.hidden_states(self.history_tokens(item_vectors, items, gaps, events, texts))
+        states = self.hidden_states(self.history_tokens(item_vectors, items, gaps, events, texts), gaps)
         return states_at(states, history_lengths(items, len(item_vectors), texts) - 1)
 
-    def read(self, tokens: Tensor, lengths: Tensor) -> History:
+    def read(self, tokens: Tensor, gaps: Tensor, lengths: Tensor) -> History:
         """Read histories for `score_candidates`.
 
         Args:
             tokens: [B, L, D] of `history_tokens`.
+            gaps: [B, L] time-gap buckets.
             lengths: [B] tokens of each history; the tokens after them are padding.
         """
-        decoded, cache = read_history(self.decoder, self._enter(tokens))
-        return History(states=self._leave(decoded), lengths=lengths, cache=cache)
+        entered = self._enter(tokens)
+        decoded, cache = read_history(self.decoder, entered, self._mask(gaps, entered))
+        return History(states=self._leave(decoded), lengths=lengths, cache=cache, gaps=gaps)
 
-    def last_states(self, tokens: Tensor, lengths: Tensor, decode: LastStates) -> Tensor:
+    def last_states(self, tokens: Tensor, gaps: Tensor, lengths: Tensor, decode: LastStates) -> Tensor:
         """[B, D] `History.users`, computed faster than by `read`, which also prepares the candidate pass.
 
         Args:
             tokens: [B, L, D] of `history_tokens`.
+            gaps: [B, L] time-gap buckets.
             lengths: [B] tokens of each history; what comes after them is not seen.
             decode: Made by `recsys.model.last_states.last_states` for this decoder.
         """
-        return self._leave(decode(self._enter(tokens), lengths))
+        entered = self._enter(tokens)
+        return self._leave(decode(entered, lengths, self._mask(gaps, entered)))
 
     def score_candidates(self, item_vectors: Tensor, history: History, candidates: Tensor) -> Tensor:
         """Retrieval logit plus the candidate pass's logit of each candidate; neither depends on other candidates.
@@ -206,7 +215,8 @@ class Ranker(nn.Module):
             return torch.zeros(candidates.shape, device=candidates.device)
         padding = candidates >= len(item_vectors)
         tokens = self._item_tokens(item_vectors, candidates) + self.candidate_embedding
-        decoded = read_candidates(self.decoder, history.cache, self._enter(tokens), history.lengths)
+        bias = candidate_bias(self.time_bias, history.gaps, history.lengths) if self.spec.relative_time else None
+        decoded = read_candidates(self.decoder, history.cache, self._enter(tokens), history.lengths, bias)
         own: Tensor = self.candidate_head(self.dropout(self._own(decoded))).squeeze(-1).float()
         vectors = F.embedding(candidates.masked_fill(padding, 0), item_vectors)
         retrieval = torch.einsum("bd,bcd->bc", history.users.float(), vectors.float())
@@ -223,7 +233,7 @@ class Ranker(nn.Module):
     ) -> Tensor:
         """[B, C] float32 logits of each user's candidates: `read`, then `score_candidates`."""
         tokens = self.history_tokens(item_vectors, items, gaps, events, texts)
-        history = self.read(tokens, history_lengths(items, len(item_vectors), texts))
+        history = self.read(tokens, gaps, history_lengths(items, len(item_vectors), texts))
         return self.score_candidates(item_vectors, history, candidates)
 
     def forward(
@@ -273,6 +283,10 @@ class Ranker(nn.Module):
     def _enter(self, tokens: Tensor) -> Tensor:
         entered: Tensor = self.to_decoder(self.dropout(tokens))
         return entered if self._decodes_in is None else entered.to(self._decodes_in)
+
+    def _mask(self, gaps: Tensor, entered: Tensor) -> Tensor | None:
+        """[B, Q, L, L] of `attention_mask`, in the precision of what enters the decoder; None without relative time."""
+        return attention_mask(self.time_bias, gaps).to(entered.dtype) if self.spec.relative_time else None
 
     def _leave(self, decoded: Tensor) -> Tensor:
         return F.normalize(self.from_decoder(self.dropout(self._own(decoded))), dim=-1) * self.log_scale.exp()

@@ -34,6 +34,8 @@ class RankerSpec:
 
     logit_bias: bool = False
     """Whether logits have a bias: a probability for each item by itself needs one, a softmax does not."""
+    relative_time: bool = False
+    """Whether attention depends on the time between events, see `recsys.model.relative_time`."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as for JSON."""

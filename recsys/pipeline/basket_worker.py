@@ -13,6 +13,7 @@ from recsys.model.checkpoint import ENCODER_FOLDER
 from recsys.pipeline.basket_entry import BasketFit
 from recsys.pipeline.basket_files import read_baskets, read_targets
 from recsys.pipeline.checkpoint_store import CheckpointStore
+from recsys.pipeline.cpu_time import cpu_since_report
 from recsys.pipeline.memory import peak_memory_mb
 from recsys.pipeline.stage_progress import StepProgress
 from recsys.pipeline.train_task import learning_encoder
@@ -26,7 +27,7 @@ from recsys.training.config import TrainConfig
 from recsys.training.engine import Engine, engine_of
 from recsys.training.loop import PROGRESS_S
 from recsys.training.phases import warmup_and_cosine
-from recsys.training.progress import RETRIEVAL
+from recsys.training.progress import CPU, RETRIEVAL
 from recsys.training.refresh import encode_rows
 
 HISTORY_FILE = "history.json"
@@ -45,7 +46,7 @@ def learn(fit: BasketFit, rank: int, checkpoints: CheckpointStore) -> None:
         history = worker.resume(checkpoints)
         told = _StepsTold(fit, history, tell)
         while len(history) <= fit.run.config.encoder.baskets.checks:
-            history.append(worker.next_check(len(history), told))
+            history.append(worker.next_check(len(history), told) | {CPU: cpu_since_report()})
             worker.report(history, checkpoints)
 
 

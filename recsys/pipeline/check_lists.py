@@ -5,10 +5,16 @@ from collections.abc import Callable
 from functools import partial, reduce
 from operator import add, attrgetter
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow.compute as pc
+
 from recsys.errors import InputError
 from recsys.evaluation.list_checks import CHECKS, NightFigures, check_lists
-from recsys.evaluation.list_figures import ListFigures, count_lists, pack_flags, unpack_flags
+from recsys.evaluation.list_figures import ListFigures, count_lists
+from recsys.evaluation.list_shape import as_score_counts, concentration, pack_counts, unpack_counts
 from recsys.pipeline.cluster import for_each_part, peak_of
+from recsys.pipeline.compare_lists import ListsBefore, as_overlap, comparable_lists, compare_shard, compared_share
 from recsys.pipeline.input_records import ReadRows
 from recsys.pipeline.list_records import CheckedLists, WrittenShard
 from recsys.pipeline.run import Record, Run
@@ -26,23 +32,24 @@ BATCH_ROWS = 262_144
 
 def check_written_lists(run: Run) -> CheckedLists:
     """Check the stored lists. A refusal is an answer, not an error: the caller stops the night."""
-    written = run.record(WRITE_LISTS)
+    written, before_lists = run.record(WRITE_LISTS), comparable_lists(run)
     parts = for_each_part(
         sorted(shard.name for shard in run.parts(WRITE_LISTS, WrittenShard).values()),
-        partial(_shard_counter, run, _full_length(run)),
+        partial(_shard_counter, run, _full_length(run), before_lists, compared_share(written.users)),
         label="check",
         rows=written.recommendations,
     )
     num_items = run.record(INGEST_CATALOG).items
-    found = reduce(add, (_figures(part, num_items) for part in parts), ListFigures())
+    found = reduce(add, map(_figures, parts), ListFigures())
+    num_shown = int((found.shown > 0).sum())
     trained, enough = run.record(FINETUNE).trained, found.comparable >= run.config.gate.min_users
     tonight = NightFigures(
         run_id=run.folder.run_id,
         lists=found.lists,
         top_k=run.config.recommend.top_k,
-        items=int(found.shown.sum()),
+        items=num_shown,
         short_share=_share(found.short, found.lists),
-        coverage=_share(int(found.shown.sum()), written.filtered.get("recommendable", num_items)),
+        coverage=_share(num_shown, written.filtered.get("recommendable", num_items)),
         invalid_share=_share(found.invalid, found.lists),
         not_finite_share=_share(found.not_finite, found.rows),
         # Few lists, and those of popularity alone, may well have equal scores.
@@ -62,6 +69,9 @@ def check_written_lists(run: Run) -> CheckedLists:
         compared_with=before if isinstance(before, str) else before.run_id,
         figures=tonight,
         checks=results,
+        concentration=concentration(found.shown, _num_interactions(run)) if num_shown else None,
+        scores=as_score_counts(found.scores),
+        overlap=as_overlap(before_lists, [share for part in parts for share in part["shares"]]),
         peak_memory_mb=peak_of(parts),
     )
 
@@ -104,14 +114,25 @@ def _full_length(run: Run) -> int:
     return min(run.config.recommend.top_k, filtered.get("recommendable", run.config.recommend.top_k))
 
 
-def _shard_counter(run: Run, full: int) -> Callable[[str], Record]:
+def _shard_counter(run: Run, full: int, before: ListsBefore | None, share: float) -> Callable[[str], Record]:
+    """The work on one shard of lists.
+
+    Args:
+        run: The run.
+        full: Length of a list that is not short.
+        before: The lists to compare with, in the same shards.
+        share: Share of the users whose lists are compared.
+    """
     item_ids = read_table(run.storage, run.catalog_path, ["item_id"])["item_id"].combine_chunks()
 
     def count(name: str) -> Record:
-        tables = iter_batches(run.storage, f"{lists_folder(run.folder)}/{name}", BATCH_ROWS)
-        found = count_lists(tables, item_ids, full)
-        counts = {name: getattr(found, name) for name in _COUNTS}
-        return counts | {"shown": pack_flags(found.shown)}
+        path = f"{lists_folder(run.folder)}/{name}"
+        found = count_lists(iter_batches(run.storage, path, BATCH_ROWS), item_ids, full)
+        record = {count: getattr(found, count) for count in _COUNTS}
+        record |= {"shown": pack_counts(found.shown), "scores": found.scores.tolist(), "shares": []}
+        if before is not None and not found.invalid:
+            record["shares"] = compare_shard(run, before, name, share)
+        return record
 
     return count
 
@@ -119,8 +140,18 @@ def _shard_counter(run: Run, full: int) -> Callable[[str], Record]:
 _COUNTS = ("lists", "rows", "short", "invalid", "fault", "not_finite", "comparable", "equal")
 
 
-def _figures(part: Record, num_items: int) -> ListFigures:
-    return ListFigures(**{name: part[name] for name in _COUNTS}, shown=unpack_flags(part["shown"], num_items))
+def _figures(part: Record) -> ListFigures:
+    counts = {name: part[name] for name in _COUNTS}
+    return ListFigures(**counts, shown=unpack_counts(part["shown"]), scores=np.array(part["scores"], dtype=np.int64))
+
+
+def _num_interactions(run: Run) -> npt.NDArray[np.int64]:
+    """[I] interactions with each item of the catalog, up to the night's date."""
+    item_ids = read_table(run.storage, run.catalog_path, ["item_id"])["item_id"]
+    counts = read_table(run.storage, run.item_counts_path("full"))
+    places = pc.index_in(item_ids, value_set=counts["item_id"].combine_chunks())
+    numbers: npt.NDArray[np.int64] = np.asarray(pc.fill_null(counts["num"].take(places), 0)).astype(np.int64)
+    return numbers
 
 
 def _quarantine_rate(run: Run) -> float | None:

@@ -11,6 +11,8 @@ from recsys.errors import LockedError
 from recsys.pipeline.publish_lists import delete_intermediate_files, intermediate_folders, stage_metrics
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
+from recsys.pipeline.track_night import track_night
+from recsys.pipeline.write_model_cards import write_model_cards
 from recsys.pipeline.write_report import write_report
 from recsys.storage.lease import lock
 
@@ -18,17 +20,17 @@ logger = logging.getLogger(__name__)
 
 
 def write_metrics_and_report(run: Run, refused: Mapping[str, Any]) -> dict[str, str]:
-    """Store the records of the finished stages for people, as JSON and as a page.
+    """Store the records of the finished stages for people: as JSON, as a page, and as a card beside each model.
 
     Args:
         run: The run.
         refused: Figures that led to its refusal.
 
     Returns:
-        For the answer of the job: `report_error`, if there is no report.
+        For the answer of the job: `report_error`, if there is no report, and `tracking_error`, if a tracker failed.
     """
-    error = _write_metrics(run, refused) or write_report(run)
-    return {"report_error": error} if error else {}
+    error = _write_metrics(run, refused) or write_report(run) or write_model_cards(run)
+    return ({"report_error": error} if error else {}) | track_night(run)
 
 
 def _write_metrics(run: Run, refused: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ import ray.data
 from ray.util.annotations import RayDeprecationWarning
 
 from recsys import errors
+from recsys.pipeline.cpu_time import add_worker_cpu, cpu_since_report
 from recsys.pipeline.job_metrics import job_metrics
 from recsys.pipeline.memory import peak_memory_mb, reset_peak_memory
 from recsys.pipeline.parts_progress import INTERVAL_S, PartsProgress
@@ -126,6 +127,9 @@ Work = Callable[[str], dict[str, Any]]
 #: Makes the work. Each worker calls it once and loads there what all parts share.
 Build = Callable[[], Work]
 
+#: Key of a worker's CPU seconds in its record, on the way to the driver.
+_CPU = "cpu_s"
+
 #: The work that this process has loaded: a name that no other call of `for_each_part` has, and the function.
 _ready: tuple[str, Work] | None = None
 
@@ -143,7 +147,7 @@ def _do_part(part: str, name: str, build: Build) -> dict[str, Any]:
             record = _ready[1](part)
     except errors.RecsysError as error:
         return {"error": type(error).__name__, "message": str(error), "details": error.details, "logged": log.lines}
-    return record | {"peak_memory_mb": peak_memory_mb(), "logged": log.lines}
+    return record | {"peak_memory_mb": peak_memory_mb(), _CPU: cpu_since_report(), "logged": log.lines}
 
 
 def workers_for(rows: int) -> int:
@@ -211,6 +215,7 @@ def for_each_part(
             progress.log_once(record.pop("logged"))
             if "error" in record:
                 raise getattr(errors, record["error"])(record["message"], record["details"])
+            add_worker_cpu(record.pop(_CPU))
             records[place] = record
             if until is not None and until(record):
                 break

@@ -27,7 +27,7 @@ def evaluate_run(run: Run, metrics: Sequence[str], max_users: int) -> dict[str, 
         (mean, low and high of the paired 95 % interval); the same by `slices` for `slice_metric`; and `tail_frontier`,
         means by value of the long-tail boost.
     """
-    measured = measure_holdout(run, [run.model_id], metrics, max_users, in_depth=True)
+    measured = measure_holdout(run, [run.model_id], metrics, max_users, depth="lists")
     rankers = {"ranker": run.model_id, POPULARITY: POPULARITY}
     return {
         "protocol": run.protocol,

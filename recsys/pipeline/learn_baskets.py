@@ -10,13 +10,14 @@ from recsys.model.encoder_files import encoder_digest
 from recsys.pipeline.basket_entry import BasketFit
 from recsys.pipeline.basket_files import write_baskets
 from recsys.pipeline.cluster import cpus_for_each
+from recsys.pipeline.cpu_time import add_worker_cpu
 from recsys.pipeline.encode_texts import encode_with, open_encoder
 from recsys.pipeline.model_records import LearnedBaskets
 from recsys.pipeline.run import Run
 from recsys.pipeline.run_training import run_training
 from recsys.pipeline.settle_warm_start import settle_warm_start
 from recsys.pipeline.stages import ENCODE_TEXTS
-from recsys.training.progress import RETRIEVAL
+from recsys.training.progress import CPU, RETRIEVAL
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ def learn_baskets(run: Run) -> LearnedBaskets:
         threads = config.train.cpus_of_worker(cpus_for_each(config.train.num_workers))
         done = run_training(BasketFit(run=run, start_id=start_id, start_model=start_model, threads=threads))
         history, best, peak = done.metrics["history"], done.best.metrics, done.metrics["peak_memory_mb"]
+        add_worker_cpu(config.train.num_workers * sum(check.get(CPU, 0.0) for check in history))
         with done.best.folder as folder:
             run.storage.upload_folder(Path(folder) / ENCODER_FOLDER, _place(run))
     encoder_id = _digest(run)

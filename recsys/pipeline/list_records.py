@@ -9,6 +9,8 @@ from typing import ClassVar, Literal
 from pydantic import ConfigDict
 
 from recsys.evaluation.list_checks import CheckResult, NightFigures
+from recsys.evaluation.list_overlap import ListOverlap
+from recsys.evaluation.list_shape import Concentration, ScoreCounts
 from recsys.pipeline.stage import StageRecord
 from recsys.pipeline.strict_json import STRICT
 from recsys.ranking.rerank_counts import RerankCounts
@@ -83,6 +85,11 @@ class CheckedLists(StageRecord):
     """Run id of the night before, or why there is none to compare with."""
     figures: NightFigures
     checks: list[CheckResult]
+    concentration: Concentration | None = None
+    """How unequally the lists show the catalog; older records do not have this and what follows."""
+    scores: ScoreCounts | None = None
+    overlap: ListOverlap | None = None
+    """What stayed of the lists of the night before; None: there are none to compare with."""
 
 
 @dataclass(frozen=True, kw_only=True)

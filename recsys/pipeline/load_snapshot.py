@@ -1,5 +1,7 @@
 """Loading a night's signals, its fusion and its re-ranking: what scores users, in the night and live."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -17,7 +19,7 @@ from recsys.pipeline.match_cold_items import read_donors
 from recsys.pipeline.run import COUNTS_OF_VIEW, Run
 from recsys.pipeline.stored_fusion import read_fusion
 from recsys.pipeline.stored_vectors import read_text_vectors, read_user_text_vectors
-from recsys.ranking.config import RecommendConfig
+from recsys.ranking.config import RecommendConfig, RerankConfig
 from recsys.ranking.fusion import Fusion
 from recsys.ranking.item_popularity import item_popularity
 from recsys.ranking.rerank import Reranker
@@ -49,6 +51,18 @@ def load_snapshot(
         view: The days that may be seen.
         fusion: Weights of the signals; None: those that were fitted for the model.
     """
+    return load_snapshots(run, model_id, config, view, [run.config.rerank], fusion)[0]
+
+
+def load_snapshots(
+    run: Run,
+    model_id: str,
+    config: RecommendConfig,
+    view: DataView,
+    reranks: Sequence[RerankConfig],
+    fusion: Fusion | None = None,
+) -> list[Snapshot]:
+    """One snapshot for each of `reranks`; they share all but the re-ranking. Other arguments as in `load_snapshot`."""
     if not config.use_gpu:
         # one thread for each block of users, `cpus_per_worker` at a time, so that scores do not depend on the threads
         torch.set_num_threads(1)
@@ -57,11 +71,15 @@ def load_snapshot(
     signals = {signal.name: signal.load(Source(night, signal)) for signal in SIGNALS}
     if donors.is_cold.any():
         signals = {name: loaded.impute(donors) for name, loaded in signals.items()}
-    rerank = run.config.rerank
     if view != "full":
-        rerank = rerank.for_measuring()
+        reranks = [rerank.for_measuring() for rerank in reranks]
     popularity = item_popularity(read_table(run.storage, run.item_counts_path(COUNTS_OF_VIEW[view][1])), night.item_ids)
-    return Snapshot(
+    directions = _directions(signals)
+    rerankers = [
+        Reranker.build(rerank, popularity, night.recommendable, directions, run.config.seed, run.date, night.catalog)
+        for rerank in reranks
+    ]
+    first = Snapshot(
         signals=signals,
         item_ids=night.item_ids,
         titles=_titles(night.catalog),
@@ -71,12 +89,11 @@ def load_snapshot(
         max_length=night.card.max_length,
         reads_texts=night.card.spec.user_texts,
         fusion=fusion or read_fusion(run, model_id),
-        reranker=Reranker.build(
-            rerank, popularity, night.recommendable, _directions(signals), run.config.seed, run.date, night.catalog
-        ),
+        reranker=rerankers[0],
         now=(run.end if view == "full" else run.cutoff).timestamp() * 1e6,
         texts=read_user_text_vectors(run, night.card.encoder_id),
     )
+    return [replace(first, reranker=reranker) for reranker in rerankers]
 
 
 class Night:

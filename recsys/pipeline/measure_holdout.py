@@ -13,7 +13,7 @@ from recsys.evaluation.metrics.metric import Floats, Ints
 from recsys.evaluation.slices import LONGTAIL_ITEMS, SLICES
 from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.count_item_users import count_item_users
-from recsys.pipeline.measure_shard import POPULARITY, SLICE_METRIC, TAILS, list_length, shard_measurer
+from recsys.pipeline.measure_shard import POPULARITY, SLICE_METRIC, TAILS, Depth, list_length, shard_measurer
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.stages import INGEST_CATALOG, SHUFFLE_HISTORIES
 
@@ -23,19 +23,19 @@ class Measured:
     """Metrics of the lists for each user and each ranker: a model, or `popularity`."""
 
     values: dict[str, dict[str, Floats]]
-    """Ranker → metric → [U]; in depth, also properties of a single list, such as its share of long-tail items."""
+    """Ranker → metric → [U]; with the depth `lists`, also properties of a list, such as its long-tail share."""
     slices: dict[str, dict[str, Floats]]
-    """Slice → ranker → `SLICE_METRIC` of its users; in depth only."""
+    """Slice → ranker → `SLICE_METRIC` of its users; not with the depth `metrics`."""
     catalog: dict[str, dict[str, float]]
-    """Ranker → metrics of all lists together, such as coverage; in depth only."""
+    """Ranker → metrics of all lists together, such as coverage; with the depth `lists` only."""
     frontier: dict[float, dict[str, float]]
-    """Value of the long-tail boost → means over the first model's lists with it; in depth only."""
+    """Value of the long-tail boost → means over the first model's lists with it; with the depth `lists` only."""
     num_users: int
     peak_memory_mb: float
 
 
 def measure_holdout(
-    run: Run, models: Sequence[str], metrics: Sequence[str], max_users: int, in_depth: bool = False
+    run: Run, models: Sequence[str], metrics: Sequence[str], max_users: int, depth: Depth = "metrics"
 ) -> Measured:
     """Rank the full catalog for the users of the holdout, by each model and by popularity.
 
@@ -44,14 +44,14 @@ def measure_holdout(
         models: Ids of models that saw nothing of the holdout.
         metrics: Names like `ndcg@10`.
         max_users: About how many users with held-out events are measured at most; they are chosen by hash.
-        in_depth: Also measure slices (cold users are one), properties of the lists, and the long-tail boost.
+        depth: What is measured; cold users are a slice.
     """
     recommend = run.config.recommend
     share = min(1.0, max_users / max(run.record(SHUFFLE_HISTORIES).held_out_users, 1))
-    num_train_users = count_item_users(run) if in_depth else None
+    num_train_users = count_item_users(run) if depth == "lists" else 0
     records = for_each_part(
         run.record(SHUFFLE_HISTORIES).shards,
-        partial(shard_measurer, run, tuple(models), tuple(metrics), share, num_train_users),
+        partial(shard_measurer, run, tuple(models), tuple(metrics), share, depth, num_train_users),
         label="measure",
         rows=run.record(SHUFFLE_HISTORIES).rows,
         num_workers=recommend.num_workers,
@@ -64,22 +64,22 @@ def measure_holdout(
             ranker: {metric: _gather(records, "values", ranker, metric) for metric in records[0]["values"][ranker]}
             for ranker in rankers
         },
-        slices={},
+        slices={
+            part: {ranker: _gather(records, "slices", ranker, part, SLICE_METRIC) for ranker in rankers}
+            for part in SLICES
+            if depth != "metrics"
+        },
         catalog={},
         frontier={},
         num_users=sum(record["users"] for record in records),
         peak_memory_mb=peak_of(records),
     )
-    if not in_depth:
+    if depth != "lists":
         return measured
     k = list_length(run, [*metrics, SLICE_METRIC])
     shown = {ranker: _exposure_of(records, run.record(INGEST_CATALOG).items, "exposure", ranker) for ranker in rankers}
     return replace(
         measured,
-        slices={
-            part: {ranker: _gather(records, "slices", ranker, part, SLICE_METRIC) for ranker in rankers}
-            for part in SLICES
-        },
         catalog={ranker: measure_catalog(shown[ranker], k) for ranker in rankers},
         frontier={tail: _frontier_at(records, f"{tail:g}", k, run.record(INGEST_CATALOG).items) for tail in TAILS},
     )

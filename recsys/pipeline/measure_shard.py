@@ -5,20 +5,20 @@ Shapes: U users of the shard, K length of the lists, I items.
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.data.item_counts import recent_popularity
+from recsys.data.item_counts import head_items, recent_popularity
 from recsys.evaluation.item_facts import ItemFacts
 from recsys.evaluation.measure import exposure, measure_lists
 from recsys.evaluation.metrics.average_popularity import AveragePopularity
 from recsys.evaluation.metrics.longtail_share import LongtailShare
 from recsys.evaluation.metrics.metric import Ints
-from recsys.evaluation.slices import COLD_USERS, LONGTAIL_ITEMS, Relevant, cut_slices
+from recsys.evaluation.slices import COLD_USERS, Relevant, cut_slices
 from recsys.model.features import index_items
 from recsys.pipeline.count_item_users import item_users_path
 from recsys.pipeline.held_out_shard import HeldOutShard
@@ -42,6 +42,9 @@ BATCH_USERS = 512
 #: Values of the long-tail boost at which lists are measured.
 TAILS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5)
 
+#: What is measured: the metrics alone; also slices; also properties of the lists and the long-tail boost.
+Depth = Literal["metrics", "slices", "lists"]
+
 #: HISTORIES in, RECOMMENDATIONS out.
 _Rank = Callable[[pa.Table], pa.Table]
 
@@ -52,12 +55,17 @@ def list_length(run: Run, metrics: Sequence[str]) -> int:
 
 
 def shard_measurer(
-    run: Run, models: tuple[str, ...], metrics: tuple[str, ...], share: float, num_train_users: int | None
+    run: Run,
+    models: tuple[str, ...],
+    metrics: tuple[str, ...],
+    share: float,
+    depth: Depth = "metrics",
+    num_train_users: int = 0,
 ) -> Callable[[str], Record]:
     """Load what all shards share; returns the function that measures one shard.
 
-    Its record holds the values of each user and each ranker. With `num_train_users` it also holds the values of the
-    slices, properties of the lists, how often each item is in a list, and the same for the first model's lists at other
+    Its record holds the values of each user and each ranker; with `slices`, also those of the slices; with `lists`,
+    also properties of the lists, how often each item is in a list, and the same for the first model's lists at other
     values of the long-tail boost. The record grows with U or I, not with U × K.
 
     Args:
@@ -65,15 +73,17 @@ def shard_measurer(
         models: Ids of models that saw nothing of the holdout.
         metrics: Names like `ndcg@10`.
         share: Share of the users that is measured, chosen by hash.
-        num_train_users: The answer of `count_item_users`; None: only `metrics` are measured.
+        depth: What is measured.
+        num_train_users: The answer of `count_item_users`, for the depth `lists`.
     """
-    k = list_length(run, metrics if num_train_users is None else [*metrics, SLICE_METRIC])
+    k = list_length(run, metrics if depth == "metrics" else [*metrics, SLICE_METRIC])
     config = run.config.recommend
     config = config.model_copy(update={"top_k": k, "candidates": max(config.candidates, k)})
     item_ids = read_table(run.storage, run.catalog_path, ["item_id"])["item_id"].combine_chunks()
     snapshots = {model: load_snapshot(run, model, config, "test") for model in models}
     rankers = _rankers(run, snapshots, config)
-    facts = None if num_train_users is None else _load_facts(run, item_ids, num_train_users)
+    known = None if depth == "metrics" else _per_item(run, run.item_counts_path("train"), item_ids)
+    facts = None if known is None or depth != "lists" else _load_facts(run, item_ids, known, num_train_users)
 
     def measure_shard(shard: str) -> Record:
         held_out = HeldOutShard.read(run, shard, share)
@@ -82,8 +92,8 @@ def shard_measurer(
         lists = {name: _rank_all(rank, histories, item_ids, k) for name, rank in rankers.items()}
         values = {name: relevant.measure(lists[name], metrics) for name in lists}
         record: Record = {"users": len(histories), "values": values}
-        if facts is not None:
-            slices = cut_slices(relevant, held_out.num_events(), facts.head, facts.cold)
+        if known is not None:
+            slices = cut_slices(relevant, held_out.num_events(), head_items(known), known == 0)
             cold = held_out.wanted_by_cold_users()
             cold_relevant, nothing = _relevant(cold, item_ids), held_out.cold_histories(cold)
             cold_lists = {name: _rank_all(rank, nothing, item_ids, k) for name, rank in rankers.items()}
@@ -92,10 +102,11 @@ def shard_measurer(
                 | {COLD_USERS: cold_relevant.measure(cold_lists[name], [SLICE_METRIC])}
                 for name in lists
             }
+        if facts is not None:
             record["values"] = {name: values[name] | measure_lists(lists[name], facts) for name in lists}
             record["exposure"] = {name: _sparse(exposure(lists[name], len(item_ids))) for name in lists}
             record["frontier"] = {
-                f"{tail:g}": _measure_tail(found, relevant, slices[LONGTAIL_ITEMS], facts)
+                f"{tail:g}": _measure_tail(found, relevant, relevant.among(~facts.head), facts)
                 for tail, found in _lists_by_tail(snapshots[models[0]], histories, config).items()
             }
         plain: Record = _plain(record)
@@ -150,18 +161,22 @@ def _lists_by_tail(
     return lists
 
 
-def _load_facts(run: Run, item_ids: pa.Array, num_train_users: int) -> ItemFacts:
-    def per_item(path: str) -> npt.NDArray[np.int64]:
-        counts = read_table(run.storage, path)
-        rows = index_items(counts["item_id"], item_ids)
-        assert (rows >= 0).all(), "an item outside the catalog was counted"
-        numbers = np.zeros(len(item_ids), dtype=np.int64)
-        numbers[rows] = counts["num"].to_numpy()
-        return numbers
+def _per_item(run: Run, path: str, item_ids: pa.Array) -> npt.NDArray[np.int64]:
+    """[I] the numbers of ITEM_COUNTS, by row of the catalog."""
+    counts = read_table(run.storage, path)
+    rows = index_items(counts["item_id"], item_ids)
+    assert (rows >= 0).all(), "an item outside the catalog was counted"
+    numbers = np.zeros(len(item_ids), dtype=np.int64)
+    numbers[rows] = counts["num"].to_numpy()
+    return numbers
 
+
+def _load_facts(
+    run: Run, item_ids: pa.Array, num_interactions: npt.NDArray[np.int64], num_train_users: int
+) -> ItemFacts:
     return ItemFacts(
-        num_interactions=per_item(run.item_counts_path("train")),
-        num_users=per_item(item_users_path(run)),
+        num_interactions=num_interactions,
+        num_users=_per_item(run, item_users_path(run), item_ids),
         total_users=num_train_users,
         vectors=read_text_vectors(run, run.encoder_id)[1],
     )

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import ConfigDict, Field
 
 from recsys.evaluation.gain import RelativeGain
+from recsys.evaluation.segments import MeasuredSegment
 from recsys.pipeline.stage import StageRecord
 from recsys.pipeline.strict_json import STRICT
 
@@ -108,6 +109,8 @@ class RefittedModel(StageRecord):
     windows: int
     loss: float
     model_id: str
+    history: list[dict[str, float]] = field(default_factory=list)
+    """Figures of each epoch; no user is held out, so there is no validation. Older records do not have them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,3 +166,5 @@ class GateVerdict(StageRecord):
     """The published model, or `none`."""
     details: dict[str, Any]
     """See `recsys.evaluation.gate.Verdict`."""
+    segments: list[MeasuredSegment] = field(default_factory=list)
+    """Quality of all measured users, and of slices of them; older records do not have it."""

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
+from recsys.pipeline.analyst_tables import write_analyst_tables
 from recsys.pipeline.gate_summary import gate_summary
 from recsys.pipeline.list_records import PublishedLists, WrittenShard, WrittenTableFile
 from recsys.pipeline.run import Run
@@ -34,7 +35,7 @@ def publish_lists(run: Run, lease: Lease) -> PublishedLists:
         "metrics": stage_metrics(run),
         "gate": gate_summary(run, publishing=True),
         "config": run.config.model_dump(mode="json"),
-        "tables": _other_tables(run),
+        "tables": _other_tables(run) | write_analyst_tables(run, _stage_records(run)),
     }
     lease.check()
     manifest = write_manifest(run.folder, run.date, shards, details)
@@ -74,10 +75,14 @@ def intermediate_folders(run: Run, stages: Iterable[Stage[Any]]) -> list[str]:
 
 def stage_metrics(run: Run) -> dict[str, dict[str, Any]]:
     """The stored records of the finished stages by name, as plain values for people."""
-    names = [name.removesuffix(".json") for name in run.storage.list(run.folder.stages_dir) if name.endswith(".json")]
-    records = {name: run.folder.done(name) for name in names}
     return {
         name: {key: value for key, value in record.items() if key not in _INTERNAL}
-        for name, record in records.items()
-        if record is not None
+        for name, record in _stage_records(run).items()
     }
+
+
+def _stage_records(run: Run) -> dict[str, dict[str, Any]]:
+    """The stored records of the finished stages by name."""
+    names = [name.removesuffix(".json") for name in run.storage.list(run.folder.stages_dir) if name.endswith(".json")]
+    records = {name: run.folder.done(name) for name in names}
+    return {name: record for name, record in records.items() if record is not None}

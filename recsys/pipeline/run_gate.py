@@ -4,11 +4,12 @@ import logging
 from dataclasses import replace
 
 from recsys.evaluation.gate import Verdict, judge
+from recsys.evaluation.segments import ALL_USERS, MeasuredSegment, measure_segment
 from recsys.model.checkpoint import ModelCard
 from recsys.pipeline.encode_texts import encode_for
 from recsys.pipeline.fit_fusion import keep_popularity_alone
 from recsys.pipeline.measure_holdout import Measured, measure_holdout
-from recsys.pipeline.measure_shard import POPULARITY
+from recsys.pipeline.measure_shard import POPULARITY, SLICE_METRIC
 from recsys.pipeline.model_records import GateVerdict
 from recsys.pipeline.published_model import published_model
 from recsys.pipeline.run import Run
@@ -41,6 +42,7 @@ def run_gate(run: Run) -> GateVerdict:
         reason=verdict.reason,
         compared_with=rival.model_id if rival else "none",
         details=verdict.as_dict(),
+        segments=_segments(run, measured, rival),
         peak_memory_mb=measured.peak_memory_mb,
     )
 
@@ -49,7 +51,7 @@ def _examine(run: Run, rival: ModelCard | None, popularity: str = POPULARITY) ->
     """Measure and judge; `popularity` is the ranker that counts as popularity."""
     gate = run.config.gate
     models = [run.model_id, *([] if rival is None else [rival.model_id])]
-    measured = measure_holdout(run, models, [gate.metric], gate.max_users)
+    measured = measure_holdout(run, models, [gate.metric], gate.max_users, "slices")
     values = {name: by_metric[gate.metric] for name, by_metric in measured.values.items()}
     return measured, judge(
         gate.metric,
@@ -60,3 +62,21 @@ def _examine(run: Run, rival: ModelCard | None, popularity: str = POPULARITY) ->
         run.config.seed,
         gate.tolerance,
     )
+
+
+def _segments(run: Run, measured: Measured, rival: ModelCard | None) -> list[MeasuredSegment]:
+    """The new model beside its baselines, for all measured users and by slices."""
+    names = {POPULARITY: POPULARITY} | ({} if rival is None else {"published": rival.model_id})
+    metric = run.config.gate.metric
+    groups = {ALL_USERS: (metric, {ranker: values[metric] for ranker, values in measured.values.items()})}
+    groups |= {part: (SLICE_METRIC, values) for part, values in measured.slices.items()}
+    return [
+        measure_segment(
+            segment,
+            name,
+            values[run.model_id],
+            {baseline: values[ranker] for baseline, ranker in names.items()},
+            run.config.seed,
+        )
+        for segment, (name, values) in groups.items()
+    ]

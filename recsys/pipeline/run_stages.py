@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from recsys.pipeline.cpu_time import job_cpu
 from recsys.pipeline.memory import peak_memory_mb, reset_peak_memory
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Done, R, Stage, Timing
@@ -47,7 +48,7 @@ def run_stage(run: Run, stage: Stage[R], **arguments: Any) -> R:
     tell(logger, StageBegins(stage=stage.name))
     check_held()
     reset_peak_memory()
-    start = time.monotonic()
+    start, cpu_before = time.monotonic(), job_cpu()
     record = stage.work(run, **arguments)
     seconds = time.monotonic() - start
     peak = round(max(record.peak_memory_mb, peak_memory_mb()), 1)
@@ -55,6 +56,7 @@ def run_stage(run: Run, stage: Stage[R], **arguments: Any) -> R:
         seconds=round(seconds, 3),
         rows_per_s=round(record.rows / max(seconds, 1e-9), 1),
         finished_at=dt.datetime.now(dt.UTC).isoformat(),
+        cpu_seconds=round(job_cpu() - cpu_before, 3),
     )
     done = Done(dataclasses.replace(record, peak_memory_mb=peak), timing)
     check_held()  # a process that was stopped meanwhile must not write beside its successor

@@ -40,6 +40,8 @@ class Timing:
     rows_per_s: float
     finished_at: str
     """ISO 8601, UTC."""
+    cpu_seconds: float | None = None
+    """CPU seconds of the job and of its workers, see `recsys.pipeline.cpu_time`; older records do not have them."""
 
 
 R = TypeVar("R", bound=StageRecord)

@@ -214,8 +214,8 @@ PUBLISH_LISTS = Stage(
     name="publish",
     function="recsys.pipeline.publish_lists:publish_lists",
     record=list_records.PublishedLists,
-    summary="Writes the manifest, then points LATEST to the lists.",
+    summary="Writes the tables for analysts and the manifest, then points LATEST to the lists.",
     reads=("{lists}/",),
-    writes=("{lists}/_MANIFEST.json", "recommendations/LATEST.json"),
+    writes=("metrics/", "item_report/", "{lists}/_MANIFEST.json", "recommendations/LATEST.json"),
     workers=_driver,
 )

@@ -13,6 +13,7 @@ from typing import Any
 from recsys.model.checkpoint import ENCODER_FOLDER, MODEL_FILES, ModelCard
 from recsys.pipeline.checkpoint_store import Checkpoint
 from recsys.pipeline.cluster import cpus_for_each
+from recsys.pipeline.cpu_time import add_worker_cpu
 from recsys.pipeline.encode_texts import encode_for
 from recsys.pipeline.model_records import RefittedModel, TrainedModel
 from recsys.pipeline.run import Run
@@ -25,7 +26,7 @@ from recsys.pipeline.training_budget import settle_training
 from recsys.pipeline.untrained_model import keep_untrained, why_nothing_to_learn
 from recsys.pipeline.windows import Kind, Windows, cut_windows
 from recsys.training.phases import Plan, plan_refit, plan_training
-from recsys.training.progress import recent_helped
+from recsys.training.progress import CPU, recent_helped
 
 logger = logging.getLogger(__name__)
 
@@ -143,6 +144,7 @@ def refit(run: Run) -> RefittedModel:
         windows=num_windows,
         loss=figures["history"][-1]["loss"] if figures["history"] else 0.0,
         model_id=run.refit_id,
+        history=figures["history"],
         peak_memory_mb=figures["peak_memory_mb"],
     )
 
@@ -159,9 +161,12 @@ def _refit_windows(run: Run) -> dict[Kind, Windows]:
 def _fit(run: Run, windows: dict[Kind, Windows], plan: Plan, model_id: str, warm_model: str | None) -> Trained:
     config = run.config.train
     threads = config.cpus_of_worker(cpus_for_each(config.num_workers))
-    return run_training(
+    trained = run_training(
         Fit(run=run, plan=plan, model_id=model_id, warm_model=warm_model, threads=threads, windows=windows)
     )
+    # only the first worker reports; the others do the same work
+    add_worker_cpu(config.num_workers * sum(epoch.get(CPU, 0.0) for epoch in trained.metrics["history"]))
+    return trained
 
 
 def _keep(run: Run, checkpoint: Checkpoint, model_id: str) -> None:

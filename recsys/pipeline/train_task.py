@@ -66,6 +66,7 @@ def build_task(run: Run, model_id: str, warm_model: str | None, *, learns: bool 
         parts=config.ranker.parts,
         user_texts=config.inputs.has_user_texts,
         logit_bias=config.train.objective != "softmax",
+        relative_time=config.ranker.relative_time,
     )
     counted = read_table(run.storage, run.item_counts_path("full" if is_refit else "train"))
     counts = np.zeros(len(item_ids), dtype=np.int64)

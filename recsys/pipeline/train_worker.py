@@ -10,6 +10,7 @@ import ray.train
 import torch
 
 from recsys.pipeline.checkpoint_store import CheckpointStore
+from recsys.pipeline.cpu_time import cpu_since_report
 from recsys.pipeline.epoch_progress import EpochProgress
 from recsys.pipeline.train_checkpoint import report_epoch, resume, return_to_best
 from recsys.pipeline.train_entry import Fit
@@ -22,8 +23,9 @@ from recsys.training.augment import augment
 from recsys.training.config import TrainConfig
 from recsys.training.engine import Engine, open_engine
 from recsys.training.loop import train_epoch
+from recsys.training.next_days import draw_targets
 from recsys.training.phases import Phase
-from recsys.training.progress import CANDIDATE_PASS, EPOCH, RETRIEVAL, candidate_pass_is_better
+from recsys.training.progress import CANDIDATE_PASS, CPU, EPOCH, RETRIEVAL, candidate_pass_is_better
 from recsys.training.refresh import refresh_text_vectors
 from recsys.training.validation import validate, validate_candidate_pass
 from recsys.training.window_batch import WindowBatch
@@ -66,6 +68,7 @@ def _train(fit: Fit, rank: int, checkpoints: CheckpointStore, tell: Tell) -> Non
             compiled = True
         torch.manual_seed(run.config.seed + 1000 * (len(progress.history) + 1) + rank)
         progress.history.append(worker.epoch(len(progress.history) + 1, phase, task.card.candidate_pass))
+        progress.history[-1][CPU] = cpu_since_report()
         progress.phases.append(phase)
         told.epoch_ended()
         if phase != "refit":
@@ -113,6 +116,8 @@ class _Worker:
         for turn in range(number * passes, (number + 1) * passes):
             generator = torch.Generator().manual_seed(seed + 1000 * turn + self.rank)
             for batch in self._windows(self._kind(phase)).batches(train.micro_batch_size, seed + turn):
+                if train.targets == "next_days":
+                    batch = draw_targets(batch, generator)
                 if train.augment:
                     share, probability = train.augment_share, train.augment_probability
                     yield augment(batch, self.num_items, train.augment, probability, share, generator)

@@ -97,6 +97,7 @@ def windows_of_shard(run: Run, shard: str, kinds: Sequence[Kind]) -> dict[Kind, 
         weights = target_weights(events, train, until)
         if kind in ("train_recent", "full_recent"):
             weights = only_since(weights, events, until - dt.timedelta(days=train.recent_days))
-        windows = build_windows(events, item_ids, event_kinds, length, train.max_events_per_user, weights, texts)
+        days = train.target_days if train.targets == "next_days" else None
+        windows = build_windows(events, item_ids, event_kinds, length, train.max_events_per_user, weights, texts, days)
         cut[kind] = with_weight(windows)
     return cut

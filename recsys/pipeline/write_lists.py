@@ -11,12 +11,12 @@ import pyarrow.compute as pc
 from recsys.pipeline.cluster import for_each_part
 from recsys.pipeline.item_rules import count_filtered
 from recsys.pipeline.list_records import WrittenLists, WrittenShard
-from recsys.pipeline.load_snapshot import load_snapshot
+from recsys.pipeline.load_variants import load_variants
 from recsys.pipeline.memory import peak_memory_mb
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.stages import SHUFFLE_HISTORIES, WRITE_LISTS
-from recsys.ranking.lists import recommend_batch
 from recsys.ranking.rerank_counts import RerankCounts
+from recsys.ranking.variants import recommend_variants
 from recsys.schema import RECOMMENDATIONS
 from recsys.storage.manifest import lists_folder
 from recsys.storage.tables import iter_batches, write_table
@@ -65,7 +65,7 @@ def recommend(run: Run) -> WrittenLists:
 
 def _list_writer(run: Run) -> Callable[[str], Record]:
     config = run.config.recommend
-    snapshot = load_snapshot(run, run.published_id, config, "full")
+    variants = load_variants(run, run.published_id, config)
 
     def write(shard: str) -> Record:
         start = time.monotonic()
@@ -76,7 +76,7 @@ def _list_writer(run: Run) -> Callable[[str], Record]:
             nonlocal users, with_list, reranked
             path = f"{run.folder.histories_dir}/{shard}.parquet"
             for histories in iter_batches(run.storage, path, config.batch_size):
-                recommended = recommend_batch(snapshot, histories, config)
+                recommended = recommend_variants(variants, histories, config)
                 users += len(histories)
                 with_list += pc.count_distinct(recommended.lists["user_id"]).as_py()
                 reranked += recommended.counts

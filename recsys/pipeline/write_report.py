@@ -1,39 +1,37 @@
-"""The report of a finished run: the records of its stages and the lists of a few users, as one HTML page."""
+"""The report of a finished run: its page in the site of the nights, the site's index, and the page in its folder."""
 
-import itertools
 import logging
+from concurrent.futures import ThreadPoolExecutor
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
+from recsys.errors import RecsysError
 from recsys.pipeline.gate_summary import gate_summary
+from recsys.pipeline.open_run import stored_run
 from recsys.pipeline.publish_lists import stage_metrics
 from recsys.pipeline.run import Run
-from recsys.pipeline.stages import SHUFFLE_HISTORIES, WRITE_LISTS
-from recsys.report.render import SampleList, render_report
-from recsys.schema import RECOMMENDATIONS
-from recsys.storage.manifest import lists_folder
-from recsys.storage.tables import iter_batches, read_table
+from recsys.pipeline.sample_users import sample_users
+from recsys.pipeline.stages import INGEST_CATALOG
+from recsys.report.config_changes import ConfigChange, config_changes, without_credentials
+from recsys.report.night_summary import MOST_NIGHTS, NightSummary, in_order, read_summary, summarize
+from recsys.storage.filesystem import Storage
+from recsys.storage.runs import RunFolder
+from recsys.storage.site import INDEX, STYLE, SUMMARIES, night_page
 
 logger = logging.getLogger(__name__)
 
-NUM_SAMPLES = 5
-NUM_TITLES = 8
+_NUM_READERS = 16
 
 
 def write_report(run: Run) -> str:
-    """Write ``report.html`` beside the run's metrics, from whatever the run has recorded so far.
+    """Write the night's page and the index of the site, from whatever the run has recorded so far.
 
     A report that cannot be made never changes the outcome of the night: the log says why, and a second start of a
-    published night makes the report.
+    published night makes the report. The page in the run's folder is written last: where it is, the others are too.
 
     Returns:
         Why there is no report; empty where there is one.
     """
-    order = sorted(stage_metrics(run).items(), key=lambda entry: str(entry[1].get("finished_at", "")))
     try:
-        page = render_report(run.folder.run_id, dict(order), gate_summary(run), _samples(run))
-        run.storage.write_bytes(run.folder.report_path, page.encode())
+        _write(run)
     except Exception as error:
         why = f"{type(error).__name__}: {error}".partition("\n")[0]
         logger.warning("the report of %s was not written: %s", run.folder.run_id, why, exc_info=True)
@@ -41,43 +39,87 @@ def write_report(run: Run) -> str:
     return ""
 
 
-def _samples(run: Run) -> list[SampleList]:
-    """The newest titles and the list of the first users of the first shard; none if no list is written."""
-    grouped, listed = run.done(SHUFFLE_HISTORIES), run.done(WRITE_LISTS)
-    if grouped is None or listed is None or not grouped.record.shards:
-        return []
-    shard = grouped.record.shards[0]
-    histories = next(iter_batches(run.storage, f"{run.folder.histories_dir}/{shard}.parquet", NUM_SAMPLES), None)
-    if histories is None:
-        return []
-    users = histories["user_id"].to_pylist()
-    lists: dict[str, list[tuple[int, str, float]]] = {user: [] for user in users}
-    most = NUM_SAMPLES * run.config.recommend.top_k
-    rows = next(
-        iter_batches(run.storage, f"{lists_folder(run.folder)}/{shard}.parquet", most), RECOMMENDATIONS.empty_table()
+def _write(run: Run) -> None:
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it says where its cache is, and that it looks for fonts
+    # here, so that a job starts without Matplotlib, and that a night gets along where it cannot be imported
+    from recsys.report.index_page import render_index
+    from recsys.report.night_page import NightRecords, render_night
+    from recsys.report.page_templates import style_sheet
+
+    storage, run_id = run.storage, run.folder.run_id
+    stages = dict(sorted(stage_metrics(run).items(), key=lambda entry: str(entry[1].get("finished_at", ""))))
+    gate = gate_summary(run)
+    summary = summarize(run_id, stages, gate)
+    others = [night for night in read_summaries(storage) if night.run_id != run_id]
+    before = _night_before(summary, others)
+    records = NightRecords(
+        run_id=run_id,
+        stages=stages,
+        gate=gate,
+        summary=summary,
+        before=before,
+        samples=sample_users(run),
+        shown_columns=_shown_columns(run),
+        config=_config_text(run),
+        changes=_changes(run, before),
     )
-    rows = rows.filter(pc.is_in(rows["user_id"], pa.array(users)))
-    # if no texts are read, every event has an item
-    texts_in = "texts" if "texts" in histories.column_names else "item_ids"
-    newest, said = (
-        [entries[-NUM_TITLES:][::-1] for entries in histories[name].to_pylist()] for name in ("item_ids", texts_in)
-    )
-    titles = _titles(run, {*itertools.chain.from_iterable(newest), *rows["item_id"].to_pylist()})
-    for row in rows.to_pylist():
-        if row["rank"] <= NUM_TITLES:
-            lists[row["user_id"]].append((row["rank"], titles[row["item_id"]], row["score"]))
-    return [
-        SampleList(
-            user_id=user,
-            history=[titles[item] if item else f"“{text}”" for item, text in zip(items, texts, strict=True)],
-            recommended=lists[user],
-        )
-        for user, items, texts in zip(users, newest, said, strict=True)
-    ]
+    page, alone = render_night(records)
+    storage.write_bytes(night_page(run_id), page.encode())
+    storage.write_json(f"{SUMMARIES}/{run_id}.json", summary.as_json())
+    storage.write_bytes(STYLE, style_sheet().encode())
+    storage.write_bytes(INDEX, render_index([*others, summary]).encode())
+    storage.write_bytes(run.folder.report_path, alone.encode())
 
 
-def _titles(run: Run, item_ids: set[str]) -> dict[str, str]:
-    """The title of each item, or its id if it has no title."""
-    catalog = read_table(run.storage, run.catalog_path, ["item_id", "attributes"])
-    rows = catalog.filter(pc.is_in(catalog["item_id"], pa.array(sorted(item_ids))))
-    return {row["item_id"]: dict(row["attributes"]).get("title") or row["item_id"] for row in rows.to_pylist()}
+def read_summaries(storage: Storage) -> list[NightSummary]:
+    """The stored summaries of the newest nights; what is damaged is left out, and the log says so."""
+
+    def read(name: str) -> NightSummary | None:
+        try:
+            found = read_summary(storage.read_json(f"{SUMMARIES}/{name}"))
+        except (ValueError, FileNotFoundError):
+            found = None
+        if found is None:
+            logger.warning("%s is damaged: the night is not in the index", storage.url(SUMMARIES, name))
+        return found
+
+    names = [name for name in storage.list(SUMMARIES) if name.endswith(".json")][-MOST_NIGHTS:]  # by their dates
+    with ThreadPoolExecutor(_NUM_READERS) as readers:
+        return [found for found in readers.map(read, names) if found is not None]
+
+
+def _night_before(summary: NightSummary, others: list[NightSummary]) -> NightSummary | None:
+    """The newest of the nights that were published before this one."""
+    published = [night for night in others if night.verdict in ("passed", "not_examined", "overridden")]
+    order = [night.run_id for night in in_order([*published, summary])]
+    place = order.index(summary.run_id)
+    return in_order(published)[place - 1] if place else None
+
+
+def _shown_columns(run: Run) -> dict[str, set[str]]:
+    """Columns whose bad values name no user, by stage: some of the events, and all that were bad in items."""
+    columns = run.config.inputs.event_settings.columns
+    names = ("item_id", "timestamp", "event", "weight")
+    shown = {*names, *(getattr(columns, name) for name in names)}  # events of the live service have our names
+    items = run.done(INGEST_CATALOG)
+    bad_items = {example.column for example in items.record.examples} if items is not None else set()
+    return {"ingest": shown - {columns.user_id, columns.text, None}, "catalog": bad_items - {""}}
+
+
+def _config_text(run: Run) -> str:
+    """The config that is stored with the run, as YAML."""
+    try:
+        return without_credentials(run.storage.read_bytes(run.folder.config_path).decode())
+    except FileNotFoundError:
+        return without_credentials(run.config.to_yaml())
+
+
+def _changes(run: Run, before: NightSummary | None) -> list[ConfigChange] | None:
+    """What changed in the config; None where that of the night before is not there or cannot be read."""
+    if before is None:
+        return None
+    try:
+        old, new = (stored_run(RunFolder(run.storage, run_id)).config for run_id in (before.run_id, run.folder.run_id))
+    except (RecsysError, FileNotFoundError):
+        return None
+    return config_changes(old.model_dump(mode="json"), new.model_dump(mode="json"))

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from recsys.data.assignment import DEFAULT_VARIANT
 from recsys.ranking.config import RecommendConfig
 from recsys.ranking.constraints import RequestConstraints
 from recsys.ranking.explanations import explain
@@ -129,7 +130,7 @@ def as_recommendations(
             item_ids.take(pa.array(items[users, places])),
             pa.array(scores[users, places]),
             *(pa.repeat(text, len(users)) if isinstance(text, str) else text for text in texts.values()),
-            pa.repeat("default", len(users)),
+            pa.repeat(DEFAULT_VARIANT, len(users)),
         ],
         schema=RECOMMENDATIONS,
     )

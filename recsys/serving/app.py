@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Path, Query, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, RedirectResponse, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from ray import serve
 from ray.util import metrics
@@ -43,6 +43,7 @@ from recsys.serving.error_replies import ApiError, install_error_handlers
 from recsys.serving.feedback_log import FeedbackLog
 from recsys.serving.live_ranker import LiveRanker
 from recsys.serving.look_up_replies import ExplainedUser, FoundItems, SimilarItems
+from recsys.serving.nights import CHALLENGE, key_in, read_site_file
 from recsys.serving.page_files import PageFiles
 from recsys.serving.popular_fallback import PopularFallback
 from recsys.serving.request_middleware import RequestMiddleware
@@ -80,10 +81,19 @@ async def _admit(
     ],
 ) -> None:
     """Check the caller's key and rate limit."""
-    caller = _service().keys.admit(None if credentials is None else credentials.credentials)
+    _admit_key(request, None if credentials is None else credentials.credentials)
+
+
+async def _admit_reader(request: Request) -> None:
+    """Check the key of somebody who opens a page in a browser, which can only send it as a password."""
+    _admit_key(request, key_in(request.headers.get("Authorization", "")), challenge=CHALLENGE)
+
+
+def _admit_key(request: Request, key: str | None, challenge: str = "Bearer") -> None:
+    caller = _service().keys.admit(key)
     if caller.name is None:
         message = "send a known key: Authorization: Bearer …"
-        raise ApiError(ErrorDetail(code="unauthorized", field="Authorization", message=message))
+        raise ApiError(ErrorDetail(code="unauthorized", field="Authorization", message=message), challenge=challenge)
     request.state.caller = caller.name
     if caller.wait_s:
         message = "this key sends more requests than its rate limit allows; wait, then try again"
@@ -118,7 +128,8 @@ class Service:
         self._config = config
         self._max_id_chars = max_id_chars
         self.keys = Keys.load(config.keys_file)
-        self._feedback = FeedbackLog(Storage(storage), f"serve-{os.getpid()}")
+        self._storage = Storage(storage)
+        self._feedback = FeedbackLog(self._storage, f"serve-{os.getpid()}")
         self._page = PageFiles()
         # Ray Serve counts and times all requests by route and status; see docs on metrics of Ray Serve
         self._lists = metrics.Counter("recsys_lists_total", "Lists by strategy.", tag_keys=("strategy",))
@@ -249,6 +260,20 @@ class Service:
     async def page_file(self, name: str) -> Response:
         """A file of the page."""
         return self._page.response(name)
+
+    @api.get("/nights", include_in_schema=False)
+    async def nights(self) -> Response:
+        """The site of the nights; its links need the slash at the end."""
+        return RedirectResponse("nights/")
+
+    @api.get("/nights/{name:path}", include_in_schema=False, dependencies=[Depends(_admit_reader)])
+    async def nights_file(self, name: str) -> Response:
+        """A file of the site of the nights."""
+        found = await asyncio.to_thread(read_site_file, self._storage, name)
+        if found is None:
+            message = "the site has no such page; the nightly job writes it" if name else "no night has a page yet"
+            raise ApiError(ErrorDetail(code="not_found", field=None, message=message))
+        return Response(found[0], media_type=found[1], headers={"Cache-Control": "no-cache"})
 
     def _list_response(self, request: Request, answer: Recommendations | RankedCandidates) -> Response:
         """The reply with a list, which is counted and logged. It is valid, so FastAPI need not validate it again."""

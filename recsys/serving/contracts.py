@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from recsys.data.assignment import DEFAULT_VARIANT
+
 #: The paths of requests that are ranked.
 RECOMMENDATIONS_PATH = "/v1/recommendations"
 RANK_PATH = "/v1/rank"
@@ -151,6 +153,8 @@ class Recommendations(Contract):
     items: list[RecommendedItem]
     strategy: Strategy
     """`precomputed`: published by the nightly run; `personalized`, `query`, `popular`: ranked now."""
+    variant: str = DEFAULT_VARIANT
+    """Arms of the experiments that the user is in, as in the table of the lists. Anonymous users are in none."""
     run_id: str
     """The nightly run that the list is of."""
     model_id: str
@@ -169,6 +173,8 @@ class RankedCandidates(Contract):
     """Candidates that the catalog does not have, in the order of the request."""
     strategy: Strategy
     """`personalized`, `query`, or `popular` where nothing is known of the user."""
+    variant: str = DEFAULT_VARIANT
+    """Arms of the experiments that the user is in."""
     run_id: str
     """The nightly run whose model ranked."""
     model_id: str

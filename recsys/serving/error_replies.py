@@ -35,11 +35,13 @@ TOO_MANY_REQUESTS = ErrorDetail(
 class ApiError(Exception):
     """Ends a request with an error reply."""
 
-    def __init__(self, detail: ErrorDetail, retry_after_s: float | None = None):
+    def __init__(self, detail: ErrorDetail, retry_after_s: float | None = None, challenge: str = "Bearer"):
         super().__init__(detail.message)
         self.detail = detail
         self.retry_after_s = retry_after_s
         """Seconds after which the caller may try again; None: the reply does not say."""
+        self.challenge = challenge
+        """How a caller without a known key may send one, as the header `WWW-Authenticate` says it."""
 
 
 def error_response(detail: ErrorDetail, headers: Mapping[str, str] | None = None) -> JSONResponse:
@@ -60,7 +62,7 @@ async def _api_error(_request: Request, error: ApiError) -> JSONResponse:
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(max(1, round(error.retry_after_s + 0.5)))
     if error.detail.code == "unauthorized":
-        headers["WWW-Authenticate"] = "Bearer"
+        headers["WWW-Authenticate"] = error.challenge
     return error_response(error.detail, headers)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from recsys.data.assignment import DEFAULT_VARIANT
 from recsys.schema import RECOMMENDATIONS
 from recsys.serving.contracts import (
     RankedCandidates,
@@ -114,14 +115,13 @@ class LiveSnapshot:
         if self.expires_at is not None:
             found = found.filter(pa.array(~self._expired(now)[self.catalog.indices(found["similar_item_id"])]))
         rows = found.drop_columns("item_id").rename_columns({"similar_item_id": "item_id"})
-        reply = self._reply(rows, "personalized", [], now)
         item = FoundItem(item_id=item_id, title=self.catalog.titles.take(pa.array([index]))[0].as_py())
         return SimilarItems(
             item=item,
-            items=reply.items,
-            run_id=reply.run_id,
-            model_id=reply.model_id,
-            snapshot_age_s=reply.snapshot_age_s,
+            items=self._items(rows),
+            run_id=self.latest.run_id,
+            model_id=self.latest.model_id,
+            snapshot_age_s=self._age_s(now),
         )
 
     def explain_user(self, user_id: str, now: dt.datetime) -> ExplainedUser | None:
@@ -226,8 +226,20 @@ class LiveSnapshot:
         ]
 
     def _reply(self, rows: pa.Table, strategy: Strategy, warnings: list[str], now: dt.datetime) -> Recommendations:
+        return Recommendations(
+            items=self._items(rows),
+            strategy=strategy,
+            variant=rows["variant"][0].as_py() if len(rows) else DEFAULT_VARIANT,
+            run_id=self.latest.run_id,
+            model_id=self.latest.model_id,
+            snapshot_age_s=self._age_s(now),
+            warnings=warnings,
+        )
+
+    def _items(self, rows: pa.Table) -> list[RecommendedItem]:
+        """The items of a list of RECOMMENDATIONS or SIMILAR_ITEMS, with their titles."""
         titles = self.catalog.titles_of(rows["item_id"])
-        items = [
+        return [
             RecommendedItem(
                 item_id=row["item_id"],
                 rank=rank,
@@ -238,15 +250,10 @@ class LiveSnapshot:
             )
             for rank, (row, title) in enumerate(zip(rows.to_pylist(), titles, strict=True), 1)
         ]
-        age = now - dt.datetime.fromisoformat(self.latest.published_at)
-        return Recommendations(
-            items=items,
-            strategy=strategy,
-            run_id=self.latest.run_id,
-            model_id=self.latest.model_id,
-            snapshot_age_s=round(age.total_seconds(), 3),
-            warnings=warnings,
-        )
+
+    def _age_s(self, now: dt.datetime) -> float:
+        """Seconds since the run was published."""
+        return round((now - dt.datetime.fromisoformat(self.latest.published_at)).total_seconds(), 3)
 
     def _length(self, request: ResolvedRequest) -> int:
         return request.length or self.ranker.config.top_k

@@ -17,9 +17,10 @@ from recsys.model.features import UserTexts, index_items
 from recsys.model.text_encoder import TextEncoder
 from recsys.ranking.config import RecommendConfig
 from recsys.ranking.constraints import RequestConstraints
-from recsys.ranking.lists import Recommended, recommend_batch
+from recsys.ranking.lists import Recommended
 from recsys.ranking.similar_items import of_related_items, similar_items
 from recsys.ranking.snapshot import Snapshot
+from recsys.ranking.variants import Variants, recommend_variants
 from recsys.serving.resolved_request import ResolvedRequest, ResolvedVisitor
 from recsys.serving.sessions import session_histories
 
@@ -31,12 +32,17 @@ Ints = npt.NDArray[np.int64]
 class SnapshotRanker:
     """A loaded model, and how it is applied to requests."""
 
-    snapshot: Snapshot
+    variants: Variants
     config: RecommendConfig
     encoder: TextEncoder
     """Encodes searches and profiles that the nightly run did not encode."""
     max_events: int
     """The newest events of a history that the model reads."""
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What users are ranked by who are in no experiment."""
+        return self.variants.default
 
     @property
     def reads_user_texts(self) -> bool:
@@ -80,7 +86,7 @@ class SnapshotRanker:
 
     def explain(self, histories: pa.Table) -> Recommended:
         """The nightly lists of stored histories, ranked again, with what each number contributes."""
-        return recommend_batch(self.snapshot, histories, self.config)
+        return recommend_variants(self.variants, histories, self.config)
 
     def by_signal(self, contributions: npt.NDArray[np.float32]) -> dict[str, float]:
         """The contributions [S] of the numbers of an item, added for each signal."""
@@ -100,8 +106,9 @@ class SnapshotRanker:
         histories = session_histories([visitor.session for visitor in visitors], now, self.max_events)
         histories = histories.set_column(0, "user_id", pa.array([visitor.draw_key for visitor in visitors]))
         config = self.config.model_copy(update={"top_k": top_k, "candidates": max(self.config.candidates, top_k)})
-        snapshot = self.snapshot.with_texts(self._texts_of(histories))
-        ranked = recommend_batch(snapshot, histories, config, constraints)
+        variants = self.variants.with_texts(self._texts_of(histories))
+        user_ids = pa.array([visitor.session.user_id for visitor in visitors])
+        ranked = recommend_variants(variants, histories, config, constraints, user_ids)
         bounds = np.searchsorted(ranked.users, np.arange(len(visitors) + 1))
         return [ranked.lists.slice(start, stop - start) for start, stop in pairwise(bounds.tolist())]
 

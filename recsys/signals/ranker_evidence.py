@@ -92,8 +92,11 @@ class RankerEvidence(Evidence):
         )
         tokens = ranker.history_tokens(loaded.item_vectors, items, gaps, events, _texts_of(users, longest, device))
         lengths = torch.from_numpy(batch.lengths).to(device)
-        self._history = ranker.read(tokens, lengths) if loaded.candidate_pass else None
-        states = ranker.last_states(tokens, lengths, loaded.decode) if self._history is None else self._history.users
+        self._history = ranker.read(tokens, gaps, lengths) if loaded.candidate_pass else None
+        if self._history is None:
+            states = ranker.last_states(tokens, gaps, lengths, loaded.decode)
+        else:
+            states = self._history.users
         self._states = states.float()
 
     @torch.inference_mode()

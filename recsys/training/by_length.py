@@ -21,13 +21,19 @@ _LEAST_LENGTH = 2
 
 
 def decode_by_length(
-    decode: Callable[[Tensor], Tensor], tokens: Tensor, lengths: Tensor, num_groups: int = NUM_GROUPS
+    decode: Callable[[Tensor, Tensor], Tensor],
+    tokens: Tensor,
+    gaps: Tensor,
+    lengths: Tensor,
+    num_groups: int = NUM_GROUPS,
 ) -> Tensor:
     """[B, L, D] the states of ``decode`` at the tokens of each window; those of padding mean nothing.
 
     Args:
-        decode: From tokens [b, l, D] to states [b, l, D]; a state depends on no later token and on no other window.
+        decode: From tokens [b, l, D] and their time gaps [b, l] to states [b, l, D]; a state depends on no later token
+            and on no other window.
         tokens: [B, L, D].
+        gaps: [B, L].
         lengths: [B] tokens of each window, the others are padding.
         num_groups: Groups of windows, each of them as long as its longest window.
     """
@@ -38,5 +44,5 @@ def decode_by_length(
     states = []
     for rows in order.tensor_split(num_groups):
         length = min(max(int(lengths[rows].max()), _LEAST_LENGTH), longest)
-        states.append(F.pad(decode(tokens[rows, :length]), (0, 0, 0, longest - length)))
+        states.append(F.pad(decode(tokens[rows, :length], gaps[rows, :length]), (0, 0, 0, longest - length)))
     return torch.cat(states)[order.argsort()]

@@ -88,6 +88,11 @@ class TrainConfig(Section):
     """Event weight that `rating` takes as certain approval. Larger weights count as this one; items not taken are 0."""
     rating_loss: Literal["cross_entropy", "squared"] = "cross_entropy"
     """How `rating` measures errors of the predicted share of `rating_max`."""
+    targets: Literal["next", "next_days"] = "next"
+    """What a position learns to predict. next: the next item; next_days: an item of the next `target_days`, drawn in
+    each pass from those of the same window."""
+    target_days: Positive = 7
+    """Days after an event whose items are its targets, if `targets` is next_days."""
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Share of a target's probability that the loss spreads evenly over all items."""
     augment: list[Augmentation] = Field(default_factory=list)

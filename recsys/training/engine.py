@@ -12,6 +12,8 @@ from recsys.model.history_states import HistoryTexts
 from recsys.training.config import TrainConfig
 from recsys.training.objective import TrainableRanker
 
+#: Learning rate of the bias and the scale of `gbce`, as a multiple of that of other weights.
+_CALIBRATION_SPEED = 30.0
 #: Step number, from 0 → share of the peak learning rate.
 Schedule = Callable[[int], float]
 
@@ -64,7 +66,8 @@ def open_engine(
         encoder_learning_rate: Peak learning rate of a text encoder that is trained with the ranker.
         schedule: Of the learning rate.
     """
-    return engine_of(ranker, parameter_groups(ranker, encoder_learning_rate), train, schedule)
+    groups = parameter_groups(ranker, train.learning_rate, encoder_learning_rate)
+    return engine_of(ranker, groups, train, schedule)
 
 
 def engine_of(model: nn.Module, groups: list[dict[str, Any]], train: TrainConfig, schedule: Schedule) -> Engine:
@@ -78,10 +81,28 @@ def engine_of(model: nn.Module, groups: list[dict[str, Any]], train: TrainConfig
     return TorchEngine(model, groups, train, schedule)
 
 
-def parameter_groups(ranker: TrainableRanker, encoder_learning_rate: float) -> list[dict[str, Any]]:
-    """Parameter groups of the optimiser; a text encoder that is trained has a peak learning rate of its own."""
+def parameter_groups(
+    ranker: TrainableRanker, learning_rate: float, encoder_learning_rate: float
+) -> list[dict[str, Any]]:
+    """Parameter groups of the optimiser, some with a peak learning rate of their own.
+
+    These are a text encoder that is trained, and for `gbce` the bias and scale that make probabilities of logits. AdamW
+    moves a weight by about the learning rate in a step, which is next to nothing for these two. Until they fit, the
+    item vectors would take their part: all of them would turn away from all users, and lose what they know.
+
+    Args:
+        ranker: The model.
+        learning_rate: Peak learning rate of the others.
+        encoder_learning_rate: Peak learning rate of the text encoder.
+    """
     encoder = [] if ranker.encoder is None else [each for each in ranker.encoder.parameters() if each.requires_grad]
-    of_encoder = {id(parameter) for parameter in encoder}
-    own = [each for each in ranker.parameters() if each.requires_grad and id(each) not in of_encoder]
-    groups: list[dict[str, Any]] = [{"params": own}]
-    return [*groups, {"params": encoder, "lr": encoder_learning_rate}] if encoder else groups
+    calibration = [ranker.logit_bias, ranker.log_scale] if ranker.objective.name == "gbce" else []
+    apart = {id(parameter) for parameter in (*encoder, *calibration)}
+    groups: list[dict[str, Any]] = [
+        {"params": [each for each in ranker.parameters() if each.requires_grad and id(each) not in apart]}
+    ]
+    if encoder:
+        groups.append({"params": encoder, "lr": encoder_learning_rate})
+    if calibration:
+        groups.append({"params": calibration, "lr": _CALIBRATION_SPEED * learning_rate, "weight_decay": 0.0})
+    return groups

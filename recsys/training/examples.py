@@ -27,6 +27,7 @@ from recsys.model.features import (
 )
 from recsys.schema import PROFILES, TIMESTAMP
 from recsys.training.config import TrainConfig
+from recsys.training.next_days import events_ahead
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float32]
@@ -42,12 +43,12 @@ class WindowTexts:
     """PROFILES of the users."""
 
 
-def windows_schema(length: int, with_texts: bool = False) -> pa.Schema:
+def windows_schema(length: int, with_texts: bool = False, with_ahead: bool = False) -> pa.Schema:
     """Columns of a table of windows; padded with −1 (items) and 0 (the others).
 
     ``weights`` are of the targets: the first one belongs to the second item. With texts a window is one place longer,
     for the profile; an item of −1 before the end is a text without an item; and two columns hold the row and the
-    `TextKind` of each text.
+    `TextKind` of each text. ``ahead`` is `WindowBatch.ahead`.
     """
     width = length + with_texts
     fields = [
@@ -58,6 +59,8 @@ def windows_schema(length: int, with_texts: bool = False) -> pa.Schema:
     ]
     if with_texts:
         fields += [pa.field(name, pa.list_(pa.int32(), width), nullable=False) for name in ("texts", "text_kinds")]
+    if with_ahead:
+        fields.append(pa.field("ahead", pa.list_(pa.int32(), width), nullable=False))
     return pa.schema(fields)
 
 
@@ -98,6 +101,7 @@ def build_windows(
     max_events: int,
     weights: FloatArray | None = None,
     texts: WindowTexts | None = None,
+    target_days: int | None = None,
 ) -> pa.Table:
     """Cut the last ``max_events`` events of each user into windows. The last window is full, the first may be short.
 
@@ -109,11 +113,12 @@ def build_windows(
         max_events: Maximum events of a user.
         weights: [N] of `target_weights`; None: 1 for every event. A search always has weight 0.
         texts: Texts that are read in addition to items; None: there are no texts.
+        target_days: Days for the column ``ahead``; None: without it.
 
     Returns:
         Table of `windows_schema`, by user, last window first.
     """
-    schema = windows_schema(length, texts is not None)
+    schema = windows_schema(length, texts is not None, target_days is not None)
     user, position, count = _positions(interactions["user_id"])
     items = index_items(interactions["item_id"], item_ids)
     text_rows, text_kinds = _texts(interactions, items, texts)
@@ -161,6 +166,9 @@ def build_windows(
         text_grid[row[known], 0] = profiles[target][known]
         kind_grid[row[known], 0] = TextKind.PROFILE
         lists += [_fixed_lists(values.astype(np.int32)) for values in (text_grid, kind_grid)]
+    if target_days is not None:
+        ahead = events_ahead(user, interactions["timestamp"], target_days)
+        lists.append(_fixed_lists(scatter(ahead[before]).astype(np.int32)))
     return pa.Table.from_arrays(lists, schema=schema)
 
 

@@ -34,6 +34,13 @@ from recsys.training.window_batch import num_targets
 
 logger = logging.getLogger(__name__)
 
+#: Positions that have the same negatives in a pointwise loss. With one draw for a whole batch a step would push the
+#: same few items down everywhere. With one for each position, gathering vectors would take longer than multiplying.
+_SHARING_NEGATIVES = 16
+#: Bias with which `gbce` starts: an item is taken by one user in thousands. From a larger one the first steps would
+#: push all items away from all users.
+_FIRST_BIAS = -9.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
@@ -90,6 +97,8 @@ class TrainableRanker(Ranker):
         """As `Ranker`; ``counts`` [I] int64 are each item's training interactions. Items without any are not known."""
         super().__init__(spec, text_vectors, counts > 0, decoder)
         self.objective = objective
+        if objective.name == "gbce":
+            torch.nn.init.constant_(self.logit_bias, _FIRST_BIAS)
         self.register_buffer("counts", counts, persistent=False)
         self.num_known = int((counts > 0).sum())
         self.encoder: CatalogEncoder | None = None
@@ -106,20 +115,23 @@ class TrainableRanker(Ranker):
         """
         self._compiled = torch.compile(self.decoder.forward)
 
-    def hidden_states(self, tokens: Tensor) -> Tensor:
+    def hidden_states(self, tokens: Tensor, gaps: Tensor) -> Tensor:
         """As `Ranker.hidden_states`."""
         if self._compiled is None or not self.training:
-            return super().hidden_states(tokens)
+            return super().hidden_states(tokens, gaps)
         entered = self._enter(tokens)
-        for dimension in (0, 1):  # else batches of another size or length recompile
-            torch._dynamo.maybe_mark_dynamic(entered, dimension)
+        mask = self._mask(gaps, entered)
+        for tensor, dimensions in ((entered, (0, 1)), (mask, (0, 2, 3))):
+            for dimension in dimensions if tensor is not None else ():  # else batches of another size recompile
+                torch._dynamo.maybe_mark_dynamic(tensor, dimension)
         try:
-            return self._leave(self._compiled(inputs_embeds=entered, use_cache=False).last_hidden_state)
+            compiled = self._compiled(inputs_embeds=entered, attention_mask=mask, use_cache=False)
+            return self._leave(compiled.last_hidden_state)
         except torch._dynamo.exc.TorchDynamoException as error:
             why = str(error).partition("\n")[0]
             logger.warning("finetune: the decoder cannot be compiled, training continues without it: %s", why)
             self._compiled = None
-            return super().hidden_states(tokens)
+            return super().hidden_states(tokens, gaps)
 
     def add_encoder(self, encoder: CatalogEncoder) -> None:
         """Train the text encoder too, on the texts of each batch's items; other items keep their stored vectors."""
@@ -201,9 +213,9 @@ class TrainableRanker(Ranker):
             tokens = self._perturbation.perturb(tokens) if perturbed else self._perturbation.keep(tokens)
         with _attention_for_training(tokens.device):
             if positions is None:
-                states = decode_by_length(self.hidden_states, tokens, num_targets(targets).squeeze(1))
+                states = decode_by_length(self.hidden_states, tokens, gaps, num_targets(targets).squeeze(1))
                 return self._next_items(states, item_vectors, targets, weights, log_q)
-            history = self.read(tokens, positions + 1)
+            history = self.read(tokens, gaps, positions + 1)
             loss = self._next_items(history.states, item_vectors, targets, weights, log_q)
             return loss + self._listwise(history, item_vectors, items, targets, weights, log_q)
 
@@ -237,9 +249,10 @@ class TrainableRanker(Ranker):
         return sampled_softmax(hidden, item_vectors, rows, log_q, strength, weights=own, label_smoothing=smoothing)
 
     def _pointwise(self, hidden: Tensor, item_vectors: Tensor, rows: Tensor, weights: Tensor | None) -> Tensor:
-        """Each target [N] and items that are drawn for all of them together, every item judged by itself."""
+        """Each target [N] and items that are drawn for a few of them together, every item judged by itself."""
         objective = self.objective
-        negatives = torch.randint(len(item_vectors), (objective.pointwise_negatives,), device=hidden.device)
+        shape = (-(-len(hidden) // _SHARING_NEGATIVES), objective.pointwise_negatives)
+        negatives = torch.randint(len(item_vectors), shape, device=hidden.device)
         logits = ItemLogits.of(hidden, item_vectors, rows, negatives, self.logit_bias)
         if objective.name == "gbce":
             return generalised_cross_entropy(logits, self.num_known, objective.gbce_calibration, weights)

@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 
 from recsys.training.phases import Phase, Plan
 
-#: Figures of an epoch, in addition to those of `loop.train_epoch`: its number from 1; NDCG@10 on validation users by
-#: retrieval, and by the candidate pass if that was trained. Without validation users the latter two are missing.
+#: Figures of an epoch, in addition to those of `loop.train_epoch`: its number from 1; CPU seconds of the first worker;
+#: NDCG@10 on validation users by retrieval, and by the candidate pass if that was trained. Without validation users the
+#: latter two are missing.
 EPOCH = "epoch"
+CPU = "cpu_s"
 RETRIEVAL = "validation_ndcg@10"
 CANDIDATE_PASS = "candidate_pass_ndcg@10"  # noqa: S105 (a metric)
 

@@ -29,6 +29,8 @@ class WindowBatch:
     """[B, L] float32, weight of each target; padded with 0."""
     texts: HistoryTexts | None = None
     """None if histories hold no texts."""
+    ahead: Tensor | None = None
+    """[B, L] targets from each on, in the next days; None if each position has only the next item as a target."""
 
     @classmethod
     def of(
@@ -52,6 +54,7 @@ class WindowBatch:
             targets=targets,
             weights=grids["weights"],
             texts=texts,
+            ahead=grids.get("ahead"),
         )
 
     def __len__(self) -> int:
@@ -66,6 +69,7 @@ class WindowBatch:
             targets=self.targets[index],
             weights=self.weights[index],
             texts=None if self.texts is None else self.texts.of(index),
+            ahead=None if self.ahead is None else self.ahead[index],
         )
 
 

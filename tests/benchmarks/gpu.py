@@ -135,7 +135,7 @@ def histories(bench: Bench) -> Iterator[Measured]:
 
     def read() -> Tensor:
         with torch.inference_mode():
-            return ranker.last_states(ranker.history_tokens(vectors, items, gaps, events), lengths, decode)
+            return ranker.last_states(ranker.history_tokens(vectors, items, gaps, events), gaps, lengths, decode)
 
     name = f"histories, {num_users} users at once"
     yield bench.measured(name, "users", num_users, read, flops)

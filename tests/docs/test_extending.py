@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from tests.conftest import tiny_config
 from tests.docs.pages import ROOT, blocks
 
-PLUGINS = [block for block in blocks("python") if block.title]
+PLUGINS = [block for block in blocks("python") if block.page == "docs/extending.md" and block.title]
 MODULES = [block.title.removesuffix(".py").replace("/", ".") for block in PLUGINS]
 INPUTS = {"events": {"path": "events"}, "items": {"path": "items", "text": "{title}"}}
 

@@ -43,7 +43,8 @@ def test_good_lists_are_counted_however_they_are_cut(cuts: list[int]) -> None:
     pieces = [GOOD.slice(start, end - start) for start, end in pairwise(bounds)]
     found = count_lists(pieces, ITEMS, full=3)
     assert counts(found) == (3, 6, 2, 0, "", 2, 1)
-    assert found.shown.tolist() == [True, True, True, False, True, True]
+    assert found.shown.tolist() == [1, 2, 1, 0, 1, 1]
+    assert found.scores.sum(axis=1).tolist() == [3, 3]  # first places, others
 
 
 def test_a_file_as_it_is_stored_has_the_schema(tmp_path) -> None:
@@ -77,3 +78,4 @@ def test_a_fault_is_found_and_named(bad: pa.Table, fault: str) -> None:
 def test_scores_that_are_no_numbers_are_counted() -> None:
     found = count_lists([lists(("a", 1, "i0", np.inf), ("a", 2, "i1", np.nan), ("a", 3, "i2", 0.0))], ITEMS, 3)
     assert (found.not_finite, found.equal, found.invalid) == (2, 0, 0)
+    assert found.scores.sum() == 1

@@ -158,3 +158,10 @@ command.end_process(3)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (3, "")
     assert done.stdout == "no line breakregistered\n"
+
+
+def test_every_job_ends_its_process_by_that_function() -> None:
+    for path in (Path(__file__).parents[2] / "jobs").glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        if '__name__ == "__main__"' in text:
+            assert re.search(r"^    (command\.)?end_process\(main\(\)\)$", text, re.MULTILINE), path

@@ -41,7 +41,7 @@ DECODERS: dict[str, dict[str, Any]] = {
 TOLERANCE = {"atol": 1e-5, "rtol": 0.0}
 
 
-def make_ranker(decoder: str, trained: bool = True) -> Ranker:
+def make_ranker(decoder: str, trained: bool = True, relative_time: bool = False) -> Ranker:
     """A ranker in evaluation mode; ``trained``: its candidate head and embeddings say something."""
     settings = DECODERS[decoder]
     spec = RankerSpec(
@@ -52,6 +52,7 @@ def make_ranker(decoder: str, trained: bool = True) -> Ranker:
         decoder=settings,
         dropout=0.3,
         id_dropout=0.3,
+        relative_time=relative_time,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -63,13 +64,16 @@ def make_ranker(decoder: str, trained: bool = True) -> Ranker:
             torch.nn.init.normal_(ranker.candidate_head.weight)
         for parameter in ranker.decoder.parameters():
             parameter.data.mul_(2)  # attention of a fresh decoder is nearly even
+        if relative_time:
+            torch.nn.init.normal_(ranker.time_bias, std=3.0)
     return ranker.eval()
 
 
 RANKERS = {decoder: make_ranker(decoder) for decoder in DECODERS}
+RANKERS |= {f"{decoder} by time": make_ranker(decoder, relative_time=True) for decoder in DECODERS}
 
 lengths_of_users = st.lists(st.integers(0, 6), min_size=1, max_size=4)
-rankers = st.sampled_from(sorted(DECODERS))
+rankers = st.sampled_from(sorted(RANKERS))
 seeds = st.integers(0, 999)
 
 
@@ -185,7 +189,7 @@ def test_a_history_is_read_once_for_many_questions() -> None:
     first, second = some_candidates(2, 7, 0), some_candidates(2, 5, 1)
     with torch.no_grad():
         vectors = ranker.item_vectors()
-        history = ranker.read(ranker.history_tokens(vectors, items, gaps, events), torch.tensor([6, 4]))
+        history = ranker.read(ranker.history_tokens(vectors, items, gaps, events), gaps, torch.tensor([6, 4]))
         torch.testing.assert_close(history.users, ranker.user_vectors(vectors, items, gaps, events), **TOLERANCE)
         for candidates in (first, second, first):
             logits = ranker.score_candidates(vectors, history, candidates)

@@ -114,8 +114,8 @@ def test_a_later_event_changes_no_earlier_state(place: int) -> None:
     with torch.no_grad():
         vectors = ranker.item_vectors()
         before, after = (
-            ranker.hidden_states(ranker.history_tokens(vectors, *histories)),
-            ranker.hidden_states(ranker.history_tokens(vectors, *changed)),
+            ranker.hidden_states(ranker.history_tokens(vectors, *histories), histories[1]),
+            ranker.hidden_states(ranker.history_tokens(vectors, *changed), changed[1]),
         )
     torch.testing.assert_close(before[:, :place], after[:, :place], atol=1e-5, rtol=0)
     assert ((before[:, place:] - after[:, place:]).abs().amax(dim=2) > 1e-3).all()
@@ -149,7 +149,7 @@ def test_user_vectors_are_the_states_of_the_last_event() -> None:
     ranker, histories = make_ranker(), pad(draw(4, 3), 6)
     with torch.no_grad():
         vectors = ranker.item_vectors()
-        states = ranker.hidden_states(ranker.history_tokens(vectors, *histories))
+        states = ranker.hidden_states(ranker.history_tokens(vectors, *histories), histories[1])
         users = ranker.user_vectors(vectors, *histories)
     torch.testing.assert_close(users, states[:, 2])
     torch.testing.assert_close(users.norm(dim=1), ranker.log_scale.exp().expand(4))
@@ -240,8 +240,8 @@ def test_decoders_of_the_hub_work(hub_model: str) -> None:
     changed = histories[0].clone()
     changed[:, 3] = (changed[:, 3] + 1) % NUM_ITEMS
     with torch.no_grad():
-        before = ranker.hidden_states(ranker.history_tokens(items, *histories))
-        after = ranker.hidden_states(ranker.history_tokens(items, changed, *histories[1:]))
+        before = ranker.hidden_states(ranker.history_tokens(items, *histories), histories[1])
+        after = ranker.hidden_states(ranker.history_tokens(items, changed, *histories[1:]), histories[1])
     torch.testing.assert_close(before[:, :3], after[:, :3], atol=1e-5, rtol=0)
     ranker.train()(*histories, targets=histories[0]).backward()
     candidates_only = {"candidate_embedding", "candidate_head.weight"}

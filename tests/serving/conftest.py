@@ -4,16 +4,25 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from recsys.data.assignment import DEFAULT_VARIANT
+from recsys.ranking.snapshot import Snapshot
 from recsys.serving.live_snapshot import LiveSnapshot
 from recsys.settings import decode_config
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import require_latest
 from tests.conftest import MAX_IN_FLIGHT, free_ports, tiny_config
+
+
+def with_snapshot(live: LiveSnapshot, snapshot: Snapshot) -> LiveSnapshot:
+    """The same service with another snapshot for users who are in no experiment."""
+    variants = replace(live.ranker.variants, snapshots={DEFAULT_VARIANT: snapshot})
+    return replace(live, ranker=replace(live.ranker, variants=variants))
 
 
 class HeldSnapshot:

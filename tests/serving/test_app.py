@@ -211,3 +211,30 @@ def test_the_api_page_can_send_a_key() -> None:
     assert described["components"]["securitySchemes"]["HTTPBearer"]["scheme"] == "bearer"
     keyed = {path for path, calls in described["paths"].items() for call in calls.values() if call.get("security")}
     assert keyed == {path for path in described["paths"] if path.startswith("/v1/")}
+
+
+def test_the_site_of_the_nights_needs_a_key_which_a_browser_sends_as_a_password(calls, one_night) -> None:
+    def make(url: str) -> list[requests.Response]:
+        def get(path: str, **options: Any) -> requests.Response:
+            return requests.get(url + path, timeout=60, **options)
+
+        night = f"/nights/nights/{one_night[1]['run_id']}.html"
+        refused = [get("/nights"), get("/nights/"), get(night, auth=("me", f"{KEY}x"))]
+        admitted = [
+            get("/nights", auth=("me", KEY)),
+            get(night, auth=("me", KEY)),
+            get("/nights/style.css", auth=("", KEY)),
+        ]
+        return [*refused, *admitted, get("/nights/x.html", headers={"Authorization": f"Bearer {KEY}"})]
+
+    *refused, index, night, style, missing = calls(make, keys=LINE)
+    assert [code(response) for response in refused] == [(401, "unauthorized")] * 3
+    assert all(response.headers["WWW-Authenticate"].startswith("Basic realm=") for response in refused)
+    assert code(missing) == (404, "not_found")
+    assert [response.headers["Content-Type"].split(";")[0] for response in (index, night, style)] == [
+        *("text/html", "text/html", "text/css")
+    ]
+    assert f'href="nights/{one_night[1]["run_id"]}.html"' in index.text
+    assert index.url.endswith("/nights/")
+    assert f"<h1>Night of {one_night[1]['run_id'][:10]}</h1>" in night.text
+    assert "default-src 'self'" in night.headers["Content-Security-Policy"]

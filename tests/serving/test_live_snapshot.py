@@ -10,6 +10,7 @@ import pytest
 from recsys.serving.contracts import HistoryEvent, RecommendationRequest
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import require_latest
+from tests.serving.conftest import with_snapshot
 
 NOW = dt.datetime(2026, 11, 23, 8, tzinfo=dt.UTC)
 NUM_USERS = 100
@@ -68,7 +69,7 @@ def test_the_other_requests_of_a_batch_change_nothing(live, histories, explorati
     """Requests of all kinds, one by one and in one batch."""
     snapshot = live.ranker.snapshot
     snapshot = replace(snapshot, reranker=snapshot.reranker.with_exploration(exploration))
-    live = replace(live, ranker=replace(live.ranker, snapshot=snapshot))
+    live = with_snapshot(live, snapshot)
     user = sorted(histories)[0]
     requests = [
         RecommendationRequest(),

@@ -5,9 +5,7 @@ missing key, too much load, a broken connection, a hostile title.
 """
 
 import json
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,20 +15,10 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Response, Route, 
 
 LISTS, SEARCHES = "**/v1/recommendations", "**/v1/items?*"
 SIMILAR, EXPLANATIONS = "**/similar?*", "**/explanation"
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 #: The browser itself writes this for every response with a status of 400 or above.
 REFUSED = "Failed to load resource"
 
 expect.set_options(timeout=20_000)
-
-
-@pytest.fixture(scope="module")
-def chromium() -> str:
-    """Path of a Chromium; without it, no service is started."""
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-    if found is None:
-        pytest.skip("no Chromium on the path: apt-get install chromium, or name one: CHROMIUM=/path/to/chromium")
-    return found
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import requests
 
 from recsys.serving.contracts import HistoryEvent, RankedCandidates, RankRequest, RecommendationRequest
 from recsys.serving.live_snapshot import LiveSnapshot
+from tests.serving.conftest import with_snapshot
 
 NOW = dt.datetime(2026, 11, 23, 8, tzinfo=dt.UTC)
 
@@ -49,7 +50,7 @@ def test_what_lists_leave_out_is_ranked_too(live: LiveSnapshot) -> None:
     ids = ids_of(live)
     had = [HistoryEvent(item_id=ids[0])]
     closed = replace(live.ranker.snapshot, recommendable=np.zeros(len(ids), dtype=bool))
-    for each in (live, replace(live, ranker=replace(live.ranker, snapshot=closed))):
+    for each in (live, with_snapshot(live, closed)):
         assert {item.item_id for item in rank(each, history=had, candidates=ids).items} == set(ids)
 
 

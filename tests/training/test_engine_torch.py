@@ -30,6 +30,7 @@ TRAININGS: dict[str, dict[str, Any]] = {
     "adversarial": {"batch_size": 4, "adversarial_epsilon": 0.5},
     "gbce": {"batch_size": 4, "objective": "gbce", "pointwise_negatives": 8},
     "rating": {"batch_size": 4, "objective": "rating", "rating_max": 1.0},
+    "relative time": {"batch_size": 4},
 }
 
 
@@ -46,7 +47,7 @@ def process_group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     os.environ.update(before)
 
 
-def make_engine(train: TrainConfig) -> Engine:
+def make_engine(train: TrainConfig, relative_time: bool = False) -> Engine:
     config = RankerConfig(hidden_size=16, layers=1, heads=2, dropout=0.1, id_dropout=0.1)
     spec = RankerSpec(
         num_items=NUM_ITEMS,
@@ -57,6 +58,7 @@ def make_engine(train: TrainConfig) -> Engine:
         dropout=config.dropout,
         id_dropout=config.id_dropout,
         logit_bias=train.objective != "softmax",
+        relative_time=relative_time,
     )
     torch.manual_seed(0)
     counts = torch.ones(NUM_ITEMS, dtype=torch.int64)
@@ -90,7 +92,7 @@ def test_both_engines_learn_the_same(name: str, process_group: None) -> None:
         train = TrainConfig(epochs=4, min_steps=0, learning_rate=0.01, engine=engine, **TRAININGS[name])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # DeepSpeed and what it imports warn of their own use of torch
-            made = make_engine(train)
+            made = make_engine(train, name == "relative time")
             found[engine] = train_epochs(made, train, 4), weights_of(made)
     losses, weights = found["torch"]
     assert losses[-1] < losses[0] - 0.1
@@ -103,11 +105,11 @@ def test_both_engines_learn_the_same(name: str, process_group: None) -> None:
 def test_training_continues_from_a_checkpoint_as_if_nothing_had_happened(name: str, tmp_path: Path) -> None:
     # in a step that a checkpoint interrupts, gradients are lost: this one comes after a complete step
     train = TrainConfig(epochs=4, min_steps=0, learning_rate=0.01, engine="torch", **TRAININGS[name])
-    engine = make_engine(train)
+    engine = make_engine(train, name == "relative time")
     train_epochs(engine, train, 2)
     engine.save(tmp_path)
     expected = train_epochs(engine, train, 2, first=2)
-    again = make_engine(train)
+    again = make_engine(train, name == "relative time")
     train_epochs(again, train, 1)
     again.load(tmp_path)
     assert train_epochs(again, train, 2, first=2) == expected

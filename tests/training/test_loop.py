@@ -59,7 +59,7 @@ def make_engine(**settings: Any) -> TorchEngine:
         torch.manual_seed(0)
         counts = torch.ones(NUM_ITEMS, dtype=torch.int64)
         ranker = TrainableRanker(spec, torch.randn(NUM_ITEMS, 4), counts, Objective.of(train, exclude_seen=True))
-    return TorchEngine(ranker, parameter_groups(ranker, 0.0), train, constant_rate)
+    return TorchEngine(ranker, parameter_groups(ranker, 1e-3, 0.0), train, constant_rate)
 
 
 def constant_rate(_step: int) -> float:

@@ -35,7 +35,7 @@ def one_worker(tmp_path: Path) -> Iterator[None]:
 
 
 def open_engine(ranker: TrainableRanker) -> TorchEngine:
-    return TorchEngine(ranker, parameter_groups(ranker, 0.01), TrainConfig(learning_rate=0.01), constant_rate)
+    return TorchEngine(ranker, parameter_groups(ranker, 0.01, 0.01), TrainConfig(learning_rate=0.01), constant_rate)
 
 
 @pytest.fixture(params=[None, 2], ids=["full", "lora"])
@@ -96,7 +96,7 @@ def test_a_frozen_encoder_is_not_read(ranker: TrainableRanker) -> None:
 
 
 def test_the_encoder_has_a_learning_rate_of_its_own(ranker: TrainableRanker) -> None:
-    own, encoder = parameter_groups(ranker, 3e-5)
+    own, encoder = parameter_groups(ranker, 1e-3, 3e-5)
     assert encoder["lr"] == 3e-5
     assert "lr" not in own
     names = {id(parameter): name for name, parameter in ranker.named_parameters() if parameter.requires_grad}
@@ -105,6 +105,6 @@ def test_the_encoder_has_a_learning_rate_of_its_own(ranker: TrainableRanker) -> 
     assert all(name.startswith("encoder.") for name in found[1])
     assert not any(name.startswith("encoder.") for name in found[0])
     ranker.encoder = None
-    assert [id(each) for group in parameter_groups(ranker, 3e-5) for each in group["params"]] == [
+    assert [id(each) for group in parameter_groups(ranker, 1e-3, 3e-5) for each in group["params"]] == [
         id(each) for each in ranker.parameters()
     ]

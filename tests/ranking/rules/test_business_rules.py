@@ -162,6 +162,11 @@ def test_a_quiet_period_leaves_out_what_was_taken(quiet: dict[str, Any], expecte
     assert set(zip(removed.users.tolist(), removed.items.tolist(), strict=True)) == expected
 
 
+def test_impressions_without_an_effect_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"rerank\.exclude_served: does nothing with times=null and factor=1"):
+        decode_config({"inputs": INPUTS, "rerank": {"exclude_served": {"times": None}}})
+
+
 def test_a_measured_night_is_without_what_the_shop_decides() -> None:
     settings = RerankConfig.model_validate({"pins": [{"item": "i7"}], "caps": {"brand": 1}, "quiet": {"days": 1}})
     assert settings.for_measuring() == RerankConfig()

@@ -1,0 +1,129 @@
+"""Writes a first config from a look at your files; it guesses the columns, and you confirm them.
+
+python jobs/init.py --events data/orders.csv --items data/products.csv [--users data/customers.csv] [--out shop.yaml]
+
+On a terminal it asks about each column. Elsewhere it takes its guesses, and `--column` corrects them.
+"""
+
+import sys
+from argparse import Namespace
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from rich.prompt import Prompt
+from rich.text import Text
+
+from jobs import command
+from jobs.log_output import add_log_options, console
+from jobs.user_ids import CommandLine
+from recsys.data.column_guesses import Guess
+from recsys.data.first_config import NEEDED, GuessedInput, first_config, guess_inputs
+from recsys.data.input_sample import InputSample, sample_input
+from recsys.errors import ConfigError
+from recsys.settings import load_config
+from recsys.storage.addresses import open_input
+
+
+def init(options: Namespace) -> command.Answer:
+    """Look at the files, ask where there is somebody to ask, and write the config."""
+    out = Path(options.out)
+    if out.exists() and not options.force:
+        raise ConfigError(f"{out}: exists already; name another file with --out, or write it again with --force")
+    inputs = guess_inputs(_samples(options))
+    for correction in options.column:
+        inputs = _corrected(inputs, correction)
+    if options.ask:
+        inputs = {name: _confirmed(name, guessed) for name, guessed in inputs.items()}
+    _require_all(inputs)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(first_config(inputs, options.storage), encoding="utf-8")
+    load_config(out)
+    columns = {name: {key: guess.column for key, guess in each.guesses.items()} for name, each in inputs.items()}
+    console.print(
+        f"wrote {out}. Look at it, then: `recsys nightly --config {out} --dry-run`, then the same without --dry-run",
+        markup=False,
+        soft_wrap=True,
+    )
+    return {"status": "written", "path": str(out), "columns": columns}
+
+
+def _samples(options: Namespace) -> dict[str, InputSample]:
+    """The first rows of each input. Items come from the files of the events where no other are named."""
+    paths = {"events": options.events, "items": options.items or options.events, "users": options.users}
+    return {name: sample_input(*open_input(path), path) for name, path in paths.items() if path}
+
+
+def _corrected(inputs: Mapping[str, GuessedInput], correction: str) -> dict[str, GuessedInput]:
+    """The inputs with the column that `--column events.user_id=customer` names."""
+    key, _, column = correction.partition("=")
+    name, _, ours = key.partition(".")
+    if name not in inputs or not ours or not column:
+        raise ConfigError(f"--column {correction}: must look like events.user_id=customer")
+    if column not in inputs[name].columns:
+        raise ConfigError(f"--column {correction}: {name} has the columns {', '.join(inputs[name].columns)}")
+    return {**inputs, name: _with_column(inputs[name], ours, Guess(column, "as you said"))}
+
+
+def _with_column(guessed: GuessedInput, ours: str, guess: Guess) -> GuessedInput:
+    return replace(guessed, guesses={**guessed.guesses, ours: guess})
+
+
+def _confirmed(name: str, guessed: GuessedInput) -> GuessedInput:
+    """Ask for each column; the guess is the default answer, and `-` is the answer for none."""
+    console.print(Text(f"\n{name}: {guessed.sample.source.path}, with the columns"))
+    for column, values in guessed.columns.items():
+        console.print(Text(f"  {column}: {', '.join(values.examples)}"))
+    for ours in dict.fromkeys([*NEEDED[name], *(key for key, guess in guessed.guesses.items() if guess.sure)]):
+        guess = guessed.guesses.get(ours)
+        none = [] if ours in NEEDED[name] else ["-"]
+        question = Prompt(
+            Text(f"column for {ours}{' (- for none)' if none else ''}"),
+            console=console,
+            choices=[*guessed.columns, *none],
+            show_choices=False,
+        )
+        answer = question(default=guess.column) if guess else question()
+        if answer == "-":
+            guessed = replace(guessed, guesses={key: kept for key, kept in guessed.guesses.items() if key != ours})
+        elif guess is None or answer != guess.column:
+            guessed = _with_column(guessed, ours, Guess(answer, "as you said"))
+    return guessed
+
+
+def _require_all(inputs: Mapping[str, GuessedInput]) -> None:
+    for name, guessed in inputs.items():
+        for ours in NEEDED[name]:
+            if ours not in guessed.guesses:
+                raise ConfigError(
+                    f"{name}: no column of {guessed.sample.source.path} looks like {ours}; name it with "
+                    f"--column {name}.{ours}=COLUMN; its columns are {', '.join(guessed.columns)}"
+                )
+
+
+def main() -> int:
+    """The command line."""
+    parser = CommandLine(description="Write a first config from a look at your files.")
+    help_path = "a file, a folder or a glob of Parquet, CSV or JSON lines; local or s3://"
+    parser.add_argument("--events", required=True, help=f"who touched which item, and when: {help_path}")
+    parser.add_argument("--items", help="what can be recommended; default: the items are in the files of the events")
+    parser.add_argument("--users", help="profiles of users, if you have them")
+    parser.add_argument("--out", default="recsys.yaml", help="the config to write (default %(default)s)")
+    parser.add_argument("--storage", default="./warehouse", help="where nights write (default %(default)s)")
+    parser.add_argument(
+        "--column",
+        action="append",
+        default=[],
+        metavar="INPUT.OURS=YOURS",
+        help="a column that was guessed wrongly, such as events.user_id=customer",
+    )
+    parser.add_argument(
+        "--yes", dest="ask", action="store_false", default=sys.stdin.isatty(), help="take the guesses without questions"
+    )
+    parser.add_argument("--force", action="store_true", help="write over a config that exists")
+    add_log_options(parser)
+    return command.run_without_config(init, parser)
+
+
+if __name__ == "__main__":
+    command.end_process(main())

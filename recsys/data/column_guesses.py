@@ -1,0 +1,177 @@
+"""Guess which column of a user's files is which, by names and by values. People confirm the guesses."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from recsys.data.column_values import ColumnValues
+from recsys.data.column_words import names_any, names_id
+from recsys.data.timestamp_formats import DAY_FIRST, MONTH_FIRST
+
+Columns = Mapping[str, ColumnValues]
+
+#: Kinds of events that an input has at most.
+_MOST_KINDS = 50
+#: Columns of a template at most.
+_MOST_TEXTS = 6
+#: Share of the ids of one file that the other file must have, for them to be the same ids.
+_SAME_IDS = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """The column for one of our names."""
+
+    column: str
+    why: str
+    sure: bool = True
+    """Whether the config takes it; else only a comment names it."""
+
+
+Guesses = dict[str, Guess]
+
+
+def guess_events(events: Columns, items: Columns | None = None, users: Columns | None = None) -> Guesses:
+    """Columns for `user_id`, `item_id`, `timestamp`, `event` and `weight`; what nothing points to is left out.
+
+    Args:
+        events: The columns of the events.
+        items: Those of the items, which show by their values what an item id is; None: they are in the events' files.
+        users: Those of the users, if there is such a file.
+    """
+    found: Guesses = {}
+    if time := _best(events, _time_score):
+        found["timestamp"] = Guess(time, "its values are times")
+    free = {name: column for name, column in events.items() if column.may_be_id and name != time}
+    if item := _id_of(free, items, "item"):
+        found["item_id"] = item
+        free.pop(item.column, None)
+    if user := _id_of(free, users, "user"):
+        found["user_id"] = user
+    taken = {guess.column for guess in found.values()}
+    rest = {name: column for name, column in events.items() if name not in taken}
+    if kind := _best(rest, _kind_score):
+        found["event"] = Guess(kind, f"its name, and {len(rest[kind].distinct)} different values")
+    if weight := _best(rest, lambda column: 2 if names_any(column.name, "weight") and column.is_number else 0):
+        found["weight"] = Guess(weight, "its name, and its values are numbers", sure=False)
+    return found
+
+
+def guess_items(items: Columns, item_id: ColumnValues | None) -> Guesses:
+    """Columns for `item_id`, `title`, `available` and, where items have several versions, `timestamp`.
+
+    Args:
+        items: The columns of the items.
+        item_id: The item ids of the events, where they are known.
+    """
+    found: Guesses = {}
+    ids = {name: column for name, column in items.items() if column.may_be_id}
+    if guess := _id_of(ids, None if item_id is None else {item_id.name: item_id}, "item"):
+        found["item_id"] = guess
+    rest = {name: column for name, column in items.items() if name not in {guess.column for guess in found.values()}}
+    if title := _best(rest, _title_score):
+        found["title"] = Guess(title, "its values can be read")
+    if flag := _best(rest, lambda column: 2 if names_any(column.name, "available") and column.is_flag else 0):
+        found["available"] = Guess(flag, "its name, and its values are yes and no")
+    has_versions = "item_id" in found and not items[found["item_id"].column].is_unique
+    if has_versions and (time := _best(rest, _time_score)):
+        found["timestamp"] = Guess(time, "its values are times, and items have several rows")
+    return found
+
+
+def guess_users(users: Columns, user_id: ColumnValues | None) -> Guesses:
+    """The column for `user_id`; `user_id` are the ids of the events, where they are known."""
+    ids = {name: column for name, column in users.items() if column.may_be_id}
+    guess = _id_of(ids, None if user_id is None else {user_id.name: user_id}, "user")
+    return {} if guess is None else {"user_id": guess}
+
+
+def item_texts(items: Columns, guesses: Guesses) -> list[str]:
+    """Columns that say what an item is: title, classes such as category and brand, then other texts and descriptions.
+
+    A name with braces cannot be in a template, and is left out.
+    """
+    title = guesses["title"].column if "title" in guesses else None
+    taken = {guess.column for guess in guesses.values()} - {title}
+    prose = [
+        name for name, column in items.items() if column.is_prose and name not in taken and not set("{}") & set(name)
+    ]
+    return sorted(
+        prose, key=lambda name: (name != title, not names_any(name, "class"), names_any(name, "description"))
+    )[:_MOST_TEXTS]
+
+
+def belongs_to(column: ColumnValues, item: ColumnValues, user: ColumnValues) -> Literal["item", "user"]:
+    """Whether a column of the events' files describes the item or the user: the one for which it changes less."""
+    return "item" if column.num_for_each(item) < column.num_for_each(user) else "user"
+
+
+def user_texts(users: Columns, guesses: Guesses) -> list[str]:
+    """Columns that describe a user, without those that name a person, such as `email`: few values, or numbers."""
+    taken = {guess.column for guess in guesses.values()}
+    return [
+        name
+        for name, column in users.items()
+        if name not in taken
+        and not names_any(name, "private")
+        and not set("{}") & set(name)
+        and not column.is_unique
+        and not column.is_time
+        and (column.is_prose or column.is_number)
+    ][:_MOST_TEXTS]
+
+
+def guess_timestamp_format(times: ColumnValues) -> str | None:
+    """A format where the sample has dates with two readings and does not settle them; None: the night can settle them.
+
+    Of day and month, the order in which the times of the sample are nearer to each other is taken.
+    """
+    evidence = times.dates
+    if evidence.date_number and not (evidence.epoch_number or evidence.date_text):
+        return {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}.get(len(evidence.date_number))
+    if evidence.either_order and bool(evidence.day_first) == bool(evidence.month_first):
+        return min((MONTH_FIRST, DAY_FIRST), key=times.span_in)
+    return None
+
+
+def _id_of(columns: Columns, others: Columns | None, what: str) -> Guess | None:
+    """The id column, by its name and by how many of its values another file has."""
+    by_name = {name: names_id(name, what) for name in columns}
+    shares = {name: _best_share(column, others.values()) for name, column in columns.items()} if others else {}
+    scores = {name: by_name[name] + (4 * shares[name] if shares.get(name, 0.0) >= _SAME_IDS else 0) for name in columns}
+    best = max(scores, key=lambda name: scores[name], default=None)
+    if best is None or not scores[best]:
+        return None
+    share = shares.get(best, 0.0)
+    found = f"{share:.0%} of its values are in the other file" if share >= _SAME_IDS else ""
+    return Guess(best, ", and ".join(filter(None, ["its name" if by_name[best] else "", found])))
+
+
+def _best_share(column: ColumnValues, others: Iterable[ColumnValues]) -> float:
+    """The largest share with a column of ids; few different values, such as 1 to 5, prove nothing."""
+    if len(column.distinct) < 10:
+        return 0.0
+    return max((column.share_in(other) for other in others if other.may_be_id), default=0.0)
+
+
+def _best(columns: Columns, score: Callable[[ColumnValues], int]) -> str | None:
+    """The first column with the highest score above 0."""
+    scores = {name: score(column) for name, column in columns.items()}
+    best = max(scores, key=lambda name: scores[name], default=None)
+    return best if best is not None and scores[best] > 0 else None
+
+
+def _time_score(column: ColumnValues) -> int:
+    return (1 + 2 * names_any(column.name, "time")) if column.is_time else 0
+
+
+def _kind_score(column: ColumnValues) -> int:
+    few = 0 < len(column.distinct) <= _MOST_KINDS
+    return 2 if few and names_any(column.name, "kind") and not column.is_time else 0
+
+
+def _title_score(column: ColumnValues) -> int:
+    if not column.is_prose:
+        return 0
+    named = names_any(column.name, "title")
+    return 1 + 4 * named + 2 * names_any(column.name, "description") - names_any(column.name, "class")

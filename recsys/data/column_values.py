@@ -1,0 +1,130 @@
+"""What the values of a sample say about its columns: times, ids, texts, numbers."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys.data.cells import as_boolean, as_number, as_text, is_list_of_texts
+from recsys.data.config import TableInput
+from recsys.data.date_evidence import DateEvidence
+from recsys.data.moments import MICROS_PER_DAY
+from recsys.data.timestamps import read_timestamps
+from recsys.schema import TIMESTAMP
+
+_EXAMPLES = 3
+_EXAMPLE_CHARS = 30
+#: A column is taken for what nearly all of its values can be read as.
+_MOST = 0.95
+
+
+@dataclass(frozen=True)
+class ColumnValues:
+    """The values of one column of a sample."""
+
+    name: str
+    cells: pa.ChunkedArray
+    """[N] of the file's type."""
+    source: TableInput
+
+    @cached_property
+    def texts(self) -> pa.ChunkedArray:
+        """[N] text; null where the cell is empty."""
+        texts = pc.utf8_trim_whitespace(as_text(self.cells))
+        return pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)
+
+    @cached_property
+    def known(self) -> pa.ChunkedArray:
+        """The texts that are not empty."""
+        return self.texts.drop_null()
+
+    @cached_property
+    def distinct(self) -> pa.Array:
+        """The different texts."""
+        return pc.unique(self.known)
+
+    @property
+    def examples(self) -> list[str]:
+        """A few values, cut, on one line each."""
+        shown = [value[:_EXAMPLE_CHARS] for value in self.distinct[:_EXAMPLES].to_pylist()]
+        return ["".join(sign if sign.isprintable() else "�" for sign in value) for value in shown]
+
+    @property
+    def is_unique(self) -> bool:
+        """Whether nearly no value comes twice."""
+        return len(self.distinct) >= _MOST * len(self.known) > 0
+
+    @cached_property
+    def is_time(self) -> bool:
+        """Whether the values are points in time between 1990 and 2100."""
+        if pa.types.is_boolean(self.cells.type) or not len(self.known):
+            return False
+        years = pc.year(read_timestamps(self.cells, self.source).utc.cast(TIMESTAMP))
+        return self._mostly(pc.and_(pc.greater_equal(years, 1990), pc.less(years, 2100)))
+
+    @property
+    def dates(self) -> DateEvidence:
+        """What the values prove about dates with two readings."""
+        return read_timestamps(self.cells, self.source).evidence
+
+    def span_in(self, timestamp_format: str) -> float:
+        """Days between the first and the last time, read in this format; infinite where none can be read."""
+        source = self.source.model_copy(update={"timestamp_format": timestamp_format})
+        times = read_timestamps(self.cells, source).utc
+        ends = pc.min_max(times.cast(pa.int64()))
+        return (
+            (ends["max"].as_py() - ends["min"].as_py()) / MICROS_PER_DAY if times.null_count < len(times) else math.inf
+        )
+
+    @cached_property
+    def is_number(self) -> bool:
+        """Whether the values are numbers."""
+        return self._mostly(pc.is_valid(as_number(self.cells, ".")))
+
+    @cached_property
+    def is_flag(self) -> bool:
+        """Whether the values are yes and no, in one of the usual spellings."""
+        return self._mostly(pc.is_valid(as_boolean(self.cells)))
+
+    @cached_property
+    def is_prose(self) -> bool:
+        """Whether people can read the values: they have letters, and are no addresses of pages, times or flags."""
+        if self.is_time or self.is_flag or self.is_number:
+            return False
+        letters = pc.match_substring_regex(self.texts, pattern=r"\pL{2}")
+        return self._mostly(letters, 0.5) and not self._mostly(pc.match_substring(self.texts, "://"), 0.2)
+
+    @cached_property
+    def may_be_id(self) -> bool:
+        """Whether the values may be ids: they are there, of one line, and no decimals or times."""
+        if not self._mostly(pc.is_valid(self.texts), 0.5) or pa.types.is_boolean(self.cells.type):
+            return False
+        odd = pc.match_substring_regex(self.texts, pattern=r"^[+-]?\d+\.\d*[1-9]\d*$|\n")
+        return not self._mostly(odd, 0.01) and len(self.distinct) > 1
+
+    def share_in(self, others: "ColumnValues") -> float:
+        """The share of the different values that the other column has too."""
+        if not len(self.distinct):
+            return 0.0
+        common = pc.sum(pc.is_in(self.distinct, value_set=others.distinct)).as_py() or 0
+        return float(common / len(self.distinct))
+
+    def num_for_each(self, owner: "ColumnValues") -> float:
+        """How many different values one value of the other column has, as a mean over the rows of this file."""
+        pairs = (
+            pa.table({"owner": owner.texts, "value": self.texts}).drop_null().group_by(["owner", "value"]).aggregate([])
+        )
+        return len(pairs) / max(len(pc.unique(pairs["owner"])), 1)
+
+    def _mostly(self, holds: pa.ChunkedArray, least: float = _MOST) -> bool:
+        """Whether so large a share of the cells that are not empty has it."""
+        count = pc.sum(pc.fill_null(holds, False)).as_py() or 0
+        return bool(count and count >= least * max(len(self.known), 1))
+
+
+def values_of(rows: pa.Table, source: TableInput) -> dict[str, ColumnValues]:
+    """The columns of a sample by name; nested columns that cannot be read as text are left out."""
+    flat = [field.name for field in rows.schema if not pa.types.is_nested(field.type) or is_list_of_texts(field.type)]
+    return {name: ColumnValues(name, rows[name], source) for name in flat}

@@ -1,0 +1,133 @@
+"""Write a first config for a user's files, as YAML with a comment at each guess."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from recsys.data.column_guesses import (
+    Columns,
+    Guess,
+    Guesses,
+    belongs_to,
+    guess_events,
+    guess_items,
+    guess_timestamp_format,
+    guess_users,
+    item_texts,
+    user_texts,
+)
+from recsys.data.column_values import values_of
+from recsys.data.input_sample import InputSample
+
+#: Columns that an input must have.
+NEEDED = {"events": ("user_id", "item_id", "timestamp"), "items": ("item_id",), "users": ("user_id",)}
+_HEADER = """\
+# A first config, written from a look at the first rows of your files.
+# The comment at a column says why it was chosen, and shows values of it. Look at each of them.
+# Keys that are not here have their default. docs/reference/config.md explains every key.
+"""
+_UNSURE = "take the comment sign away if more means that the user likes the item more"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuessedInput:
+    """An input of the config, with what was guessed."""
+
+    sample: InputSample
+    columns: Columns
+    guesses: Guesses
+    texts: Sequence[str] = field(default=())
+    """Columns of the template."""
+
+
+def guess_inputs(samples: Mapping[str, InputSample]) -> dict[str, GuessedInput]:
+    """Guess the columns of `events`, `items` and, where it is given, `users`."""
+    columns = {name: values_of(sample.rows, sample.source) for name, sample in samples.items()}
+    shared = samples["items"].source.path == samples["events"].source.path
+    events = guess_events(columns["events"], None if shared else columns["items"], columns.get("users"))
+    ids = {name: columns["events"][events[name].column] for name in ("user_id", "item_id") if name in events}
+    items = guess_items(columns["items"], None if shared else ids.get("item_id"))
+    if shared and "item_id" in events:
+        items["item_id"] = events["item_id"]
+        if "timestamp" in events:
+            items["timestamp"] = Guess(events["timestamp"].column, "the newest row of an item wins")
+    texts = item_texts(columns["items"], items)
+    if shared and len(ids) == len(("user_id", "item_id")):
+        texts = [
+            name for name in texts if belongs_to(columns["events"][name], ids["item_id"], ids["user_id"]) == "item"
+        ]
+    found: dict[str, tuple[Guesses, Sequence[str]]] = {"events": (events, ()), "items": (items, texts)}
+    if "users" in samples:
+        users = guess_users(columns["users"], ids.get("user_id"))
+        found["users"] = (users, user_texts(columns["users"], users))
+    return {
+        name: GuessedInput(sample=samples[name], columns=columns[name], guesses=guesses, texts=texts)
+        for name, (guesses, texts) in found.items()
+    }
+
+
+def first_config(inputs: Mapping[str, GuessedInput], storage: str) -> str:
+    """The config as YAML."""
+    lines = [
+        *_HEADER.splitlines(),
+        "",
+        f"storage: {_quoted(storage)}   # everything that the night writes; or s3://bucket/prefix",
+        "date: newest   # the night is of the day of the newest event; for a job that runs each night: yesterday",
+        "",
+        "inputs:",
+    ]
+    for name, guessed in inputs.items():
+        lines += [f"  {name}:", *(f"    {line}" for line in _input_lines(name, guessed))]
+    return "\n".join(lines) + "\n"
+
+
+def _input_lines(name: str, guessed: GuessedInput) -> list[str]:
+    source = guessed.sample.source
+    lines = [f"path: {_quoted(source.path)}", f"format: {source.format}"]
+    if source.delimiter != ",":
+        lines.append(f"delimiter: {_quoted(source.delimiter)}")
+    if source.encoding != "utf-8":
+        lines.append(f"encoding: {source.encoding}   # the first rows are no UTF-8")
+    lines.append("columns:   # our names: your names")
+    for key, guess in guessed.guesses.items():
+        why = _why(guess, guessed.columns) if guess.sure else _UNSURE
+        lines.append(f"  {'' if guess.sure else '# '}{key}: {_quoted(guess.column)}   # {why}")
+    if name != "events":
+        lines.append(f"text: {_quoted(template(guessed))}   # what the language model reads")
+    if (time := guessed.guesses.get("timestamp")) and time.column in guessed.columns:
+        lines += _timestamp_lines(guessed.columns, time.column)
+    if name == "events":
+        lines.append('# where: "quantity > 0"   # which rows to use')
+    return lines
+
+
+def _timestamp_lines(columns: Columns, column: str) -> list[str]:
+    form = guess_timestamp_format(columns[column])
+    if form is None:
+        return []
+    return [f"timestamp_format: {_quoted(form)}   # please check: the first rows can be read in two ways"]
+
+
+def template(guessed: GuessedInput) -> str:
+    """The template over the chosen columns; numbers have the name of their column before them.
+
+    Without a column that can be read, the id is the text.
+    """
+    ids = [guess.column for key, guess in guessed.guesses.items() if key in ("item_id", "user_id")]
+    names = list(guessed.texts) or ids
+    return ". ".join(
+        f"{name.replace('_', ' ')} {{{name}}}" if guessed.columns[name].is_number and guessed.texts else f"{{{name}}}"
+        for name in names
+    )
+
+
+def _why(guess: Guess, columns: Columns) -> str:
+    if guess.column not in columns:
+        return guess.why
+    return f"{guess.why}; values: {', '.join(columns[guess.column].examples)}"
+
+
+def _quoted(text: str) -> str:
+    """A YAML text that is read again as it is, also where it has quotes, line ends or `${`."""
+    quoted = json.dumps(text.replace("${", "$${"), ensure_ascii=False)
+    return "".join(sign if sign.isprintable() else f"\\U{ord(sign):08x}" for sign in quoted)

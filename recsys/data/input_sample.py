@@ -1,0 +1,111 @@
+"""A look at the first rows of a user's files, before there is a config: their format, delimiter and encoding."""
+
+import codecs
+import io
+from collections import Counter
+from dataclasses import dataclass
+
+import fsspec
+import pyarrow as pa
+
+from recsys.data.compression import first_text, without_compression
+from recsys.data.config import TableInput
+from recsys.data.files import list_files
+from recsys.data.formats.csv import read_csv
+from recsys.data.formats.input_format import FileInfo
+from recsys.data.formats.registry import FORMATS
+from recsys.data.readers import read_chunks
+from recsys.errors import InputError
+
+#: Rows that are looked at, of the first and of the last file.
+SAMPLE_ROWS = 20_000
+_DELIMITERS = (",", ";", "\t", "|")
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputSample:
+    """The first rows of an input, and how its files are read."""
+
+    source: TableInput
+    """With the path as the user wrote it."""
+    rows: pa.Table
+    """At most 2 × SAMPLE_ROWS rows, with the columns of the first file; fields of structs are columns `user.id`."""
+    num_files: int
+
+
+def sample_input(fs: fsspec.AbstractFileSystem, location: str, path: str) -> InputSample:
+    """Look at a file, a folder or a glob.
+
+    Args:
+        fs: Where the files are.
+        location: The path as `fs` spells it.
+        path: The path as the user wrote it.
+
+    Raises:
+        InputError: no file can be read there.
+    """
+    files = _files(fs, location)
+    form = _format_of(files[0].path) or "csv"
+    source = TableInput(path=path, format=form)
+    if form == "csv":
+        encoding = _encoding(fs, files[0])
+        source = source.model_copy(update={"encoding": encoding, "delimiter": _delimiter(fs, files[0], encoding)})
+    tables = [_first_rows(fs, file, source) for file in dict.fromkeys([files[0], files[-1]])]
+    names = tables[0].column_names
+    same = [table for table in tables if table.schema == tables[0].schema]
+    return InputSample(source=source, rows=pa.concat_tables(same).select(names), num_files=len(files))
+
+
+def _files(fs: fsspec.AbstractFileSystem, location: str) -> list[FileInfo]:
+    """The files of the format that most names there say."""
+    if fs.isfile(location):
+        return list_files(fs, location, _format_of(location) or "csv")
+    names = fs.find(location) if fs.isdir(location) else [name for path in fs.glob(location) for name in fs.find(path)]
+    formats = Counter(filter(None, map(_format_of, names)))
+    if not formats:
+        known = ", ".join(ending for form in FORMATS for ending in form.endings)
+        raise InputError(f"{location}: there is no file that ends in {known}; name a file, a folder or a glob")
+    return list_files(fs, location, formats.most_common(1)[0][0])
+
+
+def _format_of(path: str) -> str | None:
+    """The format that the file's name says."""
+    plain = without_compression(path)
+    return next((form.name for form in FORMATS if plain.endswith(form.endings)), None)
+
+
+def _first_rows(fs: fsspec.AbstractFileSystem, file: FileInfo, source: TableInput) -> pa.Table:
+    table = next(read_chunks(fs, file.path, source)).table.slice(0, SAMPLE_ROWS)
+    while any(pa.types.is_struct(field.type) for field in table.schema):
+        table = table.flatten()
+    return table
+
+
+def _encoding(fs: fsspec.AbstractFileSystem, file: FileInfo) -> str:
+    """`utf-8`, also for files with a byte-order mark; `cp1252` where the first bytes are no UTF-8."""
+    text = _first_bytes(fs, file)
+    if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-8"
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(text)  # its last character may be cut
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8"
+
+
+def _delimiter(fs: fsspec.AbstractFileSystem, file: FileInfo, encoding: str) -> str:
+    """The one that gives the most columns."""
+    text = _first_bytes(fs, file)
+    num_columns = dict.fromkeys(_DELIMITERS, 0)
+    for delimiter in _DELIMITERS:
+        try:
+            chunk = next(read_csv(io.BytesIO(text), file.path, encoding=encoding, delimiter=delimiter))
+        except InputError:
+            continue  # another delimiter fits; if none does, the file is read with a comma, which says what is wrong
+        num_columns[delimiter] = chunk.table.num_columns
+    return max(num_columns, key=lambda delimiter: num_columns[delimiter])
+
+
+def _first_bytes(fs: fsspec.AbstractFileSystem, file: FileInfo) -> bytes:
+    with fs.open(file.path, "rb") as stream:
+        return first_text(stream, file.path, file.size)[0]

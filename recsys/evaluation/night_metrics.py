@@ -1,0 +1,88 @@
+"""The table `metrics` of a night: what its stages recorded, one number in a row."""
+
+import datetime as dt
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from recsys.schema import METRICS
+
+#: Value, or value with the bounds of its 95 % interval.
+Number = float | tuple[float, float, float]
+#: (metric, segment, number).
+Row = tuple[str, str, Number | None]
+
+ALL = "all"
+_INPUTS = {"catalog": "items", "users": "users", "ingest": "events"}
+
+Records = Mapping[str, Mapping[str, Any]]
+
+
+def night_metrics(date: dt.date, records: Records) -> pa.Table:
+    """METRICS of a night, sorted by metric and segment. A number that the records do not hold has no row.
+
+    Args:
+        date: Of the night.
+        records: Of its stages by name, as plain values; also records of older versions.
+    """
+    found = {(metric, segment): number for metric, segment, number in _rows(records) if number is not None}
+    rows = []
+    for (metric, segment), number in sorted(found.items()):
+        value, low, high = number if isinstance(number, tuple) else (number, None, None)
+        rows.append({"run_date": date, "metric": metric, "segment": segment, "value": value, "low": low, "high": high})
+    return pa.Table.from_pylist(rows, schema=METRICS)
+
+
+def _rows(records: Records) -> Iterator[Row]:
+    yield from _quality(records.get("gate", {}))
+    yield from _lists(records.get("recommend", {}), records.get("check", {}))
+    for stage, segment in _INPUTS.items():
+        yield from _input(records.get(stage, {}), segment)
+    gains = records.get("fuse", {}).get("gains", {})
+    yield from (("gain_percent", part, _interval(gain, "percent")) for part, gain in gains.items())
+    for stage, record in records.items():
+        yield from ((name, stage, record.get(name)) for name in ("seconds", "cpu_seconds", "peak_memory_mb"))
+
+
+def _quality(gate: Mapping[str, Any]) -> Iterator[Row]:
+    """Quality of the model, by segments of users; and how far it is above popularity and the published model."""
+    details = gate.get("details", {})
+    metric = details.get("metric")
+    if metric is None:
+        return
+    yield metric, ALL, details.get("model")
+    yield "measured_users", ALL, details.get("num_users")
+    for name, baseline in details.get("baselines", {}).items():
+        yield metric, name, baseline["mean"]
+        yield f"{metric}_difference", name, _interval(baseline["difference"])
+    for part in gate.get("segments", ()):
+        if part["model"] is not None:
+            yield part["metric"], part["segment"], _interval(part["model"])
+            yield "measured_users", part["segment"], part["users"]
+
+
+def _lists(written: Mapping[str, Any], checked: Mapping[str, Any]) -> Iterator[Row]:
+    yield from ((name, ALL, written.get(name)) for name in ("users", "users_without_list", "recommendations"))
+    yield from (("filtered_items", rule, num) for rule, num in written.get("filtered", {}).items())
+    figures = checked.get("figures", {})
+    for metric, name in (("lists", "lists"), ("recommended_items", "items"), ("coverage", "coverage")):
+        yield metric, ALL, figures.get(name)
+    yield "short_lists", ALL, figures.get("short_share")
+    for name in ("gini", "top_share", "longtail_share"):
+        yield name, ALL, (checked.get("concentration") or {}).get(name)
+    yield "overlap@10", ALL, (checked.get("overlap") or {}).get("mean")
+
+
+def _input(read: Mapping[str, Any], segment: str) -> Iterator[Row]:
+    if not read:
+        return
+    yield "rows", segment, read["rows"]
+    yield "quarantined", segment, read.get("quarantined")
+    kept = max(read["rows"] - read.get("filtered", 0), 1)
+    yield "quarantine_rate", segment, (read.get("quarantined", 0) - read.get("forgiven", 0)) / kept
+    yield from (("quarantined", f"{segment}: {reason}", num) for reason, num in read.get("reasons", {}).items())
+
+
+def _interval(found: Mapping[str, float], value: str = "mean") -> Number:
+    return found[value], found["low"], found["high"]

@@ -1,0 +1,148 @@
+"""Joins the published lists of past nights with the events that came after them, shard by shard."""
+
+import datetime as dt
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys.data.histories import shard_of
+from recsys.data.splits import cutoff_for
+from recsys.errors import ConfigError
+from recsys.evaluation.realized import RealizedLists, realized_lists
+from recsys.pipeline.open_run import stored_run
+from recsys.pipeline.run import Run
+from recsys.ranking.rules.attributes import attribute_values
+from recsys.schema import INTERACTIONS, TIMESTAMP
+from recsys.storage.filesystem import Storage
+from recsys.storage.latest import Latest
+from recsys.storage.manifest import read_manifest
+from recsys.storage.nights import require_nights
+from recsys.storage.runs import RunFolder
+from recsys.storage.tables import read_table
+
+logger = logging.getLogger(__name__)
+
+_COLUMNS = ("user_id", "item_id", "source", "variant")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PastNight:
+    """A published night, and the events that count for its lists."""
+
+    pointer: Latest
+    manifest: Mapping[str, Any]
+    start: dt.datetime
+    end: dt.datetime
+    """Events count from `start` up to but not at `end`."""
+    events: pa.Table
+    """`user_id`, `item_id` and `timestamp`."""
+    impressions: pa.Table
+    """The same of what clients of the live service reported as shown, in the same days."""
+
+    @property
+    def shards(self) -> list[str]:
+        """Names of the files of the lists."""
+        return [shard["name"] for shard in self.manifest["shards"]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PastNights:
+    """The nights whose lists are judged, oldest first."""
+
+    storage: Storage
+    nights: Sequence[PastNight]
+    prices: Mapping[str, float] = field(default_factory=dict)
+    """By item; empty where no price is named."""
+
+    def results(self, night: PastNight) -> Iterator[RealizedLists]:
+        """The lists of one night with what came of them, one shard after the other."""
+        num_shards = night.manifest["config"]["histories"]["shards"]
+        shard = shard_of(night.events["user_id"], num_shards)
+        for name in night.shards:
+            lists = read_table(self.storage, f"{night.pointer.path}/{name}", _COLUMNS)
+            number = int(name.removeprefix("shard-").removesuffix(".parquet"))
+            if len(lists):
+                yield realized_lists(lists, night.events.filter(pa.array(shard == number)), self.prices)
+
+
+def open_past_nights(storage: Storage, settings: Any) -> PastNights:
+    """The published nights before the newest one. The newest night holds the events, cleaned, and feedback among them.
+
+    An event counts for the newest list before it: from the end of that night's date to the end of the next published
+    night's date, and not longer than `window_days`.
+
+    Args:
+        storage: Of the nights.
+        settings: The section `realized` of the config.
+
+    Raises:
+        InputError: fewer than two nights are published, or a file is damaged.
+        ConfigError: no item has a price in the named attribute.
+    """
+    pointers = require_nights(storage, 2, "a comparison with later events")[-settings.nights - 1 :]
+    newest = stored_run(RunFolder(storage, pointers[-1].run_id))
+    ends = [cutoff_for(pointer.run_date, 0) for pointer in pointers]
+    events = _events_since(newest, newest.interactions_dir, ends[0], settings.events)
+    impressions = _events_since(newest, newest.impressions_dir, ends[0], None)
+    window = dt.timedelta(days=settings.window_days)
+    nights = []
+    for pointer, start, next_end in zip(pointers, ends, ends[1:], strict=False):
+        end = min(next_end, start + window)
+        nights.append(
+            PastNight(
+                pointer=pointer,
+                manifest=read_manifest(storage, pointer),
+                start=start,
+                end=end,
+                events=_between(events, start, end),
+                impressions=_between(impressions, start, end),
+            )
+        )
+    prices = {} if settings.price is None else _prices(newest, settings.price)
+    return PastNights(storage=storage, nights=nights, prices=prices)
+
+
+def _between(events: pa.Table, start: dt.datetime, end: dt.datetime) -> pa.Table:
+    times = events["timestamp"]
+    return events.filter(
+        pc.and_(pc.greater_equal(times, pa.scalar(start, TIMESTAMP)), pc.less(times, pa.scalar(end, TIMESTAMP)))
+    )
+
+
+def _events_since(run: Run, folder: str, start: dt.datetime, kinds: Sequence[str] | None) -> pa.Table:
+    """Events of a run at or after a time, from the files of a folder."""
+    columns = ["user_id", "item_id", "timestamp", "event"]
+    parts = [pa.schema([INTERACTIONS.field(name) for name in columns]).empty_table()]
+    for name in run.storage.list(folder):
+        table = read_table(run.storage, f"{folder}/{name}", columns)
+        wanted = pc.greater_equal(table["timestamp"], pa.scalar(start, TIMESTAMP))
+        if kinds is not None:
+            wanted = pc.and_(wanted, pc.is_in(table["event"], value_set=pa.array(kinds, pa.string())))
+        parts.append(table.filter(wanted))
+    return pa.concat_tables(parts).drop_columns("event")
+
+
+def _prices(run: Run, attribute: str) -> dict[str, float]:
+    """The price of each item that has one above 0."""
+    catalog = read_table(run.storage, run.catalog_path, ["item_id", "attributes"])
+    prices: dict[str, float] = {}
+    for item, text in zip(
+        catalog["item_id"].to_pylist(), attribute_values(catalog, attribute).to_pylist(), strict=True
+    ):
+        try:
+            price = float(text) if text else 0.0
+        except ValueError:
+            continue
+        if np.isfinite(price) and price > 0:
+            prices[item] = price
+    if not prices:
+        raise ConfigError(
+            f"realized.price={attribute}: no item has a number above 0 there; `inputs.items.attributes` says which "
+            f"columns of the items are kept"
+        )
+    return prices

@@ -1,0 +1,1 @@
+"""Trackers of experiments: where a night's settings, curves and figures go. One file for each of them."""

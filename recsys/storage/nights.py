@@ -1,0 +1,43 @@
+"""The history of published nights."""
+
+import re
+
+from recsys.errors import InputError
+from recsys.storage.filesystem import Storage
+from recsys.storage.latest import Latest
+from recsys.storage.manifest import MANIFEST
+from recsys.storage.publish import pointer_to
+from recsys.storage.runs import RunFolder
+
+_PUBLISHED = re.compile(rf"run_date=[^/]+/run_id=([^/]+)/{re.escape(MANIFEST)}")
+
+
+def published_nights(storage: Storage) -> list[Latest]:
+    """One run for each date, oldest first: the one that was published last.
+
+    Raises:
+        InputError: LATEST or the receipt of a run is damaged.
+    """
+    names = storage.list("recommendations", recursive=True)
+    run_ids = [found[1] for name in names if (found := _PUBLISHED.fullmatch(name))]
+    pointers = (pointer_to(RunFolder(storage, run_id)) for run_id in run_ids)
+    last = {
+        pointer.run_date: pointer
+        for pointer in sorted((one for one in pointers if one is not None), key=lambda one: one.published_at)
+    }
+    return [last[date] for date in sorted(last)]
+
+
+def require_nights(storage: Storage, least: int, purpose: str) -> list[Latest]:
+    """`published_nights`, for callers that need some.
+
+    Raises:
+        InputError: there are fewer than `least`, or a receipt is damaged.
+    """
+    nights = published_nights(storage)
+    if len(nights) < least:
+        raise InputError(
+            f"{storage.root}: {len(nights)} nights are published there; {purpose} needs at least {least}, since later "
+            f"events are read from a later night"
+        )
+    return nights

@@ -1,0 +1,120 @@
+"""Columns of shops as people have them: which one is taken for which of our names."""
+
+import pyarrow as pa
+import pytest
+
+from recsys.data.column_guesses import (
+    Columns,
+    guess_events,
+    guess_items,
+    guess_timestamp_format,
+    guess_users,
+    item_texts,
+    user_texts,
+)
+from recsys.data.column_values import values_of
+from recsys.data.column_words import words_of
+from recsys.data.config import TableInput
+
+NUM = 40
+TIMES = [f"2026-11-{1 + row % 28:02d} 08:{row:02d}" for row in range(NUM)]
+USERS = [f"{row % 11:05d}" for row in range(NUM)]
+ITEMS = [f"{85_000 + row % 13}A" for row in range(NUM)]
+NUMBERS = [str(1 + row % 5) for row in range(NUM)]
+
+
+def columns(**cells: list[str]) -> Columns:
+    return values_of(pa.table(cells), TableInput(path="x"))
+
+
+def names(found: dict[str, object]) -> dict[str, str]:
+    return {ours: guess.column for ours, guess in found.items()}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("user", "item", "time"),
+    [
+        ("user_id", "item_id", "timestamp"),
+        ("CustomerID", "StockCode", "InvoiceDate"),
+        ("visitorid", "itemid", "ts"),
+        ("reviewer.id", "parent_asin", "created_at"),
+        ("Client No", "Artikel", "Zeitpunkt"),
+        ("member", "sku", "bought_at"),
+    ],
+)
+def test_events_by_their_names(user: str, item: str, time: str) -> None:
+    events = columns(**{"row": [str(row) for row in range(NUM)], user: USERS, item: ITEMS, time: TIMES, "qty": NUMBERS})
+    found = guess_events(events)
+    by_values = "Artikel"  # no word that we know: only another file can show it
+    expected = {"user_id": user, "timestamp": time, "weight": "qty"} | ({} if item == by_values else {"item_id": item})
+    assert names(found) == expected
+    assert not found["weight"].sure
+    items = columns(Nummer=ITEMS[:13], Bezeichnung=["Eiche Lampe"] * 13)
+    assert names(guess_events(events, items))["item_id"] == item
+    assert names(guess_items(items, events[item]))["item_id"] == "Nummer"
+
+
+def test_a_kind_has_few_values() -> None:
+    kinds = ["view", "cart", "purchase", "view"] * (NUM // 4)
+    assert names(guess_events(columns(user=USERS, item=ITEMS, time=TIMES, action=kinds)))["event"] == "action"
+    many = [f"kind {row}" for row in range(NUM)] * 2
+    long = columns(
+        user=USERS * 2, item=ITEMS * 2, time=TIMES * 2, action=[f"{kind}{row}" for row, kind in enumerate(many)]
+    )
+    assert "event" not in guess_events(long)
+
+
+def test_a_column_of_times_is_no_id_and_small_numbers_are_no_times() -> None:
+    found = guess_events(columns(user_time=TIMES, user=USERS, item=ITEMS, date_code=NUMBERS))
+    assert names(found) == {"user_id": "user", "item_id": "item", "timestamp": "user_time"}
+
+
+def test_items_have_a_title_texts_and_what_is_available() -> None:
+    items = columns(
+        sku=[f"s{row}" for row in range(NUM)],
+        details=[f"a long text about item {row}" for row in range(NUM)],
+        brand=["Heron", "Raven"] * (NUM // 2),
+        image=["https://shop.example/1.png"] * NUM,
+        product_name=[f"Oak Lamp {row}" for row in range(NUM)],
+        in_stock=["yes", "no"] * (NUM // 2),
+        price=["3.50"] * NUM,
+        updated=TIMES,
+    )
+    found = guess_items(items, None)
+    assert names(found) == {"item_id": "sku", "title": "product_name", "available": "in_stock"}, "one row an item"
+    assert item_texts(items, found) == ["product_name", "brand", "details"]
+    versions = columns(sku=[f"s{row % 20}" for row in range(NUM)], updated=TIMES)
+    assert names(guess_items(versions, None)) == {"item_id": "sku", "timestamp": "updated"}
+
+
+def test_what_names_a_person_is_not_in_the_texts_of_users() -> None:
+    users = columns(
+        email=[f"{row}@example.org" for row in range(NUM)],
+        customer=[f"{row:05d}" for row in range(NUM)],
+        first_name=["Ann", "Bob"] * (NUM // 2),
+        age=["33", "44"] * (NUM // 2),
+        city=["Rome", "Oslo"] * (NUM // 2),
+    )
+    found = guess_users(users, columns(id=USERS)["id"])
+    assert names(found) == {"user_id": "customer"}
+    assert user_texts(users, found) == ["age", "city"]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (["12/1/2010", "12/2/2010"], "month_first"),
+        (["1/12/2010", "2/12/2010"], "day_first"),
+        (["1/12/2010", "31/12/2010"], None),
+        (["20101201", "20101202"], "%Y%m%d"),
+        (["2010-12-01"], None),
+    ],
+)
+def test_a_format_is_named_where_the_sample_does_not_settle_it(values: list[str], expected: str | None) -> None:
+    assert guess_timestamp_format(columns(time=values)["time"]) == expected
+
+
+def test_words_of_a_name() -> None:
+    assert words_of("CustomerID") == ["customer", "id"]
+    assert words_of("bought_at") == ["bought", "at"]
+    assert words_of("SKUCode2") == ["sku", "code", "2"]

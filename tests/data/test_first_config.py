@@ -1,0 +1,75 @@
+"""The first config: YAML that decodes, whatever the files hold."""
+
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from ruamel.yaml import YAML
+
+from recsys.data.config import TableInput
+from recsys.data.first_config import first_config, guess_inputs
+from recsys.data.input_sample import InputSample
+from recsys.settings import Config, decode_config
+
+NUM = 30
+
+
+def sample(path: str, **cells: list[Any]) -> InputSample:
+    return InputSample(source=TableInput(path=path, format="csv"), rows=pa.table(cells), num_files=1)
+
+
+def decoded(text: str) -> Config:
+    return decode_config(YAML(typ="safe", pure=True).load(text))
+
+
+EVENTS = {
+    "user": [f"u{row % 7}" for row in range(NUM)],
+    "item": [f"i{row % 11}" for row in range(NUM)],
+    "time": [f"2026-11-{1 + row % 28:02d}" for row in range(NUM)],
+}
+
+
+def test_events_items_and_users() -> None:
+    inputs = guess_inputs(
+        {
+            "events": sample("orders.csv", **EVENTS, quantity=["1"] * NUM),
+            "items": sample("items.csv", item=[f"i{row}" for row in range(11)], title=["Oak Lamp"] * 11),
+            "users": sample("users.csv", user=[f"u{row}" for row in range(7)], age=["33"] * 7),
+        }
+    )
+    text = first_config(inputs, "s3://bucket/night")
+    config = decoded(text)
+    assert config.storage == "s3://bucket/night"
+    assert config.inputs.events.columns.model_dump(exclude_none=True) == {
+        "user_id": "user",
+        "item_id": "item",
+        "timestamp": "time",
+    }
+    assert config.inputs.items.text == "{title}"
+    assert config.inputs.users is not None
+    assert config.inputs.users.text == "age {age}"
+    assert '# weight: "quantity"' in text
+
+
+def test_items_out_of_the_events_files_have_only_columns_that_belong_to_items() -> None:
+    names = [f"Lamp {item}" for item in EVENTS["item"]]
+    countries = ["Rome" if user < "u3" else "Oslo" for user in EVENTS["user"]]
+    shared = sample("orders.csv", **EVENTS, description=names, country=countries)
+    config = decoded(first_config(guess_inputs({"events": shared, "items": shared}), "x"))
+    assert config.inputs.items.text == "{description}"
+    assert config.inputs.items.columns.timestamp == "time"
+
+
+@pytest.mark.parametrize("odd", ["#", ": x", "'\"", "${HOME}", "a\nstorage: stolen", "\u2028b", "- [", "é\t"])
+def test_no_name_and_no_value_breaks_the_config(odd: str) -> None:
+    events = {
+        f"user {odd}": EVENTS["user"],
+        "item": EVENTS["item"],
+        "time": EVENTS["time"],
+    }
+    items = {"item": EVENTS["item"][:11], "title": [f"Lamp {odd}"] * 11}
+    inputs = guess_inputs({"events": sample(f"a {odd}.csv", **events), "items": sample("items.csv", **items)})
+    config = decoded(first_config(inputs, f"x{odd}"))
+    assert config.storage == f"x{odd}"
+    assert config.inputs.events.path == f"a {odd}.csv"
+    assert config.inputs.events.columns.user_id == f"user {odd}"

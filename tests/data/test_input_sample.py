@@ -1,0 +1,49 @@
+"""The look at a user's files before there is a config."""
+
+from pathlib import Path
+
+import pytest
+
+from recsys.data.input_sample import InputSample, sample_input
+from recsys.errors import InputError
+from recsys.storage.addresses import open_input
+
+ROWS = "user{0}item{0}name\nu1{0}i1{0}Café\nu2{0}i2{0}Vase\n"
+
+
+def look(path: Path) -> InputSample:
+    return sample_input(*open_input(str(path)), str(path))
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_delimiter_and_encoding_are_found(tmp_path: Path, delimiter: str, encoding: str) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_bytes(ROWS.format(delimiter).encode(encoding))
+    sample = look(path)
+    assert sample.source.delimiter == delimiter
+    assert sample.source.encoding == ("cp1252" if encoding == "cp1252" else "utf-8")
+    assert sample.rows["name"].to_pylist() == ["Café", "Vase"]
+
+
+def test_a_delimiter_inside_texts_is_not_taken_for_that_of_the_columns(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("user;item\nu1;a,b,c,d\nu2;e,f,g,h\n")
+    assert look(path).rows.column_names == ["user", "item"]
+
+
+def test_of_a_folder_the_first_and_the_last_file_of_the_commonest_format_are_read(tmp_path: Path) -> None:
+    for day in range(1, 5):
+        (tmp_path / f"{day}.jsonl").write_text(f'{{"user": {{"id": "u{day}"}}, "item": "i1"}}\n')
+    (tmp_path / "notes.txt").write_text("no rows")
+    sample = look(tmp_path)
+    assert (sample.source.format, sample.num_files) == ("jsonl", 4)
+    assert sample.rows["user.id"].to_pylist() == ["u1", "u4"], "fields of objects are columns"
+    assert look(tmp_path / "*.jsonl").num_files == 4
+
+
+@pytest.mark.parametrize("name", ["nothing.csv", "empty", "*.csv"])
+def test_where_no_file_can_be_read_the_message_says_what_can(tmp_path: Path, name: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"no file that ends in \.parquet"):
+        look(tmp_path / name)

@@ -1,0 +1,94 @@
+"""`jobs/init.py`: a first config from files, without Ray."""
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.init import main
+from recsys.settings import load_config
+
+ORDERS = "Order;Customer;SKU;Bought At\n" + "".join(
+    f"{row};{row % 7:05d};A-{row % 11};2026-11-{1 + row % 28:02d} 08:26\n" for row in range(40)
+)
+PRODUCTS = "sku,name\n" + "".join(f"A-{row},Lamp {row}\n" for row in range(11))
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "orders.csv").write_text(ORDERS)
+    (tmp_path / "products.csv").write_text(PRODUCTS)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str
+) -> tuple[int, dict[str, Any], str]:
+    """The exit code, the last line and stderr."""
+    monkeypatch.setattr(sys, "argv", ["recsys init", "--events", "orders.csv", "--items", "products.csv", *words])
+    code = main()
+    captured = capsys.readouterr()
+    return code, json.loads(captured.out.splitlines()[-1]), captured.err
+
+
+def test_it_writes_a_config_that_the_night_reads(
+    files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, answer, _ = run(monkeypatch, capsys, "--yes")
+    assert (code, answer["path"]) == (0, "recsys.yaml")
+    assert answer["columns"]["events"] == {"timestamp": "Bought At", "item_id": "SKU", "user_id": "Customer"}
+    config = load_config("recsys.yaml")
+    assert (config.inputs.events.delimiter, config.inputs.items.columns.title) == (";", "name")
+
+
+def test_a_wrong_guess_is_corrected_by_an_option(
+    files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(monkeypatch, capsys, "--yes", "--column", "events.user_id=Order")
+    assert load_config("recsys.yaml").inputs.events.columns.user_id == "Order"
+
+
+def test_a_config_that_exists_is_kept(
+    files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (files / "recsys.yaml").write_text("mine")
+    code, answer, _ = run(monkeypatch, capsys, "--yes")
+    assert code == 2
+    assert "exists already" in answer["error"]
+    assert (files / "recsys.yaml").read_text() == "mine"
+    assert run(monkeypatch, capsys, "--yes", "--force")[0] == 0
+
+
+@pytest.mark.parametrize("wrong", ["events.user_id", "nothing.user_id=Order", "events.user_id=Nobody", "=x"])
+def test_a_correction_that_cannot_be_meant_is_refused(
+    wrong: str, files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, answer, _ = run(monkeypatch, capsys, "--yes", "--column", wrong)
+    assert code == 2
+    assert answer["error"].startswith(f"--column {wrong}: ")
+
+
+def test_what_nothing_points_to_must_be_named(
+    files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (files / "orders.csv").write_text(ORDERS.replace("Customer", "Kto"))
+    code, answer, _ = run(monkeypatch, capsys, "--yes")
+    assert code == 2
+    assert "--column events.user_id=COLUMN" in answer["error"]
+
+
+def test_on_a_terminal_each_column_is_asked_for(
+    files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = io.StringIO("Nobody\nOrder\n\n\n\n-\n")
+    answers.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stdin", answers)
+    code, answer, _ = run(monkeypatch, capsys)
+    assert code == 0
+    assert answer["columns"]["events"]["user_id"] == "Order", "the first answer was no column, so it asked again"
+    assert answer["columns"]["events"]["item_id"] == "SKU"
+    assert "title" not in answer["columns"]["items"]

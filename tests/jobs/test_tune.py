@@ -1,0 +1,48 @@
+"""`jobs/tune.py` on a tiny shop: two trials, chosen by validation, and its answers when it is started again."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from recsys.pipeline.run_trials import TrialResult, run_trials, trial_config
+from recsys.settings import load_config
+from tests.jobs.conftest import RunJob, WriteConfig
+
+TRAIN = {"epochs": 1, "min_steps": 0, "recent_epochs": 0}
+TUNE = {"trials": 2, "space": {"ranker.dropout": [0.4]}}
+
+
+def test_two_trials_and_the_best_config(
+    write_config: WriteConfig, run_job: RunJob, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_config(train=TRAIN, tune=TUNE)
+    code, answer = run_job("tune", "--config", path)
+    assert (code, answer["status"]) == (0, "tuned"), answer
+    results = [TrialResult(**result) for result in json.loads(Path(answer["path"], "results.json").read_text())]
+    assert [result.overrides for result in results] == [{}, {"ranker.dropout": 0.4}]
+    assert [result.error for result in results] == ["", ""]
+    best = max(results, key=lambda result: result.ndcg)
+    assert answer["validation_ndcg@10"] == best.ndcg > 0
+    assert answer["without_changes"] == results[0].ndcg
+    config = load_config(answer["config"])
+    assert config == trial_config(load_config(path), best.overrides)
+    kept = {entry.name for entry in (tmp_path / "warehouse").iterdir() if any(entry.rglob("*.*"))}
+    assert "models" not in kept, "the models of the trials are deleted"
+    assert "recommendations" not in kept, "nothing is published"
+
+    code, again = run_job("tune", "--config", path)
+    assert (code, again) == (0, answer), "a finished tuning answers at once"
+
+    # Ray Tune has kept the results, so a tuning that was stopped before its end asks for no trial again.
+    from jobs.tune import OF_TRIAL, _base_run
+
+    base = _base_run(load_config(path))
+    assert run_trials(base, OF_TRIAL, [result.overrides for result in results], 1) == results
+    assert not (tmp_path / "warehouse/runs").exists() or not any((tmp_path / "warehouse/runs").rglob("*.*"))
+
+
+def test_an_encoder_that_is_trained_before_the_trials_is_refused(write_config: WriteConfig, run_job: RunJob) -> None:
+    code, answer = run_job("tune", "--config", write_config(), "--set", "encoder.train=baskets")
+    assert code == 2
+    assert "tune with encoder.train=frozen" in answer["error"]

@@ -1,0 +1,182 @@
+"""Lists of past nights joined with later events."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from jobs.past_nights import compare, realized
+from recsys.data.assignment import assign_arms
+from recsys.errors import ConfigError, InputError
+from recsys.schema import REALIZED
+from recsys.settings import Config, decode_config
+from tests.conftest import tiny_config
+from tests.published_shop import Events, PublishedShop, Rows, day_of, moment
+
+PRICES = {"a": {"price": "10"}, "b": {"price": "2.5"}, "c": {"price": "free"}, "d": {}}
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Path:
+    return tmp_path / "warehouse"
+
+
+def make_config(warehouse: Path, **sections: Any) -> Config:
+    return decode_config(tiny_config(Path("shop"), warehouse, **sections))
+
+
+def values(warehouse: Path, day: int) -> dict[tuple[str, str], float]:
+    table = pq.read_table(warehouse / "realized/realized.parquet")
+    assert table.schema == REALIZED
+    return {
+        (row["segment"], row["metric"]): row["value"] for row in table.to_pylist() if row["run_date"] == day_of(day)
+    }
+
+
+LISTS: Rows = [("ann", ["a", "b"]), ("bob", ["b", "c"]), ("eve", ["c", "a"]), ("joe", ["d"])]
+EVENTS: Events = [
+    (0, "ann", "a"),  # before the first list
+    (1, "ann", "a"),
+    (1, "ann", "a"),
+    (1, "bob", "d"),
+    (1, "eve", "a"),
+    (1, "nobody", "a"),
+    (2, "eve", "c"),  # belongs to the second night
+    (9, "bob", "b"),  # no list is new enough
+]
+
+
+def test_each_event_counts_for_the_newest_list_before_it(warehouse: Path) -> None:
+    config = make_config(warehouse, realized={"price": "price"})
+    shop = PublishedShop(warehouse, config)
+    shop.publish(shop.run(0), LISTS, lambda user: "x/new" if user == "ann" else "default")
+    shop.publish(shop.run(1), LISTS)
+    shop.publish(shop.run(12), LISTS)
+    shop.know(shop.run(12), PRICES, EVENTS)
+    answer = realized(config)
+    assert (answer["status"], answer["nights"], answer["from"][:10]) == ("evaluated", 2, "2026-11-02")
+    found = values(warehouse, 0)
+    assert found["all", "lists"] == 4
+    assert found["all", "active_users"] == 3
+    assert found["all", "hitrate@10"] == pytest.approx(2 / 3, abs=1e-6)
+    assert found["all", "ndcg@10"] == pytest.approx((1 + 0 + 0.63093) / 3, abs=1e-5)
+    assert found["all", "taken_per_list"] == pytest.approx(2 / 4)
+    assert found["all", "revenue"] == 30  # ann bought twice
+    assert found["all", "revenue_per_list"] == 7.5
+    assert (found["variant:x/new", "lists"], found["variant:x/new", "revenue"]) == (1, 20)
+    assert (found["variant:default", "lists"], found["variant:default", "active_users"]) == (3, 2)
+    assert (found["source:ranker", "shown"], found["source:ranker", "taken_share"]) == (
+        3,
+        pytest.approx(1 / 3, abs=1e-6),
+    )
+    assert (found["source:ease", "shown"], found["source:ease", "revenue"]) == (3, 10)
+    later = values(warehouse, 1)
+    assert (later["all", "active_users"], later["all", "hitrate@10"], later["all", "revenue"]) == (1, 1, 0)
+    assert ("live", "shown") not in found
+    assert {row["run_date"] for row in answer["results"]} == {"2026-11-01", "2026-11-02"}
+
+
+def test_impressions_of_the_live_service_are_joined_too(warehouse: Path) -> None:
+    config = make_config(warehouse)
+    shop = PublishedShop(warehouse, config)
+    shop.publish(shop.run(0), LISTS)
+    shop.publish(shop.run(3), LISTS)
+    shop.know(shop.run(3), PRICES, [(1, "ann", "a"), (2, "bob", "b")])
+    seen = [("ann", "a", 1, 9), ("ann", "a", 1, 10), ("ann", "b", 1, 9), ("bob", "b", 2, 13), ("eve", "c", 9, 9)]
+    impressions = [(moment(day, hour), user, item) for user, item, day, hour in seen]
+    shop.happened(shop.run(3), "impressions", impressions)
+    realized(config)
+    found = values(warehouse, 0)
+    assert (found["live", "shown"], found["live", "taken_share"]) == (3, pytest.approx(1 / 3, abs=1e-6))
+
+
+def test_only_the_kinds_of_events_that_count_are_joined(warehouse: Path) -> None:
+    config = make_config(warehouse, realized={"events": ["view"]})
+    shop = PublishedShop(warehouse, config)
+    shop.publish(shop.run(0), LISTS)
+    shop.publish(shop.run(1), LISTS)
+    shop.know(shop.run(1), PRICES, EVENTS)
+    realized(config)
+    assert values(warehouse, 0)["all", "active_users"] == 0
+
+
+def test_a_night_that_was_published_again_counts_once(warehouse: Path) -> None:
+    config = make_config(warehouse)
+    shop = PublishedShop(warehouse, config)
+    shop.publish(shop.run(0), LISTS)
+    shop.publish(shop.run(0, "0123456789ab-2"), [("ann", ["d"])])
+    shop.publish(shop.run(1), LISTS)
+    shop.know(shop.run(1), PRICES, EVENTS)
+    assert realized(config)["nights"] == 1
+    assert values(warehouse, 0)["all", "lists"] == 1
+
+
+def test_what_is_missing_is_said(warehouse: Path) -> None:
+    config = make_config(warehouse, realized={"price": "cost"})
+    shop = PublishedShop(warehouse, config)
+    shop.publish(shop.run(0), LISTS)
+    with pytest.raises(InputError, match=r"1 nights are published there.* needs at least 2"):
+        realized(config)
+    shop.publish(shop.run(1), LISTS)
+    shop.know(shop.run(1), PRICES, EVENTS)
+    with pytest.raises(ConfigError, match=r"realized.price=cost: no item has a number above 0"):
+        realized(config)
+    with pytest.raises(InputError, match="--compare colours: no past night has this experiment; they have none"):
+        compare(make_config(warehouse), "colours")
+
+
+ARMS = [{"name": "old", "share": 0.5}, {"name": "new", "share": 0.5, "rerank": {"diversity": 0.3}}]
+USERS = [f"u{number:04}" for number in range(600)]
+
+
+def test_the_arms_of_an_experiment_are_compared(warehouse: Path) -> None:
+    config = make_config(warehouse, experiments=[{"name": "mix", "arms": ARMS}], realized={"price": "price"})
+    before = make_config(warehouse, experiments=[{"name": "mix", "salt": "other", "arms": ARMS}])
+    arms = dict(zip(USERS, assign_arms(pa.array(USERS), "mix", [0.5, 0.5]).tolist(), strict=True))
+    lists: Rows = [(user, ["a", "b"]) for user in USERS]
+
+    def variant(user: str) -> str:
+        return f"mix/{'new' if arms[user] else 'old'}+other/x"
+
+    shop = PublishedShop(warehouse, config)
+    PublishedShop(warehouse, before).publish(shop.run(0), lists, lambda _: "mix/old")
+    for day in range(1, 5):
+        shop.publish(shop.run(day), lists, variant)
+    shop.know(
+        shop.run(4),
+        PRICES,
+        [
+            (day, user, "a")
+            for day in range(2, 5)
+            for number, user in enumerate(USERS)
+            if number % 10 < (4 if arms[user] else 2)
+        ],
+    )
+    answer = compare(config, "mix")
+    assert (answer["nights"], answer["first_night"], answer["last_night"]) == (3, "2026-11-02", "2026-11-04")
+    assert (answer["control"], sum(answer["users"].values()), answer["switched_users"]) == ("old", 600, 0)
+    assert not answer["sample_ratio_mismatch"]
+    results = {row["metric"]: row for row in answer["results"]}
+    assert set(results) == {"hitrate@10", "ndcg@10", "taken_per_list", "revenue_per_list"}
+    hits = results["hitrate@10"]
+    assert hits["mean"] == pytest.approx(0.4, abs=0.03)
+    assert hits["control_mean"] == pytest.approx(0.2, abs=0.03)
+    assert hits["different"]
+    lift = hits["lift_percent"]
+    assert 0 < lift["low"] < lift["estimate"] < lift["high"]
+    assert results["revenue_per_list"]["mean"] == pytest.approx(10 * hits["mean"], abs=1e-4)
+
+
+def test_arms_of_wrong_sizes_are_flagged(warehouse: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = make_config(warehouse, experiments=[{"name": "mix", "arms": ARMS}])
+    shop = PublishedShop(warehouse, config)
+    lists: Rows = [(user, ["a"]) for user in USERS]
+    for day in range(2):
+        shop.publish(shop.run(day), lists, lambda user: "mix/new" if int(user[1:]) % 4 else "mix/old")
+    shop.know(shop.run(1), PRICES, [(1, "u0000", "a")])
+    answer = compare(config, "mix")
+    assert answer["users"] == {"old": 150, "new": 450}
+    assert answer["sample_ratio_mismatch"]
+    assert "do not have the sizes of their shares" in capsys.readouterr().err

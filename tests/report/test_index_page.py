@@ -1,0 +1,61 @@
+"""The index shows every night from its stored summary, whatever the summary lacks, and stays small."""
+
+import json
+from random import Random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recsys.report.index_page import render_index
+from recsys.report.night_page import render_night
+from recsys.report.night_summary import in_order, read_summary, summarize
+from tests.report.made_up_nights import GATE, STAGES, nights, pruned, records
+
+#: The site of 30 nights may have so many bytes.
+MOST_BYTES = 5_000_000
+
+
+def test_a_summary_survives_its_way_to_the_storage() -> None:
+    summary = records().summary
+    assert read_summary(json.loads(json.dumps(summary.as_json()))) == summary
+    assert (summary.model, summary.model_low, summary.popularity, summary.users) == (0.2, 0.15, 0.1, 48)
+    assert (summary.rows, summary.quarantined, summary.quarantine_share) == (3000, 1243, 1243 / 3000)
+
+
+def test_what_is_no_night_is_left_out() -> None:
+    for stored in (None, [], {}, {"run_id": 7}, {"run_id": "../x"}, {"run_id": "2026-11-22-a/b"}):
+        assert read_summary(stored) is None
+
+
+def test_the_newest_night_is_first() -> None:
+    summaries = [night.summary for night in nights(3)]
+    page = render_index([summaries[1], summaries[2], summaries[0]])
+    places = [page.index(f'href="nights/{night.run_id}.html"') for night in summaries]
+    assert places == sorted(places, reverse=True)
+    assert in_order(summaries[::-1]) == summaries
+    assert page.count("<figure>") == 7
+
+
+def test_the_index_of_no_night_is_a_page() -> None:
+    assert "0 nights." in render_index([])
+
+
+def test_thirty_nights_are_small() -> None:
+    made = nights(30)
+    page = len(render_night(made[-1])[0].encode())
+    index = len(render_index([night.summary for night in made]).encode())
+    assert index + 30 * page <= MOST_BYTES, f"a page has {page:,} bytes, the index {index:,}"
+
+
+@settings(max_examples=5)
+@given(st.randoms(use_true_random=False))
+def test_an_index_is_made_whatever_the_summaries_lack(random: Random) -> None:
+    stages = pruned(STAGES, random)
+    stored = [
+        summarize("2026-11-22-abc", stages if isinstance(stages, dict) else {}, pruned(GATE, random)).as_json(),
+        {"run_id": "2026-11-21-abc"}
+        | {key: pruned(value, random) for key, value in records().summary.as_json().items() if key != "run_id"},
+    ]
+    found = [read_summary(json.loads(json.dumps(each))) for each in stored]
+    page = render_index([summary for summary in found if summary is not None])
+    assert page.count('<tr><th scope="row">') == 2
