@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from recsys.pipeline import shuffle_histories as shuffling
@@ -12,8 +13,13 @@ from recsys.pipeline.cluster import cluster
 from recsys.pipeline.input_records import ShuffledHistories
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import INGEST_EVENTS
-from recsys.storage.tables import write_table
+from recsys.schema import INTERACTIONS
+from recsys.storage.tables import read_table, write_table
+from tests.pipeline.conftest import DAY
 from tests.records import finish
+
+#: What a worker adds to the record of a part.
+MEMORY = {"peak_memory_mb": 1.0}
 
 
 def shuffled(run: Run, events: pa.Table) -> tuple[ShuffledHistories, dict[str, bytes]]:
@@ -31,6 +37,42 @@ def shuffled(run: Run, events: pa.Table) -> tuple[ShuffledHistories, dict[str, b
     files = [*root.glob("item_counts_*"), *(path for name in folders for path in (root / name).glob("*"))]
     histories = Path(run.storage.path(run.folder.histories_dir))
     return record, {path.name: path.read_bytes() for path in [*files, *histories.glob("*")]}
+
+
+def test_impressions_are_kept_apart_and_make_nothing_seen(
+    make_night: Callable[..., Run], draw_events: Callable[..., pa.Table], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = draw_events(200, 60)
+    kinds = pa.array(["Impression" if place % 3 == 0 else "view" for place in range(200)])
+    events = events.set_column(events.schema.get_field_index("event"), INTERACTIONS.field("event"), kinds)
+    only = events.slice(0, 1).set_column(0, INTERACTIONS.field("user_id"), pa.array(["was only shown something"]))
+    events = pa.concat_tables([events, only])
+    settings = {"histories": {"shards": 1, "max_length": 300}, "rerank": {"exclude_served": {"times": 3}}}
+    run = make_night(events, settings=settings)
+    path = f"{run.folder.dir}/events/part-00000.parquet"
+    write_table(run.storage, path, events, events.schema)
+    finish(run, INGEST_EVENTS, parts=[path], accepted=len(events))
+    monkeypatch.setattr(
+        shuffling, "for_each_part", lambda parts, build, **_: [build()(part) | MEMORY for part in parts]
+    )
+    record = shuffling.shuffle_histories(run)
+    shown = events.filter(pc.equal(events["event"], "Impression"))
+    assert (record.impressions, record.rows) == (len(shown), len(events))
+    assert len(read_table(run.storage, f"{run.impressions_dir}/{record.shards[0]}.parquet")) == len(shown)
+    histories = read_table(run.storage, f"{run.folder.histories_dir}/{record.shards[0]}.parquet").to_pylist()
+    assert {row["user_id"] for row in histories} == set(events["user_id"].to_pylist())
+    rows = events.to_pylist()
+    for history in histories:
+        own = [row for row in rows if row["user_id"] == history["user_id"]]
+        taken = {row["item_id"]: row["timestamp"] for row in own if row["event"] == "view"}  # the newest
+        assert history["seen_item_ids"] == sorted(taken)
+        expected = [
+            (row["item_id"], row["timestamp"])
+            for row in own
+            if row["event"] != "view" and not taken.get(row["item_id"], row["timestamp"] - DAY) >= row["timestamp"]
+        ]
+        served = zip(history["served_item_ids"], history["served_timestamps"], strict=True)
+        assert sorted(served) == sorted(expected)
 
 
 def test_both_ways_write_the_same(
