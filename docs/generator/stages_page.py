@@ -24,7 +24,7 @@ PLACES = {
     "model": "models/<model_id>",
     "refit": "models/<refit model_id>",
     "lists": "recommendations/run_date=<date>/run_id=<run_id>",
-    "similar_items": "similar_items/run_date=…/run_id=…",
+    "similar_items": "similar_items/run_date=<date>/run_id=<run_id>",
 }
 
 

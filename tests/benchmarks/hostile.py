@@ -18,14 +18,16 @@ from recsys.serving.contracts import (
     MAX_BODY_BYTES,
     MAX_QUERY_CHARS,
     Accepted,
+    Contract,
     ErrorReply,
-    FoundItems,
+    RankedCandidates,
     Recommendations,
 )
 from recsys.serving.error_replies import STATUS
+from recsys.serving.look_up_replies import ExplainedUser, FoundItems, SimilarItems
 
 JSON = "application/json"
-RECOMMEND, EVENTS = "/v1/recommendations", "/v1/events"
+RECOMMEND, RANK, EVENTS = "/v1/recommendations", "/v1/rank", "/v1/events"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -70,10 +72,14 @@ def failing(shot: Shot, status: int, body: bytes) -> str | None:
     return None if STATUS.get(error.code) == status and error.message else f"status {status} with code {error.code}"
 
 
-def _reply_of(shot: Shot) -> type[Recommendations] | type[FoundItems] | type[Accepted]:
-    if shot.path.startswith("/v1/items"):
-        return FoundItems
-    return Accepted if shot.path.startswith(EVENTS) else Recommendations
+def _reply_of(shot: Shot) -> type[Contract]:
+    path = shot.path.partition("?")[0]
+    if path.endswith("/similar"):
+        return SimilarItems
+    if path.endswith("/explanation"):
+        return ExplainedUser
+    replies = {"/v1/items": FoundItems, EVENTS: Accepted, RANK: RankedCandidates}
+    return replies.get(path, Recommendations)
 
 
 def _documented(spec: dict[str, Any]) -> st.SearchStrategy[Shot]:

@@ -1,6 +1,6 @@
 """Measures the live service: latency, throughput, overload, new nights, killed replicas. `make bench-serve`.
 
-    python tests/benchmarks/serve.py [--rows personalized,query,throughput,peer,overload,swaps,killed,scaled]
+    python tests/benchmarks/serve.py [--rows personalized,rank,query,throughput,peer,overload,swaps,killed,scaled]
         [--seconds 20] [--rounds 5] [--swaps 100] [--kills 5] [--quick]
 
 Prints a Markdown table and writes bench/serve.json. The service starts as a user starts it, with a night of 10,000
@@ -23,18 +23,20 @@ from typing import Any
 import numpy as np
 from machine import describe
 from quality import ROOT, say
-from serve_bodies import anonymous_histories, searches
+from serve_bodies import anonymous_histories, candidate_sets, searches
 from serve_client import Client, Reply, again_and_again, at_rate, client
 from serve_load import Timings, best_within, find_throughput, load, require_wrk
 from serve_nights import EDITIONS, Nights, make_nights
 from serve_processes import Server, memory_mb, peer, service
 from speed import spread
 
+from recsys.serving.contracts import RANK_PATH, RECOMMENDATIONS_PATH
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import LATEST
 
 LIMIT_MS = 100.0
 OVERLOAD = 10
+NUM_CANDIDATES = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +89,14 @@ def personalized(bench: Bench) -> Found:
     bodies = bench.bodies("histories", anonymous_histories(nights, 2_000))
     with service(nights) as ours:
         return _latency(ours, bodies, "personalized", bench, must=(15, 40), goal=(8, 20))
+
+
+def rank(bench: Bench) -> Found:
+    """One client that has 100 candidates ranked for histories of anonymous users."""
+    nights = bench.nights("small")
+    bodies = bench.bodies("candidates", candidate_sets(nights, 2_000, NUM_CANDIDATES))
+    with service(nights) as ours:
+        return _latency(ours, bodies, "personalized", bench, must=(np.inf, 20), goal=(np.inf, 10), path=RANK_PATH)
 
 
 def query(bench: Bench) -> Found:
@@ -214,6 +224,9 @@ ROWS = {
     "personalized": Row(
         what="`personalized`, 1 client: p50 / p99", asked="≤ 15 / 40 ms | ≤ 8 / 20 ms", measure=personalized
     ),
+    "rank": Row(
+        what="`/v1/rank`, 100 candidates, 1 client: p50 / p99", asked="p99 ≤ 20 ms | p99 ≤ 10 ms", measure=rank
+    ),
     "query": Row(what="`query` with MiniLM, 1 client: p50 / p99", asked="p99 ≤ 60 ms | p99 ≤ 30 ms", measure=query),
     "throughput": Row(what="`personalized` at p99 ≤ 100 ms", asked="≥ 60/s | ≥ 150/s", measure=throughput),
     "peer": Row(
@@ -239,11 +252,17 @@ ROWS = {
 
 
 def _latency(
-    ours: Server, bodies: Path, strategy: str, bench: Bench, must: tuple[float, float], goal: tuple[float, float]
+    ours: Server,
+    bodies: Path,
+    strategy: str,
+    bench: Bench,
+    must: tuple[float, float],
+    goal: tuple[float, float],
+    path: str = RECOMMENDATIONS_PATH,
 ) -> Found:
     """One client; ``must`` and ``goal`` are p50 and p99 in ms."""
-    load(ours.url, bodies, strategy, 1, bench.seconds / 4)
-    turns = [load(ours.url, bodies, strategy, 1, bench.seconds / 2) for _ in range(bench.options.rounds)]
+    load(ours.url, bodies, strategy, 1, bench.seconds / 4, path)
+    turns = [load(ours.url, bodies, strategy, 1, bench.seconds / 2, path) for _ in range(bench.options.rounds)]
     p50, p99 = (spread([getattr(turn, name) for turn in turns]) for name in ("p50_ms", "p99_ms"))
 
     def keeps(limits: tuple[float, float]) -> bool:

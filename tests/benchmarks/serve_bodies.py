@@ -27,6 +27,16 @@ def anonymous_histories(nights: Nights, number: int) -> list[dict[str, Any]]:
     return bodies
 
 
+def candidate_sets(nights: Nights, number: int, size: int) -> list[dict[str, Any]]:
+    """The same histories, each with `size` random items to rank."""
+    ids = pq.read_table(nights.config.parent / "shop/items.parquet")["item_id"].to_pylist()
+    random = np.random.default_rng(1)
+    return [
+        body | {"candidates": [ids[place] for place in random.choice(len(ids), size, replace=False)]}
+        for body in anonymous_histories(nights, number)
+    ]
+
+
 def searches(nights: Nights, number: int) -> list[dict[str, Any]]:
     """Bodies with search texts made from titles. All differ, so that no vector is cached."""
     titles = pq.read_table(nights.config.parent / "shop/items.parquet")["title"].to_pylist()

@@ -38,10 +38,12 @@ def require_wrk() -> None:
         raise SystemExit("the load generator wrk is not on the path; install it with: apt-get install wrk")
 
 
-def load(url: str, bodies: Path, strategy: str, clients: int, seconds: float) -> Timings:
-    """Send the bodies of a JSON Lines file, repeatedly, for some seconds."""
+def load(
+    url: str, bodies: Path, strategy: str, clients: int, seconds: float, path: str = "/v1/recommendations"
+) -> Timings:
+    """Send the bodies of a JSON Lines file to a path, repeatedly, for some seconds."""
     wrk = ["wrk", "--threads", "1", "--connections", str(clients), "--duration", f"{max(1, round(seconds))}s"]
-    wrk += ["--timeout", "20s", "--script", str(HERE / "serve_wrk.lua"), f"{url}/v1/recommendations"]
+    wrk += ["--timeout", "20s", "--script", str(HERE / "serve_wrk.lua"), f"{url}{path}"]
     done = subprocess.run([*wrk, "--", str(bodies), strategy], check=True, capture_output=True, text=True)
     return Timings(clients=clients, **json.loads(done.stdout.splitlines()[-1]))
 

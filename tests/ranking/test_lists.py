@@ -29,7 +29,7 @@ from recsys.ranking.rerank import Reranker
 from recsys.ranking.scoring import Scored, scored_blocks
 from recsys.ranking.snapshot import Snapshot
 from recsys.ranking.user_weights import user_weights
-from recsys.schema import DONORS, HISTORIES, PROFILE, RECOMMENDATIONS, TEXTS
+from recsys.schema import DONORS, HISTORIES, PROFILE, RECOMMENDATIONS, SERVED, TEXTS
 from recsys.signals.donors import Donors
 from recsys.signals.ease import LoadedEase
 from recsys.signals.exact_search import ItemIndex
@@ -251,6 +251,37 @@ def test_rules_of_the_shop_reach_the_lists() -> None:
     assert sources == {"pinned": "chosen by the shop"}
     assert found.counts.removed == {"quiet": 3}
     assert found.counts.moved["pins"] == 2
+
+
+def test_what_was_shown_and_not_taken_goes_down_or_out() -> None:
+    rows: Rows = [(["i00"], []), (["i00"], []), (["i00"], []), ([], [])]
+    histories, settings = as_histories(rows), config(4, 10)
+    before = recommend_batch(SNAPSHOT, histories, settings).lists.to_pylist()
+    best = before[0]["item_id"]
+    shown = [[], [best], [best] * 3, [best] * 3]
+    moment = EPOCH + dt.timedelta(days=7)
+    for field, lists in zip(SERVED, (shown, [[moment] * len(each) for each in shown]), strict=True):
+        histories = histories.append_column(field, pa.array(lists, field.type))
+
+    def found(**served: Any) -> tuple[Lists, dict[str, int]]:
+        done = recommend_batch(make_snapshot(exclude_served=served), histories, settings)
+        lists: Lists = defaultdict(list)
+        for row in done.lists.to_pylist():
+            lists[row["user_id"]].append(row)
+        return lists, done.counts.removed
+
+    out, removed = found(times=3, days=2)
+    assert removed == {"served": 2}
+    assert [best in [row["item_id"] for row in out[user]] for user in ("u0", "u1", "u2", "u3")] == [
+        *[True] * 2,
+        *[False] * 2,
+    ]
+    down, removed = found(times=None, factor=0.5, days=2)
+    assert removed == {}
+    for user, num in (("u0", 0), ("u1", 1)):
+        score = next(row["score"] for row in down[user] if row["item_id"] == best)
+        assert score == pytest.approx(before[0]["score"] + num * np.log(0.5), abs=1e-4)
+    assert found(times=1, days=0.5)[1] == {"served": 0}, "these impressions are older"
 
 
 @given(st.lists(users, min_size=1, max_size=4), st.booleans())
