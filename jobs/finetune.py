@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from jobs import command
 from jobs.nightly import TRAINING
+from recsys.pipeline.close_night import describe_models
 from recsys.pipeline.open_run import open_run
 from recsys.pipeline.run_stages import run_stages
 from recsys.pipeline.stages import FINETUNE
@@ -23,6 +24,7 @@ def train(config: Config, options: Namespace) -> command.Answer:
         command.on_ray(config, TRAINING),
     ):
         run_stages(run, TRAINING)
+        failed = describe_models(run)
     return {
         "status": "trained",
         "run_id": run.folder.run_id,
@@ -30,6 +32,7 @@ def train(config: Config, options: Namespace) -> command.Answer:
         "model_id": run.model_id,
         "validation_ndcg@10": run.record(FINETUNE).validation_ndcg,
         **training_answer(run),
+        **failed,
     }
 
 

@@ -41,7 +41,7 @@ def init(options: Namespace) -> command.Answer:
     load_config(out)
     columns = {name: {key: guess.column for key, guess in each.guesses.items()} for name, each in inputs.items()}
     console.print(
-        f"wrote {out}. Look at it, then: `recsys nightly --config {out} --dry-run`, then the same without --dry-run",
+        f"wrote {out}. Look at it, then: `recsys doctor --config {out}`, and `recsys nightly --config {out}`",
         markup=False,
         soft_wrap=True,
     )

@@ -11,8 +11,6 @@ from recsys.errors import LockedError
 from recsys.pipeline.publish_lists import delete_intermediate_files, intermediate_folders, stage_metrics
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
-from recsys.pipeline.track_night import track_night
-from recsys.pipeline.write_model_cards import write_model_cards
 from recsys.pipeline.write_report import write_report
 from recsys.storage.lease import lock
 
@@ -20,17 +18,31 @@ logger = logging.getLogger(__name__)
 
 
 def write_metrics_and_report(run: Run, refused: Mapping[str, Any]) -> dict[str, str]:
-    """Store the records of the finished stages for people: as JSON, as a page, and as a card beside each model.
+    """Store the records of the finished stages for people: as JSON and as a page; then `describe_models`.
 
     Args:
         run: The run.
         refused: Figures that led to its refusal.
 
     Returns:
-        For the answer of the job: `report_error`, if there is no report, and `tracking_error`, if a tracker failed.
+        For the answer of the job: `report_error`, if there is no report, and the errors of `describe_models`.
     """
-    error = _write_metrics(run, refused) or write_report(run) or write_model_cards(run)
-    return ({"report_error": error} if error else {}) | track_night(run)
+    error = _write_metrics(run, refused) or write_report(run)
+    return ({"report_error": error} if error else {}) | describe_models(run)
+
+
+def describe_models(run: Run) -> dict[str, str]:
+    """Write a card beside each model of the run, and hand the run to the trackers.
+
+    Returns:
+        For the answer of the job: `model_card_error`, if there is no card, and `tracking_error`, if a tracker failed.
+    """
+    # torch comes with both: a wrong config is refused before it is imported
+    from recsys.pipeline.track_night import track_night
+    from recsys.pipeline.write_model_cards import write_model_cards
+
+    error = write_model_cards(run)
+    return ({"model_card_error": error} if error else {}) | track_night(run)
 
 
 def _write_metrics(run: Run, refused: Mapping[str, Any]) -> str:

@@ -10,13 +10,12 @@ import pyarrow as pa
 
 from recsys.data.histories import shard_of
 from recsys.errors import InputError
-from recsys.pipeline.load_snapshot import load_snapshot
+from recsys.pipeline.load_variants import load_variants
 from recsys.pipeline.open_run import stored_run
 from recsys.pipeline.run import Run
-from recsys.pipeline.stored_fusion import read_fusion
 from recsys.ranking.config import RecommendConfig
-from recsys.ranking.lists import recommend_batch
 from recsys.ranking.snapshot import Snapshot
+from recsys.ranking.variants import Variants, recommend_variants
 from recsys.schema import HISTORIES
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import Latest, require_latest
@@ -61,11 +60,20 @@ class PublishedNight:
         return self.latest.model_id
 
     @cached_property
+    def variants(self) -> Variants:
+        """Signals and weights over the night's catalog, for each arm of its experiments; loaded at the first use."""
+        loaded = load_variants(self.run, self.model_id, self._config)
+        snapshots = {name: self._weighed(snapshot) for name, snapshot in loaded.snapshots.items()}
+        return replace(loaded, snapshots=snapshots)
+
+    @property
     def snapshot(self) -> Snapshot:
-        """The night's signals and weights over its catalog, loaded at the first use."""
-        fusion = read_fusion(self.run, self.model_id)
-        fusion = replace(fusion, weights={**fusion.weights, **self.added_weights})
-        return load_snapshot(self.run, self.model_id, self._config, "full", fusion)
+        """The same for users who are in no experiment."""
+        return self.variants.default
+
+    def _weighed(self, snapshot: Snapshot) -> Snapshot:
+        fusion = snapshot.fusion
+        return replace(snapshot, fusion=replace(fusion, weights={**fusion.weights, **self.added_weights}))
 
     @property
     def _config(self) -> RecommendConfig:
@@ -99,7 +107,7 @@ class PublishedNight:
 
     def recommend(self, history: pa.Table) -> list[ListedItem]:
         """The list for one row of HISTORIES, made as the night makes lists."""
-        made = recommend_batch(self.snapshot, history, self._config)
+        made = recommend_variants(self.variants, history, self._config)
         rows, lifts = made.lists.to_pylist(), made.contributions.astype(np.float64)
         places = self.snapshot.item_ids.index
         base = rows[0]["score"] - lifts[0].sum() if rows else 0.0

@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import ray
 from ray import tune
 
+from recsys.config.loading import without_variables
 from recsys.pipeline.cluster import cluster
 from recsys.pipeline.cpu_needs import min_cpus
 from recsys.pipeline.run import Run
@@ -24,6 +26,9 @@ from recsys.storage.runs import RunFolder
 from recsys.training.tuning import Value, with_overrides
 
 logger = logging.getLogger(__name__)
+
+#: A trial only waits for its task. Tune does not take 0.
+_TRIAL_CPUS = 0.001
 
 Overrides = Mapping[str, Value]
 
@@ -59,10 +64,8 @@ def run_trials(
     filesystem, root = base.storage.arrow()
     folder = f"{root}/tune/{base.folder.run_id}"
     os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"  # relative paths of the config start at the working directory
-    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # a table shows the results
-    # A trial is the driver of stages, which take the CPUs.
     trial = tune.with_resources(
-        tune.with_parameters(_run_trial, base=base, stages=list(stages), trials=list(trials)), {"cpu": 0}
+        tune.with_parameters(_in_process, base=base, stages=list(stages), trials=list(trials)), {"cpu": _TRIAL_CPUS}
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Ray's own settings
@@ -95,12 +98,22 @@ def _result_of(result: tune.Result, trials: Sequence[Overrides]) -> TrialResult:
     return TrialResult(number=number, overrides=trials[number], **figures)
 
 
-def _run_trial(
+def _in_process(
     settings: dict[str, int], base: Run, stages: Sequence[Stage[Any]], trials: Sequence[Overrides]
 ) -> dict[str, float]:
-    """One trial, in a process of Ray Tune."""
+    """One trial, in a task of its own.
+
+    Tune would place all tasks of its process in the CPUs of that process. This task, and those that it starts, take
+    their CPUs from the cluster, as those of a night do.
+    """
     number = settings["number"]
-    run = trial_run(base, number, trials[number])
+    task = ray.remote(_run_trial).options(num_cpus=0, scheduling_strategy="DEFAULT", max_retries=0)
+    figures: dict[str, float] = ray.get(task.remote(trial_run(base, number, trials[number]), base, list(stages)))
+    return figures
+
+
+def _run_trial(run: Run, base: Run, stages: Sequence[Stage[Any]]) -> dict[str, float]:
+    """Train and measure the model of a trial."""
     with cluster(min_cpus(run.config)):
         if not run.storage.exists(run.folder.start_path):
             share_inputs(base, run)
@@ -123,7 +136,7 @@ def trial_config(config: Config, overrides: Overrides) -> Config:
     Raises:
         ConfigError: the values do not fit together.
     """
-    return decode_config(with_overrides(config.model_dump(mode="json"), overrides))
+    return decode_config(with_overrides(without_variables(config.model_dump(mode="json")), overrides))
 
 
 def share_inputs(base: Run, run: Run) -> None:
