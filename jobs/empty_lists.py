@@ -30,6 +30,8 @@ def why_empty(run: RunFolder, manifest: Mapping[str, Any], user_ids: Sequence[st
 def why_all_empty(manifest: Mapping[str, Any]) -> str:
     """The reason for a night in which no user has a list."""
     without = manifest.get("metrics", {}).get("recommend", {}).get("users_without_list", 0)
+    if not without:
+        return "no user has a list: there are neither events nor profiles of users; the live service answers by text"
     return (
         f"no user has a list: for none of the {without:,} users an item is left that is not seen; {_offered(manifest)}"
     )

@@ -29,9 +29,15 @@ def print_plan(run: Run, stages: Iterable[Stage[Any]]) -> None:
     inputs = Table(title="inputs")
     for column in ("input", "path", "files", "bytes", "rows (about)"):
         inputs.add_column(column, overflow="fold")
-    sources = {"events": config.inputs.events, "items": config.inputs.items, "users": config.inputs.users}
+    sources: dict[str, TableInput | None] = {
+        "events": config.inputs.events,
+        "items": config.inputs.items,
+        "users": config.inputs.users,
+    }
     rows_of: dict[str, int] = {}
-    for name, source in ((name, source) for name, source in sources.items() if source is not None):
+    for name, source in sources.items():
+        if source is None:
+            continue
         files, num_bytes, rows = _size(source)
         inputs.add_row(name, escape(source.path), f"{files:,}", f"{num_bytes:,}", f"{rows:,}")
         rows_of[name] = rows
@@ -63,7 +69,7 @@ def _stage_table(run: Run, stages: Iterable[Stage[Any]]) -> Table:
 def _cost_table(run: Run, stages: Sequence[Stage[Any]], rows: Mapping[str, int]) -> Table:
     """About what each stage takes, and where the figures come from."""
     nights = last_nights(run, stages)
-    costs = {stage.name: estimate_stage(stage.name, nights, rows["events"], rows["items"]) for stage in stages}
+    costs = {stage.name: estimate_stage(stage.name, nights, rows.get("events", 0), rows["items"]) for stage in stages}
     known = [cost for cost in costs.values() if cost is not None]
     table = Table(title="about what it takes", show_footer=True, caption=_sources_of(known), caption_justify="left")
     total = sum(cost.seconds for cost in known)

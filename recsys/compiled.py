@@ -20,7 +20,16 @@ def compiled(function: _Function) -> _Function:
     Sums may be added in another order than in the source, but always in the same order: a result depends only on the
     arguments.
     """
+    return _compiled(function, _FASTMATH)
+
+
+def compiled_in_order(function: _Function) -> _Function:
+    """The same, but sums are added in the order of the source, and each product is rounded before it is added."""
+    return _compiled(function, set())
+
+
+def _compiled(function: _Function, fastmath: set[str]) -> _Function:
     try:
-        return cast(_Function, numba.njit(nogil=True, fastmath=_FASTMATH, cache=True)(function))
+        return cast(_Function, numba.njit(nogil=True, fastmath=fastmath, cache=True)(function))
     except RuntimeError:  # there is no writable folder: each process compiles again
-        return cast(_Function, numba.njit(nogil=True, fastmath=_FASTMATH)(function))
+        return cast(_Function, numba.njit(nogil=True, fastmath=fastmath)(function))

@@ -113,6 +113,21 @@ class Config(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _encoder_may_be_trained(self) -> "Config":
+        if self.encoder.learns and self.train.budget == "never":
+            raise ValueError(
+                f"train.budget=never trains nothing, and encoder.train={self.encoder.train} trains the encoder: set it "
+                f"to frozen, or budget to auto"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _newest_has_events(self) -> "Config":
+        if self.date == "newest" and self.inputs.events is None:
+            raise ValueError("date=newest is the day of the newest event, and there is no inputs.events: give a date")
+        return self
+
     @field_validator("plugins", mode="after")
     @classmethod
     def _load_plugins(cls, modules: list[str]) -> list[str]:

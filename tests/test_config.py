@@ -51,6 +51,18 @@ def weighing(weights: object) -> dict[str, Any]:
     return {"inputs": {**INPUTS, "event_weights": weights}}
 
 
+def test_what_contradicts_each_other_is_refused() -> None:
+    learning = {"encoder": {"train": "lora"}, "train": {"budget": "never"}}
+    assert "train.budget=never trains nothing, and encoder.train=lora trains the encoder" in fault(
+        inputs=INPUTS, **learning
+    )
+    items = {"items": INPUTS["items"]}
+    assert "date=newest is the day of the newest event, and there is no inputs.events" in fault(
+        inputs=items, date="newest"
+    )
+    assert decode_config({"inputs": items}).inputs.events is None
+
+
 def test_kinds_of_events_may_be_numbers() -> None:
     assert make(**weighing({1: 3, "view": 0.5})).inputs.event_weights == {"1": 3.0, "view": 0.5}
 

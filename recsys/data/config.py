@@ -140,11 +140,15 @@ class UsersInput(TableInput):
     """Longer user texts are cut to this many characters."""
 
 
+#: Stands for the events of a shop without any. It is never opened.
+_NO_EVENTS = EventsInput(path="no events")
+
+
 class InputsConfig(Section):
     """What a night reads, and how much of it may be bad."""
 
-    events: EventsInput
-    """Interactions of users with items."""
+    events: EventsInput | None = None
+    """Interactions of users with items; null: there are none but those of the live service."""
     items: ItemsInput
     """The items that may be recommended."""
     users: UsersInput | None = None
@@ -203,9 +207,14 @@ class InputsConfig(Section):
         return weights
 
     @property
+    def event_settings(self) -> EventsInput:
+        """`events`; where there is no such input, the defaults, by which feedback is read."""
+        return self.events or _NO_EVENTS
+
+    @property
     def has_user_texts(self) -> bool:
         """Whether histories contain texts: profiles of users, or texts of events."""
-        return self.users is not None or self.events.columns.text is not None
+        return self.users is not None or self.event_settings.columns.text is not None
 
 
 class HistoriesConfig(Section):

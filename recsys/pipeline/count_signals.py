@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import cast, get_args
 
 import numpy as np
@@ -19,6 +19,7 @@ from recsys.pipeline.stored_vectors import read_text_vectors
 from recsys.signals.products import unit_rows
 from recsys.signals.registry import SIGNALS
 from recsys.signals.signal import Counting, DataView, ShardEvents, Signal
+from recsys.signals.text_ease import TextEase
 from recsys.storage.filesystem import Storage
 from recsys.storage.tables import read_table, write_table
 
@@ -92,12 +93,12 @@ def shard_events(run: Run, interactions: pa.Table, view: DataView, item_ids: pa.
     )
 
 
-def _counting(run: Run, signal: Signal) -> Counting:
+def _counting(run: Run, signal: Signal, text_ease: Callable[[], TextEase] | None = None) -> Counting:
     return Counting(
         num_items=run.record(INGEST_CATALOG).items,
         settings=settings_of(run, signal),
         first_day=first_validation_day(run),
-        read_texts=lambda: unit_rows(read_text_vectors(run, run.encoder_id)[1]),
+        text_ease=text_ease,
     )
 
 
@@ -119,12 +120,16 @@ def _shard_counter(run: Run) -> Callable[[str], Record]:
 
 
 def _merger(run: Run, shards: Sequence[str]) -> Callable[[str], Record]:
+    @cache  # for all data views that this worker merges
+    def text_ease() -> TextEase:
+        return TextEase.of(unit_rows(read_text_vectors(run, run.encoder_id)[1]))
+
     def merge(part: str) -> Record:
         name, _, view = part.partition("/")
         signal = SIGNALS[name]
         assert signal.merged is not None, f"{name} merges to a table without a schema"
         counts = _StoredCounts(run.storage, [_counted_path(run, name, cast(DataView, view), shard) for shard in shards])
-        tables = signal.merge(counts, _counting(run, signal))
+        tables = signal.merge(counts, _counting(run, signal, text_ease))
         stats = write_table(run.storage, _merged_path(run, name, cast(DataView, view)), tables, signal.merged)
         return {"rows": stats.rows}
 

@@ -26,7 +26,7 @@ from recsys.data.versions import VersionSpec, merge_versions, read_versions
 from recsys.errors import InputError
 from recsys.pipeline.diagnosis import Diagnosis, diagnose
 from recsys.pipeline.explain_bad_rows import explain_bad_rows
-from recsys.pipeline.input_counts import count_rows
+from recsys.pipeline.input_counts import count_rows, refuse_lost_events
 from recsys.pipeline.input_list import list_input
 from recsys.pipeline.input_parts import Quarantine, event_rules, plan_parts, read_part
 from recsys.pipeline.input_records import ReadRows
@@ -47,11 +47,14 @@ def diagnose_inputs(config: Config, date: dt.date) -> list[Diagnosis]:
     """The checks of the inputs, for the night of this date. Nothing is written to the storage."""
     with TemporaryDirectory() as folder:
         scratch = config.model_copy(update={"storage": folder, "date": date})
-        inputs = _Inputs(Run(config=scratch, date=date, folder=RunFolder(Storage(folder), f"{date}-doctor")))
+        run = Run(config=scratch, date=date, folder=RunFolder(Storage(folder), f"{date}-doctor"))
+        inputs = _Inputs(run, Storage(config.storage))
         checks = [diagnose("items", inputs.items)]
         if config.inputs.users is not None:
             checks.append(diagnose("users", inputs.users))
-        return [*checks, diagnose("events", inputs.events)]
+        if config.inputs.events is not None:
+            checks.append(diagnose("events", inputs.events))
+        return checks
 
 
 #: (file, rows, malformed lines)
@@ -120,8 +123,8 @@ _Check = Callable[[pa.Table, str, DateReading], _Checked]
 class _Inputs:
     """The inputs of one config. The events are checked last, since they need the ids of the items."""
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
+    def __init__(self, run: Run, published: Storage) -> None:
+        self._run, self._published = run, published
         self._all_items_known = False
 
     def items(self) -> Diagnosis:
@@ -144,7 +147,12 @@ class _Inputs:
     def events(self) -> Diagnosis:
         """Check the first events."""
         run, source = self._run, self._run.config.inputs.events
+        assert source is not None, "asked only where the config has events"
         first = _FirstRows.of(source, FIRST_ROWS)
+        if first.is_all and not any(len(table) + len(malformed) for _, table, malformed in first.chunks):
+            refuse_lost_events(self._published, source)
+            found = f"{source.path} has no rows yet: lists are made of texts until there are events"
+            return Diagnosis(check="events", ok=True, found=found)
         if not run.storage.exists(run.catalog_path):
             raise InputError("the events need items, and these cannot be read: see the line of the items")
         rules = event_rules(run, dt.datetime.now(dt.UTC))

@@ -62,7 +62,7 @@ def _input_of(run: Run, key: str, bad: BadValue) -> tuple[str, TableInput]:
         return key, getattr(run.config.inputs, key)
     if bad.source.startswith(run.storage.path(FEEDBACK_DIR)):
         return "feedback", feedback_input(run.config)
-    return "events", run.config.inputs.events
+    return "events", run.config.inputs.event_settings
 
 
 def _known_ids(run: Run) -> list[str]:

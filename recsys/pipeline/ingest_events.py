@@ -9,18 +9,21 @@ from functools import partial
 
 import pyarrow as pa
 
+from recsys.data.config import EventsInput
 from recsys.data.date_evidence import DateEvidence, DateReading, merged_evidence
 from recsys.data.event_kinds import EventKinds
 from recsys.data.events import interactions_schema, normalise_events
 from recsys.data.optional_columns import LackingColumns, check_lacking
 from recsys.data.read_tasks import ReadTask
+from recsys.errors import InputError
 from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.ingest_feedback import ingest_feedback
-from recsys.pipeline.input_counts import count_rows, refuse_bad_input, refuse_bad_rate
+from recsys.pipeline.input_counts import count_rows, refuse_bad_input, refuse_bad_rate, refuse_lost_events
 from recsys.pipeline.input_parts import Quarantine, event_rules, plan_parts, read_part
 from recsys.pipeline.input_records import IngestedEvents
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.settled_dates import read_with_settled_dates
+from recsys.pipeline.stages import INGEST_CATALOG
 from recsys.pipeline.start_run import listed_files
 from recsys.pipeline.stop_early import StopRule, read_or_refuse
 from recsys.storage.tables import write_table
@@ -34,28 +37,22 @@ STALE_DAYS = 2
 def ingest_events(run: Run) -> IngestedEvents:
     """Write every event up to the night's date, or put it into quarantine with a reason.
 
-    Later events are only counted: they wait for their own night.
+    Later events are only counted: they wait for their own night. Where there is no event at all, the lists are made of
+    texts.
 
     Raises:
-        InputError: no event can be used, too many rows are bad, or dates have two readings.
+        InputError: no event of those that there are can be used, too many rows are bad, or dates have two readings; or
+            there are neither events nor texts; or the files are empty and those of the published night were not.
     """
     source = run.config.inputs.events
-    files = listed_files(run, "events")
-    tasks = plan_parts(source, files)
     now = dt.datetime.now(dt.UTC)
-
-    def read_parts(reading: DateReading) -> list[Record]:
-        def read(rule: StopRule, until: Callable[[Record], bool]) -> list[Record]:
-            build = partial(_event_reader, run, tasks, now, reading, rule)
-            return for_each_part(list(tasks), build, label="ingest", until=until)
-
-        return read_or_refuse(run, "events", source, files, len(tasks), read)
-
-    parts = read_with_settled_dates(run, "events", source.columns.timestamp, read_parts)
-    check_lacking([part["lacking"] for part in parts], source)
+    parts = [] if source is None else _read_files(run, source, now)
     counts = count_rows(parts)
-    oldest_later = min((part["oldest_later"] for part in parts if part["oldest_later"]), default="")
-    refuse_bad_input(run, counts, sum(part["accepted"] for part in parts), "events", oldest_later)
+    if counts.rows:
+        oldest_later = min((part["oldest_later"] for part in parts if part["oldest_later"]), default="")
+        refuse_bad_input(run, counts, sum(part["accepted"] for part in parts), "events", oldest_later)
+    elif source is not None:
+        refuse_lost_events(run.storage, source)
     num_feedback = num_repeats = 0
     feedback = ingest_feedback(run, now)
     if feedback is not None:
@@ -64,15 +61,20 @@ def ingest_events(run: Run) -> IngestedEvents:
         refuse_bad_rate(run, counts, "feedback")
         parts += feedback.parts + feedback.buckets
         num_feedback, num_repeats = feedback.num_accepted, feedback.num_repeats
-    newest = max(part.get("newest", "") for part in parts)
-    _warn_of_stale_events(run, newest)
+    accepted = sum(part.get("accepted", 0) for part in parts)
+    newest = max((part.get("newest", "") for part in parts), default="")
     kinds = EventKinds.sum(part["kinds"] for part in parts if "kinds" in part)
-    kinds.refuse_only_negative()
-    for warning in kinds.warnings(run.config.inputs.event_weights, run.config.inputs.events.columns.event is not None):
-        logger.warning(warning)
+    if accepted:
+        _warn_of_stale_events(run, newest)
+        kinds.refuse_only_negative()
+        has_kinds = run.config.inputs.event_settings.columns.event is not None
+        for warning in kinds.warnings(run.config.inputs.event_weights, has_kinds):
+            logger.warning(warning)
+    else:
+        _say_no_events(run)
     return IngestedEvents(
         **vars(counts) | {"peak_memory_mb": peak_of(parts)},
-        accepted=sum(part.get("accepted", 0) for part in parts),
+        accepted=accepted,
         newest=newest,
         kinds=kinds.learned,
         non_positive=kinds.non_positive,
@@ -84,17 +86,49 @@ def ingest_events(run: Run) -> IngestedEvents:
     )
 
 
+def _read_files(run: Run, source: EventsInput, now: dt.datetime) -> list[Record]:
+    """Records of the parts of the files."""
+    files = listed_files(run, "events")
+    tasks = plan_parts(source, files)
+
+    def read_parts(reading: DateReading) -> list[Record]:
+        def read(rule: StopRule, until: Callable[[Record], bool]) -> list[Record]:
+            build = partial(_event_reader, run, source, tasks, now, reading, rule)
+            return for_each_part(list(tasks), build, label="ingest", until=until)
+
+        return read_or_refuse(run, "events", source, files, len(tasks), read)
+
+    parts = read_with_settled_dates(run, "events", source.columns.timestamp, read_parts)
+    check_lacking([part["lacking"] for part in parts], source)
+    return parts
+
+
+def _say_no_events(run: Run) -> None:
+    catalog = run.record(INGEST_CATALOG)
+    if not catalog.texts:
+        raise InputError(
+            "inputs: there are neither events nor texts of items, so nothing makes one item better than another; name "
+            "files with rows in inputs.events, or columns with words in inputs.items.text"
+        )
+    known = "users of inputs.users get lists by their texts" if run.config.inputs.users else "no user has a list"
+    logger.warning("ingest: there is no event: %s, and the live service answers by the texts of the items", known)
+
+
 def _event_reader(
-    run: Run, tasks: dict[str, ReadTask], now: dt.datetime, reading: DateReading, rule: StopRule
+    run: Run,
+    source: EventsInput,
+    tasks: dict[str, ReadTask],
+    now: dt.datetime,
+    reading: DateReading,
+    rule: StopRule,
 ) -> Callable[[str], Record]:
-    inputs = run.config.inputs
     rules = event_rules(run, now, reading)
 
     def read(part: str) -> Record:
         quarantine = Quarantine(run.storage, run.folder.quarantine_dir, f"events-{part}")
         counts: Counter[str] = Counter()
         kinds = EventKinds.sum([])
-        lacking = LackingColumns(inputs.events)
+        lacking = LackingColumns(source)
         newest = ""
         oldest_later: list[str] = []
         dates: list[DateEvidence] = []
@@ -102,13 +136,13 @@ def _event_reader(
         def accepted() -> Iterator[pa.Table]:
             nonlocal newest, kinds
             chunks = rule.limit(
-                read_part(inputs.events, tasks[part], lacking),
+                read_part(source, tasks[part], lacking),
                 quarantine,
                 lambda: counts["rows"] - counts["filtered"],
                 dates,
             )
-            for source, table, malformed in chunks:
-                found = normalise_events(table, source, inputs.events, rules)
+            for file, table, malformed in chunks:
+                found = normalise_events(table, file, source, rules)
                 counts.update(rows=found.num_read + len(malformed), filtered=found.num_filtered, later=found.num_later)
                 quarantine.add(malformed)
                 quarantine.add(found.quarantined)
@@ -119,7 +153,7 @@ def _event_reader(
                 yield found.accepted
 
         path = f"{run.folder.dir}/events/part-{part}.parquet"
-        stats = write_table(run.storage, path, accepted(), interactions_schema(inputs.events))
+        stats = write_table(run.storage, path, accepted(), interactions_schema(source))
         return {
             "rows": 0,
             "filtered": 0,

@@ -5,12 +5,17 @@ from collections import Counter
 from collections.abc import Sequence
 
 from recsys.data.bad_values import BadValue, merge_bad_values
+from recsys.data.config import EventsInput
 from recsys.errors import InputError
 from recsys.pipeline.cluster import peak_of
 from recsys.pipeline.explain_bad_rows import explain_bad_rows
 from recsys.pipeline.input_records import ReadRows
 from recsys.pipeline.run import Record, Run
+from recsys.pipeline.stages import INGEST_EVENTS
 from recsys.pipeline.strict_json import as_json, from_json
+from recsys.storage.filesystem import Storage
+from recsys.storage.latest import read_latest
+from recsys.storage.manifest import read_manifest
 
 logger = logging.getLogger(__name__)
 
@@ -93,3 +98,24 @@ def refuse_bad_rate(run: Run, counts: ReadRows, key: str, *, stopped: bool = Fal
         logger.warning("--force overrides this limit: %s", message)
         return
     raise InputError(message, {f"inputs.{key}": as_json(counts)})
+
+
+def refuse_lost_events(storage: Storage, source: EventsInput) -> None:
+    """Stop a night whose files of events are empty, unless it is the first: empty files are fine in a new shop.
+
+    Args:
+        storage: Of the published night.
+        source: The events.
+
+    Raises:
+        InputError: the published night had events, so that an export has failed.
+    """
+    latest = read_latest(storage)
+    if latest is None:
+        return
+    ingested = read_manifest(storage, latest).get("metrics", {}).get(INGEST_EVENTS.name, {})
+    if num := ingested.get("accepted", 0) - ingested.get("feedback", 0):
+        raise InputError(
+            f"inputs.events: {source.path} holds no rows, and the published night {latest.run_id} read {num:,} events; "
+            f"name files with rows, or leave inputs.events out if the shop has none"
+        )

@@ -84,7 +84,7 @@ def list_input(source: TableInput) -> list[FileInfo]:
 
 def feedback_input(config: Config) -> EventsInput:
     """The events that the live service stored, as an input."""
-    return feedback_source(Storage(config.storage).url(FEEDBACK_DIR), config.inputs.events)
+    return feedback_source(Storage(config.storage).url(FEEDBACK_DIR), config.inputs.event_settings)
 
 
 def feedback_files(config: Config, date: dt.date) -> list[FileInfo]:
@@ -139,8 +139,13 @@ def same_inputs(first: InputList, second: InputList) -> bool:
 
 
 def _sources(config: Config) -> dict[InputName, TableInput]:
-    sources: dict[InputName, TableInput] = {"events": config.inputs.events, "items": config.inputs.items}
-    return sources if config.inputs.users is None else sources | {"users": config.inputs.users}
+    inputs = config.inputs
+    sources: dict[InputName, TableInput | None] = {
+        "events": inputs.events,
+        "items": inputs.items,
+        "users": inputs.users,
+    }
+    return {name: source for name, source in sources.items() if source is not None}
 
 
 def _key(name: InputName) -> str:

@@ -68,7 +68,7 @@ class IngestedEvents(ReadRows):
 
     accepted: int
     newest: str
-    """Time of the newest event, ISO 8601, UTC."""
+    """Time of the newest event, ISO 8601, UTC; empty without any event."""
     kinds: list[str]
     """Kinds of events of a positive weight, sorted."""
     non_positive: dict[str, int] = field(default_factory=dict)
@@ -112,7 +112,7 @@ class ShuffledHistories(StageRecord):
     """Events that say that a user was shown an item, without duplicates."""
     validation: ValidationUsers
     oldest: str
-    """Time of the oldest event, ISO 8601, UTC."""
+    """Time of the oldest event, ISO 8601, UTC; without any event, the end of the night's date."""
     shards: list[str]
     """Names of the shards, sorted; users are in them by a hash of their id."""
     path: str

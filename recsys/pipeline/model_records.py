@@ -64,7 +64,7 @@ class WarmStart:
     trains: bool | None = None
     """Whether the night trains, see `recsys.pipeline.training_budget`; None: not settled."""
     reused: str = ""
-    """Why the model is used as it is."""
+    """Why the night does not train."""
     reused_refit: str = ""
     """The model that was published with it, after its refit; empty: it had none."""
 
@@ -99,7 +99,7 @@ class TrainedModel(StageRecord):
     trained: bool = True
     """Whether the model learned something, in this night or in one before; else the ranker's numbers have no weight."""
     reused: str = ""
-    """Why the published model is used as it is; empty: it was trained."""
+    """Why nothing was trained, though there may be something to learn from; empty otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)

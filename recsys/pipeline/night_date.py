@@ -47,7 +47,7 @@ def night_date(config: Config) -> dt.date:
         case "yesterday":
             return today - dt.timedelta(days=1)
         case "newest":
-            date = _newest_date(config.inputs.events)
+            date = _newest_date(config.inputs.event_settings)
             logger.info("date newest: the newest event is of %s (UTC)", date)
             return date
 

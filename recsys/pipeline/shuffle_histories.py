@@ -2,7 +2,7 @@
 
 import datetime as dt
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -28,7 +28,7 @@ from recsys.pipeline.run import Record, Run
 from recsys.pipeline.shard_item_counts import merge_shard_counts, write_shard_counts
 from recsys.pipeline.stages import INGEST_EVENTS
 from recsys.pipeline.user_context import UserContext
-from recsys.pipeline.user_texts import read_profiles, write_texts
+from recsys.pipeline.user_texts import profile_shards, read_profiles, write_texts
 from recsys.schema import INTERACTIONS_WITH_TEXT
 from recsys.storage.tables import iter_batches, read_table, write_table
 
@@ -59,7 +59,7 @@ def shuffle_histories(run: Run) -> ShuffledHistories:
         non_positives=sum(record["non_positives"] for record in records),
         impressions=sum(record["impressions"] for record in records),
         validation=choose_validation(run, *counts),
-        oldest=min(record["oldest"] for record in records),
+        oldest=min((record["oldest"] for record in records if record["oldest"]), default=run.end.isoformat()),
         shards=[record["shard"] for record in records],
         path=run.folder.histories_dir,
         peak_memory_mb=peak_of(records),
@@ -67,15 +67,23 @@ def shuffle_histories(run: Run) -> ShuffledHistories:
 
 
 def _write_shards(run: Run, paths: list[str]) -> list[Record]:
-    """Write the shards of few events: each worker reads all events and keeps the rows of its shards."""
-    events = pa.concat_tables([read_table(run.storage, path, ["user_id"]) for path in paths])
-    numbers = np.unique(shard_of(events["user_id"], run.config.histories.shards))
+    """Write the shards of few events: each worker reads all events and keeps the rows of its shards.
+
+    Where no user is known, one empty shard is written: later stages find tables without rows, and need no rule for it.
+    """
+    events = _read_parts(run, paths, ["user_id"])
+    with_events = np.unique(shard_of(events["user_id"], run.config.histories.shards)).tolist()
+    numbers = sorted({*profile_shards(run), *with_events} or {0})
+    return _write_each(run, paths, numbers, len(events))
+
+
+def _write_each(run: Run, paths: list[str], numbers: Sequence[int], rows: int) -> list[Record]:
     writer = partial(_shard_writer, run, paths)
-    return for_each_part([str(number) for number in numbers], writer, label="histories", rows=len(events))
+    return for_each_part([str(number) for number in numbers], writer, label="histories", rows=rows)
 
 
 def _shard_writer(run: Run, paths: list[str]) -> Callable[[str], Record]:
-    events = pa.concat_tables([read_table(run.storage, path) for path in paths])
+    events = _read_parts(run, paths)
     shard = shard_of(events["user_id"], run.config.histories.shards)
 
     def write(part: str) -> Record:
@@ -83,6 +91,12 @@ def _shard_writer(run: Run, paths: list[str]) -> Callable[[str], Record]:
         return _write_shard(run, number, events.filter(pa.array(shard == number)))
 
     return write
+
+
+def _read_parts(run: Run, paths: list[str], columns: Sequence[str] | None = None) -> pa.Table:
+    schema = interactions_schema(run.config.inputs.event_settings)
+    nothing = schema.empty_table().select(columns or schema.names)
+    return pa.concat_tables([nothing, *(read_table(run.storage, path, columns) for path in paths)])
 
 
 def _shuffle_shards(run: Run, paths: list[str]) -> list[Record]:
@@ -99,7 +113,10 @@ def _shuffle_shards(run: Run, paths: list[str]) -> list[Record]:
         .map_groups(partial(_write_group, run), batch_format="pyarrow")
         .take_all()
     )
-    return sorted((json.loads(row["record"]) for row in rows), key=lambda record: str(record["shard"]))
+    records = [json.loads(row["record"]) for row in rows]
+    written = {record["shard"] for record in records}
+    without_events = [number for number in profile_shards(run) if _name(number) not in written]
+    return sorted([*records, *_write_each(run, [], without_events, 0)], key=lambda record: str(record["shard"]))
 
 
 def _read_events(run: Run, batch: pa.Table) -> Iterator[pa.Table]:
@@ -125,8 +142,8 @@ def _write_shard(run: Run, number: int, group: pa.Table) -> Record:
         number: Of the shard.
         group: All events of its users, in any order.
     """
-    name = f"shard-{number:05d}"
-    schema = interactions_schema(run.config.inputs.events)
+    name = _name(number)
+    schema = interactions_schema(run.config.inputs.event_settings)
     group = group.select(schema.names).cast(schema)
     if run.record(INGEST_EVENTS).weightless:
         group = with_equal_weights(group)
@@ -148,7 +165,7 @@ def _write_shard(run: Run, number: int, group: pa.Table) -> Record:
         exclude_rejected=run.config.recommend.exclude_rejected,
     )
     nothing = interactions.slice(0, 0)
-    users = pa.chunked_array([pc.unique(everything["user_id"]).sort()]) if len(impressions) else None
+    users = context.users_of(everything) if len(impressions) else None
     histories = context.histories(interactions, users, nothing, run.end, run.config.histories.kept_events)
     if run.config.rerank.exclude_served is not None:
         histories = with_served(histories, impressions, interactions)
@@ -171,5 +188,15 @@ def _write_shard(run: Run, number: int, group: pa.Table) -> Record:
         "by_length": count_users(split.train),
         "active": count_active_users(run, split.train),
         "trainable": count_trainable_users(run, split.train),
-        "oldest": pc.min(everything["timestamp"]).as_py().astimezone(dt.UTC).isoformat(),
+        "oldest": _oldest(everything),
     }
+
+
+def _name(number: int) -> str:
+    return f"shard-{number:05d}"
+
+
+def _oldest(events: pa.Table) -> str:
+    """Time of the oldest event, ISO 8601, UTC; "" without any."""
+    oldest = pc.min(events["timestamp"]).as_py()
+    return "" if oldest is None else oldest.astimezone(dt.UTC).isoformat()

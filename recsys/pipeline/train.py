@@ -19,7 +19,7 @@ from recsys.pipeline.model_records import RefittedModel, TrainedModel
 from recsys.pipeline.run import Run
 from recsys.pipeline.run_training import Trained, run_training
 from recsys.pipeline.settle_warm_start import settle_warm_start
-from recsys.pipeline.stages import FINETUNE
+from recsys.pipeline.stages import FINETUNE, INGEST_EVENTS
 from recsys.pipeline.stored_fusion import copy_fusion
 from recsys.pipeline.train_entry import Fit
 from recsys.pipeline.training_budget import settle_training
@@ -36,8 +36,8 @@ def finetune(run: Run) -> TrainedModel:
     config = run.config
     warm = settle_warm_start(run)
     start = settle_training(run, warm)
-    if warm is not None and not start.trains:
-        return _reused(run, warm, start.reused)
+    if not start.trains:
+        return _unchanged(run, warm, start.reused)
     windows = cut_windows(run, ("train", "train_recent", "validation"))
     counts = {kind: each.count for kind, each in windows.items()}
     if warm is not None:
@@ -68,22 +68,28 @@ def finetune(run: Run) -> TrainedModel:
     )
 
 
-def _reused(run: Run, warm: ModelCard, reason: str) -> TrainedModel:
+def _unchanged(run: Run, warm: ModelCard | None, reason: str) -> TrainedModel:
     """Use the published model as it is."""
-    logger.info("finetune: %s. The published model %s is used again", reason, warm.model_id)
-    encode_for(run, warm)
-    keep_untrained(run, run.model_id, warm.model_id)
+    if warm is not None:
+        encode_for(run, warm)
+    logger.info("finetune: %s: %s", reason, _keep_start(run, warm))
     return _without_epochs(run, warm, {}, reason)
 
 
 def _untrained(run: Run, warm: ModelCard | None, counts: Mapping[Kind, int]) -> TrainedModel:
-    """Keep the published model, else one with random weights that no list uses; the log says why."""
-    kept = "the published model stays" if warm else "lists are made of popularity, transitions and texts"
-    logger.warning(
-        "finetune: nothing to learn from: %s. Meanwhile %s", why_nothing_to_learn(run, counts["train"]), kept
-    )
-    keep_untrained(run, run.model_id, warm.model_id if warm else None)
+    """Keep the published model; the log says why nothing was learned."""
+    why = why_nothing_to_learn(run, counts["train"])
+    logger.warning("finetune: nothing to learn from: %s. Meanwhile %s", why, _keep_start(run, warm))
     return _without_epochs(run, warm, counts)
+
+
+def _keep_start(run: Run, warm: ModelCard | None) -> str:
+    """Write the published model again, else one with random weights that no list uses; returns what lists are of."""
+    keep_untrained(run, run.model_id, warm.model_id if warm else None)
+    if warm is not None:
+        return f"the published model stays ({warm.model_id})"
+    has_events = run.record(INGEST_EVENTS).accepted > 0
+    return f"lists are made of {'popularity, transitions and texts' if has_events else 'texts'}"
 
 
 def _without_epochs(run: Run, warm: ModelCard | None, counts: Mapping[Kind, int], reused: str = "") -> TrainedModel:
@@ -119,17 +125,16 @@ def refit(run: Run) -> RefittedModel:
     reused = run.warm_start.reused_refit if run.warm_start else ""
     windows = {} if reused else _refit_windows(run)
     num_windows = sum(each.count for each in windows.values())
+    figures: dict[str, Any] = {"history": [], "peak_memory_mb": 0.0}
     if reused:
         logger.info("refit: %s is used again", reused)
         keep_untrained(run, run.refit_id, reused)
-        figures: dict[str, Any] = {"history": [], "peak_memory_mb": 0.0}
     elif run.record(FINETUNE).trained and num_windows >= run.config.train.num_workers:
         best, figures = _fit(run, windows, plan_refit(run.config.train, num_windows), run.refit_id, run.model_id)
         _keep(run, best, run.refit_id)
     else:
         logger.info("refit: the model stays as it is: it had nothing to learn from before the holdout, or has none now")
         keep_untrained(run, run.refit_id, run.model_id)
-        figures = {"history": [], "peak_memory_mb": 0.0}
     copy_fusion(run, run.model_id, run.refit_id)
     if run.config.encoder.learns:
         with run.storage.local_folder(f"{run.model_path()}/{ENCODER_FOLDER}") as encoder:

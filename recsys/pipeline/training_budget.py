@@ -68,16 +68,22 @@ def settle_training(run: Run, warm: "ModelCard | None") -> WarmStart:
     start = run.warm_start
     assert start is not None, "the warm start is not settled"
     if start.trains is None:
-        reason = None if warm is None or run.config.train.budget == "full" else _why_not(run, warm)
+        reason = _why_not(run, warm)
         latest = read_latest(run.storage)
-        refit = latest.model_id if reason and latest and latest.model_id != start.model_id else ""
+        continues = reason is not None and start.model_id
+        refit = latest.model_id if continues and latest and latest.model_id != start.model_id else ""
         start = replace(start, trains=reason is None, reused=reason or "", reused_refit=refit)
         run.remember_part(FINETUNE, WARM_START, start)
     return start
 
 
-def _why_not(run: Run, warm: "ModelCard") -> str | None:
-    """Why the published model is used again without training; None: the night trains."""
+def _why_not(run: Run, warm: "ModelCard | None") -> str | None:
+    """Why the night does not train; None: it does."""
+    budget = run.config.train.budget
+    if budget == "never":
+        return "train.budget is never"
+    if warm is None or budget == "full":
+        return None
     if run.config.encoder.train == "baskets":
         return None  # the encoder learns in every night, and the ranker must learn to read its vectors
     past = read_past(run, warm.model_id)

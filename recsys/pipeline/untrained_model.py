@@ -12,7 +12,7 @@ import torch
 from recsys.data.histories import user_runs
 from recsys.pipeline.cluster import for_each_part
 from recsys.pipeline.run import Record, Run
-from recsys.pipeline.stages import SHUFFLE_HISTORIES
+from recsys.pipeline.stages import INGEST_EVENTS, SHUFFLE_HISTORIES
 from recsys.storage.tables import read_table
 
 
@@ -54,6 +54,8 @@ def why_nothing_to_learn(run: Run, num_windows: int) -> str:
     )
     cutoff = f"{run.cutoff:%Y-%m-%d}"
     ignored = f", beside {histories.non_positives:,} of weight 0 or less" if histories.non_positives else ""
+    if not run.record(INGEST_EVENTS).accepted:
+        return "there is no event"
     if not sum(events):
         return "no event has an item and a weight above 0" if ignored else "the events are searches, without any item"
     if not sum(before):

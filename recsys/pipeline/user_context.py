@@ -41,7 +41,7 @@ class UserContext:
     def read(cls, run: Run, shard: str) -> "UserContext":
         """That of one shard, after `shuffle_histories`."""
         searches, non_positives = None, INTERACTIONS.empty_table()
-        if run.config.inputs.events.columns.text is not None:
+        if run.config.inputs.event_settings.columns.text is not None:
             searches = read_table(run.storage, f"{run.searches_dir}/{shard}.parquet")
         path = f"{run.non_positives_dir}/{shard}.parquet"
         if run.storage.exists(path):
@@ -66,7 +66,7 @@ class UserContext:
         Args:
             interactions: Those that may be read, sorted.
             user_ids: The users, sorted; a user without readable events gets an empty history. None: all users with an
-                event.
+                event or a profile.
             kept: Interactions on which a model is measured. A user's other events after the first of them are not read.
             cutoff: Other events from here on are not read.
             max_length: Most events of a user; the newest are kept.
@@ -79,9 +79,8 @@ class UserContext:
                 searches = searches.filter(pc.is_in(searches["user_id"], value_set=user_ids.combine_chunks()))
             merged = merge_searches(interactions, searches)
         histories = build_histories(merged, max_length)
-        if user_ids is None and len(non_positives):
-            ids = [*histories["user_id"].chunks, *non_positives["user_id"].chunks]
-            user_ids = pa.chunked_array([pc.unique(pa.chunked_array(ids, pa.string())).sort()])
+        if user_ids is None and (len(non_positives) or self.profiles is not None):
+            user_ids = self.users_of(histories, non_positives)
         if user_ids is not None:
             histories = _of_all(histories, user_ids.combine_chunks())
         if len(non_positives):
@@ -89,6 +88,12 @@ class UserContext:
         if self.exclude_rejected:
             histories = with_rejections(histories, rejections(interactions, non_positives))
         return histories if self.profiles is None else with_profiles(histories, self.profiles)
+
+    def users_of(self, *tables: pa.Table) -> pa.ChunkedArray:
+        """Ids of the users in the column `user_id` of some tables, and of those with a profile, sorted."""
+        known = tables if self.profiles is None else (*tables, self.profiles)
+        ids = [chunk for table in known for chunk in table["user_id"].chunks]
+        return pa.chunked_array([pc.unique(pa.chunked_array(ids, pa.string())).sort()])
 
     def targets(
         self, holdout: pa.Table, known: pa.Table, kept: pa.Table, cutoff: dt.datetime, exclude_seen: bool

@@ -18,6 +18,15 @@ def read_profiles(run: Run, shard: str) -> pa.Table | None:
     return read_table(run.storage, path) if run.storage.exists(path) else PROFILES.empty_table()
 
 
+def profile_shards(run: Run) -> list[int]:
+    """Numbers of the shards with PROFILES, ascending."""
+    if run.config.inputs.users is None:
+        return []
+    return sorted(
+        int(name.removeprefix("shard-").removesuffix(".parquet")) for name in run.storage.list(run.profiles_dir)
+    )
+
+
 def write_texts(run: Run, shard: str, events: pa.Table, histories: pa.Table) -> None:
     """Write the distinct texts of one shard for the encoder: those of its events and of its users."""
     columns = [events["text"]] if "text" in events.column_names else []

@@ -81,6 +81,8 @@ def _facts(run: Run, card: ModelCard) -> CardFacts:
 
 def _made_from(run: Run, card: ModelCard) -> str:
     record = run.record(FINETUNE)
+    if record.reused and record.warm_start == "none":
+        return f"It was not trained ({code(record.reused)}): its ranker has random weights, and no list uses it."
     if record.reused:
         return f"It is the model {code(record.warm_start)}, used again: {code(record.reused)}."
     if not card.trained:
@@ -95,7 +97,9 @@ def _made_from(run: Run, card: ModelCard) -> str:
 def _data(run: Run, card: ModelCard) -> dict[str, str]:
     events, histories, catalog = run.record(INGEST_EVENTS), run.record(SHUFFLE_HISTORIES), run.record(INGEST_CATALOG)
     return {
-        "events": f"{events.accepted:,}, from {histories.oldest[:16]} to {events.newest[:16]} (UTC)",
+        "events": f"{events.accepted:,}, from {histories.oldest[:16]} to {events.newest[:16]} (UTC)"
+        if events.accepted
+        else "none",
         "it learned from events before": f"{card.trained_until[:16]} (UTC)",
         "held out": f"the last {run.config.gate.holdout_days} days, {histories.held_out_users:,} users"
         if run.protocol == "time"

@@ -98,7 +98,7 @@ def _night_before(summary: NightSummary, others: list[NightSummary]) -> NightSum
 
 def _shown_columns(run: Run) -> dict[str, set[str]]:
     """Columns whose bad values name no user, by stage: some of the events, and all that were bad in items."""
-    columns = run.config.inputs.events.columns
+    columns = run.config.inputs.event_settings.columns
     names = ("item_id", "timestamp", "event", "weight")
     shown = {*names, *(getattr(columns, name) for name in names)}  # events of the live service have our names
     items = run.done(INGEST_CATALOG)

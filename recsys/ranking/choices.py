@@ -53,6 +53,11 @@ class Choices:
         """[B] NDCG@10 of each user's candidates by weights [S] or [B, S]; equal scores come by column."""
         return self.ndcg_of(self.scores(weights))
 
+    def ndcg_alone(self) -> Floats:
+        """[S, B] NDCG@10 of each user's candidates by each number alone; equal numbers come by column."""
+        columns = (self.numbers[:, :, place] for place in range(self.numbers.shape[2]))
+        return np.stack([self.ndcg_of(np.where(self.valid, column, -np.inf)) for column in columns])
+
     def ndcg_of(self, scores: npt.NDArray[np.floating]) -> Floats:
         """[B] NDCG@10 of each user's candidates by scores [B, C], −inf for none; equal scores come by column."""
         order = np.argsort(-scores, axis=1, kind="stable")[:, :CUT]

@@ -37,9 +37,9 @@ def cross_fitted_ndcg(choices: Choices, names: Sequence[str], allowed: Collectio
     assert users >= FOLDS, f"{users} users cannot be divided into {FOLDS} parts"
     fold = np.random.default_rng(seed).permutation(users) % FOLDS
     equal = Fusion(weights=dict.fromkeys(allowed, 1.0))
-    values = np.zeros(users)
+    values, alone = np.zeros(users), choices.ndcg_alone()
     for number in range(FOLDS):
         own = fold == number
-        fitted = fit_weights(choices.rows(~own), names, equal, allowed)
+        fitted = fit_weights(choices.rows(~own), names, equal, allowed, alone[:, ~own])
         values[own] = choices.rows(own).ndcg(fitted.vector(names))
     return values

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from recsys.ranking.explanations import contributions
 from recsys.ranking.fusion import weigh
+from recsys.ranking.log_softmax import log_softmax
 from recsys.ranking.scoring import Scored
 from recsys.ranking.snapshot import Snapshot
 from recsys.ranking.tree_correction import TreeCorrection, has_trees
@@ -65,12 +66,3 @@ def fuse(snapshot: Snapshot, scored: Scored) -> FusedScores:
     correction = TreeCorrection.of(trees, numbers, log_p[users], profiles.lengths[users])
     log_p[users] = correction.correct(log_p[users])
     return FusedScores(log_probabilities=log_p, weights=weights, corrected=users, correction=correction)
-
-
-def log_softmax(logits: npt.NDArray[np.floating]) -> Floats:
-    """[B, C] log P of logits [B, C], −inf for none."""
-    logits = logits.astype(np.float64)
-    peak = np.max(logits, axis=1, keepdims=True, initial=-np.inf)
-    peak = np.where(np.isfinite(peak), peak, 0)
-    total = np.maximum(np.exp(logits - peak).sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
-    return np.asarray(logits - peak - np.log(total), dtype=np.float32)

@@ -32,7 +32,11 @@ _START = 0.1
 
 
 def fit_weights(
-    choices: Choices, names: Sequence[str], default: Fusion, allowed: Collection[str] | None = None
+    choices: Choices,
+    names: Sequence[str],
+    default: Fusion,
+    allowed: Collection[str] | None = None,
+    ndcg_alone: Floats | None = None,
 ) -> Fusion:
     """The weights that maximise the likelihood of what was taken; the best number alone if it clearly ranks better.
 
@@ -46,6 +50,7 @@ def fit_weights(
         names: [S].
         default: The answer where no allowed number differs between candidates.
         allowed: Numbers that may have a weight; None: all.
+        ndcg_alone: `Choices.ndcg_alone` of users who each took something; None: it is computed.
     """
     choices = choices.with_positives()
     users = len(choices.taken)
@@ -62,7 +67,8 @@ def fit_weights(
     weights = weights / (1 + fit_temperature(choices.scores(weights), choices.taken, np.ones(users), penalty))
     weights = np.round(weights, DIGITS)
     fused = choices.ndcg(weights)
-    alone = {name: choices.ndcg(np.eye(len(names))[place]) for place, name in enumerate(names) if usable[place]}
+    ndcg_alone = choices.ndcg_alone() if ndcg_alone is None else ndcg_alone
+    alone = {name: ndcg_alone[place] for place, name in enumerate(names) if usable[place]}
     best = max(alone, key=lambda name: float(alone[name].mean()))
     if clearly_positive(alone[best] - fused):
         weights, fused = np.eye(len(names))[names.index(best)], alone[best]

@@ -10,7 +10,7 @@ from recsys.errors import ConfigError
 from recsys.ranking.config import RerankConfig
 from recsys.ranking.order import Bools
 from recsys.ranking.rules.availability import Availability
-from recsys.ranking.rules.registry import item_rules, list_rules, settings_of
+from recsys.ranking.rules.registry import item_rules, list_rules, settings_of, user_rules
 from recsys.ranking.rules.rule import ItemCheck
 
 
@@ -41,9 +41,10 @@ def recommendable_items(catalog: pa.Table, config: RerankConfig, date: dt.date) 
     mask = np.ones(len(catalog), dtype=bool)
     checks: dict[str, ItemCheck] = {}
     removed: dict[str, int] = {}
-    for rule in item_rules():
-        check = checks[rule.name] = rule.check_on(settings_of(rule, config), catalog, config.shown_on(date))
-        removed[rule.name] = int((mask & ~check.passes).sum())
+    for item_rule in item_rules():
+        settings = settings_of(item_rule, config)
+        check = checks[item_rule.name] = item_rule.check_on(settings, catalog, config.shown_on(date))
+        removed[item_rule.name] = int((mask & ~check.passes).sum())
         mask &= check.passes
     num_available = int(np.asarray(catalog["available"], dtype=bool).sum())
     if num_available and not mask.any():
@@ -52,8 +53,8 @@ def recommendable_items(catalog: pa.Table, config: RerankConfig, date: dt.date) 
     for check in checks.values():
         counts |= check.counts
     warnings = [warning for check in checks.values() for warning in check.warnings]
-    for list_rule in list_rules():
-        warnings += list_rule.warnings(settings_of(list_rule, config), catalog)
+    for rule in (*list_rules(), *user_rules()):
+        warnings += rule.warnings(settings_of(rule, config), catalog)
     return Recommendable(mask=mask, removed=removed, counts=counts, warnings=tuple(warnings))
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.model.features import encode_histories, index_catalog
+from recsys.model.features import encode_histories, index_catalog, profile_texts
 from recsys.ranking.candidates import find_candidates
 from recsys.ranking.config import RecommendConfig
 from recsys.ranking.constraints import RequestConstraints
@@ -118,8 +118,16 @@ def read_users(
     """All users of a HISTORIES table as the signals see them; arguments as in `scored_blocks`."""
     texts = snapshot.texts.texts if snapshot.reads_texts else None
     batch = encode_histories(histories, snapshot.item_ids, snapshot.event_kinds, snapshot.max_length, texts)
+    descriptions = None if snapshot.fusion.trained else profile_texts(histories, texts)
     profiles = UserProfiles.build(
-        histories, snapshot.item_ids, now, not config.exclude_seen, snapshot.texts, batch.lengths > 0, asked
+        histories,
+        snapshot.item_ids,
+        now,
+        not config.exclude_seen,
+        snapshot.texts,
+        batch.lengths > 0,
+        asked,
+        descriptions,
     )
     excluded = left_out(histories, snapshot.item_ids, config)
     return UserBlock(profiles=profiles, history=batch, texts=snapshot.texts, now=now, excluded=excluded)

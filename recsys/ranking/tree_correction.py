@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from recsys.ranking.log_softmax import log_sum
 from recsys.ranking.tree_features import best_candidates, tree_features
 from recsys.ranking.trees import Trees
 
@@ -84,15 +85,8 @@ def redistribute(log_probabilities: Floats, best: Ints, added: npt.NDArray[np.fl
     before = np.take_along_axis(log_probabilities, np.maximum(best, 0), axis=1).astype(np.float64)
     before[~there] = -np.inf
     after = np.asarray(before + added, dtype=np.float64)
-    corrected = after + _log_sum(before) - _log_sum(after)
+    corrected = after + log_sum(before) - log_sum(after)
     found = log_probabilities.copy()
     users, places = np.nonzero(there)
     found[users, best[users, places]] = corrected[users, places]
     return found
-
-
-def _log_sum(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """[B, 1] log Σ exp of [B, M]; 0 where there is nothing."""
-    peak = np.max(values, axis=1, keepdims=True, initial=-np.inf)
-    peak = np.where(np.isfinite(peak), peak, 0)
-    return np.asarray(peak + np.log(np.maximum(np.exp(values - peak).sum(axis=1, keepdims=True), 1e-300)))

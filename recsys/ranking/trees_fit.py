@@ -20,10 +20,10 @@ import numpy.typing as npt
 
 from recsys.ranking.choices import Choices
 from recsys.ranking.cross_fit import FOLDS
-from recsys.ranking.fused_scores import log_softmax
 from recsys.ranking.fusion import Bools, Fusion
 from recsys.ranking.fusion_fit import clearly_positive
 from recsys.ranking.fusion_objective import CONSTANT
+from recsys.ranking.log_softmax import log_softmax
 from recsys.ranking.tree_correction import has_trees, redistribute
 from recsys.ranking.tree_features import LENGTH, RANK, best_candidates, tree_features
 from recsys.ranking.trees import Trees

@@ -32,7 +32,6 @@ from recsys.signals.signal import (
     ShardEvents,
     Signal,
 )
-from recsys.signals.text_ease import TextEase
 
 #: Columns of X that are multiplied at once.
 _COLUMNS = 1024
@@ -102,8 +101,8 @@ class Ease(Signal):
             num_taken += len(table)
             total += float(np.square(table[TIME_SCALES[0]].to_numpy(), dtype=np.float64).sum())
         l2 = settings.l2 * total / max(num_taken, 1)  # in mean weights: only how weights compare matters
-        target = None if not settings.text_target or counting.read_texts is None else TextEase.of(counting.read_texts())
-        texts = None if target is None else target.item_weights(chosen)
+        wanted = counting.text_ease if settings.text_target else None
+        texts = None if wanted is None else wanted().item_weights(chosen)
         all_time, decayed = (ease_weights(product, l2, texts, settings.text_target) for product in products)
         yield strongest_weights(all_time, decayed, chosen, settings.neighbours)
 

@@ -6,6 +6,7 @@ Shapes: B users, C candidates, G days, H horizons, I items, N counts.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -17,15 +18,18 @@ from recsys.schema import DAY_COUNTS
 from recsys.signals.donors import Donors
 from recsys.signals.selection import best_positive
 from recsys.signals.signal import (
+    NONE,
     CountedShards,
     Counting,
     DataView,
     Evidence,
+    Explanation,
     LoadedSignal,
     NightSource,
     ShardEvents,
     Signal,
 )
+from recsys.signals.typicality import typicality
 from recsys.signals.users import UserBlock
 
 #: Column → days that it looks back; None: all days.
@@ -42,6 +46,8 @@ AVERAGE_WEEK = 0.1
 #: In the place of a day: all days before the others.
 BEFORE = -1
 _MICROS_PER_DAY = 86_400_000_000
+#: Places among the sentences.
+_POPULAR, _TYPICAL = range(2)
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -58,7 +64,7 @@ class Popularity(Signal):
         "popularity_quarter": "the same in the last 91 days",
         "popularity_ever": "the same over all time",
     }
-    sentences = ("popular now",)
+    sentences = ("popular now", "typical of this shop")
     default_weights: ClassVar = {"popularity": 0.3}
     views: ClassVar[tuple[DataView, ...]] = ("full",)  # a day's popularity counts only the days before it
     counted = DAY_COUNTS
@@ -79,8 +85,12 @@ class Popularity(Signal):
         yield _summed(pa.concat_tables([DAY_COUNTS.empty_table(), *shards.tables()]))
 
     def load(self, source: NightSource) -> "LoadedPopularity":
-        """The popularity as each of the view's days begins."""
+        """The popularity as each of the view's days begins; where nobody took anything, how typical the texts are."""
         counted = source.counted()
+        if not len(counted):
+            shape = (len(source.days), len(HORIZONS), len(source.item_ids))
+            typical = np.broadcast_to(typicality(source.text_vectors), shape)
+            return LoadedPopularity(typical, source.days, source.recommendable, _TYPICAL)
         # the weights of later days must not count, not even in the mean weight
         counted = counted.filter(pc.less(counted["day"], int(source.days[-1])))
         days, items = (counted[name].to_numpy().astype(np.int64) for name in ("day", "item"))
@@ -97,9 +107,17 @@ class Popularity(Signal):
 class LoadedPopularity(LoadedSignal):
     """Popularity of all items as some days begin."""
 
-    def __init__(self, popularity: Floats, days: Ints, recommendable: Bools) -> None:
-        """``popularity`` [G, H, I] of `log_popularity` on days [G]; which items [I] may be recommended."""
+    def __init__(self, popularity: Floats, days: Ints, recommendable: Bools, sentence: int = _POPULAR) -> None:
+        """Hold the popularity of some days.
+
+        Args:
+            popularity: [G, H, I] of `log_popularity`.
+            days: [G].
+            recommendable: [I] items that may be recommended.
+            sentence: Place among the sentences of the signal.
+        """
         self.popularity, self.days, self.recommendable = popularity, days, recommendable
+        self.sentence = sentence
         self._most_popular: dict[int, Ints] = {}
 
     def impute(self, donors: Donors) -> "LoadedPopularity":
@@ -108,12 +126,17 @@ class LoadedPopularity(LoadedSignal):
         num_items = popularity.shape[-1]
         averages = np.log1p(donors.average_columns(np.expm1(popularity).reshape(-1, num_items)))
         popularity[..., donors.cold] = averages.reshape(*popularity.shape[:-1], -1)
-        return LoadedPopularity(popularity, self.days, self.recommendable)
+        return LoadedPopularity(popularity, self.days, self.recommendable, self.sentence)
 
     def read(self, users: UserBlock) -> "PopularityEvidence":
         """The day on which each user is scored."""
         today = np.searchsorted(self.days, users.now // _MICROS_PER_DAY, side="right") - 1
         return PopularityEvidence(self, users, np.maximum(today, 0))
+
+    def explain(self, users: UserBlock, rows: Ints, items: Ints, weights: Floats) -> Explanation:
+        """By the sentence."""
+        said = super().explain(users, rows, items, weights)
+        return replace(said, sentence=np.where(said.sentence == NONE, NONE, self.sentence))
 
     def most_popular(self, num: int) -> Ints:
         """[G, num] items that may be recommended, those with the highest first horizon; −1 where there are fewer.

@@ -22,6 +22,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from recsys.signals.donors import Donors
+from recsys.signals.text_ease import TextEase
 from recsys.signals.users import UserBlock
 
 Floats = npt.NDArray[np.float32]
@@ -62,8 +63,8 @@ class Counting:
     """The signal's section of the config, see `Signal.section`; None where it has none."""
     first_day: int
     """Days since 1970 of the first day on which a validation user's last basket may lie."""
-    read_texts: Callable[[], Floats] | None = None
-    """Reads the text vectors [I, T], of length 1 or 0; None: there are none."""
+    text_ease: Callable[[], TextEase] | None = None
+    """The text model of the catalog, computed when it is first asked for; None: there is none."""
 
 
 class CountedShards(Protocol):

@@ -21,7 +21,7 @@ class Text(Signal):
         "query": "cosine of the item's text with the searches",
     }
     relates_items = True
-    sentences = ("similar to {}", "close to your query")
+    sentences = ("similar to {}", "close to your query", "close to what you told us")
     query_weight: ClassVar = {"query": QUERY_WEIGHT}
 
     def load(self, source: NightSource) -> LoadedSignal:

@@ -16,7 +16,7 @@ from recsys.signals.signal import NONE, Evidence, Explanation, LoadedSignal
 from recsys.signals.text_ease import TextEase
 from recsys.signals.users import UserBlock
 
-_NEAR_QUERY = 1
+_NEAR_QUERY, _NEAR_DESCRIPTION = 1, 2
 #: Cosines of queries and items that are held at a time.
 _CELLS = 2**22
 
@@ -121,5 +121,6 @@ class TextEvidence(Evidence):
         by_query = (weights * found.measure(wanted)[:, 0]).sum(axis=1) - by_history
         near = searched[(by_query > 0) & (by_query >= by_history)]
         sentence, named = explanation.sentence.copy(), explanation.item.copy()
-        sentence[near], named[near] = _NEAR_QUERY, NONE
+        sentence[near] = np.where(profiles.by_description[rows[near]], _NEAR_DESCRIPTION, _NEAR_QUERY)
+        named[near] = NONE
         return Explanation(sentence=sentence, item=named)

@@ -56,6 +56,8 @@ class UserProfiles:
     searches: npt.NDArray[np.float32]
     """[B, T] direction of the texts that the user searched for. Its length is 1 for a fresh search and halves every
     `SEARCH_HALF_LIFE_DAYS` of the newest; it is 0 without a search. T is 0 where nobody searched."""
+    by_description: Bools
+    """[B] whether ``searches`` is the description of the user instead, who searched for nothing."""
 
     @classmethod
     def build(
@@ -67,6 +69,7 @@ class UserProfiles:
         texts: UserTexts | None = None,
         has_tokens: Bools | None = None,
         asked: Floats | None = None,
+        descriptions: Ints | None = None,
     ) -> "UserProfiles":
         """The profiles of B users.
 
@@ -78,12 +81,19 @@ class UserProfiles:
             texts: Vectors of what users searched for; None: no search is known.
             has_tokens: [B] of the profiles; None: users with an event whose item is in ``item_ids``.
             asked: [B] microseconds since 1970 of a live request; a later moment than ``now`` counts for the session.
+            descriptions: [B] row of each user's description in ``texts``, −1 for none. Where nothing else is known, it
+                counts as a fresh search. None: descriptions are left to the ranker.
         """
         texts = texts or UserTexts.none()
         lists = histories["item_ids"].combine_chunks()
         user, item = _numpy(pc.list_parent_indices(lists)), index_catalog(_flat(lists), item_ids)
         moment = _numpy(_flat(histories["timestamps"].combine_chunks()).cast(pa.int64()))
         searches = _searches(histories, user, item, moment, now, texts)
+        by_description = np.zeros(len(histories), dtype=bool)
+        if descriptions is not None:
+            is_known = np.bincount(user[item >= 0], minlength=len(histories)) > 0
+            by_description = (descriptions >= 0) & ~is_known & ~searches.any(axis=1)
+            searches = _with_descriptions(searches, np.where(by_description, descriptions, -1), texts)
         newest_event = _newest(user, moment, len(histories))
         until = now if asked is None else np.where(newest_event > now, asked, now)
         in_session = until - newest_event <= SESSION_MINUTES * _MICROS_PER_MINUTE
@@ -111,6 +121,7 @@ class UserProfiles:
             has_tokens=counts > 0 if has_tokens is None else has_tokens,
             in_session=in_session,
             searches=searches,
+            by_description=by_description,
         )
 
     @property
@@ -149,6 +160,7 @@ class UserProfiles:
             has_tokens=self.has_tokens[users],
             in_session=self.in_session[users],
             searches=self.searches[users],
+            by_description=self.by_description[users],
         )
 
 
@@ -189,6 +201,18 @@ def _searches(
     sums = matrix[:, used] @ unit_rows(texts.vectors[used])
     freshness = np.maximum(np.exp2(-newest / SEARCH_HALF_LIFE_DAYS), _LEAST_SEARCH)
     return np.asarray(unit_rows(sums) * freshness[:, None], dtype=np.float32)
+
+
+def _with_descriptions(
+    searches: npt.NDArray[np.float32], descriptions: Ints, texts: UserTexts
+) -> npt.NDArray[np.float32]:
+    """[B, T] searches, in their place the description where there is one (a row of the texts, −1 for none)."""
+    if not (descriptions >= 0).any():
+        return searches
+    found = np.zeros((len(searches), texts.vectors.shape[1]), dtype=np.float32)
+    found[:, : searches.shape[1]] = searches
+    found[descriptions >= 0] = unit_rows(texts.vectors[descriptions[descriptions >= 0]])
+    return found
 
 
 def _newest(user: Ints, moment: Ints, num_users: int) -> Floats:

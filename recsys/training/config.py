@@ -16,8 +16,9 @@ _HALF = ("bf16", "fp16")
 class TrainConfig(Section):
     """Training of the ranker by Ray Train, with DeepSpeed or plain PyTorch."""
 
-    budget: Literal["auto", "full"] = "auto"
-    """How often the ranker is trained. full: every night. auto: every 7th night while it adds nothing measurable."""
+    budget: Literal["auto", "full", "never"] = "auto"
+    """How often the ranker is trained. full: every night. auto: every 7th night while it adds nothing measurable.
+    never: the published ranker is used again; without one, lists are made of the other signals."""
     epochs: Annotated[int, Field(ge=1)] = 10
     """Maximum passes over the training windows. There are more if these are fewer than `min_steps` steps."""
     min_steps: Annotated[int, Field(ge=0)] = 300

@@ -12,8 +12,8 @@ from recsys.model.history_states import HistoryTexts
 from recsys.training.config import TrainConfig
 from recsys.training.objective import TrainableRanker
 
-#: Learning rate of the bias and the scale of `gbce`, as a multiple of that of other weights.
-_CALIBRATION_SPEED = 30.0
+#: Learning rate of a few numbers that are added to logits, as a multiple of that of other weights.
+_FAST = 30.0
 #: Step number, from 0 → share of the peak learning rate.
 Schedule = Callable[[int], float]
 
@@ -86,9 +86,10 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Parameter groups of the optimiser, some with a peak learning rate of their own.
 
-    These are a text encoder that is trained, and for `gbce` the bias and scale that make probabilities of logits. AdamW
-    moves a weight by about the learning rate in a step, which is next to nothing for these two. Until they fit, the
-    item vectors would take their part: all of them would turn away from all users, and lose what they know.
+    These are a text encoder that is trained, and numbers that belong into logits as they are: the bias and scale of
+    `gbce`, and the time bias of attention. AdamW moves a weight by about the learning rate in a step, which is next to
+    nothing for them. Until the bias of `gbce` fits, the item vectors would take its part: all of them would turn away
+    from all users, and lose what they know.
 
     Args:
         ranker: The model.
@@ -96,13 +97,14 @@ def parameter_groups(
         encoder_learning_rate: Peak learning rate of the text encoder.
     """
     encoder = [] if ranker.encoder is None else [each for each in ranker.encoder.parameters() if each.requires_grad]
-    calibration = [ranker.logit_bias, ranker.log_scale] if ranker.objective.name == "gbce" else []
-    apart = {id(parameter) for parameter in (*encoder, *calibration)}
+    fast = [ranker.logit_bias, ranker.log_scale] if ranker.objective.name == "gbce" else []
+    fast += [ranker.time_bias] if ranker.spec.relative_time else []
+    apart = {id(parameter) for parameter in (*encoder, *fast)}
     groups: list[dict[str, Any]] = [
         {"params": [each for each in ranker.parameters() if each.requires_grad and id(each) not in apart]}
     ]
     if encoder:
         groups.append({"params": encoder, "lr": encoder_learning_rate})
-    if calibration:
-        groups.append({"params": calibration, "lr": _CALIBRATION_SPEED * learning_rate, "weight_decay": 0.0})
+    if fast:
+        groups.append({"params": fast, "lr": _FAST * learning_rate, "weight_decay": 0.0})
     return groups

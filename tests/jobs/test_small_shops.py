@@ -225,6 +225,16 @@ def test_the_default_encoder_is_pretrained_and_kept_with_the_run(night_of: Night
     assert all(len(own) == 5 for own in night.lists.values())
 
 
+def test_nothing_is_learned_with_a_budget_of_never(night_of: NightOf) -> None:
+    """Lists are made of the texts of each history."""
+    night = night_of(
+        shop(8, 5, first=30, step=3), titles(12), train={"budget": "never"}, recommend={"signals": ["text"]}
+    )
+    assert "train.budget is never: lists are made of" in night.log
+    assert "text" in night.sources <= {"text", "popularity"}
+    assert (night.run.record(FINETUNE).trained, night.run.record(FINETUNE).windows) == (False, 0)
+
+
 def test_show_and_explain_say_why_a_list_is_empty(night_of: NightOf, run_job, capsys) -> None:
     """Everybody saw everything, or what is left may not be recommended."""
     events = [(f"u{user}", f"i{item}", 20.0 - item) for user in range(3) for item in range(3)]

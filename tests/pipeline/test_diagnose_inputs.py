@@ -132,3 +132,13 @@ def test_an_error_is_an_outcome() -> None:
     assert diagnose("disk", fail, "mend it") == Diagnosis(
         check="disk", ok=False, found="OSError: disk", way_out="mend it"
     )
+
+
+def test_events_without_rows_are_fine_in_a_new_shop(config: Write, tmp_path: Path) -> None:
+    found = checks(config(""))["events"]
+    assert (found.ok, found.found) == (
+        True,
+        f"{tmp_path}/events.csv has no rows yet: lists are made of texts until there are events",
+    )
+    inputs = config("").inputs.model_dump(mode="json") | {"events": None}
+    assert set(checks(decode_config({"inputs": inputs}))) == {"items"}

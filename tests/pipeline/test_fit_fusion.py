@@ -47,6 +47,7 @@ def scored(items: Sequence[Sequence[int]], length: int = 2) -> Scored:
         has_tokens=np.ones(len(table), dtype=bool),
         in_session=np.arange(len(table)) % 2 == 0,
         searches=np.zeros((len(table), 0), dtype=np.float32),
+        by_description=np.zeros(len(table), dtype=bool),
     )
     nothing = np.zeros((len(table), 1), dtype=np.int64)
     users = UserBlock(

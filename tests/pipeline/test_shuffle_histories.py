@@ -3,23 +3,29 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from recsys.data.histories import shard_of
 from recsys.pipeline import shuffle_histories as shuffling
 from recsys.pipeline.cluster import cluster
 from recsys.pipeline.input_records import ShuffledHistories
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import INGEST_EVENTS
-from recsys.schema import INTERACTIONS
+from recsys.schema import INTERACTIONS, PROFILES
 from recsys.storage.tables import read_table, write_table
 from tests.pipeline.conftest import DAY
 from tests.records import finish
 
 #: What a worker adds to the record of a part.
 MEMORY = {"peak_memory_mb": 1.0}
+NUMBERS = range(5)
+#: Users without an event, in all shards.
+PROFILED = pa.table([[f"reader-{number}" for number in range(30)], ["cook"] * 30], schema=PROFILES)
 
 
 def shuffled(run: Run, events: pa.Table) -> tuple[ShuffledHistories, dict[str, bytes]]:
@@ -30,6 +36,9 @@ def shuffled(run: Run, events: pa.Table) -> tuple[ShuffledHistories, dict[str, b
         paths.append(f"{run.folder.dir}/events/part-{number:05d}.parquet")
         write_table(run.storage, paths[-1], part, part.schema)
     finish(run, INGEST_EVENTS, parts=paths, accepted=len(events))
+    for number in NUMBERS:
+        rows = PROFILED.filter(pa.array(shard_of(PROFILED["user_id"], len(NUMBERS)) == number))
+        write_table(run.storage, f"{run.profiles_dir}/shard-{number:05d}.parquet", rows, PROFILES)
     with cluster(min_cpus=2):
         record = shuffling.shuffle_histories(run)
     root = Path(run.storage.path(run.folder.dir))
@@ -82,16 +91,24 @@ def test_both_ways_write_the_same(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    """The second way in a storage whose path is no plain URL."""
+    """The second way in a storage whose path is no plain URL. Two shards have only users without an event."""
     events = draw_events(600, 60)
-    record, files = shuffled(make_night(events, settings={"histories": {"shards": 5}}), events)
-    assert (record.users, record.rows) == (40, 600)
-    assert record.duplicates == 6 * 7
-    assert len(record.shards) == 5
+    events = events.filter(pa.array(shard_of(events["user_id"], len(NUMBERS)) < 3))
+    shown = pa.array(np.arange(len(events)) % 9 == 0)
+    kinds = pc.if_else(shown, "impression", events["event"])
+    events = events.set_column(events.column_names.index("event"), events.schema.field("event"), kinds)
+    settings: dict[str, Any] = {
+        "histories": {"shards": len(NUMBERS)},
+        "inputs": {"items": {"path": "y", "text": "{title}"}, "users": {"path": "z", "text": "{job}"}},
+    }
+    record, files = shuffled(make_night(events, settings=settings), events)
+    assert (record.users, record.rows) == (len(pc.unique(events["user_id"])) + len(PROFILED), len(events))
+    assert record.duplicates == -(-len(events) // 100) * 7
+    assert len(record.shards) == len(NUMBERS)
 
-    monkeypatch.setattr(shuffling, "ROWS_READ_WHOLE", 599)
-    monkeypatch.setattr(shuffling, "for_each_part", None)  # another way
-    settings = {"histories": {"shards": 5}, "storage": str(tmp_path / "é 日本 #1 %20 a?b [x] *")}
+    monkeypatch.setattr(shuffling, "ROWS_READ_WHOLE", len(events) - 1)
+    monkeypatch.setattr(shuffling, "_write_shards", None)  # another way
+    settings["storage"] = str(tmp_path / "é 日本 #1 %20 a?b [x] *")
     again, same_files = shuffled(make_night(events, settings=settings), events)
     assert replace(again, peak_memory_mb=record.peak_memory_mb) == record
     assert same_files == files

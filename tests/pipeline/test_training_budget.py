@@ -105,6 +105,19 @@ def test_the_night_trains(continued: Callable[..., Run], facts: dict[str, Any]) 
     assert (start.trains, start.reused, start.reused_refit) == (True, "", "")
 
 
+def test_a_budget_of_never_trains_nothing(continued: Callable[..., Run]) -> None:
+    run = continued(budget="never", within_noise=0)
+    start = settle_training(run, card_of(run))
+    assert (start.trains, start.reused) == (False, "train.budget is never")
+
+
+def test_a_budget_of_never_takes_no_refit_of_a_model_that_it_cannot_continue(continued: Callable[..., Run]) -> None:
+    run = continued(budget="never")
+    run.remember_part(FINETUNE, WARM_START, WarmStart(model_id="", trained_until=""))
+    start = settle_training(run, None)
+    assert (start.trains, start.reused, start.reused_refit) == (False, "train.budget is never", "")
+
+
 def test_without_a_model_to_continue_the_night_trains(continued: Callable[..., Run]) -> None:
     assert settle_training(continued(), None).trains
 

@@ -113,6 +113,7 @@ def profiles(*users: Mapping[int, float]) -> UserProfiles:
         has_tokens=known,
         in_session=known,
         searches=np.zeros((len(users), 0), dtype=np.float32),
+        by_description=np.zeros(len(users), dtype=bool),
     )
 
 

@@ -19,6 +19,7 @@ from recsys.ranking import fusion_fit
 from recsys.ranking.choices import Choices
 from recsys.ranking.fusion import Fusion, Signals, default_fusion
 from recsys.ranking.fusion_fit import CLEAR_ERRORS, fit_short, fit_weights
+from recsys.ranking.fusion_objective import weighted_sums
 from recsys.signals.registry import SIGNALS, chosen_columns, columns_of
 
 NAMES = ("strong", "weak", "misleading", "constant")
@@ -352,3 +353,16 @@ def test_the_config_may_name_signals_or_their_numbers() -> None:
     assert chosen_columns(["ranker", "seen"]) == {"retrieval", "candidate_pass", "seen"}
     with pytest.raises(ConfigError, match=r"recommend.signals: 'linear' is neither a signal \(ranker, "):
         chosen_columns(["linear"])
+
+
+def test_weighted_sums_are_those_of_einsum() -> None:
+    random = np.random.default_rng(0)
+    factors, numbers = random.normal(size=(40, 30)), random.normal(size=(40, 30, 5)).astype(np.float32)
+    expected = np.einsum("bc,bcs->s", factors, numbers, dtype=np.float64)
+    np.testing.assert_allclose(weighted_sums(factors, numbers), expected, rtol=1e-12)
+
+
+def test_a_number_alone_ranks_as_a_weight_of_one_does() -> None:
+    choices = simulate(5, 60)
+    expected = [choices.ndcg(row) for row in np.eye(len(NAMES))]
+    np.testing.assert_array_equal(choices.ndcg_alone(), expected)

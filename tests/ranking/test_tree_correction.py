@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from recsys.ranking import tree_features
 from recsys.ranking.explanations import contributions
-from recsys.ranking.fused_scores import log_softmax
+from recsys.ranking.log_softmax import log_softmax
 from recsys.ranking.tree_correction import TreeCorrection, has_trees
 from tests.ranking.random_trees import random_trees
 

@@ -9,8 +9,8 @@ import pytest
 
 from recsys.ranking import trees_fit as module
 from recsys.ranking.choices import Choices
-from recsys.ranking.fused_scores import log_softmax
 from recsys.ranking.fusion import Fusion
+from recsys.ranking.log_softmax import log_softmax
 from recsys.ranking.tree_correction import TreeCorrection
 from recsys.ranking.trees_fit import fit_trees
 

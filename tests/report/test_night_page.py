@@ -129,4 +129,4 @@ def test_a_signal_may_have_a_name_in_any_script() -> None:
 def test_the_page_says_why_the_ranker_was_not_trained() -> None:
     reason = "the ranker adds +0.1 % [-0.4, +0.6] here; trained every 7th night, last on 2026-11-18"
     page, _ = render_night(records(stages={"finetune": TIMING | {"reused": reason, "history": []}}))
-    assert f"The published model was used again: {reason}." in page
+    assert f"The ranker was not trained: {reason}." in page

@@ -20,6 +20,7 @@ from recsys.signals.ease import (
     user_rows,
 )
 from recsys.signals.signal import Counting
+from recsys.signals.text_ease import TextEase
 from tests.signals.world import Shards
 
 
@@ -120,7 +121,7 @@ def test_texts_lead_to_items_that_nobody_took_together() -> None:
 
     def pairs(text_target: float) -> set[tuple[int, int]]:
         settings = EaseConfig(l2=1.0, text_target=text_target)
-        counting = Counting(num_items=4, settings=settings, first_day=0, read_texts=lambda: texts)
+        counting = Counting(num_items=4, settings=settings, first_day=0, text_ease=lambda: TextEase.of(texts))
         (table,) = Ease().merge(Shards(counted), counting)
         return {(row["item"], row["other"]) for row in table.to_pylist() if row["all_time"] > 0}
 

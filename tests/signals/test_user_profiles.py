@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recsys.model.features import UserTexts
 from recsys.schema import HISTORIES
 from recsys.signals import user_profiles as module
 from recsys.signals.sparse_rows import SparseRows
@@ -166,3 +167,16 @@ def test_tables_in_slices_and_chunks_are_no_different() -> None:
             dense(getattr(UserProfiles.build(chunked, pa.array(IDS), now, repeats=True), name)), expected
         )
         np.testing.assert_array_equal(dense(getattr(cut, name)), expected[1:])
+
+
+def test_a_description_counts_as_a_search_where_nothing_else_is_known() -> None:
+    """The second user took an item, the third said nothing."""
+    histories = as_histories([[("gone", 1.0)], [("i0", 1.0)], []])
+    texts = UserTexts(texts=pa.array(["a", "b"]), vectors=np.array([[3, 4], [0, 2]], dtype=np.float32))
+    now, descriptions = np.full(3, NOW.timestamp() * 1e6), np.array([1, 0, -1])
+    profiles = UserProfiles.build(histories, pa.array(IDS), now, False, texts, descriptions=descriptions)
+    assert profiles.by_description.tolist() == [True, False, False]
+    assert profiles.searched.tolist() == [True, False, False]
+    assert profiles.searches.tolist() == [[0, 1], [0, 0], [0, 0]]
+    left_to_ranker = UserProfiles.build(histories, pa.array(IDS), now, False, texts)
+    assert not left_to_ranker.searched.any()

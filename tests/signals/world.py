@@ -109,6 +109,7 @@ def draw_world(seed: int, num_users: int) -> World:
         has_tokens=last.lengths > 0,
         in_session=last.lengths > 0,
         searches=searches.astype(np.float32) if random.random() < 0.7 else np.zeros((num_users, 0), np.float32),
+        by_description=np.zeros(num_users, dtype=bool),
     )
     nothing = np.zeros((num_users, 1), dtype=np.int64)
     users = UserBlock(

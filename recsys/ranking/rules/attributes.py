@@ -30,7 +30,8 @@ def needed_attribute(catalog: pa.Table, name: str) -> pa.ChunkedArray:
     values = attribute_values(catalog, name)
     if values.null_count == len(values) > 0:
         raise ConfigError(
-            f"a plugin reads the attribute {name!r}, which no item has; {known_attributes(attribute_names(catalog))}. "
+            f"a rule or a signal reads the attribute {name!r}, which no item has; "
+            f"{known_attributes(attribute_names(catalog))}. "
             f"{WHERE_KEPT}"
         )
     return values

@@ -33,7 +33,9 @@ class Boosts(ListRule[RerankConfig]):
         return partial(_boost, lifts=lifts)
 
     def warnings(self, settings: RerankConfig, catalog: pa.Table) -> Sequence[str]:
-        """See `ListRule.warnings`."""
+        """See `Rule.warnings`; it also refuses conditions that do not fit the catalog."""
+        for boost in settings.boosts:
+            _boosted(boost, catalog)
         named = [item for boost in settings.boosts for item in boost.items or ()]
         return find_ids(catalog, named, "boost").warnings if named else ()
 

@@ -3,15 +3,18 @@
 Shapes: A attributes, B users, C candidates, I items.
 """
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.compiled import compiled
 from recsys.ranking.config import RerankConfig
 from recsys.ranking.order import Bools, Ints
+from recsys.ranking.rules.attributes import needed_attribute
 from recsys.ranking.rules.pins import pinned_places
 from recsys.ranking.rules.rule import ListRule, NightFacts, RankedBatch, Reorder
 
@@ -38,6 +41,12 @@ class Caps(ListRule[RerankConfig]):
         pinned[list(pinned_places(settings, facts))] = True
         most = np.array(list(settings.caps.values()), dtype=np.int64)
         return partial(_cap, values=np.stack(values).astype(np.int64), most=most, pinned=pinned)
+
+    def warnings(self, settings: RerankConfig, catalog: pa.Table) -> Sequence[str]:
+        """See `Rule.warnings`; it refuses attributes that no item has."""
+        for name in settings.caps:
+            needed_attribute(catalog, name)
+        return ()
 
 
 def _cap(batch: RankedBatch, values: Ints, most: Ints, pinned: Bools) -> tuple[RankedBatch, int]:

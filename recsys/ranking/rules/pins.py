@@ -35,7 +35,7 @@ class Pins(ListRule[RerankConfig]):
         return np.array(sorted(pinned_places(settings, facts)), dtype=np.int64)
 
     def warnings(self, settings: RerankConfig, catalog: pa.Table) -> Sequence[str]:
-        """See `ListRule.warnings`."""
+        """See `Rule.warnings`."""
         return find_ids(catalog, [pin.item for pin in settings.pins], "pin").warnings if settings.pins else ()
 
     def check_list_length(self, settings: RerankConfig, top_k: int) -> None:

@@ -3,14 +3,17 @@
 Shapes: B users, I items, N pairs of a user and an item.
 """
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.ranking.business_config import QuietPeriod
 from recsys.ranking.config import RerankConfig
 from recsys.ranking.order import Ints
+from recsys.ranking.rules.attributes import needed_attribute
 from recsys.ranking.rules.rule import NightFacts
 from recsys.ranking.rules.user_rule import RemoveItems, UserActions, UserRule
 from recsys.signals.excluded import ExcludedItems
@@ -35,6 +38,12 @@ class Quiet(UserRule[RerankConfig]):
             # an item without the attribute is a group of its own
             groups = np.where(np.asarray(codes) < 0, groups, len(groups) + np.asarray(codes, dtype=np.int64))
         return partial(_recently_taken, quiet=quiet, groups=np.unique(groups, return_inverse=True)[1])
+
+    def warnings(self, settings: RerankConfig, catalog: pa.Table) -> Sequence[str]:
+        """See `Rule.warnings`; it refuses an attribute that no item has."""
+        if settings.quiet is not None and settings.quiet.attribute is not None:
+            needed_attribute(catalog, settings.quiet.attribute)
+        return ()
 
 
 def _recently_taken(actions: UserActions, quiet: QuietPeriod, groups: Ints) -> ExcludedItems:

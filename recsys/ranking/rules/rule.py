@@ -35,6 +35,14 @@ class Rule(ABC, Generic[RuleSettings]):
     settings: type[RuleSettings]
     """Its config section. `RerankConfig` itself for the rules whose keys stand directly in `rerank`."""
 
+    def warnings(self, settings: RuleSettings, catalog: pa.Table) -> Sequence[str]:  # noqa: ARG002
+        """Sentences for the log: what of the settings has no effect on this catalog. It is asked before the training.
+
+        Raises:
+            ConfigError: the settings do not fit the catalog.
+        """
+        return ()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemCheck:
@@ -178,10 +186,6 @@ class ListRule(Rule[RuleSettings]):
         The catalog of ``facts`` is there.
         """
         return np.zeros(0, dtype=np.int64)
-
-    def warnings(self, settings: RuleSettings, catalog: pa.Table) -> Sequence[str]:  # noqa: ARG002 - as below
-        """Sentences for the log: what of the settings has no effect on this catalog."""
-        return ()
 
     def num_reserved(self, settings: RuleSettings, top_k: int) -> int:  # noqa: ARG002 - for those that override it
         """How many places at the end of a list of K this rule fills; the rules before it leave them alone."""

@@ -138,6 +138,20 @@ def test_unknown_ids_of_pins_and_boosts_are_named() -> None:
 
 
 @pytest.mark.parametrize(
+    "settings",
+    [
+        {"caps": {"colour": 1}},
+        {"quiet": {"days": 1, "attribute": "colour"}},
+        {"boosts": [{"where": "colour = 'red'", "factor": 2.0}]},
+        {"expiry": "colour"},
+    ],
+)
+def test_an_attribute_that_no_item_has_is_refused_before_the_training(settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"'colour'.*the attributes are brand, valid_until"):
+        recommendable_items(catalog(), RerankConfig.model_validate(settings), DATE)
+
+
+@pytest.mark.parametrize(
     ("quiet", "expected"),
     [
         ({"days": 2}, {(0, 3), (1, 4)}),
