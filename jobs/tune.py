@@ -88,6 +88,7 @@ def _run(base: Run, place: str) -> None:
 def _best_config(options: Namespace, overrides: dict[str, Any]) -> bytes:
     """The user's config with the values of `--set` and the best ones, and with its comments."""
     yaml = YAML()
+    yaml.width = 4096  # long lines stay as they are
     raw = yaml.load(Path(options.config).read_text(encoding="utf-8"))
     for override in options.set:
         override_key(raw, override)
