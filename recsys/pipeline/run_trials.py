@@ -65,7 +65,7 @@ def run_trials(
     folder = f"{root}/tune/{base.folder.run_id}"
     os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"  # relative paths of the config start at the working directory
     trial = tune.with_resources(
-        tune.with_parameters(_in_process, base=base, stages=list(stages), trials=list(trials)), {"cpu": _TRIAL_CPUS}
+        tune.with_parameters(_trial, base=base, stages=list(stages), trials=list(trials)), {"cpu": _TRIAL_CPUS}
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Ray's own settings
@@ -98,7 +98,7 @@ def _result_of(result: tune.Result, trials: Sequence[Overrides]) -> TrialResult:
     return TrialResult(number=number, overrides=trials[number], **figures)
 
 
-def _in_process(
+def _trial(
     settings: dict[str, int], base: Run, stages: Sequence[Stage[Any]], trials: Sequence[Overrides]
 ) -> dict[str, float]:
     """One trial, in a task of its own.
