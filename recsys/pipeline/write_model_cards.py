@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recsys.errors import ConfigError
+from recsys.evaluation.segments import ALL_USERS, Estimate
 from recsys.model.base_licence import licence_in
 from recsys.model.checkpoint import ModelCard
 from recsys.model.config import OTHER_STORAGE
@@ -145,20 +146,27 @@ def _training(run: Run, card: ModelCard) -> dict[str, str]:
 def _metrics(fused: FittedFusion, verdict: GateVerdict | None) -> Sequence[Measured]:
     """What the gate measured on held-out days, and what validation measured."""
     rows = []
-    if verdict is not None and (num_users := verdict.details["num_users"]):
-        metric = verdict.details["metric"]
-        rows.append(Measured(what=f"{metric}, held-out days", value=f"{verdict.details['model']:.4f}", users=num_users))
-        for name, rival in verdict.details["baselines"].items():
-            gap = rival["difference"]
-            interval = f"{gap['low']:+.4f} … {gap['high']:+.4f}"
-            what = f"{metric}, difference from {'the published model' if name == 'published' else name}"
-            rows.append(Measured(what=what, value=f"{gap['mean']:+.4f}", interval=interval, users=num_users))
+    for part in verdict.segments if verdict is not None else ():
+        if part.model is None:
+            continue
+        rows.append(_measured(f"{part.metric}, held-out days, {part.segment}", part.model, part.users))
+        if part.segment == ALL_USERS:
+            for name, rival in part.baselines.items():
+                other = "the published model" if name == "published" else name
+                rows.append(
+                    _measured(f"{part.metric}, difference from {other}", rival.difference, part.users, sign="+")
+                )
     rows.append(Measured(what="ndcg@10, validation users", value=f"{fused.ndcg:.4f}", users=fused.users))
     for name, gain in fused.gains.items():
         interval = f"{gain.low:+.1f} … {gain.high:+.1f} %"
         what = f"ndcg@10, what {code(name)} adds on validation"
         rows.append(Measured(what=what, value=f"{gain.percent:+.1f} %", interval=interval, users=gain.users))
     return rows
+
+
+def _measured(what: str, estimate: Estimate, users: int, sign: str = "") -> Measured:
+    mean, low, high = (f"{value:{sign}.4f}" for value in (estimate.mean, estimate.low, estimate.high))
+    return Measured(what=what, value=mean, interval=f"{low} … {high}", users=users)
 
 
 def _licences(run: Run) -> dict[str, str]:

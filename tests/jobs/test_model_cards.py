@@ -23,6 +23,10 @@ def test_the_night_writes_a_card(one_night: tuple[Path, dict[str, Any]]) -> None
     assert stages["gate"]["reason"] in page
     for name, weight in stages["fuse"]["weights"].items():
         assert not weight or f"| `{name}` | {weight:+.4f} |" in page
+    everyone = next(part for part in stages["gate"]["segments"] if part["segment"] == "all")
+    model = everyone["model"]
+    interval = f"{model['mean']:.4f} | {model['low']:.4f} … {model['high']:.4f}"
+    assert f"| ndcg@10, held-out days, all | {interval} | {everyone['users']} |" in page
     report = Path(answer["report"])
     assert (storage / "models" / answer["model_id"] / f"../../runs/{answer['run_id']}/report.html").resolve() == report
 
