@@ -13,9 +13,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recsys.training.augment import augment
 from recsys.training.examples import build_windows, windows_schema
 from recsys.training.next_days import draw_targets, events_ahead
 from recsys.training.window_batch import WindowBatch
+from tests.training.test_augment import KINDS as AUGMENTATIONS
 from tests.training.test_augment import LENGTH, drawn, make_batch
 from tests.training.test_examples import ITEMS, KINDS, Event, as_table, shops
 
@@ -74,6 +76,17 @@ def test_targets_are_drawn_evenly() -> None:
     counted = Counter(draw_targets(batch, drawn(0)).targets[:, 0].tolist())
     assert sorted(counted) == [1, 2, 3, 4]
     assert all(count == pytest.approx(750, rel=0.15) for count in counted.values())
+
+
+@given(shops, st.integers(1, 5), st.integers(0, 99))
+def test_windows_are_read_drawn_and_changed_in_turn(users: list[list[Event]], length: int, seed: int) -> None:
+    """As a training worker does: every window keeps a target."""
+    windows = build_windows(as_table(users), ITEMS, KINDS, length, 100, target_days=1)
+    batch = WindowBatch.of(windows, len(ITEMS), torch.device("cpu"))
+    rows = batch.at(torch.arange(len(batch)).flip(0))
+    found = augment(draw_targets(rows, drawn(seed)), len(ITEMS), AUGMENTATIONS, 0.5, 0.5, drawn(seed))
+    assert (found.targets >= 0).any(dim=1).all()
+    assert (found.targets < len(ITEMS)).all()
 
 
 def test_a_search_ahead_is_no_target() -> None:
