@@ -125,7 +125,8 @@ def test_unknown_pages_and_methods_have_the_same_error_reply(service_url):
 def test_the_api_description_is_complete(service_url):
     described = requests.get(f"{service_url}/openapi.json", timeout=TIMEOUT_S).json()
     assert set(described["paths"]) == {
-        *("/v1/recommendations", "/v1/users/{user_id}/recommendations", "/v1/items", "/v1/events"),
+        *("/v1/recommendations", "/v1/rank", "/v1/events", "/v1/items", "/v1/items/{item_id}/similar"),
+        *("/v1/users/{user_id}/recommendations", "/v1/users/{user_id}/explanation"),
         *("/healthz", "/readyz"),
     }
     request = described["components"]["schemas"]["RecommendationRequest"]
