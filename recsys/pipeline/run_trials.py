@@ -4,10 +4,12 @@ All trials share one base run, which has read and encoded the inputs. Ray Tune r
 goes on where it was stopped. The held-out days are never looked at: the gate of the next night measures the best.
 """
 
+import io
 import logging
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -67,7 +69,8 @@ def run_trials(
     trial = tune.with_resources(
         tune.with_parameters(_trial, base=base, stages=list(stages), trials=list(trials)), {"cpu": _TRIAL_CPUS}
     )
-    with warnings.catch_warnings():
+    # Tune prints tables, after a restore also where it was told to be quiet; stdout is for the answer of the job.
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")  # of Ray's own settings
         if tune.Tuner.can_restore(folder, storage_filesystem=filesystem):
             logger.info("tune: the trials of %s go on", base.folder.run_id)

@@ -40,7 +40,9 @@ def test_two_trials_and_the_best_config(
     from jobs.tune import OF_TRIAL, _base_run
 
     base = _base_run(load_config(path))
+    capsys.readouterr()
     assert run_trials(base, OF_TRIAL, [result.overrides for result in results], 1) == results
+    assert capsys.readouterr().out == ""
     assert not [path for path in (tmp_path / "warehouse/runs").rglob("*") if path.is_file()], "no trial has run again"
 
 
