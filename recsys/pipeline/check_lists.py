@@ -7,7 +7,6 @@ from operator import add, attrgetter
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.compute as pc
 
 from recsys.errors import InputError
 from recsys.evaluation.list_checks import CHECKS, NightFigures, check_lists
@@ -20,6 +19,7 @@ from recsys.pipeline.list_records import CheckedLists, WrittenShard
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.stages import CHECK_LISTS, FINETUNE, INGEST_CATALOG, INGEST_EVENTS, INGEST_USERS, WRITE_LISTS
 from recsys.pipeline.strict_json import from_json
+from recsys.ranking.item_popularity import item_popularity
 from recsys.storage.latest import read_latest
 from recsys.storage.manifest import lists_folder, read_manifest
 from recsys.storage.tables import iter_batches, read_table
@@ -147,11 +147,8 @@ def _figures(part: Record) -> ListFigures:
 
 def _num_interactions(run: Run) -> npt.NDArray[np.int64]:
     """[I] interactions with each item of the catalog, up to the night's date."""
-    item_ids = read_table(run.storage, run.catalog_path, ["item_id"])["item_id"]
-    counts = read_table(run.storage, run.item_counts_path("full"))
-    places = pc.index_in(item_ids, value_set=counts["item_id"].combine_chunks())
-    numbers: npt.NDArray[np.int64] = np.asarray(pc.fill_null(counts["num"].take(places), 0)).astype(np.int64)
-    return numbers
+    item_ids = read_table(run.storage, run.catalog_path, ["item_id"])["item_id"].combine_chunks()
+    return item_popularity(read_table(run.storage, run.item_counts_path("full")), item_ids)
 
 
 def _quarantine_rate(run: Run) -> float | None:
