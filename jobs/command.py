@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from jobs.log_output import add_log_options, log_output
 from jobs.user_ids import CommandLine
-from recsys.errors import RecsysError
+from recsys.errors import RecsysError, one_line
 from recsys.pipeline.imports_ahead import imports_ahead
 from recsys.pipeline.stage import Stage
 from recsys.settings import Config, load_config
@@ -101,7 +101,7 @@ def _explain(error: Exception) -> tuple[Answer, int]:
     ours = next((cause for cause in _causes(error) if isinstance(cause, RecsysError)), None)
     if ours is None:
         logger.error("%s: %s", type(error).__name__, error, exc_info=error)
-        return {"status": "failed", "error": f"{type(error).__name__}: {error}".splitlines()[0]}, 1
+        return {"status": "failed", "error": one_line(error)}, 1
     logger.error("%s", ours)
     status = "refused" if ours.exit_code > 1 else "failed"
     details = {"refused": ours.details} if ours.details else {}

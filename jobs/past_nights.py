@@ -8,9 +8,10 @@ from rich.text import Text
 
 from jobs.command import Answer
 from jobs.log_output import console
+from recsys.evaluation.segments import ALL_USERS
 from recsys.pipeline.compare_arms import as_answer, compare_arms, experiment_nights
 from recsys.pipeline.past_lists import open_past_nights
-from recsys.pipeline.realized_results import ALL, REALIZED_PATH, days_joined, write_realized
+from recsys.pipeline.realized_results import REALIZED_PATH, days_joined, write_realized
 from recsys.settings import Config
 from recsys.storage.filesystem import Storage
 
@@ -30,7 +31,7 @@ def realized(config: Config) -> Answer:
         "nights": len(past.nights),
         **days_joined(past),
         "results": [
-            row | {"run_date": row["run_date"].isoformat()} for row in table.to_pylist() if row["segment"] == ALL
+            row | {"run_date": row["run_date"].isoformat()} for row in table.to_pylist() if row["segment"] == ALL_USERS
         ],
     }
 

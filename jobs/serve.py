@@ -55,9 +55,8 @@ def load_live(storage: Storage, latest: Latest) -> LiveSnapshot:
     """Load a published run for the service: on the CPU, and without exploration, which only the nightly lists have."""
     manifest = read_manifest(storage, latest)
     run = stored_run(RunFolder(storage, latest.run_id))
-    rerank = run.config.rerank.model_copy(update={"exploration": 0.0})
     recommend = run.config.recommend.model_copy(update={"use_gpu": False, "cpus_per_worker": 1})
-    config = run.config.model_copy(update={"rerank": rerank, "recommend": recommend})
+    config = run.config.model_copy(update={"recommend": recommend})
     live = Run(config=config, date=run.date, folder=run.folder)
     card = model_card(live, latest.model_id)
     with open_encoder(storage, config, card.encoder_id, card.encoder_model) as encoder:
@@ -69,6 +68,7 @@ def load_live(storage: Storage, latest: Latest) -> LiveSnapshot:
         variants=variants, config=recommend, encoder=encoder, max_events=config.histories.kept_events
     )
     catalog = read_table(storage, live.catalog_path, ["item_id", "attributes"])
+    expiry = config.rerank.expiry
     users = config.inputs.users if ranker.reads_user_texts else None
     return LiveSnapshot(
         latest=latest,
@@ -84,7 +84,7 @@ def load_live(storage: Storage, latest: Latest) -> LiveSnapshot:
         ranker=ranker,
         event_weights=_event_weights(live),
         num_similar=config.similar_items.top_k,
-        expires_at=None if rerank.expiry is None else expiry_times(catalog, rerank.expiry)[0],
+        expires_at=None if expiry is None else expiry_times(catalog, expiry)[0],
         user_template=None if users is None else UserTemplate(text=users.text, max_chars=users.max_text_chars),
     )
 

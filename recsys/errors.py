@@ -50,3 +50,8 @@ class LockedError(RecsysError):
 
 class EngineError(RecsysError):
     """Ray did not start, or its cluster could not be reached; the same command may work later."""
+
+
+def one_line(error: BaseException) -> str:
+    """An error's type and the first line of its message, for a line of the log."""
+    return f"{type(error).__name__}: {error}".partition("\n")[0].strip()

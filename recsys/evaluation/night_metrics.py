@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from recsys.evaluation.segments import ALL_USERS
 from recsys.schema import METRICS
 
 #: Value, or value with the bounds of its 95 % interval.
@@ -13,7 +14,6 @@ Number = float | tuple[float, float, float]
 #: (metric, segment, number).
 Row = tuple[str, str, Number | None]
 
-ALL = "all"
 _INPUTS = {"catalog": "items", "users": "users", "ingest": "events"}
 
 Records = Mapping[str, Mapping[str, Any]]
@@ -51,8 +51,8 @@ def _quality(gate: Mapping[str, Any]) -> Iterator[Row]:
     metric = details.get("metric")
     if metric is None:
         return
-    yield metric, ALL, details.get("model")
-    yield "measured_users", ALL, details.get("num_users")
+    yield metric, ALL_USERS, details.get("model")
+    yield "measured_users", ALL_USERS, details.get("num_users")
     for name, baseline in details.get("baselines", {}).items():
         yield metric, name, baseline["mean"]
         yield f"{metric}_difference", name, _interval(baseline["difference"])
@@ -63,15 +63,15 @@ def _quality(gate: Mapping[str, Any]) -> Iterator[Row]:
 
 
 def _lists(written: Mapping[str, Any], checked: Mapping[str, Any]) -> Iterator[Row]:
-    yield from ((name, ALL, written.get(name)) for name in ("users", "users_without_list", "recommendations"))
+    yield from ((name, ALL_USERS, written.get(name)) for name in ("users", "users_without_list", "recommendations"))
     yield from (("filtered_items", rule, num) for rule, num in written.get("filtered", {}).items())
     figures = checked.get("figures", {})
     for metric, name in (("lists", "lists"), ("recommended_items", "items"), ("coverage", "coverage")):
-        yield metric, ALL, figures.get(name)
-    yield "short_lists", ALL, figures.get("short_share")
+        yield metric, ALL_USERS, figures.get(name)
+    yield "short_lists", ALL_USERS, figures.get("short_share")
     for name in ("gini", "top_share", "longtail_share"):
-        yield name, ALL, (checked.get("concentration") or {}).get(name)
-    yield "overlap@10", ALL, (checked.get("overlap") or {}).get("mean")
+        yield name, ALL_USERS, (checked.get("concentration") or {}).get(name)
+    yield "overlap@10", ALL_USERS, (checked.get("overlap") or {}).get("mean")
 
 
 def _input(read: Mapping[str, Any], segment: str) -> Iterator[Row]:

@@ -8,7 +8,7 @@ import logging
 import threading
 from typing import NamedTuple
 
-from recsys.errors import ConfigError
+from recsys.errors import ConfigError, one_line
 from recsys.model.encoder_source import cached_folder, model_folder, package_folder
 
 logger = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ def _why_unreachable() -> str:
         try:
             HfApi().model_info(HUB_MODEL, revision=HUB_REVISION, timeout=HUB_TIMEOUT_S)
         except Exception as error:  # noqa: BLE001 (the client's errors have no common class)
-            found[0] = f"{type(error).__name__}: {error}".partition("\n")[0]
+            found[0] = one_line(error)
         else:
             found[0] = ""
 

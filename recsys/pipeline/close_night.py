@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from recsys.errors import LockedError
+from recsys.errors import LockedError, one_line
 from recsys.pipeline.publish_lists import delete_intermediate_files, intermediate_folders, stage_metrics
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
@@ -50,7 +50,7 @@ def _write_metrics(run: Run, refused: Mapping[str, Any]) -> str:
     try:
         run.folder.write_metrics({"run_id": run.folder.run_id, "stages": stage_metrics(run), "refused": dict(refused)})
     except Exception as error:
-        why = f"{type(error).__name__}: {error}".partition("\n")[0]
+        why = one_line(error)
         logger.warning("the metrics of %s were not written: %s", run.folder.run_id, why, exc_info=True)
         return why
     return ""
@@ -65,7 +65,7 @@ def clean_up(run: Run, stages: Iterable[Stage[Any]]) -> dict[str, str]:
     try:
         delete_intermediate_files(run, stages)
     except Exception as error:
-        why = f"{type(error).__name__}: {error}".partition("\n")[0]
+        why = one_line(error)
         logger.warning("intermediate files of %s were not deleted: %s", run.folder.run_id, why, exc_info=True)
         return {"cleanup_error": why}
     return {}

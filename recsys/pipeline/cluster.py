@@ -93,7 +93,7 @@ def _init(way_out: str, **options: Any) -> None:
             ray.init(logging_level=logging.WARNING, log_to_driver=shows_engine(), **options)
         except Exception as error:  # Ray raises a bare Exception where its own start times out
             ray.shutdown()
-            why = f"{type(error).__name__}: {error}".strip().partition("\n")[0]
+            why = errors.one_line(error)
             if last:
                 raise errors.EngineError(f"{way_out} ({why})") from error
             logger.warning("Ray did not start (%s): it is tried again", why)

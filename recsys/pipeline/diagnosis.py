@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from recsys.errors import RecsysError
+from recsys.errors import RecsysError, one_line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,5 +25,4 @@ def diagnose(check: str, look: Callable[[], Diagnosis], way_out: str = "") -> Di
     except RecsysError as error:
         return Diagnosis(check=check, ok=False, found=str(error))
     except Exception as error:  # noqa: BLE001 (the other checks shall run)
-        found = f"{type(error).__name__}: {error}".strip().partition("\n")[0]
-        return Diagnosis(check=check, ok=False, found=found, way_out=way_out)
+        return Diagnosis(check=check, ok=False, found=one_line(error), way_out=way_out)

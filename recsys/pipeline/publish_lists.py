@@ -1,7 +1,7 @@
 """The last stage: the manifest, then the pointer. And what is left to do after it: deleting intermediate files."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from recsys.pipeline.analyst_tables import write_analyst_tables
@@ -30,12 +30,13 @@ def publish_lists(run: Run, lease: Lease) -> PublishedLists:
         Shard(name=shard.name, rows=shard.rows, users=shard.users, bytes=shard.bytes, sha256=shard.sha256)
         for shard in run.parts(WRITE_LISTS, WrittenShard).values()
     ]
+    records = _stage_records(run)
     details = {
         "model_id": run.published_id,
-        "metrics": stage_metrics(run),
+        "metrics": _for_people(records),
         "gate": gate_summary(run, publishing=True),
         "config": run.config.model_dump(mode="json"),
-        "tables": _other_tables(run) | write_analyst_tables(run, _stage_records(run)),
+        "tables": _other_tables(run) | write_analyst_tables(run, records),
     }
     lease.check()
     manifest = write_manifest(run.folder, run.date, shards, details)
@@ -75,9 +76,12 @@ def intermediate_folders(run: Run, stages: Iterable[Stage[Any]]) -> list[str]:
 
 def stage_metrics(run: Run) -> dict[str, dict[str, Any]]:
     """The stored records of the finished stages by name, as plain values for people."""
+    return _for_people(_stage_records(run))
+
+
+def _for_people(records: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     return {
-        name: {key: value for key, value in record.items() if key not in _INTERNAL}
-        for name, record in _stage_records(run).items()
+        name: {key: value for key, value in record.items() if key not in _INTERNAL} for name, record in records.items()
     }
 
 

@@ -9,14 +9,13 @@ import pyarrow as pa
 
 from recsys.data.histories import rank_ids
 from recsys.evaluation.realized import ACCURACY, Mean, RealizedLists, shown_items
+from recsys.evaluation.segments import ALL_USERS
 from recsys.pipeline.past_lists import PastNight, PastNights
 from recsys.schema import REALIZED
 from recsys.storage.tables import write_table
 
 #: Where the table lies, relative to the storage root. It is written again as a whole.
 REALIZED_PATH = "realized/realized.parquet"
-
-ALL = "all"
 
 #: Segment → metric → its mean over users.
 _Means = dict[str, dict[str, Mean]]
@@ -42,7 +41,7 @@ def _night_rows(past: PastNights, night: PastNight) -> Iterator[dict[str, Any]]:
             before = sources.get(name, (0, 0, 0.0))
             sources[name] = (before[0] + counts[0], before[1] + counts[1], before[2] + counts[2])
     written = {"run_date": night.pointer.run_date, "run_id": night.pointer.run_id}
-    for segment in sorted(means, key=lambda name: (name != ALL, name)):
+    for segment in sorted(means, key=lambda name: (name != ALL_USERS, name)):
         for metric, mean in means[segment].items():
             if mean.num:
                 yield written | _with_interval(segment, metric, mean)
@@ -61,7 +60,7 @@ def _night_rows(past: PastNights, night: PastNight) -> Iterator[dict[str, Any]]:
 def _add_users(means: _Means, found: RealizedLists, *, priced: bool) -> None:
     """Add the users of a shard to all lists, and to those of their variant."""
     names, variant = rank_ids(found.variants)
-    groups = {ALL: np.ones(len(variant), dtype=bool)}
+    groups = {ALL_USERS: np.ones(len(variant), dtype=bool)}
     groups |= {f"variant:{name}": variant == code for code, name in enumerate(names.to_pylist()) if name}
     for segment, mask in groups.items():
         values = {name: metric[mask & found.active] for name, metric in found.accuracy.items()}

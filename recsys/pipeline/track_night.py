@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from recsys.errors import one_line
 from recsys.pipeline.gate_summary import gate_summary
 from recsys.pipeline.publish_lists import stage_metrics
 from recsys.pipeline.run import Run
@@ -116,4 +117,4 @@ def _write_tensorboard(run: Run, night: TrackedNight) -> None:
 def _why(error: Exception, name: str) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name == name:
         return f"its library is missing: pip install 'recsys[{name}]'"
-    return f"{type(error).__name__}: {error}".partition("\n")[0]
+    return one_line(error)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from recsys.errors import ConfigError
+from recsys.errors import ConfigError, one_line
 from recsys.evaluation.segments import ALL_USERS, Estimate
 from recsys.model.base_licence import licence_in
 from recsys.model.checkpoint import ModelCard
@@ -50,7 +50,7 @@ def write_model_cards(run: Run) -> str:
             page = render_model_card(_facts(run, model_card(run, model_id)))
             run.storage.write_bytes(f"{run.model_path(model_id)}/{CARD_FILE}", page.encode())
     except Exception as error:
-        why = f"{type(error).__name__}: {error}".partition("\n")[0]
+        why = one_line(error)
         logger.warning("the model cards of %s were not written: %s", run.folder.run_id, why, exc_info=True)
         return why
     return ""
