@@ -8,20 +8,26 @@ from operator import add, attrgetter
 import numpy as np
 import numpy.typing as npt
 
-from recsys.errors import InputError
 from recsys.evaluation.list_checks import CHECKS, NightFigures, check_lists
 from recsys.evaluation.list_figures import ListFigures, count_lists
 from recsys.evaluation.list_shape import as_score_counts, concentration, pack_counts, unpack_counts
 from recsys.pipeline.cluster import for_each_part, peak_of
-from recsys.pipeline.compare_lists import ListsBefore, as_overlap, comparable_lists, compare_shard, compared_share
+from recsys.pipeline.compare_lists import (
+    ListsBefore,
+    NightBefore,
+    as_overlap,
+    comparable_lists,
+    compare_shard,
+    compared_share,
+    night_before,
+)
 from recsys.pipeline.input_records import ReadRows
 from recsys.pipeline.list_records import CheckedLists, WrittenShard
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.stages import CHECK_LISTS, FINETUNE, INGEST_CATALOG, INGEST_EVENTS, INGEST_USERS, WRITE_LISTS
 from recsys.pipeline.strict_json import from_json
 from recsys.ranking.item_popularity import item_popularity
-from recsys.storage.latest import read_latest
-from recsys.storage.manifest import lists_folder, read_manifest
+from recsys.storage.manifest import lists_folder
 from recsys.storage.tables import iter_batches, read_table
 
 logger = logging.getLogger(__name__)
@@ -32,7 +38,8 @@ BATCH_ROWS = 262_144
 
 def check_written_lists(run: Run) -> CheckedLists:
     """Check the stored lists. A refusal is an answer, not an error: the caller stops the night."""
-    written, before_lists = run.record(WRITE_LISTS), comparable_lists(run)
+    written, published = run.record(WRITE_LISTS), night_before(run)
+    before_lists = comparable_lists(run, published)
     parts = for_each_part(
         sorted(shard.name for shard in run.parts(WRITE_LISTS, WrittenShard).values()),
         partial(_shard_counter, run, _full_length(run), before_lists, compared_share(written.users)),
@@ -57,7 +64,7 @@ def check_written_lists(run: Run) -> CheckedLists:
         quarantine_rate=_quarantine_rate(run),
         fault=found.fault,
     )
-    before = night_before(run)
+    before = figures_before(run, published)
     thresholds = {check.threshold: attrgetter(check.threshold)(run.config) for check in CHECKS}
     results = check_lists(tonight, before, thresholds)
     refused = [result for result in results if result.verdict == "refused"]
@@ -76,33 +83,23 @@ def check_written_lists(run: Run) -> CheckedLists:
     )
 
 
-def night_before(run: Run) -> NightFigures | str:
-    """Figures of the published lists that tonight's are compared with, or the reason why there are none.
-
-    They are those of LATEST, unless it is of a later date: an old night that is made up is compared with nothing.
-    """
-    latest = read_latest(run.storage)
-    if latest is None or latest.run_id == run.folder.run_id:
-        return "no night was published before"
-    if latest.run_date > run.date:
-        return f"the published night {latest.run_id} is of a later date"
-    try:
-        manifest = read_manifest(run.storage, latest)
-    except InputError as error:
-        logger.warning("%s: the lists are not compared with the night before", error)
-        return f"the manifest of {latest.run_id} cannot be read"
+def figures_before(run: Run, before: NightBefore | str) -> NightFigures | str:
+    """Figures of the lists of the answer of `night_before`, or the reason why there are none."""
+    if isinstance(before, str):
+        return before
+    latest, manifest = before.latest, before.manifest
     figures = manifest.get("metrics", {}).get(CHECK_LISTS.name, {}).get("figures")
     if figures is None:  # an older version published it
         known = {"run_id": latest.run_id, "lists": manifest["users"]}
         figures = dict.fromkeys(_OPTIONAL) | known
     try:
-        before = from_json(NightFigures, figures)
+        found = from_json(NightFigures, figures)
     except ValueError as error:
         logger.warning("%s: its figures do not fit this version: %s", latest.run_id, error)
         return f"the figures of {latest.run_id} do not fit this version"
-    if before.lists < run.config.gate.min_users:
-        return f"{latest.run_id} has only {before.lists:,} lists"
-    return before
+    if found.lists < run.config.gate.min_users:
+        return f"{latest.run_id} has only {found.lists:,} lists"
+    return found
 
 
 _OPTIONAL = ("short_share", "coverage", "invalid_share", "not_finite_share", "equal_share", "quarantine_rate")

@@ -1,8 +1,9 @@
 """How much of the users' lists stays from the published night to this one."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +16,7 @@ from recsys.pipeline.list_records import WrittenShard
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import WRITE_LISTS
 from recsys.schema import RECOMMENDATIONS
-from recsys.storage.latest import read_latest
+from recsys.storage.latest import Latest, read_latest
 from recsys.storage.manifest import lists_folder, read_manifest
 from recsys.storage.tables import iter_batches
 
@@ -37,15 +38,36 @@ class ListsBefore:
     """First places that are compared."""
 
 
-def comparable_lists(run: Run) -> ListsBefore | None:
-    """The lists of the night before, see `night_before`; None where there are none in the same shards."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NightBefore:
+    """The published night that tonight's lists are compared with."""
+
+    latest: Latest
+    manifest: Mapping[str, Any]
+
+
+def night_before(run: Run) -> NightBefore | str:
+    """The night that LATEST names, or the reason why there is none to compare with.
+
+    A night of a later date is none: an old night that is made up is compared with nothing.
+    """
     latest = read_latest(run.storage)
-    if latest is None or latest.run_id == run.folder.run_id or latest.run_date > run.date:
-        return None
+    if latest is None or latest.run_id == run.folder.run_id:
+        return "no night was published before"
+    if latest.run_date > run.date:
+        return f"the published night {latest.run_id} is of a later date"
     try:
-        manifest = read_manifest(run.storage, latest)
-    except InputError:
-        return None  # `night_before` says so
+        return NightBefore(latest=latest, manifest=read_manifest(run.storage, latest))
+    except InputError as error:
+        logger.warning("%s: the lists are not compared with the night before", error)
+        return f"the manifest of {latest.run_id} cannot be read"
+
+
+def comparable_lists(run: Run, before: NightBefore | str) -> ListsBefore | None:
+    """The lists of the answer of `night_before`; None where there are none in the same shards."""
+    if isinstance(before, str):
+        return None
+    latest, manifest = before.latest, before.manifest
     own = {shard.name for shard in run.parts(WRITE_LISTS, WrittenShard).values()}
     if {shard["name"] for shard in manifest["shards"]} != own:
         return None

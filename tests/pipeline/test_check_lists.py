@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pyarrow as pa
 import pytest
 
-from recsys.pipeline.check_lists import check_written_lists, night_before
+from recsys.pipeline.check_lists import check_written_lists, figures_before
+from recsys.pipeline.compare_lists import night_before
 from recsys.pipeline.list_records import WrittenShard
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import FINETUNE, INGEST_CATALOG, INGEST_EVENTS, WRITE_LISTS
@@ -61,4 +62,4 @@ def test_figures_of_another_version_are_not_compared(run: Run) -> None:
     metrics = {"check": {"figures": {"run_id": before.run_id, "lists": 5000, "a new figure": 1}}}
     manifest = write_manifest(before, before.date, [], {"model_id": "m", "metrics": metrics})
     publish(before, manifest, "m")
-    assert night_before(run) == f"the figures of {before.run_id} do not fit this version"
+    assert figures_before(run, night_before(run)) == f"the figures of {before.run_id} do not fit this version"
