@@ -39,7 +39,7 @@ from recsys.settings import Config, load_config
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import Latest, require_latest
 from recsys.storage.lookup import KeyedFiles
-from recsys.storage.manifest import read_manifest
+from recsys.storage.manifest import read_manifest, verify_list_sizes, verify_models
 from recsys.storage.runs import RunFolder
 from recsys.storage.tables import read_table
 
@@ -54,6 +54,8 @@ _ENVIRONMENT = {"RAY_worker_niceness": "0", "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LO
 def load_live(storage: Storage, latest: Latest) -> LiveSnapshot:
     """Load a published run for the service: on the CPU, and without exploration, which only the nightly lists have."""
     manifest = read_manifest(storage, latest)
+    verify_list_sizes(storage, latest, manifest)
+    verify_models(storage, manifest)
     run = stored_run(RunFolder(storage, latest.run_id))
     recommend = run.config.recommend.model_copy(update={"use_gpu": False, "cpus_per_worker": 1})
     config = run.config.model_copy(update={"recommend": recommend})

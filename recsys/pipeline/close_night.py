@@ -12,7 +12,9 @@ from recsys.pipeline.publish_lists import delete_intermediate_files, intermediat
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
 from recsys.pipeline.write_report import write_report
+from recsys.storage.latest import read_latest
 from recsys.storage.lease import lock
+from recsys.storage.publish import publish, published
 
 logger = logging.getLogger(__name__)
 
@@ -74,24 +76,29 @@ def clean_up(run: Run, stages: Iterable[Stage[Any]]) -> dict[str, str]:
 def make_up(run: Run, stages: Iterable[Stage[Any]]) -> dict[str, Any]:
     """Do what an earlier start of a published night left undone; usually that is nothing.
 
+    Where LATEST is lost, it is pointed to the run.
+
     Returns:
         For the answer of the job: `made_up`, and errors as of the functions above.
     """
     stages = list(stages)
     lacks_report = not run.storage.exists(run.folder.report_path)
     has_leftovers = any(run.storage.list(folder) for folder in intermediate_folders(run, stages))
-    if not (lacks_report or has_leftovers):
+    pointer = published(run.storage, run.folder.run_id) if read_latest(run.storage) is None else None
+    if not (lacks_report or has_leftovers or pointer):
         return {}
     failed: dict[str, str] = {}
     try:
         with lock(run.folder):
+            if pointer:
+                publish(run.folder, pointer.manifest_sha256, pointer.model_id)
             if lacks_report:
                 failed |= write_metrics_and_report(run, {})
             if has_leftovers:
                 failed |= clean_up(run, stages)
     except LockedError:
         return {}  # the start that published it is still at it
-    wanted = {"report": lacks_report, "cleanup": has_leftovers}
+    wanted = {"pointer": pointer is not None, "report": lacks_report, "cleanup": has_leftovers}
     made_up = [name for name, lacking in wanted.items() if lacking and f"{name}_error" not in failed]
     logger.info("night %s was published before; made up now: %s", run.folder.run_id, ", ".join(made_up) or "nothing")
     return {"made_up": made_up, **failed}

@@ -2,11 +2,13 @@
 
 import logging
 
+from recsys.errors import InputError
 from recsys.model.checkpoint import ModelCard, read_card
 from recsys.model.ranker_spec import ARCHITECTURE
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import ENCODE_TEXTS
 from recsys.storage.latest import read_latest
+from recsys.storage.manifest import read_manifest, verify_models
 
 logger = logging.getLogger(__name__)
 
@@ -23,9 +25,14 @@ def published_model(run: Run) -> ModelCard | None:
     latest = read_latest(run.storage)
     if latest is None or latest.model_id in (run.model_id, run.refit_id):
         return None
-    card = model_card(run, latest.model_id)
-    if card.base is not None:
-        card = model_card(run, card.base)  # a refitted model saw all days of its night, also of this night's holdout
+    try:
+        verify_models(run.storage, read_manifest(run.storage, latest))
+        card = model_card(run, latest.model_id)
+        if card.base is not None:
+            card = model_card(run, card.base)  # a refitted model saw all days of its night, also of the holdout
+    except InputError as error:
+        logger.warning("%s cannot be used: no warm start from it, no comparison with it: %s", latest.model_id, error)
+        return None
     if card.architecture != ARCHITECTURE:
         logger.info("%s has another version of the network: no warm start, no comparison with it", card.model_id)
         return None

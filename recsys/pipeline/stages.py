@@ -218,4 +218,5 @@ PUBLISH_LISTS = Stage(
     reads=("{lists}/",),
     writes=("metrics/", "item_report/", "{lists}/_MANIFEST.json", "recommendations/LATEST.json"),
     workers=_driver,
+    stays=lambda _: False,  # a published night does not come here: its manifest or its pointer is lost
 )

@@ -1,18 +1,26 @@
 """What the nightly run wrote for each user: the history that it read and the list that it published."""
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from recsys.data.histories import shard_of
+from recsys.errors import InputError
 from recsys.schema import HISTORIES, RECOMMENDATIONS
 from recsys.storage.lookup import KeyedFiles
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedUsers:
-    """Looks users up in the Parquet files of one run. Any number of threads may use it."""
+    """Looks users up in the Parquet files of one run. Any number of threads may use it.
+
+    A user whose rows cannot be read, because a file was damaged after the run was loaded, is answered as one whom the
+    run did not know: requests of other users that are answered together with it must not fail.
+    """
 
     num_shards: int
     shards: frozenset[str]
@@ -37,4 +45,10 @@ class PublishedUsers:
 
     def _rows(self, files: KeyedFiles, user_id: str, schema: pa.Schema) -> pa.Table:
         shard = f"shard-{int(shard_of(pa.array([user_id], pa.string()), self.num_shards)[0]):05d}"
-        return files.rows(shard, user_id) if shard in self.shards else schema.empty_table()
+        if shard not in self.shards:
+            return schema.empty_table()
+        try:
+            return files.rows(shard, user_id)
+        except InputError as error:
+            logger.warning("a user is answered as an unknown one: %s", error)
+            return schema.empty_table()

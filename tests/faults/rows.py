@@ -1,6 +1,7 @@
 """The table of faults. A new fault is a file with a function, and a line here."""
 
 from tests.faults import (
+    damaged_files,
     driver_killed,
     flaky_s3,
     lost_nodes,
@@ -14,6 +15,7 @@ from tests.faults.row import Row
 ROWS = (
     Row("driver killed at each commit step", driver_killed.num_steps, driver_killed.kill_at_step, quick=6),
     Row("killed at a publish step, 4 readers", publish_killed.num_tries, publish_killed.kill_at_publish_step, quick=4),
+    Row("a file missing, cut, or with a wrong bit", 2 * damaged_files.NUM_CASES, damaged_files.damage, quick=5),
     Row("S3: 5 % of requests fail", 5, flaky_s3.fail_inline, quick=1),
     Row("S3: 5 % of requests fail, on Ray", 5, flaky_s3.fail_on_ray, quick=0),
     Row("scoring worker killed", 20, workers_killed.kill_scoring_worker, quick=1),
