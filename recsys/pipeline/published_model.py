@@ -2,6 +2,7 @@
 
 import logging
 
+from recsys.errors import NewerFormatError
 from recsys.model.checkpoint import ModelCard, read_card
 from recsys.model.ranker_spec import ARCHITECTURE
 from recsys.pipeline.run import Run
@@ -23,9 +24,13 @@ def published_model(run: Run) -> ModelCard | None:
     latest = read_latest(run.storage)
     if latest is None or latest.model_id in (run.model_id, run.refit_id):
         return None
-    card = model_card(run, latest.model_id)
-    if card.base is not None:
-        card = model_card(run, card.base)  # a refitted model saw all days of its night, also of this night's holdout
+    try:
+        card = model_card(run, latest.model_id)
+        if card.base is not None:
+            card = model_card(run, card.base)  # a refitted model saw all days of its night, also of this holdout
+    except NewerFormatError as error:
+        logger.warning("%s; until then: no warm start from it, no comparison with it", error)
+        return None
     if card.architecture != ARCHITECTURE:
         logger.info("%s has another version of the network: no warm start, no comparison with it", card.model_id)
         return None

@@ -1,12 +1,10 @@
 """Publishing a night: the manifest is there already, then the pointer LATEST.json moves in one step."""
 
-import dataclasses
 import datetime as dt
 import itertools
 from collections.abc import Iterator
 
 from recsys.storage.filesystem import Storage
-from recsys.storage.json_files import to_json
 from recsys.storage.latest import LATEST, Latest, decode_pointer, read_latest, read_pointer
 from recsys.storage.manifest import MANIFEST, is_complete, lists_folder, read_manifest
 from recsys.storage.runs import RunFolder
@@ -52,9 +50,8 @@ def publish(run: RunFolder, manifest_sha256: str, model_id: str, allow_older: bo
         manifest_sha256=manifest_sha256,
     )
     read_manifest(storage, latest)
-    record = {**dataclasses.asdict(latest), "run_date": run.date.isoformat()}
-    moves = _move_latest(storage, latest, to_json(record), allow_older)
-    storage.write_json(_receipt(run), record)
+    moves = _move_latest(storage, latest, latest.to_bytes(), allow_older)
+    storage.write_bytes(_receipt(run), latest.to_bytes())
     return moves
 
 
