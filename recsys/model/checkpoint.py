@@ -86,25 +86,29 @@ def save_ranker(folder: Path, weights: dict[str, Tensor], known: Tensor, item_id
     (folder / "model.json").write_bytes(to_json(MODEL_CARD.stamp(card.as_dict())))
 
 
-def read_card(folder: Path) -> ModelCard:
+def read_card(folder: Path, url: str | None = None) -> ModelCard:
     """The card of a saved model.
+
+    Args:
+        folder: Where `save_ranker` wrote, or a copy of it.
+        url: Of what it is a copy, for messages.
 
     Raises:
         InputError: ``model.json`` is missing or broken.
         NewerFormatError: a newer release wrote it.
     """
-    path = folder / "model.json"
+    path = f"{url or folder}/model.json"
     try:
-        raw = MODEL_CARD.current(json.loads(path.read_text()), str(path))
+        raw = MODEL_CARD.current(json.loads((folder / "model.json").read_text()), path)
         known = {field.name: raw[field.name] for field in fields(ModelCard) if field.name in raw}
         return ModelCard(**{**known, "spec": _spec(raw["spec"], path)})
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(
-            f"model {folder}: model.json is missing or broken ({error}); train it again with --force"
+            f"model {url or folder}: model.json is missing or broken ({error}); train it again with --force"
         ) from error
 
 
-def _spec(raw: dict[str, Any], path: Path) -> RankerSpec:
+def _spec(raw: dict[str, Any], path: str) -> RankerSpec:
     """The spec of a card. An option that this release does not know may only be off."""
     known = {field.name for field in fields(RankerSpec)}
     if on := sorted(name for name, value in raw.items() if name not in known and value):

@@ -1,7 +1,11 @@
 """Opening a run: by its date and its settings, or by its id."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from recsys.config.loading import interpolate
 from recsys.config.stored import decode_stored
+from recsys.errors import InputError
 from recsys.pipeline.night_date import night_date
 from recsys.pipeline.run import Protocol, Run
 from recsys.pipeline.start_run import read_start
@@ -24,6 +28,19 @@ def open_run(config: Config, protocol: Protocol = "time") -> Run:
     digest = config.digest() if protocol == "time" else f"{config.digest()} {protocol}"
     folder = RunFolder(Storage(config.storage), run_id(date, digest))
     return Run(config=config.model_copy(update={"date": date}), date=date, folder=folder, protocol=protocol)
+
+
+@contextmanager
+def files_named(folder: RunFolder) -> Iterator[None]:
+    """Turn a missing file of a published run into an error that says what to do."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise InputError(
+            f"run {folder.run_id}: {error.filename or error} is missing. Another release published this run with other "
+            f"files, or the file was deleted. Publish a night with this release, or read this run with the release "
+            f"that published it"
+        ) from error
 
 
 def stored_run(folder: RunFolder) -> Run:

@@ -62,4 +62,4 @@ def model_to_continue(run: Run) -> ModelCard | None:
 def model_card(run: Run, model_id: str) -> ModelCard:
     """The card of a model in the storage."""
     with run.storage.local_folder(run.model_path(model_id), recursive=False) as folder:
-        return read_card(folder)
+        return read_card(folder, run.storage.url(run.model_path(model_id)))

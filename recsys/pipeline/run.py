@@ -217,8 +217,8 @@ class Run:
             stored = self.folder.read_record(self.folder.stage_path(stage.name), STAGE)
             assert stored is not None, f"stage {stage.name} has not run"
             raise InputError(
-                f"run {self.folder.run_id}: another version of the code wrote its stage {stage.name}; run "
-                f"jobs/nightly.py with the same config again"
+                f"run {self.folder.run_id}: another version of the code wrote its stage {stage.name}; start this night "
+                f"again, or if it is published, publish a newer one"
             )
         return done.record
 

@@ -53,7 +53,7 @@ def take_encoder(own: Storage, spec: EncoderConfig) -> str:
         if own.exists(_note(spec.model, model_id)):
             return model_id
         with other.local_folder(f"models/{model_id}", recursive=False) as folder:
-            card = read_card(folder)
+            card = read_card(folder, other.url(f"models/{model_id}"))
     except InputError as error:
         raise ConfigError(f"{where}: {error}") from error
     except FileNotFoundError as error:

@@ -4,6 +4,7 @@ import datetime as dt
 import itertools
 from collections.abc import Iterator
 
+from recsys.errors import NewerFormatError
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import LATEST, Latest, decode_pointer, read_latest, read_pointer
 from recsys.storage.manifest import MANIFEST, is_complete, lists_folder, read_manifest
@@ -65,14 +66,23 @@ def _move_latest(storage: Storage, latest: Latest, record: bytes, allow_older: b
             content = storage.read_bytes(LATEST)
         except FileNotFoundError:
             content = None
-        if content is not None:
-            current = decode_pointer(content, storage, LATEST)
+        if content is not None and (current := _pointed(content, storage, allow_older)) is not None:
             if (current.run_id, current.manifest_sha256) == (latest.run_id, latest.manifest_sha256):
                 return True
             if current.run_date > latest.run_date and not allow_older:
                 return False
         if storage.swap_bytes(LATEST, record, content):
             return True
+
+
+def _pointed(content: bytes, storage: Storage, allow_older: bool) -> Latest | None:
+    """What LATEST names; None where a newer release wrote it and `allow_older` moves it back all the same."""
+    try:
+        return decode_pointer(content, storage, LATEST)
+    except NewerFormatError:
+        if allow_older:
+            return None
+        raise
 
 
 def published(storage: Storage, run_id: str) -> Latest | None:

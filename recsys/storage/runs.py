@@ -13,7 +13,7 @@ from typing import Any
 from recsys.config.loading import parse_yaml
 from recsys.errors import ConfigError, NewerFormatError
 from recsys.storage.filesystem import Storage
-from recsys.storage.record_kinds import FORMAT_VERSION, STAGE, STAGE_PART, STORED_CONFIG, RecordKind
+from recsys.storage.record_kinds import FORMAT_VERSION, STAGE, STORED_CONFIG, RecordKind
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class RunFolder:
 
     def done(self, stage: str) -> dict[str, Any] | None:
         """The record of a finished stage; None where it is not done, or its record is damaged or of a newer release."""
-        return self._done(self.stage_path(stage), STAGE)
+        return self._done(self.stage_path(stage))
 
     def finish(self, stage: str, record: Mapping[str, Any]) -> None:
         """Say that a stage is done; call it after everything the stage writes is in place."""
@@ -106,11 +106,11 @@ class RunFolder:
 
     def part_done(self, stage: str, part: str) -> dict[str, Any] | None:
         """The record of a finished part; None where it is not done, or its record is damaged or of a newer release."""
-        return self._done(self.part_path(stage, part), STAGE_PART)
+        return self._done(self.part_path(stage, part))
 
     def finish_part(self, stage: str, part: str, record: Mapping[str, Any]) -> None:
         """Say that a part is done; call it after everything the part writes is in place."""
-        self.storage.write_json(self.part_path(stage, part), STAGE_PART.stamp(record))
+        self.storage.write_json(self.part_path(stage, part), STAGE.stamp(record))
 
     def parts(self, stage: str) -> dict[str, dict[str, Any]]:
         """The records of all finished parts, by name."""
@@ -163,9 +163,9 @@ class RunFolder:
             logger.warning("%s is damaged (%s): its work is done again", self.storage.url(path), error)
             return None
 
-    def _done(self, path: str, kind: RecordKind) -> dict[str, Any] | None:
+    def _done(self, path: str) -> dict[str, Any] | None:
         try:
-            return self.read_record(path, kind)
+            return self.read_record(path, STAGE)
         except NewerFormatError as error:
             logger.warning("%s; its work is done again", error)
             return None

@@ -58,7 +58,7 @@ def remake(name: str, commit: str) -> None:
             write_shop(make_shop(num_users=60, num_items=20, num_days=30, seed=5, end=END), work / "shop")
             with (work / "config.yaml").open("w") as stream:
                 YAML(typ="safe", pure=True).dump(SETTINGS, stream)
-            night = [sys.executable, code / "jobs" / "nightly.py", "--config", "config.yaml"]
+            night = [sys.executable, str(code / "jobs" / "nightly.py"), "--config", "config.yaml"]
             # The report of a published night may fail: it looks for its templates beside the installed release.
             subprocess.run(night, cwd=work, env=os.environ | {"PYTHONPATH": str(code)}, check=False)
             assert (work / "warehouse" / "recommendations" / "LATEST.json").exists(), f"{name}: nothing was published"
