@@ -74,9 +74,8 @@ def _name_candidate_pass(card: dict[str, Any]) -> dict[str, Any]:
 
 
 def _name_weights(fusion: dict[str, Any]) -> dict[str, Any]:
-    """Weights have the new names of the signals' numbers; `usual` is `typical_length`, and `visit` is `session`."""
-    new = {"usual": "typical_length", "visit": "session"}
-    fusion = {new.get(name, name): value for name, value in fusion.items()}
+    """Weights have the new names of the signals' numbers, and `usual` is `typical_length`."""
+    fusion = {("typical_length" if name == "usual" else name): value for name, value in fusion.items()}
     return fusion | {name: _new_names(fusion.get(name)) for name in ("weights", "short", "session", "parts")}
 
 

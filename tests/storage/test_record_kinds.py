@@ -32,11 +32,11 @@ def test_a_damaged_version_or_form_is_a_fault(stored: dict[str, object]) -> None
 
 def test_names_of_older_releases() -> None:
     assert MODEL_CARD.current({"isolated": True, "model_id": "m"}, "") == {"candidate_pass": True, "model_id": "m"}
-    assert FUSION.current({"weights": {"isolated": 1.0}, "visit": {"linear_recent": 2.0}, "usual": 3}, "") == {
+    assert FUSION.current({"weights": {"isolated": 1.0}, "short": {"linear_recent": 2.0}, "usual": 3}, "") == {
         "weights": {"candidate_pass": 1.0},
-        "session": {"ease_decayed": 2.0},
+        "short": {"ease_decayed": 2.0},
         "typical_length": 3,
-        "short": None,
+        "session": None,
         "parts": None,
     }
     config = {"recommend": {"signals": ["isolated", "popularity"], "top_k": 5}}
