@@ -4,13 +4,10 @@ The nights in `older/` were published by older commits, see `older/remake.py`.
 """
 
 import datetime as dt
-import hashlib
 import json
 import logging
 import re
-import shutil
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +15,7 @@ import pytest
 
 from jobs.nightly import NIGHT
 from recsys.errors import LockedError, NewerFormatError
-from recsys.model.config import OTHER_STORAGE
 from recsys.pipeline.model_records import WARM_START, WarmStart
-from recsys.pipeline.open_run import stored_run
 from recsys.pipeline.published_model import model_card, published_model
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
@@ -28,24 +23,14 @@ from recsys.pipeline.stages import FINETUNE, INGEST_EVENTS
 from recsys.pipeline.start_run import read_start
 from recsys.pipeline.stored_fusion import read_fusion
 from recsys.pipeline.training_budget import read_past
-from recsys.pipeline.transfer_encoder import taken_folder
-from recsys.pipeline.write_report import read_summaries
 from recsys.storage import record_kinds
-from recsys.storage.filesystem import Storage
 from recsys.storage.latest import LATEST, require_latest
 from recsys.storage.lease import lock
-from recsys.storage.manifest import MANIFEST, decode_manifest, lists_folder, read_manifest
+from recsys.storage.manifest import read_manifest
 from recsys.storage.publish import publish, published
 from recsys.storage.record_kinds import FORMAT_VERSION, RecordKind
 from recsys.storage.runs import RunFolder
-
-OLDER = Path(__file__).parent / "older"
-
-
-def copy_of(name: str, folder: Path) -> Run:
-    """The published run of a copy of an older release's storage."""
-    storage = Storage(str(shutil.copytree(OLDER / name, folder / "warehouse")))
-    return stored_run(RunFolder(storage, require_latest(storage).run_id))
+from tests.faults.stored_kinds import KINDS, Stored, copy_of, write_newer
 
 
 @pytest.fixture
@@ -120,115 +105,13 @@ def test_the_live_service_says_what_a_night_of_another_release_lacks(tmp_path: P
     assert re.match(r"InputError: run 2026-11-22-\w+: /.* is missing\. Another release published", reloader.error or "")
 
 
-@dataclass(frozen=True)
-class Stored:
-    """One kind of records: where a night has one, and how it is read."""
-
-    kind: RecordKind
-    path: Callable[[Run], str]
-    read: Callable[[Run], object]
-    redone: bool = False
-    """Whether a newer record is work to do again. Otherwise it is an error."""
-
-
-def _taken(run: Run) -> str:
-    return taken_folder(
-        run.storage, run.config.encoder.model_copy(update={"model": OTHER_STORAGE + "x", "revision": "m"})
-    )
-
-
-def _note(_: Run) -> str:
-    name = hashlib.sha256(f"{OTHER_STORAGE}x\nm".encode()).hexdigest()[:32]
-    return f"models/transferred-encoders/{name}.json"
-
-
-def _manifest(run: Run) -> str:
-    return f"{lists_folder(run.folder)}/{MANIFEST}"
-
-
-KINDS = (
-    Stored(record_kinds.POINTER, lambda _: LATEST, lambda run: require_latest(run.storage)),
-    Stored(
-        record_kinds.POINTER,
-        lambda run: f"{run.folder.dir}/published.json",
-        lambda run: published(run.storage, run.folder.run_id),
-    ),
-    Stored(
-        record_kinds.MANIFEST_RECORD,
-        _manifest,
-        lambda run: decode_manifest(run.storage.read_bytes(_manifest(run)), run.storage.url(_manifest(run))),
-    ),
-    Stored(record_kinds.STORED_CONFIG, lambda run: run.folder.config_path, lambda run: stored_run(run.folder)),
-    Stored(
-        record_kinds.MODEL_CARD,
-        lambda run: f"{run.model_path()}/model.json",
-        lambda run: model_card(run, run.model_id),
-    ),
-    Stored(
-        record_kinds.FUSION,
-        lambda run: f"{run.model_path()}/fusion.json",
-        lambda run: read_fusion(run, run.model_id),
-    ),
-    Stored(
-        record_kinds.FUSION_TREES,
-        lambda run: f"{run.model_path()}/fusion_trees.json",
-        lambda run: read_fusion(run, run.model_id),
-    ),
-    Stored(record_kinds.ENCODER_NOTE, _note, _taken),
-    Stored(
-        record_kinds.STAGE,
-        lambda run: run.folder.stage_path(FINETUNE.name),
-        lambda run: run.record(FINETUNE),
-    ),
-    Stored(
-        record_kinds.STAGE,
-        lambda run: run.folder.stage_path(FINETUNE.name),
-        lambda run: run.done(FINETUNE),
-        redone=True,
-    ),
-    Stored(
-        record_kinds.STAGE,
-        lambda run: run.folder.part_path(FINETUNE.name, WARM_START),
-        lambda run: run.warm_start,
-        redone=True,
-    ),
-    Stored(record_kinds.RUN_START, lambda run: run.folder.start_path, lambda run: read_start(run.folder), redone=True),
-    Stored(
-        record_kinds.TRAINING_PAST,
-        lambda run: f"{run.model_path()}/training.json",
-        lambda run: read_past(run, run.model_id),
-        redone=True,
-    ),
-    Stored(
-        record_kinds.NIGHT_SUMMARY,
-        lambda run: f"site/summaries/{run.folder.run_id}.json",
-        lambda run: next(iter(read_summaries(run.storage)), None),
-        redone=True,
-    ),
-)
-
-
 def test_every_kind_of_records_is_tried() -> None:
     declared = [kind for kind in vars(record_kinds).values() if isinstance(kind, RecordKind)]
     others = [record_kinds.LEASE, record_kinds.CHECKPOINT]  # they have tests of their own
     assert {kind.name for kind in declared} == {kind.name for kind in [*others, *(each.kind for each in KINDS)]}
 
 
-def write_newer(run: Run, path: str, kind: RecordKind) -> None:
-    """Turn a record into one of a newer release, with a field that this one does not know."""
-    newer = kind.version + 1
-    if path.endswith(".yaml"):
-        run.storage.write_bytes(path, f"# {FORMAT_VERSION}: {newer}\n".encode() + run.storage.read_bytes(path))
-        return
-    stored = run.storage.read_json(path) if run.storage.exists(path) else {}
-    run.storage.write_json(path, stored | {FORMAT_VERSION: newer, "moon": {"phase": 1}})
-    if path.endswith("fusion_trees.json"):
-        fusion = f"{run.model_path()}/fusion.json"
-        digest = hashlib.sha256(run.storage.read_bytes(path)).hexdigest()
-        run.storage.write_json(fusion, run.storage.read_json(fusion) | {"trees_sha256": digest})
-
-
-@pytest.mark.parametrize("stored", KINDS, ids=lambda stored: f"{stored.kind.name}{' again' * stored.redone}")
+@pytest.mark.parametrize("stored", KINDS, ids=str)
 def test_a_record_of_a_newer_form_is_named(stored: Stored, run: Run, caplog: pytest.LogCaptureFixture) -> None:
     path = stored.path(run)
     write_newer(run, path, stored.kind)
@@ -246,13 +129,7 @@ def test_a_record_of_a_newer_form_is_named(stored: Stored, run: Run, caplog: pyt
     assert re.search(said, " ".join(caplog.messages))
 
 
-#: Kinds that the older night has no record of.
-LACKING = (record_kinds.FUSION_TREES, record_kinds.ENCODER_NOTE, record_kinds.NIGHT_SUMMARY)
-
-
-@pytest.mark.parametrize(
-    "stored", [each for each in KINDS if each.kind not in LACKING], ids=lambda each: each.kind.name
-)
+@pytest.mark.parametrize("stored", [each for each in KINDS if each.older], ids=str)
 def test_fields_that_a_newer_release_added_are_left_out(stored: Stored, run: Run) -> None:
     path = stored.path(run)
     if path.endswith(".yaml"):
