@@ -35,11 +35,14 @@ def read_fusion(run: Run, model_id: str) -> Fusion:
     Where a signal that the trees ask for is gone, the weights score alone: they are 0 for what they do not know.
 
     Raises:
-        InputError: the weights are damaged, or the trees are missing or damaged.
+        InputError: the weights or the trees are missing or damaged.
         NewerFormatError: a newer release wrote them.
     """
     path = f"{run.model_path(model_id)}/{FUSION_FILE}"
-    assert run.storage.exists(path), f"{model_id} has no weights of the signals: the stage `fuse` has not run"
+    if not run.storage.exists(path):
+        raise InputError(
+            f"{run.storage.url(path)}: is missing; the stage `fuse` writes it: train the model with --force"
+        )
     stored = _current(FUSION, run.storage.read_bytes(path), run.storage.url(path))
     expected = stored.get(_TREES_HASH)  # a model of an older version has no trees
     known = {field.name: stored[field.name] for field in fields(Fusion) if field.name in stored}

@@ -155,12 +155,18 @@ def test_checkpoints_of_another_form_are_not_looked_for(run: Run) -> None:
     assert run.train_dir == f"{run.folder.dir}/train/{record_kinds.CHECKPOINT.version}"
 
 
-def test_the_night_after_a_rollback_begins_without_the_newer_model(run: Run, caplog: pytest.LogCaptureFixture) -> None:
-    write_newer(run, f"{run.model_path()}/model.json", record_kinds.MODEL_CARD)
+@pytest.mark.parametrize(
+    ("name", "kind"), [("model.json", record_kinds.MODEL_CARD), ("fusion.json", record_kinds.FUSION)]
+)
+def test_the_night_after_a_rollback_begins_without_the_newer_model(
+    name: str, kind: RecordKind, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_newer(run, f"{run.model_path()}/{name}", kind)
     tonight = replace(run, folder=RunFolder(run.storage, "2026-11-23-0123456789ab"), date=dt.date(2026, 11, 23))
     assert published_model(tonight) is None
     (line,) = caplog.messages
-    assert line.endswith("or a later one; until then: no warm start from it, no comparison with it")
+    assert line.startswith(f"no warm start from {run.model_id}, no comparison with it: ")
+    assert f"{name}: this {kind.name} has format version {kind.version + 1}" in line
 
 
 def test_latest_of_a_newer_form_is_moved_back_only_by_hand(run: Run) -> None:
