@@ -12,9 +12,8 @@ from recsys.pipeline.publish_lists import delete_intermediate_files, intermediat
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
 from recsys.pipeline.write_report import write_report
-from recsys.storage.latest import read_latest
 from recsys.storage.lease import lock
-from recsys.storage.publish import publish, published
+from recsys.storage.publish import lost_pointer, publish
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +75,7 @@ def clean_up(run: Run, stages: Iterable[Stage[Any]]) -> dict[str, str]:
 def make_up(run: Run, stages: Iterable[Stage[Any]]) -> dict[str, Any]:
     """Do what an earlier start of a published night left undone; usually that is nothing.
 
-    Where LATEST is lost, it is pointed to the run.
+    Where LATEST is missing, or points to the run with a wrong value, it is written again.
 
     Returns:
         For the answer of the job: `made_up`, and errors as of the functions above.
@@ -84,7 +83,7 @@ def make_up(run: Run, stages: Iterable[Stage[Any]]) -> dict[str, Any]:
     stages = list(stages)
     lacks_report = not run.storage.exists(run.folder.report_path)
     has_leftovers = any(run.storage.list(folder) for folder in intermediate_folders(run, stages))
-    pointer = published(run.storage, run.folder.run_id) if read_latest(run.storage) is None else None
+    pointer = lost_pointer(run.folder)
     if not (lacks_report or has_leftovers or pointer):
         return {}
     failed: dict[str, str] = {}

@@ -3,6 +3,7 @@
 import datetime as dt
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 
 from recsys.errors import NewerFormatError
 from recsys.storage.filesystem import Storage
@@ -83,6 +84,27 @@ def _pointed(content: bytes, storage: Storage, allow_older: bool) -> Latest | No
         if allow_older:
             return None
         raise
+
+
+def lost_pointer(run: RunFolder) -> Latest | None:
+    """Where LATEST should point: None, unless it is missing, or is of this published run and not as it was written.
+
+    Raises:
+        InputError: LATEST cannot be decoded, or the run's manifest has been changed since.
+    """
+    current, receipt = read_latest(run.storage), published(run.storage, run.run_id)
+    if receipt is None or current is None:
+        return receipt
+    return receipt if _of_one_run(current, receipt) and not _agree(current, receipt) else None
+
+
+def _of_one_run(one: Latest, other: Latest) -> bool:
+    return one.run_id == other.run_id or one.path == other.path
+
+
+def _agree(one: Latest, other: Latest) -> bool:
+    """Whether two pointers lead to the same files, whenever these were published."""
+    return replace(one, published_at=other.published_at) == other
 
 
 def published(storage: Storage, run_id: str) -> Latest | None:
