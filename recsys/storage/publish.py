@@ -68,9 +68,9 @@ def _move_latest(storage: Storage, latest: Latest, record: bytes, allow_older: b
         except FileNotFoundError:
             content = None
         if content is not None and (current := _pointed(content, storage, allow_older)) is not None:
-            if (current.run_id, current.manifest_sha256) == (latest.run_id, latest.manifest_sha256):
+            if _agree(current, latest):
                 return True
-            if current.run_date > latest.run_date and not allow_older:
+            if current.run_date > latest.run_date and not allow_older and not _of_one_run(current, latest):
                 return False
         if storage.swap_bytes(LATEST, record, content):
             return True
