@@ -5,21 +5,15 @@ processes that merge the same files one changes the index, and the others stop.
 """
 
 import datetime as dt
-import json
 import logging
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import pyarrow as pa
-
 from recsys.data.feedback import FEEDBACK_DIR
-from recsys.data.feedback_names import compact_day, compact_name, compact_written_at, stored_day
+from recsys.data.feedback_names import compact_day, compact_written_at, stored_day
 from recsys.errors import InputError
 from recsys.pipeline.feedback_index import (
     INDEX_PATH,
-    SOURCES,
     CompactFile,
     change_index,
     check_index,
@@ -27,9 +21,9 @@ from recsys.pipeline.feedback_index import (
     read_sources,
     sources_path,
 )
+from recsys.pipeline.write_compact_file import write_compact_file
 from recsys.storage.append_log import MAX_FILE_AGE_S, is_closed
 from recsys.storage.filesystem import Storage
-from recsys.storage.tables import write_table
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +39,6 @@ LEAST_FILES = 8
 MOST_FILES = 200_000
 #: Bytes of text in a compact file, about: what one task of a night reads.
 TEXT_BYTES = 64 << 20
-
-_NUM_REQUESTS = 16
 
 
 @dataclass(slots=True)
@@ -180,7 +172,11 @@ class _Compactor:
     def _merge(self, day: dt.date, names: Sequence[str]) -> None:
         if self._data is None:
             self._change(())  # a compact file without any index would be one whose index is lost
-        file = self._write(day, names)
+        sources = {name: self._sizes[name] for name in names}
+        try:
+            file = write_compact_file(self._storage, day, sources, self._clock)
+        except FileNotFoundError as error:
+            raise _ChangedElsewhereError from error
         if file is None:
             return
         try:
@@ -190,46 +186,6 @@ class _Compactor:
             raise
         self.done.merged += len(names)
         self.done.written += 1
-
-    def _write(self, day: dt.date, names: Sequence[str]) -> CompactFile | None:
-        """Write a compact file and the table of its sources; None where the sources have no whole line."""
-        texts = list(self._texts(names))
-        if not any(texts):
-            return None
-        name = compact_name(day, self._clock(), uuid.uuid4().hex[:12])
-        offsets = []
-        offset = 0
-        with (
-            self._storage.new_file(_path(name)) as file,
-            pa.CompressedOutputStream(str(file.path), "zstd") as stream,
-        ):
-            for text in texts:
-                offsets.append(offset)
-                ended = text if not text or text.endswith(b"\n") else text + b"\n"
-                stream.write(ended)
-                offset += len(ended)
-        columns = names, [self._sizes[each] for each in names], offsets, [len(text) for text in texts]
-        sources = pa.table(dict(zip(SOURCES.names, columns, strict=True)), schema=SOURCES)
-        write_table(self._storage, sources_path(name), sources, SOURCES)
-        return CompactFile(
-            name=name,
-            sources=len(names),
-            bytes=file.bytes,
-            sha256=file.sha256,
-            committed_at=self._clock().isoformat(),
-        )
-
-    def _texts(self, names: Sequence[str]) -> Iterator[bytes]:
-        """The whole lines of each file."""
-        with ThreadPoolExecutor(_NUM_REQUESTS, thread_name_prefix="feedback") as threads:
-            contents = threads.map(self._storage.read_bytes, map(_path, names))
-            try:
-                for name, content in zip(names, contents, strict=True):
-                    if len(content) != self._sizes[name]:
-                        raise InputError(f"{self._storage.url(_path(name))}: was changed after its day was over")
-                    yield _whole_lines(content)
-            except FileNotFoundError as error:
-                raise _ChangedElsewhereError from error
 
     def _check(self, file: CompactFile) -> None:
         """Before the last copy of what it holds goes, read the compact file again."""
@@ -275,21 +231,6 @@ def _portions(names: Sequence[str], sizes: Mapping[str, int]) -> Iterator[list[s
         portion.append(name)
         num_bytes += sizes[name]
     yield portion
-
-
-def _whole_lines(text: bytes) -> bytes:
-    """The text without a line at its end that was cut off by a kill: its event was never acknowledged."""
-    end = text.rfind(b"\n") + 1
-    if end == len(text) or _is_object(text[end:]):
-        return text
-    return text[:end]
-
-
-def _is_object(line: bytes) -> bool:
-    try:
-        return isinstance(json.loads(line), dict)
-    except ValueError:
-        return False
 
 
 def _path(name: str) -> str:
