@@ -22,6 +22,7 @@ from recsys.errors import InputError
 from recsys.pipeline.strict_json import STRICT, as_json, from_json
 from recsys.storage.filesystem import Storage
 from recsys.storage.json_files import to_json
+from recsys.storage.record_kinds import FEEDBACK_INDEX
 from recsys.storage.tables import read_table
 
 #: Listings of the folder, also those of older versions, leave out names that begin with `_`.
@@ -37,8 +38,6 @@ SOURCES = pa.schema(
         pa.field("bytes", pa.int64(), nullable=False),
     ]
 )
-#: Changes when an older version could not read the index.
-_FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +74,6 @@ class FeedbackIndex:
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
-    format: int = _FORMAT
     changes: int = 0
     """How often it was changed: no two states are equal."""
     files: tuple[CompactFile, ...] = ()
@@ -99,7 +97,8 @@ def read_index(storage: Storage) -> tuple[FeedbackIndex, bytes | None]:
     """The index, and the bytes of its file; an empty index and None where there is no file.
 
     Raises:
-        InputError: it is damaged, or a newer version wrote it.
+        InputError: it is damaged.
+        NewerFormatError: a newer release wrote it.
     """
     try:
         data = storage.read_bytes(INDEX_PATH)
@@ -114,7 +113,7 @@ def change_index(
     """Replace the index that `read_index` gave; None if another process has changed it meanwhile."""
     named = tuple(sorted(files, key=lambda file: file.name))
     new = replace(index, changes=index.changes + 1, files=named)
-    changed = to_json(as_json(new))
+    changed = to_json(FEEDBACK_INDEX.stamp(as_json(new)))
     if storage.swap_bytes(INDEX_PATH, changed, data):
         return new, changed
     # The answer to our own change may have been lost on the network.
@@ -225,13 +224,7 @@ def _present(storage: Storage, file: CompactFile) -> FileInfo:
 
 def _decode(data: bytes, url: str) -> FeedbackIndex:
     try:
-        stored = json.loads(data)
-        found = stored["format"]
-        if found == _FORMAT:
-            index = from_json(FeedbackIndex, stored)
-            return replace(index, files=tuple(file for file in index.files if file.day))
-    except (ValueError, TypeError, KeyError) as error:
+        index = from_json(FeedbackIndex, FEEDBACK_INDEX.current(json.loads(data), url))
+        return replace(index, files=tuple(file for file in index.files if file.day))
+    except (ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{url}: is damaged ({error}); restore it from a copy") from error
-    raise InputError(
-        f"{url}: has the format {found}, and this version of recsys reads {_FORMAT}; use the version that wrote it"
-    )

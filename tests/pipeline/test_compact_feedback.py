@@ -17,7 +17,7 @@ import pytest
 
 from recsys.data.feedback import FEEDBACK_DIR
 from recsys.data.feedback_names import compact_day, file_day, stored_day
-from recsys.errors import InputError
+from recsys.errors import InputError, NewerFormatError
 from recsys.pipeline import compact_feedback as compaction
 from recsys.pipeline.compact_feedback import Compaction, compact_feedback
 from recsys.pipeline.feedback_index import INDEX_PATH, SOURCES_DIR, read_index
@@ -320,15 +320,22 @@ def test_a_compact_file_that_is_damaged_is_named_before_its_sources_go(local: St
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "error", "said"),
     [
-        (None, "is gone, and says which of the compact files"),
-        (b"{", "is damaged"),
-        (b'{"format": 1, "changes": 1, "files": [{"name": "../../x"}]}', "is damaged"),
-        (b'{"format": 2}', "has the format 2, and this version of recsys reads 1"),
+        (None, InputError, "is gone, and says which of the compact files"),
+        (b"{", InputError, "is damaged"),
+        (b"[]", InputError, "is damaged"),
+        (
+            b'{"files": [{"name": "../x", "sources": 1, "bytes": 1, "sha256": "", "committed_at": ""}]}',
+            InputError,
+            "is",
+        ),
+        (b'{"format_version": 2}', NewerFormatError, "this index of compact feedback has format version 2"),
     ],
 )
-def test_without_its_index_nothing_is_guessed(local: Storage, tmp_path: Path, content: bytes | None, said: str) -> None:
+def test_without_its_index_nothing_is_guessed(
+    local: Storage, tmp_path: Path, content: bytes | None, error: type[Exception], said: str
+) -> None:
     config = make_config(local.root, tmp_path / "shop")
     fill(local)
     compact(local, at(2))
@@ -337,7 +344,7 @@ def test_without_its_index_nothing_is_guessed(local: Storage, tmp_path: Path, co
     if content is not None:
         local.write_bytes(INDEX_PATH, content)
     for work in (lambda: list_inputs(config), lambda: compact(local, at(9))):
-        with pytest.raises(InputError, match=f"_COMPACTED: {said}"):
+        with pytest.raises(error, match=f"_COMPACTED: {said}"):
             work()
     local.write_bytes(INDEX_PATH, index)
     assert_once(config, range(10))
