@@ -328,7 +328,7 @@ def test_a_compact_file_that_is_damaged_is_named_before_its_sources_go(local: St
         (
             b'{"files": [{"name": "../x", "sources": 1, "bytes": 1, "sha256": "", "committed_at": ""}]}',
             InputError,
-            "is",
+            "is damaged .*is no name of a compact file",
         ),
         (b'{"format_version": 2}', NewerFormatError, "this index of compact feedback has format version 2"),
     ],
