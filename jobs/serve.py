@@ -66,7 +66,6 @@ def load_live(storage: Storage, latest: Latest) -> LiveSnapshot:
 
 def _load_live(run: Run, latest: Latest) -> LiveSnapshot:
     storage, manifest = run.storage, read_manifest(run.storage, latest)
-    verify_list_sizes(storage, latest, manifest)
     verify_models(storage, manifest)
     recommend = run.config.recommend.model_copy(update={"use_gpu": False, "cpus_per_worker": 1})
     config = run.config.model_copy(update={"recommend": recommend})
@@ -83,6 +82,7 @@ def _load_live(run: Run, latest: Latest) -> LiveSnapshot:
     catalog = read_table(storage, live.catalog_path, ["item_id", "attributes"])
     expiry = config.rerank.expiry
     users = config.inputs.users if ranker.reads_user_texts else None
+    verify_list_sizes(storage, latest, manifest)
     return LiveSnapshot(
         latest=latest,
         catalog=LiveCatalog(snapshot.item_ids, snapshot.titles, catalog),
