@@ -90,7 +90,7 @@ def realized_chart(nights: Sequence[RealizedNight]) -> Chart | None:
             _line(axes, days, [None if each is None else each.value for each in found], place, label)
         axes.legend(loc="best", fontsize=10)
         known = [each for night in nights for metric in series.values() if (each := night.figures.get(metric))]
-        _from_zero(axes, [value for each in known for value in (each.value, each.high)])
+        _from_zero(axes, [value for each in known for value in (each.value, each.high)], room=1.35)  # for the legend
         _dates(axes, days)
         newest = ", ".join(
             f"{label} {each.value:.4f}"
@@ -137,10 +137,10 @@ def _line(axes: Axes, days: Sequence[float], values: Sequence[float | None], pla
             line.set_markersize(4)
 
 
-def _from_zero(axes: Axes, values: Sequence[float | None]) -> None:
+def _from_zero(axes: Axes, values: Sequence[float | None], room: float = 1.08) -> None:
     """An axis from 0 to a bit above the largest value."""
     largest = max((value for value in values if value is not None), default=0.0)
-    axes.set_ylim(0, 1.08 * largest if largest > 0 else 1.0)
+    axes.set_ylim(0, room * largest if largest > 0 else 1.0)
 
 
 def _dates(axes: Axes, days: Sequence[float]) -> None:
