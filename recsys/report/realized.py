@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from recsys.evaluation.segments import ALL_USERS
+from recsys.schema import ALL_USERS
 
 
 @dataclass(frozen=True, slots=True)
