@@ -23,7 +23,7 @@ from jobs import command
 from recsys.config.live_service import ServeConfig
 from recsys.pipeline.encode_texts import open_encoder
 from recsys.pipeline.load_variants import load_variants
-from recsys.pipeline.open_run import stored_run
+from recsys.pipeline.open_run import files_named, stored_run
 from recsys.pipeline.published_model import model_card
 from recsys.pipeline.quiet_engine import quiet_engine
 from recsys.pipeline.run import Run
@@ -61,10 +61,19 @@ def load_live(storage: Storage, latest: Latest, spec: ServeConfig | None = None)
         storage: Where the run is.
         latest: The run.
         spec: How searches are read; None: the default.
+
+    Raises:
+        InputError: a file is missing or damaged.
+        NewerFormatError: a newer release published the run.
+        ConfigError: its config has values that this release does not allow.
     """
-    spec = spec or ServeConfig()
-    manifest = read_manifest(storage, latest)
-    run = stored_run(RunFolder(storage, latest.run_id))
+    folder = RunFolder(storage, latest.run_id)
+    with files_named(folder):
+        return _load_live(stored_run(folder), latest, spec or ServeConfig())
+
+
+def _load_live(run: Run, latest: Latest, spec: ServeConfig) -> LiveSnapshot:
+    storage, manifest = run.storage, read_manifest(run.storage, latest)
     recommend = run.config.recommend.model_copy(update={"use_gpu": False, "cpus_per_worker": 1})
     config = run.config.model_copy(update={"recommend": recommend})
     live = Run(config=config, date=run.date, folder=run.folder)
