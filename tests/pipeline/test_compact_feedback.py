@@ -295,6 +295,35 @@ def test_of_two_at_a_time_one_wins_at_every_step(storage: Storage, tmp_path: Pat
         assert [len(each) for each in names(own)] == [0, 1]
 
 
+def test_a_change_whose_answer_is_lost_is_kept(local: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = make_config(local.root, tmp_path / "shop")
+    fill(local)
+    swap = Storage.swap_bytes
+
+    def lose(self: Storage, path: str, data: bytes, expected: bytes | None) -> bool:
+        assert swap(self, path, data, expected)
+        if expected is not None:  # and then another process makes a change
+            stored = self.read_bytes(path)
+            assert swap(self, path, stored.replace(b'"changes": 2', b'"changes": 3'), stored)
+        return False
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Storage, "swap_bytes", lose)
+        assert compact(local, at(2)) == Compaction()
+    assert len(read_index(local)[0].files) == len(names(local)[1]) == 1
+    assert_once(config, range(10))
+    assert compact(local, at(3)) == Compaction(deleted=5)
+
+
+def test_a_table_of_sources_that_is_gone_is_named(local: Storage, tmp_path: Path) -> None:
+    config = make_config(local.root, tmp_path / "shop")
+    fill(local)
+    compact(local, at(2))
+    local.delete(f"{SOURCES_DIR}/{local.list(SOURCES_DIR)[0]}")
+    with pytest.raises(InputError, match=r"_sources/.*parquet: is damaged or gone, and says which files .* restore it"):
+        list_inputs(config)
+
+
 def _once(work: Callable[[], Any]) -> Callable[[], None]:
     begun: list[bool] = []
 
