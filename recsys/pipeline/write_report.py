@@ -14,7 +14,7 @@ from recsys.report.config_changes import ConfigChange, config_changes, without_c
 from recsys.report.night_summary import MOST_NIGHTS, NightSummary, in_order, read_summary, summarize
 from recsys.storage.filesystem import Storage
 from recsys.storage.runs import RunFolder
-from recsys.storage.site import INDEX, STYLE, SUMMARIES, night_page
+from recsys.storage.site import INDEX, NIGHTS, STYLE, SUMMARIES, night_page
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +35,20 @@ def write_report(run: Run) -> str:
     except Exception as error:
         why = one_line(error)
         logger.warning("the report of %s was not written: %s", run.folder.run_id, why, exc_info=True)
+        return why
+    return ""
+
+
+def write_index(storage: Storage) -> str:
+    """Write the index of the site again, after pages were deleted; returns why that failed, as `write_report` does."""
+    try:
+        from recsys.report.index_page import render_index
+
+        summaries = read_summaries(storage)
+        storage.write_bytes(INDEX, render_index(summaries, _deleted(storage, summaries)).encode())
+    except Exception as error:
+        why = one_line(error)
+        logger.warning("the index of the site was not written: %s", why, exc_info=True)
         return why
     return ""
 
@@ -67,7 +81,7 @@ def _write(run: Run) -> None:
     storage.write_bytes(night_page(run_id), page.encode())
     storage.write_json(f"{SUMMARIES}/{run_id}.json", summary.as_json())
     storage.write_bytes(STYLE, style_sheet().encode())
-    storage.write_bytes(INDEX, render_index([*others, summary]).encode())
+    storage.write_bytes(INDEX, render_index([*others, summary], _deleted(storage, others)).encode())
     storage.write_bytes(run.folder.report_path, alone.encode())
 
 
@@ -86,6 +100,12 @@ def read_summaries(storage: Storage) -> list[NightSummary]:
     names = [name for name in storage.list(SUMMARIES) if name.endswith(".json")][-MOST_NIGHTS:]  # by their dates
     with ThreadPoolExecutor(_NUM_READERS) as readers:
         return [found for found in readers.map(read, names) if found is not None]
+
+
+def _deleted(storage: Storage, summaries: list[NightSummary]) -> set[str]:
+    """Ids of the nights that retention deleted: their figures stay, without a page."""
+    pages = set(storage.list(NIGHTS))
+    return {night.run_id for night in summaries if f"{night.run_id}.html" not in pages}
 
 
 def _night_before(summary: NightSummary, others: list[NightSummary]) -> NightSummary | None:

@@ -1,6 +1,6 @@
 """The index of the site: trends over the nights, and a link to the page of each."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from recsys.report.night_summary import MOST_NIGHTS, NightSummary, in_order
 from recsys.report.page_templates import template
@@ -16,9 +16,14 @@ WORDS = {
 }
 
 
-def render_index(summaries: Sequence[NightSummary]) -> str:
-    """The page as HTML. Every text from the data is escaped."""
+def render_index(summaries: Sequence[NightSummary], deleted: Collection[str] = ()) -> str:
+    """The page as HTML. Every text from the data is escaped.
+
+    Args:
+        summaries: Of all nights.
+        deleted: Ids of the nights whose pages were deleted: they have no link.
+    """
     nights = in_order(list(summaries))[-MOST_NIGHTS:]
     return template("index.html").render(
-        nights=nights[::-1], charts=trend_charts(nights), words=WORDS, style="style.css"
+        nights=nights[::-1], deleted=deleted, charts=trend_charts(nights), words=WORDS, style="style.css"
     )

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,11 @@ import pyarrow.fs
 
 from recsys.errors import ConfigError
 from recsys.storage.addresses import absolute_address, open_filesystem
-from recsys.storage.atomic import PARTIAL_SUFFIX, commit, locked, partial_file, write_synced
+from recsys.storage.atomic import PARTIAL_SUFFIX, commit, locked, partial_file, remove_empty_folders, write_synced
 from recsys.storage.failures import explained
 from recsys.storage.json_files import to_json
 from recsys.storage.object_file import ObjectFile
-from recsys.storage.s3 import aws_code, create_object, swap_object
+from recsys.storage.s3 import aws_code, create_object, delete_objects, swap_object
 
 
 @dataclasses.dataclass(slots=True)
@@ -160,10 +160,35 @@ class Storage:
         with self._explained(path) as (fs, native), contextlib.suppress(FileNotFoundError):
             fs.rm_file(native)
 
+    def folders(self, prefix: str) -> tuple[str, ...]:
+        """Sorted names of the folders in a folder; a missing folder is empty. A local folder may hold no file."""
+        with self._explained(prefix) as (fs, native):
+            try:
+                found = fs.ls(native, detail=True)
+            except FileNotFoundError as error:
+                if aws_code(error) == "NoSuchBucket":
+                    raise
+                return ()
+        names = (info["name"].rstrip("/") for info in found if info["type"] == "directory")
+        return tuple(sorted(name.removeprefix(f"{native}/") for name in names if name.startswith(f"{native}/")))
+
+    def delete_files(self, paths: Sequence[str]) -> None:
+        """Remove files, in no order; missing ones are fine. S3 gets one request for 1,000 of them."""
+        if self.is_local:
+            for path in paths:
+                self.delete(path)
+        elif paths:
+            with self._explained(paths[0]) as (fs, _):
+                delete_objects(fs, [self.path(path) for path in paths])
+
     def delete_folder(self, prefix: str) -> None:
-        """Remove every file below a folder, in the order of their names."""
-        for name in self.list(prefix, recursive=True):
-            self.delete(f"{prefix}/{name}")
+        """Remove every file below a folder, in no order: delete first, by `delete`, what must not outlive the others.
+
+        A local folder goes too, unless another process writes there.
+        """
+        self.delete_files([f"{prefix}/{name}" for name in self.list(prefix, recursive=True)])
+        if self.is_local:
+            remove_empty_folders(Path(self.path(prefix)))
 
     @contextlib.contextmanager
     def new_file(self, path: str) -> Iterator[NewFile]:

@@ -54,7 +54,7 @@ def publish(run: RunFolder, manifest_sha256: str, model_id: str, allow_older: bo
     read_manifest(storage, latest)
     record = {**dataclasses.asdict(latest), "run_date": run.date.isoformat()}
     moves = _move_latest(storage, latest, to_json(record), allow_older)
-    storage.write_json(_receipt(run), record)
+    storage.write_json(receipt_path(run), record)
     return moves
 
 
@@ -97,12 +97,13 @@ def pointer_to(run: RunFolder) -> Latest | None:
     Raises:
         InputError: LATEST or the receipt of the run is damaged.
     """
-    if (receipt := read_pointer(run.storage, _receipt(run))) is not None:
+    if (receipt := read_pointer(run.storage, receipt_path(run))) is not None:
         return receipt
     # The receipt is written after the pointer: a night that stopped between the two is published.
     latest = read_latest(run.storage)
     return latest if latest is not None and latest.run_id == run.run_id else None
 
 
-def _receipt(run: RunFolder) -> str:
+def receipt_path(run: RunFolder) -> str:
+    """The file that says a run is published; it has the form of the pointer."""
     return f"{run.dir}/published.json"

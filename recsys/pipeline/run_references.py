@@ -1,0 +1,117 @@
+"""What a stored run needs besides its own files: models and the vectors of text encoders.
+
+Records are read as plain JSON and YAML, so that a run of any version can be asked.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from recsys.errors import InputError
+from recsys.pipeline.model_records import WARM_START
+from recsys.pipeline.stages import ENCODE_TEXTS, FINETUNE, LEARN_BASKETS, REENCODE
+from recsys.storage.filesystem import Storage
+from recsys.storage.json_files import decode_object
+from recsys.storage.runs import RunFolder
+
+_NUM_READERS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """What some runs need."""
+
+    models: frozenset[str]
+    """Ids."""
+    encoders: frozenset[str]
+    """Digests, by which text vectors are stored."""
+
+
+def own_models(run_id: str) -> tuple[str, str]:
+    """Ids of the models that a run trains, see `Run.model_id` and `Run.refit_id`."""
+    return f"ranker-{run_id}", f"ranker-{run_id}-refit"
+
+
+def references(runs: Iterable[RunFolder], published_models: Iterable[str] = ()) -> References:
+    """The models and the encoders that runs need: to answer, to be measured, and to be continued by the next night.
+
+    Those are their own models, the models that made their lists, those that their training continued, those of the
+    arms of their experiments, and what a refit is based on.
+
+    Args:
+        runs: Of one storage.
+        published_models: Models that LATEST and receipts name.
+
+    Raises:
+        InputError: a record is damaged, so that nobody can tell what a run needs.
+    """
+    runs = list(runs)
+    models, encoders = set(published_models), set[str]()
+    with ThreadPoolExecutor(_NUM_READERS) as readers:
+        for named in readers.map(_named_by, runs):
+            models |= named.models
+            encoders |= named.encoders
+    waiting = sorted(models)
+    while runs and waiting:
+        card = _card(runs[0].storage, waiting.pop())
+        encoders |= {card[name] for name in ("encoder_id", "base_encoder_id") if card.get(name)}
+        if (base := card.get("base")) and base not in models:
+            models.add(base)
+            waiting.append(base)
+    return References(models=frozenset(models), encoders=frozenset(encoders))
+
+
+def _named_by(run: RunFolder) -> References:
+    """What a run names itself."""
+    records = (_record(run, run.stage_path(stage.name)) for stage in (ENCODE_TEXTS, LEARN_BASKETS, REENCODE))
+    return References(
+        models=frozenset({*own_models(run.run_id), *_continued(run), *arm_models(run)}),
+        encoders=frozenset(record["encoder_id"] for record in records if "encoder_id" in record),
+    )
+
+
+def _continued(run: RunFolder) -> Iterator[str]:
+    start = _record(run, run.part_path(FINETUNE.name, WARM_START))
+    yield from (start[name] for name in ("model_id", "reused_refit") if start.get(name))
+
+
+def arm_models(run: RunFolder) -> Iterator[str]:
+    """Ids of the models that the experiments of the run's config name.
+
+    Raises:
+        InputError: the config is damaged.
+    """
+    try:
+        text = run.storage.read_bytes(run.config_path)
+    except FileNotFoundError:
+        return
+    try:
+        config = YAML(typ="safe", pure=True).load(text)
+        for experiment in config.get("experiments") or ():
+            yield from (arm["model"] for arm in experiment["arms"] if arm.get("model"))
+    except (YAMLError, AttributeError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{run.storage.url(run.config_path)}: is damaged ({type(error).__name__}: {error}), so nobody can tell "
+            f"which models the run needs; restore it, or delete the run"
+        ) from error
+
+
+def _card(storage: Storage, model_id: str) -> Mapping[str, Any]:
+    return _object(storage, f"models/{model_id}/model.json")
+
+
+def _record(run: RunFolder, path: str) -> Mapping[str, Any]:
+    return _object(run.storage, path)
+
+
+def _object(storage: Storage, path: str) -> Mapping[str, Any]:
+    """A JSON object; empty where it is missing."""
+    try:
+        data = storage.read_bytes(path)
+    except FileNotFoundError:
+        return {}
+    return decode_object(data, storage.url(path))
