@@ -6,9 +6,10 @@ A deletion that is interrupted is finished by the next one.
 
 import datetime as dt
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 from recsys.errors import LockedError, one_line
@@ -51,6 +52,7 @@ def retain_nights(storage: Storage, settings: RetentionConfig, now: dt.datetime 
         InputError: what is needed cannot be told, see `plan_retention`; nothing was deleted.
         LockedError: another retention or a rollback is at work, or this process lost its lock.
     """
+    now = now or dt.datetime.now(dt.UTC)
     first = plan_retention(storage, settings, now)
     runs = [*(gone.run for gone in first.runs), *(RunFolder(storage, run_id) for run_id in first.kept)]
     if not runs or not (first.runs or first.stores):
@@ -58,13 +60,12 @@ def retain_nights(storage: Storage, settings: RetentionConfig, now: dt.datetime 
     with retention_lock(runs[0]):
         plan = plan_retention(storage, settings, now)  # again, since a rollback may have come before the lock
         sizes = {gone.run.run_id: gone.bytes for gone in plan.runs}
-        in_use = [gone.run.run_id for gone in plan.runs if not _with_locks(gone, _withdraw)]
+        in_use = sorted(sizes.keys() - _with_locks(plan.runs, _withdraw))
         # All of them are withdrawn before the first file goes: what is published may need the model of any of them.
-        plan = plan_retention(storage, settings, now, in_use)
-        deleted = [gone.run.run_id for gone in plan.runs if _with_locks(gone, _delete)]
-        in_use += [gone.run.run_id for gone in plan.runs if gone.run.run_id not in deleted]
-        for run_id in deleted:
-            storage.delete_folder(f"locks/{run_id}")
+        plan = plan_retention(storage, settings, now, [*plan.kept, *in_use])
+        done = _with_locks(plan.runs, _delete)
+        deleted = [gone.run.run_id for gone in plan.runs if gone.run.run_id in done]
+        in_use += [gone.run.run_id for gone in plan.runs if gone.run.run_id not in done]
         freed = sum(sizes.get(run_id, 0) for run_id in deleted) + _delete_stores(storage, plan)
     return Retained(deleted=deleted, in_use=in_use, bytes=freed)
 
@@ -102,24 +103,35 @@ def retention_lock(run: RunFolder) -> Iterator[None]:
         yield
 
 
-def _with_locks(gone: DeletedRun, work: Callable[[DeletedRun], None]) -> bool:
-    """Work on a run under its locks; False if another process works on it, or did since the plan was made."""
+def _with_locks(runs: Iterable[DeletedRun], work: Callable[[DeletedRun], None]) -> set[str]:
+    """Work on runs under their locks; ids of those that no other process works on, or did since the plan was made."""
+    done: set[str] = set()
+    for _, of_date in groupby(runs, key=lambda gone: gone.run.date):
+        group = list(of_date)
+        with suppress(LockedError), lock(group[0].run) as lease:
+            if lease.generation == group[0].generation + 1:
+                done.update(gone.run.run_id for gone in group if _with_own_lock(gone, work))
+        check_held()  # raises if it is our own lock that was lost
+    return done
+
+
+def _with_own_lock(gone: DeletedRun, work: Callable[[DeletedRun], None]) -> bool:
+    """The same for one run, under the lock that jobs hold which read a published run."""
     try:
-        with lock(gone.run) as lease, lock(gone.run, gone.run.run_id):
-            if lease.generation != gone.generation + 1:
-                return False
+        with lock(gone.run, gone.run.run_id):
             work(gone)
     except LockedError:
-        check_held()  # raises if it is our own lock that was lost
+        check_held()
         return False
+    gone.run.storage.delete_folder(f"locks/{gone.run.run_id}")
     return True
 
 
 def _withdraw(gone: DeletedRun) -> None:
     """Take back that a run is published.
 
-    Whoever starts this night in the middle finds no start, and begins it from nothing; or, while its manifest is there,
-    all its data, and publishes it again.
+    A job that starts this night in the middle finds no start, and begins it from nothing; or it finds the manifest and
+    all data, and publishes the night again.
     """
     run, storage = gone.run, gone.run.storage
     storage.write_json(deletion_mark(run), {"begun_at": dt.datetime.now(dt.UTC).isoformat()})

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from recsys.errors import InputError
@@ -273,7 +273,7 @@ RULES = st.builds(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=25, phases=[Phase.explicit, Phase.generate])  # the examples are small; to shrink takes minutes
 @given(shops(), RULES, st.integers(0, 7), st.floats(8, 22))
 @example([MadeUpNight(day=day, encoder=day) for day in range(6)], RetentionConfig(keep_nights=1), 0, 21.0)
 def test_what_is_deleted_is_never_reachable_from_what_is_kept(
@@ -331,3 +331,15 @@ def test_the_mark_of_a_deletion_is_json(root: Path) -> None:
     retain_nights(Storage(str(root)), TWO, moment(3.2))
     mark = json.loads((root / f"runs/{nights[0].run_id}/deleting.json").read_bytes())
     assert dt.datetime.fromisoformat(mark["begun_at"]).tzinfo is not None
+
+
+def test_nights_on_s3_are_deleted_as_on_a_disk(root: Path, s3_client: Any) -> None:
+    s3_client.create_bucket(Bucket="shop")
+    nights = successive(root, 3)
+    for path, data in contents(root).items():
+        s3_client.put_object(Bucket="shop", Key=f"wh/{path}", Body=data)
+    storage = Storage("s3://shop/wh")
+    assert retain_nights(storage, TWO, moment(3.2)).deleted == [nights[0].run_id]
+    retain_nights(Storage(str(root)), TWO, moment(3.2))
+    there = {name for name in storage.list("", recursive=True) if not name.startswith("locks/")}
+    assert there == set(contents(root))
