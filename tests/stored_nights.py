@@ -4,7 +4,9 @@ import dataclasses
 import datetime as dt
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from recsys.storage.latest import LATEST
 
@@ -89,13 +91,16 @@ def write_night(root: Path, night: MadeUpNight, *, move_latest: bool = False) ->
     for path, content in files.items():
         write(root, path, content)
     if night.published:
-        publish_night(root, night, move_latest=move_latest)
+        publish_night(root, night, move_latest=move_latest, experiments=experiments)
 
 
-def publish_night(root: Path, night: MadeUpNight, *, move_latest: bool) -> None:
+def publish_night(root: Path, night: MadeUpNight, *, move_latest: bool, experiments: Sequence[Any] = ()) -> None:
     """Write the manifest and the receipt, and LATEST if asked."""
+    config = {"seed": 0, "experiments": list(experiments)}
     path = f"recommendations/run_date={night.run_id[:10]}/run_id={night.run_id}"
-    manifest = write(root, f"{path}/_MANIFEST.json", {"run_id": night.run_id, "users": 1, "rows": 2, "shards": []})
+    manifest = write(
+        root, f"{path}/_MANIFEST.json", {"run_id": night.run_id, "users": 1, "rows": 2, "shards": [], "config": config}
+    )
     pointer = {
         "run_id": night.run_id,
         "run_date": night.run_id[:10],

@@ -33,7 +33,7 @@ class Retained:
     """What a retention did."""
 
     deleted: list[str] = field(default_factory=list)
-    """Ids of runs."""
+    """Ids of runs, without those that an earlier retention had begun to delete."""
     in_use: list[str] = field(default_factory=list)
     """Ids of runs on which another process works, or worked meanwhile: the next retention looks at them again."""
     bytes: int = 0
@@ -58,16 +58,15 @@ def retain_nights(storage: Storage, settings: RetentionConfig, now: dt.datetime 
     if not runs or not (first.runs or first.stores):
         return Retained()
     with retention_lock(runs[0]):
-        plan = plan_retention(storage, settings, now)  # again, since a rollback may have come before the lock
-        sizes = {gone.run.run_id: gone.bytes for gone in plan.runs}
-        in_use = sorted(sizes.keys() - _with_locks(plan.runs, _withdraw))
+        first = plan_retention(storage, settings, now)  # again, since a rollback may have come before the lock
+        in_use = sorted({gone.run.run_id for gone in first.runs} - _with_locks(first.runs, _withdraw))
         # All of them are withdrawn before the first file goes: what is published may need the model of any of them.
-        plan = plan_retention(storage, settings, now, [*plan.kept, *in_use])
+        plan = plan_retention(storage, settings, now, [*first.kept, *in_use])
         done = _with_locks(plan.runs, _delete)
-        deleted = [gone.run.run_id for gone in plan.runs if gone.run.run_id in done]
         in_use += [gone.run.run_id for gone in plan.runs if gone.run.run_id not in done]
-        freed = sum(sizes.get(run_id, 0) for run_id in deleted) + _delete_stores(storage, plan)
-    return Retained(deleted=deleted, in_use=in_use, bytes=freed)
+        gone_now = [gone for gone in first.runs if gone.run.run_id in done]
+        freed = sum(gone.bytes for gone in gone_now) + _delete_stores(storage, plan)
+    return Retained(deleted=[gone.run.run_id for gone in gone_now if not gone.begun], in_use=in_use, bytes=freed)
 
 
 def retain_after(run: Run) -> dict[str, Any]:

@@ -29,6 +29,8 @@ class DeletedRun:
     """A run that no rule keeps."""
 
     run: RunFolder
+    begun: bool
+    """Whether an earlier retention withdrew it already."""
     generation: int
     """Of the last lease of its date: a later one means that somebody has worked on the date since."""
     folders: tuple[str, ...]
@@ -139,9 +141,10 @@ def _deleted(run: RunFolder, needed: References) -> DeletedRun:
     shared = tuple(f"models/{model}" for model in own_models(run.run_id) if model in needed.models)
     models = tuple(folder for folder in sizes if folder not in shared)
     own = run.storage.sizes(run.dir, recursive=True)
-    own.pop(deletion_mark(run).removeprefix(f"{run.dir}/"), None)
+    mark = own.pop(deletion_mark(run).removeprefix(f"{run.dir}/"), None)
     return DeletedRun(
         run=run,
+        begun=mark is not None,
         generation=lock_generation(run, run.date.isoformat()),
         folders=tuple(_places(run)),
         models=models,

@@ -11,11 +11,12 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from recsys.errors import InputError
+from recsys.errors import InputError, one_line
 from recsys.pipeline.model_records import WARM_START
 from recsys.pipeline.stages import ENCODE_TEXTS, FINETUNE, LEARN_BASKETS, REENCODE
 from recsys.storage.filesystem import Storage
 from recsys.storage.json_files import decode_object
+from recsys.storage.manifest import MANIFEST, lists_folder
 from recsys.storage.runs import RunFolder
 
 _NUM_READERS = 16
@@ -79,25 +80,37 @@ def _continued(run: RunFolder) -> Iterator[str]:
     yield from (start[name] for name in ("model_id", "reused_refit") if start.get(name))
 
 
-def arm_models(run: RunFolder) -> Iterator[str]:
+def arm_models(run: RunFolder) -> list[str]:
     """Ids of the models that the experiments of the run's config name.
 
     Raises:
         InputError: the config is damaged.
     """
     try:
-        text = run.storage.read_bytes(run.config_path)
-    except FileNotFoundError:
-        return
-    try:
-        config = YAML(typ="safe", pure=True).load(text)
-        for experiment in config.get("experiments") or ():
-            yield from (arm["model"] for arm in experiment["arms"] if arm.get("model"))
+        return [
+            arm["model"]
+            for experiment in _settings(run).get("experiments") or ()
+            for arm in experiment["arms"]
+            if arm.get("model")
+        ]
     except (YAMLError, AttributeError, KeyError, TypeError, UnicodeDecodeError) as error:
         raise InputError(
-            f"{run.storage.url(run.config_path)}: is damaged ({type(error).__name__}: {error}), so nobody can tell "
-            f"which models the run needs; restore it, or delete the run"
+            f"{run.storage.url(run.config_path)}: is damaged ({one_line(error)}), so nobody can tell which models the "
+            f"run needs; restore it, or delete the run"
         ) from error
+
+
+def _settings(run: RunFolder) -> Mapping[str, Any]:
+    """The config as it is stored: of a published run in its manifest, which is read faster than YAML."""
+    manifest = _object(run.storage, f"{lists_folder(run)}/{MANIFEST}")
+    if manifest.get("config"):
+        return dict(manifest["config"])
+    try:
+        text = run.storage.read_bytes(run.config_path)
+    except FileNotFoundError:
+        return {}
+    config: Mapping[str, Any] = YAML(typ="safe", pure=True).load(text)
+    return config
 
 
 def _card(storage: Storage, model_id: str) -> Mapping[str, Any]:

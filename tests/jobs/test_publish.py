@@ -100,7 +100,7 @@ def test_a_damaged_night_is_refused_by_the_name_of_the_file(
     for name in (
         f"{lists_folder(run)}/shard-00001.parquet",
         f"{lists_folder(run)}/{MANIFEST}",
-        f"histories/{run.run_id}/shard-00002.parquet",
+        f"histories/{run.run_id}/shard-00001.parquet",
         f"models/ranker-{run.run_id}/ranker.safetensors",
         f"models/ranker-{run.run_id}/fusion.json",
         f"{run.dir}/catalog.parquet",
@@ -174,7 +174,7 @@ def test_a_night_applies_its_retention_and_never_fails_by_it(three_nights) -> No
     assert retain_after(run) == {}
     rules = RetentionConfig(keep_nights=2, grace_hours=0)
     run = replace(run, config=run.config.model_copy(update={"retention": rules}))
-    damaged = Path(run.storage.root) / three_nights[1].config_path
+    damaged = Path(run.storage.root) / f"models/ranker-{three_nights[1].run_id}/model.json"
     whole = damaged.read_bytes()
     damaged.write_bytes(b"{")
     assert damaged.name in retain_after(run)["retention_error"]
