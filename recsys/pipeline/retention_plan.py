@@ -14,6 +14,7 @@ from recsys.storage.latest import Latest, read_latest
 from recsys.storage.lease import last_seen, lock_generation
 from recsys.storage.manifest import table_folder
 from recsys.storage.nights import published_runs
+from recsys.storage.record_kinds import RUN_START
 from recsys.storage.retention import StoredRun, kept_runs
 from recsys.storage.runs import RunFolder
 
@@ -126,7 +127,7 @@ def _stored(run: RunFolder, pointer: Latest | None, latest: Latest | None) -> St
 
 def _active_at(run: RunFolder) -> dt.datetime | None:
     """When the run was started last, or when somebody held its lock last."""
-    start = run.read_record(run.start_path) or {}
+    start = run.read_record(run.start_path, RUN_START) or {}
     started = [dt.datetime.fromisoformat(start["started_at"])] if isinstance(start.get("started_at"), str) else []
     seen = [time for name in (run.date.isoformat(), run.run_id) if (time := last_seen(run, name)) is not None]
     return max([*started, *seen], default=None)

@@ -1,6 +1,6 @@
 """What a stored run needs besides its own files: models and the vectors of text encoders.
 
-Records are read as plain JSON and YAML, so that a run of any version can be asked.
+Records are read as plain values, so that a run of any older version can be asked.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -8,15 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from recsys.errors import InputError, one_line
 from recsys.pipeline.model_records import WARM_START
 from recsys.pipeline.stages import ENCODE_TEXTS, FINETUNE, LEARN_BASKETS, REENCODE
 from recsys.storage.filesystem import Storage
-from recsys.storage.json_files import decode_object
-from recsys.storage.manifest import MANIFEST, lists_folder
+from recsys.storage.json_files import WAY_OUT, decode_object
+from recsys.storage.manifest import MANIFEST, decode_manifest, lists_folder
+from recsys.storage.record_kinds import MODEL_CARD, STAGE, RecordKind
 from recsys.storage.runs import RunFolder
 
 _NUM_READERS = 16
@@ -48,7 +46,8 @@ def references(runs: Iterable[RunFolder], published_models: Iterable[str] = ()) 
         published_models: Models that LATEST and receipts name.
 
     Raises:
-        InputError: a record is damaged, so that nobody can tell what a run needs.
+        InputError, ConfigError: a record is damaged, so that nobody can tell what a run needs.
+        NewerFormatError: a newer release wrote one.
     """
     runs = list(runs)
     models, encoders = set(published_models), set[str]()
@@ -58,7 +57,7 @@ def references(runs: Iterable[RunFolder], published_models: Iterable[str] = ()) 
             encoders |= named.encoders
     waiting = sorted(models)
     while runs and waiting:
-        card = _card(runs[0].storage, waiting.pop())
+        card = _record(runs[0].storage, f"models/{waiting.pop()}/model.json", MODEL_CARD)
         encoders |= {card[name] for name in ("encoder_id", "base_encoder_id") if card.get(name)}
         if (base := card.get("base")) and base not in models:
             models.add(base)
@@ -68,7 +67,8 @@ def references(runs: Iterable[RunFolder], published_models: Iterable[str] = ()) 
 
 def _named_by(run: RunFolder) -> References:
     """What a run names itself."""
-    records = (_record(run, run.stage_path(stage.name)) for stage in (ENCODE_TEXTS, LEARN_BASKETS, REENCODE))
+    paths = (run.stage_path(stage.name) for stage in (ENCODE_TEXTS, LEARN_BASKETS, REENCODE))
+    records = [_record(run.storage, path, STAGE) for path in paths]
     return References(
         models=frozenset({*own_models(run.run_id), *_continued(run), *arm_models(run)}),
         encoders=frozenset(record["encoder_id"] for record in records if "encoder_id" in record),
@@ -76,7 +76,7 @@ def _named_by(run: RunFolder) -> References:
 
 
 def _continued(run: RunFolder) -> Iterator[str]:
-    start = _record(run, run.part_path(FINETUNE.name, WARM_START))
+    start = _record(run.storage, run.part_path(FINETUNE.name, WARM_START), STAGE)
     yield from (start[name] for name in ("model_id", "reused_refit") if start.get(name))
 
 
@@ -84,7 +84,8 @@ def arm_models(run: RunFolder) -> list[str]:
     """Ids of the models that the experiments of the run's config name.
 
     Raises:
-        InputError: the config is damaged.
+        InputError, ConfigError: the config is damaged.
+        NewerFormatError: a newer release wrote it.
     """
     try:
         return [
@@ -93,38 +94,36 @@ def arm_models(run: RunFolder) -> list[str]:
             for arm in experiment["arms"]
             if arm.get("model")
         ]
-    except (YAMLError, AttributeError, KeyError, TypeError, UnicodeDecodeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise InputError(
-            f"{run.storage.url(run.config_path)}: is damaged ({one_line(error)}), so nobody can tell which models the "
-            f"run needs; restore it, or delete the run"
+            f"{run.storage.url(run.config_path)}: its experiments are damaged ({one_line(error)}), so nobody can tell "
+            f"which models the run needs; restore it, or delete the run"
         ) from error
 
 
 def _settings(run: RunFolder) -> Mapping[str, Any]:
     """The config as it is stored: of a published run in its manifest, which is read faster than YAML."""
-    manifest = _object(run.storage, f"{lists_folder(run)}/{MANIFEST}")
+    path = f"{lists_folder(run)}/{MANIFEST}"
+    try:
+        manifest = decode_manifest(run.storage.read_bytes(path), run.storage.url(path))
+    except FileNotFoundError:
+        manifest = {}
     if manifest.get("config"):
         return dict(manifest["config"])
     try:
-        text = run.storage.read_bytes(run.config_path)
+        return run.read_config()
     except FileNotFoundError:
         return {}
-    config: Mapping[str, Any] = YAML(typ="safe", pure=True).load(text)
-    return config
 
 
-def _card(storage: Storage, model_id: str) -> Mapping[str, Any]:
-    return _object(storage, f"models/{model_id}/model.json")
-
-
-def _record(run: RunFolder, path: str) -> Mapping[str, Any]:
-    return _object(run.storage, path)
-
-
-def _object(storage: Storage, path: str) -> Mapping[str, Any]:
-    """A JSON object; empty where it is missing."""
+def _record(storage: Storage, path: str, kind: RecordKind) -> Mapping[str, Any]:
+    """A stored record; empty where it is missing."""
     try:
         data = storage.read_bytes(path)
     except FileNotFoundError:
         return {}
-    return decode_object(data, storage.url(path))
+    url = storage.url(path)
+    try:
+        return kind.current(decode_object(data, url), url)
+    except ValueError as error:
+        raise InputError(f"{url}: is damaged ({error}); {WAY_OUT}") from error

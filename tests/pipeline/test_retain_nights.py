@@ -13,7 +13,7 @@ import pytest
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
-from recsys.errors import InputError
+from recsys.errors import RecsysError
 from recsys.pipeline.retain_nights import retain_nights
 from recsys.pipeline.retention_plan import plan_retention
 from recsys.storage.config import RetentionConfig
@@ -178,7 +178,7 @@ def test_nothing_is_deleted_where_nobody_can_tell_what_is_needed(root: Path, dam
     path = damaged.format(nights[3].run_id)
     write(root, path, "{")
     before = contents(root)
-    with pytest.raises(InputError, match=path):
+    with pytest.raises(RecsysError, match=path):
         retain_nights(Storage(str(root)), TWO, moment(4.2))
     assert contents(root) == before
 
