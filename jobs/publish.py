@@ -18,7 +18,7 @@ from recsys.pipeline.retain_nights import retain_nights
 from recsys.pipeline.retention_plan import plan_retention
 from recsys.pipeline.roll_back import roll_back
 from recsys.pipeline.stored_nights import StoredNight, stored_nights
-from recsys.pipeline.write_report import write_index
+from recsys.pipeline.write_report import write_index_again
 from recsys.settings import Config
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import read_latest
@@ -69,7 +69,7 @@ def _retain(storage: Storage, config: Config, *, dry_run: bool) -> command.Answe
         return _latest(storage) | answer | {"bytes": plan.bytes, "kept": sorted(plan.kept)}
     done = retain_nights(storage, config.retention)
     if done.deleted:
-        write_index(storage)
+        write_index_again(storage)
     return _latest(storage) | {
         "status": "retained",
         "deleted": done.deleted,

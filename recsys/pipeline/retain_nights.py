@@ -16,7 +16,7 @@ from recsys.errors import LockedError, one_line
 from recsys.pipeline.retention_plan import DeletedRun, RetentionPlan, deletion_mark, plan_retention
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import PUBLISH_LISTS
-from recsys.pipeline.write_report import write_index
+from recsys.pipeline.write_report import write_index_again
 from recsys.storage.config import RetentionConfig
 from recsys.storage.filesystem import Storage
 from recsys.storage.lease import RETENTION, check_held, lock
@@ -86,7 +86,7 @@ def retain_after(run: Run) -> dict[str, Any]:
         logger.warning("old nights were not deleted: %s", why, exc_info=True)
         return {"retention_error": why}
     if done.deleted:
-        write_index(run.storage)
+        write_index_again(run.storage)
         logger.info("retention: deleted %s (%.1f MB)", ", ".join(done.deleted), done.bytes / 1e6)
     return {"deleted_nights": done.deleted} if done.deleted else {}
 
