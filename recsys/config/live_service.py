@@ -33,6 +33,9 @@ class ServeConfig(Section):
     """Milliseconds after which a request that is not ranked yet gets its user's published list, else popular items."""
     refresh_s: Annotated[float, Field(gt=0)] = 30.0
     """Seconds between two checks for a newer published run."""
+    feedback_interval_s: Annotated[float, Field(ge=0, le=60)] = 1.0
+    """Least seconds between two objects of feedback that a replica writes to S3. Events wait for as long and are
+    acknowledged when they are stored. 0: no waiting. Local files are appended to at once."""
 
     @model_validator(mode="after")
     def _keys_or_loopback(self) -> "ServeConfig":
