@@ -196,7 +196,7 @@ CHECK_LISTS = Stage(
     record=list_records.CheckedLists,
     summary="Checks the finished lists, by themselves and against the published night.",
     reads=("{lists}/", "{run}/catalog.parquet", "recommendations/LATEST.json"),
-    writes=(),
+    writes=("{run}/item_places.parquet",),
     workers=_all_cpus,
     stays=lambda record: record.verdict == "passed",
 )
@@ -219,7 +219,7 @@ PUBLISH_LISTS = Stage(
     function="recsys.pipeline.publish_lists:publish_lists",
     record=list_records.PublishedLists,
     summary="Writes the tables for analysts and the manifest, then points LATEST to the lists.",
-    reads=("{lists}/",),
+    reads=("{lists}/", "{run}/item_places.parquet"),
     writes=("metrics/", "item_report/", "{lists}/_MANIFEST.json", "recommendations/LATEST.json"),
     workers=_driver,
 )
