@@ -182,6 +182,8 @@ WRITE_LISTS = Stage(
     name="recommend",
     function="recsys.pipeline.write_lists:recommend",
     record=list_records.WrittenLists,
+    part=list_records.WrittenShard,
+    num_parts=lambda record: record.shards,
     summary="Writes the list of every user, shard by shard.",
     reads=("{model}/", "{histories}/", "{run}/catalog.parquet"),
     writes=("{lists}/",),
@@ -196,13 +198,15 @@ CHECK_LISTS = Stage(
     reads=("{lists}/", "{run}/catalog.parquet", "recommendations/LATEST.json"),
     writes=("{run}/item_places.parquet",),
     workers=_all_cpus,
-    stays=lambda record: record.verdict == "passed",
+    stays=lambda record: record.verdict == "passed" and bool(record.item_places),
 )
 
 WRITE_SIMILAR_ITEMS = Stage(
     name="similar_items",
     function="recsys.pipeline.write_similar_items:write_similar_items",
     record=list_records.WrittenSimilarItems,
+    part=list_records.WrittenTableFile,
+    num_parts=lambda record: record.files,
     summary="Writes the similar items of every item of the catalog.",
     reads=("{model}/", "{run}/signals/", "{run}/catalog.parquet"),
     writes=("{similar_items}/",),
