@@ -23,6 +23,7 @@ from jobs import command
 from recsys.config.live_service import ServeConfig
 from recsys.pipeline.encode_texts import open_encoder
 from recsys.pipeline.load_variants import load_variants
+from recsys.pipeline.needed_files import verify_models
 from recsys.pipeline.open_run import files_named, stored_run
 from recsys.pipeline.published_model import model_card
 from recsys.pipeline.quiet_engine import quiet_engine
@@ -42,7 +43,7 @@ from recsys.settings import Config, load_config
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import Latest, require_latest
 from recsys.storage.lookup import KeyedFiles
-from recsys.storage.manifest import read_manifest, verify_list_sizes, verify_models
+from recsys.storage.manifest import read_manifest, verify_list_sizes
 from recsys.storage.runs import RunFolder
 from recsys.storage.tables import read_table
 

@@ -7,17 +7,16 @@ from typing import Any
 from recsys.pipeline.analyst_tables import write_analyst_tables
 from recsys.pipeline.gate_summary import gate_summary
 from recsys.pipeline.list_records import PublishedLists, WrittenShard, WrittenTableFile
+from recsys.pipeline.needed_files import needed_files
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
 from recsys.pipeline.stages import WRITE_LISTS, WRITE_SIMILAR_ITEMS
 from recsys.storage.lease import Lease
 from recsys.storage.manifest import (
-    PublishedModel,
     PublishedTable,
     Shard,
     TableFile,
     lists_folder,
-    stored_files,
     write_manifest,
 )
 from recsys.storage.publish import publish
@@ -46,7 +45,7 @@ def publish_lists(run: Run, lease: Lease) -> PublishedLists:
         "gate": gate_summary(run, publishing=True),
         "config": run.config.model_dump(mode="json"),
         "tables": _other_tables(run) | write_analyst_tables(run, records),
-        "models": [_published_model(run, model_id) for model_id in sorted({run.model_id, run.published_id})],
+        "needs": needed_files(run.folder),
     }
     lease.check()
     manifest = write_manifest(run.folder, run.date, shards, details)
@@ -71,13 +70,6 @@ def _other_tables(run: Run) -> dict[str, PublishedTable]:
         for _, file in sorted(files.items())
     ]
     return {"similar_items": PublishedTable(path=run.record(WRITE_SIMILAR_ITEMS).path, files=listed)}
-
-
-def _published_model(run: Run, model_id: str) -> PublishedModel:
-    """The files of a model, without the card for people: that is written again when the night ends."""
-    path = run.model_path(model_id)
-    names = [name for name in run.storage.list(path, recursive=True) if f"{path}/{name}" != run.card_path(model_id)]
-    return PublishedModel(path=path, files=stored_files(run.storage, path, names))
 
 
 def delete_intermediate_files(run: Run, stages: Iterable[Stage[Any]]) -> None:

@@ -5,11 +5,12 @@ import logging
 from recsys.errors import InputError, NewerFormatError
 from recsys.model.checkpoint import ModelCard, read_card
 from recsys.model.ranker_spec import ARCHITECTURE
+from recsys.pipeline.needed_files import verify_models
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import ENCODE_TEXTS
 from recsys.pipeline.stored_fusion import read_fusion
 from recsys.storage.latest import read_latest
-from recsys.storage.manifest import read_manifest, verify_models
+from recsys.storage.manifest import read_manifest
 
 logger = logging.getLogger(__name__)
 

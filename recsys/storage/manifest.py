@@ -45,11 +45,13 @@ class PublishedTable(TypedDict):
     files: list[TableFile]
 
 
-class PublishedModel(TypedDict):
-    """The files of a model of the night; `path` is relative to the storage root."""
+class NeededFile(TypedDict):
+    """A file that is no table, and that a published night needs; `path` is relative to the storage root."""
 
     path: str
-    files: list[StoredFile]
+    bytes: int
+    sha256: str
+    """Empty for Parquet files, whose pages carry checksums."""
 
 
 def table_folder(run: RunFolder, table: str) -> str:
@@ -76,9 +78,8 @@ def write_manifest(run: RunFolder, date: dt.date, shards: Iterable[Shard], detai
         run: The night.
         date: Its date.
         shards: The files of its lists.
-        details: `model_id`, and if there are any `metrics`, `gate`, `config`, `packages`, `tables`: other tables
-            that are published with the lists, each a `PublishedTable` by its name, and `models`: a `PublishedModel`
-            for each model that the lists need.
+        details: `model_id`, and if there are any `metrics`, `gate`, `config`, `packages`, `tables` (other tables that
+            are published with the lists, each a `PublishedTable` by its name), and `needs` (each a `NeededFile`).
 
     Raises:
         InputError: a listed shard is missing or has another size.
@@ -103,7 +104,7 @@ def write_manifest(run: RunFolder, date: dt.date, shards: Iterable[Shard], detai
         "users": sum(shard["users"] for shard in listed),
         "shards": listed,
         "tables": dict(tables),
-        "models": details.get("models", []),
+        "needs": list(details.get("needs", [])),
         "metrics": details.get("metrics", {}),
         "gate": details.get("gate"),
         "config": details.get("config"),
@@ -179,7 +180,6 @@ def verify(storage: Storage, manifest: Mapping[str, Any]) -> None:
             raise InputError(
                 f"{storage.url(folder, extra[0])}: is not listed in {MANIFEST}; move it out of the night's folder"
             )
-    verify_models(storage, manifest)
 
 
 def verify_tables(storage: Storage, manifest: Mapping[str, Any]) -> None:
@@ -190,17 +190,6 @@ def verify_tables(storage: Storage, manifest: Mapping[str, Any]) -> None:
     """
     for folder, files in _tables(storage, manifest):
         _verify_files(storage, folder, files)
-
-
-def verify_models(storage: Storage, manifest: Mapping[str, Any]) -> None:
-    """Read the models of a night and compare them with the manifest; manifests of older versions name no files.
-
-    Raises:
-        InputError: a file is missing, or differs in size or sha256.
-    """
-    models: list[PublishedModel] = manifest.get("models", [])
-    for model in models:
-        _verify_files(storage, model["path"], model["files"])
 
 
 def verify_shard(storage: Storage, latest: Latest, shard: Shard) -> None:
@@ -219,12 +208,6 @@ def verify_list_sizes(storage: Storage, latest: Latest, manifest: Mapping[str, A
         InputError: a file is missing, or has another size.
     """
     _verify_sizes(storage, latest.path, manifest["shards"])
-
-
-def stored_files(storage: Storage, folder: str, names: Iterable[str]) -> list[StoredFile]:
-    """Files of a folder with what they hold now."""
-    sizes = storage.sizes(folder, recursive=True)
-    return [StoredFile(name=name, bytes=sizes[name], sha256=storage.sha256(f"{folder}/{name}")) for name in names]
 
 
 def _tables(storage: Storage, manifest: Mapping[str, Any]) -> list[tuple[str, Sequence[StoredFile]]]:

@@ -16,17 +16,13 @@ from recsys.storage.latest import LATEST, read_latest, require_latest
 from recsys.storage.lease import lock
 from recsys.storage.manifest import (
     MANIFEST,
-    PublishedModel,
     PublishedTable,
     Shard,
     TableFile,
     lists_folder,
     read_manifest,
-    stored_files,
     table_folder,
     verify,
-    verify_models,
-    verify_tables,
     write_manifest,
 )
 from recsys.storage.package_versions import package_versions
@@ -243,24 +239,6 @@ def test_files_of_other_tables_are_listed_and_checked(storage: Storage) -> None:
     storage.write_bytes(f"{folder}/shard-00001.parquet", b"")
     with pytest.raises(InputError, match=r"similar_items/.*shard-00001\.parquet: is not listed"):
         verify(storage, manifest)
-
-
-def test_models_are_listed_and_checked(storage: Storage) -> None:
-    run = RunFolder(storage, NEW)
-    storage.write_bytes("models/m1/ranker.safetensors", b"weights")
-    model = PublishedModel(path="models/m1", files=stored_files(storage, "models/m1", ["ranker.safetensors"]))
-    assert publish(run, write_manifest(run, run.date, write_shards(run, "a"), DETAILS | {"models": [model]}), "m1")
-    manifest = read_manifest(storage, require_latest(storage))
-    storage.write_bytes("models/m1/README.md", b"for people")
-    verify(storage, manifest)
-    storage.write_bytes("models/m1/ranker.safetensors", b"weighty")  # of the same size
-    for check in (verify_models, verify):
-        with pytest.raises(InputError, match=r"models/m1/ranker\.safetensors: sha256 is \w+, the manifest says"):
-            check(storage, manifest)
-    verify_tables(storage, manifest)
-    storage.delete("models/m1/ranker.safetensors")
-    with pytest.raises(InputError, match=r"models/m1/ranker\.safetensors: is missing"):
-        verify_models(storage, manifest)
 
 
 @pytest.mark.parametrize(
