@@ -91,13 +91,14 @@ def nightly(config: Config, options: Namespace) -> command.Answer:
             finally:
                 failed = write_metrics_and_report(run, refused)
         failed |= clean_up(run, NIGHT)
-    done = run.record(PUBLISH_LISTS)
+    done, written = run.record(PUBLISH_LISTS), run.record(WRITE_LISTS)
     return {
         "status": "published",
         "run_id": run.folder.run_id,
         "path": run.storage.url(done.path),
         "latest": done.latest,
-        "users": run.record(WRITE_LISTS).users,
+        "users": written.users,
+        **({"fallback_users": written.fallback_users} if written.fallback_users else {}),
         "model_id": run.published_id,
         **verdict_answer(run),
         **training_answer(run),

@@ -33,7 +33,7 @@ EXECUTION_ONLY: dict[str, Any] = {
     "storage": True,
     "encoder": {"num_workers": True},
     "train": {"max_failures": True},
-    "recommend": {"num_workers": True},
+    "recommend": {"num_workers": True, "max_failed_users": True},
     "gate": {
         "min_users_ratio": True,
         "max_short_lists_rise": True,

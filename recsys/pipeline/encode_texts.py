@@ -9,7 +9,6 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import ray
 
 from recsys.data.large_texts import with_large_text
 from recsys.model.checkpoint import ModelCard
@@ -22,6 +21,7 @@ from recsys.pipeline.run import Record, Run
 from recsys.pipeline.stages import INGEST_CATALOG
 from recsys.pipeline.transfer_encoder import encoder_folder, taken_folder
 from recsys.pipeline.user_texts import read_user_texts
+from recsys.pipeline.worker_pools import call_in_worker
 from recsys.schema import CATALOG, item_vectors, text_vectors, user_text_vectors
 from recsys.settings import Config
 from recsys.storage.filesystem import Storage
@@ -130,7 +130,7 @@ def _scratch_encoder(run: Run) -> str:
         encoder_id: str = run.storage.read_json(name)["encoder_id"]
         return encoder_id
     logger.info("encode: pretraining a small text encoder on the catalog (%d steps)", spec.scratch.pretrain_steps)
-    encoder_id = ray.get(ray.remote(_pretrain).options(num_cpus=1).remote(run))
+    encoder_id = call_in_worker(_pretrain, run, label="encode", num_cpus=1)
     if run.record(INGEST_CATALOG).texts:
         run.storage.write_json(name, {"encoder_id": encoder_id, "trained_by": run.folder.run_id})
     return encoder_id

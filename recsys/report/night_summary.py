@@ -10,6 +10,8 @@ from recsys.report.recorded import Recorded, entries, number, part, text, total
 
 #: Stages that read an input, with quarantine.
 READING = ("ingest", "catalog", "users")
+#: The stage that puts users into quarantine.
+WRITES_LISTS = "recommend"
 #: Nights of the index at most, the newest.
 MOST_NIGHTS = 90
 _RUN_ID = re.compile(r"\d{4}-\d{2}-\d{2}-[A-Za-z0-9._-]+")
