@@ -21,6 +21,7 @@ from ruamel.yaml import YAML
 from jobs import command
 from recsys.pipeline.encode_texts import open_encoder
 from recsys.pipeline.load_variants import load_variants
+from recsys.pipeline.model_files import verify_model_files
 from recsys.pipeline.open_run import stored_run
 from recsys.pipeline.published_model import model_card
 from recsys.pipeline.quiet_engine import quiet_engine
@@ -54,6 +55,7 @@ _ENVIRONMENT = {"RAY_worker_niceness": "0", "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LO
 def load_live(storage: Storage, latest: Latest) -> LiveSnapshot:
     """Load a published run for the service: on the CPU, and without exploration, which only the nightly lists have."""
     manifest = read_manifest(storage, latest)
+    verify_model_files(storage, manifest)
     run = stored_run(RunFolder(storage, latest.run_id))
     recommend = run.config.recommend.model_copy(update={"use_gpu": False, "cpus_per_worker": 1})
     config = run.config.model_copy(update={"recommend": recommend})

@@ -1,6 +1,7 @@
 """A ranker in a folder: weights, vocabulary and card.
 
-``ranker.safetensors`` holds the weights, ``vocabulary.parquet`` the item of each id embedding, ``model.json`` the card.
+``ranker.safetensors`` holds the weights, ``vocabulary.parquet`` the item of each id embedding, ``model.json`` the card,
+``hashes.json`` their hashes, which are verified before the files are used.
 A text encoder that was trained with the ranker is in ``encoder/``.
 """
 
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from recsys.errors import InputError
 from recsys.model.features import index_items
+from recsys.model.file_hashes import HASHES_FILE, verify_hashes, write_hashes
 from recsys.model.ranker import Ranker
 from recsys.model.ranker_spec import ARCHITECTURE, RankerSpec
 from recsys.model.text_adapter import TextAdapter
@@ -27,7 +29,7 @@ from recsys.model.text_adapter import TextAdapter
 FUSION_FILE = "fusion.json"
 #: Trees that correct the weighted sum, where there are any; the file of the weights names its hash.
 TREES_FILE = "fusion_trees.json"
-MODEL_FILES = ("ranker.safetensors", "vocabulary.parquet", "model.json")
+MODEL_FILES = ("ranker.safetensors", "vocabulary.parquet", "model.json", HASHES_FILE)
 ENCODER_FOLDER = "encoder"
 ID_EMBEDDING = "id_embedding.weight"
 
@@ -82,6 +84,7 @@ def save_ranker(folder: Path, weights: dict[str, Tensor], known: Tensor, item_id
         pa.table({"item_id": item_ids, "known": pa.array(known.cpu().numpy())}), folder / "vocabulary.parquet"
     )
     (folder / "model.json").write_text(json.dumps(card.as_dict(), indent=2, sort_keys=True) + "\n")
+    write_hashes(folder, MODEL_FILES[:-1])
 
 
 def read_card(folder: Path) -> ModelCard:
@@ -90,6 +93,8 @@ def read_card(folder: Path) -> ModelCard:
     Raises:
         InputError: ``model.json`` is missing or broken.
     """
+    if (folder / "model.json").exists():
+        verify_hashes(folder, ["model.json"])
     try:
         raw = json.loads((folder / "model.json").read_text())
         if "isolated" in raw:  # the name of `candidate_pass` up to version 0.1
@@ -128,6 +133,7 @@ def load_ranker(folder: Path, item_ids: pa.Array, text_vectors: Tensor) -> tuple
 
 def load_weights(folder: Path, item_ids: pa.Array) -> tuple[dict[str, Tensor], Tensor]:
     """Weights of a saved ranker, with id embeddings in the order of ``item_ids``, and [I] the items that have one."""
+    verify_hashes(folder)
     try:
         weights = load_file(folder / "ranker.safetensors")
         vocabulary = pq.read_table(folder / "vocabulary.parquet")

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from recsys.data.large_texts import with_large_text
 from recsys.model.checkpoint import ModelCard
 from recsys.model.encoder_files import encoder_digest
+from recsys.model.file_hashes import verify_hashes
 from recsys.model.text_encoder import TextEncoder
 from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.model_records import EncodedTexts
@@ -101,6 +102,7 @@ def open_encoder(
     taken = encoder_model is None and spec.is_transferred
     kept = taken_folder(storage, spec) if taken else encoder_folder(encoder_id, encoder_model)
     with storage.local_folder(kept) as folder:
+        verify_hashes(folder)
         yield TextEncoder.load(str(folder), None, "auto", spec.max_tokens, spec.arithmetic, device)
 
 

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from recsys.errors import EngineError
+from recsys.errors import EngineError, RecsysError
 from recsys.pipeline.worker_failures import FailureKind, PartFailure
 
 logger = logging.getLogger(__name__)
@@ -93,7 +93,9 @@ def require_of_users(failures: list[PartFailure]) -> list[PartFailure]:
         RecsysError: one comes from the machines or from the storage.
     """
     for failure in failures:
-        of_code = failure.kind == FailureKind.RAISED and not isinstance(failure.cause, OSError | MemoryError)
+        of_code = failure.kind == FailureKind.RAISED and not isinstance(
+            failure.cause, OSError | MemoryError | RecsysError
+        )
         if not of_code and failure.kind != FailureKind.WORKER_DIED:
             raise failure.as_error("recommend", failure.part) from failure.error
     return failures

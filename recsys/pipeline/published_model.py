@@ -4,9 +4,11 @@ import logging
 
 from recsys.model.checkpoint import ModelCard, read_card
 from recsys.model.ranker_spec import ARCHITECTURE
+from recsys.pipeline.model_files import verify_model_files
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import ENCODE_TEXTS
 from recsys.storage.latest import read_latest
+from recsys.storage.manifest import read_manifest
 
 logger = logging.getLogger(__name__)
 
@@ -16,6 +18,9 @@ def published_model(run: Run) -> ModelCard | None:
 
     It must not have seen days of this night's holdout, must have the same network, and the same text encoder or one
     that was trained from it.
+
+    Raises:
+        InputError: its files are not those that were published.
     """
     if run.protocol == "leave-one-out":
         logger.info("leave-one-out: published models saw held-out events: no warm start, no comparison with them")
@@ -23,6 +28,7 @@ def published_model(run: Run) -> ModelCard | None:
     latest = read_latest(run.storage)
     if latest is None or latest.model_id in (run.model_id, run.refit_id):
         return None
+    verify_model_files(run.storage, read_manifest(run.storage, latest))
     card = model_card(run, latest.model_id)
     if card.base is not None:
         card = model_card(run, card.base)  # a refitted model saw all days of its night, also of this night's holdout

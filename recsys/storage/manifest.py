@@ -66,8 +66,9 @@ def write_manifest(run: RunFolder, date: dt.date, shards: Iterable[Shard], detai
         run: The night.
         date: Its date.
         shards: The files of its lists.
-        details: `model_id`, and if there are any `metrics`, `gate`, `config`, `packages`, and `tables`: other tables
-            that are published with the lists, each a `PublishedTable` by its name.
+        details: `model_id`, and if there are any `metrics`, `gate`, `config`, `packages`, `model_files` (sha256 by path
+            below `models/`), and `tables`: other tables that are published with the lists, each a `PublishedTable` by
+            its name.
 
     Raises:
         InputError: a listed shard is missing or has another size.
@@ -87,6 +88,7 @@ def write_manifest(run: RunFolder, date: dt.date, shards: Iterable[Shard], detai
         "run_id": run.run_id,
         "run_date": date.isoformat(),
         "model_id": details["model_id"],
+        "model_files": dict(details.get("model_files", {})),
         "created_at": dt.datetime.now(dt.UTC).isoformat(),
         "rows": sum(shard["rows"] for shard in listed),
         "users": sum(shard["users"] for shard in listed),

@@ -31,4 +31,4 @@ if __name__ == "__main__":
             answer = asdict(recommend(run))
         except RecsysError as error:
             answer = {"error": str(error), "type": type(error).__name__}
-    print(json.dumps(answer))
+    print(json.dumps(answer))  # noqa: T201

@@ -218,7 +218,6 @@ def test_the_parts_beside_those_that_fail_are_done(ray_cluster: None, tmp_path: 
 
 
 def test_a_pool_of_actors_replaces_the_dead(ray_cluster: None, tmp_path: Path) -> None:
-    failures: list[PartFailure] = []
     work = work_of(tmp_path / "log", dies="part-3")()
     done = dict(filter(None, by_actors(PARTS, work, 2, label="parts", gpus=0, max_retries=1)))
     failed = done.pop(3)

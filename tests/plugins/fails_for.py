@@ -26,7 +26,7 @@ class FailsFor(ListRule[FailsForSettings]):
     summary = "Fails for some users."
     settings = FailsForSettings
 
-    def prepare(self, settings: FailsForSettings, facts: NightFacts) -> Reorder:
+    def prepare(self, settings: FailsForSettings, facts: NightFacts) -> Reorder:  # noqa: ARG002 (of the base class)
         """Nothing to prepare."""
         return partial(_fail, dies=set(settings.dies), raises=set(settings.raises))
 
