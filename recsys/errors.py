@@ -71,3 +71,8 @@ def causes(error: BaseException) -> Iterator[BaseException]:
     for cause in inner:
         if isinstance(cause, BaseException) and cause is not error:
             yield from causes(cause)
+
+
+def is_defect(error: BaseException) -> bool:
+    """Whether an error is one of the code: neither ours nor the operating system's. Its traceback helps to mend it."""
+    return not any(isinstance(cause, RecsysError | OSError) for cause in causes(error))

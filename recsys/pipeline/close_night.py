@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from recsys.errors import LockedError, one_line
+from recsys.errors import LockedError, is_defect, one_line
 from recsys.pipeline.publish_lists import delete_intermediate_files, intermediate_folders, stage_metrics
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
@@ -51,7 +51,7 @@ def _write_metrics(run: Run, refused: Mapping[str, Any]) -> str:
         run.folder.write_metrics({"run_id": run.folder.run_id, "stages": stage_metrics(run), "refused": dict(refused)})
     except Exception as error:
         why = one_line(error)
-        logger.warning("the metrics of %s were not written: %s", run.folder.run_id, why, exc_info=True)
+        logger.warning("the metrics of %s were not written: %s", run.folder.run_id, why, exc_info=is_defect(error))
         return why
     return ""
 
@@ -66,7 +66,9 @@ def clean_up(run: Run, stages: Iterable[Stage[Any]]) -> dict[str, str]:
         delete_intermediate_files(run, stages)
     except Exception as error:
         why = one_line(error)
-        logger.warning("intermediate files of %s were not deleted: %s", run.folder.run_id, why, exc_info=True)
+        logger.warning(
+            "intermediate files of %s were not deleted: %s", run.folder.run_id, why, exc_info=is_defect(error)
+        )
         return {"cleanup_error": why}
     return {}
 

@@ -3,7 +3,7 @@
 import logging
 from concurrent.futures import ThreadPoolExecutor
 
-from recsys.errors import RecsysError, one_line
+from recsys.errors import RecsysError, is_defect, one_line
 from recsys.pipeline.gate_summary import gate_summary
 from recsys.pipeline.open_run import stored_run
 from recsys.pipeline.publish_lists import stage_metrics
@@ -34,7 +34,7 @@ def write_report(run: Run) -> str:
         _write(run)
     except Exception as error:
         why = one_line(error)
-        logger.warning("the report of %s was not written: %s", run.folder.run_id, why, exc_info=True)
+        logger.warning("the report of %s was not written: %s", run.folder.run_id, why, exc_info=is_defect(error))
         return why
     return ""
 

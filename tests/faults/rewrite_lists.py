@@ -1,6 +1,6 @@
 """Writes the lists of a finished night again, with a plugin that fails for some users: a process, as the plugin stays.
 
-python -m tests.pipeline.rewrite_lists STORAGE RUN_ID RULES [KEY=VALUE …]
+python -m tests.faults.rewrite_lists STORAGE RUN_ID RULES [KEY=VALUE …]
 """
 
 import json
