@@ -1,6 +1,16 @@
 """The table of faults. A new fault is a file with a function, and a line here."""
 
-from tests.faults import driver_killed, failing_user, publish_killed, small_disk
+from tests.faults import (
+    driver_killed,
+    failing_user,
+    flaky_s3,
+    lost_nodes,
+    publish_killed,
+    small_disk,
+    started_twice,
+    stopped_holder,
+    workers_killed,
+)
 from tests.faults.row import Row
 
 ROWS = (
@@ -10,4 +20,14 @@ ROWS = (
     Row("many users end the worker", 1, failing_user.stop_when_many_fail, quick=0),
     Row("disk full at a random point", 10, small_disk.fill_the_disk, quick=2, impossible=small_disk.no_mounts),
     Row("disk read-only, or no permission", 4, small_disk.write_nothing, quick=2, impossible=small_disk.no_mounts),
+    Row("S3: 5 % of requests fail", 5, flaky_s3.fail_inline, quick=1),
+    Row("S3: 5 % of requests fail, on Ray", 5, flaky_s3.fail_on_ray, quick=0),
+    Row("scoring worker killed", 20, workers_killed.kill_scoring_worker, quick=1),
+    Row("encode worker killed", 20, workers_killed.kill_encode_worker, quick=0),
+    Row("trainer killed", 20, workers_killed.kill_trainer, quick=0),
+    Row("the same night started twice at once", 20, started_twice.same_night, quick=2),
+    Row("two different nights at once", 20, started_twice.two_nights, quick=1),
+    Row("lease holder stopped, replaced, continued", 10, stopped_holder.replace_stopped_holder, quick=1),
+    Row("a node removed while it scores", 5, lost_nodes.lose_scoring_node, quick=0),
+    Row("a node removed while it trains", 5, lost_nodes.lose_training_node, quick=0),
 )
