@@ -44,6 +44,7 @@ def _in_one_task(fit: Training) -> Trained:
         train_in_task,
         fit,
         label="train",
+        name="train",
         max_retries=config.max_failures,
         num_cpus=fit.threads,
         runtime_env={} if "OMP_WAIT_POLICY" in os.environ else {"env_vars": PASSIVE_WAIT},

@@ -141,12 +141,12 @@ def call_in_worker(
         arguments: Its arguments.
         label: Name of the work.
         max_retries: How often it is tried again.
-        options: Of the Ray task, such as `num_cpus`.
+        options: Of the Ray task, such as `num_cpus` and `name`.
 
     Raises:
         RecsysError: what the task raised; EngineError or StorageError: it ended in another way in every try.
     """
-    task = ray.remote(function).options(name=label, max_retries=0, **options)
+    task = ray.remote(function).options(max_retries=0, **options)
     left = _Parts(label, [label], max_retries)
     while True:
         outcome = _outcome(task.remote(*arguments))

@@ -17,8 +17,15 @@ _FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 _FULL_CODES = ("XMinioStorageFull", "InsufficientStorage", "QuotaExceeded", "507")
 #: How libraries that do not raise OSError say it: safetensors and torch.
 _FULL_WORDS = ("No space left on device", "Disk quota exceeded")
-#: S3 refuses these credentials now, and took them before.
-_EXPIRED_CODES = ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken", "RequestExpired")
+#: S3 refuses these credentials now, and took them before. The answer to HEAD has no other code than 400.
+_EXPIRED_CODES = (
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "TokenRefreshRequired",
+    "InvalidToken",
+    "RequestExpired",
+    "400",
+)
 
 
 @contextlib.contextmanager

@@ -40,7 +40,7 @@ def fill_the_disk(shop: Shop, number: int) -> None:
         _remount(attempt, f"size={_used(attempt.root, blocks=True) + room}")
         night = attempt.inline("--set", "check_free_space=false")
         check_output(night, 1)
-        _check_message(night, "no space is left", str(attempt.root))
+        check_message(night, "no space is left", str(attempt.root))
         _check_as_before(shop, attempt)
         _remount(attempt, f"size={_LARGE}")
         check_output(attempt.inline(), 0)
@@ -61,7 +61,7 @@ def write_nothing(shop: Shop, number: int) -> None:
                 folder.chmod(0o555)
             night = attempt.inline(setups=[obey_modes])
         check_output(night, 2)
-        _check_message(night, "read-only" if number % 2 else "Permission denied", str(attempt.root))
+        check_message(night, "read-only" if number % 2 else "Permission denied", str(attempt.root))
         _check_as_before(shop, attempt)
         _remount(attempt, "rw")
         for folder in (attempt.root, *(path for path in attempt.root.rglob("*") if path.is_dir())):
@@ -82,7 +82,8 @@ def obey_modes() -> None:
         raise OSError(ctypes.get_errno(), "capset")
 
 
-def _check_message(night: Night, *words: str) -> None:
+def check_message(night: Night, *words: str) -> None:
+    """The error of a night says all of these words."""
     error = night.answer()["error"]
     if missing := [each for each in words if each not in error]:
         raise TracebackError(f"the error does not say {missing}: {error}")
