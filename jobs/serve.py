@@ -22,7 +22,7 @@ from jobs import command
 from recsys.pipeline.encode_texts import open_encoder
 from recsys.pipeline.load_variants import load_variants
 from recsys.pipeline.model_files import verify_model_files
-from recsys.pipeline.open_run import stored_run
+from recsys.pipeline.open_run import files_named, stored_run
 from recsys.pipeline.published_model import model_card
 from recsys.pipeline.quiet_engine import quiet_engine
 from recsys.pipeline.run import Run
@@ -53,14 +53,25 @@ _ENVIRONMENT = {"RAY_worker_niceness": "0", "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LO
 
 
 def load_live(storage: Storage, latest: Latest) -> LiveSnapshot:
-    """Load a published run for the service: on the CPU, and without exploration, which only the nightly lists have."""
-    manifest = read_manifest(storage, latest)
-    verify_model_files(storage, manifest)
-    run = stored_run(RunFolder(storage, latest.run_id))
+    """Load a published run for the service: on the CPU, and without exploration, which only the nightly lists have.
+
+    Raises:
+        InputError: a file is missing or damaged.
+        NewerFormatError: a newer release published the run.
+        ConfigError: its config has values that this release does not allow.
+    """
+    folder = RunFolder(storage, latest.run_id)
+    with files_named(folder):
+        return _load_live(stored_run(folder), latest)
+
+
+def _load_live(run: Run, latest: Latest) -> LiveSnapshot:
+    storage, manifest = run.storage, read_manifest(run.storage, latest)
     recommend = run.config.recommend.model_copy(update={"use_gpu": False, "cpus_per_worker": 1})
     config = run.config.model_copy(update={"recommend": recommend})
     live = Run(config=config, date=run.date, folder=run.folder)
     card = model_card(live, latest.model_id)
+    verify_model_files(storage, manifest)
     with open_encoder(storage, config, card.encoder_id, card.encoder_model) as encoder:
         pass  # the encoder stays in memory after its files are closed
     variants = load_variants(live, latest.model_id, recommend, explore=False)

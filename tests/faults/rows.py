@@ -10,6 +10,7 @@ from tests.faults import (
     small_disk,
     started_twice,
     stopped_holder,
+    stored_kinds,
     workers_killed,
 )
 from tests.faults.row import Row
@@ -32,4 +33,5 @@ ROWS = (
     Row("lease holder stopped, replaced, continued", 10, stopped_holder.replace_stopped_holder, quick=1),
     Row("a node removed while it scores", 5, lost_nodes.lose_scoring_node, quick=0),
     Row("a node removed while it trains", 5, lost_nodes.lose_training_node, quick=0),
+    Row("storage of an older and of a newer release", stored_kinds.num_kinds, stored_kinds.read_kind, quick=0),
 )
