@@ -1,4 +1,4 @@
-"""Lists of a batch of users, of whom some cannot be ranked: these get the most popular items."""
+"""Lists of a batch of users. The users who cannot be ranked get the most popular items."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The files of a night's models in its manifest: whoever loads a published model compares them first.
+"""The files of a night's models in its manifest. They are compared with it before a published model is loaded.
 
 The manifest has the hashes of the small files. One of these has the hashes of the weights, see
 `recsys.model.file_hashes`, which are compared when the weights are loaded.
