@@ -68,7 +68,10 @@ def find_failing_users(num_users: Mapping[str, int], most: int, run_parts: RunPa
         if len(ranges) > most:
             raise _too_many(len(ranges), most, failures[-1])
         logger.debug("recommend: users that fail are among %s", ", ".join(each.name for each in ranges) or "none")
-    for failure in _failures(run_parts, ranges, _RETRIES_OF_ONE):
+    confirmed = _failures(run_parts, ranges, _RETRIES_OF_ONE)
+    if len(confirmed) > most:
+        raise _too_many(len(confirmed), most, confirmed[-1])
+    for failure in confirmed:
         place = UserRange.of(failure.part)
         found[place.shard][place.start] = failure
     return dict(found)

@@ -53,6 +53,8 @@ def test_more_users_than_may_fail_end_the_search_early() -> None:
     with pytest.raises(EngineError, match=r"at least 4 users .* 3 may; .*recommend\.max_failed_users"):
         find_failing_users({"a": 1000}, 3, workers)
     assert len(workers.rounds) == 2
+    with pytest.raises(EngineError, match=r"at least 4 users"):
+        find_failing_users({str(shard): 1 for shard in range(4)}, 3, Workers({str(shard): {0} for shard in range(4)}))
 
 
 def raised(cause: Exception) -> RayTaskError:
