@@ -12,6 +12,7 @@ from recsys.data.date_evidence import FIRST_READING, DateReading
 from recsys.data.events import EventRules
 from recsys.data.formats.input_format import FileInfo
 from recsys.data.optional_columns import LackingColumns
+from recsys.data.read_ahead import read_ahead
 from recsys.data.read_tasks import ReadTask, plan_reads
 from recsys.data.readers import read_chunks
 from recsys.pipeline.run import Record, Run
@@ -40,15 +41,16 @@ def read_part(
     """(file, rows, malformed lines) of each chunk that a part reads; `lacking` fills columns that a file lacks."""
     fs, _ = open_input(source.path)
     scheme = "s3://" if source.path.startswith("s3://") else ""
-    for file in task.files:
-        chunks = read_chunks(fs, file, source, task.span, task.first_bytes.get(file))
-        while True:
-            with answered(file), explained(f"{scheme}{file}"):
-                chunk = next(chunks, None)
-            if chunk is None:
-                break
-            table = chunk.table if lacking is None else lacking.fill(chunk.table, file)
-            yield file, table, chunk.malformed
+    with read_ahead(fs, task) as openers:
+        for file in task.files:
+            chunks = read_chunks(fs, file, source, task.span, task.pieces.get(file, ()), openers.get(file))
+            while True:
+                with answered(file), explained(f"{scheme}{file}"):
+                    chunk = next(chunks, None)
+                if chunk is None:
+                    break
+                table = chunk.table if lacking is None else lacking.fill(chunk.table, file)
+                yield file, table, chunk.malformed
 
 
 def event_rules(run: Run, now: dt.datetime, reading: DateReading = FIRST_READING) -> EventRules:
