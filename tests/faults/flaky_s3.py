@@ -18,6 +18,11 @@ from tests.storage.faulty_server import FaultyServer
 #: Share of the requests that fail.
 SHARE = 0.05
 BUCKET = "faults"
+_CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "secret+of/these-tests",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
 
 
 def fail_inline(shop: Shop, number: int) -> None:
@@ -36,10 +41,15 @@ def _run_night(shop: Shop, seed: int, start: Callable[..., object]) -> None:
     with faulty_s3() as server:
         Storage(f"s3://{BUCKET}").upload_folder(shop.night_before.root, attempt.folder.name)
         server.spoil(SHARE, seed)
-        start(attempt, storage=root, environment={"AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_address[1]}"})
+        start(attempt, storage=root, environment=environment_of(server))
         check_output(attempt.nights[-1], 0)
         assert server.num_spoilt > 0.5 * SHARE * server.num_requests, f"{server.num_spoilt} of {server.num_requests}"
         check_published(root, expected=shop.expected)
+
+
+def environment_of(server: FaultyServer) -> dict[str, str]:
+    """Of a night that speaks to the server. The server of processes does not pass on what was set after its start."""
+    return {**_CREDENTIALS, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_address[1]}"}
 
 
 @contextmanager
@@ -52,10 +62,7 @@ def faulty_s3() -> Iterator[FaultyServer]:
     server = FaultyServer(host, port)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
-    keys = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "testing")
-    with patch.dict(
-        os.environ, {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_DEFAULT_REGION": "us-east-1", **keys}
-    ):
+    with patch.dict(os.environ, {**_CREDENTIALS, "AWS_ENDPOINT_URL": f"http://{host}:{port}"}):
         client = boto3.client("s3")
         client.create_bucket(Bucket=BUCKET)
         client.close()

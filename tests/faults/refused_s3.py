@@ -9,7 +9,7 @@ from random import Random
 from recsys.storage.filesystem import Storage
 from tests.faults.checks import check_output, check_published
 from tests.faults.findings import LostError
-from tests.faults.flaky_s3 import BUCKET, faulty_s3
+from tests.faults.flaky_s3 import BUCKET, environment_of, faulty_s3
 from tests.faults.night import Night
 from tests.faults.shop import Shop
 from tests.faults.small_disk import check_message
@@ -20,7 +20,6 @@ _REFUSALS = (
     ("AccessDenied", 2, "check the AWS credentials and the bucket's policy"),
     ("XMinioStorageFull", 1, "no space is left"),
 )
-_SECRET = "secret+of/this-test"  # noqa: S105 (a made-up one)
 #: An id of a user in the files of the shop.
 _USER = re.compile(r"\bu\d{5}\b")
 #: A night sends more requests.
@@ -35,10 +34,7 @@ def refuse_all(shop: Shop, number: int) -> None:
     with faulty_s3() as server:
         Storage(f"s3://{BUCKET}").upload_folder(shop.night_before.root, attempt.folder.name)
         server.refuse(code, Random(number).randrange(1, _REQUESTS))  # noqa: S311 (no secret)
-        environment = {
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_address[1]}",
-            "AWS_SECRET_ACCESS_KEY": _SECRET,
-        }
+        environment = environment_of(server)
         night = attempt.inline(storage=root, environment=environment)
         check_output(night, exit_code)
         check_message(night, words, f"s3://{BUCKET}")
@@ -48,13 +44,13 @@ def refuse_all(shop: Shop, number: int) -> None:
         check_output(attempt.inline(storage=root, environment=environment), 0)
         check_published(root, expected=shop.expected)
     for night in attempt.nights:
-        _check_silent(shop, night)
+        _check_silent(shop, night, environment["AWS_SECRET_ACCESS_KEY"])
 
 
-def _check_silent(shop: Shop, night: Night) -> None:
+def _check_silent(shop: Shop, night: Night, secret: str) -> None:
     """No output names a user or holds the secret of S3."""
     said = night.said + night.out.read_text()
     users = {user for table in shop.inputs.rglob("*.csv") for user in _USER.findall(table.read_text())}
     assert len(users) > 20, f"these are no users of the shop: {users}"
-    if shown := [word for word in (_SECRET, *users) if word in said]:
+    if shown := [word for word in (secret, *users) if word in said]:
         raise LostError(f"{night.err}: shows {shown[0]}")
