@@ -1,7 +1,7 @@
-"""The files of a night's models in its manifest. They are compared with it before a published model is loaded.
+"""The small files of a published night's models: they are compared with its manifest before a model is loaded.
 
-The manifest has the hashes of the small files. One of these has the hashes of the weights, see
-`recsys.model.file_hashes`, which are compared when the weights are loaded.
+One of these files has the hashes of the weights, see `recsys.model.file_hashes`. They are compared when the weights
+are loaded.
 """
 
 import hashlib
@@ -11,17 +11,10 @@ from typing import Any
 from recsys.errors import InputError
 from recsys.model.checkpoint import FUSION_FILE, TREES_FILE
 from recsys.model.file_hashes import HASHES_FILE
-from recsys.pipeline.run import Run
 from recsys.storage.filesystem import Storage
+from recsys.storage.manifest import NeededFile
 
 _FILES = ("model.json", HASHES_FILE, FUSION_FILE, TREES_FILE)
-
-
-def hash_model_files(run: Run) -> dict[str, str]:
-    """sha256 of the small files of the run's models, by their paths below `models/`."""
-    models = dict.fromkeys((run.model_id, run.published_id))
-    paths = [f"{model}/{name}" for model in models for name in _FILES]
-    return {path: _sha256(run.storage, path) for path in paths if run.storage.exists(f"models/{path}")}
 
 
 def verify_model_files(storage: Storage, manifest: Mapping[str, Any]) -> None:
@@ -30,18 +23,18 @@ def verify_model_files(storage: Storage, manifest: Mapping[str, Any]) -> None:
     Raises:
         InputError: a file is missing, or is not the one that was published.
     """
-    for path, expected in manifest.get("model_files", {}).items():
-        url = storage.url("models", path)
+    needs: list[NeededFile] = manifest.get("needs", [])
+    for file in needs:
+        folder, _, name = file["path"].rpartition("/")
+        if name not in _FILES or not folder.startswith("models/"):
+            continue
+        url = storage.url(file["path"])
         try:
-            found = _sha256(storage, path)
+            found = hashlib.sha256(storage.read_bytes(file["path"])).hexdigest()
         except FileNotFoundError as error:
             raise InputError(f"{url}: is missing; restore it, or publish the night again with --force") from error
-        if found != expected:
+        if found != file["sha256"]:
             raise InputError(
-                f"{url}: sha256 is {found}, published was {expected}; restore it, or publish the night again "
+                f"{url}: sha256 is {found}, published was {file['sha256']}; restore it, or publish the night again "
                 "with --force"
             )
-
-
-def _sha256(storage: Storage, path: str) -> str:
-    return hashlib.sha256(storage.read_bytes(f"models/{path}")).hexdigest()
