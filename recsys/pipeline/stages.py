@@ -198,7 +198,7 @@ CHECK_LISTS = Stage(
     reads=("{lists}/", "{run}/catalog.parquet", "recommendations/LATEST.json"),
     writes=("{run}/item_places.parquet",),
     workers=_all_cpus,
-    stays=lambda record: record.verdict == "passed",
+    stays=lambda record: record.verdict == "passed" and bool(record.item_places),
 )
 
 WRITE_SIMILAR_ITEMS = Stage(
