@@ -23,7 +23,7 @@ from jobs import command
 from recsys.config.live_service import ServeConfig
 from recsys.pipeline.encode_texts import open_encoder
 from recsys.pipeline.load_variants import load_variants
-from recsys.pipeline.needed_files import verify_models
+from recsys.pipeline.model_files import verify_model_files
 from recsys.pipeline.open_run import files_named, stored_run
 from recsys.pipeline.published_model import model_card
 from recsys.pipeline.quiet_engine import quiet_engine
@@ -75,11 +75,11 @@ def load_live(storage: Storage, latest: Latest, spec: ServeConfig | None = None)
 
 def _load_live(run: Run, latest: Latest, spec: ServeConfig) -> LiveSnapshot:
     storage, manifest = run.storage, read_manifest(run.storage, latest)
-    verify_models(storage, manifest)
     recommend = run.config.recommend.model_copy(update={"use_gpu": False, "cpus_per_worker": 1})
     config = run.config.model_copy(update={"recommend": recommend})
     live = Run(config=config, date=run.date, folder=run.folder)
     card = model_card(live, latest.model_id)
+    verify_model_files(storage, manifest)
     with open_encoder(storage, config, card.encoder_id, card.encoder_model) as encoder:
         pass  # the encoder stays in memory after its files are closed
     variants = load_variants(live, latest.model_id, recommend, explore=False)

@@ -19,7 +19,7 @@ from recsys.pipeline.run import Record, Run
 from recsys.pipeline.strict_json import as_json
 from recsys.schema import QUARANTINE
 from recsys.storage.addresses import open_input
-from recsys.storage.failures import answered
+from recsys.storage.failures import answered, explained
 from recsys.storage.filesystem import Storage
 from recsys.storage.tables import read_table, write_table
 
@@ -40,11 +40,12 @@ def read_part(
 ) -> Iterator[tuple[str, pa.Table, pa.Table]]:
     """(file, rows, malformed lines) of each chunk that a part reads; `lacking` fills columns that a file lacks."""
     fs, _ = open_input(source.path)
+    scheme = "s3://" if source.path.startswith("s3://") else ""
     with read_ahead(fs, task) as openers:
         for file in task.files:
             chunks = read_chunks(fs, file, source, task.span, task.pieces.get(file, ()), openers.get(file))
             while True:
-                with answered(file):
+                with answered(file), explained(f"{scheme}{file}"):
                     chunk = next(chunks, None)
                 if chunk is None:
                     break

@@ -5,7 +5,7 @@ The manifest lists them, so that a rollback finds out before it moves LATEST whe
 
 import logging
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatch
 from typing import Any
@@ -28,13 +28,12 @@ _OF_RUN_FOLDERS = ("text_vectors", "user_text_vectors", "signals", "donors")
 _CARD = "README.md"
 #: What no model can do without; of a night without a list of needed files.
 _OF_MODEL = ("model.json", "ranker.safetensors", "vocabulary.parquet", "fusion.json")
-_MODELS = "models/"
 _BATCH_ROWS = 65_536
 _NUM_READERS = 4
 
 
 def needed_files(run: RunFolder) -> list[NeededFile]:
-    """The files as they are now, sorted; with the sha256 of those of models, and of those that carry no checksums."""
+    """The files as they are now, sorted; with the sha256 of those that carry no checksums, unlike Parquet."""
     storage = run.storage
     models = sorted({*own_models(run.run_id), *arm_models(run)})
     folders = [*(f"models/{model}" for model in models), run.histories_dir, run.dir]
@@ -45,15 +44,11 @@ def needed_files(run: RunFolder) -> list[NeededFile]:
         if (name != _CARD if folder != run.dir else _is_needed(name))
     }
     with ThreadPoolExecutor(_NUM_READERS) as readers:
-        hashes = readers.map(lambda path: storage.sha256(path) if _needs_hash(path) else "", sizes)
+        hashes = readers.map(lambda path: "" if path.endswith(".parquet") else storage.sha256(path), sizes)
         return [
             NeededFile(path=path, bytes=size, sha256=sha256)
             for (path, size), sha256 in sorted(zip(sizes.items(), hashes, strict=True))
         ]
-
-
-def _needs_hash(path: str) -> bool:
-    return path.startswith(_MODELS) or not path.endswith(".parquet")
 
 
 def _is_needed(name: str) -> bool:
@@ -72,19 +67,7 @@ def verify_night(storage: Storage, pointer: Latest) -> None:
     """
     manifest = read_manifest(storage, pointer)
     verify(storage, manifest)
-    _verify(storage, manifest.get("needs") or _by_listing(storage, pointer, manifest))
-
-
-def verify_models(storage: Storage, manifest: Mapping[str, Any]) -> None:
-    """Read the models of a published night, and compare them with the manifest; older manifests do not list them.
-
-    Raises:
-        InputError: a file is missing or damaged; the message names it.
-    """
-    _verify(storage, [file for file in manifest.get("needs", []) if file["path"].startswith(_MODELS)])
-
-
-def _verify(storage: Storage, needed: Sequence[NeededFile]) -> None:
+    needed: list[NeededFile] = manifest.get("needs") or _by_listing(storage, pointer, manifest)
     sizes: dict[str, int] = {}
     for folder in sorted({posixpath.dirname(file["path"]) for file in needed}):
         sizes |= {f"{folder}/{name}": size for name, size in storage.sizes(folder).items()}
@@ -97,10 +80,10 @@ def _verify(storage: Storage, needed: Sequence[NeededFile]) -> None:
 
 
 def _verify_content(storage: Storage, file: NeededFile) -> None:
-    if not file["sha256"]:
+    if file["path"].endswith(".parquet"):
         for _ in iter_batches(storage, file["path"], _BATCH_ROWS):
             pass
-    elif (found := storage.sha256(file["path"])) != file["sha256"]:
+    elif file["sha256"] and (found := storage.sha256(file["path"])) != file["sha256"]:
         raise InputError(
             f"{storage.url(file['path'])}: sha256 is {found}, the night has {file['sha256']}; restore it, or choose "
             f"another night"
