@@ -140,30 +140,3 @@ def test_a_variant_changes_the_night_only_where_it_must(load):
     own = {name for name, variant in ablation.VARIANTS.items() if variant.own_night}
     assert not own & set(ablation.USUAL)
     assert ablation.language_share({"finetune": 3.0, "encode": 1.0, "recommend": 4.0}) == 0.5
-
-
-def test_the_tables_of_the_docs_come_from_the_figures(load, tmp_path):
-    quality, tables = load("quality"), load("docs_tables")
-    full = {"ndcg@10": 0.12}
-    less = {"ndcg@10": 0.1, "difference": 0.02, "low": -0.001, "high": 0.04}
-    variants = {
-        "full": full,
-        "without texts": less,
-        "without ranker and texts": less,
-        "best peer: EASE": {"ndcg@10": 0.09},
-    }
-    case = {"users": 1234, "language_share_of_time": 0.8, "variants": variants}
-    quality.write_figures(tmp_path / "ablation.json", cases={"yelp": case})
-    quality.write_figures(tmp_path / "ablation.json", cases={"toys": case})
-    table = tables.six_sets(tables.read(tmp_path / "ablation.json"))
-    gain = "+.0200 [−.0010, +.0400], +20%"
-    row = f"| Amazon, toys and games, 1,234 users | **.1200** | {gain} | {gain} | .0900 (EASE) | 80% |"
-    assert table.splitlines()[2:] == [row, row.replace("Amazon, toys and games", "Yelp, places")]
-
-    ours = {"ndcg@10": {"mean": 0.02}, "warm_ndcg@10": {"mean": 0.05}}
-    case = {"random_ndcg@10": 0.0004, "systems": {quality.OURS: ours, tables.COSINE: {"ndcg@10": {"mean": 0.01}}}}
-    cold = tables.cold_items({"toys-cold-items": case, "toys": {"systems": {}}})
-    assert cold.splitlines()[2:] == ["| Amazon, toys and games | .0004 | .0100 | .0200 | .0500 |"]
-    page = "before\n<!-- cold items: begin -->\nold\n<!-- cold items: end -->\nafter\n"
-    assert tables.replaced(page, "cold items", cold) == page.replace("old\n", cold)
-    assert tables.replaced(page, "six sets", table) == page
