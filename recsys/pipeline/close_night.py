@@ -3,6 +3,7 @@
 No failure here changes the outcome. What a published night lacks is made up by its next start.
 """
 
+import datetime as dt
 import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -11,6 +12,7 @@ from recsys.errors import LockedError, one_line
 from recsys.pipeline.publish_lists import delete_intermediate_files, intermediate_folders, stage_metrics
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
+from recsys.pipeline.validated_uses import delete_stale_entries
 from recsys.pipeline.write_report import write_report
 from recsys.storage.lease import lock
 
@@ -57,13 +59,14 @@ def _write_metrics(run: Run, refused: Mapping[str, Any]) -> str:
 
 
 def clean_up(run: Run, stages: Iterable[Stage[Any]]) -> dict[str, str]:
-    """Delete the intermediate files of a published night.
+    """Delete the intermediate files of a published night, and entries of the ledger that no night uses any more.
 
     Returns:
         For the answer of the job: `cleanup_error`, if some are left.
     """
     try:
         delete_intermediate_files(run, stages)
+        delete_stale_entries(run.storage, dt.datetime.now(dt.UTC))
     except Exception as error:
         why = one_line(error)
         logger.warning("intermediate files of %s were not deleted: %s", run.folder.run_id, why, exc_info=True)
