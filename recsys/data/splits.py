@@ -140,7 +140,8 @@ def _learned_until(users: pa.Array, trained_until: dt.datetime, held_out: pa.Tab
     since = int(pa.scalar(trained_until, TIMESTAMP).cast(pa.int64()).as_py())
     place = pc.index_in(pa.array(hash_ids(users, _HELD_OUT_KEY)), value_set=held_out["user"].combine_chunks())
     kept = np.asarray(pc.fill_null(pc.cast(held_out["timestamp"].combine_chunks().take(place), pa.int64()), since))
-    return np.minimum(kept, since)
+    until: npt.NDArray[np.int64] = np.minimum(kept, since)
+    return until
 
 
 def known_lengths(sorted_interactions: pa.Table) -> npt.NDArray[np.int64]:

@@ -164,10 +164,13 @@ def remember_training(run: Run, gain: RelativeGain | None) -> None:
         settings=digest,
         within_noise=nights,
         gain=gain,
-        full=run.date.isoformat() if on_all or before is None else before.full,
-        full_ndcg=record.validation_ndcg if on_all or before is None else before.full_ndcg,
-        ndcg=record.validation_ndcg if record.history or before is None else before.ndcg,
     )
+    if on_all:
+        past = replace(past, full=past.night, full_ndcg=record.validation_ndcg)
+    elif before is not None:
+        past = replace(past, full=before.full, full_ndcg=before.full_ndcg, ndcg=before.ndcg)
+    if record.history:
+        past = replace(past, ndcg=record.validation_ndcg)
     run.storage.write_json(_path(run, run.model_id), as_json(past))
 
 

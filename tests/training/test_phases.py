@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.optim.lr_scheduler import LambdaLR
 
 from recsys.training.config import TrainConfig
-from recsys.training.phases import RATES, Plan, plan_refit, plan_training
+from recsys.training.phases import RATES, Plan, plan_new_events, plan_refit, plan_training
 
 
 @st.composite
@@ -94,6 +94,9 @@ def test_a_large_set_keeps_its_epochs_and_a_small_one_gets_its_steps() -> None:
     assert (recent.passes, recent.epochs, recent.steps) == (63, 4, 252)
     assert (listwise.first_step, listwise.steps) == (1252, 50)
     assert plan_refit(train, 256).phases[0].steps == recent.steps
+    new, again = plan_new_events(train, 256).phases
+    assert (new.name, new.epochs, new.steps) == ("new_events", 4, recent.steps)
+    assert (again.name, again.first_step) == ("listwise", new.steps)
 
 
 @pytest.mark.parametrize(("num_windows", "warmup"), [(1000, 0.05), (1000, 0.0), (1000, 1.0), (30, 0.5), (1, 0.05)])
