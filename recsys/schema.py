@@ -26,24 +26,6 @@ TEXT = pa.field("text", pa.string(), nullable=False)
 #: Interactions of a config that reads texts of events. The text is "" where the user said nothing.
 INTERACTIONS_WITH_TEXT = INTERACTIONS.append(TEXT)
 
-#: Events as their file alone gives them, before a night's date and catalog are known. ``place`` is that of the first
-#: fault (`recsys.data.event_checks.FaultPlace`); its column and reason follow, null without a fault. ``row`` is the row
-#: of the file as JSON, if a night quarantined it. A line that is no row has only a fault and ``row``.
-CHECKED_EVENTS = pa.schema(
-    [
-        pa.field("user_id", pa.string()),
-        pa.field("item_id", pa.string()),
-        pa.field("timestamp", TIMESTAMP),
-        pa.field("event", pa.string()),
-        pa.field("weight", pa.float32()),
-        pa.field("text", pa.string()),
-        pa.field("place", pa.int8(), nullable=False),
-        pa.field("column", pa.string()),
-        pa.field("reason", pa.string()),
-        pa.field("row", pa.string()),
-    ]
-)
-
 #: Texts that describe the users.
 PROFILES = pa.schema(
     [

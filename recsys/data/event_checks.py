@@ -27,10 +27,23 @@ from recsys.data.quarantine import Reason
 from recsys.data.row_checks import RowFault, filtered, flags
 from recsys.data.texts import LONGEST_TEXT, clean_text, cut_text, non_empty
 from recsys.data.timestamps import read_timestamps
-from recsys.schema import CHECKED_EVENTS, TIMESTAMP, USUAL_EVENT
+from recsys.schema import INTERACTIONS_WITH_TEXT, TIMESTAMP, USUAL_EVENT
 
 #: Sums of many weights must fit into float32.
 LARGEST_WEIGHT = 1e30
+
+#: Events as their file alone gives them, before a night's date and catalog are known. ``place`` is that of the first
+#: fault (`FaultPlace`); its column and reason follow, null without a fault. ``row`` is the row
+#: of the file as JSON, if a night quarantined it. A line that is no row has only a fault and ``row``.
+CHECKED_EVENTS = pa.schema(
+    [
+        *(field.with_nullable(True) for field in INTERACTIONS_WITH_TEXT),
+        pa.field("place", pa.int8(), nullable=False),
+        pa.field("column", pa.string()),
+        pa.field("reason", pa.string()),
+        pa.field("row", pa.string()),
+    ]
+)
 
 
 class FaultPlace(IntEnum):

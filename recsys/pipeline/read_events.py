@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from recsys.data.config import EventsInput
 from recsys.data.date_evidence import DateEvidence, merged_evidence
-from recsys.data.event_checks import FaultPlace, check_events, malformed_lines
+from recsys.data.event_checks import CHECKED_EVENTS, FaultPlace, check_events, malformed_lines
 from recsys.data.events import EventRules, TakenEvents, take_events
 from recsys.data.formats.input_format import FileInfo
 from recsys.data.optional_columns import LackingColumns
@@ -21,7 +21,6 @@ from recsys.data.quarantine import rows_as_json
 from recsys.data.read_tasks import ReadTask
 from recsys.pipeline.input_parts import read_file
 from recsys.pipeline.validated_files import Ledger, StoredFile, ValidatedFile, entry_name
-from recsys.schema import CHECKED_EVENTS
 
 
 class CellsMissingError(Exception):

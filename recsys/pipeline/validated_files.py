@@ -27,11 +27,10 @@ from pydantic import ConfigDict
 import recsys.data
 from recsys import __version__
 from recsys.data.config import EventsInput
-from recsys.data.event_checks import RowRules
+from recsys.data.event_checks import CHECKED_EVENTS, RowRules
 from recsys.data.formats.input_format import FileInfo, Span
 from recsys.data.formats.registry import FORMATS
 from recsys.pipeline.strict_json import STRICT, as_json, from_json
-from recsys.schema import CHECKED_EVENTS
 from recsys.storage.filesystem import Storage
 from recsys.storage.tables import TableWriter, new_table, verified_batches
 

@@ -29,6 +29,7 @@ from recsys.training.examples import (
     with_replay,
     with_weight,
 )
+from recsys.training.phases import num_replayed
 
 #: `train`: everything that training sees; `train_recent`: the same windows, but only targets of the last days have a
 #: weight; `validation`: one window for each validation user, whose last basket was kept out of training; `full` and
@@ -90,6 +91,12 @@ def windows_of_shard(run: Run, shard: str, kinds: Sequence[Kind]) -> dict[Kind, 
     if run.config.inputs.has_user_texts:
         profiles = PROFILES.empty_table() if context.profiles is None else context.profiles
         texts = WindowTexts(texts=read_user_texts(run)["text"].combine_chunks(), profiles=profiles)
+    days = train.target_days if train.targets == "next_days" else None
+
+    def training_windows(events: pa.Table, weights: FloatArray) -> pa.Table:
+        most = train.max_events_per_user
+        return with_weight(build_windows(events, item_ids, event_kinds, length, most, weights, texts, days))
+
     cut: dict[Kind, pa.Table] = {}
     for kind in kinds:
         if kind == "validation":
@@ -103,22 +110,18 @@ def windows_of_shard(run: Run, shard: str, kinds: Sequence[Kind]) -> dict[Kind, 
         weights = target_weights(events, train, until)
         if kind in ("train_recent", "full_recent"):
             weights = only_since(weights, events, until - dt.timedelta(days=train.recent_days))
-        days = train.target_days if train.targets == "next_days" else None
-
-        def of_targets(
-            weights: FloatArray,
-            events: pa.Table = events,
-            days: int | None = days,
-            most: int = train.max_events_per_user,
-        ) -> pa.Table:
-            return with_weight(build_windows(events, item_ids, event_kinds, length, most, weights, texts, days))
-
-        cut[kind] = of_targets(weights)
+        cut[kind] = training_windows(events, weights)
         if kind in ("train_new", "full_new"):
-            new = of_targets(np.where(_unlearned(run, events, full=full), weights, np.float32(0)))
-            seed = (run.config.seed, run.date.toordinal(), int(full), int(shard.rpartition("-")[2]))
-            cut[kind] = with_replay(new, cut[kind], train.replay, seed)
+            new = training_windows(events, np.where(_unlearned(run, events, full=full), weights, np.float32(0)))
+            cut[kind] = _with_replay(run, shard, new, cut[kind], full=full)
     return cut
+
+
+def _with_replay(run: Run, shard: str, new: pa.Table, older: pa.Table, *, full: bool) -> pa.Table:
+    """The new windows of a shard with older ones, which are others in each night."""
+    seed = (run.config.seed, run.date.toordinal(), int(full), int(shard.rpartition("-")[2]))
+    share = 1 / len(run.record(SHUFFLE_HISTORIES).shards)
+    return with_replay(new, older, num_replayed(run.config.train, len(new), share), seed)
 
 
 def _unlearned(run: Run, events: pa.Table, *, full: bool) -> npt.NDArray[np.bool_]:

@@ -74,8 +74,9 @@ class TrainConfig(Section):
     full_every: Positive = 28
     """Days after which the ranker is trained on all events again, from random weights. In the nights between, training
     continues the published model with the new events and with replayed older ones. 1: all events every night."""
-    replay: Annotated[float, Field(ge=0)] = 3.0
-    """Windows of all events, drawn at random, that are trained with each window of new events in such a night."""
+    replay: Annotated[float, Field(ge=0)] = 1.0
+    """Windows of all events, drawn at random, that such a night trains with each window of new events. There are more
+    where these would fill less than a quarter of `min_steps`, so that few new events are not repeated often."""
     max_validation_drop: Fraction = 0.1
     """The ranker is also trained on all events again once its validation NDCG is by this share below that of the last
     such training."""

@@ -87,17 +87,16 @@ def only_since(weights: FloatArray, interactions: pa.Table, since: dt.datetime) 
     return np.where(np.asarray(recent), weights, np.float32(0))
 
 
-def with_replay(new: pa.Table, older: pa.Table, replay: float, seed: Sequence[int]) -> pa.Table:
+def with_replay(new: pa.Table, older: pa.Table, num: int, seed: Sequence[int]) -> pa.Table:
     """Windows with new targets, and older windows that are drawn at random, so that nothing is forgotten.
 
     Args:
         new: Windows in which only new targets have a weight.
         older: Windows to draw from, in which every target has its weight.
-        replay: Windows that are drawn for each new one.
+        num: Windows that are drawn, or all if there are fewer.
         seed: Of the draw.
     """
-    num = min(round(replay * len(new)), len(older))
-    drawn = np.random.default_rng(list(seed)).choice(len(older), size=num, replace=False)
+    drawn = np.random.default_rng(list(seed)).choice(len(older), size=min(num, len(older)), replace=False)
     return pa.concat_tables([new, older.take(pa.array(np.sort(drawn)))])
 
 

@@ -98,6 +98,21 @@ def plan_refit(train: TrainConfig, num_recent: int) -> Plan:
     return Plan(phases=phases, warmup_steps=0)
 
 
+def num_replayed(train: TrainConfig, num_new: int, share: float = 1.0) -> int:
+    """Older windows that are trained with so many windows of new events.
+
+    Args:
+        train: Settings.
+        num_new: Windows with new targets in this part of the users.
+        share: The part.
+    """
+    if not num_new:
+        return 0
+    epochs = max(train.recent_epochs, 1)
+    fill = math.ceil(share * RECENT_SHARE * train.min_steps / epochs * train.batch_size)
+    return max(round(train.replay * num_new), fill - num_new)
+
+
 def plan_new_events(train: TrainConfig, num_windows: int) -> Plan:
     """Phases of a training that continues a model: as many steps as the recent phase has, then the candidate pass.
 
