@@ -16,13 +16,15 @@ PEERS_PIP := python -m pip --disable-pip-version-check --quiet --quiet install -
 PEERS_INSTALLED := $(PEERS)/installed
 # Options of `make bench-quality`, `make bench-speed` and `make bench-serve`, such as BENCH='--quick'.
 BENCH ?=
+# Options of `make faults`, such as FAULTS='--rows S3 --tries 3'.
+FAULTS ?=
 
 # DeepSpeed compiles a small extension at run time and looks for `ninja` on the path.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check-types check-tests format wheel docs docs-serve lock bench bench-peers bench-quality bench-ablation bench-speed bench-serve clean
+.PHONY: help install demo test check-types check-tests faults format wheel docs docs-serve lock bench bench-peers bench-quality bench-ablation bench-speed bench-serve clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +47,9 @@ check-types: $(DEV_INSTALLED)
 # Two processes share the tests, see tests/conftest.py; `.venv/bin/python -m pytest` runs them one after the other.
 check-tests: $(DEV_INSTALLED)
 	$(PY) -m pytest -n 2 --no-loadscope-reorder
+
+faults: $(DEV_INSTALLED) ## kill, damage and starve nights in every way of tests/faults, and count what is lost (an hour; FAULTS='--tries 3' for less)
+	@$(PY) -m tests.faults $(FAULTS)
 
 format: $(DEV_INSTALLED) ## format the code and mend what the linter can
 	$(PY) -m ruff format .

@@ -21,7 +21,7 @@ from ruamel.yaml import YAML
 from jobs import command
 from recsys.pipeline.encode_texts import open_encoder
 from recsys.pipeline.load_variants import load_variants
-from recsys.pipeline.open_run import stored_run
+from recsys.pipeline.open_run import files_named, stored_run
 from recsys.pipeline.published_model import model_card
 from recsys.pipeline.quiet_engine import quiet_engine
 from recsys.pipeline.run import Run
@@ -52,9 +52,20 @@ _ENVIRONMENT = {"RAY_worker_niceness": "0", "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LO
 
 
 def load_live(storage: Storage, latest: Latest) -> LiveSnapshot:
-    """Load a published run for the service: on the CPU, and without exploration, which only the nightly lists have."""
-    manifest = read_manifest(storage, latest)
-    run = stored_run(RunFolder(storage, latest.run_id))
+    """Load a published run for the service: on the CPU, and without exploration, which only the nightly lists have.
+
+    Raises:
+        InputError: a file is missing or damaged.
+        NewerFormatError: a newer release published the run.
+        ConfigError: its config has values that this release does not allow.
+    """
+    folder = RunFolder(storage, latest.run_id)
+    with files_named(folder):
+        return _load_live(stored_run(folder), latest)
+
+
+def _load_live(run: Run, latest: Latest) -> LiveSnapshot:
+    storage, manifest = run.storage, read_manifest(run.storage, latest)
     recommend = run.config.recommend.model_copy(update={"use_gpu": False, "cpus_per_worker": 1})
     config = run.config.model_copy(update={"recommend": recommend})
     live = Run(config=config, date=run.date, folder=run.folder)

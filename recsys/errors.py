@@ -2,6 +2,7 @@
 
 RecsysError
 ├── ConfigError      2  the command or the config is wrong
+├── NewerFormatError 2  a newer release wrote what is stored
 ├── InputError       3  the input was refused
 ├── GateError        4  a gate refused the model or the lists
 ├── LockedError      5  another run of this night holds the lock
@@ -26,6 +27,12 @@ class RecsysError(Exception):
 
 class ConfigError(RecsysError):
     """The command line or the config is wrong; nothing was started."""
+
+    exit_code = 2
+
+
+class NewerFormatError(RecsysError):
+    """A newer release wrote a stored record, in a form that this release does not know."""
 
     exit_code = 2
 

@@ -50,7 +50,7 @@ settings.load_profile("recsys")
 
 
 #: Rooms whose tests take longest, since they start processes. With `-n` they go first, and what is quick fills the end.
-SLOW_ROOMS = ("jobs", "pipeline", "serving")
+SLOW_ROOMS = ("faults", "jobs", "pipeline", "serving")
 #: Files of tests over `one_night`. With `-n` they share a process, so that this night is made once.
 OVER_ONE_NIGHT = (
     "docs/test_python_tour.py",

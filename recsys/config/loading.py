@@ -32,7 +32,7 @@ def load_settings(
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"config {path}: cannot be read: {error}") from error
-    raw = _parse_yaml(text, f"config {path}")
+    raw = parse_yaml(text, f"config {path}")
     if not isinstance(raw, dict):
         raise ConfigError(f"config {path}: must be a mapping of keys, got {type(raw).__name__}")
     for override in overrides:
@@ -45,12 +45,17 @@ def load_settings(
 def decode_settings(model: type[_Settings], raw: Mapping[str, Any]) -> _Settings:
     """Validate a mapping; raises ConfigError that names the full path of every fault."""
     try:
-        return model.model_validate(_interpolate(raw, ""))
+        return model.model_validate(interpolate(raw))
     except pydantic.ValidationError as error:
         raise ConfigError("\n".join(explain(fault, model) for fault in error.errors())) from error
 
 
-def _parse_yaml(text: str, origin: str) -> Any:
+def parse_yaml(text: str, origin: str) -> Any:
+    """The values of a YAML text.
+
+    Raises:
+        ConfigError: it is not YAML; the message begins with `origin`.
+    """
     try:
         return YAML(typ="safe", pure=True).load(text)
     except (YAMLError, ValueError) as error:
@@ -73,7 +78,7 @@ def override_key(raw: dict[str, Any], override: str) -> None:
         if not isinstance(child, dict):
             raise ConfigError(f"--set {override}: {parent} is a value, not a section")
         section = child
-    section[leaf] = _parse_yaml(value, f"--set {override}")
+    section[leaf] = parse_yaml(value, f"--set {override}")
 
 
 _VARIABLE = re.compile(r"\$(?P<escaped>\$\{)|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
@@ -88,11 +93,16 @@ def without_variables(value: Any) -> Any:
     return value.replace("${", "$${") if isinstance(value, str) else value
 
 
-def _interpolate(value: Any, path: str) -> Any:
+def interpolate(value: Any, path: str = "") -> Any:
+    """The value in which variables of the environment in texts are replaced, see `load_settings`; `path` is its key.
+
+    Raises:
+        ConfigError: a variable is not set.
+    """
     if isinstance(value, Mapping):
-        return {key: _interpolate(child, f"{path}.{key}".lstrip(".")) for key, child in value.items()}
+        return {key: interpolate(child, f"{path}.{key}".lstrip(".")) for key, child in value.items()}
     if isinstance(value, list):
-        return [_interpolate(child, f"{path}[{index}]") for index, child in enumerate(value)]
+        return [interpolate(child, f"{path}[{index}]") for index, child in enumerate(value)]
     if not isinstance(value, str):
         return value
 

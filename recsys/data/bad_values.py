@@ -22,7 +22,7 @@ _LONGEST_VALUE = 100
 class BadValue:
     """A value for which rows were quarantined."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="ignore")
 
     reason: str
     column: str

@@ -13,7 +13,7 @@ from recsys.evaluation.metrics.metric import Floats
 class RelativeGain:
     """A relative difference with its 95 % interval."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="ignore")
 
     percent: float
     low: float

@@ -11,7 +11,7 @@ from pydantic import ConfigDict
 class NightFigures:
     """What the checks look at: figures of a night's lists, and of its inputs."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="ignore")
 
     run_id: str
     lists: int
@@ -59,7 +59,7 @@ class Check:
 class CheckResult:
     """The verdict of one check."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="ignore")
 
     name: str
     verdict: Literal["passed", "refused", "not_examined", "off"]

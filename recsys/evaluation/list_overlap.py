@@ -17,7 +17,7 @@ PLACES = 10
 class ListOverlap:
     """Which share of tonight's first items was among the user's first items the night before."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="ignore")
 
     run_id: str
     """The night before."""

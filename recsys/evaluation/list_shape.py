@@ -28,7 +28,7 @@ TOP_PERCENT = 1
 class Concentration:
     """How unequally the lists show the catalog."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="ignore")
 
     gini: float
     """0: all items are shown equally often, 1: only one is shown."""
@@ -42,7 +42,7 @@ class Concentration:
 class ScoreCounts:
     """How many scores are in each bin; bins without any at both ends are left out."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="ignore")
 
     lowest: float
     """Lower edge of the first bin."""

@@ -18,7 +18,7 @@ _DIGITS = 6
 class Estimate:
     """A mean with the bounds of its 95 % interval over the users."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="ignore")
 
     mean: float
     low: float
@@ -29,7 +29,7 @@ class Estimate:
 class BaselineQuality:
     """A baseline on the same users."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="ignore")
 
     value: Estimate
     difference: Estimate
@@ -40,7 +40,7 @@ class BaselineQuality:
 class MeasuredSegment:
     """A metric of a group of users, or of the targets among a group of items."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="ignore")
 
     segment: str
     metric: str

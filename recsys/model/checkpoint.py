@@ -5,7 +5,7 @@ A text encoder that was trained with the ranker is in ``encoder/``.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from recsys.errors import InputError
+from recsys.errors import InputError, NewerFormatError
 from recsys.model.features import index_items
 from recsys.model.ranker import Ranker
 from recsys.model.ranker_spec import ARCHITECTURE, RankerSpec
 from recsys.model.text_adapter import TextAdapter
+from recsys.storage.json_files import to_json
+from recsys.storage.record_kinds import MODEL_CARD
 
 #: Weights of the signals; they are fitted after the ranker and written beside it.
 FUSION_FILE = "fusion.json"
@@ -81,24 +83,40 @@ def save_ranker(folder: Path, weights: dict[str, Tensor], known: Tensor, item_id
     pq.write_table(
         pa.table({"item_id": item_ids, "known": pa.array(known.cpu().numpy())}), folder / "vocabulary.parquet"
     )
-    (folder / "model.json").write_text(json.dumps(card.as_dict(), indent=2, sort_keys=True) + "\n")
+    (folder / "model.json").write_bytes(to_json(MODEL_CARD.stamp(card.as_dict())))
 
 
-def read_card(folder: Path) -> ModelCard:
+def read_card(folder: Path, url: str | None = None) -> ModelCard:
     """The card of a saved model.
+
+    Args:
+        folder: Where `save_ranker` wrote, or a copy of it.
+        url: Of what it is a copy, for messages.
 
     Raises:
         InputError: ``model.json`` is missing or broken.
+        NewerFormatError: a newer release wrote it.
     """
+    path = f"{url or folder}/model.json"
     try:
-        raw = json.loads((folder / "model.json").read_text())
-        if "isolated" in raw:  # the name of `candidate_pass` up to version 0.1
-            raw["candidate_pass"] = raw.pop("isolated")
-        return ModelCard(**{**raw, "spec": RankerSpec(**raw["spec"])})
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        raw = MODEL_CARD.current(json.loads((folder / "model.json").read_text()), path)
+        known = {field.name: raw[field.name] for field in fields(ModelCard) if field.name in raw}
+        return ModelCard(**{**known, "spec": _spec(raw["spec"], path)})
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(
-            f"model {folder}: model.json is missing or broken ({error}); train it again with --force"
+            f"model {url or folder}: model.json is missing or broken ({error}); train it again with --force"
         ) from error
+
+
+def _spec(raw: dict[str, Any], path: str) -> RankerSpec:
+    """The spec of a card. An option that this release does not know may only be off."""
+    known = {field.name for field in fields(RankerSpec)}
+    if on := sorted(name for name, value in raw.items() if name not in known and value):
+        raise NewerFormatError(
+            f"{path}: its network has {', '.join(on)}, which this release does not know: install the release that "
+            f"trained it or a later one"
+        )
+    return RankerSpec(**{name: value for name, value in raw.items() if name in known})
 
 
 def load_ranker(folder: Path, item_ids: pa.Array, text_vectors: Tensor) -> tuple[Ranker, ModelCard]:
@@ -114,8 +132,14 @@ def load_ranker(folder: Path, item_ids: pa.Array, text_vectors: Tensor) -> tuple
 
     Raises:
         InputError: a file is missing or broken.
+        NewerFormatError: a newer release wrote it.
     """
     card = read_card(folder)
+    if card.architecture > ARCHITECTURE:
+        raise NewerFormatError(
+            f"model {folder}: its network has version {card.architecture}, and this release knows versions up to "
+            f"{ARCHITECTURE}: install the release that trained it or a later one"
+        )
     weights, known = load_weights(folder, item_ids)
     spec = RankerSpec(**{**asdict(card.spec), "num_items": len(item_ids)})
     ranker = Ranker(spec, text_vectors, known)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from recsys.config.stored import decode_stored
 from recsys.data.assignment import arm_in
 from recsys.data.histories import hash_ids, rank_ids
 from recsys.errors import InputError
@@ -77,7 +78,7 @@ def _experiments(night: PastNight) -> list[dict[str, Any]]:
 
 def _definition(night: PastNight, name: str) -> Experiment | None:
     found = next((one for one in _experiments(night) if one["name"] == name), None)
-    return None if found is None else Experiment.model_validate(found)
+    return None if found is None else decode_stored(Experiment, found, f"manifest of {night.pointer.run_id}")
 
 
 def as_answer(experiment: Experiment, nights: Sequence[PastNight], compared: Comparison) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.data.splits import validation_users
-from recsys.errors import InputError
+from recsys.errors import InputError, NewerFormatError
 from recsys.evaluation.list_overlap import PLACES, ListOverlap, count_tenths, shared_places
 from recsys.pipeline.list_records import WrittenShard
 from recsys.pipeline.run import Run
@@ -58,7 +58,7 @@ def night_before(run: Run) -> NightBefore | str:
         return f"the published night {latest.run_id} is of a later date"
     try:
         return NightBefore(latest=latest, manifest=read_manifest(run.storage, latest))
-    except InputError as error:
+    except (InputError, NewerFormatError) as error:
         logger.warning("%s: the lists are not compared with the night before", error)
         return f"the manifest of {latest.run_id} cannot be read"
 

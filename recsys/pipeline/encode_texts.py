@@ -25,6 +25,7 @@ from recsys.pipeline.user_texts import read_user_texts
 from recsys.schema import CATALOG, item_vectors, text_vectors, user_text_vectors
 from recsys.settings import Config
 from recsys.storage.filesystem import Storage
+from recsys.storage.record_kinds import ENCODER_NOTE
 from recsys.storage.tables import read_table, write_table
 from recsys.training.pretrain import pretrain_encoder
 
@@ -127,12 +128,13 @@ def _scratch_encoder(run: Run) -> str:
     spec = run.config.encoder
     name = f"models/scratch-encoders/{run.config.encoder_recipe()}.json"
     if run.storage.exists(name):
-        encoder_id: str = run.storage.read_json(name)["encoder_id"]
+        encoder_id: str = ENCODER_NOTE.current(run.storage.read_json(name), run.storage.url(name))["encoder_id"]
         return encoder_id
     logger.info("encode: pretraining a small text encoder on the catalog (%d steps)", spec.scratch.pretrain_steps)
     encoder_id = ray.get(ray.remote(_pretrain).options(num_cpus=1).remote(run))
     if run.record(INGEST_CATALOG).texts:
-        run.storage.write_json(name, {"encoder_id": encoder_id, "trained_by": run.folder.run_id})
+        note = {"encoder_id": encoder_id, "trained_by": run.folder.run_id}
+        run.storage.write_json(name, ENCODER_NOTE.stamp(note))
     return encoder_id
 
 

@@ -5,6 +5,7 @@ when this version was made. Time, storage, and memory above that of loaded libra
 of an input.
 """
 
+import logging
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,12 +13,15 @@ from fnmatch import fnmatch
 from statistics import median
 from typing import Any
 
+from recsys.errors import RecsysError
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
 from recsys.pipeline.stage_places import places
 from recsys.storage.filesystem import Storage
-from recsys.storage.manifest import MANIFEST
+from recsys.storage.manifest import MANIFEST, decode_manifest
 from recsys.storage.runs import RunFolder
+
+logger = logging.getLogger(__name__)
 
 #: Nights that are looked at. One alone may have run beside other work.
 MOST_NIGHTS = 3
@@ -92,7 +96,9 @@ def last_nights(run: Run, stages: Iterable[Stage[Any]]) -> list[MeasuredNight]:
     root = "recommendations"
     found = [name for name in run.storage.list(root, recursive=True) if posixpath.basename(name) == MANIFEST]
     newest = sorted(found, reverse=True)[:MOST_NIGHTS]
-    return [_measured(run, run.storage.read_json(f"{root}/{name}"), stages) for name in newest]
+    return [
+        _measured(run, manifest, stages) for name in newest if (manifest := _manifest(run.storage, f"{root}/{name}"))
+    ]
 
 
 def estimate_stage(stage: str, nights: Sequence[MeasuredNight], events: int, items: int) -> StageCost | None:
@@ -106,6 +112,15 @@ def estimate_stage(stage: str, nights: Sequence[MeasuredNight], events: int, ite
         stored_bytes=round(median(each.stored_bytes for each in scaled)),
         measured="last night" if len(scaled) == 1 else f"last {len(scaled)} nights",
     )
+
+
+def _manifest(storage: Storage, path: str) -> Mapping[str, Any] | None:
+    """The manifest at a path; None where it cannot be read: an estimate does without it."""
+    try:
+        return decode_manifest(storage.read_bytes(path), storage.url(path))
+    except RecsysError as error:
+        logger.warning("%s", error)
+        return None
 
 
 def _measured(run: Run, manifest: Mapping[str, Any], stages: Sequence[Stage[Any]]) -> MeasuredNight:

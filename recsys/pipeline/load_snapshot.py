@@ -11,11 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
-from recsys.model.checkpoint import ModelCard, load_ranker, read_card
+from recsys.model.checkpoint import ModelCard, load_ranker
 from recsys.model.precision import dtype_of
 from recsys.pipeline.count_signals import day_of, first_validation_day, oldest_day, read_counts, settings_of
 from recsys.pipeline.item_rules import recommendable
 from recsys.pipeline.match_cold_items import read_donors
+from recsys.pipeline.published_model import model_card
 from recsys.pipeline.run import COUNTS_OF_VIEW, Run
 from recsys.pipeline.stored_fusion import read_fusion
 from recsys.pipeline.stored_vectors import read_text_vectors, read_user_text_vectors
@@ -106,8 +107,7 @@ class Night:
     @cached_property
     def card(self) -> ModelCard:
         """The card of the model."""
-        with self.run.storage.local_folder(self.run.model_path(self.model_id), recursive=False) as folder:
-            return read_card(folder)
+        return model_card(self.run, self.model_id)
 
     @cached_property
     def _texts(self) -> tuple[pa.Array, npt.NDArray[np.float32]]:

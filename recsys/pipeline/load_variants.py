@@ -1,8 +1,8 @@
 """Loading the snapshots of all variants of a night's experiments."""
 
 from recsys.errors import ConfigError
-from recsys.model.checkpoint import read_card
 from recsys.pipeline.load_snapshot import load_snapshots
+from recsys.pipeline.published_model import model_card
 from recsys.pipeline.run import Run
 from recsys.ranking.config import RecommendConfig
 from recsys.ranking.experiment_config import variants_of
@@ -42,14 +42,9 @@ def load_variants(run: Run, model_id: str, config: RecommendConfig, *, explore: 
 def _check_encoder(run: Run, model_id: str, other: str) -> None:
     if other == model_id:
         return
-    ours, theirs = (_encoder_of(run, model) for model in (model_id, other))
+    ours, theirs = (model_card(run, model).encoder_id for model in (model_id, other))
     if ours != theirs:
         raise ConfigError(
             f"experiments: model {other} reads the text encoder {theirs[:12]}, the night's model reads {ours[:12]}; "
             f"take a model that was trained with the same encoder"
         )
-
-
-def _encoder_of(run: Run, model_id: str) -> str:
-    with run.storage.local_folder(run.model_path(model_id), recursive=False) as folder:
-        return read_card(folder).encoder_id

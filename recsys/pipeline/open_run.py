@@ -1,9 +1,15 @@
 """Opening a run: by its date and its settings, or by its id."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from recsys.config.loading import interpolate
+from recsys.config.stored import decode_stored
+from recsys.errors import InputError
 from recsys.pipeline.night_date import night_date
 from recsys.pipeline.run import Protocol, Run
 from recsys.pipeline.start_run import read_start
-from recsys.settings import Config, load_config
+from recsys.settings import Config
 from recsys.storage.filesystem import Storage
 from recsys.storage.runs import RunFolder, run_id
 
@@ -24,9 +30,27 @@ def open_run(config: Config, protocol: Protocol = "time") -> Run:
     return Run(config=config.model_copy(update={"date": date}), date=date, folder=folder, protocol=protocol)
 
 
+@contextmanager
+def files_named(folder: RunFolder) -> Iterator[None]:
+    """Turn a missing file of a published run into an error that says what to do."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise InputError(
+            f"run {folder.run_id}: {error.filename or error} is missing. Another release published this run with other "
+            f"files, or the file was deleted. Publish a night with this release, or read this run with the release "
+            f"that published it"
+        ) from error
+
+
 def stored_run(folder: RunFolder) -> Run:
-    """A run of the storage, with the settings and the protocol that are stored with it."""
-    with folder.storage.local_file(folder.config_path) as path:
-        own = load_config(path)
+    """A run of the storage, with the settings and the protocol that are stored with it, by whatever release.
+
+    Raises:
+        ConfigError: the stored config has values that this release does not allow.
+        NewerFormatError: a newer release wrote it, in a form that this release does not know.
+        FileNotFoundError: there is no such run.
+    """
+    own = decode_stored(Config, interpolate(folder.read_config()), folder.storage.url(folder.config_path))
     start = read_start(folder)
     return Run(config=own, date=folder.date, folder=folder, protocol=start.protocol if start else "time")

@@ -31,6 +31,7 @@ def publish_lists(run: Run, lease: Lease) -> PublishedLists:
         for shard in run.parts(WRITE_LISTS, WrittenShard).values()
     ]
     records = _stage_records(run)
+    assert len(shards) == run.record(WRITE_LISTS).shards, "a shard has no record"
     details = {
         "model_id": run.published_id,
         "metrics": _for_people(records),

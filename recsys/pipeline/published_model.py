@@ -1,11 +1,13 @@
-"""The published model: whether this night may continue it, and be compared with it. Only model cards are read."""
+"""The published model: whether this night may continue it, and be compared with it. No weights are loaded."""
 
 import logging
 
+from recsys.errors import InputError, NewerFormatError
 from recsys.model.checkpoint import ModelCard, read_card
 from recsys.model.ranker_spec import ARCHITECTURE
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import ENCODE_TEXTS
+from recsys.pipeline.stored_fusion import read_fusion
 from recsys.storage.latest import read_latest
 
 logger = logging.getLogger(__name__)
@@ -14,8 +16,8 @@ logger = logging.getLogger(__name__)
 def published_model(run: Run) -> ModelCard | None:
     """The published model, if this night can be compared with it; else None, and the log says why.
 
-    It must not have seen days of this night's holdout, must have the same network, and the same text encoder or one
-    that was trained from it.
+    It must be whole, and of a form that this release knows. It must not have seen days of this night's holdout, must
+    have the same network, and the same text encoder or one that was trained from it.
     """
     if run.protocol == "leave-one-out":
         logger.info("leave-one-out: published models saw held-out events: no warm start, no comparison with them")
@@ -23,9 +25,15 @@ def published_model(run: Run) -> ModelCard | None:
     latest = read_latest(run.storage)
     if latest is None or latest.model_id in (run.model_id, run.refit_id):
         return None
-    card = model_card(run, latest.model_id)
-    if card.base is not None:
-        card = model_card(run, card.base)  # a refitted model saw all days of its night, also of this night's holdout
+    try:
+        card = model_card(run, latest.model_id)
+        if card.base is not None:
+            card = model_card(run, card.base)  # a refitted model saw all days of its night, also of this holdout
+        read_fusion(run, card.model_id)
+    except (InputError, NewerFormatError, FileNotFoundError) as error:
+        # another release may have written it: the night must not stop for that
+        logger.warning("no warm start from %s, no comparison with it: %s", latest.model_id, error)
+        return None
     if card.architecture != ARCHITECTURE:
         logger.info("%s has another version of the network: no warm start, no comparison with it", card.model_id)
         return None
@@ -57,4 +65,4 @@ def model_to_continue(run: Run) -> ModelCard | None:
 def model_card(run: Run, model_id: str) -> ModelCard:
     """The card of a model in the storage."""
     with run.storage.local_folder(run.model_path(model_id), recursive=False) as folder:
-        return read_card(folder)
+        return read_card(folder, run.storage.url(run.model_path(model_id)))

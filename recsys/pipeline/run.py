@@ -31,6 +31,7 @@ from recsys.schema import HELD_OUT_BASKETS
 from recsys.settings import Config
 from recsys.signals.signal import DataView
 from recsys.storage.filesystem import Storage
+from recsys.storage.record_kinds import CHECKPOINT, STAGE
 from recsys.storage.runs import RunFolder
 from recsys.storage.tables import read_table
 
@@ -204,21 +205,23 @@ class Run:
 
     @property
     def train_dir(self) -> str:
-        """Checkpoints of a running training."""
-        return f"{self.folder.dir}/train"
+        """Checkpoints of a running training. Those in another form are not looked for: such a training begins again."""
+        return f"{self.folder.dir}/train/{CHECKPOINT.version}"
 
     def record(self, stage: Stage[R]) -> R:
         """The record of a finished stage.
 
         Raises:
             InputError: another version of the code wrote the record, and it does not fit this version.
+            NewerFormatError: a newer release wrote it.
         """
         done = self.done(stage)
         if done is None:
-            assert self.folder.done(stage.name) is not None, f"stage {stage.name} has not run"
+            stored = self.folder.read_record(self.folder.stage_path(stage.name), STAGE)
+            assert stored is not None, f"stage {stage.name} has not run"
             raise InputError(
-                f"run {self.folder.run_id}: another version of the code wrote its stage {stage.name}; run "
-                f"jobs/nightly.py with the same config again"
+                f"run {self.folder.run_id}: another version of the code wrote its stage {stage.name}; start this night "
+                f"again, or if it is published, publish a newer one"
             )
         return done.record
 

@@ -117,7 +117,7 @@ class Stage(Generic[R]):
         """Decode a stored JSON object.
 
         Raises:
-            ValueError: a field is missing, unknown, or of a wrong type.
+            ValueError: a field is missing or of a wrong type.
         """
         timing = {field.name: stored[field.name] for field in dataclasses.fields(Timing) if field.name in stored}
         record = {key: value for key, value in stored.items() if key not in timing}

@@ -11,7 +11,7 @@ from pydantic import ConfigDict
 
 from recsys import __version__
 from recsys.data.formats.input_format import FileInfo
-from recsys.errors import InputError
+from recsys.errors import InputError, NewerFormatError
 from recsys.pipeline.gate_summary import gate_summary, was_refused
 from recsys.pipeline.input_list import (
     ID_LISTS,
@@ -31,6 +31,7 @@ from recsys.storage.addresses import open_input
 from recsys.storage.lease import Lease, lock
 from recsys.storage.manifest import is_complete, lists_folder
 from recsys.storage.publish import attempts, pointer_to, published
+from recsys.storage.record_kinds import RUN_START
 from recsys.storage.runs import RunFolder
 
 logger = logging.getLogger(__name__)
@@ -56,12 +57,10 @@ class RunStart:
 
 def read_start(folder: RunFolder) -> RunStart | None:
     """What the first start of a run settled; None if it was not started, or was refused while it read its inputs."""
-    stored = folder.read_record(folder.start_path)
-    if stored is None:
-        return None
     try:
-        return from_json(RunStart, stored)
-    except ValueError as error:
+        stored = folder.read_record(folder.start_path, RUN_START)
+        return None if stored is None else from_json(RunStart, stored)
+    except (ValueError, NewerFormatError) as error:
         logger.warning(
             "run %s: its list of inputs does not fit this version and is taken again (%s)", folder.run_id, error
         )
@@ -178,7 +177,7 @@ def _begin(run: Run, inputs: InputList, *, forced: bool) -> RunStart:
         encoder=SettledEncoder(model=run.config.encoder.model, revision=run.config.encoder.revision),
     )
     run.folder.write_config(run.config.to_yaml())
-    run.storage.write_json(run.folder.start_path, as_json(start))
+    run.storage.write_json(run.folder.start_path, RUN_START.stamp(as_json(start)))
     return start
 
 

@@ -2,6 +2,8 @@
 
 import hashlib
 import logging
+from dataclasses import fields
+from typing import Any
 
 from recsys.errors import InputError
 from recsys.model.checkpoint import FUSION_FILE, TREES_FILE
@@ -10,6 +12,7 @@ from recsys.ranking.fusion import Fusion
 from recsys.ranking.trees import Trees
 from recsys.signals.registry import SIGNALS, columns_of
 from recsys.storage.json_files import decode_object, to_json
+from recsys.storage.record_kinds import FUSION, FUSION_TREES, RecordKind
 
 logger = logging.getLogger(__name__)
 
@@ -19,11 +22,11 @@ _TREES_HASH = "trees_sha256"
 
 def write_fusion(run: Run, model_id: str, fusion: Fusion) -> None:
     """Store a fusion beside its model: first the trees, so that weights never name a file that is not there."""
-    trees = None if fusion.trees is None else to_json(fusion.trees.as_dict())
+    trees = None if fusion.trees is None else to_json(FUSION_TREES.stamp(fusion.trees.as_dict()))
     if trees is not None:
         run.storage.write_bytes(f"{run.model_path(model_id)}/{TREES_FILE}", trees)
     named = fusion.as_dict() | {_TREES_HASH: None if trees is None else hashlib.sha256(trees).hexdigest()}
-    run.storage.write_json(f"{run.model_path(model_id)}/{FUSION_FILE}", named)
+    run.storage.write_json(f"{run.model_path(model_id)}/{FUSION_FILE}", FUSION.stamp(named))
 
 
 def read_fusion(run: Run, model_id: str) -> Fusion:
@@ -32,13 +35,18 @@ def read_fusion(run: Run, model_id: str) -> Fusion:
     Where a signal that the trees ask for is gone, the weights score alone: they are 0 for what they do not know.
 
     Raises:
-        InputError: the trees are missing or damaged.
+        InputError: the weights or the trees are missing or damaged.
+        NewerFormatError: a newer release wrote them.
     """
     path = f"{run.model_path(model_id)}/{FUSION_FILE}"
-    assert run.storage.exists(path), f"{model_id} has no weights of the signals: the stage `fuse` has not run"
-    stored = run.storage.read_json(path)
-    expected = stored.pop(_TREES_HASH, None)  # a model of an older version has no trees
-    return Fusion(**stored, trees=None if expected is None else _read_trees(run, model_id, expected))
+    if not run.storage.exists(path):
+        raise InputError(
+            f"{run.storage.url(path)}: is missing; the stage `fuse` writes it: train the model with --force"
+        )
+    stored = _current(FUSION, run.storage.read_bytes(path), run.storage.url(path))
+    expected = stored.get(_TREES_HASH)  # a model of an older version has no trees
+    known = {field.name: stored[field.name] for field in fields(Fusion) if field.name in stored}
+    return Fusion(**known | {"trees": None if expected is None else _read_trees(run, model_id, expected)})
 
 
 def copy_fusion(run: Run, model_id: str, to_model_id: str) -> None:
@@ -58,8 +66,16 @@ def _read_trees(run: Run, model_id: str, expected: str) -> Trees | None:
         raise InputError(
             f"{run.storage.url(path)}: is not the file that was written; train the model again with --force"
         )
-    stored, columns = decode_object(data, run.storage.url(path)), columns_of(SIGNALS)
+    stored, columns = _current(FUSION_TREES, data, run.storage.url(path)), columns_of(SIGNALS)
     if gone := Trees.unknown_features(stored, columns):
         logger.warning("%s: its trees ask for %s, which no signal gives: weights score alone", model_id, gone)
         return None
     return Trees.from_dict(stored, columns)
+
+
+def _current(kind: RecordKind, data: bytes, url: str) -> dict[str, Any]:
+    """A record of a model in the form of this release."""
+    try:
+        return kind.current(decode_object(data, url), url)
+    except ValueError as error:
+        raise InputError(f"{url}: is damaged ({error}); train the model again with --force") from error

@@ -1,4 +1,7 @@
-"""Dataclasses as JSON and back. Reading is strict: it refuses missing, unknown and wrongly typed fields."""
+"""Dataclasses as JSON and back. Reading refuses missing and wrongly typed fields.
+
+Fields that a dataclass does not have are left out: a newer release may have added them.
+"""
 
 import json
 from collections.abc import Mapping
@@ -7,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 #: A dataclass that is read strictly has this as `__pydantic_config__`.
-STRICT = ConfigDict(strict=True, extra="forbid")
+STRICT = ConfigDict(strict=True, extra="ignore")
 
 T = TypeVar("T")
 
@@ -28,7 +31,7 @@ def from_json(kind: type[T], stored: Mapping[str, Any]) -> T:
     """A dataclass of this kind, from plain values.
 
     Raises:
-        ValueError: a field is missing, unknown or of a wrong type; the message names it.
+        ValueError: a field is missing or of a wrong type; the message names it.
     """
     try:
         found: T = _adapter(kind).validate_json(json.dumps(stored))

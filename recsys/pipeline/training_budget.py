@@ -20,12 +20,14 @@ import numpy as np
 import pyarrow.compute as pc
 from pydantic import ConfigDict
 
+from recsys.errors import NewerFormatError
 from recsys.evaluation.gain import RelativeGain
 from recsys.pipeline.model_records import WARM_START, WarmStart
 from recsys.pipeline.run import CountedDays, Run
 from recsys.pipeline.stages import FINETUNE, FIT_FUSION
 from recsys.pipeline.strict_json import STRICT, as_json, from_json
 from recsys.storage.latest import read_latest
+from recsys.storage.record_kinds import TRAINING_PAST
 from recsys.storage.tables import read_table
 
 if TYPE_CHECKING:  # it loads torch, for which a refusal of the config need not wait
@@ -171,7 +173,7 @@ def remember_training(run: Run, gain: RelativeGain | None) -> None:
         past = replace(past, full=before.full, full_ndcg=before.full_ndcg, ndcg=before.ndcg)
     if record.history:
         past = replace(past, ndcg=record.validation_ndcg)
-    run.storage.write_json(_path(run, run.model_id), as_json(past))
+    run.storage.write_json(_path(run, run.model_id), TRAINING_PAST.stamp(as_json(past)))
 
 
 def training_answer(run: Run) -> dict[str, Any]:
@@ -189,8 +191,8 @@ def read_past(run: Run, model_id: str) -> TrainingPast | None:
     if not run.storage.exists(path):
         return None
     try:
-        return from_json(TrainingPast, run.storage.read_json(path))
-    except ValueError as error:
+        return from_json(TrainingPast, TRAINING_PAST.current(run.storage.read_json(path), path))
+    except (ValueError, NewerFormatError) as error:
         logger.info("%s does not fit this version, so the night trains (%s)", path, error)
         return None
 

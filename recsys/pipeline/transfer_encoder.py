@@ -27,6 +27,7 @@ from recsys.model.encoder_files import (
 )
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import require_latest
+from recsys.storage.record_kinds import ENCODER_NOTE
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ def take_encoder(own: Storage, spec: EncoderConfig) -> str:
         if own.exists(_note(spec.model, model_id)):
             return model_id
         with other.local_folder(f"models/{model_id}", recursive=False) as folder:
-            card = read_card(folder)
+            card = read_card(folder, other.url(f"models/{model_id}"))
     except InputError as error:
         raise ConfigError(f"{where}: {error}") from error
     except FileNotFoundError as error:
@@ -70,7 +71,8 @@ def take_encoder(own: Storage, spec: EncoderConfig) -> str:
         _copy(folder, Path(copy), theirs.max_tokens, where)
         _check(Path(copy), card, theirs, where)
         own.upload_folder(copy, kept)
-    own.write_json(_note(spec.model, model_id), {"folder": kept, "from": other.root, "model_id": model_id})
+    note = {"folder": kept, "from": other.root, "model_id": model_id}
+    own.write_json(_note(spec.model, model_id), ENCODER_NOTE.stamp(note))
     logger.info("%s: the encoder of %s (%s) is copied to %s", where, model_id, other.root, own.url(kept))
     return model_id
 
@@ -78,7 +80,8 @@ def take_encoder(own: Storage, spec: EncoderConfig) -> str:
 def taken_folder(own: Storage, spec: EncoderConfig) -> str:
     """Folder of the copy that `take_encoder` made, below the own storage."""
     assert spec.revision is not None, "the first start of a run settles the model"
-    folder: str = own.read_json(_note(spec.model, spec.revision))["folder"]
+    note = _note(spec.model, spec.revision)
+    folder: str = ENCODER_NOTE.current(own.read_json(note), own.url(note))["folder"]
     return folder
 
 

@@ -3,7 +3,7 @@
 import logging
 from concurrent.futures import ThreadPoolExecutor
 
-from recsys.errors import RecsysError, one_line
+from recsys.errors import NewerFormatError, RecsysError, one_line
 from recsys.pipeline.gate_summary import gate_summary
 from recsys.pipeline.open_run import stored_run
 from recsys.pipeline.publish_lists import stage_metrics
@@ -13,6 +13,7 @@ from recsys.pipeline.stages import INGEST_CATALOG
 from recsys.report.config_changes import ConfigChange, config_changes, without_credentials
 from recsys.report.night_summary import MOST_NIGHTS, NightSummary, in_order, read_summary, summarize
 from recsys.storage.filesystem import Storage
+from recsys.storage.record_kinds import NIGHT_SUMMARY
 from recsys.storage.runs import RunFolder
 from recsys.storage.site import INDEX, STYLE, SUMMARIES, night_page
 
@@ -65,7 +66,7 @@ def _write(run: Run) -> None:
     )
     page, alone = render_night(records)
     storage.write_bytes(night_page(run_id), page.encode())
-    storage.write_json(f"{SUMMARIES}/{run_id}.json", summary.as_json())
+    storage.write_json(f"{SUMMARIES}/{run_id}.json", NIGHT_SUMMARY.stamp(summary.as_json()))
     storage.write_bytes(STYLE, style_sheet().encode())
     storage.write_bytes(INDEX, render_index([*others, summary]).encode())
     storage.write_bytes(run.folder.report_path, alone.encode())
@@ -75,12 +76,16 @@ def read_summaries(storage: Storage) -> list[NightSummary]:
     """The stored summaries of the newest nights; what is damaged is left out, and the log says so."""
 
     def read(name: str) -> NightSummary | None:
+        url = storage.url(SUMMARIES, name)
         try:
-            found = read_summary(storage.read_json(f"{SUMMARIES}/{name}"))
-        except (ValueError, FileNotFoundError):
+            found = read_summary(NIGHT_SUMMARY.current(storage.read_json(f"{SUMMARIES}/{name}"), url))
+        except NewerFormatError as error:
+            logger.warning("%s; until then the night is not in the index", error)
+            return None
+        except (AttributeError, ValueError, FileNotFoundError):  # no JSON, or no object
             found = None
         if found is None:
-            logger.warning("%s is damaged: the night is not in the index", storage.url(SUMMARIES, name))
+            logger.warning("%s is damaged: the night is not in the index", url)
         return found
 
     names = [name for name in storage.list(SUMMARIES) if name.endswith(".json")][-MOST_NIGHTS:]  # by their dates

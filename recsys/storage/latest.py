@@ -5,7 +5,8 @@ import datetime as dt
 
 from recsys.errors import ConfigError, InputError
 from recsys.storage.filesystem import Storage
-from recsys.storage.json_files import WAY_OUT, decode_object
+from recsys.storage.json_files import WAY_OUT, decode_object, to_json
+from recsys.storage.record_kinds import POINTER
 
 LATEST = "recommendations/LATEST.json"
 
@@ -20,6 +21,11 @@ class Latest:
     model_id: str
     published_at: str
     manifest_sha256: str
+
+    def to_bytes(self) -> bytes:
+        """The file that has this pointer."""
+        plain = {**dataclasses.asdict(self), "run_date": self.run_date.isoformat()}
+        return to_json(POINTER.stamp(plain))
 
 
 def read_latest(storage: Storage) -> Latest | None:
@@ -61,8 +67,12 @@ def decode_pointer(data: bytes, storage: Storage, path: str) -> Latest:
 
     Raises:
         InputError: it is damaged.
+        NewerFormatError: a newer release wrote it.
     """
-    record = decode_object(data, storage.url(path))
+    try:
+        record = POINTER.current(decode_object(data, storage.url(path)), storage.url(path))
+    except ValueError as error:
+        raise InputError(f"{storage.url(path)}: is damaged ({error}); {WAY_OUT}") from error
     names = [field.name for field in dataclasses.fields(Latest)]
     if wrong := [name for name in names if not isinstance(record.get(name), str)]:
         raise InputError(f"{storage.url(path)}: {wrong[0]} is missing or no text; {WAY_OUT}")

@@ -18,8 +18,9 @@ from typing import Any
 
 import psutil
 
-from recsys.errors import LockedError
+from recsys.errors import LockedError, NewerFormatError
 from recsys.storage.json_files import to_json
+from recsys.storage.record_kinds import LEASE
 from recsys.storage.runs import RunFolder
 
 logger = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ class Lease:
 
     def _write(self, **changes: str) -> None:
         self._record = {**self._record, **changes}
-        self._folder.run.storage.write_json(self._folder.path(self.generation), self._record)
+        self._folder.run.storage.write_json(self._folder.path(self.generation), LEASE.stamp(self._record))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -91,13 +92,22 @@ class LockFolder:
         return f"locks/{self.name}/{generation:08d}.json"
 
     def highest(self) -> tuple[int, dict[str, Any]]:
-        """The highest generation and its record; (0, {}) where there is none, {} where it is damaged."""
+        """The highest generation and its record; (0, {}) where there is none, {} where it is damaged.
+
+        Raises:
+            LockedError: a newer release wrote it and did not release it; its heartbeat cannot be read here.
+        """
         names = [Path(name).stem for name in self.run.storage.list(f"locks/{self.name}")]
         generations = [int(stem) for stem in names if stem.isdecimal()]
         if not generations:
             return 0, {}
         highest = max(generations)
-        return highest, self.run.read_record(self.path(highest)) or {}
+        try:
+            return highest, self.run.read_record(self.path(highest), LEASE) or {}
+        except NewerFormatError as error:
+            if "released_at" in self.run.storage.read_json(self.path(highest)):  # it is there in every version
+                return highest, {}
+            raise LockedError(f"{self.what}: {error}, or delete this file if no night of that release runs") from error
 
 
 @contextlib.contextmanager
@@ -160,7 +170,7 @@ def _acquire(folder: LockFolder, dead_after_s: float) -> Lease:
             "started_at": _now(),
             "heartbeat_at": _now(),
         }
-        if folder.run.storage.create_bytes(folder.path(highest + 1), to_json(record)):
+        if folder.run.storage.create_bytes(folder.path(highest + 1), to_json(LEASE.stamp(record))):
             return Lease(folder, highest + 1, record)
 
 

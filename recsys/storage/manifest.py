@@ -5,12 +5,13 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict
 
-from recsys.errors import ConfigError, InputError
+from recsys.errors import ConfigError, InputError, NewerFormatError
 from recsys.schema import SCHEMA_VERSION
 from recsys.storage.filesystem import Storage
-from recsys.storage.json_files import decode_object, to_json
+from recsys.storage.json_files import WAY_OUT, decode_object, to_json
 from recsys.storage.latest import Latest
 from recsys.storage.package_versions import package_versions
+from recsys.storage.record_kinds import MANIFEST_RECORD
 from recsys.storage.runs import RunFolder
 
 MANIFEST = "_MANIFEST.json"
@@ -97,10 +98,10 @@ def write_manifest(run: RunFolder, date: dt.date, shards: Iterable[Shard], detai
         "config": details.get("config"),
         "packages": details.get("packages", package_versions()),
     }
-    data = to_json(manifest)
+    data = to_json(MANIFEST_RECORD.stamp(manifest))
     if not run.storage.create_bytes(path, data):
         data = run.storage.read_bytes(path)
-        if decode_object(data, run.storage.url(path)).get("shards") != listed:
+        if decode_manifest(data, run.storage.url(path)).get("shards") != listed:
             raise ConfigError(
                 f"{run.storage.url(path)}: run {run.run_id} is published with other shards; start with --force"
             )
@@ -112,6 +113,7 @@ def read_manifest(storage: Storage, latest: Latest) -> dict[str, Any]:
 
     Raises:
         InputError: it is missing, or its sha256 is not the pointer's.
+        NewerFormatError: a newer release wrote it.
     """
     path = f"{latest.path}/{MANIFEST}"
     try:
@@ -123,7 +125,26 @@ def read_manifest(storage: Storage, latest: Latest) -> dict[str, Any]:
             f"manifest {storage.url(path)}: sha256 is {found}, published was {latest.manifest_sha256}; "
             "restore it, or publish the night again with --force"
         )
-    return decode_object(data, storage.url(path))
+    return decode_manifest(data, storage.url(path))
+
+
+def decode_manifest(data: bytes, url: str) -> dict[str, Any]:
+    """The content of a manifest.
+
+    Raises:
+        InputError: it is damaged.
+        NewerFormatError: a newer release wrote it, or the tables that it lists.
+    """
+    try:
+        manifest = MANIFEST_RECORD.current(decode_object(data, url), url)
+    except ValueError as error:
+        raise InputError(f"{url}: is damaged ({error}); {WAY_OUT}") from error
+    if (found := manifest.get("schema_version", SCHEMA_VERSION)) > SCHEMA_VERSION:
+        raise NewerFormatError(
+            f"{url}: its tables have schema version {found}, and this release knows versions up to {SCHEMA_VERSION}; a "
+            f"newer release wrote them: install that release or a later one"
+        )
+    return manifest
 
 
 def verify(storage: Storage, manifest: Mapping[str, Any]) -> None:

@@ -1,12 +1,11 @@
 """Publishing a night: the manifest is there already, then the pointer LATEST.json moves in one step."""
 
-import dataclasses
 import datetime as dt
 import itertools
 from collections.abc import Iterator
 
+from recsys.errors import NewerFormatError
 from recsys.storage.filesystem import Storage
-from recsys.storage.json_files import to_json
 from recsys.storage.latest import LATEST, Latest, decode_pointer, read_latest, read_pointer
 from recsys.storage.manifest import MANIFEST, is_complete, lists_folder, read_manifest
 from recsys.storage.runs import RunFolder
@@ -52,9 +51,8 @@ def publish(run: RunFolder, manifest_sha256: str, model_id: str, allow_older: bo
         manifest_sha256=manifest_sha256,
     )
     read_manifest(storage, latest)
-    record = {**dataclasses.asdict(latest), "run_date": run.date.isoformat()}
-    moves = _move_latest(storage, latest, to_json(record), allow_older)
-    storage.write_json(_receipt(run), record)
+    moves = _move_latest(storage, latest, latest.to_bytes(), allow_older)
+    storage.write_bytes(_receipt(run), latest.to_bytes())
     return moves
 
 
@@ -68,14 +66,23 @@ def _move_latest(storage: Storage, latest: Latest, record: bytes, allow_older: b
             content = storage.read_bytes(LATEST)
         except FileNotFoundError:
             content = None
-        if content is not None:
-            current = decode_pointer(content, storage, LATEST)
+        if content is not None and (current := _pointed(content, storage, allow_older)) is not None:
             if (current.run_id, current.manifest_sha256) == (latest.run_id, latest.manifest_sha256):
                 return True
             if current.run_date > latest.run_date and not allow_older:
                 return False
         if storage.swap_bytes(LATEST, record, content):
             return True
+
+
+def _pointed(content: bytes, storage: Storage, allow_older: bool) -> Latest | None:
+    """What LATEST names; None where a newer release wrote it and `allow_older` moves it back all the same."""
+    try:
+        return decode_pointer(content, storage, LATEST)
+    except NewerFormatError:
+        if allow_older:
+            return None
+        raise
 
 
 def published(storage: Storage, run_id: str) -> Latest | None:

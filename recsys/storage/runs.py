@@ -10,12 +10,15 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from recsys.errors import ConfigError
+from recsys.config.loading import parse_yaml
+from recsys.errors import ConfigError, NewerFormatError
 from recsys.storage.filesystem import Storage
+from recsys.storage.record_kinds import FORMAT_VERSION, STAGE, STORED_CONFIG, RecordKind
 
 logger = logging.getLogger(__name__)
 
 _RUN_ID = re.compile(r"\d{4}-\d{2}-\d{2}-[A-Za-z0-9._-]+")
+_CONFIG_VERSION = re.compile(rf"# {FORMAT_VERSION}: (\d+)\n")
 _NUM_READERS = 16
 
 
@@ -90,24 +93,24 @@ class RunFolder:
         return f"{self.stages_dir}/{_name(stage)}.json"
 
     def done(self, stage: str) -> dict[str, Any] | None:
-        """The record of a finished stage; None where it is not done, or its record is damaged."""
-        return self.read_record(self.stage_path(stage))
+        """The record of a finished stage; None where it is not done, or its record is damaged or of a newer release."""
+        return self._done(self.stage_path(stage))
 
     def finish(self, stage: str, record: Mapping[str, Any]) -> None:
         """Say that a stage is done; call it after everything the stage writes is in place."""
-        self.storage.write_json(self.stage_path(stage), record)
+        self.storage.write_json(self.stage_path(stage), STAGE.stamp(record))
 
     def part_path(self, stage: str, part: str) -> str:
         """The record that says a part of a stage is done."""
         return f"{self.stages_dir}/{_name(stage)}/{_name(part)}.json"
 
     def part_done(self, stage: str, part: str) -> dict[str, Any] | None:
-        """The record of a finished part; None where it is not done, or its record is damaged."""
-        return self.read_record(self.part_path(stage, part))
+        """The record of a finished part; None where it is not done, or its record is damaged or of a newer release."""
+        return self._done(self.part_path(stage, part))
 
     def finish_part(self, stage: str, part: str, record: Mapping[str, Any]) -> None:
         """Say that a part is done; call it after everything the part writes is in place."""
-        self.storage.write_json(self.part_path(stage, part), record)
+        self.storage.write_json(self.part_path(stage, part), STAGE.stamp(record))
 
     def parts(self, stage: str) -> dict[str, dict[str, Any]]:
         """The records of all finished parts, by name."""
@@ -121,23 +124,51 @@ class RunFolder:
         self.storage.delete_folder(self.stages_dir)
 
     def write_config(self, text: str) -> None:
-        """Store the resolved config (YAML) in the run's folder."""
-        self.storage.write_bytes(self.config_path, text.encode())
+        """Store the resolved config (YAML) in the run's folder. A comment names the version of its form."""
+        self.storage.write_bytes(self.config_path, f"# {FORMAT_VERSION}: {STORED_CONFIG.version}\n{text}".encode())
+
+    def read_config(self) -> dict[str, Any]:
+        """The stored config as plain values in the form of this release.
+
+        Raises:
+            FileNotFoundError: there is none.
+            ConfigError: it is damaged.
+            NewerFormatError: a newer release wrote it.
+        """
+        where = self.storage.url(self.config_path)
+        text = self.storage.read_bytes(self.config_path).decode(errors="replace")
+        version = _CONFIG_VERSION.match(text)
+        try:
+            raw = parse_yaml(text, f"config {where}")
+            return STORED_CONFIG.current(({FORMAT_VERSION: int(version[1])} if version else {}) | raw, where)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"config {where}: is damaged ({error})") from error
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Store what was measured in the run's folder."""
         self.storage.write_json(self.metrics_path, metrics)
 
-    def read_record(self, path: str) -> dict[str, Any] | None:
-        """The record at a path; None if it is missing. A damaged one gives a warning and None."""
+    def read_record(self, path: str, kind: RecordKind) -> dict[str, Any] | None:
+        """The record at a path; None if it is missing. A damaged one gives a warning and None.
+
+        Raises:
+            NewerFormatError: a newer release wrote it.
+        """
         try:
             record = self.storage.read_json(path)
+            return kind.current(record, self.storage.url(path)) if isinstance(record, dict) else None
         except FileNotFoundError:
             return None
         except ValueError as error:
             logger.warning("%s is damaged (%s): its work is done again", self.storage.url(path), error)
             return None
-        return record if isinstance(record, dict) else None
+
+    def _done(self, path: str) -> dict[str, Any] | None:
+        try:
+            return self.read_record(path, STAGE)
+        except NewerFormatError as error:
+            logger.warning("%s; its work is done again", error)
+            return None
 
 
 def _name(name: str) -> str:

@@ -106,6 +106,19 @@ def test_a_night_writes_every_users_list_and_says_what_it_did(write_config, run_
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "warehouse").rglob("*") if path.is_file()}
 
 
+#: JSON files of a night that no release reads back, or that have a form of their own: encoders and tokenizers.
+NOT_READ_BACK = ("metrics.json", "/models/encoder-")
+
+
+def test_every_record_of_a_night_has_a_version(night_before, tmp_path):
+    records = [path for path in (tmp_path / "warehouse").rglob("*.json") if path.stat().st_size]
+    read_back = [path for path in records if not any(part in str(path) for part in NOT_READ_BACK)]
+    assert len(read_back) > 20
+    assert [path for path in read_back if json.loads(path.read_text())["format_version"] < 1] == []
+    (config,) = (tmp_path / "warehouse").glob("runs/*/config.yaml")
+    assert config.read_text().startswith("# format_version: ")
+
+
 def test_a_published_night_makes_up_for_what_failed_after_it(write_config, run_job, night_before, tmp_path):
     storage = Storage(str(tmp_path / "warehouse"))
     run = RunFolder(storage, night_before["run_id"])

@@ -14,6 +14,8 @@ from recsys.model.ranker_spec import RankerSpec
 from recsys.pipeline.published_model import model_to_continue, published_model
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import ENCODE_TEXTS
+from recsys.pipeline.stored_fusion import write_fusion
+from recsys.ranking.fusion import Fusion
 from recsys.settings import decode_config
 from recsys.storage.manifest import write_manifest
 from recsys.storage.publish import publish
@@ -39,6 +41,7 @@ def publish_model(run: Run, encoder_id: str, base_encoder_id: str | None, **fact
         model_id="ranker-x", encoder_id=encoder_id, base_encoder_id=base_encoder_id, **{**settings, **facts}
     )
     run.storage.write_bytes("models/ranker-x/model.json", json.dumps(card.as_dict()).encode())
+    write_fusion(run, card.model_id, Fusion(weights={}))
     assert publish(folder, write_manifest(folder, folder.date, [], {"model_id": card.model_id}), card.model_id)
     return card.model_id
 

@@ -14,6 +14,7 @@ from recsys.pipeline.model_records import WarmStart
 from recsys.pipeline.run import Run
 from recsys.pipeline.settle_warm_start import settle_warm_start
 from recsys.pipeline.stages import ENCODE_TEXTS, SHUFFLE_HISTORIES
+from recsys.ranking.fusion import Fusion
 from recsys.storage.filesystem import Storage
 from recsys.storage.manifest import write_manifest
 from recsys.storage.publish import publish
@@ -51,6 +52,7 @@ def publish_model_of(run: Run, storage: Path) -> ModelCard:
     folder = storage / "models" / model_id
     folder.mkdir(parents=True)
     (folder / "model.json").write_text(json.dumps(card.as_dict()))
+    (folder / "fusion.json").write_text(json.dumps(Fusion(weights={}).as_dict()))
     if run.storage.exists(run.held_out_path(run.model_id)):
         shutil.copy(run.storage.path(run.held_out_path(run.model_id)), folder / "held_out.parquet")
     other = RunFolder(Storage(str(storage)), "2026-11-21-0123456789ab")

@@ -1,15 +1,21 @@
-"""A server in front of an S3 server that fails as networks and S3 do: resets, cut answers, and 503 SlowDown."""
+"""A server in front of an S3 server that fails as networks and S3 do: resets, cut or lost answers, 503, slowness."""
 
 import http.client
+import random
 import socket
 import struct
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 SLOW_DOWN = (
     b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 )
+#: `lost`: the work was done, and nobody hears of it.
+KINDS = ("503", "reset", "slow", "lost", "cut")
+#: Seconds by which an answer of the kind `slow` comes late.
+SLOW_S = 0.5
 
 
 class FaultyServer(ThreadingHTTPServer):
@@ -21,15 +27,25 @@ class FaultyServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Forwarder)
         self.upstream = host, port
         self.faults: list[str] = []
-        self.num_spoilt = 0
+        self.num_spoilt = self.num_requests = 0
+        self._share, self._random = 0.0, random.Random()  # noqa: S311 (no secret)
         self._lock = threading.Lock()
+
+    def spoil(self, share: float, seed: int) -> None:
+        """Spoil this share of the requests, each by a fault of any kind."""
+        self._share, self._random = share, random.Random(seed)  # noqa: S311 (no secret)
 
     def next_fault(self) -> str:
         with self._lock:
-            if not self.faults:
+            self.num_requests += 1
+            if self._random.random() < self._share:
+                fault = self._random.choice(KINDS)
+            elif self.faults:
+                fault = self.faults.pop(0)
+            else:
                 return ""
             self.num_spoilt += 1
-            return self.faults.pop(0)
+            return fault
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Resets are meant."""
@@ -52,7 +68,9 @@ class _Forwarder(BaseHTTPRequestHandler):
             reply = upstream.getresponse()
             content, headers = reply.read(), reply.getheaders()
             upstream.close()
-            if fault == "lost":  # the work was done, and nobody hears of it
+            if fault == "slow":
+                time.sleep(SLOW_S)
+            if fault == "lost":
                 self._reset()
             else:
                 self._answer(reply.status, headers, content, cut=fault == "cut")

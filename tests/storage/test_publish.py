@@ -93,7 +93,15 @@ def test_a_night_is_published_as_the_contract_says(storage: Storage) -> None:
     assert publish(run, sha256, "m1")
 
     pointer = storage.read_json(LATEST)
-    assert set(pointer) == {"run_id", "run_date", "path", "model_id", "published_at", "manifest_sha256"}
+    assert set(pointer) == {
+        "run_id",
+        "run_date",
+        "path",
+        "model_id",
+        "published_at",
+        "manifest_sha256",
+        "format_version",
+    }
     assert pointer["path"] == "recommendations/run_date=2026-11-22/run_id=2026-11-22-0123456789ab"
     assert (pointer["run_date"], pointer["model_id"]) == ("2026-11-22", "m1")
     assert dt.datetime.fromisoformat(pointer["published_at"]).tzinfo is not None
@@ -107,7 +115,7 @@ def test_a_night_is_published_as_the_contract_says(storage: Storage) -> None:
     latest = read_latest(storage)
     assert latest is not None
     assert latest.run_date == dt.date(2026, 11, 22)
-    assert read_manifest(storage, latest) == manifest
+    assert read_manifest(storage, latest) | {"format_version": 1} == manifest
     assert published(storage, NEW) == latest
     assert read_night(storage) == "a0 a1"
 

@@ -1,0 +1,54 @@
+"""SIGKILL to a process that does a part of a stage, at a random moment. Ray starts the part again elsewhere."""
+
+import contextlib
+import datetime as dt
+from random import Random
+
+import psutil
+
+from tests.faults.checks import Hashes, check_output, check_published, hashes_of
+from tests.faults.night import Night
+from tests.faults.shop import Attempt, Shop
+
+#: Seconds of a worker's task after which it is killed, at most. On a slow machine a task takes longer.
+MOMENT_S = 1.0
+
+
+def kill_scoring_worker(shop: Shop, number: int) -> None:
+    """While it writes lists."""
+    attempt = shop.attempt("scoring", shop.stopped_before("recommend/shard-00000.json"))
+    _kill(attempt, number, ("ray::recommend",), shop.expected)
+
+
+def kill_encode_worker(shop: Shop, number: int) -> None:
+    """While it trains the text encoder, or encodes: this is the first night of a storage."""
+    attempt = shop.attempt("encode")
+    yesterday = (shop.today - dt.timedelta(days=1)).isoformat()
+    _kill(attempt, number, ("ray::_pretrain", "ray::encode"), hashes_of(shop.night_before.root), "--date", yesterday)
+
+
+def kill_trainer(shop: Shop, number: int) -> None:
+    """While it trains the ranker, in one task."""
+    attempt = shop.attempt("train", shop.stopped_before("finetune/start.json"))
+    _kill(attempt, number, ("ray::train",), shop.expected)
+
+
+def _kill(attempt: Attempt, number: int, titles: tuple[str, ...], expected: Hashes, *options: str) -> None:
+    random = Random(number)  # noqa: S311
+    night = attempt.on_ray(*options)
+    worker = wait_for_worker(night, titles[number % len(titles)])
+    night.process.join(random.uniform(0.0, MOMENT_S))
+    worker.kill()
+    check_output(night, 0)
+    check_published(attempt.root, expected=expected)
+
+
+def wait_for_worker(night: Night, title: str) -> psutil.Process:
+    """The first worker that does a task of this title. Only processes that this one has started are looked at."""
+    while night.process.is_alive():
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):  # it has ended
+                if process.cmdline()[:1] == [title]:
+                    return process
+        night.process.join(0.01)
+    raise AssertionError(f"no worker was seen:\n{night.said}")
