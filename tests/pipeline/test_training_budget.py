@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -54,7 +55,9 @@ def past_of(run: Run, **values: Any) -> TrainingPast:
 def continued(make_night: Callable[..., Run], draw_events: Callable[..., pa.Table]) -> Callable[..., Run]:
     """A night that would continue a published model with this past, which knows these items."""
 
-    def make(known: list[str] = IDS, budget: str = "auto", encoder: str = "frozen", **past: Any) -> Run:
+    def make(
+        known: list[str] = IDS, budget: str = "auto", encoder: str = "frozen", settled: bool = True, **past: Any
+    ) -> Run:
         settings = {"train": {"budget": budget}, "encoder": {"train": encoder}}
         run = make_night(draw_events(300, days=40), settings=settings)
         finish(run, ENCODE_TEXTS, encoder_id="configured")
@@ -65,7 +68,9 @@ def continued(make_night: Callable[..., Run], draw_events: Callable[..., pa.Tabl
             stored = past_of(run, **past)
             values = {**vars(stored), "gain": stored.gain and vars(stored.gain)}
             run.storage.write_bytes(f"models/{model_id}/training.json", json.dumps(values).encode())
-        run.remember_part(FINETUNE, WARM_START, WarmStart(model_id=model_id, trained_until=card_of(run).trained_until))
+        if settled:
+            start = WarmStart(model_id=model_id, trained_until=card_of(run).trained_until)
+            run.remember_part(FINETUNE, WARM_START, start)
         return run
 
     return make
@@ -223,12 +228,16 @@ def test_a_night_continues_a_model_with_all_events(continued: Callable[..., Run]
     ids=str,
 )
 def test_a_ranker_begins_again_after_some_weeks_and_where_validation_fell(
-    continued: Callable[..., Run], facts: dict[str, Any], reason: str
+    continued: Callable[..., Run], facts: dict[str, Any], reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run = continued(**WHOLE | facts)
+    run = continued(settled=False, **WHOLE | facts)
     assert why_from_scratch(run, card_of(run)) == reason
-    settled = settle_warm_start(run)
-    assert settled == (None if reason else card_of(run))
+    with caplog.at_level(logging.INFO):
+        settle_warm_start(run)
+    assert ("training starts with random weights, on all events" in caplog.text) == bool(reason)
+    if reason:
+        assert run.warm_start == WarmStart(model_id="", trained_until="")
+        assert settle_training(run, None).since == ""
 
 
 @pytest.mark.parametrize(
