@@ -30,8 +30,10 @@ from recsys.data.config import EventsInput
 from recsys.data.event_checks import CHECKED_EVENTS, RowRules
 from recsys.data.formats.input_format import FileInfo, Span
 from recsys.data.formats.registry import FORMATS
+from recsys.errors import NewerFormatError
 from recsys.pipeline.strict_json import STRICT, as_json, from_json
 from recsys.storage.filesystem import Storage
+from recsys.storage.record_kinds import VALIDATED_FILE
 from recsys.storage.tables import TableWriter, new_table, verified_batches
 
 logger = logging.getLogger(__name__)
@@ -111,8 +113,9 @@ class Ledger:
         """The entry of this name; None, and a warning, if it is damaged or gone: the file itself must be read."""
         path = f"{self.folder}/{name}"
         try:
-            record = from_json(ValidatedFile, self.storage.read_json(f"{path}.json"))
-        except (FileNotFoundError, ValueError) as error:
+            stored = VALIDATED_FILE.current(self.storage.read_json(f"{path}.json"), self.storage.url(f"{path}.json"))
+            record = from_json(ValidatedFile, stored)
+        except (FileNotFoundError, ValueError, NewerFormatError) as error:
             logger.warning("%s.json cannot be used, so its file is read again (%s)", self.storage.url(path), error)
             yield None
             return
@@ -130,7 +133,7 @@ class Ledger:
             yield entry
         assert entry.record is not None, "the entry has no record"
         record = dataclasses.replace(entry.record, sha256=file.sha256)
-        self.storage.write_json(f"{self.folder}/{name}.json", as_json(record))
+        self.storage.write_json(f"{self.folder}/{name}.json", VALIDATED_FILE.stamp(as_json(record)))
 
 
 class NewEntry:

@@ -12,9 +12,11 @@ from typing import ClassVar
 
 from pydantic import ConfigDict
 
+from recsys.errors import NewerFormatError
 from recsys.pipeline.strict_json import STRICT, as_json, from_json
 from recsys.pipeline.validated_files import VALIDATED, Ledger
 from recsys.storage.filesystem import Storage
+from recsys.storage.record_kinds import LEDGER_USE
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +42,18 @@ def note_use(storage: Storage, run_id: str, ledger: Ledger, names: Iterable[str]
     use = LedgerUse(
         at=dt.datetime.now(dt.UTC).isoformat(), entries=sorted({f"{ledger.settings}/{name}" for name in names})
     )
-    storage.write_json(f"{_NIGHTS}/{run_id}-{ledger.settings}.json", as_json(use))
+    storage.write_json(f"{_NIGHTS}/{run_id}-{ledger.settings}.json", LEDGER_USE.stamp(as_json(use)))
+
+
+def read_use(storage: Storage, path: str) -> LedgerUse | None:
+    """A note of a night; None if this release cannot read it, or the clean-up of another night deleted it."""
+    try:
+        return from_json(LedgerUse, LEDGER_USE.current(storage.read_json(path), storage.url(path)))
+    except FileNotFoundError:
+        return None
+    except (ValueError, NewerFormatError) as error:
+        logger.info("%s does not fit this version (%s)", storage.url(path), error)
+        return None
 
 
 def stale_entries(entries: Iterable[str], uses: Sequence[LedgerUse], now: dt.datetime, keep_days: int) -> list[str]:
@@ -63,15 +76,8 @@ def delete_stale_entries(storage: Storage, now: dt.datetime, keep_days: int = KE
     uses = []
     for name in storage.list(_NIGHTS):
         path = f"{_NIGHTS}/{name}"
-        try:
-            use = from_json(LedgerUse, storage.read_json(path))
-            is_old = dt.datetime.fromisoformat(use.at) < since
-        except FileNotFoundError:
-            continue  # another night's clean-up deleted it
-        except ValueError as error:
-            logger.info("%s does not fit this version and is deleted (%s)", storage.url(path), error)
-            is_old = True
-        if is_old:
+        use = read_use(storage, path)
+        if use is None or dt.datetime.fromisoformat(use.at) < since:
             storage.delete(path)
         else:
             uses.append(use)
