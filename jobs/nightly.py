@@ -10,7 +10,7 @@ from jobs import command
 from jobs.plan import print_plan
 from recsys.errors import RecsysError
 from recsys.pipeline.arm_models import require_arm_models
-from recsys.pipeline.close_night import clean_up, make_up, write_metrics_and_report
+from recsys.pipeline.close_night import clean_up, make_up, tidy_feedback, write_metrics_and_report
 from recsys.pipeline.gate_summary import stop_if_refused, verdict_answer
 from recsys.pipeline.open_run import open_run
 from recsys.pipeline.run import Run
@@ -90,7 +90,7 @@ def nightly(config: Config, options: Namespace) -> command.Answer:
                 raise
             finally:
                 failed = write_metrics_and_report(run, refused)
-        failed |= clean_up(run, NIGHT)
+        failed |= clean_up(run, NIGHT) | tidy_feedback(run)
     done = run.record(PUBLISH_LISTS)
     return {
         "status": "published",

@@ -8,26 +8,30 @@ from rich.text import Text
 
 from jobs.command import Answer
 from jobs.log_output import console
-from recsys.evaluation.segments import ALL_USERS
 from recsys.pipeline.compare_arms import as_answer, compare_arms, experiment_nights
 from recsys.pipeline.past_lists import open_past_nights
 from recsys.pipeline.realized_results import REALIZED_PATH, days_joined, write_realized
+from recsys.pipeline.write_report import read_summaries, write_index
+from recsys.schema import ALL_USERS
 from recsys.settings import Config
 from recsys.storage.filesystem import Storage
+from recsys.storage.site import INDEX
 
 #: What the table of people shows of a night, in this order.
 _SHOWN = ("lists", "active_users", "hitrate@10", "ndcg@10", "taken_per_list", "revenue")
 
 
 def realized(config: Config) -> Answer:
-    """Join past lists with later events, write the results, and print them."""
+    """Join past lists with later events, write the results, show them in the site of the nights, and print them."""
     past = open_past_nights(Storage(config.storage), config.realized)
     table = write_realized(past)
+    write_index(past.storage, read_summaries(past.storage))
     _print_realized(table)
     return {
         "status": "evaluated",
         "run_id": past.nights[-1].pointer.run_id,
         "path": past.storage.url(REALIZED_PATH),
+        "site": past.storage.url(INDEX),
         "nights": len(past.nights),
         **days_joined(past),
         "results": [

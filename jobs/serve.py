@@ -10,6 +10,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from ray.serve.schema import ServeDeploySchema
 from ruamel.yaml import YAML
 
 from jobs import command
+from recsys.config.live_service import ServeConfig
 from recsys.pipeline.encode_texts import open_encoder
 from recsys.pipeline.load_variants import load_variants
 from recsys.pipeline.open_run import files_named, stored_run
@@ -33,6 +35,7 @@ from recsys.serving.haproxy_launcher import haproxy_environment
 from recsys.serving.live_catalog import LiveCatalog
 from recsys.serving.live_snapshot import LiveSnapshot
 from recsys.serving.published_users import PublishedUsers
+from recsys.serving.query_reader import QueryReader
 from recsys.serving.snapshot_ranker import SnapshotRanker
 from recsys.serving.user_template import UserTemplate
 from recsys.settings import Config, load_config
@@ -51,8 +54,13 @@ APP = "recsys"
 _ENVIRONMENT = {"RAY_worker_niceness": "0", "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0"}
 
 
-def load_live(storage: Storage, latest: Latest) -> LiveSnapshot:
+def load_live(storage: Storage, latest: Latest, spec: ServeConfig | None = None) -> LiveSnapshot:
     """Load a published run for the service: on the CPU, and without exploration, which only the nightly lists have.
+
+    Args:
+        storage: Where the run is.
+        latest: The run.
+        spec: How searches are read; None: the default.
 
     Raises:
         InputError: a file is missing or damaged.
@@ -61,10 +69,10 @@ def load_live(storage: Storage, latest: Latest) -> LiveSnapshot:
     """
     folder = RunFolder(storage, latest.run_id)
     with files_named(folder):
-        return _load_live(stored_run(folder), latest)
+        return _load_live(stored_run(folder), latest, spec or ServeConfig())
 
 
-def _load_live(run: Run, latest: Latest) -> LiveSnapshot:
+def _load_live(run: Run, latest: Latest, spec: ServeConfig) -> LiveSnapshot:
     storage, manifest = run.storage, read_manifest(run.storage, latest)
     recommend = run.config.recommend.model_copy(update={"use_gpu": False, "cpus_per_worker": 1})
     config = run.config.model_copy(update={"recommend": recommend})
@@ -78,7 +86,8 @@ def _load_live(run: Run, latest: Latest) -> LiveSnapshot:
     ranker = SnapshotRanker(
         variants=variants, config=recommend, encoder=encoder, max_events=config.histories.kept_events
     )
-    catalog = read_table(storage, live.catalog_path, ["item_id", "attributes"])
+    catalog = read_table(storage, live.catalog_path, ["item_id", "text", "attributes"])
+    queries = QueryReader(snapshot.titles, catalog, spec.price) if spec.understand_queries else None
     expiry = config.rerank.expiry
     users = config.inputs.users if ranker.reads_user_texts else None
     return LiveSnapshot(
@@ -94,6 +103,7 @@ def _load_live(run: Run, latest: Latest) -> LiveSnapshot:
         ),
         ranker=ranker,
         event_weights=_event_weights(live),
+        queries=queries,
         num_similar=config.similar_items.top_k,
         expires_at=None if expiry is None else expiry_times(catalog, expiry)[0],
         user_template=None if users is None else UserTemplate(text=users.text, max_chars=users.max_text_chars),
@@ -108,9 +118,13 @@ def _event_weights(run: Run) -> dict[str, float]:
     return {kind: weight or 1.0 for kind, weight in weights.items()}
 
 
+def _application(config: Config) -> serve.Application:
+    return serve_application(config, partial(load_live, spec=config.serve))
+
+
 def app(arguments: dict[str, Any]) -> serve.Application:
     """For `serve run jobs.serve:app config=configs/demo.yaml`, and for `serve deploy` with `deploy_file`'s file."""
-    return serve_application(load_config(arguments["config"], arguments.get("set", ())), load_live)
+    return _application(load_config(arguments["config"], arguments.get("set", ())))
 
 
 def start(config: Config) -> str:
@@ -128,7 +142,7 @@ def start(config: Config) -> str:
     quiet_engine()
     ray.init(ignore_reinit_error=True, log_to_driver=True)
     serve.start(http_options={"host": spec.host, "port": spec.port}, logging_config=LOGGING)
-    serve.run(serve_application(config, load_live), name=APP, route_prefix="/")
+    serve.run(_application(config), name=APP, route_prefix="/")
     return f"http://{spec.host}:{spec.port}"
 
 

@@ -116,6 +116,9 @@ ITEM_REPORT = pa.schema(
     ]
 )
 
+#: The segment of METRICS and REALIZED that holds all users, or all lists.
+ALL_USERS = "all"
+
 #: What users did with the lists of past nights, one number in a row.
 REALIZED = pa.schema([METRICS.field("run_date"), pa.field("run_id", pa.string(), nullable=False), *list(METRICS)[1:]])
 

@@ -31,8 +31,17 @@ class ServeConfig(Section):
     """The most requests for lists that wait or are ranked in a replica; more requests get 429."""
     deadline_ms: Annotated[float, Field(ge=1)] = 1000.0
     """Milliseconds after which a request that is not ranked yet gets its user's published list, else popular items."""
+    understand_queries: bool = True
+    """Whether a search is read by rules, in English: what follows "no", "without" or "not" is excluded, and so are
+    items of another price, where `price` is set. Else a search is only a text, in which "no glass" is near to glass."""
+    price: Annotated[str, Field(min_length=1)] | None = None
+    """Attribute of the items that holds their price, e.g. `price`, for searches such as "under 20" or "cheap"; null:
+    prices in a search are not understood."""
     refresh_s: Annotated[float, Field(gt=0)] = 30.0
     """Seconds between two checks for a newer published run."""
+    feedback_interval_s: Annotated[float, Field(ge=0, le=60)] = 1.0
+    """Least seconds between two objects of feedback that a replica writes to S3. Events wait for as long and are
+    acknowledged when they are stored. 0: no waiting. Local files are appended to at once."""
 
     @model_validator(mode="after")
     def _keys_or_loopback(self) -> "ServeConfig":

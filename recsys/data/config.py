@@ -172,6 +172,9 @@ class InputsConfig(Section):
 
     feedback: bool = True
     """Read the feedback events of the live service, in `storage`/feedback, as well."""
+    feedback_days: Positive | None = None
+    """Newest days of feedback that are read, up to the night's date, by the day (UTC) on which the service stored them.
+    After a night is published, older days are deleted. null: all days are read and kept."""
     max_quarantine_rate: Fraction = 0.05
     """Share of the rows read (after `where`) that may be quarantined before the night stops with exit code 3."""
     earliest_date: Date = dt.date(1990, 1, 1)

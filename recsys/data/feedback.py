@@ -3,10 +3,7 @@
 This module defines their folder and columns, reads them, and drops events that arrived twice.
 """
 
-import datetime as dt
-import re
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 import numpy as np
 import pyarrow as pa
@@ -23,8 +20,6 @@ FEEDBACK_DIR = "feedback"
 #: Columns of the files. Events with the same `event_id` count once.
 FEEDBACK_COLUMNS = ("event_id", "user_id", "item_id", "timestamp", "event", "weight", "text")
 
-#: The name of a file begins with the time (UTC) at which its writer opened it.
-_STARTED = re.compile(r"^(\d{8}T\d{6}Z)-")
 _EVENT_KEY = "recsys-event-key"
 
 
@@ -38,12 +33,6 @@ class Feedback:
     """What became of the rows that this night can read."""
     num_searches: int
     """Rows without an item, which are ignored if the config reads no texts of events."""
-
-
-def started_before(path: str, time: dt.datetime) -> bool:
-    """Whether a file of feedback was opened before a time (aware), by its name; true if the name does not say it."""
-    started = _STARTED.match(PurePosixPath(path).name)
-    return started is None or started[1] < time.astimezone(dt.UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
 def feedback_source(path: str, events: EventsInput) -> EventsInput:

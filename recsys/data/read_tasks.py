@@ -5,9 +5,16 @@ from dataclasses import dataclass
 
 import fsspec
 
+from recsys.data.compression import compression_of
 from recsys.data.formats.input_format import BROKEN_FILE, DivisibleFormat, FileInfo, InputFormat, Span
 from recsys.data.formats.registry import FORMATS
+from recsys.data.text_pieces import Piece
 from recsys.errors import InputError
+
+#: What a file costs beyond its bytes: while an object store answers one request, so much is read and parsed.
+FILE_BYTES = 128 << 10
+#: Bytes of text in a byte of a compressed file, about.
+_EXPANSION = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,8 +27,9 @@ class ReadTask:
     span: Span | None
     """Part of the only file; None: whole files."""
     num_bytes: int
-    first_bytes: Mapping[str, int]
-    """Of files that have grown since they were listed, the bytes that are read."""
+    """About; of a compressed file, of its content."""
+    pieces: Mapping[str, tuple[Piece, ...]]
+    """Of files that are read in part, the bytes of their texts that are read."""
 
 
 def plan_reads(
@@ -32,6 +40,8 @@ def plan_reads(
 ) -> list[ReadTask]:
     """Tasks of about `target_bytes` in file order: small files share a task, and a large file is cut if its format can.
 
+    A file counts as `FILE_BYTES` more than it has, so that no task has very many files.
+
     Raises:
         InputError: a large file is missing or corrupt.
     """
@@ -39,31 +49,46 @@ def plan_reads(
     parts: list[tuple[tuple[str, ...], Span | None, int]] = []
     packed: list[FileInfo] = []
 
+    cost = 0
+
     def flush() -> None:
         if packed:
-            parts.append((tuple(file.path for file in packed), None, sum(file.size for file in packed)))
+            parts.append((tuple(file.path for file in packed), None, sum(content_bytes(file, form) for file in packed)))
             packed.clear()
 
     for file in files:
-        if packed and sum(other.size for other in packed) + file.size > target_bytes:
+        file_cost = FILE_BYTES + content_bytes(file, form)
+        if packed and cost + file_cost > target_bytes:
             flush()
+            cost = 0
         cut = _cut(fs, file, form, target_bytes)
         if cut:
             parts.extend(((file.path,), span, num_bytes) for span, num_bytes in cut)
         else:
             packed.append(file)
+            cost += file_cost
     flush()
-    grown = {file.path: file.size for file in files if file.grown}
+    pieces = {file.path: _pieces(file) for file in files if file.grown or file.pieces}
     return [
         ReadTask(
             index=index,
             files=paths,
             span=span,
             num_bytes=num_bytes,
-            first_bytes={path: grown[path] for path in paths if path in grown},
+            pieces={path: pieces[path] for path in paths if path in pieces},
         )
         for index, (paths, span, num_bytes) in enumerate(parts)
     ]
+
+
+def content_bytes(file: FileInfo, form: InputFormat) -> int:
+    """Bytes of a file's content, about: a compressed text is larger than its file."""
+    is_packed = form.compressible and not file.pieces and compression_of(file.path) is not None
+    return file.size * _EXPANSION if is_packed else file.size
+
+
+def _pieces(file: FileInfo) -> tuple[Piece, ...]:
+    return file.pieces or ((0, file.size),)
 
 
 def _cut(fs: fsspec.AbstractFileSystem, file: FileInfo, form: InputFormat, target_bytes: int) -> list[tuple[Span, int]]:

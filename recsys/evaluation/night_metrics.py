@@ -6,8 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from recsys.evaluation.segments import ALL_USERS
-from recsys.schema import METRICS
+from recsys.schema import ALL_USERS, METRICS
 
 #: Value, or value with the bounds of its 95 % interval.
 Number = float | tuple[float, float, float]

@@ -9,8 +9,6 @@ from pydantic import ConfigDict
 from recsys.evaluation.bootstrap import paired_bootstrap
 from recsys.evaluation.metrics.metric import Floats
 
-#: The segment of all measured users. The others are those of `recsys.evaluation.slices.SLICES`.
-ALL_USERS = "all"
 _DIGITS = 6
 
 

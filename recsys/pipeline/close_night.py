@@ -1,4 +1,5 @@
-"""What is left to do when a night's outcome is settled: metrics, the report, and the deletion of intermediate files.
+"""What is left to do when a night's outcome is settled: metrics, the report, the deletion of intermediate files, and
+the merging of small files of feedback.
 
 No failure here changes the outcome. What a published night lacks is made up by its next start.
 """
@@ -9,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from recsys.errors import LockedError, one_line
+from recsys.pipeline.compact_feedback import compact_feedback
+from recsys.pipeline.input_list import first_feedback_day
 from recsys.pipeline.publish_lists import delete_intermediate_files, intermediate_folders, stage_metrics
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
@@ -71,6 +74,25 @@ def clean_up(run: Run, stages: Iterable[Stage[Any]]) -> dict[str, str]:
         why = one_line(error)
         logger.warning("intermediate files of %s were not deleted: %s", run.folder.run_id, why, exc_info=True)
         return {"cleanup_error": why}
+    return {}
+
+
+def tidy_feedback(run: Run) -> dict[str, str]:
+    """Merge the small files of feedback, and delete days that are older than `inputs.feedback_days`.
+
+    Returns:
+        For the answer of the job: `feedback_error`, if that failed. The next night tries it again.
+    """
+    if not run.config.inputs.feedback:
+        return {}
+    try:
+        # a night of a later date than today must not delete what the nights until then read
+        date = min(run.date, dt.datetime.now(dt.UTC).date())
+        compact_feedback(run.storage, first_feedback_day(run.config, date))
+    except Exception as error:
+        why = one_line(error)
+        logger.warning("the files of feedback were not merged: %s", why, exc_info=True)
+        return {"feedback_error": why}
     return {}
 
 

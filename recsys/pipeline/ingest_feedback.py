@@ -67,7 +67,7 @@ def ingest_feedback(run: Run, now: dt.datetime) -> Feedback | None:
         return None
     source = feedback_input(run.config)
     tasks = plan_parts(source, files)
-    num_buckets = 1 + sum(file.size for file in files) // BUCKET_BYTES
+    num_buckets = 1 + sum(task.num_bytes for task in tasks.values()) // BUCKET_BYTES
     reader = partial(_reader, run, source, tasks, num_buckets, now)
     parts = for_each_part(list(tasks), reader, label="feedback")
     paths: dict[str, list[str]] = {}

@@ -17,12 +17,14 @@ from pydantic import ConfigDict
 
 from recsys.data.compression import without_compression
 from recsys.data.config import EventsInput, TableInput
-from recsys.data.feedback import FEEDBACK_DIR, feedback_source, started_before
+from recsys.data.feedback import FEEDBACK_DIR, feedback_source
+from recsys.data.feedback_names import file_day, started_before
 from recsys.data.files import list_files
 from recsys.data.formats.input_format import FileInfo
 from recsys.data.formats.registry import FORMATS
 from recsys.data.splits import cutoff_for
 from recsys.errors import InputError
+from recsys.pipeline.feedback_index import counted_files, replaced_files
 from recsys.pipeline.strict_json import STRICT
 from recsys.settings import Config
 from recsys.storage.addresses import open_input
@@ -90,21 +92,34 @@ def feedback_input(config: Config) -> EventsInput:
 def feedback_files(config: Config, date: dt.date) -> list[FileInfo]:
     """Files of the live service's events as they are now, sorted by path; none if `inputs.feedback` is off.
 
-    Files that the service began after the night's date are left out: they hold no event of this night.
+    Files that the service began after the night's date are left out: they hold no event of this night. So are those of
+    days that are older than `inputs.feedback_days`.
     """
     if not config.inputs.feedback:
         return []
     source = feedback_input(config)
     fs, path = open_input(source.path)
     # A service that was killed may leave an empty file.
-    found = list_files(fs, path, source.format, required=False)
-    return [file for file in found if file.size and started_before(file.path, cutoff_for(date, 0))]
+    found = [file for file in list_files(fs, path, source.format, required=False) if file.size]
+    first = first_feedback_day(config, date)
+    return [
+        file
+        for file in counted_files(Storage(config.storage), found)
+        if started_before(file.path, cutoff_for(date, 0)) and ((day := file_day(file.path)) is None or day >= first)
+    ]
+
+
+def first_feedback_day(config: Config, date: dt.date) -> dt.date:
+    """The oldest day of feedback that the night of a date reads."""
+    days = config.inputs.feedback_days
+    return dt.date.min if days is None else date - dt.timedelta(days=min(days, date.toordinal()) - 1)
 
 
 def present_files(config: Config, name: InputName, listed: Iterable[ListedFile]) -> list[FileInfo]:
     """The files of the list, to be read now.
 
-    Of a text file that has grown since, only the bytes that it had then are read (`FileInfo.grown`).
+    Of a text file that has grown since, only the bytes that it had then are read (`FileInfo.grown`). Feedback that was
+    merged since is read from the compact files (`FileInfo.pieces`).
 
     Raises:
         InputError: a file is gone or has another content; the message names it.
@@ -112,9 +127,13 @@ def present_files(config: Config, name: InputName, listed: Iterable[ListedFile])
     source = feedback_input(config) if name == "feedback" else _sources(config)[name]
     fs, path = open_input(source.path)
     now = {file.path: file for file in list_files(fs, path, source.format, required=False)}
-    found = []
-    for each in listed:
-        at = _place(each.file.path, config, name, source)
+    places = {_place(each.file.path, config, name, source): each for each in listed}
+    found: list[FileInfo] = []
+    if name == "feedback" and (missing := [replace(places[at].file, path=at) for at in places if at not in now]):
+        merged, replaced = replaced_files(Storage(config.storage), missing)
+        places = {at: each for at, each in places.items() if at not in replaced}
+        found += merged
+    for at, each in places.items():
         current = now.get(at) or _replaced(fs, each.file, at)
         if current is None:
             raise InputError(
@@ -129,7 +148,7 @@ def present_files(config: Config, name: InputName, listed: Iterable[ListedFile])
                     f"read it as it is now"
                 )
         found.append(replace(each.file, path=at, grown=current.grown))
-    return found
+    return sorted(found, key=lambda file: file.path) if name == "feedback" else found
 
 
 def same_inputs(first: InputList, second: InputList) -> bool:

@@ -13,6 +13,7 @@ from recsys.data.event_checks import RowRules
 from recsys.data.events import EventRules
 from recsys.data.formats.input_format import FileInfo
 from recsys.data.optional_columns import LackingColumns
+from recsys.data.read_ahead import Opener, read_ahead
 from recsys.data.read_tasks import ReadTask, plan_reads
 from recsys.data.readers import read_chunks
 from recsys.pipeline.run import Record, Run
@@ -39,16 +40,18 @@ def read_part(
     source: TableInput, task: ReadTask, lacking: LackingColumns | None = None
 ) -> Iterator[tuple[str, pa.Table, pa.Table]]:
     """(file, rows, malformed lines) of each chunk that a part reads; `lacking` fills columns that a file lacks."""
-    for file in task.files:
-        yield from read_file(source, task, file, lacking)
+    fs, _ = open_input(source.path)
+    with read_ahead(fs, task) as openers:
+        for file in task.files:
+            yield from read_file(source, task, file, lacking, openers.get(file))
 
 
 def read_file(
-    source: TableInput, task: ReadTask, file: str, lacking: LackingColumns | None = None
+    source: TableInput, task: ReadTask, file: str, lacking: LackingColumns | None, opener: Opener | None
 ) -> Iterator[tuple[str, pa.Table, pa.Table]]:
-    """The same of one file of the part."""
+    """The same of one file of the part; ``opener`` is that of `read_ahead`, if it fetches the file."""
     fs, _ = open_input(source.path)
-    chunks = read_chunks(fs, file, source, task.span, task.first_bytes.get(file))
+    chunks = read_chunks(fs, file, source, task.span, task.pieces.get(file, ()), opener)
     while True:
         with answered(file):
             chunk = next(chunks, None)

@@ -1,8 +1,8 @@
 """The rows of one part of the events: from the ledger where their file did not change, else from the file itself."""
 
 from collections.abc import Collection, Iterator
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -18,9 +18,11 @@ from recsys.data.events import EventRules, TakenEvents, take_events
 from recsys.data.formats.input_format import FileInfo
 from recsys.data.optional_columns import LackingColumns
 from recsys.data.quarantine import rows_as_json
+from recsys.data.read_ahead import Opener, read_ahead
 from recsys.data.read_tasks import ReadTask
 from recsys.pipeline.input_parts import read_file
 from recsys.pipeline.validated_files import Ledger, StoredFile, ValidatedFile, entry_name
+from recsys.storage.addresses import open_input
 
 
 class CellsMissingError(Exception):
@@ -80,13 +82,22 @@ class PartOfEvents:
         Raises:
             CellsMissingError: a file must be read again.
         """
-        for file in self._task.files:
-            name = entry_name(self._events.files[file], self._task.span)
-            with ExitStack() as stack:
-                stored = None
-                if self._events.ledger is not None and name in self._events.stored and file not in self._again:
-                    stored = stack.enter_context(self._events.ledger.opened(name))
-                yield from self._new(file, name) if stored is None else self._stored(file, stored)
+        fs, _ = open_input(self._source.path)
+        names = {file: entry_name(self._events.files[file], self._task.span) for file in self._task.files}
+        stored = {file for file, name in names.items() if name in self._events.stored and file not in self._again}
+        to_read = replace(self._task, files=tuple(file for file in self._task.files if file not in stored))
+        with ExitStack() as stack:
+            openers = stack.enter_context(read_ahead(fs, to_read))
+            entries: Iterator[StoredFile | None] = iter(())
+            if self._events.ledger is not None:
+                found = self._events.ledger.read_in_order([names[file] for file in names if file in stored])
+                entries = stack.enter_context(closing(found))
+            for file, name in names.items():
+                entry = next(entries) if file in stored else None
+                if entry is None:
+                    yield from self._new(file, name, openers.get(file))
+                else:
+                    yield from self._stored(file, entry)
 
     def _stored(self, file: str, stored: StoredFile) -> Iterator[FoundEvents]:
         record = stored.record
@@ -98,13 +109,13 @@ class PartOfEvents:
             yield FoundEvents(taken=taken, rows=len(batch) + rows, filtered=rows, dates=dates)
             rows = 0
 
-    def _new(self, file: str, name: str) -> Iterator[FoundEvents]:
+    def _new(self, file: str, name: str, opener: Opener | None) -> Iterator[FoundEvents]:
         lacking, dates = LackingColumns(self._source), [DateEvidence()]
         rows = filtered = 0
         with ExitStack() as stack:
             ledger = self._events.ledger
             entry = None if ledger is None else stack.enter_context(ledger.new_entry(name))
-            for _, table, malformed in read_file(self._source, self._task, file, lacking):
+            for _, table, malformed in read_file(self._source, self._task, file, lacking, opener):
                 found, checked = self._check(file, table, malformed)
                 if entry is not None:
                     entry.writer.add(checked)

@@ -9,9 +9,8 @@ import pyarrow as pa
 
 from recsys.data.histories import rank_ids
 from recsys.evaluation.realized import ACCURACY, Mean, RealizedLists, shown_items
-from recsys.evaluation.segments import ALL_USERS
 from recsys.pipeline.past_lists import PastNight, PastNights
-from recsys.schema import REALIZED
+from recsys.schema import ALL_USERS, REALIZED
 from recsys.storage.tables import write_table
 
 #: Where the table lies, relative to the storage root. It is written again as a whole.

@@ -4,7 +4,7 @@ import logging
 from dataclasses import replace
 
 from recsys.evaluation.gate import Verdict, judge
-from recsys.evaluation.segments import ALL_USERS, MeasuredSegment, measure_segment
+from recsys.evaluation.segments import MeasuredSegment, measure_segment
 from recsys.model.checkpoint import ModelCard
 from recsys.pipeline.encode_texts import encode_for
 from recsys.pipeline.fit_fusion import keep_popularity_alone
@@ -14,6 +14,7 @@ from recsys.pipeline.model_records import GateVerdict
 from recsys.pipeline.published_model import published_model
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import FINETUNE
+from recsys.schema import ALL_USERS
 
 logger = logging.getLogger(__name__)
 

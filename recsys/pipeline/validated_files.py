@@ -14,14 +14,18 @@ import functools
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 from pydantic import ConfigDict
 
 import recsys.data
@@ -34,13 +38,15 @@ from recsys.errors import NewerFormatError
 from recsys.pipeline.strict_json import STRICT, as_json, from_json
 from recsys.storage.filesystem import Storage
 from recsys.storage.record_kinds import VALIDATED_FILE
-from recsys.storage.tables import TableWriter, new_table, verified_batches
+from recsys.storage.tables import TableWriter, new_table
 
 logger = logging.getLogger(__name__)
 
 #: Folder of the ledger below the storage.
 VALIDATED = "validated"
 _ROWS_PER_BATCH = 65_536
+#: Entries that are fetched from an object store at a time: a small one is mostly waiting for answers.
+_NUM_REQUESTS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,21 +114,43 @@ class Ledger:
         """Below the storage."""
         return f"{VALIDATED}/{self.settings}"
 
-    @contextmanager
-    def opened(self, name: str) -> Iterator[StoredFile | None]:
+    @property
+    def is_near(self) -> bool:
+        """Whether entries are read without waiting for answers of a network."""
+        return self.storage.is_local
+
+    def read(self, name: str) -> StoredFile | None:
         """The entry of this name; None, and a warning, if it is damaged or gone: the file itself must be read."""
         path = f"{self.folder}/{name}"
         try:
             stored = VALIDATED_FILE.current(self.storage.read_json(f"{path}.json"), self.storage.url(f"{path}.json"))
             record = from_json(ValidatedFile, stored)
+            table = self.storage.read_bytes(f"{path}.parquet")
         except (FileNotFoundError, ValueError, NewerFormatError) as error:
-            logger.warning("%s.json cannot be used, so its file is read again (%s)", self.storage.url(path), error)
-            yield None
+            logger.warning("%s cannot be used, so its file is read again (%s)", self.storage.url(path), error)
+            return None
+        if hashlib.sha256(table).hexdigest() != record.sha256:
+            logger.warning("%s.parquet is damaged, so its file is read again", self.storage.url(path))
+            return None
+        file = pq.ParquetFile(pa.BufferReader(table))
+        batches = (pa.Table.from_batches([batch]) for batch in file.iter_batches(_ROWS_PER_BATCH))
+        return StoredFile(record, batches)
+
+    def read_in_order(self, names: Iterable[str]) -> Generator[StoredFile | None]:
+        """The entries of these names; an object store is asked for several at a time."""
+        if self.is_near:
+            yield from map(self.read, names)
             return
-        with verified_batches(self.storage, f"{path}.parquet", record.sha256, _ROWS_PER_BATCH) as batches:
-            if batches is None:
-                logger.warning("%s.parquet is gone or damaged, so its file is read again", self.storage.url(path))
-            yield None if batches is None else StoredFile(record, batches)
+        threads = ThreadPoolExecutor(_NUM_REQUESTS, thread_name_prefix="ledger")
+        rest, waiting = iter(names), deque[Future[StoredFile | None]]()
+        try:
+            waiting.extend(threads.submit(self.read, name) for name in islice(rest, _NUM_REQUESTS))
+            while waiting:
+                entry = waiting.popleft().result()
+                waiting.extend(threads.submit(self.read, name) for name in islice(rest, 1))
+                yield entry
+        finally:
+            threads.shutdown(wait=True, cancel_futures=True)
 
     @contextmanager
     def new_entry(self, name: str) -> Iterator["NewEntry"]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recsys.errors import ConfigError, one_line
-from recsys.evaluation.segments import ALL_USERS, Estimate
+from recsys.evaluation.segments import Estimate
 from recsys.model.base_licence import licence_in
 from recsys.model.checkpoint import ModelCard
 from recsys.model.config import OTHER_STORAGE
@@ -26,6 +26,7 @@ from recsys.pipeline.stages import (
     SHUFFLE_HISTORIES,
 )
 from recsys.report.model_card import CardFacts, Measured, code, render_model_card
+from recsys.schema import ALL_USERS
 from recsys.storage.filesystem import Storage
 
 logger = logging.getLogger(__name__)

@@ -3,19 +3,23 @@
 import logging
 from concurrent.futures import ThreadPoolExecutor
 
-from recsys.errors import NewerFormatError, RecsysError, one_line
+from recsys.errors import InputError, NewerFormatError, RecsysError, one_line
 from recsys.pipeline.gate_summary import gate_summary
 from recsys.pipeline.open_run import stored_run
 from recsys.pipeline.publish_lists import stage_metrics
+from recsys.pipeline.realized_results import REALIZED_PATH
 from recsys.pipeline.run import Run
 from recsys.pipeline.sample_users import sample_users
 from recsys.pipeline.stages import INGEST_CATALOG
 from recsys.report.config_changes import ConfigChange, config_changes, without_credentials
 from recsys.report.night_summary import MOST_NIGHTS, NightSummary, in_order, read_summary, summarize
+from recsys.report.realized import Realized, summarize_realized
+from recsys.schema import REALIZED
 from recsys.storage.filesystem import Storage
 from recsys.storage.record_kinds import NIGHT_SUMMARY
 from recsys.storage.runs import RunFolder
 from recsys.storage.site import INDEX, STYLE, SUMMARIES, night_page
+from recsys.storage.tables import read_table
 
 logger = logging.getLogger(__name__)
 
@@ -43,9 +47,7 @@ def write_report(run: Run) -> str:
 def _write(run: Run) -> None:
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it says where its cache is, and that it looks for fonts
     # here, so that a job starts without Matplotlib, and that a night gets along where it cannot be imported
-    from recsys.report.index_page import render_index
     from recsys.report.night_page import NightRecords, render_night
-    from recsys.report.page_templates import style_sheet
 
     storage, run_id = run.storage, run.folder.run_id
     stages = dict(sorted(stage_metrics(run).items(), key=lambda entry: str(entry[1].get("finished_at", ""))))
@@ -67,9 +69,28 @@ def _write(run: Run) -> None:
     page, alone = render_night(records)
     storage.write_bytes(night_page(run_id), page.encode())
     storage.write_json(f"{SUMMARIES}/{run_id}.json", NIGHT_SUMMARY.stamp(summary.as_json()))
-    storage.write_bytes(STYLE, style_sheet().encode())
-    storage.write_bytes(INDEX, render_index([*others, summary]).encode())
+    write_index(storage, [*others, summary])
     storage.write_bytes(run.folder.report_path, alone.encode())
+
+
+def write_index(storage: Storage, summaries: list[NightSummary]) -> None:
+    """Write the index of the site: trends over these nights, and what users did with their lists, where it is known."""
+    from recsys.report.index_page import render_index
+    from recsys.report.page_templates import style_sheet
+
+    storage.write_bytes(STYLE, style_sheet().encode())
+    storage.write_bytes(INDEX, render_index(summaries, _read_realized(storage)).encode())
+
+
+def _read_realized(storage: Storage) -> Realized:
+    """The realized results, none where they were not written or cannot be read."""
+    if not storage.exists(REALIZED_PATH):
+        return Realized()
+    try:
+        return summarize_realized(read_table(storage, REALIZED_PATH, REALIZED.names))
+    except InputError as error:
+        logger.warning("the index is without realized results: %s", error)
+        return Realized()
 
 
 def read_summaries(storage: Storage) -> list[NightSummary]:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from recsys.report.night_summary import MOST_NIGHTS, NightSummary, in_order
 from recsys.report.page_templates import template
-from recsys.report.trend_charts import trend_charts
+from recsys.report.realized import Realized
+from recsys.report.trend_charts import realized_chart, trend_charts
 
 #: The verdict of all gates together, in few words.
 WORDS = {
@@ -16,9 +17,20 @@ WORDS = {
 }
 
 
-def render_index(summaries: Sequence[NightSummary]) -> str:
-    """The page as HTML. Every text from the data is escaped."""
+def render_index(summaries: Sequence[NightSummary], realized: Realized | None = None) -> str:
+    """The page as HTML. Every text from the data is escaped.
+
+    Args:
+        summaries: Of the nights, in any order.
+        realized: What users did with past lists; the page has no word of it where nothing is known.
+    """
+    realized = realized or Realized()
     nights = in_order(list(summaries))[-MOST_NIGHTS:]
     return template("index.html").render(
-        nights=nights[::-1], charts=trend_charts(nights), words=WORDS, style="style.css"
+        nights=nights[::-1],
+        charts=trend_charts(nights),
+        realized=realized,
+        realized_charts=[] if (chart := realized_chart(realized.nights[-MOST_NIGHTS:])) is None else [chart],
+        words=WORDS,
+        style="style.css",
     )

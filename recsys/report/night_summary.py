@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recsys.report.recorded import Recorded, entries, number, part, text, total
+from recsys.schema import ALL_USERS
 
 #: Stages that read an input, with quarantine.
 READING = ("ingest", "catalog", "users")
@@ -72,7 +73,7 @@ def summarize(run_id: str, stages: Mapping[str, Recorded], gate: Recorded) -> Ni
         gate: See `recsys.pipeline.gate_summary`.
     """
     segments = {text(each, "segment"): each for each in entries(stages, "gate", "segments")}
-    everyone = segments.get("all", {})
+    everyone = segments.get(ALL_USERS, {})
     reading = [name for name in READING if name in stages]
     return NightSummary(
         run_id=run_id,

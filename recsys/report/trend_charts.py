@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from recsys.report.charts import DASHES, SERIES, as_svg, drawing, new_chart
 from recsys.report.night_charts import Chart
 from recsys.report.night_summary import NightSummary
+from recsys.report.realized import RealizedNight
 
 #: With fewer nights each has a marker.
 _MOST_MARKERS = 15
@@ -72,6 +73,35 @@ def _quality(nights: Sequence[NightSummary]) -> Chart | None:
     return Chart(title="Quality", svg=as_svg(chart, "trend-quality", note), note=note)
 
 
+def realized_chart(nights: Sequence[RealizedNight]) -> Chart | None:
+    """How many users took something of their list, and how high it stood, from the oldest night to the newest."""
+    series = {"hit rate at 10": "hitrate@10", "NDCG at 10": "ndcg@10"}
+    nights = [night for night in nights if any(metric in night.figures for metric in series.values())]
+    if not nights:
+        return None
+    with drawing():
+        chart, axes = new_chart()
+        days = [_ordinal(night.run_date) for night in nights]
+        for place, (label, metric) in enumerate(series.items()):
+            found = [night.figures.get(metric) for night in nights]
+            for day, each in zip(days, found, strict=True):
+                if each is not None and each.low is not None and each.high is not None:
+                    axes.plot([day] * 2, [each.low, each.high], color=SERIES[place], linewidth=2, alpha=0.45)
+            _line(axes, days, [None if each is None else each.value for each in found], place, label)
+        axes.legend(loc="best", fontsize=10)
+        known = [each for night in nights for metric in series.values() if (each := night.figures.get(metric))]
+        _from_zero(axes, [value for each in known for value in (each.value, each.high)], room=1.35)  # for the legend
+        _dates(axes, days)
+        newest = ", ".join(
+            f"{label} {each.value:.4f}"
+            for label, metric in series.items()
+            if (each := nights[-1].figures.get(metric)) is not None
+        )
+        words = "Users who were active after each night, with 95\u00a0% intervals."
+        note = f"{words} The newest: {newest}."
+        return Chart(title="What users took of their lists", svg=as_svg(chart, "trend-realized", note), note=note)
+
+
 def _trend(
     nights: Sequence[NightSummary], name: str, title: str, series: dict[str, _Value], written: Callable[[float], str]
 ) -> Chart | None:
@@ -107,10 +137,10 @@ def _line(axes: Axes, days: Sequence[float], values: Sequence[float | None], pla
             line.set_markersize(4)
 
 
-def _from_zero(axes: Axes, values: Sequence[float | None]) -> None:
+def _from_zero(axes: Axes, values: Sequence[float | None], room: float = 1.08) -> None:
     """An axis from 0 to a bit above the largest value."""
     largest = max((value for value in values if value is not None), default=0.0)
-    axes.set_ylim(0, 1.08 * largest if largest > 0 else 1.0)
+    axes.set_ylim(0, room * largest if largest > 0 else 1.0)
 
 
 def _dates(axes: Axes, days: Sequence[float]) -> None:
@@ -124,7 +154,11 @@ def _dates(axes: Axes, days: Sequence[float]) -> None:
 
 
 def _day(night: NightSummary) -> float:
-    return float(dt.date.fromisoformat(night.run_date).toordinal())
+    return _ordinal(night.run_date)
+
+
+def _ordinal(date: str) -> float:
+    return float(dt.date.fromisoformat(date).toordinal())
 
 
 def _minutes(seconds: float | None) -> float | None:

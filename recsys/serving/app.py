@@ -129,7 +129,7 @@ class Service:
         self._max_id_chars = max_id_chars
         self.keys = Keys.load(config.keys_file)
         self._storage = Storage(storage)
-        self._feedback = FeedbackLog(self._storage, f"serve-{os.getpid()}")
+        self._feedback = FeedbackLog(self._storage, f"serve-{os.getpid()}", interval_s=config.feedback_interval_s)
         self._page = PageFiles()
         # Ray Serve counts and times all requests by route and status; see docs on metrics of Ray Serve
         self._lists = metrics.Counter("recsys_lists_total", "Lists by strategy.", tag_keys=("strategy",))

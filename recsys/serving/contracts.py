@@ -147,6 +147,19 @@ class RecommendedItem(Contract):
     """The signal that contributed most to the score."""
 
 
+class UnderstoodQuery(Contract):
+    """What the service understood of a search beside its text; items that it excludes are not in the list."""
+
+    text: str
+    """What the model reads; empty where the search says only what is not wanted: then it reads the whole search."""
+    unwanted: list[str]
+    """Phrases; items with all words of one of them are excluded."""
+    lowest: float | None
+    """Least price; null: any."""
+    highest: float | None
+    """Largest price; null: any."""
+
+
 class Recommendations(Contract):
     """A ranked list, and how it was made."""
 
@@ -162,6 +175,8 @@ class Recommendations(Contract):
     """Seconds since that run was published."""
     warnings: list[str]
     """Parts of the request that were ignored, and why."""
+    understood: UnderstoodQuery | None = None
+    """What the search excluded; null: nothing."""
 
 
 class RankedCandidates(Contract):

@@ -7,6 +7,7 @@ nightly run drops the repeats among all processes.
 import asyncio
 import datetime as dt
 import json
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from functools import partial
 from recsys.data.feedback import FEEDBACK_COLUMNS, FEEDBACK_DIR
 from recsys.schema import USUAL_EVENT
 from recsys.serving.contracts import Accepted, FeedbackEvent
-from recsys.storage.append_log import AppendLog
+from recsys.storage.append_log import MAX_FILE_AGE_S, AppendLog
 from recsys.storage.filesystem import Storage
 
 
@@ -26,6 +27,7 @@ class _Group:
 
     durable: asyncio.Future[None]
     lines: list[bytes] = field(default_factory=list)
+    num_bytes: int = 0
     event_ids: list[str] = field(default_factory=list)
 
 
@@ -33,7 +35,8 @@ class FeedbackLog:
     """The feedback of one process, in files below `<storage>/feedback/`; for one event loop.
 
     Events that arrive while a group is being written form the next group. So the throughput does not depend on the
-    latency of the disk or of S3.
+    latency of the disk or of S3. On S3 a group is an object: a group that is small waits until `interval_s` after the
+    last object was begun.
     """
 
     def __init__(
@@ -41,8 +44,10 @@ class FeedbackLog:
         storage: Storage,
         writer: str,
         *,
+        interval_s: float = 1.0,
+        max_group_bytes: int = 1 << 20,
         max_file_bytes: int = 64 << 20,
-        max_file_age_s: float = 900.0,
+        max_file_age_s: float = MAX_FILE_AGE_S,
         remembered_ids: int = 100_000,
     ) -> None:
         """Write nothing yet; the first event makes the folder and the file.
@@ -50,6 +55,9 @@ class FeedbackLog:
         Args:
             storage: The storage of the nightly runs.
             writer: Name of this process; it is part of the file names, for people.
+            interval_s: Least seconds from the begin of one object to the next, on S3. Local files are appended to at
+                once.
+            max_group_bytes: A group of so many bytes does not wait.
             max_file_bytes: A file has at most about this many bytes.
             max_file_age_s: Seconds after which a file takes no more events.
             remembered_ids: Repeats of this many newest ids are recognised.
@@ -60,6 +68,10 @@ class FeedbackLog:
         self._log = AppendLog(storage, FEEDBACK_DIR, writer, max_bytes=max_file_bytes, max_age_s=max_file_age_s)
         # A thread of its own: the loop never waits for the disk, and writing never waits for other work of the process.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="feedback")
+        self._interval_s = 0.0 if storage.is_local else interval_s
+        self._max_group_bytes = max_group_bytes
+        self._due_at = -math.inf  # by the clock of the loop
+        self._timer: asyncio.TimerHandle | None = None
         self._remembered_ids = remembered_ids
         self._durable_ids: OrderedDict[str, None] = OrderedDict()
         self._in_flight: dict[str, _Group] = {}
@@ -92,8 +104,7 @@ class FeedbackLog:
                 group = self._enqueue(event.event_id, line)
                 num_new += 1
             awaited[group] = None
-        if self._writing is None:
-            self._write()
+        self._write_if_due()
         if awaited:
             await asyncio.wait(
                 [group.durable for group in awaited]
@@ -103,10 +114,11 @@ class FeedbackLog:
         return Accepted(accepted=num_new, duplicates=len(events) - num_new)
 
     async def close(self) -> None:
-        """Return when every event is durable or has failed, and the file is closed."""
+        """Return when every event is durable or has failed, and the file is closed. Nothing waits for its interval."""
         if self._closed:
             return
         self._closed = True
+        self._write_if_due()
         while (group := self._waiting or self._writing) is not None:
             await asyncio.wait([group.durable])
         await asyncio.get_running_loop().run_in_executor(self._thread, self._log.close)
@@ -116,17 +128,34 @@ class FeedbackLog:
         if self._waiting is None:
             self._waiting = _Group(asyncio.get_running_loop().create_future())
         self._waiting.lines.append(line)
+        self._waiting.num_bytes += len(line)
         self._waiting.event_ids.append(event_id)
         self._in_flight[event_id] = self._waiting
         return self._waiting
 
-    def _write(self) -> None:
-        """Begin to write what waits."""
-        self._writing, self._waiting = self._waiting, None
-        if self._writing is not None:
-            data = b"".join(self._writing.lines)
-            written = asyncio.get_running_loop().run_in_executor(self._thread, self._log.append, data)
-            written.add_done_callback(partial(self._settle, self._writing))
+    def _write_if_due(self) -> None:
+        """Begin to write what waits, or set a timer for it; one group is written at a time."""
+        if self._writing is not None or self._waiting is None:
+            return
+        loop = asyncio.get_running_loop()
+        if self._closed or self._waiting.num_bytes >= self._max_group_bytes or self._due_at <= loop.time():
+            self._write(self._waiting)
+        elif self._timer is None:
+            self._timer = loop.call_at(self._due_at, self._end_interval)
+
+    def _end_interval(self) -> None:
+        self._timer, self._due_at = None, -math.inf  # the timers of a loop may be early by a tick of its clock
+        self._write_if_due()
+
+    def _write(self, group: _Group) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._writing, self._waiting = group, None
+        loop = asyncio.get_running_loop()
+        self._due_at = loop.time() + self._interval_s
+        written = loop.run_in_executor(self._thread, self._log.append, b"".join(group.lines))
+        written.add_done_callback(partial(self._settle, group))
 
     def _settle(self, group: _Group, written: "asyncio.Future[None]") -> None:
         """Give the callers of a group its result, and start to write the next group."""
@@ -141,7 +170,8 @@ class FeedbackLog:
         else:
             group.durable.set_exception(error)
             group.durable.exception()  # marks the error as seen, where all callers were cancelled
-        self._write()
+        self._writing = None
+        self._write_if_due()
 
 
 def _line(event: FeedbackEvent, now: dt.datetime) -> bytes:

@@ -26,6 +26,7 @@ from recsys.serving.contracts import (
 from recsys.serving.live_catalog import LiveCatalog
 from recsys.serving.look_up_replies import ExplainedItem, ExplainedUser, FoundItem, PastEvent, SimilarItems
 from recsys.serving.published_users import PublishedUsers
+from recsys.serving.query_reader import QueryReader, ReadQuery
 from recsys.serving.resolved_request import ResolvedRequest, ResolvedVisitor, resolve_request, resolve_visitor
 from recsys.serving.snapshot_ranker import SnapshotRanker
 from recsys.serving.user_template import UserTemplate
@@ -48,6 +49,8 @@ class LiveSnapshot:
     """Similar items of an item where a request does not say, as the run has it: `similar_items.top_k`."""
     expires_at: npt.NDArray[np.int64] | None = None
     """[I] microseconds since 1970 at which the items expire, by `rerank.expiry`; None: no item does."""
+    queries: QueryReader | None = None
+    """None: searches are read as they are."""
 
     def answer(self, requests: Sequence[RecommendationRequest], now: dt.datetime) -> list[Recommendations]:
         """A list for each of B requests. Unknown ids are left out with a warning; no request is refused.
@@ -97,7 +100,8 @@ class LiveSnapshot:
                     visitors[row].warnings,
                     now,
                 )
-                answers[row] = RankedCandidates(unknown=unknown, **dict(reply))
+                shared = {name: value for name, value in reply if name in RankedCandidates.model_fields}
+                answers[row] = RankedCandidates(unknown=unknown, **shared)
         return [answers[row] for row in range(len(requests))]
 
     def similar(self, item_id: str, top_k: int | None, now: dt.datetime) -> SimilarItems | None:
@@ -188,7 +192,7 @@ class LiveSnapshot:
 
     def _visitors(self, requests: Sequence[Visitor]) -> list[ResolvedVisitor]:
         return [
-            resolve_visitor(request, self.catalog, self.users, self.user_template, self.event_weights)
+            resolve_visitor(request, self.catalog, self.users, self.user_template, self.event_weights, self.queries)
             for request in requests
         ]
 
@@ -221,11 +225,18 @@ class LiveSnapshot:
         ]
         lists = self.ranker.rank(requests, published, top_k, now)
         return [
-            self._reply(rows, request.strategy, request.warnings, now)
+            self._reply(rows, request.strategy, request.warnings, now, request.query)
             for request, rows in zip(requests, lists, strict=True)
         ]
 
-    def _reply(self, rows: pa.Table, strategy: Strategy, warnings: list[str], now: dt.datetime) -> Recommendations:
+    def _reply(
+        self,
+        rows: pa.Table,
+        strategy: Strategy,
+        warnings: list[str],
+        now: dt.datetime,
+        query: ReadQuery | None = None,
+    ) -> Recommendations:
         return Recommendations(
             items=self._items(rows),
             strategy=strategy,
@@ -234,6 +245,7 @@ class LiveSnapshot:
             model_id=self.latest.model_id,
             snapshot_age_s=self._age_s(now),
             warnings=warnings,
+            understood=None if query is None else query.understood,
         )
 
     def _items(self, rows: pa.Table) -> list[RecommendedItem]:

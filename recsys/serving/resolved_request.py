@@ -15,6 +15,7 @@ from recsys.schema import USUAL_EVENT
 from recsys.serving.contracts import RecommendationRequest, Strategy, Visitor
 from recsys.serving.live_catalog import LiveCatalog
 from recsys.serving.published_users import PublishedUsers
+from recsys.serving.query_reader import QueryReader, ReadQuery
 from recsys.serving.sessions import Session
 from recsys.serving.user_template import UserTemplate
 
@@ -32,6 +33,8 @@ class ResolvedVisitor:
     session: Session
     warnings: list[str]
     """What the service ignored, and why."""
+    query: ReadQuery | None = None
+    """What its search says; None: there is none, or searches are not read."""
 
     @property
     def draw_key(self) -> str:
@@ -72,6 +75,7 @@ def resolve_visitor(
     users: PublishedUsers,
     template: UserTemplate | None,
     event_weights: Mapping[str, float],
+    queries: QueryReader | None = None,
 ) -> ResolvedVisitor:
     """Look up what a request says of its user. Unknown ids and attributes are left out, with a warning.
 
@@ -81,20 +85,22 @@ def resolve_visitor(
         users: Histories of the users whom the snapshot knows.
         template: None: the model of the snapshot reads no user attributes.
         event_weights: `inputs.event_weights` of the snapshot's run.
+        queries: None: searches are read as they are.
     """
     warnings: list[str] = []
     known = _known_items([event.item_id for event in visitor.history], "history", catalog, warnings)
     events = [event for event in visitor.history if event.item_id in known]
+    query = queries.read(visitor.query) if queries is not None and visitor.query else None
     kinds = pa.array([event.event or USUAL_EVENT for event in events], pa.string())
     session = Session(
         user_id=visitor.user_id or "",
         stored=None if visitor.user_id is None else users.history(visitor.user_id),
         events=events,
         weights=weights_of_kinds(kinds, event_weights).tolist(),
-        query=visitor.query or "",
+        query=visitor.query or "" if query is None else query.text,
         profile=_profile(visitor.attributes, template, warnings),
     )
-    return ResolvedVisitor(visitor=visitor, session=session, warnings=warnings)
+    return ResolvedVisitor(visitor=visitor, session=session, warnings=warnings, query=query)
 
 
 def resolve_request(request: RecommendationRequest, visitor: ResolvedVisitor, catalog: LiveCatalog) -> ResolvedRequest:
@@ -114,8 +120,16 @@ def resolve_request(request: RecommendationRequest, visitor: ResolvedVisitor, ca
         if not passing.any():
             warnings.append("filters: no item passes them")
         excluded |= ~passing
+    if visitor.query is not None:
+        excluded |= visitor.query.excluded
+        warnings += visitor.query.warnings
     return ResolvedRequest(
-        visitor=request, session=visitor.session, warnings=warnings, length=request.k, excluded=excluded
+        visitor=request,
+        session=visitor.session,
+        warnings=warnings,
+        query=visitor.query,
+        length=request.k,
+        excluded=excluded,
     )
 
 

@@ -2,12 +2,13 @@
 
 On local storage, blocks are appended to a file and synced. On `s3://`, each block is an object. Only one process writes
 to a file, and it writes no more after the file was closed or a write failed. So an incomplete block can only be at the
-end of a file.
+end of a file. The process locks its file as long as it may write, so that others can ask `is_closed`.
 """
 
 import contextlib
 import dataclasses
 import datetime as dt
+import fcntl
 import os
 import re
 import time
@@ -19,6 +20,8 @@ from recsys.storage.atomic import sync_folder
 from recsys.storage.failures import explained
 from recsys.storage.filesystem import Storage
 
+#: A block that comes later than this after the first block of a file begins a new file.
+MAX_FILE_AGE_S = 900.0
 _WRITER = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
@@ -46,7 +49,7 @@ class AppendLog:
         *,
         suffix: str = ".jsonl",
         max_bytes: int = 64 << 20,
-        max_age_s: float = 900.0,
+        max_age_s: float = MAX_FILE_AGE_S,
     ) -> None:
         """Prepare only: the first block makes the folder and the file.
 
@@ -122,6 +125,8 @@ class AppendLog:
             raise NotADirectoryError(f"{path.parent} is a file") from error
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         try:
+            with contextlib.suppress(OSError):  # a filesystem without locks: there `is_closed` is never true
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # The names themselves must survive a power cut, not only the content.
             for folder in (path.parent, *(folder.parent for folder in missing)):
                 sync_folder(folder)
@@ -134,3 +139,18 @@ class AppendLog:
         name = f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}-{self._name}-{self._begun:06d}{self._suffix}"
         self._begun += 1
         return f"{self._folder}/{name}"
+
+
+def is_closed(storage: Storage, path: str) -> bool:
+    """Whether no writer will ever append to a file that has a block. Objects on S3 are written once.
+
+    The kernel frees the lock of a writer that is dead. False where the filesystem has no locks.
+    """
+    if not storage.is_local:
+        return True
+    try:
+        with Path(storage.path(path)).open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -4,13 +4,16 @@ import functools
 import os
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import fsspec
 
 #: A request that fails as networks and servers do is sent so many times, over about half a minute.
 MAX_TRIES = 10
+
+#: Most keys that S3 takes in a request to delete objects.
+KEYS_PER_REQUEST = 1000
 
 _CONFLICT_ATTEMPTS = 5
 #: Codes of answers after which the same request may succeed.
@@ -53,6 +56,24 @@ def swap_object(fs: Any, native: str, data: bytes, expected: bytes) -> bool:
     except FileNotFoundError:
         return False
     return _on_condition(lambda: fs.call_s3("put_object", Bucket=bucket, Key=key, Body=data, IfMatch=tag))
+
+
+def delete_objects(fs: Any, natives: Sequence[str]) -> None:
+    """Delete objects of one bucket, `KEYS_PER_REQUEST` with each request; missing ones are fine.
+
+    Raises:
+        OSError: S3 could not delete an object; the message names the first one.
+    """
+    for start in range(0, len(natives), KEYS_PER_REQUEST):
+        parts = [native.partition("/") for native in natives[start : start + KEYS_PER_REQUEST]]
+        objects = [{"Key": key} for _, _, key in parts]
+        answer = fs.call_s3("delete_objects", Bucket=parts[0][0], Delete={"Objects": objects, "Quiet": True})
+        if failed := answer.get("Errors"):
+            first = failed[0]
+            raise OSError(
+                f"{len(failed)} objects cannot be deleted, the first is {first.get('Key')}: {first.get('Code')} "
+                f"{first.get('Message', '')}".strip()
+            )
 
 
 def _on_condition(write: Callable[[], Any]) -> bool:

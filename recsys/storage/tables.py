@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 
 import pyarrow as pa
@@ -107,21 +106,6 @@ def iter_batches(
         batches = file.iter_batches(batch_size, columns=None if columns is None else list(columns))
         for batch in batches:
             yield pa.Table.from_batches([batch])
-
-
-@contextlib.contextmanager
-def verified_batches(storage: Storage, path: str, sha256: str, batch_size: int) -> Iterator[Iterator[pa.Table] | None]:
-    """The table in pieces, as `iter_batches`, in a block; None if the file is gone or has not this digest."""
-    with contextlib.ExitStack() as stack:
-        batches = None
-        with contextlib.suppress(FileNotFoundError):
-            local = stack.enter_context(storage.local_file(path))
-            with local.open("rb") as stream:
-                is_whole = hashlib.file_digest(stream, "sha256").hexdigest() == sha256
-            if is_whole:
-                file = stack.enter_context(pq.ParquetFile(local))
-                batches = (pa.Table.from_batches([batch]) for batch in file.iter_batches(batch_size))
-        yield batches
 
 
 @contextlib.contextmanager

@@ -19,7 +19,6 @@ from recsys.data.feedback import (
     feedback_schema,
     feedback_source,
     read_feedback,
-    started_before,
 )
 from recsys.data.formats.jsonl import read_jsonl
 from recsys.errors import InputError
@@ -136,15 +135,3 @@ def test_repeats_may_be_dropped_bucket_by_bucket(drawn: list[tuple[str | None, i
     parts = [drop_repeats(table.filter(pa.array(buckets == bucket))).to_pylist() for bucket in range(num_buckets)]
     kept = sorted((row for part in parts for row in part), key=lambda row: row["place"])
     assert kept == sorted(drop_repeats(table).to_pylist(), key=lambda row: row["place"])
-
-
-@pytest.mark.parametrize(
-    ("name", "before"),
-    [
-        ("20261122T235959Z-serve-1-abc-000000.jsonl", True),
-        ("20261123T000000Z-serve-1-abc-000000.jsonl", False),
-        ("by-hand.jsonl", True),
-    ],
-)
-def test_a_night_reads_the_files_that_were_opened_before_its_end(name, before):
-    assert started_before(f"feedback/{name}", dt.datetime(2026, 11, 23, tzinfo=dt.UTC)) is before

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from recsys.data.config import TableInput
 from recsys.data.files import list_files
 from recsys.data.formats.input_format import FileInfo
-from recsys.data.read_tasks import plan_reads
+from recsys.data.read_tasks import FILE_BYTES, ReadTask, plan_reads
 from recsys.data.readers import read_chunks
 from recsys.errors import InputError
 
@@ -22,19 +22,36 @@ FS = fsspec.filesystem("file")
 def test_tasks_hold_every_file_once_in_order(sizes: list[int], target: int) -> None:
     files = [FileInfo(path=f"f{index:03}", size=size, version="") for index, size in enumerate(sizes)]
 
-    tasks = plan_reads(FS, files, "csv", target)
+    tasks = plan_reads(FS, files, "csv", target + FILE_BYTES)
 
     assert [path for task in tasks for path in task.files] == [file.path for file in files]
     assert [task.index for task in tasks] == list(range(len(tasks)))
     assert sum(task.num_bytes for task in tasks) == sum(sizes)
-    assert all(task.num_bytes <= target or len(task.files) == 1 for task in tasks)
-    assert all(a.num_bytes + b.num_bytes > target for a, b in itertools.pairwise(tasks))
+    assert all(cost(task) <= target + FILE_BYTES or len(task.files) == 1 for task in tasks)
+    assert all(cost(a) + cost(b) > target + FILE_BYTES for a, b in itertools.pairwise(tasks))
 
 
-def test_small_files_share_a_task() -> None:
-    files = [FileInfo(path=f"f{index:03}", size=150_000, version="") for index in range(305)]
+def cost(task: ReadTask) -> int:
+    return task.num_bytes + FILE_BYTES * len(task.files)
 
-    assert len(plan_reads(FS, files, "csv", 10_000_000)) == 5
+
+def test_small_files_share_a_task_but_not_thousands() -> None:
+    files = [FileInfo(path=f"f{index:05}", size=300, version="") for index in range(10_000)]
+
+    tasks = plan_reads(FS, files, "jsonl")
+
+    assert len(tasks) == 20
+    assert max(len(task.files) for task in tasks) == 510
+
+
+def test_a_compressed_file_counts_by_its_content() -> None:
+    plain, packed = (
+        [FileInfo(path=f"f{index:03}{ending}", size=10 << 20, version="") for index in range(12)]
+        for ending in (".csv", ".csv.gz")
+    )
+
+    assert len(plan_reads(FS, plain, "csv")) == 2
+    assert len(plan_reads(FS, packed, "csv")) == 12
 
 
 def test_a_large_parquet_file_is_cut_by_row_groups(tmp_path: Path) -> None:

@@ -76,6 +76,9 @@ def test_each_event_counts_for_the_newest_list_before_it(warehouse: Path) -> Non
     assert (later["all", "active_users"], later["all", "hitrate@10"], later["all", "revenue"]) == (1, 1, 0)
     assert ("live", "shown") not in found
     assert {row["run_date"] for row in answer["results"]} == {"2026-11-01", "2026-11-02"}
+    index = (warehouse / "site/index.html").read_text(encoding="utf-8")
+    assert "What users did" in index
+    assert "x/new" in index
 
 
 def test_impressions_of_the_live_service_are_joined_too(warehouse: Path) -> None:

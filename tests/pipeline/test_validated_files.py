@@ -119,9 +119,9 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
     shop = Shop(tmp_path)
     read_file = input_parts.read_file
 
-    def noted(source: Any, task: Any, file: str, lacking: Any) -> Any:
+    def noted(source: Any, task: Any, file: str, *rest: Any) -> Any:
         shop.read.append(Path(file).stem)
-        return read_file(source, task, file, lacking)
+        return read_file(source, task, file, *rest)
 
     monkeypatch.setattr(read_events, "read_file", noted)
     return shop
@@ -271,3 +271,14 @@ def test_stale_entries_are_deleted_with_the_notes_of_old_nights(shop: Shop) -> N
     shop.write("c", ROWS)
     shop.night(7)
     assert shop.read == ["c"], "the entry of b is there"
+
+
+def test_an_object_store_is_asked_for_several_entries_at_a_time(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "abcdefghijkl":
+        shop.write(name, ROWS[: 1 + len(name)])
+    shop.night(5)
+    shop.storage.delete(next(f"{VALIDATED}/{n}" for n in shop.storage.list(VALIDATED, True) if is_entry(n, "parquet")))
+    monkeypatch.setattr(validated_files.Ledger, "is_near", False)
+    night = shop.night(6)
+    assert len(shop.read) == 1
+    assert night == shop.fresh_night(6)

@@ -4,10 +4,13 @@ import datetime as dt
 from random import Random
 from typing import Any
 
+import pyarrow as pa
+
 from recsys.report.config_changes import ConfigChange
 from recsys.report.night_page import NightRecords
 from recsys.report.night_summary import summarize
 from recsys.report.sample_lists import SampleEntry, SampleList
+from recsys.schema import REALIZED
 
 HOSTILE = '<script>alert(1)</script> & $x^2$ "quoted"'
 
@@ -157,6 +160,28 @@ def nights(number: int) -> list[NightRecords]:
         gate = GATE | {"model": model, "verdict": "passed", "overridden": []}
         made.append(records(run_id, stages, gate, samples, config=config))
     return made
+
+
+def realized(number: int) -> pa.Table:
+    """REALIZED of so many nights: all lists, two variants, two sources and the live service, with revenue."""
+    random, rows = Random(1), []  # noqa: S311 (made-up figures)
+    for night in nights(number):
+        names = {"run_date": dt.date.fromisoformat(night.run_id[:10]), "run_id": night.run_id}
+        for segment in ("all", "variant:default", f"variant:{HOSTILE}"):
+            for metric, value in (("lists", 1000.0), ("active_users", 120.0), ("revenue", 5210.5)):
+                rows.append(names | {"metric": metric, "segment": segment, "value": value, "low": None, "high": None})
+            for metric in ("hitrate@10", "ndcg@10", "taken_per_list"):
+                mean = random.uniform(0.1, 0.2) if metric == "hitrate@10" else random.uniform(0.05, 0.08)
+                bounds = {"low": mean - 0.02, "high": mean + 0.02}
+                rows.append(names | {"metric": metric, "segment": segment, "value": mean, **bounds})
+        for segment, taken in (("source:ranker", 0.03), ("source:text", 0.02), ("live", 0.05)):
+            plain = {"segment": segment, "low": None, "high": None}
+            rows.append(names | plain | {"metric": "shown", "value": 2400.0})
+            rows.append(names | plain | {"metric": "revenue", "value": 310.0})
+            rows.append(
+                names | {"metric": "taken_share", "segment": segment, "value": taken, "low": 0.01, "high": 0.06}
+            )
+    return pa.Table.from_pylist(rows, schema=REALIZED)
 
 
 def pruned(value: Any, random: Random) -> Any:

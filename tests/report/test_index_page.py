@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from recsys.report.index_page import render_index
 from recsys.report.night_page import render_night
 from recsys.report.night_summary import in_order, read_summary, summarize
-from tests.report.made_up_nights import GATE, STAGES, nights, pruned, records
+from recsys.report.realized import summarize_realized
+from tests.report.made_up_nights import GATE, HOSTILE, STAGES, nights, pruned, realized, records
 
 #: The site of 30 nights may have so many bytes.
 MOST_BYTES = 5_000_000
@@ -36,6 +37,25 @@ def test_the_newest_night_is_first() -> None:
     assert page.count("<figure>") == 7
 
 
+def test_realized_results_are_shown_by_night_variant_and_source() -> None:
+    found = summarize_realized(realized(3))
+    assert [night.run_date for night in found.nights] == ["2026-10-01", "2026-10-02", "2026-10-03"]
+    assert [(each.name, each.lists, each.revenue) for each in found.variants] == [
+        (HOSTILE, 3000, 15631.5),
+        ("default", 3000, 15631.5),
+    ]
+    places = [(each.name, each.shown, round(each.taken_share or 0, 6), each.revenue) for each in found.places]
+    assert places == [("live", 7200, 0.05, 930), ("ranker", 7200, 0.03, 930), ("text", 7200, 0.02, 930)]
+    page = render_index([night.summary for night in nights(3)], found)
+    assert "What users did" in page
+    assert HOSTILE not in page
+    assert page.count("<figure>") == 8
+
+
+def test_without_realized_results_the_index_has_no_word_of_them() -> None:
+    assert "What users did" not in render_index([night.summary for night in nights(3)], summarize_realized(realized(0)))
+
+
 def test_the_index_of_no_night_is_a_page() -> None:
     assert "0 nights." in render_index([])
 
@@ -43,7 +63,7 @@ def test_the_index_of_no_night_is_a_page() -> None:
 def test_thirty_nights_are_small() -> None:
     made = nights(30)
     page = len(render_night(made[-1])[0].encode())
-    index = len(render_index([night.summary for night in made]).encode())
+    index = len(render_index([night.summary for night in made], summarize_realized(realized(30))).encode())
     assert index + 30 * page <= MOST_BYTES, f"a page has {page:,} bytes, the index {index:,}"
 
 

@@ -12,7 +12,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from recsys.report.index_page import render_index
 from recsys.report.night_page import render_night
 from recsys.report.page_templates import style_sheet
-from tests.report.made_up_nights import nights, records
+from recsys.report.realized import summarize_realized
+from tests.report.made_up_nights import nights, realized, records
 
 PAGES = ("index.html", "nights/2026-11-22-abc.html")
 
@@ -23,7 +24,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, night = tmp_path_factory.mktemp("site"), records()
     summaries = [each.summary for each in (*nights(29), night)]
     for name, text in {
-        "index.html": render_index(summaries),
+        "index.html": render_index(summaries, summarize_realized(realized(29))),
         PAGES[1]: render_night(night)[0],
         "style.css": style_sheet(),
         "alone.html": render_night(night)[1],

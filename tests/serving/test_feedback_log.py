@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import itertools
 import json
 import os
 import signal
@@ -301,7 +302,7 @@ def test_on_s3_callers_share_objects_and_a_missing_bucket_is_an_error(bucket: st
         with pytest.raises(ConfigError, match="bucket does not exist"):
             await nowhere.append([event("e0")])
         await nowhere.close()
-        log = FeedbackLog(Storage(f"s3://{bucket}/wh"), "w")
+        log = FeedbackLog(Storage(f"s3://{bucket}/wh"), "w", interval_s=0.1)
         answers = await asyncio.gather(*(log.append([event(f"e{number // 2}")]) for number in range(40)))
         await log.close()
         return answers
@@ -311,3 +312,61 @@ def test_on_s3_callers_share_objects_and_a_missing_bucket_is_an_error(bucket: st
     assert sum(answer.accepted for answer in answers) == sum(answer.duplicates for answer in answers) == 20
     assert ids_of(kept(storage)) == [f"e{number}" for number in range(20)]
     assert len(storage.list(FEEDBACK_DIR)) == 2  # the first caller's, and all the others'
+
+
+def test_a_burst_on_s3_is_an_object_an_interval_and_each_event_is_there_before_its_answer(bucket: str) -> None:
+    storage = Storage(f"s3://{bucket}/wh")
+    interval_s = 0.3
+
+    async def client(log: FeedbackLog, number: int, until: float) -> None:
+        turns = itertools.count()
+        while asyncio.get_running_loop().time() < until:
+            turn = next(turns)
+            await log.append([event(f"{number}-{turn}")])
+            acknowledged.add(f"{number}-{turn}")
+
+    async def send() -> float:
+        log = FeedbackLog(storage, "w", interval_s=interval_s)
+        start = asyncio.get_running_loop().time()
+        await asyncio.gather(*(client(log, number, start + 4 * interval_s) for number in range(50)))
+        seconds = asyncio.get_running_loop().time() - start
+        await log.close()
+        return seconds
+
+    acknowledged: set[str] = set()
+    seconds = asyncio.run(send())
+    num_objects = len(storage.list(FEEDBACK_DIR))
+    assert 2 <= num_objects <= 1 + seconds / interval_s
+    assert len(acknowledged) >= 50 * (num_objects - 1)  # every client is in each object but the first
+    assert set(ids_of(kept(storage))) == acknowledged
+
+
+def test_closing_and_a_large_group_do_not_wait_for_the_interval(bucket: str) -> None:
+    async def send() -> None:
+        log = FeedbackLog(Storage(f"s3://{bucket}/wh"), "w", interval_s=3600, max_group_bytes=1000)
+        await log.append([event("first")])
+        waiting = [asyncio.create_task(log.append([event(f"small-{number}")])) for number in range(3)]
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not any(task.done() for task in waiting)
+        await asyncio.gather(log.append([event("large", text="x" * 1000)]), *waiting)
+        last = asyncio.create_task(log.append([event("last")]))
+        await asyncio.sleep(0)
+        await log.close()
+        assert await last == Accepted(accepted=1, duplicates=0)
+
+    asyncio.run(send())
+    storage = Storage(f"s3://{bucket}/wh")
+    assert ids_of(kept(storage)) == ["first", "small-0", "small-1", "small-2", "large", "last"]
+    assert len(storage.list(FEEDBACK_DIR)) == 3
+
+
+def test_on_local_disks_nothing_waits(storage: Storage) -> None:
+    async def send() -> None:
+        log = FeedbackLog(storage, "w", interval_s=3600)
+        for number in range(3):
+            await log.append([event(f"e{number}")])
+        await log.close()
+
+    asyncio.run(send())
+    assert len(kept(storage)) == 3

@@ -93,6 +93,18 @@ def test_the_other_requests_of_a_batch_change_nothing(live, histories, explorati
     assert bool(drawn) == (exploration > 0)
 
 
+def test_a_search_excludes_what_it_does_not_want(live):
+    plain = ask(live, query="steel lamp")
+    word = plain.items[0].title.split()[0].lower()
+    answer = ask(live, query=f"steel lamp, no {word}")
+    assert answer.understood is not None
+    assert (answer.understood.text, answer.understood.unwanted) == ("steel lamp", [word])
+    assert not [item.title for item in answer.items if word in item.title.lower().split()]
+    kept = [item.item_id for item in plain.items if word not in item.title.lower().split()]
+    assert [item.item_id for item in answer.items if item.item_id in kept] == kept, "the others keep their order"
+    assert plain.understood is None
+
+
 def test_a_known_user_gets_the_published_list(live, published):
     user = sorted(published)[1]
     answer = ask(live, user_id=user, k=3)

@@ -97,7 +97,7 @@ def test_after_the_limit_a_sentence_says_what_to_do(
 ) -> None:
     source = TableInput(path=storage.url("a.csv"), format="csv")
     fs, path = open_input(source.path)
-    task = ReadTask(index=0, files=(path,), span=None, num_bytes=0, first_bytes={})
+    task = ReadTask(index=0, files=(path,), span=None, num_bytes=0, pieces={})
     monkeypatch.setattr(fs, "retries", 2)
     server.faults = [fault] * 100
     with pytest.raises(

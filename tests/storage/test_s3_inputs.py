@@ -1,5 +1,7 @@
 """Inputs in S3: keys of all kinds, partition folders, and tables that keep a log."""
 
+import itertools
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -7,8 +9,10 @@ from deltalake import DeltaTable, write_deltalake
 
 from recsys.data.config import TableInput
 from recsys.data.files import list_files
+from recsys.data.read_tasks import plan_reads
 from recsys.data.readers import read_chunks
 from recsys.errors import InputError
+from recsys.pipeline.input_parts import read_part
 from recsys.storage.addresses import open_input
 from recsys.storage.filesystem import Storage
 
@@ -48,3 +52,19 @@ def test_a_delta_table(s3_root: str, s3_endpoint: str) -> None:
     assert users(f"{s3_root}/a b é") == [("bo", None)]
     with pytest.raises(InputError, match="is a table of Delta Lake"):
         users(f"{s3_root}/a b é/*/*.parquet")
+
+
+def test_small_objects_are_fetched_ahead_and_read_in_their_order(s3_root: str) -> None:
+    storage = Storage(s3_root)
+    for number in range(70):  # more than are fetched at a time
+        storage.write_bytes(f"in/{number:03}.jsonl", b'{"n": %d}\n' % number)
+    fs, path = open_input(f"{s3_root}/in")
+    (task,) = plan_reads(fs, list_files(fs, path, "jsonl"), "jsonl")
+    source = TableInput(path=f"{s3_root}/in", format="jsonl")
+    found = [(file, rows["n"].to_pylist()) for file, rows, _ in read_part(source, task)]
+    assert found == [(f"{path}/{number:03}.jsonl", [number]) for number in range(70)]
+    some = itertools.islice(read_part(source, task), 3)
+    assert [rows["n"].to_pylist() for _, rows, _ in some] == [[0], [1], [2]]
+    storage.delete("in/040.jsonl")
+    with pytest.raises(InputError, match=r"040\.jsonl: does not exist"):
+        list(read_part(source, task))

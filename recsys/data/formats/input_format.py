@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from recsys.data.compression import first_text
 from recsys.data.config import TableInput
+from recsys.data.text_pieces import Piece
 from recsys.schema import QUARANTINE
 
 #: What the libraries raise for a file that is cut off or corrupt.
@@ -41,6 +42,8 @@ class FileInfo:
     """Changes when the content does: nanoseconds of the local change time, or the object's ETag."""
     grown: bool = False
     """Whether something was appended after the file was listed: only its first `size` bytes belong to the input."""
+    pieces: tuple[Piece, ...] = ()
+    """Parts of its text that belong to the input, of `size` bytes together; (): all of it, or what `grown` says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

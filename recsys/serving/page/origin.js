@@ -1,4 +1,5 @@
-// Shows where a list comes from: the strategy, the run and its age, and what was ignored in the request.
+// Shows where a list comes from: the strategy, the run and its age, what was ignored in the request, and what a search
+// excluded.
 
 import { byId, make } from "./dom.js";
 
@@ -10,7 +11,11 @@ const STRATEGIES = {
 };
 const OLD_S = 2 * 86_400;
 
-/** @param {{strategy: string, run_id: string, model_id: string, snapshot_age_s: number, warnings: string[]}} answer */
+/**
+ * @typedef {{text: string, unwanted: string[], lowest: number | null, highest: number | null}} Understood
+ * @param {{strategy: string, run_id: string, model_id: string, snapshot_age_s: number, warnings: string[],
+ *   understood?: Understood | null}} answer
+ */
 export function showOrigin(answer) {
   byId("origin").hidden = false;
   byId("strategy").textContent = answer.strategy;
@@ -19,7 +24,19 @@ export function showOrigin(answer) {
   byId("run-id").title = `model ${answer.model_id}`;
   byId("age").textContent = age(answer.snapshot_age_s);
   byId("age").className = answer.snapshot_age_s > OLD_S ? "old" : "";
-  byId("warnings").replaceChildren(...answer.warnings.map((textContent) => make("li", { textContent })));
+  const notes = answer.understood ? [understoodWords(answer.understood), ...answer.warnings] : answer.warnings;
+  byId("warnings").replaceChildren(...notes.map((textContent) => make("li", { textContent })));
+}
+
+/** What a search excluded, in words. @param {Understood} understood */
+export function understoodWords({ text, unwanted, lowest, highest }) {
+  const parts = [
+    text && `searched for “${text}”`,
+    ...unwanted.map((phrase) => `without “${phrase}”`),
+    lowest !== null && `price at least ${lowest.toFixed(2)}`,
+    highest !== null && `price at most ${highest.toFixed(2)}`,
+  ];
+  return `The search was read as: ${parts.filter(Boolean).join(", ")}.`;
 }
 
 /** The age in the largest unit of which it has at least two, so that 47 hours are not shown as "1 day". */

@@ -1,0 +1,113 @@
+"""Reads searches for one snapshot: which items a search excludes, and what is left to search for.
+
+Shapes: I items.
+"""
+
+import logging
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys.ranking.rules.attributes import WHERE_KEPT, attribute_names, attribute_values, known_attributes
+from recsys.serving.contracts import UnderstoodQuery
+from recsys.serving.query_rules import Level, QueryRules, negated_phrases, read_query
+from recsys.serving.word_index import WordIndex
+
+logger = logging.getLogger(__name__)
+
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+
+#: "cheap" is the lower third of the prices of what is searched for, "expensive" the upper third.
+_THIRD = 1 / 3
+#: With fewer items that have all words of the search, the third is of the whole catalog.
+_MIN_SIMILAR = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadQuery:
+    """A search in terms of one catalog."""
+
+    text: str
+    """What the model reads."""
+    excluded: Bools
+    """[I] items that the search excludes."""
+    understood: UnderstoodQuery | None
+    """For the reply; None where the search is only its text."""
+    warnings: list[str] = field(default_factory=list)
+
+
+class QueryReader:
+    """Words and prices of I items. Any number of threads may use it."""
+
+    def __init__(self, titles: pa.Array, catalog: pa.Table, price: str | None):
+        """Read the items.
+
+        Args:
+            titles: [I].
+            catalog: `text` and `attributes` of CATALOG, in the same order.
+            price: Attribute with the price of an item; None: prices are not understood. Neither are they where no item
+                has a number there, since a service without prices is better than none.
+        """
+        names = [name for name in attribute_names(catalog) if name != price]
+        columns = [attribute_values(catalog, name) for name in names]
+        self._words = WordIndex([catalog["text"], pa.chunked_array([titles]), *columns], len(titles))
+        self._lower_titles = pc.utf8_lower(titles)
+        self._prices = np.full(len(titles), np.nan) if price is None else _numbers(attribute_values(catalog, price))
+        self._has_prices = bool(np.isfinite(self._prices).any())
+        if price is not None and not self._has_prices:
+            known = known_attributes(attribute_names(catalog))
+            logger.warning(
+                "serve.price: no item has a price in %r, so searches are read without; %s. %s", price, known, WHERE_KEPT
+            )
+
+    def read(self, query: str) -> ReadQuery:
+        """Take a search apart, and find what it excludes."""
+        names = [phrase for phrase in negated_phrases(query) if self._is_name(phrase)]
+        rules = read_query(query, names, prices=self._has_prices)
+        excluded = np.zeros(len(self._prices), dtype=bool)
+        for phrase in rules.unwanted:
+            excluded |= self._words.having(phrase)
+        lowest, highest = self._bounds(rules, excluded)
+        with np.errstate(invalid="ignore"):
+            if lowest is not None:
+                excluded |= ~(self._prices >= lowest)  # also where no price is known
+            if highest is not None:
+                excluded |= ~(self._prices <= highest)
+        if not (rules.unwanted or lowest is not None or highest is not None):
+            return ReadQuery(text=query, excluded=excluded, understood=None)
+        understood = UnderstoodQuery(text=rules.text, unwanted=list(rules.unwanted), lowest=lowest, highest=highest)
+        warnings = ["query: no item is as the search wants it"] if excluded.all() else []
+        return ReadQuery(text=rules.text or query, excluded=excluded, understood=understood, warnings=warnings)
+
+    def _is_name(self, phrase: str) -> bool:
+        """Whether a title has the phrase, so that it is a name and not a wish."""
+        return bool(pc.any(pc.match_substring(self._lower_titles, phrase)).as_py())
+
+    def _bounds(self, rules: QueryRules, excluded: Bools) -> tuple[float | None, float | None]:
+        """The least and the largest price."""
+        lowest, highest = rules.lowest, rules.highest
+        if rules.level is None:
+            return lowest, highest
+        bound = self._third(rules.text, rules.level, ~excluded)
+        if rules.level == "low":
+            return lowest, bound if highest is None else min(bound, highest)
+        return bound if lowest is None else max(bound, lowest), highest
+
+    def _third(self, text: str, level: Level, wanted: Bools) -> float:
+        """The price below which the cheap items are, or above which the expensive ones."""
+        known = np.isfinite(self._prices)
+        similar = self._words.having(text) & wanted & known
+        prices = self._prices[similar if similar.sum() >= _MIN_SIMILAR else known]
+        return float(np.quantile(prices, _THIRD if level == "low" else 1 - _THIRD))
+
+
+def _numbers(texts: pa.ChunkedArray) -> Floats:
+    """[I] a price in each text, NaN where there is none: "£2.50" is 2.5."""
+    digits = pc.replace_substring_regex(texts, r"^[^\d-]*|[^\d]+$", "")
+    plain = pc.match_substring_regex(digits, r"^-?\d+(\.\d+)?$")
+    numbers = pc.cast(pc.if_else(pc.fill_null(plain, False), digits, None), pa.float64())
+    return np.asarray(pc.fill_null(numbers, np.nan), dtype=np.float64)
