@@ -102,9 +102,9 @@ class PartOfEvents:
     def _stored(self, file: str, stored: StoredFile) -> Iterator[FoundEvents]:
         record = stored.record
         self.lacking.append(record.lacking)
-        nothing = CHECKED_EVENTS.empty_table()  # it brings the counts of the file, which may have no rows
         rows, dates = record.filtered, DateEvidence(**record.dates)
-        for batch in chain([nothing], stored.batches):
+        first = next(stored.batches, CHECKED_EVENTS.empty_table())  # it brings the counts of the file
+        for batch in chain([first], stored.batches):
             taken = take_events(batch, file, self._source, self._rules, partial(_stored_cells, file, batch))
             yield FoundEvents(taken=taken, rows=len(batch) + rows, filtered=rows, dates=dates)
             rows = 0
