@@ -79,6 +79,7 @@ def test_a_night_continues_the_encoder_of_the_night_before(
         train={"refit": True, "epochs": 2},
         histories={"shards": 2},
         similar_items={"publish": True, "top_k": 3},
+        gate={"tolerance": 0.5},  # weights that few users were fitted on may be worse than those of the night before
     )
     max_tokens = load_config(config).encoder.max_tokens
     warehouse = tmp_path / "warehouse"
