@@ -13,6 +13,7 @@ from recsys.pipeline.arm_models import require_arm_models
 from recsys.pipeline.close_night import clean_up, make_up, tidy_feedback, write_metrics_and_report
 from recsys.pipeline.gate_summary import stop_if_refused, verdict_answer
 from recsys.pipeline.open_run import open_run
+from recsys.pipeline.retain_nights import retain_after
 from recsys.pipeline.run import Run
 from recsys.pipeline.run_stages import run_stage, run_stages
 from recsys.pipeline.stages import (
@@ -90,7 +91,7 @@ def nightly(config: Config, options: Namespace) -> command.Answer:
                 raise
             finally:
                 failed = write_metrics_and_report(run, refused)
-        failed |= clean_up(run, NIGHT) | tidy_feedback(run)
+        failed |= clean_up(run, NIGHT) | tidy_feedback(run) | retain_after(run)
     done = run.record(PUBLISH_LISTS)
     return {
         "status": "published",

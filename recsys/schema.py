@@ -116,6 +116,9 @@ ITEM_REPORT = pa.schema(
     ]
 )
 
+#: The counts of lists alone, for each item of the catalog in its order.
+ITEM_PLACES = pa.schema([ITEM_REPORT.field(name) for name in ("num_lists", "num_top_10")])
+
 #: The segment of METRICS and REALIZED that holds all users, or all lists.
 ALL_USERS = "all"
 

@@ -24,6 +24,7 @@ from recsys.report.trackers.config import TrackingConfig
 from recsys.signals.ease import EaseConfig
 from recsys.signals.registry import chosen_columns
 from recsys.signals.transitions import TransitionsConfig
+from recsys.storage.config import RetentionConfig
 from recsys.training.config import TrainConfig
 from recsys.training.tuning import TuneConfig
 
@@ -46,6 +47,7 @@ EXECUTION_ONLY: dict[str, Any] = {
     "serve": True,
     "tune": True,
     "tracking": True,
+    "retention": True,
 }
 
 
@@ -93,6 +95,8 @@ class Config(Section):
     """What `jobs/tune.py` tries."""
     tracking: TrackingConfig = TrackingConfig()
     """Trackers of experiments that get each night."""
+    retention: RetentionConfig = RetentionConfig()
+    """How long nights stay in the storage."""
 
     @model_validator(mode="after")
     def _batch_divides(self) -> "Config":

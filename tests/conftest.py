@@ -62,6 +62,7 @@ OVER_ONE_NIGHT = (
     "jobs/test_installed.py",
     "jobs/test_model_cards.py",
     "jobs/test_no_events.py",
+    "jobs/test_publish.py",
     "jobs/test_tracking.py",
     "jobs/test_variant_lists.py",
     "jobs/test_small_shops.py",

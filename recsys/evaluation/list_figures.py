@@ -16,6 +16,9 @@ import pyarrow.compute as pc
 from recsys.evaluation.list_shape import NUM_BINS, bin_scores
 from recsys.schema import RECOMMENDATIONS
 
+#: The first places of a list, which are counted separately (`num_top_10` of ITEM_REPORT).
+TOP = 10
+
 Ints = npt.NDArray[np.int64]
 
 
@@ -39,14 +42,12 @@ class ListFigures:
     """Those of them in which all scores are equal."""
     shown: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     """[I] in how many lists each item is."""
+    top: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """[I] in how many lists each item is among the first `TOP`."""
     scores: Ints = field(default_factory=lambda: np.zeros((2, NUM_BINS), dtype=np.int64))
     """[2, S] see `recsys.evaluation.list_shape.bin_scores`."""
 
     def __add__(self, other: "ListFigures") -> "ListFigures":
-        size = max(len(self.shown), len(other.shown))
-        shown = np.zeros(size, dtype=np.int64)
-        for part in (self.shown, other.shown):
-            shown[: len(part)] += part
         return ListFigures(
             lists=self.lists + other.lists,
             rows=self.rows + other.rows,
@@ -56,9 +57,18 @@ class ListFigures:
             not_finite=self.not_finite + other.not_finite,
             comparable=self.comparable + other.comparable,
             equal=self.equal + other.equal,
-            shown=shown,
+            shown=_sum(self.shown, other.shown),
+            top=_sum(self.top, other.top),
             scores=self.scores + other.scores,
         )
+
+
+def _sum(left: Ints, right: Ints) -> Ints:
+    """[I] the sum; the counts of no list may be shorter."""
+    longer, shorter = sorted((left, right), key=len, reverse=True)
+    total = longer.copy()
+    total[: len(shorter)] += shorter
+    return total
 
 
 def count_lists(tables: Iterable[pa.Table], item_ids: pa.Array, full: int) -> ListFigures:
@@ -72,7 +82,8 @@ def count_lists(tables: Iterable[pa.Table], item_ids: pa.Array, full: int) -> Li
         item_ids: Ids of the catalog: string [I].
         full: Length of a list that is not short.
     """
-    total = ListFigures(shown=np.zeros(len(item_ids), dtype=np.int64))
+    none = np.zeros(len(item_ids), dtype=np.int64)
+    total = ListFigures(shown=none, top=none)
     for table in _whole_lists(tables):
         total += _wrong_schema(table) if table.schema.remove_metadata() != _SCHEMA else _count(table, item_ids, full)
     return total
@@ -124,6 +135,7 @@ def _count(table: pa.Table, item_ids: pa.Array, full: int) -> ListFigures:
     of_list = np.repeat(np.arange(len(starts)), lengths)
     items = np.asarray(pc.fill_null(pc.index_in(table["item_id"], value_set=item_ids), -1)).astype(np.int64)
     scores = table["score"].to_numpy().astype(np.float64)
+    ranks = table["rank"].to_numpy()
     place = np.arange(len(table)) - np.repeat(starts, lengths)
     first = place == 0
     with np.errstate(invalid="ignore"):
@@ -133,7 +145,7 @@ def _count(table: pa.Table, item_ids: pa.Array, full: int) -> ListFigures:
     again = np.zeros(len(table), dtype=bool)
     again[order[1:]] = (items[order[1:]] == items[order[:-1]]) & (of_list[order[1:]] == of_list[order[:-1]])
     faults = {
-        "the ranks are not 1 to n": table["rank"].to_numpy() != place + 1,
+        "the ranks are not 1 to n": ranks != place + 1,
         "an item is not in the catalog": items < 0,
         "an item is in the list twice": again & (items >= 0),
         "a score rises with the rank": rises,
@@ -154,5 +166,6 @@ def _count(table: pa.Table, item_ids: pa.Array, full: int) -> ListFigures:
         comparable=int((lengths > 1).sum()),
         equal=int((equal & (lengths > 1)).sum()),
         shown=np.bincount(items[items >= 0], minlength=len(item_ids)),
+        top=np.bincount(items[(items >= 0) & (ranks <= TOP)], minlength=len(item_ids)),
         scores=bin_scores(scores, first),
     )

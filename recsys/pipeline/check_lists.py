@@ -7,6 +7,7 @@ from operator import add, attrgetter
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from recsys.evaluation.list_checks import CHECKS, NightFigures, check_lists
 from recsys.evaluation.list_figures import ListFigures, count_lists
@@ -27,8 +28,9 @@ from recsys.pipeline.run import Record, Run
 from recsys.pipeline.stages import CHECK_LISTS, FINETUNE, INGEST_CATALOG, INGEST_EVENTS, INGEST_USERS, WRITE_LISTS
 from recsys.pipeline.strict_json import from_json
 from recsys.ranking.item_popularity import item_popularity
+from recsys.schema import ITEM_PLACES
 from recsys.storage.manifest import lists_folder
-from recsys.storage.tables import iter_batches, read_table
+from recsys.storage.tables import iter_batches, read_table, write_table
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +49,8 @@ def check_written_lists(run: Run) -> CheckedLists:
         rows=written.recommendations,
     )
     num_items = run.record(INGEST_CATALOG).items
-    found = reduce(add, map(_figures, parts), ListFigures())
+    none = np.zeros(num_items, dtype=np.int64)
+    found = reduce(add, map(_figures, parts), ListFigures(shown=none, top=none))
     num_shown = int((found.shown > 0).sum())
     trained, enough = run.record(FINETUNE).trained, found.comparable >= run.config.gate.min_users
     tonight = NightFigures(
@@ -78,6 +81,7 @@ def check_written_lists(run: Run) -> CheckedLists:
         checks=results,
         concentration=concentration(found.shown, _num_interactions(run)) if num_shown else None,
         scores=as_score_counts(found.scores),
+        item_places=_write_item_places(run, found),
         overlap=as_overlap(before_lists, [share for part in parts for share in part["shares"]]),
         peak_memory_mb=peak_of(parts),
     )
@@ -126,7 +130,8 @@ def _shard_counter(run: Run, full: int, before: ListsBefore | None, share: float
         path = f"{lists_folder(run.folder)}/{name}"
         found = count_lists(iter_batches(run.storage, path, BATCH_ROWS), item_ids, full)
         record = {count: getattr(found, count) for count in _COUNTS}
-        record |= {"shown": pack_counts(found.shown), "scores": found.scores.tolist(), "shares": []}
+        record |= {"shown": pack_counts(found.shown), "top": pack_counts(found.top)}
+        record |= {"scores": found.scores.tolist(), "shares": []}
         if before is not None and not found.invalid:
             record["shares"] = compare_shard(run, before, name, share)
         return record
@@ -139,7 +144,15 @@ _COUNTS = ("lists", "rows", "short", "invalid", "fault", "not_finite", "comparab
 
 def _figures(part: Record) -> ListFigures:
     counts = {name: part[name] for name in _COUNTS}
-    return ListFigures(**counts, shown=unpack_counts(part["shown"]), scores=np.array(part["scores"], dtype=np.int64))
+    shown, top = (unpack_counts(part[name]) for name in ("shown", "top"))
+    return ListFigures(**counts, shown=shown, top=top, scores=np.array(part["scores"], dtype=np.int64))
+
+
+def _write_item_places(run: Run, found: ListFigures) -> str:
+    """Write ITEM_PLACES of the catalog, in its order; returns the file."""
+    path = f"{run.folder.dir}/item_places.parquet"
+    write_table(run.storage, path, pa.table([found.shown, found.top], schema=ITEM_PLACES), ITEM_PLACES)
+    return path
 
 
 def _num_interactions(run: Run) -> npt.NDArray[np.int64]:

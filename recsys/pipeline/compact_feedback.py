@@ -105,7 +105,8 @@ class _Compactor:
         # The index first: what another process changes after it makes every change of this one fail.
         self._index, self._data = read_index(storage)
         self._sizes = storage.sizes(FEEDBACK_DIR)
-        check_index(storage, self._data, self._sizes)
+        if self._data is None:  # another process may have begun since
+            check_index(storage, read_index(storage)[1], self._sizes)
         self._stored = _over_days(self._sizes, self._now)
         self.done = Compaction()
 
@@ -182,7 +183,9 @@ class _Compactor:
         try:
             self._change((*self._index.files, file))
         except _ChangedElsewhereError:
-            self._delete_compact([file.name])
+            # S3 may have made the change and lost its answer, and others may have changed the index again.
+            if all(named.name != file.name for named in read_index(self._storage)[0].files):
+                self._delete_compact([file.name])
             raise
         self.done.merged += len(names)
         self.done.written += 1

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import ray
 
 from recsys.data.large_texts import with_large_text
+from recsys.errors import NewerFormatError
 from recsys.model.checkpoint import ModelCard
 from recsys.model.encoder_files import encoder_digest
 from recsys.model.text_encoder import TextEncoder
@@ -127,14 +128,25 @@ def _scratch_encoder(run: Run) -> str:
     """
     spec = run.config.encoder
     name = f"models/scratch-encoders/{run.config.encoder_recipe()}.json"
-    if run.storage.exists(name):
-        encoder_id: str = ENCODER_NOTE.current(run.storage.read_json(name), run.storage.url(name))["encoder_id"]
-        return encoder_id
+    if (known := _noted_encoder(run.storage, name)) is not None:
+        return known
     logger.info("encode: pretraining a small text encoder on the catalog (%d steps)", spec.scratch.pretrain_steps)
-    encoder_id = ray.get(ray.remote(_pretrain).options(num_cpus=1).remote(run))
+    encoder_id: str = ray.get(ray.remote(_pretrain).options(num_cpus=1).remote(run))
     if run.record(INGEST_CATALOG).texts:
         note = {"encoder_id": encoder_id, "trained_by": run.folder.run_id}
         run.storage.write_json(name, ENCODER_NOTE.stamp(note))
+    return encoder_id
+
+
+def _noted_encoder(storage: Storage, path: str) -> str | None:
+    """Digest of the encoder that a night has trained; None if there is no note, or one of a newer release."""
+    if not storage.exists(path):
+        return None
+    try:
+        encoder_id: str = ENCODER_NOTE.current(storage.read_json(path), storage.url(path))["encoder_id"]
+    except NewerFormatError as error:
+        logger.warning("%s; this night trains the encoder again", error)
+        return None
     return encoder_id
 
 

@@ -134,8 +134,18 @@ def check_index(storage: Storage, data: bytes | None, names: Iterable[str]) -> N
 
 
 def read_sources(storage: Storage, name: str) -> dict[str, Source]:
-    """The sources of a compact file by their names."""
-    table = read_table(storage, sources_path(name), SOURCES.names)
+    """The sources of a compact file by their names.
+
+    Raises:
+        InputError: their table is damaged or gone.
+    """
+    try:
+        table = read_table(storage, sources_path(name), SOURCES.names)
+    except InputError as error:
+        raise InputError(
+            f"{storage.url(sources_path(name))}: is damaged or gone, and says which files {name} replaces; restore it "
+            f"({error})"
+        ) from error
     columns = [table[name].to_pylist() for name in SOURCES.names]
     return {name: Source(size, offset, num) for name, size, offset, num in zip(*columns, strict=True)}
 

@@ -85,6 +85,8 @@ class CheckedLists(StageRecord):
     """Run id of the night before, or why there is none to compare with."""
     figures: NightFigures
     checks: list[CheckResult]
+    item_places: str = ""
+    """File of ITEM_PLACES; older records do not have it, and the lists of such a night are checked again."""
     concentration: Concentration | None = None
     """How unequally the lists show the catalog; older records do not have this and what follows."""
     scores: ScoreCounts | None = None

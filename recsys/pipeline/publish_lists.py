@@ -7,6 +7,7 @@ from typing import Any
 from recsys.pipeline.analyst_tables import write_analyst_tables
 from recsys.pipeline.gate_summary import gate_summary
 from recsys.pipeline.list_records import PublishedLists, WrittenShard, WrittenTableFile
+from recsys.pipeline.needed_files import needed_files
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
 from recsys.pipeline.stages import WRITE_LISTS, WRITE_SIMILAR_ITEMS
@@ -38,6 +39,7 @@ def publish_lists(run: Run, lease: Lease) -> PublishedLists:
         "gate": gate_summary(run, publishing=True),
         "config": run.config.model_dump(mode="json"),
         "tables": _other_tables(run) | write_analyst_tables(run, records),
+        "needs": needed_files(run.folder),
     }
     lease.check()
     manifest = write_manifest(run.folder, run.date, shards, details)

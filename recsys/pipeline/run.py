@@ -236,6 +236,10 @@ class Run:
             logger.warning("%s: its stored record does not fit this version, so it runs again (%s)", stage.name, error)
             return None
 
+    def has_parts(self, stage: Stage[R], record: R) -> bool:
+        """Whether a finished stage has the records of its parts: one may be damaged, or be of a newer release."""
+        return stage.part is None or len(self.parts(stage, stage.part)) == stage.num_parts(record)
+
     def remember(self, stage: Stage[R], done: Done[R]) -> None:
         """Store that a stage is finished; call it after all that the stage writes is in place."""
         self.folder.finish(stage.name, done.as_json())

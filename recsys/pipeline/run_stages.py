@@ -42,7 +42,7 @@ def run_stage(run: Run, stage: Stage[R], **arguments: Any) -> R:
         LockedError: another process took the run over.
     """
     done = run.done(stage)
-    if done is not None and stage.stays(done.record):
+    if done is not None and stage.stays(done.record) and run.has_parts(stage, done.record):
         tell(logger, _ends(stage, done, before=True))
         return done.record
     tell(logger, StageBegins(stage=stage.name))

@@ -94,6 +94,10 @@ class Stage(Generic[R]):
     """Which processes do the work, for people."""
     condition: Condition | None = None
     """None: every run has the stage."""
+    part: type[Any] | None = None
+    """Class of the records of its parts, where later stages read them; then a part without a record is done again."""
+    num_parts: Callable[[R], int] = lambda _: 0
+    """How many such records there are."""
     stays: Callable[[R], bool] = lambda _: True
     """Whether a finished stage is not run again: a refusal is tried again, since its thresholds may be new."""
 

@@ -182,6 +182,8 @@ WRITE_LISTS = Stage(
     name="recommend",
     function="recsys.pipeline.write_lists:recommend",
     record=list_records.WrittenLists,
+    part=list_records.WrittenShard,
+    num_parts=lambda record: record.shards,
     summary="Writes the list of every user, shard by shard.",
     reads=("{model}/", "{histories}/", "{run}/catalog.parquet"),
     writes=("{lists}/",),
@@ -194,15 +196,17 @@ CHECK_LISTS = Stage(
     record=list_records.CheckedLists,
     summary="Checks the finished lists, by themselves and against the published night.",
     reads=("{lists}/", "{run}/catalog.parquet", "recommendations/LATEST.json"),
-    writes=(),
+    writes=("{run}/item_places.parquet",),
     workers=_all_cpus,
-    stays=lambda record: record.verdict == "passed",
+    stays=lambda record: record.verdict == "passed" and bool(record.item_places),
 )
 
 WRITE_SIMILAR_ITEMS = Stage(
     name="similar_items",
     function="recsys.pipeline.write_similar_items:write_similar_items",
     record=list_records.WrittenSimilarItems,
+    part=list_records.WrittenTableFile,
+    num_parts=lambda record: record.files,
     summary="Writes the similar items of every item of the catalog.",
     reads=("{model}/", "{run}/signals/", "{run}/catalog.parquet"),
     writes=("{similar_items}/",),
@@ -215,7 +219,7 @@ PUBLISH_LISTS = Stage(
     function="recsys.pipeline.publish_lists:publish_lists",
     record=list_records.PublishedLists,
     summary="Writes the tables for analysts and the manifest, then points LATEST to the lists.",
-    reads=("{lists}/",),
+    reads=("{lists}/", "{run}/item_places.parquet"),
     writes=("metrics/", "item_report/", "{lists}/_MANIFEST.json", "recommendations/LATEST.json"),
     workers=_driver,
 )

@@ -18,7 +18,7 @@ from recsys.schema import REALIZED
 from recsys.storage.filesystem import Storage
 from recsys.storage.record_kinds import NIGHT_SUMMARY
 from recsys.storage.runs import RunFolder
-from recsys.storage.site import INDEX, STYLE, SUMMARIES, night_page
+from recsys.storage.site import INDEX, NIGHTS, STYLE, SUMMARIES, night_page
 from recsys.storage.tables import read_table
 
 logger = logging.getLogger(__name__)
@@ -79,7 +79,21 @@ def write_index(storage: Storage, summaries: list[NightSummary]) -> None:
     from recsys.report.page_templates import style_sheet
 
     storage.write_bytes(STYLE, style_sheet().encode())
-    storage.write_bytes(INDEX, render_index(summaries, _read_realized(storage)).encode())
+    storage.write_bytes(INDEX, render_index(summaries, _read_realized(storage), _deleted(storage, summaries)).encode())
+
+
+def write_index_again(storage: Storage) -> None:
+    """Write the index after pages of nights were deleted. If that fails, the log says why; the next night writes it."""
+    try:
+        write_index(storage, read_summaries(storage))
+    except Exception as error:
+        logger.warning("the index of the site was not written: %s", one_line(error), exc_info=True)
+
+
+def _deleted(storage: Storage, summaries: list[NightSummary]) -> set[str]:
+    """Ids of the nights that retention deleted: their figures stay, without a page."""
+    pages = set(storage.list(NIGHTS))
+    return {night.run_id for night in summaries if f"{night.run_id}.html" not in pages}
 
 
 def _read_realized(storage: Storage) -> Realized:

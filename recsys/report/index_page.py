@@ -1,6 +1,6 @@
 """The index of the site: trends over the nights, and a link to the page of each."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from recsys.report.night_summary import MOST_NIGHTS, NightSummary, in_order
 from recsys.report.page_templates import template
@@ -17,17 +17,21 @@ WORDS = {
 }
 
 
-def render_index(summaries: Sequence[NightSummary], realized: Realized | None = None) -> str:
+def render_index(
+    summaries: Sequence[NightSummary], realized: Realized | None = None, deleted: Collection[str] = ()
+) -> str:
     """The page as HTML. Every text from the data is escaped.
 
     Args:
         summaries: Of the nights, in any order.
         realized: What users did with past lists; the page has no word of it where nothing is known.
+        deleted: Ids of the nights whose pages were deleted: they have no link.
     """
     realized = realized or Realized()
     nights = in_order(list(summaries))[-MOST_NIGHTS:]
     return template("index.html").render(
         nights=nights[::-1],
+        deleted=deleted,
         charts=trend_charts(nights),
         realized=realized,
         realized_charts=[] if (chart := realized_chart(realized.nights[-MOST_NIGHTS:])) is None else [chart],

@@ -62,3 +62,10 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def remove_empty_folders(folder: Path) -> None:
+    """Remove a folder and those below it, as far as they hold nothing; a missing one is fine."""
+    for place, _, _ in os.walk(folder, topdown=False):
+        with contextlib.suppress(OSError):  # a file is in it
+            os.rmdir(place)

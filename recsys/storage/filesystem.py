@@ -16,7 +16,7 @@ import pyarrow.fs
 
 from recsys.errors import ConfigError
 from recsys.storage.addresses import absolute_address, open_filesystem
-from recsys.storage.atomic import PARTIAL_SUFFIX, commit, locked, partial_file, write_synced
+from recsys.storage.atomic import PARTIAL_SUFFIX, commit, locked, partial_file, remove_empty_folders, write_synced
 from recsys.storage.failures import explained
 from recsys.storage.json_files import to_json
 from recsys.storage.object_file import ObjectFile
@@ -160,6 +160,18 @@ class Storage:
         with self._explained(path) as (fs, native), contextlib.suppress(FileNotFoundError):
             fs.rm_file(native)
 
+    def folders(self, prefix: str) -> tuple[str, ...]:
+        """Sorted names of the folders in a folder; a missing folder is empty. A local folder may hold no file."""
+        with self._explained(prefix) as (fs, native):
+            try:
+                found = fs.ls(native, detail=True)
+            except FileNotFoundError as error:
+                if aws_code(error) == "NoSuchBucket":
+                    raise
+                return ()
+        names = (info["name"].rstrip("/") for info in found if info["type"] == "directory")
+        return tuple(sorted(name.removeprefix(f"{native}/") for name in names if name.startswith(f"{native}/")))
+
     def delete_files(self, paths: Sequence[str]) -> None:
         """Remove files, in no order; missing ones are fine. S3 gets one request for 1,000 of them."""
         if self.is_local:
@@ -170,9 +182,13 @@ class Storage:
                 delete_objects(fs, [self.path(path) for path in paths])
 
     def delete_folder(self, prefix: str) -> None:
-        """Remove every file below a folder, in the order of their names."""
-        for name in self.list(prefix, recursive=True):
-            self.delete(f"{prefix}/{name}")
+        """Remove every file below a folder, in no order: delete first, by `delete`, what must not outlive the others.
+
+        A local folder goes too, unless another process writes there.
+        """
+        self.delete_files([f"{prefix}/{name}" for name in self.list(prefix, recursive=True)])
+        if self.is_local:
+            remove_empty_folders(Path(self.path(prefix)))
 
     @contextlib.contextmanager
     def new_file(self, path: str) -> Iterator[NewFile]:

@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 HEARTBEAT_S = 10.0
 DEAD_AFTER_S = 60.0
 
+#: The lock of a storage that retention and a rollback hold, in addition to those of nights.
+RETENTION = "retention"
+
 _START_TOLERANCE_S = 2.0
 
 #: The leases that this process holds.
@@ -85,6 +88,8 @@ class LockFolder:
     @property
     def what(self) -> str:
         """What the lock keeps apart, for messages."""
+        if self.name == RETENTION:
+            return "the deletion of old nights, or a change of LATEST by jobs/publish.py"
         return f"the night of {self.name}" if self.name == self.run.date.isoformat() else f"run {self.name}"
 
     def path(self, generation: int) -> str:
@@ -140,6 +145,20 @@ def lock(
         lease._stopped.set()
         thread.join()  # a late heartbeat would undo the release
         lease._release()
+
+
+def last_seen(run: RunFolder, name: str) -> dt.datetime | None:
+    """When the last holder of a lock was last known to live; None: nobody held it, or the record is damaged."""
+    _, record = LockFolder(run, name).highest()
+    try:
+        return dt.datetime.fromisoformat(record["heartbeat_at"])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def lock_generation(run: RunFolder, name: str) -> int:
+    """The generation of the last lease of a lock; 0: there was none."""
+    return LockFolder(run, name).highest()[0]
 
 
 def check_held() -> None:

@@ -43,6 +43,15 @@ class PublishedTable(TypedDict):
     files: list[TableFile]
 
 
+class NeededFile(TypedDict):
+    """A file that is no table, and that a published night needs; `path` is relative to the storage root."""
+
+    path: str
+    bytes: int
+    sha256: str
+    """Empty for Parquet files, whose pages carry checksums."""
+
+
 def table_folder(run: RunFolder, table: str) -> str:
     """Where a table of the run is written, relative to the storage root."""
     return f"{table}/run_date={run.date.isoformat()}/run_id={run.run_id}"
@@ -67,8 +76,8 @@ def write_manifest(run: RunFolder, date: dt.date, shards: Iterable[Shard], detai
         run: The night.
         date: Its date.
         shards: The files of its lists.
-        details: `model_id`, and if there are any `metrics`, `gate`, `config`, `packages`, and `tables`: other tables
-            that are published with the lists, each a `PublishedTable` by its name.
+        details: `model_id`, and if there are any `metrics`, `gate`, `config`, `packages`, `tables` (other tables that
+            are published with the lists, each a `PublishedTable` by its name), and `needs` (each a `NeededFile`).
 
     Raises:
         InputError: a listed shard is missing or has another size.
@@ -93,6 +102,7 @@ def write_manifest(run: RunFolder, date: dt.date, shards: Iterable[Shard], detai
         "users": sum(shard["users"] for shard in listed),
         "shards": listed,
         "tables": dict(tables),
+        "needs": list(details.get("needs", [])),
         "metrics": details.get("metrics", {}),
         "gate": details.get("gate"),
         "config": details.get("config"),

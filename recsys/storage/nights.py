@@ -12,8 +12,8 @@ from recsys.storage.runs import RunFolder
 _PUBLISHED = re.compile(rf"run_date=[^/]+/run_id=([^/]+)/{re.escape(MANIFEST)}")
 
 
-def published_nights(storage: Storage) -> list[Latest]:
-    """One run for each date, oldest first: the one that was published last.
+def published_runs(storage: Storage) -> list[Latest]:
+    """Every published run, oldest first: by date, and of one date by the time of publication.
 
     Raises:
         InputError: LATEST or the receipt of a run is damaged.
@@ -21,11 +21,16 @@ def published_nights(storage: Storage) -> list[Latest]:
     names = storage.list("recommendations", recursive=True)
     run_ids = [found[1] for name in names if (found := _PUBLISHED.fullmatch(name))]
     pointers = (pointer_to(RunFolder(storage, run_id)) for run_id in run_ids)
-    last = {
-        pointer.run_date: pointer
-        for pointer in sorted((one for one in pointers if one is not None), key=lambda one: one.published_at)
-    }
-    return [last[date] for date in sorted(last)]
+    return sorted((one for one in pointers if one is not None), key=lambda one: (one.run_date, one.published_at))
+
+
+def published_nights(storage: Storage) -> list[Latest]:
+    """One run for each date, oldest first: the one that was published last.
+
+    Raises:
+        InputError: LATEST or the receipt of a run is damaged.
+    """
+    return list({run.run_date: run for run in published_runs(storage)}.values())
 
 
 def require_nights(storage: Storage, least: int, purpose: str) -> list[Latest]:

@@ -52,7 +52,7 @@ def publish(run: RunFolder, manifest_sha256: str, model_id: str, allow_older: bo
     )
     read_manifest(storage, latest)
     moves = _move_latest(storage, latest, latest.to_bytes(), allow_older)
-    storage.write_bytes(_receipt(run), latest.to_bytes())
+    storage.write_bytes(receipt_path(run), latest.to_bytes())
     return moves
 
 
@@ -104,12 +104,13 @@ def pointer_to(run: RunFolder) -> Latest | None:
     Raises:
         InputError: LATEST or the receipt of the run is damaged.
     """
-    if (receipt := read_pointer(run.storage, _receipt(run))) is not None:
+    if (receipt := read_pointer(run.storage, receipt_path(run))) is not None:
         return receipt
     # The receipt is written after the pointer: a night that stopped between the two is published.
     latest = read_latest(run.storage)
     return latest if latest is not None and latest.run_id == run.run_id else None
 
 
-def _receipt(run: RunFolder) -> str:
+def receipt_path(run: RunFolder) -> str:
+    """The file that says a run is published; it has the form of the pointer."""
     return f"{run.dir}/published.json"

@@ -3,10 +3,12 @@
 SITE = "site"
 INDEX = f"{SITE}/index.html"
 STYLE = f"{SITE}/style.css"
+#: The pages of the nights.
+NIGHTS = f"{SITE}/nights"
 #: Figures of each night for the index, as JSON.
 SUMMARIES = f"{SITE}/summaries"
 
 
 def night_page(run_id: str) -> str:
     """The page of a night."""
-    return f"{SITE}/nights/{run_id}.html"
+    return f"{NIGHTS}/{run_id}.html"

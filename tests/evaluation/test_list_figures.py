@@ -43,8 +43,17 @@ def test_good_lists_are_counted_however_they_are_cut(cuts: list[int]) -> None:
     pieces = [GOOD.slice(start, end - start) for start, end in pairwise(bounds)]
     found = count_lists(pieces, ITEMS, full=3)
     assert counts(found) == (3, 6, 2, 0, "", 2, 1)
-    assert found.shown.tolist() == [1, 2, 1, 0, 1, 1]
+    assert found.shown.tolist() == found.top.tolist() == [1, 2, 1, 0, 1, 1]
     assert found.scores.sum(axis=1).tolist() == [3, 3]  # first places, others
+
+
+def test_the_first_ten_places_are_counted_by_rank_across_files() -> None:
+    items = pa.array([f"j{number:02}" for number in range(12)])
+    one = lists(*(("a", rank, f"j{rank - 1:02}", -float(rank)) for rank in range(1, 13)))
+    other = lists(*(("b", rank, f"j{12 - rank:02}", -float(rank)) for rank in range(1, 13)))
+    found = ListFigures() + count_lists([one], items, 12) + count_lists([other], items, 12)
+    assert found.shown.tolist() == [2] * 12
+    assert found.top.tolist() == [1, 1, *[2] * 8, 1, 1]
 
 
 def test_a_file_as_it_is_stored_has_the_schema(tmp_path) -> None:

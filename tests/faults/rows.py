@@ -4,6 +4,7 @@ from tests.faults import (
     driver_killed,
     flaky_s3,
     lost_nodes,
+    other_release,
     publish_killed,
     started_twice,
     stopped_holder,
@@ -26,4 +27,6 @@ ROWS = (
     Row("a node removed while it scores", 5, lost_nodes.lose_scoring_node, quick=0),
     Row("a node removed while it trains", 5, lost_nodes.lose_training_node, quick=0),
     Row("storage of an older and of a newer release", stored_kinds.num_kinds, stored_kinds.read_kind, quick=0),
+    Row("the night after an upgrade", 1, other_release.night_after_upgrade, quick=1),
+    Row("the night after a rollback", other_release.num_rollbacks, other_release.night_after_rollback, quick=2),
 )

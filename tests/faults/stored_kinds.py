@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 from recsys.errors import NewerFormatError
 from recsys.model.config import OTHER_STORAGE
+from recsys.pipeline.feedback_index import INDEX_PATH, read_index
 from recsys.pipeline.model_records import WARM_START
 from recsys.pipeline.open_run import stored_run
 from recsys.pipeline.published_model import model_card
@@ -105,6 +106,7 @@ KINDS = (
         older=False,
     ),
     Stored(record_kinds.ENCODER_NOTE, _note, _taken, older=False),
+    Stored(record_kinds.FEEDBACK_INDEX, lambda _: INDEX_PATH, lambda run: read_index(run.storage), older=False),
     Stored(
         record_kinds.STAGE,
         lambda run: run.folder.stage_path(FINETUNE.name),

@@ -15,7 +15,8 @@ from recsys.schema import RECOMMENDATIONS
 from recsys.storage.manifest import lists_folder, write_manifest
 from recsys.storage.publish import publish
 from recsys.storage.runs import RunFolder
-from recsys.storage.tables import write_table
+from recsys.storage.tables import read_table, write_table
+from tests.pipeline.conftest import IDS
 from tests.records import finish
 
 SHARD = "shard-00000"
@@ -48,7 +49,10 @@ def run(make_night: Callable[..., Run], draw_events: Callable[..., pa.Table], mo
 def test_a_manifest_that_is_there_is_no_shard(run: Run) -> None:
     """A night that a check had refused may be killed between its manifest and the pointer."""
     write_manifest(run.folder, run.date, [], {"model_id": run.model_id})
-    assert check_written_lists(run).figures.lists == 1
+    checked = check_written_lists(run)
+    assert checked.figures.lists == 1
+    places = read_table(run.storage, checked.item_places).to_pylist()
+    assert places == [{"num_lists": int(place == 0), "num_top_10": int(place == 0)} for place in range(len(IDS))]
 
 
 def test_broken_last_lines_of_feedback_do_not_refuse_a_night(run: Run) -> None:

@@ -12,6 +12,7 @@ import pytest
 from jobs.nightly import NIGHT
 from jobs.plan import places
 from recsys.errors import InputError, LockedError
+from recsys.pipeline.list_records import WrittenTableFile
 from recsys.pipeline.model_records import MatchedColdItems
 from recsys.pipeline.run import Run
 from recsys.pipeline.run_stages import run_stage, run_stages
@@ -104,6 +105,18 @@ def test_a_record_that_does_not_fit_is_made_again(
     (line,) = [record.getMessage() for record in caplog.records]
     assert line.startswith("counting: its stored record does not fit this version, so it runs again")
     assert fault in line
+
+
+@pytest.mark.parametrize("content", [b"{", b'{"format_version": 99}', b'{"rows": 1}'], ids=["damaged", "newer", "bare"])
+def test_a_finished_stage_whose_part_has_no_record_runs_again(run: Run, content: bytes) -> None:
+    stage = replace(COUNTING, part=WrittenTableFile, num_parts=lambda _: 1)
+    run.remember_part(stage, "a", WrittenTableFile(name="a.parquet", rows=1, bytes=2, sha256=""))
+    run_stage(run, stage)
+    run_stage(run, stage)
+    assert calls == [1]
+    run.storage.write_bytes(run.folder.part_path(stage.name, "a"), content)
+    run_stage(run, stage)
+    assert calls == [1, 1]
 
 
 def test_stages_that_do_not_apply_are_left_out(run: Run) -> None:

@@ -45,7 +45,13 @@ def test_the_night_before_is_compared(run: Run) -> None:
     assert write_report(run) == ""
     page = run.storage.read_bytes(night_page(run.folder.run_id)).decode()
     assert '<th scope="row">seed</th><td>7</td><td>0</td>' in page
-    assert BEFORE in run.storage.read_bytes(INDEX).decode()
+    index = run.storage.read_bytes(INDEX).decode()
+    assert BEFORE[11:] in index  # its figures stay when retention deletes its page
+    assert f'href="nights/{run.folder.run_id}.html"' in index
+    assert f'href="nights/{BEFORE}.html"' not in index
+    run.storage.write_bytes(night_page(BEFORE), b"page")
+    assert write_report(run) == ""
+    assert f'href="nights/{BEFORE}.html"' in run.storage.read_bytes(INDEX).decode()
 
 
 @pytest.mark.parametrize("damage", [b"{", b"[]", b'{"run_id": "../x"}', b"\xff"])

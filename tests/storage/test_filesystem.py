@@ -52,6 +52,20 @@ def test_lists_hold_files_only_sorted_and_fresh(storage: Storage) -> None:
     assert storage.exists("xy")
 
 
+def test_folders_are_listed_and_go_as_a_whole(storage: Storage) -> None:
+    assert storage.folders("x") == ()
+    for name in ("x/a/1", "x/a/b/2", "x/c/3", "x/file", "xy/4"):
+        storage.write_bytes(name, name.encode())
+    assert storage.folders("x") == ("a", "c")
+    storage.delete_folder("x/a")
+    assert storage.folders("x") == ("c",)
+    assert not storage.exists("x/a")
+    storage.delete_files(["x/c/3", "x/c/none"])
+    storage.delete_files([])
+    assert storage.list("x", recursive=True) == ["file"]
+    assert storage.exists("xy/4")
+
+
 def test_the_root_itself_can_be_listed(storage: Storage) -> None:
     storage.write_bytes("top.txt", b"")
     assert storage.list("") == ["top.txt"]

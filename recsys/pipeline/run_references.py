@@ -1,0 +1,129 @@
+"""What a stored run needs besides its own files: models and the vectors of text encoders.
+
+Records are read as plain values, so that a run of any older version can be asked.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from recsys.errors import InputError, one_line
+from recsys.pipeline.model_records import WARM_START
+from recsys.pipeline.stages import ENCODE_TEXTS, FINETUNE, LEARN_BASKETS, REENCODE
+from recsys.storage.filesystem import Storage
+from recsys.storage.json_files import WAY_OUT, decode_object
+from recsys.storage.manifest import MANIFEST, decode_manifest, lists_folder
+from recsys.storage.record_kinds import MODEL_CARD, STAGE, RecordKind
+from recsys.storage.runs import RunFolder
+
+_NUM_READERS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """What some runs need."""
+
+    models: frozenset[str]
+    """Ids."""
+    encoders: frozenset[str]
+    """Digests, by which text vectors are stored."""
+
+
+def own_models(run_id: str) -> tuple[str, str]:
+    """Ids of the models that a run trains, see `Run.model_id` and `Run.refit_id`."""
+    return f"ranker-{run_id}", f"ranker-{run_id}-refit"
+
+
+def references(runs: Iterable[RunFolder], published_models: Iterable[str] = ()) -> References:
+    """The models and the encoders that runs need: to answer, to be measured, and to be continued by the next night.
+
+    Those are their own models, the models that made their lists, those that their training continued, those of the
+    arms of their experiments, and what a refit is based on.
+
+    Args:
+        runs: Of one storage.
+        published_models: Models that LATEST and receipts name.
+
+    Raises:
+        InputError, ConfigError: a record is damaged, so that nobody can tell what a run needs.
+        NewerFormatError: a newer release wrote one.
+    """
+    runs = list(runs)
+    models, encoders = set(published_models), set[str]()
+    with ThreadPoolExecutor(_NUM_READERS) as readers:
+        for named in readers.map(_named_by, runs):
+            models |= named.models
+            encoders |= named.encoders
+    waiting = sorted(models)
+    while runs and waiting:
+        card = _record(runs[0].storage, f"models/{waiting.pop()}/model.json", MODEL_CARD)
+        encoders |= {card[name] for name in ("encoder_id", "base_encoder_id") if card.get(name)}
+        if (base := card.get("base")) and base not in models:
+            models.add(base)
+            waiting.append(base)
+    return References(models=frozenset(models), encoders=frozenset(encoders))
+
+
+def _named_by(run: RunFolder) -> References:
+    """What a run names itself."""
+    paths = (run.stage_path(stage.name) for stage in (ENCODE_TEXTS, LEARN_BASKETS, REENCODE))
+    records = [_record(run.storage, path, STAGE) for path in paths]
+    return References(
+        models=frozenset({*own_models(run.run_id), *_continued(run), *arm_models(run)}),
+        encoders=frozenset(record["encoder_id"] for record in records if "encoder_id" in record),
+    )
+
+
+def _continued(run: RunFolder) -> Iterator[str]:
+    start = _record(run.storage, run.part_path(FINETUNE.name, WARM_START), STAGE)
+    yield from (start[name] for name in ("model_id", "reused_refit") if start.get(name))
+
+
+def arm_models(run: RunFolder) -> list[str]:
+    """Ids of the models that the experiments of the run's config name.
+
+    Raises:
+        InputError, ConfigError: the config is damaged.
+        NewerFormatError: a newer release wrote it.
+    """
+    try:
+        return [
+            arm["model"]
+            for experiment in _settings(run).get("experiments") or ()
+            for arm in experiment["arms"]
+            if arm.get("model")
+        ]
+    except (AttributeError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{run.storage.url(run.config_path)}: its experiments are damaged ({one_line(error)}), so nobody can tell "
+            f"which models the run needs; restore it, or delete the run"
+        ) from error
+
+
+def _settings(run: RunFolder) -> Mapping[str, Any]:
+    """The config as it is stored: of a published run in its manifest, which is read faster than YAML."""
+    path = f"{lists_folder(run)}/{MANIFEST}"
+    try:
+        manifest = decode_manifest(run.storage.read_bytes(path), run.storage.url(path))
+    except FileNotFoundError:
+        manifest = {}
+    if manifest.get("config"):
+        return dict(manifest["config"])
+    try:
+        return run.read_config()
+    except FileNotFoundError:
+        return {}
+
+
+def _record(storage: Storage, path: str, kind: RecordKind) -> Mapping[str, Any]:
+    """A stored record; empty where it is missing."""
+    try:
+        data = storage.read_bytes(path)
+    except FileNotFoundError:
+        return {}
+    url = storage.url(path)
+    try:
+        return kind.current(decode_object(data, url), url)
+    except ValueError as error:
+        raise InputError(f"{url}: is damaged ({error}); {WAY_OUT}") from error
