@@ -107,8 +107,8 @@ def why_from_scratch(run: Run, published: "ModelCard") -> str:
 def _learns_new_events(run: Run, warm: "ModelCard | None") -> bool:
     """Whether the night continues a model with new events alone. If it may not, it continues it with all events."""
     past = None if warm is None else _past_of_same_settings(run, warm)
-    if warm is None or past is None or not past.full:
-        return False
+    if warm is None or past is None or not past.full or run.force:
+        return False  # by force a night begins again, for example since older events were corrected
     return _share_of_new(run, warm.model_id) <= MOST_NEW
 
 

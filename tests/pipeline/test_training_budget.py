@@ -197,6 +197,12 @@ def test_a_night_learns_from_new_events(continued: Callable[..., Run]) -> None:
     assert (start.trains, start.since) == (True, card_of(run).trained_until)
 
 
+def test_a_forced_night_learns_from_all_events(continued: Callable[..., Run]) -> None:
+    run = replace(continued(**WHOLE), force=True)
+    start = settle_training(run, card_of(run))
+    assert (start.trains, start.since) == (True, "")
+
+
 @pytest.mark.parametrize(
     "facts",
     [
