@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from jobs.log_output import add_log_options, log_output
 from jobs.user_ids import CommandLine
-from recsys.errors import RecsysError, one_line
+from recsys.errors import RecsysError, causes, one_line
 from recsys.pipeline.imports_ahead import imports_ahead
 from recsys.pipeline.stage import Stage
 from recsys.settings import Config, load_config
@@ -98,23 +98,16 @@ def end_process(code: int) -> NoReturn:
 
 
 def _explain(error: Exception) -> tuple[Answer, int]:
-    ours = next((cause for cause in _causes(error) if isinstance(cause, RecsysError)), None)
+    ours = next((cause for cause in causes(error) if isinstance(cause, RecsysError)), None)
     if ours is None:
         logger.error("%s: %s", type(error).__name__, error, exc_info=error)
         return {"status": "failed", "error": one_line(error)}, 1
     logger.error("%s", ours)
+    if ours.exit_code == 1:
+        logger.debug("what led to it", exc_info=error)
     status = "refused" if ours.exit_code > 1 else "failed"
     details = {"refused": ours.details} if ours.details else {}
     return {"status": status, "error": str(ours)} | details, ours.exit_code
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and its causes: Ray wraps what a worker raised, and Ray Train keeps one error for each worker."""
-    yield error
-    inner = [error.__cause__, getattr(error, "cause", None), *getattr(error, "worker_failures", {}).values()]
-    for cause in inner:
-        if isinstance(cause, BaseException) and cause is not error:
-            yield from _causes(cause)
 
 
 def _warn_of_lost_storage(config: Config) -> None:

@@ -10,6 +10,7 @@ from jobs import command
 from jobs.plan import print_plan
 from recsys.errors import RecsysError
 from recsys.pipeline.arm_models import require_arm_models
+from recsys.pipeline.check_free_space import check_free_space
 from recsys.pipeline.close_night import clean_up, make_up, tidy_feedback, write_metrics_and_report
 from recsys.pipeline.gate_summary import stop_if_refused, verdict_answer
 from recsys.pipeline.open_run import open_run
@@ -81,6 +82,7 @@ def nightly(config: Config, options: Namespace) -> command.Answer:
     if not options.force and (latest := last_published(run.folder)) is not None:
         answer = {"status": "already_published", "run_id": latest.run_id, "path": run.storage.url(latest.path)}
         return answer | make_up(replace(run, folder=RunFolder(run.storage, latest.run_id)), NIGHT)
+    check_free_space(run, NIGHT)
     with started_run(replace(run, force=options.force), NIGHT) as (run, lease):
         with command.on_ray(config, NIGHT):
             refused = {}
@@ -92,13 +94,14 @@ def nightly(config: Config, options: Namespace) -> command.Answer:
             finally:
                 failed = write_metrics_and_report(run, refused)
         failed |= clean_up(run, NIGHT) | tidy_feedback(run) | retain_after(run)
-    done = run.record(PUBLISH_LISTS)
+    done, written = run.record(PUBLISH_LISTS), run.record(WRITE_LISTS)
     return {
         "status": "published",
         "run_id": run.folder.run_id,
         "path": run.storage.url(done.path),
         "latest": done.latest,
-        "users": run.record(WRITE_LISTS).users,
+        "users": written.users,
+        **({"fallback_users": written.fallback_users} if written.fallback_users else {}),
         "model_id": run.published_id,
         **verdict_answer(run),
         **training_answer(run),

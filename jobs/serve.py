@@ -23,6 +23,7 @@ from jobs import command
 from recsys.config.live_service import ServeConfig
 from recsys.pipeline.encode_texts import open_encoder
 from recsys.pipeline.load_variants import load_variants
+from recsys.pipeline.model_files import verify_model_files
 from recsys.pipeline.open_run import files_named, stored_run
 from recsys.pipeline.published_model import model_card
 from recsys.pipeline.quiet_engine import quiet_engine
@@ -78,6 +79,7 @@ def _load_live(run: Run, latest: Latest, spec: ServeConfig) -> LiveSnapshot:
     config = run.config.model_copy(update={"recommend": recommend})
     live = Run(config=config, date=run.date, folder=run.folder)
     card = model_card(live, latest.model_id)
+    verify_model_files(storage, manifest)
     with open_encoder(storage, config, card.encoder_id, card.encoder_model) as encoder:
         pass  # the encoder stays in memory after its files are closed
     variants = load_variants(live, latest.model_id, recommend, explore=False)

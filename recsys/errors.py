@@ -6,11 +6,13 @@ RecsysError
 ├── InputError       3  the input was refused
 ├── GateError        4  a gate refused the model or the lists
 ├── LockedError      5  another run of this night holds the lock
-└── EngineError      1  Ray did not start
+├── StorageError     1  the storage is full, or did not answer
+└── EngineError      1  Ray did not start, or its workers died again and again
 
 Anything else that escapes a job is a defect or a broken machine: exit code 1.
 """
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 
@@ -55,10 +57,29 @@ class LockedError(RecsysError):
     exit_code = 5
 
 
+class StorageError(RecsysError):
+    """The storage, or a disk of a machine, is full or did not answer; the same command goes on once it is mended."""
+
+
 class EngineError(RecsysError):
-    """Ray did not start, or its cluster could not be reached; the same command may work later."""
+    """Ray did not start, its cluster was lost, or work ended its workers in every try; the command may work later."""
 
 
 def one_line(error: BaseException) -> str:
     """An error's type and the first line of its message, for a line of the log."""
     return f"{type(error).__name__}: {error}".partition("\n")[0].strip()
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and its causes: Ray wraps what a worker raised, and Ray Train keeps one error for each worker."""
+    yield error
+    inner = [error.__cause__, getattr(error, "cause", None), *getattr(error, "worker_failures", {}).values()]
+    inner.append(getattr(error, "controller_failure", None))
+    for cause in inner:
+        if isinstance(cause, BaseException) and cause is not error:
+            yield from causes(cause)
+
+
+def is_defect(error: BaseException) -> bool:
+    """Whether an error is one of the code: neither ours nor the operating system's. Its traceback helps to mend it."""
+    return not any(isinstance(cause, RecsysError | OSError) for cause in causes(error))

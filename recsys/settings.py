@@ -32,9 +32,10 @@ from recsys.training.tuning import TuneConfig
 #: devices are not among them, since they round sums differently.
 EXECUTION_ONLY: dict[str, Any] = {
     "storage": True,
+    "check_free_space": True,
     "encoder": {"num_workers": True},
     "train": {"max_failures": True},
-    "recommend": {"num_workers": True},
+    "recommend": {"num_workers": True, "max_failed_users": True},
     "gate": {
         "min_users_ratio": True,
         "max_short_lists_rise": True,
@@ -56,6 +57,8 @@ class Config(Section):
 
     storage: Annotated[str, Field(min_length=1)] = "./warehouse"
     """Root of everything written: a folder or `s3://bucket/prefix`."""
+    check_free_space: bool = True
+    """Refuse a night that the free space of a local storage cannot hold, by the sizes of the last nights."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     """Seed of every random choice."""
     date: NightDate | None = None

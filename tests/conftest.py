@@ -66,6 +66,7 @@ OVER_ONE_NIGHT = (
     "jobs/test_tracking.py",
     "jobs/test_variant_lists.py",
     "jobs/test_small_shops.py",
+    "pipeline/test_failing_users.py",
     "serving/",
 )
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from recsys.model.encoder_files import declare_modules, dense_folders, model_files
+from recsys.model.file_hashes import write_hashes
 from recsys.model.lora import add_adapters, merged_weights
 from recsys.model.text_encoder import TextEncoder, pool_tokens
 
@@ -120,3 +121,4 @@ class CatalogEncoder(nn.Module):
             max_tokens=self.max_tokens,
             dense=self._dense_names,
         )
+        write_hashes(folder)

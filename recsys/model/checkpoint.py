@@ -1,6 +1,7 @@
 """A ranker in a folder: weights, vocabulary and card.
 
-``ranker.safetensors`` holds the weights, ``vocabulary.parquet`` the item of each id embedding, ``model.json`` the card.
+``ranker.safetensors`` holds the weights, ``vocabulary.parquet`` the item of each id embedding, ``model.json`` the card,
+``hashes.json`` the hashes of the first two, which are verified before they are used.
 A text encoder that was trained with the ranker is in ``encoder/``.
 """
 
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from recsys.errors import InputError, NewerFormatError
 from recsys.model.features import index_items
+from recsys.model.file_hashes import HASHES_FILE, verify_hashes, write_hashes
 from recsys.model.ranker import Ranker
 from recsys.model.ranker_spec import ARCHITECTURE, RankerSpec
 from recsys.model.text_adapter import TextAdapter
@@ -29,7 +31,7 @@ from recsys.storage.record_kinds import MODEL_CARD
 FUSION_FILE = "fusion.json"
 #: Trees that correct the weighted sum, where there are any; the file of the weights names its hash.
 TREES_FILE = "fusion_trees.json"
-MODEL_FILES = ("ranker.safetensors", "vocabulary.parquet", "model.json")
+MODEL_FILES = ("ranker.safetensors", "vocabulary.parquet", "model.json", HASHES_FILE)
 ENCODER_FOLDER = "encoder"
 ID_EMBEDDING = "id_embedding.weight"
 
@@ -84,6 +86,7 @@ def save_ranker(folder: Path, weights: dict[str, Tensor], known: Tensor, item_id
         pa.table({"item_id": item_ids, "known": pa.array(known.cpu().numpy())}), folder / "vocabulary.parquet"
     )
     (folder / "model.json").write_bytes(to_json(MODEL_CARD.stamp(card.as_dict())))
+    write_hashes(folder, ("ranker.safetensors", "vocabulary.parquet"))
 
 
 def read_card(folder: Path, url: str | None = None) -> ModelCard:
@@ -152,6 +155,7 @@ def load_ranker(folder: Path, item_ids: pa.Array, text_vectors: Tensor) -> tuple
 
 def load_weights(folder: Path, item_ids: pa.Array) -> tuple[dict[str, Tensor], Tensor]:
     """Weights of a saved ranker, with id embeddings in the order of ``item_ids``, and [I] the items that have one."""
+    verify_hashes(folder)
     try:
         weights = load_file(folder / "ranker.safetensors")
         vocabulary = pq.read_table(folder / "vocabulary.parquet")

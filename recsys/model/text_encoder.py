@@ -32,6 +32,7 @@ from recsys.model.encoder_files import (
     resolve_pooling,
 )
 from recsys.model.encoder_source import model_folder
+from recsys.model.file_hashes import write_hashes
 from recsys.model.precision import dtype_of
 
 # The tokenizer's own threads would take cores that Ray gave to other tasks, and they warn after a fork. Tokenizing is a
@@ -143,6 +144,7 @@ class TextEncoder:
             max_tokens=self.max_tokens,
             dense=[path.name for path in dense_folders(self.folder)],
         )
+        write_hashes(folder)
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Tokens of each text, with special tokens; at least one and at most `max_tokens`."""

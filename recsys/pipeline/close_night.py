@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from recsys.errors import LockedError, one_line
+from recsys.errors import LockedError, is_defect, one_line
 from recsys.pipeline.compact_feedback import compact_feedback
 from recsys.pipeline.input_list import first_feedback_day
 from recsys.pipeline.publish_lists import delete_intermediate_files, intermediate_folders, stage_metrics
@@ -56,7 +56,7 @@ def _write_metrics(run: Run, refused: Mapping[str, Any]) -> str:
         run.folder.write_metrics({"run_id": run.folder.run_id, "stages": stage_metrics(run), "refused": dict(refused)})
     except Exception as error:
         why = one_line(error)
-        logger.warning("the metrics of %s were not written: %s", run.folder.run_id, why, exc_info=True)
+        logger.warning("the metrics of %s were not written: %s", run.folder.run_id, why, exc_info=is_defect(error))
         return why
     return ""
 
@@ -72,7 +72,9 @@ def clean_up(run: Run, stages: Iterable[Stage[Any]]) -> dict[str, str]:
         delete_stale_entries(run.storage, dt.datetime.now(dt.UTC))
     except Exception as error:
         why = one_line(error)
-        logger.warning("intermediate files of %s were not deleted: %s", run.folder.run_id, why, exc_info=True)
+        logger.warning(
+            "intermediate files of %s were not deleted: %s", run.folder.run_id, why, exc_info=is_defect(error)
+        )
         return {"cleanup_error": why}
     return {}
 
@@ -91,7 +93,7 @@ def tidy_feedback(run: Run) -> dict[str, str]:
         compact_feedback(run.storage, first_feedback_day(run.config, date))
     except Exception as error:
         why = one_line(error)
-        logger.warning("the files of feedback were not merged: %s", why, exc_info=True)
+        logger.warning("the files of feedback were not merged: %s", why, exc_info=is_defect(error))
         return {"feedback_error": why}
     return {}
 

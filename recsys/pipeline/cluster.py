@@ -1,42 +1,39 @@
 """Ray: joining or starting a cluster, and running a function over the parts of a stage's work."""
 
-import json
 import logging
 import os
 import time
 import uuid
-import warnings
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from typing import Any
 
 import joblib
-import pyarrow as pa
 import ray
 import ray.data
-from ray.util.annotations import RayDeprecationWarning
 
 from recsys import errors
 from recsys.pipeline.cpu_time import add_worker_cpu, cpu_since_report
 from recsys.pipeline.job_metrics import job_metrics
 from recsys.pipeline.memory import peak_memory_mb, reset_peak_memory
-from recsys.pipeline.parts_progress import INTERVAL_S, PartsProgress
+from recsys.pipeline.parts_progress import PartsProgress
 from recsys.pipeline.quiet_engine import quiet_engine, shows_engine
+from recsys.pipeline.worker_failures import MAX_RETRIES, PartFailure
 from recsys.pipeline.worker_logs import CollectedLines, collected
+from recsys.pipeline.worker_pools import by_actors, by_tasks
 from recsys.storage.lease import HEARTBEAT_S, check_held
 
 logger = logging.getLogger(__name__)
 
-#: How often a part is tried again after its worker died. A part that kills every worker must fail.
-MAX_RETRIES = 3
 #: Tasks that wait for a CPU at most. More would only cost memory of the driver.
 MAX_WAITING = 1000
 #: Threads of torch that wait for each other spin for some microseconds, then sleep. By default they spin long: beside
 #: other work on the same cores a training step then took more than ten times as long. Without any spinning, the steps
 #: of a small training take 1.5 times as long on a quiet machine. It must be set before a process loads torch.
 PASSIVE_WAIT = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "500"}
+#: Ray starts a task that was ended for its memory again without a limit. This is for the tasks of Ray's libraries.
+_BOUNDED_RETRIES = {"RAY_task_oom_retries": str(MAX_RETRIES)}
 #: Events for which one more worker is worth its start: it imports the libraries and loads the model in about 5 s.
 ROWS_PER_WORKER = 100_000
 
@@ -66,7 +63,7 @@ def cluster(min_cpus: int) -> Iterator[None]:
 
 
 def _connect(min_cpus: int) -> None:
-    for name, value in {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", **PASSIVE_WAIT}.items():
+    for name, value in {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", **PASSIVE_WAIT, **_BOUNDED_RETRIES}.items():
         os.environ.setdefault(name, value)  # the processes of a Ray that is started here inherit them
     if address := os.environ.get("RAY_ADDRESS"):
         _init(f"the Ray of RAY_ADDRESS={address} does not answer; start it, or unset RAY_ADDRESS to use this machine")
@@ -117,11 +114,6 @@ def cpus_for_each(num_workers: int) -> int:
     return max(1, (largest - 1) // beside)
 
 
-#: Ray Data restarts a map actor without a limit by default. Ray 2.60 has no other place for this limit than these
-#: arguments, which it announces to drop.
-_BOUNDED_ACTORS: dict[str, Any] = {"max_restarts": MAX_RETRIES, "max_task_retries": MAX_RETRIES}
-warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated", RayDeprecationWarning)
-
 #: The work on one part.
 Work = Callable[[str], dict[str, Any]]
 #: Makes the work. Each worker calls it once and loads there what all parts share.
@@ -165,12 +157,13 @@ def for_each_part(
     cpus_per_worker: int = 1,
     gpus_per_worker: int = 0,
     until: Callable[[dict[str, Any]], bool] | None = None,
+    names: Mapping[str, str] | None = None,
+    failures: list[PartFailure] | None = None,
+    max_retries: int = MAX_RETRIES,
 ) -> list[dict[str, Any]]:
     """Run a function for each part on the workers of the cluster; return the records in the order of the parts.
 
-    On CPUs each part is a plain Ray task. Ray keeps the processes of finished tasks, so the next stage finds workers
-    that have imported the libraries already; new ones would cost seconds. On GPUs the parts go to actors, because Ray
-    ends the process of a GPU task together with the task.
+    On CPUs each part is a plain Ray task, on GPUs the parts go to actors, see `worker_pools`.
 
     Args:
         parts: Names of the parts.
@@ -185,9 +178,14 @@ def for_each_part(
         gpus_per_worker: GPUs of a worker.
         until: Asked for each record as it comes. Where it is true, the parts that still run are cancelled, and only the
             records so far are returned.
+        names: What the parts are, for people, such as paths of files; None: the parts' own names say it.
+        failures: Takes the parts that end without a record in each try, and the others go on; None: the first of them
+            is raised.
+        max_retries: How often a part is tried again after its worker died.
 
     Raises:
         RecsysError: the first that a part raised. The parts that still run are cancelled.
+        EngineError: a part ended its worker in each try, or raised an unexpected error.
         LockedError: another process took the run over; likewise.
     """
     if not parts:
@@ -196,11 +194,11 @@ def for_each_part(
     enough = len(parts) if rows is None else workers_for(rows)
     if gpus_per_worker:
         most = num_workers or min(enough, max(int(_total("GPU") // gpus_per_worker), 1))
-        finished = _by_actors(parts, work, min(most, len(parts)), gpus_per_worker)
+        most = min(most, len(parts))
+        finished = by_actors(parts, work, most, label=label, gpus=gpus_per_worker, max_retries=max_retries)
     else:
-        task = ray.remote(_call).options(name=label, num_cpus=cpus_per_worker, max_retries=MAX_RETRIES)
         most = num_workers or min(enough, MAX_WAITING)
-        finished = _by_tasks(parts, partial(task.remote, ray.put(work)), most)
+        finished = by_tasks(parts, work, most, label=label, cpus=cpus_per_worker, max_retries=max_retries)
     records: dict[int, dict[str, Any]] = {}
     progress, checked = PartsProgress(label, len(parts)), time.monotonic()
     with closing(finished):
@@ -212,6 +210,11 @@ def for_each_part(
             if each is None:
                 continue
             place, record = each
+            if isinstance(record, PartFailure):
+                if failures is None:
+                    raise record.as_error(label, (names or {}).get(record.part, record.part)) from record.error
+                failures.append(record)
+                continue
             progress.log_once(record.pop("logged"))
             if "error" in record:
                 raise getattr(errors, record["error"])(record["message"], record["details"])
@@ -220,53 +223,6 @@ def for_each_part(
             if until is not None and until(record):
                 break
     return [records[place] for place in sorted(records)]
-
-
-#: (place among the parts, record) as the parts finish; None where for a moment none has finished.
-_Finished = Generator[tuple[int, dict[str, Any]] | None, None, None]
-
-
-def _by_tasks(parts: Sequence[str], start: Callable[[str], ray.ObjectRef[Any]], most: int) -> _Finished:
-    """Start a task for each part, at most so many at a time. Closing the generator cancels what still runs."""
-    waiting = deque(enumerate(parts))
-    running: dict[ray.ObjectRef[Any], int] = {}
-    try:
-        while waiting or running:
-            while waiting and len(running) < most:
-                place, part = waiting.popleft()
-                running[start(part)] = place
-            done, _ = ray.wait(list(running), num_returns=1, timeout=INTERVAL_S)
-            if not done:
-                yield None
-            for ref in done:
-                yield running.pop(ref), ray.get(ref)
-    finally:
-        for ref in running:
-            ray.cancel(ref)
-
-
-def _call(work: Callable[[str], dict[str, Any]], part: str) -> dict[str, Any]:
-    return work(part)
-
-
-def _by_actors(parts: Sequence[str], work: Callable[[str], dict[str, Any]], most: int, gpus: int) -> _Finished:
-    """Run each part in a pool of actors that have GPUs."""
-
-    def do_batch(batch: pa.Table) -> pa.Table:
-        return pa.table({"record": pa.array([json.dumps(work(part)) for part in batch["part"].to_pylist()])})
-
-    dataset = ray.data.from_items([{"part": part} for part in parts], override_num_blocks=len(parts))
-    done = dataset.map_batches(
-        # the settings travel in the class: arguments of a constructor are lost to an actor that restarts without owner
-        type("Parts", (), {"__call__": staticmethod(do_batch)}),
-        batch_size=1,
-        batch_format="pyarrow",
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=most),
-        num_gpus=gpus,
-        **_BOUNDED_ACTORS,
-    )
-    for place, row in enumerate(done.iter_rows()):
-        yield place, json.loads(row["record"])
 
 
 def peak_of(records: Sequence[dict[str, Any]]) -> float:

@@ -1,9 +1,8 @@
 """Whether the storage can be used: read, write, conditional write, free space."""
 
-import shutil
 import uuid
-from pathlib import Path
 
+from recsys.pipeline.check_free_space import free_bytes
 from recsys.pipeline.diagnosis import Diagnosis, diagnose
 from recsys.settings import Config
 from recsys.storage.filesystem import Storage
@@ -46,9 +45,8 @@ def _files(storage: Storage) -> Diagnosis:
 def _space(storage: Storage) -> Diagnosis:
     if not storage.is_local:
         return Diagnosis(check="free space", ok=True, found=f"{storage.url()}: object storage has no fixed size")
-    there = next(path for path in (Path(storage.root), *Path(storage.root).parents) if path.exists())
-    free = shutil.disk_usage(there).free
-    found = f"{there}: {free / 2**30:,.1f} GiB are free"
+    free = free_bytes(storage.root)
+    found = f"{storage.root}: {free / 2**30:,.1f} GiB are free"
     if free < LEAST_FREE:
         way_out = f"make room: a night needs at least {LEAST_FREE >> 30} GiB; --dry-run estimates it for your data"
         return Diagnosis(check="free space", ok=False, found=found, way_out=way_out)

@@ -9,12 +9,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import ray
 
 from recsys.data.large_texts import with_large_text
 from recsys.errors import NewerFormatError
 from recsys.model.checkpoint import ModelCard
 from recsys.model.encoder_files import encoder_digest
+from recsys.model.file_hashes import verify_hashes
 from recsys.model.text_encoder import TextEncoder
 from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.model_records import EncodedTexts
@@ -23,6 +23,7 @@ from recsys.pipeline.run import Record, Run
 from recsys.pipeline.stages import INGEST_CATALOG
 from recsys.pipeline.transfer_encoder import encoder_folder, taken_folder
 from recsys.pipeline.user_texts import read_user_texts
+from recsys.pipeline.worker_pools import call_in_worker
 from recsys.schema import CATALOG, item_vectors, text_vectors, user_text_vectors
 from recsys.settings import Config
 from recsys.storage.filesystem import Storage
@@ -103,6 +104,7 @@ def open_encoder(
     taken = encoder_model is None and spec.is_transferred
     kept = taken_folder(storage, spec) if taken else encoder_folder(encoder_id, encoder_model)
     with storage.local_folder(kept) as folder:
+        verify_hashes(folder)
         yield TextEncoder.load(str(folder), None, "auto", spec.max_tokens, spec.arithmetic, device)
 
 
@@ -131,7 +133,7 @@ def _scratch_encoder(run: Run) -> str:
     if (known := _noted_encoder(run.storage, name)) is not None:
         return known
     logger.info("encode: pretraining a small text encoder on the catalog (%d steps)", spec.scratch.pretrain_steps)
-    encoder_id: str = ray.get(ray.remote(_pretrain).options(num_cpus=1).remote(run))
+    encoder_id: str = call_in_worker(_pretrain, run, label="encode", num_cpus=1)
     if run.record(INGEST_CATALOG).texts:
         note = {"encoder_id": encoder_id, "trained_by": run.folder.run_id}
         run.storage.write_json(name, ENCODER_NOTE.stamp(note))

@@ -20,7 +20,7 @@ from recsys.pipeline.run import Record, Run
 from recsys.pipeline.strict_json import as_json
 from recsys.schema import QUARANTINE
 from recsys.storage.addresses import open_input
-from recsys.storage.failures import answered
+from recsys.storage.failures import answered, explained
 from recsys.storage.filesystem import Storage
 from recsys.storage.tables import read_table, write_table
 
@@ -51,9 +51,10 @@ def read_file(
 ) -> Iterator[tuple[str, pa.Table, pa.Table]]:
     """The same of one file of the part; ``opener`` is that of `read_ahead`, if it fetches the file."""
     fs, _ = open_input(source.path)
+    scheme = "s3://" if source.path.startswith("s3://") else ""
     chunks = read_chunks(fs, file, source, task.span, task.pieces.get(file, ()), opener)
     while True:
-        with answered(file):
+        with answered(file), explained(f"{scheme}{file}"):
             chunk = next(chunks, None)
         if chunk is None:
             break

@@ -3,7 +3,7 @@
 A stored record that no longer fits its class is treated as missing: the stage runs again.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from pydantic import ConfigDict
@@ -22,6 +22,10 @@ class WrittenLists(StageRecord):
 
     users: int
     users_without_list: int
+    fallback_users: int = 0
+    """Users who get popular items and are in quarantine: their worker died over them, or their lists failed."""
+    reasons: dict[str, int] = field(default_factory=dict)
+    """These users by the reason."""
     recommendations: int
     """Rows of all lists."""
     filtered: dict[str, int]
@@ -47,6 +51,9 @@ class WrittenShard:
     bytes: int
     sha256: str
     users_without_list: int
+    fallback_users: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+    """See `WrittenLists`."""
     reranked: RerankCounts
     seconds: float
     peak_memory_mb: float

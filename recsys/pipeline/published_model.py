@@ -5,10 +5,12 @@ import logging
 from recsys.errors import InputError, NewerFormatError
 from recsys.model.checkpoint import ModelCard, read_card
 from recsys.model.ranker_spec import ARCHITECTURE
+from recsys.pipeline.model_files import verify_model_files
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import ENCODE_TEXTS
 from recsys.pipeline.stored_fusion import read_fusion
 from recsys.storage.latest import read_latest
+from recsys.storage.manifest import read_manifest
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +32,7 @@ def published_model(run: Run) -> ModelCard | None:
         if card.base is not None:
             card = model_card(run, card.base)  # a refitted model saw all days of its night, also of this holdout
         read_fusion(run, card.model_id)
+        verify_model_files(run.storage, read_manifest(run.storage, latest))
     except (InputError, NewerFormatError, FileNotFoundError) as error:
         # another release may have written it: the night must not stop for that
         logger.warning("no warm start from %s, no comparison with it: %s", latest.model_id, error)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
-from recsys.errors import LockedError, one_line
+from recsys.errors import LockedError, is_defect, one_line
 from recsys.pipeline.retention_plan import DeletedRun, RetentionPlan, deletion_mark, plan_retention
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import PUBLISH_LISTS
@@ -83,7 +83,7 @@ def retain_after(run: Run) -> dict[str, Any]:
         return {}  # another job deletes the same nights
     except Exception as error:
         why = one_line(error)
-        logger.warning("old nights were not deleted: %s", why, exc_info=True)
+        logger.warning("old nights were not deleted: %s", why, exc_info=is_defect(error))
         return {"retention_error": why}
     if done.deleted:
         write_index_again(run.storage)

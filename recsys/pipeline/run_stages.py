@@ -4,9 +4,11 @@ import dataclasses
 import datetime as dt
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from recsys.errors import RecsysError
 from recsys.pipeline.cpu_time import job_cpu
 from recsys.pipeline.memory import peak_memory_mb, reset_peak_memory
 from recsys.pipeline.run import Run
@@ -40,6 +42,7 @@ def run_stage(run: Run, stage: Stage[R], **arguments: Any) -> R:
 
     Raises:
         LockedError: another process took the run over.
+        EngineError, StorageError: Ray failed, or a disk is full.
     """
     done = run.done(stage)
     if done is not None and stage.stays(done.record) and run.has_parts(stage, done.record):
@@ -49,7 +52,8 @@ def run_stage(run: Run, stage: Stage[R], **arguments: Any) -> R:
     check_held()
     reset_peak_memory()
     start, cpu_before = time.monotonic(), job_cpu()
-    record = stage.work(run, **arguments)
+    with _failures_explained(stage):
+        record = stage.work(run, **arguments)
     seconds = time.monotonic() - start
     peak = round(max(record.peak_memory_mb, peak_memory_mb()), 1)
     timing = Timing(
@@ -63,6 +67,21 @@ def run_stage(run: Run, stage: Stage[R], **arguments: Any) -> R:
     run.remember(stage, done)
     tell(logger, _ends(stage, done, before=False))
     return done.record
+
+
+@contextmanager
+def _failures_explained(stage: Stage[Any]) -> Iterator[None]:
+    """Turn errors of Ray and of full disks that escape a stage into a line of ours."""
+    try:
+        yield
+    except RecsysError:
+        raise
+    except Exception as error:
+        from recsys.pipeline.worker_failures import as_ours  # Ray comes with it, and a night may be refused without
+
+        if (ours := as_ours(stage.name, error)) is None:
+            raise
+        raise ours from error
 
 
 def _ends(stage: Stage[Any], done: Done[Any], *, before: bool) -> StageEnds:

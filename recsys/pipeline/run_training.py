@@ -14,9 +14,13 @@ from recsys.pipeline.cluster import PASSIVE_WAIT
 from recsys.pipeline.quiet_engine import quiet_engine
 from recsys.pipeline.train_entry import Training, train_in_task, train_worker
 from recsys.pipeline.training_progress import ProgressReader
+from recsys.pipeline.worker_failures import MAX_RETRIES
+from recsys.pipeline.worker_pools import call_in_worker
 
 #: Seconds between two looks of Ray Train's controller at its workers. Ray's default is 2.
 POLL_S = "0.1"
+#: Times that a training continues after its machine was taken back, as spot machines are; no fault of the training.
+MAX_PREEMPTIONS = 20
 
 
 class Trained(NamedTuple):
@@ -36,13 +40,15 @@ def run_training(fit: Training) -> Trained:
 def _in_one_task(fit: Training) -> Trained:
     """Train in a process that is there already. Ray Train would start five more, which takes 10 s of CPU."""
     config = fit.run.config.train
-    task: Any = ray.remote(train_in_task).options(
+    call_in_worker(
+        train_in_task,
+        fit,
+        label="train",
         name="train",
-        num_cpus=fit.threads,
         max_retries=config.max_failures,
+        num_cpus=fit.threads,
         runtime_env={} if "OMP_WAIT_POLICY" in os.environ else {"env_vars": PASSIVE_WAIT},
     )
-    ray.get(task.remote(fit))
     store = StoredCheckpoints(fit.run.storage, fit.checkpoints_path)
     return Trained(store.best(), store.last_metrics())
 
@@ -96,7 +102,11 @@ def _by_ray_train(fit: Training) -> Trained:
             storage_path=f"{root}/{run.train_dir}",
             storage_filesystem=filesystem,
             worker_runtime_env={"env_vars": {} if config.use_gpu else PASSIVE_WAIT},
-            failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
+            failure_config=ray.train.FailureConfig(  # by default the other two have no limit
+                max_failures=config.max_failures,
+                controller_failure_limit=MAX_RETRIES,  # type: ignore[call-arg]  # mypy reads the class of v1
+                max_preemption_failures=MAX_PREEMPTIONS,
+            ),
             checkpoint_config=ray.train.CheckpointConfig(
                 num_to_keep=1, checkpoint_score_attribute="score", checkpoint_score_order="max"
             ),

@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from recsys.errors import one_line
+from recsys.errors import is_defect, one_line
 from recsys.pipeline.gate_summary import gate_summary
 from recsys.pipeline.publish_lists import stage_metrics
 from recsys.pipeline.run import Run
@@ -39,14 +39,14 @@ def track_night(run: Run) -> dict[str, str]:
         night = tracked_night(run)
     except Exception as error:
         why = _why(error, "")
-        logger.warning("tracking: the figures of the night cannot be gathered: %s", why, exc_info=True)
+        logger.warning("tracking: the figures of the night cannot be gathered: %s", why, exc_info=is_defect(error))
         return {"tracking_error": why}
     for name, log in _trackers(run):
         try:
             log(night)
         except Exception as error:
             errors[name] = _why(error, name)
-            logger.warning("tracking: %s did not get the night: %s", name, errors[name], exc_info=True)
+            logger.warning("tracking: %s did not get the night: %s", name, errors[name], exc_info=is_defect(error))
     return {"tracking_error": "; ".join(f"{name}: {why}" for name, why in errors.items())} if errors else {}
 
 

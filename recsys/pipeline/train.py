@@ -196,7 +196,8 @@ def _keep(run: Run, checkpoint: Checkpoint, model_id: str) -> None:
     """Copy the model out of a checkpoint, without the engine's state."""
     with checkpoint.folder as folder, TemporaryDirectory() as kept:
         for name in MODEL_FILES:
-            shutil.copy2(Path(folder) / name, kept)
+            if (file := Path(folder) / name).exists():  # a checkpoint of an older version has no hashes
+                shutil.copy2(file, kept)
         if (encoder := Path(folder) / ENCODER_FOLDER).exists():
             shutil.copytree(encoder, Path(kept) / ENCODER_FOLDER)
         run.storage.upload_folder(kept, run.model_path(model_id))

@@ -25,6 +25,7 @@ from recsys.model.encoder_files import (
     read_json,
     resolve_pooling,
 )
+from recsys.model.file_hashes import write_hashes
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import require_latest
 from recsys.storage.record_kinds import ENCODER_NOTE
@@ -121,6 +122,7 @@ def _copy(folder: Path, copy: Path, max_tokens: int, where: str) -> None:
         max_tokens=max_tokens,
         dense=[path.name for path in dense_folders(folder)],
     )
+    write_hashes(copy)
 
 
 def _check(copy: Path, card: ModelCard, theirs: EncoderConfig, where: str) -> None:

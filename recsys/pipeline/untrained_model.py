@@ -6,13 +6,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import ray
 import torch
 
 from recsys.data.histories import user_runs
 from recsys.pipeline.cluster import for_each_part
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.stages import INGEST_EVENTS, SHUFFLE_HISTORIES
+from recsys.pipeline.worker_pools import call_in_worker
 from recsys.storage.tables import read_table
 
 
@@ -24,7 +24,7 @@ def keep_untrained(run: Run, model_id: str, start: str | None) -> None:
         model_id: Of the model to write.
         start: Id of the model whose weights are taken; None: random weights.
     """
-    ray.get(ray.remote(_write_untrained).options(num_cpus=1).remote(run, model_id, start))
+    call_in_worker(_write_untrained, run, model_id, start, label="train", num_cpus=1)
 
 
 def _write_untrained(run: Run, model_id: str, start: str | None) -> None:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from recsys.errors import ConfigError, one_line
+from recsys.errors import ConfigError, is_defect, one_line
 from recsys.evaluation.segments import Estimate
 from recsys.model.base_licence import licence_in
 from recsys.model.checkpoint import ModelCard
@@ -52,7 +52,7 @@ def write_model_cards(run: Run) -> str:
             run.storage.write_bytes(f"{run.model_path(model_id)}/{CARD_FILE}", page.encode())
     except Exception as error:
         why = one_line(error)
-        logger.warning("the model cards of %s were not written: %s", run.folder.run_id, why, exc_info=True)
+        logger.warning("the model cards of %s were not written: %s", run.folder.run_id, why, exc_info=is_defect(error))
         return why
     return ""
 

@@ -3,7 +3,7 @@
 import logging
 from concurrent.futures import ThreadPoolExecutor
 
-from recsys.errors import InputError, NewerFormatError, RecsysError, one_line
+from recsys.errors import InputError, NewerFormatError, RecsysError, is_defect, one_line
 from recsys.pipeline.gate_summary import gate_summary
 from recsys.pipeline.open_run import stored_run
 from recsys.pipeline.publish_lists import stage_metrics
@@ -39,7 +39,7 @@ def write_report(run: Run) -> str:
         _write(run)
     except Exception as error:
         why = one_line(error)
-        logger.warning("the report of %s was not written: %s", run.folder.run_id, why, exc_info=True)
+        logger.warning("the report of %s was not written: %s", run.folder.run_id, why, exc_info=is_defect(error))
         return why
     return ""
 
@@ -87,7 +87,7 @@ def write_index_again(storage: Storage) -> None:
     try:
         write_index(storage, read_summaries(storage))
     except Exception as error:
-        logger.warning("the index of the site was not written: %s", one_line(error), exc_info=True)
+        logger.warning("the index of the site was not written: %s", one_line(error), exc_info=is_defect(error))
 
 
 def _deleted(storage: Storage, summaries: list[NightSummary]) -> set[str]:

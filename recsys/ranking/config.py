@@ -34,6 +34,9 @@ class RecommendConfig(Section):
     """Arithmetic of the decoder on a GPU; auto: bf16 where it is multiplied natively. On CPUs it is always fp32."""
     batch_size: Positive = 2048
     """Users scored together."""
+    max_failed_users: Annotated[int, Field(ge=0)] = 10
+    """Users whose lists may fail, or end the worker, before the night stops. They get popular items and are put into
+    quarantine. More than 1 % of the users may never fail, but one always may; 0: none."""
 
     @model_validator(mode="after")
     def _enough_candidates(self) -> "RecommendConfig":

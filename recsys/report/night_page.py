@@ -12,7 +12,7 @@ from typing import Any
 from recsys.report.config_changes import ConfigChange
 from recsys.report.funnel import funnel
 from recsys.report.night_charts import RANKERS, night_charts
-from recsys.report.night_summary import READING, NightSummary
+from recsys.report.night_summary import READING, WRITES_LISTS, NightSummary
 from recsys.report.page_templates import template
 from recsys.report.recorded import Recorded, entries, number, numbers, part, text
 from recsys.report.sample_lists import SampleList
@@ -115,9 +115,9 @@ def _texts(values: Any) -> list[str]:
 
 
 def _quarantine(stages: Mapping[str, Recorded], shown_columns: Mapping[str, Collection[str]]) -> list[dict[str, Any]]:
-    """Reasons by input, the commonest first, with examples of bad values."""
+    """Reasons by input, the commonest first, with examples of bad values; and why users got popular items."""
     found = []
-    for stage in READING:
+    for stage in (*READING, WRITES_LISTS):
         examples = entries(stages, stage, "examples")
         reasons = sorted(numbers(stages, stage, "reasons").items(), key=lambda each: (-each[1], each[0]))
         for reason, rows in reasons:

@@ -11,6 +11,8 @@ from recsys.schema import ALL_USERS
 
 #: Stages that read an input, with quarantine.
 READING = ("ingest", "catalog", "users")
+#: The stage that puts users into quarantine.
+WRITES_LISTS = "recommend"
 #: Nights of the index at most, the newest.
 MOST_NIGHTS = 90
 _RUN_ID = re.compile(r"\d{4}-\d{2}-\d{2}-[A-Za-z0-9._-]+")

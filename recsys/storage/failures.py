@@ -1,10 +1,31 @@
 """Turns errors of a storage that a user can mend into messages that say how."""
 
 import contextlib
+import errno
+import tempfile
 from collections.abc import Iterator
 
-from recsys.errors import ConfigError, RecsysError
+from recsys.errors import ConfigError, RecsysError, StorageError, causes
 from recsys.storage.s3 import MAX_TRIES, aws_code, is_transient
+
+#: What a message says of a night that a storage stopped.
+GOES_ON = "start the night again when it does: it continues where it stopped"
+_MAKE_ROOM = "then start the night again: it continues where it stopped"
+
+_FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)
+#: Servers behind S3's interface say with these that they are full: MinIO, Ceph, and gateways with HTTP 507.
+_FULL_CODES = ("XMinioStorageFull", "InsufficientStorage", "QuotaExceeded", "507")
+#: How libraries that do not raise OSError say it: safetensors and torch.
+_FULL_WORDS = ("No space left on device", "Disk quota exceeded")
+#: S3 refuses these credentials now, and took them before. The answer to HEAD has no other code than 400.
+_EXPIRED_CODES = (
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "TokenRefreshRequired",
+    "InvalidToken",
+    "RequestExpired",
+    "400",
+)
 
 
 @contextlib.contextmanager
@@ -12,7 +33,7 @@ def answered(path: str) -> Iterator[None]:
     """Tell a storage that does not answer from a file that cannot be used, in the errors of the block.
 
     Raises:
-        RecsysError: the storage failed as networks and servers do, after `MAX_TRIES` tries.
+        StorageError: the storage failed as networks and servers do, after `MAX_TRIES` tries.
     """
     try:
         yield
@@ -20,10 +41,41 @@ def answered(path: str) -> Iterator[None]:
         if not is_transient(error):
             raise
         cause = error.__cause__ if isinstance(error, RecsysError) else error
-        raise RecsysError(
-            f"{path}: the storage did not answer in {MAX_TRIES} tries ({cause}); start the night again when it does: "
-            "it continues where it stopped"
-        ) from error
+        raise StorageError(f"{path}: the storage did not answer in {MAX_TRIES} tries ({cause}); {GOES_ON}") from error
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error, or one that led to it, says that a disk or a storage is full."""
+    return any(
+        getattr(cause, "errno", None) in _FULL_ERRORS
+        or aws_code(cause) in _FULL_CODES
+        or any(words in str(cause) for words in _FULL_WORDS)
+        for cause in causes(error)
+    )
+
+
+@contextlib.contextmanager
+def room(url: str) -> Iterator[None]:
+    """Name the file in the errors of the block if the disk of this machine is full: the block writes a local file.
+
+    Raises:
+        StorageError: no space is left.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, RecsysError) or not is_full(error):
+            raise
+        raise _full(url, error, local=not url.startswith("s3://")) from error
+
+
+def no_room(name: str, error: BaseException) -> StorageError:
+    """The error of the work `name`, which ended because some disk is full."""
+    return StorageError(
+        f"{name}: no space is left on a disk ({_first_line(error)}); make room in the folder of temporary files of the "
+        f"workers ({tempfile.gettempdir()}, or where TMPDIR says), in the folder of Ray (/tmp/ray), or in the storage, "
+        f"{_MAKE_ROOM}"
+    )
 
 
 @contextlib.contextmanager
@@ -32,18 +84,22 @@ def explained(url: str) -> Iterator[None]:
 
     Raises:
         ConfigError: the bucket is missing, credentials are missing or refused, a path cannot be used.
+        StorageError: no space is left.
         ConnectionError: S3 cannot be reached.
     """
     remote = url.startswith("s3://")
     try:
         yield
-    except (PermissionError, NotADirectoryError) as error:
-        way_out = "check the AWS credentials and the bucket's policy" if remote else "check its owner, mode and parents"
-        raise ConfigError(f"{url}: cannot be used ({error}); {way_out}") from error
+    except RecsysError:
+        raise
     except FileNotFoundError as error:
         if aws_code(error) != "NoSuchBucket":
             raise
         raise ConfigError(f"{url}: the bucket does not exist; create it, or correct the name") from error
+    except OSError as error:
+        if (refused := _refused(url, error, remote)) is None:
+            raise
+        raise refused from error
     except Exception as error:
         if not remote:
             raise
@@ -58,3 +114,34 @@ def explained(url: str) -> Iterator[None]:
         if isinstance(error, exceptions.BotoCoreError):
             raise ConnectionError(f"{url}: {error}") from error  # so that callers need to know OSError only
         raise
+
+
+def _refused(url: str, error: OSError, remote: bool) -> RecsysError | None:
+    """The error of ours for one of the operating system or of S3 that no second try mends; None: it is none."""
+    if is_full(error):
+        return _full(url, error, local=not remote)
+    if aws_code(error) in _EXPIRED_CODES:
+        way_out = f"renew the credentials, {_MAKE_ROOM}"
+        return ConfigError(f"{url}: the AWS credentials have expired ({error}); {way_out}")
+    if isinstance(error, PermissionError | NotADirectoryError):
+        way_out = "check the AWS credentials and the bucket's policy" if remote else "check its owner, mode and parents"
+        return ConfigError(f"{url}: cannot be used ({error}); {way_out}")
+    if error.errno == errno.EROFS:
+        return ConfigError(f"{url}: cannot be written, its disk is read-only ({error}); mount it for writing")
+    if error.errno == errno.EIO and not remote:
+        return StorageError(f"{url}: its disk fails ({error}); check the disk, {_MAKE_ROOM}")
+    return None
+
+
+def _full(url: str, error: BaseException, *, local: bool) -> StorageError:
+    if not local and not any(aws_code(cause) in _FULL_CODES for cause in causes(error)):
+        folder = tempfile.gettempdir()  # a file of S3 passes through it, and the errors of S3 have codes
+        return StorageError(
+            f"{folder}: no space is left for temporary files ({_first_line(error)}), which {url} needs; make room "
+            f"there, or name another folder by TMPDIR, {_MAKE_ROOM}"
+        )
+    return StorageError(f"{url}: no space is left ({_first_line(error)}); make room, {_MAKE_ROOM}")
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0]

@@ -17,7 +17,7 @@ import pyarrow.fs
 from recsys.errors import ConfigError
 from recsys.storage.addresses import absolute_address, open_filesystem
 from recsys.storage.atomic import PARTIAL_SUFFIX, commit, locked, partial_file, remove_empty_folders, write_synced
-from recsys.storage.failures import explained
+from recsys.storage.failures import explained, room
 from recsys.storage.json_files import to_json
 from recsys.storage.object_file import ObjectFile
 from recsys.storage.s3 import aws_code, create_object, delete_objects, swap_object
@@ -200,11 +200,12 @@ class Storage:
                 else:
                     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="recsys-"))
                     file = NewFile(Path(folder) / Path(native).name)
-            yield file
-            with file.path.open("rb+") as stream:
-                os.fsync(stream.fileno())
-                file.bytes = os.fstat(stream.fileno()).st_size
-                file.sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+            with room(self.url(path)):
+                yield file
+                with file.path.open("rb+") as stream:
+                    os.fsync(stream.fileno())
+                    file.bytes = os.fstat(stream.fileno()).st_size
+                    file.sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
             with self._explained(path):
                 if self.is_local:
                     commit(os.replace, file.path, native)
@@ -215,8 +216,9 @@ class Storage:
     def local_file(self, path: str) -> Iterator[Path]:
         """Give the file as a local path: itself, or a temporary download."""
         if self.is_local:
-            if not (local := Path(self.path(path))).is_file():
-                raise FileNotFoundError(self.url(path))
+            with self._explained(path):
+                if not (local := Path(self.path(path))).is_file():
+                    raise FileNotFoundError(self.url(path))
             yield local
             return
         with tempfile.TemporaryDirectory(prefix="recsys-") as folder:
@@ -232,8 +234,9 @@ class Storage:
         What lies in folders below it is downloaded where ``recursive``.
         """
         if self.is_local:
-            if not (local := Path(self.path(prefix))).is_dir():
-                raise FileNotFoundError(self.url(prefix))
+            with self._explained(prefix):
+                if not (local := Path(self.path(prefix))).is_dir():
+                    raise FileNotFoundError(self.url(prefix))
             yield local
             return
         with tempfile.TemporaryDirectory(prefix="recsys-") as folder:

@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 
-from recsys.errors import LockedError, NewerFormatError
+from recsys.errors import LockedError, NewerFormatError, is_defect, one_line
 from recsys.storage.json_files import to_json
 from recsys.storage.record_kinds import LEASE
 from recsys.storage.runs import RunFolder
@@ -62,20 +62,24 @@ class Lease:
         while not self._stopped.wait(heartbeat_s):
             try:
                 self._write(heartbeat_at=_now())
-            except Exception:
+            except Exception as error:  # noqa: BLE001 (any error: the thread must go on)
                 # A lost heartbeat does no harm if a later one arrives; without the thread the lease would be lost.
-                logger.warning("%s: a heartbeat failed, trying again", self._folder.what, exc_info=True)
+                _warn(f"{self._folder.what}: a heartbeat failed, trying again", error)
 
     def _release(self) -> None:
         try:
             self._write(heartbeat_at=_now(), released_at=_now())
-        except Exception:
+        except Exception as error:  # noqa: BLE001 (any error)
             # The work has succeeded or failed already, and this error must not hide that.
-            logger.warning("%s: the lease could not be released; it will expire", self._folder.what, exc_info=True)
+            _warn(f"{self._folder.what}: the lease could not be released; it will expire", error)
 
     def _write(self, **changes: str) -> None:
         self._record = {**self._record, **changes}
         self._folder.run.storage.write_json(self._folder.path(self.generation), LEASE.stamp(self._record))
+
+
+def _warn(what: str, error: Exception) -> None:
+    logger.warning("%s (%s)", what, one_line(error), exc_info=is_defect(error))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys.errors import InputError
+from recsys.storage.failures import explained
 from recsys.storage.filesystem import NewFile, Storage
 
 
@@ -89,6 +90,7 @@ def read_table(storage: Storage, path: str, columns: Sequence[str] | None = None
 
     Raises:
         InputError: the file is missing, truncated, damaged, or lacks a column.
+        ConfigError: it may not be read.
     """
     with _opened(storage, path, columns) as file:
         return file.read(columns=None if columns is None else list(columns))
@@ -118,7 +120,8 @@ def _opened(storage: Storage, path: str, columns: Sequence[str] | None) -> Itera
         except FileNotFoundError as error:
             raise InputError(f"table {url}: there is no such file; run the stage that writes it again") from error
         try:
-            file = stack.enter_context(pq.ParquetFile(local, page_checksum_verification=True))
+            with explained(url):
+                file = stack.enter_context(pq.ParquetFile(local, page_checksum_verification=True))
             names = file.schema_arrow.names
             if missing := [column for column in columns or () if column not in names]:
                 raise InputError(f"table {url}: has no column {missing[0]!r}; it has {', '.join(names)}")

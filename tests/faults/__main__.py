@@ -34,6 +34,9 @@ def main() -> int:
     shop = Shop(folder)
     try:
         for row in rows:
+            if why := row.impossible():
+                print(f"{row.name}: left out: {why}")
+                continue
             stored = done.get(row.name, {})
             tries: Tries = stored["tries"] if stored.get("code") == code else {}
             for number in row.numbers(shop, options.tries):

@@ -20,6 +20,8 @@ class Row:
     """
     quick: int
     """How often `make test` tries it."""
+    impossible: Callable[[], str] = str
+    """Why this machine cannot make the fault; empty where it can."""
 
     def numbers(self, shop: Shop, most: int | None) -> list[int]:
         """The tries to make, at most so many, spread over all."""

@@ -18,5 +18,7 @@ def tiny_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.quick], ids=lambda row: row.name)
 def test_nothing_is_lost(tiny_shop: Shop, row: Row) -> None:
+    if why := row.impossible():
+        pytest.skip(why)
     for number in row.numbers(tiny_shop, row.quick):
         row.attempt(tiny_shop, number)

@@ -27,6 +27,7 @@ from recsys.model.checkpoint import (
 )
 from recsys.model.config import RankerConfig
 from recsys.model.decoder import decoder_config
+from recsys.model.file_hashes import HASHES_FILE
 from recsys.model.ranker import Ranker
 from recsys.model.ranker_spec import RankerSpec
 
@@ -101,6 +102,7 @@ def test_a_model_from_before_texts_were_whitened_is_served_as_it_was(folder: Pat
     old = {name: tensor for name, tensor in weights.items() if name not in ADAPTER_BUFFERS}
     assert len(old) == len(weights) - 2
     save_file(old, folder / "ranker.safetensors")
+    (folder / HASHES_FILE).unlink()
     loaded, _ = load_ranker(folder, pa.array(IDS), texts(IDS))
     before, after = vectors(ranker, IDS, ["i3", "i7", "i0"]), vectors(loaded, IDS, ["i3", "i7", "i0"])
     assert all(torch.equal(before[1][item], after[1][item]) for item in IDS)
@@ -154,7 +156,7 @@ def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:40])
 
 
-@pytest.mark.parametrize("name", MODEL_FILES)
+@pytest.mark.parametrize("name", ["ranker.safetensors", "vocabulary.parquet", "model.json"])
 @pytest.mark.parametrize(
     "damage",
     [Path.unlink, truncate, lambda path: path.write_bytes(b""), lambda path: path.write_bytes(b"\xff{}")],
@@ -167,6 +169,24 @@ def test_a_missing_or_broken_file_is_named(folder: Path, name: str, damage: Call
     assert str(folder) in str(refusal.value)
 
 
+@pytest.mark.parametrize("name", ["ranker.safetensors", "vocabulary.parquet"])
+def test_a_file_with_one_changed_bit_is_refused_before_it_is_read(folder: Path, name: str) -> None:
+    content = bytearray((folder / name).read_bytes())
+    content[-3] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(InputError, match=rf"{name} is not the file that was written: its sha256 is"):
+        load_ranker(folder, pa.array(IDS), texts(IDS))
+
+
+def test_a_model_of_an_older_version_has_no_hashes(folder: Path) -> None:
+    (folder / HASHES_FILE).unlink()
+    load_ranker(folder, pa.array(IDS), texts(IDS))
+    for damaged in ("[]", "{"):
+        (folder / HASHES_FILE).write_text(damaged)
+        with pytest.raises(InputError, match=r"hashes\.json is not the file that was written"):
+            load_ranker(folder, pa.array(IDS), texts(IDS))
+
+
 def rewrite_card(folder: Path, **changes: object) -> None:
     card = json.loads((folder / "model.json").read_text())
     (folder / "model.json").write_text(json.dumps(card | changes))
@@ -176,10 +196,12 @@ def rewrite_weights(folder: Path, drop: str) -> None:
     weights = load_file(folder / "ranker.safetensors")
     del weights[drop]
     save_file(weights, folder / "ranker.safetensors")
+    (folder / HASHES_FILE).unlink()
 
 
 def rewrite_vocabulary(folder: Path, columns: dict[str, Any]) -> None:
     pq.write_table(pa.table(columns), folder / "vocabulary.parquet")
+    (folder / HASHES_FILE).unlink()
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,13 @@ from typing import Any
 import joblib
 import pytest
 import ray
-from ray.exceptions import WorkerCrashedError
 
 from recsys.errors import EngineError, InputError
-from recsys.pipeline.cluster import MAX_RETRIES, ROWS_PER_WORKER, _connect, cpus_for_each, for_each_part, peak_of
+from recsys.pipeline.cluster import ROWS_PER_WORKER, _connect, cpus_for_each, for_each_part, peak_of
 from recsys.pipeline.cpu_needs import min_cpus
+from recsys.pipeline.find_failing_users import UserRange, find_failing_users
+from recsys.pipeline.worker_failures import MAX_RETRIES, PartFailure
+from recsys.pipeline.worker_pools import by_actors
 from recsys.settings import decode_config
 from tests.conftest import tiny_config
 
@@ -192,6 +194,54 @@ def test_an_error_of_a_part_is_raised_and_ends_the_work(ray_cluster: None, tmp_p
 
 
 def test_a_part_that_ends_every_worker_is_tried_a_few_times(ray_cluster: None, tmp_path: Path) -> None:
-    with pytest.raises(WorkerCrashedError):
-        for_each_part(PARTS, work_of(tmp_path / "log", dies="part-3"), label="parts", num_workers=1)
+    names = {"part-3": "events/2026.csv"}
+    with pytest.raises(EngineError, match=r"^parts: events/2026\.csv: the worker died in each of 4 tries; the log of"):
+        for_each_part(PARTS, work_of(tmp_path / "log", dies="part-3"), label="parts", num_workers=1, names=names)
     assert (tmp_path / "log").read_text().split() == PARTS[:3] + ["part-3"] * (1 + MAX_RETRIES)
+
+
+def test_an_unexpected_error_names_its_part_and_its_place(ray_cluster: None, tmp_path: Path) -> None:
+    def build() -> Callable[[str], dict[str, Any]]:
+        return lambda part: {"rows": 1 // (part != "part-3")}
+
+    with pytest.raises(EngineError, match=r"^parts: part-3: ZeroDivisionError: .*\(.*test_cluster\.py:\d+\); -v shows"):
+        for_each_part(PARTS, build, label="parts", num_workers=1)
+
+
+def test_the_parts_beside_those_that_fail_are_done(ray_cluster: None, tmp_path: Path) -> None:
+    failures: list[PartFailure] = []
+    records = for_each_part(
+        PARTS, work_of(tmp_path / "log", dies="part-3"), label="parts", failures=failures, max_retries=0
+    )
+    assert [record["part"] for record in records] == [part for part in PARTS if part != "part-3"]
+    assert [(failure.part, failure.kind, failure.tries) for failure in failures] == [("part-3", "worker_died", 1)]
+
+
+def test_a_pool_of_actors_replaces_the_dead(ray_cluster: None, tmp_path: Path) -> None:
+    work = work_of(tmp_path / "log", dies="part-3")()
+    done = dict(filter(None, by_actors(PARTS, work, 2, label="parts", gpus=0, max_retries=1)))
+    failed = done.pop(3)
+    assert isinstance(failed, PartFailure)
+    assert (failed.part, failed.kind, failed.tries) == ("part-3", "worker_died", 2)
+    assert sorted(done) == [place for place in range(len(PARTS)) if place != 3]
+    assert len({record["process"] for record in done.values() if isinstance(record, dict)}) <= 4
+
+
+def test_users_that_end_the_worker_are_found(ray_cluster: None) -> None:
+    """Real workers die: the parts are ranges of two shards, of 20 and 9 users."""
+
+    def build() -> Callable[[str], dict[str, Any]]:
+        def work(name: str) -> dict[str, Any]:
+            place = UserRange.of(name)
+            if place.shard == "shard-1" and place.start <= 13 < place.stop:
+                os._exit(1)
+            if place.shard == "shard-2" and place.start <= 0 < place.stop:
+                raise ValueError("no price")
+            return {"rows": 1}
+
+        return work
+
+    run_parts = partial(for_each_part, build=build, label="recommend")
+    found = find_failing_users({"shard-1": 20, "shard-2": 9}, 2, run_parts)
+    kinds = {shard: {row: str(failure.kind) for row, failure in rows.items()} for shard, rows in found.items()}
+    assert kinds == {"shard-1": {13: "worker_died"}, "shard-2": {0: "raised"}}

@@ -14,6 +14,8 @@ SLOW_DOWN = (
 )
 #: `lost`: the work was done, and nobody hears of it.
 KINDS = ("503", "reset", "slow", "lost", "cut")
+#: What S3 says, and MinIO if it is full: the HTTP status and the code of a refusal that no second try mends.
+REFUSALS = {"ExpiredToken": 400, "AccessDenied": 403, "XMinioStorageFull": 507}
 #: Seconds by which an answer of the kind `slow` comes late.
 SLOW_S = 0.5
 
@@ -29,7 +31,20 @@ class FaultyServer(ThreadingHTTPServer):
         self.faults: list[str] = []
         self.num_spoilt = self.num_requests = 0
         self._share, self._random = 0.0, random.Random()  # noqa: S311 (no secret)
+        self._refusal, self._refused_from = "", 0
         self._lock = threading.Lock()
+
+    def refuse(self, code: str, num_requests: int) -> None:
+        """Refuse all requests after so many with a code of `REFUSALS`, or only the writing ones if the server is full.
+
+        An empty code ends this.
+        """
+        self._refusal, self._refused_from = code, self.num_requests + num_requests
+
+    def refusal_of(self, method: str) -> str:
+        """The code by which the next request is refused; empty: it is not."""
+        refused = self._refusal and self.num_requests > self._refused_from
+        return self._refusal if refused and (method == "PUT" or self._refusal != "XMinioStorageFull") else ""
 
     def spoil(self, share: float, seed: int) -> None:
         """Spoil this share of the requests, each by a fault of any kind."""
@@ -62,6 +77,9 @@ class _Forwarder(BaseHTTPRequestHandler):
             self._reset()
         elif fault == "503":
             self._answer(503, [("Content-Type", "application/xml")], SLOW_DOWN)
+        elif code := self.server.refusal_of(self.command):
+            content = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{code}.</Message></Error>".encode()
+            self._answer(REFUSALS[code], [("Content-Type", "application/xml")], content)
         else:
             upstream = http.client.HTTPConnection(*self.server.upstream)
             upstream.request(self.command, self.path, body, dict(self.headers))
@@ -85,7 +103,8 @@ class _Forwarder(BaseHTTPRequestHandler):
                 self.send_header(name, value)
         self.send_header("Content-Length", length)
         self.end_headers()
-        self.wfile.write(content[: len(content) // 2] if cut else content)
+        if self.command != "HEAD":
+            self.wfile.write(content[: len(content) // 2] if cut else content)
         if cut:
             self.wfile.flush()
             self._reset()

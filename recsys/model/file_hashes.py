@@ -1,0 +1,54 @@
+"""sha256 of the files of a model or a text encoder, in `hashes.json` beside them: verified before they are loaded."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from recsys.errors import InputError
+
+HASHES_FILE = "hashes.json"
+
+
+def write_hashes(folder: Path, names: Iterable[str] | None = None) -> None:
+    """Write the hashes of files of a local folder; None: of all files, also below it."""
+    if names is None:
+        names = [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()]
+    hashes = {name: _sha256(folder / name) for name in sorted(set(names) - {HASHES_FILE})}
+    (folder / HASHES_FILE).write_text(json.dumps(hashes, indent=2) + "\n")
+
+
+def verify_hashes(folder: Path, names: Iterable[str] | None = None) -> None:
+    """Compare files of a local folder with their hashes; a model of an older version has none.
+
+    Args:
+        folder: The folder.
+        names: Files to compare; None: all that have a hash.
+
+    Raises:
+        InputError: a file is missing or is not the one that was written, or the hashes cannot be read.
+    """
+    try:
+        hashes = json.loads((folder / HASHES_FILE).read_text())
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise _damaged(folder, HASHES_FILE, str(error)) from error
+    if not isinstance(hashes, dict):
+        raise _damaged(folder, HASHES_FILE, "it is no object of hashes")
+    for name in hashes if names is None else names:
+        try:
+            found = _sha256(folder / name)
+        except FileNotFoundError as error:
+            raise _damaged(folder, name, "it is missing") from error
+        if name in hashes and found != hashes[name]:
+            raise _damaged(folder, name, f"its sha256 is {found}, written was {hashes[name]}")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _damaged(folder: Path, name: str, why: str) -> InputError:
+    return InputError(f"model {folder}: {name} is not the file that was written: {why}; restore it, or train it again")
