@@ -40,6 +40,7 @@ from recsys.pipeline.start_run import started_run
 from recsys.pipeline.training_budget import training_answer
 from recsys.settings import Config
 from recsys.storage.lease import Lease
+from recsys.storage.manifest import read_manifest, verify_tables
 from recsys.storage.publish import last_published
 from recsys.storage.runs import RunFolder
 from recsys.storage.site import INDEX
@@ -73,13 +74,14 @@ def run_night(run: Run, lease: Lease) -> None:
 
 
 def nightly(config: Config, options: Namespace) -> command.Answer:
-    """Run the night, or answer that it is published already."""
+    """Run the night, or answer that it is published already, after all its files were read and found to be whole."""
     require_arm_models(config)
     run = open_run(config)
     if options.dry_run:
         print_plan(run, NIGHT)
         return {"status": "planned", "run_id": run.folder.run_id}
     if not options.force and (latest := last_published(run.folder)) is not None:
+        verify_tables(run.storage, read_manifest(run.storage, latest))
         answer = {"status": "already_published", "run_id": latest.run_id, "path": run.storage.url(latest.path)}
         return answer | make_up(replace(run, folder=RunFolder(run.storage, latest.run_id)), NIGHT)
     check_free_space(run, NIGHT)

@@ -43,7 +43,7 @@ from recsys.settings import Config, load_config
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import Latest, require_latest
 from recsys.storage.lookup import KeyedFiles
-from recsys.storage.manifest import read_manifest
+from recsys.storage.manifest import read_manifest, verify_list_sizes
 from recsys.storage.runs import RunFolder
 from recsys.storage.tables import read_table
 
@@ -92,6 +92,7 @@ def _load_live(run: Run, latest: Latest, spec: ServeConfig) -> LiveSnapshot:
     queries = QueryReader(snapshot.titles, catalog, spec.price) if spec.understand_queries else None
     expiry = config.rerank.expiry
     users = config.inputs.users if ranker.reads_user_texts else None
+    verify_list_sizes(storage, latest, manifest)
     return LiveSnapshot(
         latest=latest,
         catalog=LiveCatalog(snapshot.item_ids, snapshot.titles, catalog),

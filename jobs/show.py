@@ -24,7 +24,7 @@ from recsys.schema import RECOMMENDATIONS
 from recsys.settings import load_config
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import Latest, require_latest
-from recsys.storage.manifest import MANIFEST, read_manifest
+from recsys.storage.manifest import MANIFEST, Shard, read_manifest, verify_shard
 from recsys.storage.runs import RunFolder
 from recsys.storage.tables import iter_batches
 
@@ -65,14 +65,15 @@ def find_lists(
     Raises:
         InputError: a shard is missing or damaged.
     """
-    names: list[str] = [shard["name"] for shard in manifest["shards"] if shard["users"]]
+    shards: list[Shard] = [shard for shard in manifest["shards"] if shard["users"]]
     if user_ids:
         wanted = shards_of(user_ids, manifest["config"]["histories"]["shards"])
-        names = [name for name in names if name.removesuffix(".parquet") in wanted]
+        shards = [shard for shard in shards if shard["name"].removesuffix(".parquet") in wanted]
     pieces: list[pa.Table] = []
     chosen: list[str] = list(dict.fromkeys(user_ids))
-    for name in names:
-        for batch in iter_batches(storage, f"{latest.path}/{name}", _BATCH_ROWS):
+    for shard in shards:
+        verify_shard(storage, latest, shard)
+        for batch in iter_batches(storage, f"{latest.path}/{shard['name']}", _BATCH_ROWS):
             if not user_ids:
                 found = pc.unique(batch["user_id"]).to_pylist()
                 chosen += [user for user in found if user not in chosen][: num_users - len(chosen)]

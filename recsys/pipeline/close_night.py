@@ -18,6 +18,7 @@ from recsys.pipeline.stage import Stage
 from recsys.pipeline.validated_uses import delete_stale_entries
 from recsys.pipeline.write_report import write_report
 from recsys.storage.lease import lock
+from recsys.storage.publish import lost_pointer, publish
 
 logger = logging.getLogger(__name__)
 
@@ -101,24 +102,29 @@ def tidy_feedback(run: Run) -> dict[str, str]:
 def make_up(run: Run, stages: Iterable[Stage[Any]]) -> dict[str, Any]:
     """Do what an earlier start of a published night left undone; usually that is nothing.
 
+    Where LATEST is missing, or points to the run with a wrong value, it is written again.
+
     Returns:
         For the answer of the job: `made_up`, and errors as of the functions above.
     """
     stages = list(stages)
     lacks_report = not run.storage.exists(run.folder.report_path)
     has_leftovers = any(run.storage.list(folder) for folder in intermediate_folders(run, stages))
-    if not (lacks_report or has_leftovers):
+    pointer = lost_pointer(run.folder)
+    if not (lacks_report or has_leftovers or pointer):
         return {}
     failed: dict[str, str] = {}
     try:
         with lock(run.folder):
+            if pointer:
+                publish(run.folder, pointer.manifest_sha256, pointer.model_id)
             if lacks_report:
                 failed |= write_metrics_and_report(run, {})
             if has_leftovers:
                 failed |= clean_up(run, stages)
     except LockedError:
         return {}  # the start that published it is still at it
-    wanted = {"report": lacks_report, "cleanup": has_leftovers}
+    wanted = {"pointer": pointer is not None, "report": lacks_report, "cleanup": has_leftovers}
     made_up = [name for name, lacking in wanted.items() if lacking and f"{name}_error" not in failed]
     logger.info("night %s was published before; made up now: %s", run.folder.run_id, ", ".join(made_up) or "nothing")
     return {"made_up": made_up, **failed}

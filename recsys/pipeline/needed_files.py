@@ -12,6 +12,7 @@ from typing import Any
 
 from recsys.errors import InputError
 from recsys.pipeline.run_references import arm_models, own_models
+from recsys.pipeline.stages import PUBLISH_LISTS
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import Latest
 from recsys.storage.manifest import NeededFile, read_manifest, verify
@@ -51,6 +52,8 @@ def needed_files(run: RunFolder) -> list[NeededFile]:
 
 
 def _is_needed(name: str) -> bool:
+    if name == f"stages/{PUBLISH_LISTS.name}.json":
+        return False  # it is written after the manifest, and again where a lost manifest is
     folder, _, last = name.partition("/")
     patterns = [pattern for pattern in _OF_RUN if pattern.count("/") == name.count("/")]
     return (folder in _OF_RUN_FOLDERS and bool(last)) or any(fnmatch(name, pattern) for pattern in patterns)

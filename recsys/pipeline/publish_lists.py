@@ -12,7 +12,13 @@ from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
 from recsys.pipeline.stages import WRITE_LISTS, WRITE_SIMILAR_ITEMS
 from recsys.storage.lease import Lease
-from recsys.storage.manifest import PublishedTable, Shard, TableFile, lists_folder, write_manifest
+from recsys.storage.manifest import (
+    PublishedTable,
+    Shard,
+    TableFile,
+    lists_folder,
+    write_manifest,
+)
 from recsys.storage.publish import publish
 
 logger = logging.getLogger(__name__)

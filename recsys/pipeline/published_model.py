@@ -4,6 +4,7 @@ import logging
 
 from recsys.errors import InputError, NewerFormatError
 from recsys.model.checkpoint import ModelCard, read_card
+from recsys.model.file_hashes import verify_hashes
 from recsys.model.ranker_spec import ARCHITECTURE
 from recsys.pipeline.model_files import verify_model_files
 from recsys.pipeline.run import Run
@@ -33,8 +34,10 @@ def published_model(run: Run) -> ModelCard | None:
             card = model_card(run, card.base)  # a refitted model saw all days of its night, also of this holdout
         read_fusion(run, card.model_id)
         verify_model_files(run.storage, read_manifest(run.storage, latest))
+        with run.storage.local_folder(run.model_path(card.model_id), recursive=False) as folder:
+            verify_hashes(folder)  # now, since a worker that finds damaged weights stops the night
     except (InputError, NewerFormatError, FileNotFoundError) as error:
-        # another release may have written it: the night must not stop for that
+        # it is damaged, or another release wrote it: the night must not stop for that
         logger.warning("no warm start from %s, no comparison with it: %s", latest.model_id, error)
         return None
     if card.architecture != ARCHITECTURE:

@@ -194,6 +194,10 @@ class Run:
         """Folder of a model; None: the model that this night trains."""
         return f"models/{model_id or self.model_id}"
 
+    def card_path(self, model_id: str) -> str:
+        """The card of a model for people; unlike its other files, it may be written again."""
+        return f"{self.model_path(model_id)}/README.md"
+
     def held_out_path(self, model_id: str) -> str:
         """HELD_OUT_BASKETS of a model."""
         return f"{self.model_path(model_id)}/held_out.parquet"

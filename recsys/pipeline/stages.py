@@ -222,4 +222,5 @@ PUBLISH_LISTS = Stage(
     reads=("{lists}/", "{run}/item_places.parquet"),
     writes=("metrics/", "item_report/", "{lists}/_MANIFEST.json", "recommendations/LATEST.json"),
     workers=_driver,
+    stays=lambda _: False,  # a published night does not come here: its manifest or its pointer is lost
 )

@@ -31,7 +31,6 @@ from recsys.storage.filesystem import Storage
 
 logger = logging.getLogger(__name__)
 
-CARD_FILE = "README.md"
 _UNKNOWN = "not named in its folder; look at where it comes from"
 
 
@@ -49,7 +48,7 @@ def write_model_cards(run: Run) -> str:
     try:
         for model_id in models:
             page = render_model_card(_facts(run, model_card(run, model_id)))
-            run.storage.write_bytes(f"{run.model_path(model_id)}/{CARD_FILE}", page.encode())
+            run.storage.write_bytes(run.card_path(model_id), page.encode())
     except Exception as error:
         why = one_line(error)
         logger.warning("the model cards of %s were not written: %s", run.folder.run_id, why, exc_info=is_defect(error))

@@ -157,8 +157,10 @@ class LiveSnapshot:
         )
 
     def published_list(self, user_id: str, top_k: int | None, now: dt.datetime) -> Recommendations | None:
-        """The first `top_k` items of a user's published list; None for a user whom the run did not know."""
+        """The first `top_k` items of a user's published list; None for a user without one, or whose file is damaged."""
         rows = self.users.list_of(user_id)
+        if rows is None:
+            return None
         if self.expires_at is not None:
             rows = rows.filter(pa.array(~self._expired(now)[self.catalog.indices(rows["item_id"])]))
         return self._reply(rows.slice(0, top_k), "precomputed", [], now) if len(rows) else None
@@ -176,6 +178,8 @@ class LiveSnapshot:
         if request.user_id is None or self.catalog.filter_error(request.filters) is not None:
             return None
         rows = self.users.list_of(request.user_id)
+        if rows is None:
+            return None
         left_out = np.isin(
             rows["item_id"].to_pylist(), [*request.exclude, *(event.item_id for event in request.history)]
         )
@@ -206,6 +210,8 @@ class LiveSnapshot:
         if request.needs_ranking:
             return None
         rows = self.users.list_of(request.session.user_id)
+        if rows is None:
+            return None
         kept = rows.filter(pa.array(~request.excluded[self.catalog.indices(rows["item_id"])]))
         length = self._length(request)
         if len(kept) < length and (len(kept) < len(rows) or length > self.ranker.config.top_k):
@@ -216,18 +222,17 @@ class LiveSnapshot:
         self, requests: Sequence[ResolvedRequest], top_k: int, now: dt.datetime
     ) -> list[Recommendations]:
         """New lists of one length."""
-        none = np.empty(0, np.int64)
-        published = [
-            none
-            if request.session.stored is None
-            else self.catalog.indices(self.users.list_of(request.session.user_id)["item_id"])
-            for request in requests
-        ]
-        lists = self.ranker.rank(requests, published, top_k, now)
+        lists = self.ranker.rank(requests, [self._listed(request) for request in requests], top_k, now)
         return [
             self._reply(rows, request.strategy, request.warnings, now, request.query)
             for request, rows in zip(requests, lists, strict=True)
         ]
+
+    def _listed(self, request: ResolvedRequest) -> npt.NDArray[np.int64]:
+        """Items of the user's published list; none for a user without one."""
+        known = request.session.stored is not None
+        rows = self.users.list_of(request.session.user_id) if known else None
+        return np.empty(0, np.int64) if rows is None else self.catalog.indices(rows["item_id"])
 
     def _reply(
         self,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from recsys.serving.contracts import HistoryEvent, RecommendationRequest
 from recsys.serving.live_snapshot import LiveSnapshot
 from recsys.storage.filesystem import Storage
-from recsys.storage.latest import Latest, read_latest
+from recsys.storage.latest import Latest, read_latest, require_latest
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,8 @@ class SnapshotReloader:
         service.
         """
         try:
-            latest = read_latest(self._storage)
+            # once a run is loaded, a pointer that is missing is a fault
+            latest = read_latest(self._storage) if self.current is None else require_latest(self._storage)
             if latest is None or (self.current is not None and _is_same(latest, self.current.latest)):
                 self.error = None
                 return False

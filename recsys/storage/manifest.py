@@ -17,23 +17,25 @@ from recsys.storage.runs import RunFolder
 MANIFEST = "_MANIFEST.json"
 
 
-class Shard(TypedDict):
-    """One file of lists in a manifest; `name` is relative to the night's folder."""
+class StoredFile(TypedDict):
+    """One file in a manifest; `name` is relative to its folder."""
 
     name: str
+    bytes: int
+    sha256: str
+
+
+class Shard(StoredFile):
+    """One file of lists, in the night's folder."""
+
     rows: int
     users: int
-    bytes: int
-    sha256: str
 
 
-class TableFile(TypedDict):
-    """One file of another table in a manifest; `name` is relative to the table's folder of the night."""
+class TableFile(StoredFile):
+    """One file of another table, in the table's folder of the night."""
 
-    name: str
     rows: int
-    bytes: int
-    sha256: str
 
 
 class PublishedTable(TypedDict):
@@ -122,7 +124,7 @@ def read_manifest(storage: Storage, latest: Latest) -> dict[str, Any]:
     """The manifest that a pointer names.
 
     Raises:
-        InputError: it is missing, or its sha256 is not the pointer's.
+        InputError: it is missing, its sha256 is not the pointer's, or it is of another night than the pointer says.
         NewerFormatError: a newer release wrote it.
     """
     path = f"{latest.path}/{MANIFEST}"
@@ -135,7 +137,14 @@ def read_manifest(storage: Storage, latest: Latest) -> dict[str, Any]:
             f"manifest {storage.url(path)}: sha256 is {found}, published was {latest.manifest_sha256}; "
             "restore it, or publish the night again with --force"
         )
-    return decode_manifest(data, storage.url(path))
+    manifest = decode_manifest(data, storage.url(path))
+    pointed = {"run_id": latest.run_id, "run_date": latest.run_date.isoformat(), "model_id": latest.model_id}
+    if wrong := [name for name, value in pointed.items() if manifest.get(name) != value]:
+        raise InputError(
+            f"manifest {storage.url(path)}: its {wrong[0]} is {manifest.get(wrong[0])}, but the pointer to it says "
+            f"{pointed[wrong[0]]}; {WAY_OUT}"
+        )
+    return manifest
 
 
 def decode_manifest(data: bytes, url: str) -> dict[str, Any]:
@@ -161,30 +170,73 @@ def verify(storage: Storage, manifest: Mapping[str, Any]) -> None:
     """Read every file of a night and compare it with the manifest.
 
     Raises:
-        InputError: a shard is missing, differs in size or sha256, or there is a file that the manifest does not list.
+        InputError: a file is missing, differs in size or sha256, or a folder of lists or of another table has a file
+            that the manifest does not list.
     """
-    _verify_files(storage, lists_folder(RunFolder(storage, manifest["run_id"])), manifest["shards"])
-    tables: Mapping[str, PublishedTable] = manifest.get("tables", {})
-    for table in tables.values():
-        _verify_files(storage, table["path"], table["files"])
-
-
-def _verify_files(storage: Storage, folder: str, files: Sequence[Shard] | Sequence[TableFile]) -> None:
-    _verify_sizes(storage, folder, files)
-    listed = {MANIFEST, *(file["name"] for file in files)}
-    if extra := [name for name in storage.list(folder, recursive=True) if name not in listed]:
-        raise InputError(
-            f"{storage.url(folder, extra[0])}: is not listed in {MANIFEST}; move it out of the night's folder"
-        )
-    for file in files:
-        if (found := storage.sha256(f"{folder}/{file['name']}")) != file["sha256"]:
+    for folder, files in _tables(storage, manifest):
+        _verify_files(storage, folder, files)
+        listed = {MANIFEST, *(file["name"] for file in files)}
+        if extra := [name for name in storage.list(folder, recursive=True) if name not in listed]:
             raise InputError(
-                f"{storage.url(folder, file['name'])}: sha256 is {found}, the manifest says {file['sha256']}; "
-                "restore it, or publish the night again with --force"
+                f"{storage.url(folder, extra[0])}: is not listed in {MANIFEST}; move it out of the night's folder"
             )
 
 
-def _verify_sizes(storage: Storage, folder: str, files: Sequence[Shard] | Sequence[TableFile]) -> None:
+def verify_tables(storage: Storage, manifest: Mapping[str, Any]) -> None:
+    """Read the lists and the other tables of a night, and compare them with the manifest.
+
+    Raises:
+        InputError: a file is missing, or differs in size or sha256.
+    """
+    for folder, files in _tables(storage, manifest):
+        _verify_files(storage, folder, files)
+
+
+def verify_shard(storage: Storage, latest: Latest, shard: Shard) -> None:
+    """Read one file of lists and compare it with the manifest.
+
+    Raises:
+        InputError: it is missing, or differs in sha256.
+    """
+    _verify_file(storage, latest.path, shard)
+
+
+def verify_list_sizes(storage: Storage, latest: Latest, manifest: Mapping[str, Any]) -> None:
+    """Compare the sizes of the files of lists with the manifest: one look at the folder, for any number of users.
+
+    Raises:
+        InputError: a file is missing, or has another size.
+    """
+    _verify_sizes(storage, latest.path, manifest["shards"])
+
+
+def _tables(storage: Storage, manifest: Mapping[str, Any]) -> list[tuple[str, Sequence[StoredFile]]]:
+    """The folder and the files of the lists and of each other table."""
+    tables: Mapping[str, PublishedTable] = manifest.get("tables", {})
+    lists = lists_folder(RunFolder(storage, manifest["run_id"]))
+    return [(lists, manifest["shards"]), *((table["path"], table["files"]) for table in tables.values())]
+
+
+def _verify_files(storage: Storage, folder: str, files: Sequence[StoredFile]) -> None:
+    _verify_sizes(storage, folder, files)
+    for file in files:
+        _verify_file(storage, folder, file)
+
+
+def _verify_file(storage: Storage, folder: str, file: StoredFile) -> None:
+    url = storage.url(folder, file["name"])
+    try:
+        found = storage.sha256(f"{folder}/{file['name']}")
+    except FileNotFoundError as error:
+        raise InputError(f"{url}: is missing; restore it, or run the night again with --force") from error
+    if found != file["sha256"]:
+        raise InputError(
+            f"{url}: sha256 is {found}, the manifest says {file['sha256']}; "
+            "restore it, or publish the night again with --force"
+        )
+
+
+def _verify_sizes(storage: Storage, folder: str, files: Sequence[StoredFile]) -> None:
     sizes = storage.sizes(folder, recursive=True)
     for file in files:
         if (found := sizes.get(file["name"])) != file["bytes"]:

@@ -3,6 +3,7 @@
 import datetime as dt
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 
 from recsys.errors import NewerFormatError
 from recsys.storage.filesystem import Storage
@@ -67,9 +68,9 @@ def _move_latest(storage: Storage, latest: Latest, record: bytes, allow_older: b
         except FileNotFoundError:
             content = None
         if content is not None and (current := _pointed(content, storage, allow_older)) is not None:
-            if (current.run_id, current.manifest_sha256) == (latest.run_id, latest.manifest_sha256):
+            if _agree(current, latest):
                 return True
-            if current.run_date > latest.run_date and not allow_older:
+            if current.run_date > latest.run_date and not allow_older and not _of_one_run(current, latest):
                 return False
         if storage.swap_bytes(LATEST, record, content):
             return True
@@ -83,6 +84,27 @@ def _pointed(content: bytes, storage: Storage, allow_older: bool) -> Latest | No
         if allow_older:
             return None
         raise
+
+
+def lost_pointer(run: RunFolder) -> Latest | None:
+    """Where LATEST should point: None, unless it is missing, or is of this published run and not as it was written.
+
+    Raises:
+        InputError: LATEST cannot be decoded, or the run's manifest has been changed since.
+    """
+    current, receipt = read_latest(run.storage), published(run.storage, run.run_id)
+    if receipt is None or current is None:
+        return receipt
+    return receipt if _of_one_run(current, receipt) and not _agree(current, receipt) else None
+
+
+def _of_one_run(one: Latest, other: Latest) -> bool:
+    return one.run_id == other.run_id or one.path == other.path
+
+
+def _agree(one: Latest, other: Latest) -> bool:
+    """Whether two pointers lead to the same files, whenever these were published."""
+    return replace(one, published_at=other.published_at) == other
 
 
 def published(storage: Storage, run_id: str) -> Latest | None:

@@ -1,6 +1,7 @@
 """The table of faults. A new fault is a file with a function, and a line here."""
 
 from tests.faults import (
+    damaged_files,
     driver_killed,
     failing_user,
     flaky_s3,
@@ -19,6 +20,7 @@ from tests.faults.row import Row
 ROWS = (
     Row("driver killed at each commit step", driver_killed.num_steps, driver_killed.kill_at_step, quick=6),
     Row("killed at a publish step, 4 readers", publish_killed.num_tries, publish_killed.kill_at_publish_step, quick=4),
+    Row("a file missing, cut, or with a wrong bit", 2 * damaged_files.NUM_CASES, damaged_files.damage, quick=5),
     Row("a user ends the worker, or raises", 4, failing_user.leave_a_user_out, quick=0),
     Row("many users end the worker", 1, failing_user.stop_when_many_fail, quick=0),
     Row("disk full at a random point", 10, small_disk.fill_the_disk, quick=2, impossible=small_disk.no_mounts),

@@ -10,6 +10,7 @@ import pytest
 from recsys.serving.contracts import HistoryEvent, RecommendationRequest
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import require_latest
+from recsys.storage.lookup import KeyedFiles
 from tests.serving.conftest import with_snapshot
 
 NOW = dt.datetime(2026, 11, 23, 8, tzinfo=dt.UTC)
@@ -193,3 +194,17 @@ def test_items_are_found_by_words_of_their_titles(live):
     found = live.find_items(word.upper(), 5)
     assert found
     assert all(word.lower() in item.title.lower() for item in found)
+
+
+def test_a_damaged_file_of_lists_spoils_no_batch(live, published, tmp_path, caplog):
+    damaged = tmp_path / "damaged.parquet"
+    damaged.write_bytes(b"no table")
+    lists = KeyedFiles(Storage(str(tmp_path)), dict.fromkeys(live.users.shards, damaged.name), "user_id")
+    live = replace(live, users=replace(live.users, lists=lists))
+    user = next(iter(published))
+    request = RecommendationRequest(user_id=user, k=3)
+    first, second = live.answer([request, request], NOW)
+    assert [answer.strategy for answer in (first, second)] == ["personalized", "personalized"]
+    assert len(first.items) == 3
+    assert live.published_list(user, None, NOW) is live.published_fallback(request, "", NOW) is None
+    assert caplog.text.count("damaged.parquet: is truncated or damaged") == 1

@@ -12,7 +12,7 @@ import pytest
 from recsys.errors import ConfigError, InputError
 from recsys.schema import RECOMMENDATIONS, SCHEMA_VERSION
 from recsys.storage.filesystem import NewFile, Storage
-from recsys.storage.latest import LATEST, read_latest
+from recsys.storage.latest import LATEST, read_latest, require_latest
 from recsys.storage.lease import lock
 from recsys.storage.manifest import (
     MANIFEST,
@@ -26,7 +26,7 @@ from recsys.storage.manifest import (
     write_manifest,
 )
 from recsys.storage.package_versions import package_versions
-from recsys.storage.publish import last_published, publish, published
+from recsys.storage.publish import last_published, lost_pointer, publish, published
 from recsys.storage.runs import RunFolder
 from recsys.storage.tables import read_table, write_table
 
@@ -239,6 +239,27 @@ def test_files_of_other_tables_are_listed_and_checked(storage: Storage) -> None:
     storage.write_bytes(f"{folder}/shard-00001.parquet", b"")
     with pytest.raises(InputError, match=r"similar_items/.*shard-00001\.parquet: is not listed"):
         verify(storage, manifest)
+
+
+@pytest.mark.parametrize(
+    "change", [{"run_date": "2026-11-29"}, {"model_id": "m2"}, {"path": "recommendations"}, {"run_id": OLD}]
+)
+def test_a_pointer_with_a_wrong_value_leads_nowhere_and_can_be_written_again(
+    storage: Storage, change: dict[str, str]
+) -> None:
+    run = RunFolder(storage, NEW)
+    assert night(storage, NEW, "a")
+    assert lost_pointer(run) is None
+    right = storage.read_json(LATEST)
+    storage.write_json(LATEST, right | change)
+    with pytest.raises(InputError, match=r"but the pointer to it says|_MANIFEST\.json: is missing"):
+        read_manifest(storage, require_latest(storage))
+    pointer = lost_pointer(run)
+    assert pointer is not None
+    assert publish(run, pointer.manifest_sha256, pointer.model_id)
+    assert storage.read_json(LATEST) == right | {"published_at": storage.read_json(LATEST)["published_at"]}
+    storage.delete(LATEST)
+    assert lost_pointer(run) == published(storage, NEW)
 
 
 def test_a_changed_manifest_is_refused(storage: Storage) -> None:
