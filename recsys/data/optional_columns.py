@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -64,27 +64,33 @@ class LackingColumns:
         return {"rows": dict(self._rows), "found": sorted(self._found), "examples": self._examples}
 
 
+def merge_lacking(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The answers of `LackingColumns.close` for several files, in their order, as one."""
+    rows: Counter[str] = Counter()
+    found: set[str] = set()
+    examples: dict[str, Any] = {}
+    for record in records:
+        rows.update(record["rows"])
+        found.update(record["found"])
+        examples |= record["examples"]
+    return {"rows": dict(rows), "found": sorted(found), "examples": examples}
+
+
 def check_lacking(records: Sequence[dict[str, Any]], source: TableInput) -> dict[str, int]:
     """Rows without each optional column, from what all parts of an input found; a warning names the columns.
 
     Raises:
         InputError: no file has the column; names the key, a file and its columns.
     """
-    rows: Counter[str] = Counter()
-    for record in records:
-        rows.update(record["rows"])
-    found = {column for record in records for column in record["found"]}
+    merged = merge_lacking(records)
+    rows, examples = merged["rows"], merged["examples"]  # of the newest file, which has most columns
     for column, key in optional_columns(source).items():
-        examples = [record["examples"][column] for record in records if column in record["examples"]]
-        if examples and column not in found:
-            file, names = examples[-1]  # the newest file has most columns
+        if column in examples and column not in merged["found"]:
+            file, names = examples[column]
             require_columns(names, [column], file, key)
-        if rows[column]:
+        if rows.get(column):
             logger.warning(
                 "%s: column %r is missing in %s rows, as in %s; it counts as empty there",
-                key,
-                column,
-                f"{rows[column]:,}",
-                examples[-1][0],
+                *(key, column, f"{rows[column]:,}", examples[column][0]),
             )
     return {column: count for column, count in sorted(rows.items()) if count}

@@ -28,14 +28,13 @@ def filtered(table: pa.Table, where: str | None, source: str, key: str) -> pa.Ta
     return table if where is None else table.filter(row_filter(where, key).mask(table, source))
 
 
-def quarantine_faults(table: pa.Table, source: str, faults: list[RowFault], counts: Any) -> tuple[Any, pa.Table]:
+def quarantine_faults(table: pa.Table, source: str, faults: list[RowFault]) -> tuple[Any, pa.Table]:
     """Find the bad rows of a table.
 
     Args:
         table: The rows [N].
         source: Path of their file.
         faults: In order of importance: a row is quarantined with its first one.
-        counts: Bool [N]; other rows are never bad.
 
     Returns:
         Bool [N], which rows are bad; and QUARANTINE, one row for each of them.
@@ -43,7 +42,7 @@ def quarantine_faults(table: pa.Table, source: str, faults: list[RowFault], coun
     first = np.full(table.num_rows, -1)
     for place, fault in reversed(list(enumerate(faults))):
         first[fault.rows] = place
-    bad = (first >= 0) & counts
+    bad = first >= 0
     if not bad.any():
         return bad, QUARANTINE.empty_table()
     found = [faults[place] for place in first[bad]]

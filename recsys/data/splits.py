@@ -99,6 +99,22 @@ def held_out_baskets(holdout: pa.Table) -> pa.Table:
     return pa.table([hashes, holdout["timestamp"].take(pa.array(offsets[:-1]))], schema=HELD_OUT_BASKETS)
 
 
+def unlearned(sorted_interactions: pa.Table, trained_until: dt.datetime, held_out: pa.Table) -> npt.NDArray[np.bool_]:
+    """Mask over rows [N]: what a model did not learn from, because it came later or was kept out to validate it.
+
+    Args:
+        sorted_interactions: Of whole users.
+        trained_until: The model learned from no event from this time on.
+        held_out: HELD_OUT_BASKETS of the model.
+    """
+    users, offsets = user_runs(sorted_interactions)
+    timestamps = np.asarray(pc.cast(sorted_interactions["timestamp"], pa.int64()))
+    mask: npt.NDArray[np.bool_] = timestamps >= np.repeat(
+        _learned_until(users, trained_until, held_out), np.diff(offsets)
+    )
+    return mask
+
+
 def unseen_last_basket(
     sorted_interactions: pa.Table, trained_until: dt.datetime, held_out: pa.Table
 ) -> npt.NDArray[np.bool_]:
@@ -113,12 +129,19 @@ def unseen_last_basket(
     """
     users, offsets = user_runs(sorted_interactions)
     newest = np.asarray(pc.cast(sorted_interactions["timestamp"], pa.int64()))[offsets[1:] - 1]
+    # An older last basket than the one that was kept out: that one was taken back since, and the model learned this.
+    unseen = newest >= _learned_until(users, trained_until, held_out)
+    mask: npt.NDArray[np.bool_] = np.repeat(unseen, np.diff(offsets))
+    return mask
+
+
+def _learned_until(users: pa.Array, trained_until: dt.datetime, held_out: pa.Table) -> npt.NDArray[np.int64]:
+    """[U] the first microsecond of each user that a model did not learn from."""
     since = int(pa.scalar(trained_until, TIMESTAMP).cast(pa.int64()).as_py())
     place = pc.index_in(pa.array(hash_ids(users, _HELD_OUT_KEY)), value_set=held_out["user"].combine_chunks())
     kept = np.asarray(pc.fill_null(pc.cast(held_out["timestamp"].combine_chunks().take(place), pa.int64()), since))
-    # An older last basket than the one that was kept out: that one was taken back since, and the model learned this.
-    mask: npt.NDArray[np.bool_] = np.repeat(newest >= np.minimum(kept, since), np.diff(offsets))
-    return mask
+    until: npt.NDArray[np.int64] = np.minimum(kept, since)
+    return until
 
 
 def known_lengths(sorted_interactions: pa.Table) -> npt.NDArray[np.int64]:

@@ -127,7 +127,7 @@ def read_versions(
         RowFault(Reason.TEXT_TOO_LONG, column, flags(pc.greater(pc.utf8_length(value), LONGEST_TEXT)))
         for column, value in values.items()
     ]
-    bad, aside = quarantine_faults(table, source, faults, np.ones(table.num_rows, dtype=bool))
+    bad, aside = quarantine_faults(table, source, faults)
     waits = np.zeros(table.num_rows, dtype=bool)
     if what.timestamp is not None and end is not None:
         waits = flags(pc.greater_equal(orders, pa.scalar(end, TIMESTAMP).cast(pa.int64())))

@@ -15,6 +15,7 @@ from recsys.pipeline.input_list import first_feedback_day
 from recsys.pipeline.publish_lists import delete_intermediate_files, intermediate_folders, stage_metrics
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
+from recsys.pipeline.validated_uses import delete_stale_entries
 from recsys.pipeline.write_report import write_report
 from recsys.storage.lease import lock
 from recsys.storage.publish import lost_pointer, publish
@@ -62,13 +63,14 @@ def _write_metrics(run: Run, refused: Mapping[str, Any]) -> str:
 
 
 def clean_up(run: Run, stages: Iterable[Stage[Any]]) -> dict[str, str]:
-    """Delete the intermediate files of a published night.
+    """Delete the intermediate files of a published night, and entries of the ledger that no night uses any more.
 
     Returns:
         For the answer of the job: `cleanup_error`, if some are left.
     """
     try:
         delete_intermediate_files(run, stages)
+        delete_stale_entries(run.storage, dt.datetime.now(dt.UTC))
     except Exception as error:
         why = one_line(error)
         logger.warning(

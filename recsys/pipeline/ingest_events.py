@@ -3,7 +3,7 @@
 import datetime as dt
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 
@@ -12,20 +12,24 @@ import pyarrow as pa
 from recsys.data.config import EventsInput
 from recsys.data.date_evidence import DateEvidence, DateReading, merged_evidence
 from recsys.data.event_kinds import EventKinds
-from recsys.data.events import interactions_schema, normalise_events
-from recsys.data.optional_columns import LackingColumns, check_lacking
+from recsys.data.events import interactions_schema
+from recsys.data.formats.input_format import FileInfo
+from recsys.data.optional_columns import check_lacking, merge_lacking
 from recsys.data.read_tasks import ReadTask
 from recsys.errors import InputError
 from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.ingest_feedback import ingest_feedback
 from recsys.pipeline.input_counts import count_rows, refuse_bad_input, refuse_bad_rate, refuse_lost_events
-from recsys.pipeline.input_parts import Quarantine, event_rules, plan_parts, read_part
+from recsys.pipeline.input_parts import Quarantine, event_rules, plan_parts, row_rules
 from recsys.pipeline.input_records import IngestedEvents
+from recsys.pipeline.read_events import CellsMissingError, EventFiles, PartOfEvents
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.settled_dates import read_with_settled_dates
 from recsys.pipeline.stages import INGEST_CATALOG
 from recsys.pipeline.start_run import listed_files
 from recsys.pipeline.stop_early import StopRule, read_or_refuse
+from recsys.pipeline.validated_files import Ledger, settings_of_rows
+from recsys.pipeline.validated_uses import note_use
 from recsys.storage.tables import write_table
 
 logger = logging.getLogger(__name__)
@@ -92,8 +96,10 @@ def _read_files(run: Run, source: EventsInput, now: dt.datetime) -> list[Record]
     tasks = plan_parts(source, files)
 
     def read_parts(reading: DateReading) -> list[Record]:
+        events = _known_files(run, source, tasks, files, reading)
+
         def read(rule: StopRule, until: Callable[[Record], bool]) -> list[Record]:
-            build = partial(_event_reader, run, source, tasks, now, reading, rule)
+            build = partial(_event_reader, run, events, now, reading, rule)
             return for_each_part(list(tasks), build, label="ingest", until=until)
 
         return read_or_refuse(run, "events", source, files, len(tasks), read)
@@ -101,6 +107,23 @@ def _read_files(run: Run, source: EventsInput, now: dt.datetime) -> list[Record]
     parts = read_with_settled_dates(run, "events", source.columns.timestamp, read_parts)
     check_lacking([part["lacking"] for part in parts], source)
     return parts
+
+
+def _known_files(
+    run: Run, source: EventsInput, tasks: dict[str, ReadTask], files: Sequence[FileInfo], reading: DateReading
+) -> EventFiles:
+    """The files with what the ledger has of them. It notes first that the night uses these entries."""
+    settings = settings_of_rows(source, row_rules(run, reading))
+    ledger = None if settings is None else Ledger(run.storage, settings)
+    by_path = {file.path: file for file in files}
+    events = EventFiles(source=source, tasks=tasks, files=by_path, ledger=ledger, stored=frozenset())
+    if ledger is None:
+        return events
+    names = events.names()
+    note_use(run.storage, run.folder.run_id, ledger, names)
+    stored = ledger.entries() & set(names)
+    logger.info("ingest: %d of %d files of events were validated before", len(stored), len(names))
+    return replace(events, stored=stored)
 
 
 def _say_no_events(run: Run) -> None:
@@ -115,61 +138,56 @@ def _say_no_events(run: Run) -> None:
 
 
 def _event_reader(
-    run: Run,
-    source: EventsInput,
-    tasks: dict[str, ReadTask],
-    now: dt.datetime,
-    reading: DateReading,
-    rule: StopRule,
+    run: Run, events: EventFiles, now: dt.datetime, reading: DateReading, rule: StopRule
 ) -> Callable[[str], Record]:
     rules = event_rules(run, now, reading)
 
     def read(part: str) -> Record:
-        quarantine = Quarantine(run.storage, run.folder.quarantine_dir, f"events-{part}")
-        counts: Counter[str] = Counter()
-        kinds = EventKinds.sum([])
-        lacking = LackingColumns(source)
-        newest = ""
-        oldest_later: list[str] = []
-        dates: list[DateEvidence] = []
-
-        def accepted() -> Iterator[pa.Table]:
-            nonlocal newest, kinds
-            chunks = rule.limit(
-                read_part(source, tasks[part], lacking),
-                quarantine,
-                lambda: counts["rows"] - counts["filtered"],
-                dates,
-            )
-            for file, table, malformed in chunks:
-                found = normalise_events(table, file, source, rules)
-                counts.update(rows=found.num_read + len(malformed), filtered=found.num_filtered, later=found.num_later)
-                quarantine.add(malformed)
-                quarantine.add(found.quarantined)
-                dates.append(found.dates)
-                kinds = EventKinds.sum([kinds, EventKinds.count(found.accepted)])
-                newest = max(newest, found.newest.isoformat() if found.newest else "")
-                oldest_later.extend([found.oldest_later.isoformat()] if found.oldest_later else [])
-                yield found.accepted
-
-        path = f"{run.folder.dir}/events/part-{part}.parquet"
-        stats = write_table(run.storage, path, accepted(), interactions_schema(source))
-        return {
-            "rows": 0,
-            "filtered": 0,
-            "later": 0,
-            **counts,
-            "accepted": stats.rows,
-            "kinds": kinds.as_json(),
-            "newest": newest,
-            "oldest_later": min(oldest_later, default=""),
-            "dates": asdict(merged_evidence(dates)),
-            "quarantined": quarantine.close(),
-            "lacking": lacking.close(),
-            "path": path,
-        }
+        again: set[str] = set()
+        while True:
+            try:
+                return _read_part(run, part, PartOfEvents(events, part, rules, again), rule)
+            except CellsMissingError as missing:
+                logger.debug("ingest: %s is read again: a row of it is bad tonight for the first time", missing.file)
+                again.add(missing.file)
 
     return read
+
+
+def _read_part(run: Run, part: str, rows: PartOfEvents, rule: StopRule) -> Record:
+    """Write the events of a part, and put its bad rows into quarantine."""
+    quarantine = Quarantine(run.storage, run.folder.quarantine_dir, f"events-{part}")
+    counts: Counter[str] = Counter()
+    kinds: list[EventKinds] = []
+    times: dict[str, list[str]] = {"newest": [], "oldest_later": []}
+    dates: list[DateEvidence] = []
+
+    def accepted() -> Iterator[pa.Table]:
+        for found in rule.limit(rows.pieces(), quarantine, lambda: counts["rows"] - counts["filtered"], dates):
+            taken = found.taken
+            counts.update(rows=found.rows, filtered=found.filtered, later=taken.num_later)
+            quarantine.add(taken.quarantined)
+            dates.append(found.dates)
+            kinds.append(EventKinds.count(taken.accepted))
+            for name, at in (("newest", taken.newest), ("oldest_later", taken.oldest_later)):
+                times[name].extend([at.isoformat()] if at else [])
+            yield taken.accepted
+
+    path = f"{run.folder.dir}/events/part-{part}.parquet"
+    stats = write_table(run.storage, path, accepted(), interactions_schema(run.config.inputs.event_settings))
+    return {
+        "rows": counts["rows"],
+        "filtered": counts["filtered"],
+        "later": counts["later"],
+        "accepted": stats.rows,
+        "kinds": EventKinds.sum(kinds).as_json(),
+        "newest": max(times["newest"], default=""),
+        "oldest_later": min(times["oldest_later"], default=""),
+        "dates": asdict(merged_evidence(dates)),
+        "quarantined": quarantine.close(),
+        "lacking": merge_lacking(rows.lacking),
+        "path": path,
+    }
 
 
 def _warn_of_stale_events(run: Run, newest: str) -> None:

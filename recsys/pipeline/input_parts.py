@@ -9,10 +9,11 @@ import pyarrow as pa
 from recsys.data.bad_values import BadValues
 from recsys.data.config import TableInput
 from recsys.data.date_evidence import FIRST_READING, DateReading
+from recsys.data.event_checks import RowRules
 from recsys.data.events import EventRules
 from recsys.data.formats.input_format import FileInfo
 from recsys.data.optional_columns import LackingColumns
-from recsys.data.read_ahead import read_ahead
+from recsys.data.read_ahead import Opener, read_ahead
 from recsys.data.read_tasks import ReadTask, plan_reads
 from recsys.data.readers import read_chunks
 from recsys.pipeline.run import Record, Run
@@ -40,34 +41,43 @@ def read_part(
 ) -> Iterator[tuple[str, pa.Table, pa.Table]]:
     """(file, rows, malformed lines) of each chunk that a part reads; `lacking` fills columns that a file lacks."""
     fs, _ = open_input(source.path)
-    scheme = "s3://" if source.path.startswith("s3://") else ""
     with read_ahead(fs, task) as openers:
         for file in task.files:
-            chunks = read_chunks(fs, file, source, task.span, task.pieces.get(file, ()), openers.get(file))
-            while True:
-                with answered(file), explained(f"{scheme}{file}"):
-                    chunk = next(chunks, None)
-                if chunk is None:
-                    break
-                table = chunk.table if lacking is None else lacking.fill(chunk.table, file)
-                yield file, table, chunk.malformed
+            yield from read_file(source, task, file, lacking, openers.get(file))
+
+
+def read_file(
+    source: TableInput, task: ReadTask, file: str, lacking: LackingColumns | None, opener: Opener | None
+) -> Iterator[tuple[str, pa.Table, pa.Table]]:
+    """The same of one file of the part; ``opener`` is that of `read_ahead`, if it fetches the file."""
+    fs, _ = open_input(source.path)
+    scheme = "s3://" if source.path.startswith("s3://") else ""
+    chunks = read_chunks(fs, file, source, task.span, task.pieces.get(file, ()), opener)
+    while True:
+        with answered(file), explained(f"{scheme}{file}"):
+            chunk = next(chunks, None)
+        if chunk is None:
+            break
+        table = chunk.table if lacking is None else lacking.fill(chunk.table, file)
+        yield file, table, chunk.malformed
+
+
+def row_rules(run: Run, reading: DateReading = FIRST_READING) -> RowRules:
+    """How rows of events are checked, whatever the night."""
+    inputs = run.config.inputs
+    return RowRules(
+        max_id_chars=inputs.max_id_chars,
+        missing_values=inputs.missing_values,
+        earliest=dt.datetime.combine(inputs.earliest_date, dt.time(), tzinfo=dt.UTC),
+        event_weights=inputs.event_weights,
+        reading=reading,
+    )
 
 
 def event_rules(run: Run, now: dt.datetime, reading: DateReading = FIRST_READING) -> EventRules:
     """What a valid event is; reads the catalog of the run, since an event needs a known item."""
     items = read_table(run.storage, run.catalog_path, ["item_id"])["item_id"].combine_chunks()
-    inputs = run.config.inputs
-    earliest = dt.datetime.combine(inputs.earliest_date, dt.time(), tzinfo=dt.UTC)
-    return EventRules(
-        known_items=items,
-        max_id_chars=inputs.max_id_chars,
-        missing_values=inputs.missing_values,
-        earliest=earliest,
-        end=run.end,
-        now=now,
-        event_weights=inputs.event_weights,
-        reading=reading,
-    )
+    return EventRules(**vars(row_rules(run, reading)), known_items=items, end=run.end, now=now)
 
 
 class Quarantine:
@@ -90,7 +100,7 @@ class Quarantine:
             self._waiting.append(rows)
             self.reasons.update(rows["reason"].to_pylist())
             self._values.add(rows)
-            if sum(len(table) for table in self._waiting) >= QUARANTINE_ROWS:
+            while sum(len(table) for table in self._waiting) >= QUARANTINE_ROWS:
                 self._flush()
 
     def close(self) -> Record:
@@ -101,6 +111,9 @@ class Quarantine:
         return {"reasons": dict(self.reasons), "examples": examples, "stopped": self.stopped}
 
     def _flush(self) -> None:
-        write_table(self._storage, f"{self._path}-{self._files:03d}.parquet", self._waiting, QUARANTINE)
+        rows = pa.concat_tables(self._waiting)  # cut by rows: files do not depend on how the rows came
+        path = f"{self._path}-{self._files:03d}.parquet"
+        write_table(self._storage, path, rows.slice(0, QUARANTINE_ROWS), QUARANTINE)
         self._files += 1
-        self._waiting = []
+        rest = rows.slice(QUARANTINE_ROWS)
+        self._waiting = [rest] if len(rest) else []

@@ -65,6 +65,9 @@ class WarmStart:
     """Whether the night trains, see `recsys.pipeline.training_budget`; None: not settled."""
     reused: str = ""
     """Why the night does not train."""
+    since: str = ""
+    """The night learns only from what the model did not learn from, which is mostly events from this time on (ISO 8601,
+    UTC), and from replayed windows; empty: from all events."""
     reused_refit: str = ""
     """The model that was published with it, after its refit; empty: it had none."""
 
@@ -100,6 +103,8 @@ class TrainedModel(StageRecord):
     """Whether the model learned something, in this night or in one before; else the ranker's numbers have no weight."""
     reused: str = ""
     """Why nothing was trained, though there may be something to learn from; empty otherwise."""
+    since: str = ""
+    """See `WarmStart.since`."""
 
 
 @dataclass(frozen=True, kw_only=True)

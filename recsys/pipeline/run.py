@@ -98,9 +98,7 @@ class Run:
         past = self.split(interactions).train
         drawn = self.drawn_for_validation(past)
         if (start := self.warm_start) is not None and start.model_id:
-            path = self.held_out_path(start.model_id)  # a model of an older version does not have it
-            known = self.storage.exists(path)
-            held_out = read_table(self.storage, path) if known else HELD_OUT_BASKETS.empty_table()
+            held_out = self.held_out_baskets_of(start.model_id)
             drawn &= unseen_last_basket(past, dt.datetime.fromisoformat(start.trained_until), held_out)
         return hold_out_last_basket(past, drawn)
 
@@ -203,6 +201,11 @@ class Run:
     def held_out_path(self, model_id: str) -> str:
         """HELD_OUT_BASKETS of a model."""
         return f"{self.model_path(model_id)}/held_out.parquet"
+
+    def held_out_baskets_of(self, model_id: str) -> pa.Table:
+        """HELD_OUT_BASKETS of a model; a model of an older version has none."""
+        path = self.held_out_path(model_id)
+        return read_table(self.storage, path) if self.storage.exists(path) else HELD_OUT_BASKETS.empty_table()
 
     @property
     def train_dir(self) -> str:

@@ -13,6 +13,7 @@ from recsys.pipeline.model_records import WARM_START, WarmStart
 from recsys.pipeline.published_model import model_card, model_to_continue
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.stages import FINETUNE, SHUFFLE_HISTORIES
+from recsys.pipeline.training_budget import why_from_scratch
 from recsys.schema import HELD_OUT_BASKETS
 from recsys.storage.tables import read_table, write_table
 
@@ -31,6 +32,9 @@ def settle_warm_start(run: Run) -> ModelCard | None:
     settled = run.warm_start
     if settled is None:
         card = model_to_continue(run) if run.config.train.warm_start else None
+        if card is not None and (reason := why_from_scratch(run, card)):
+            logger.info("finetune: %s: training starts with random weights, on all events", reason)
+            card = None
         if card is not None and not run.storage.exists(run.held_out_path(card.model_id)):
             logger.info("%s does not say whom it kept out of training: only newer baskets validate it", card.model_id)
         settled = _settle(run, card)

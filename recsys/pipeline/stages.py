@@ -61,8 +61,8 @@ INGEST_EVENTS = Stage(
     function="recsys.pipeline.ingest_events:ingest_events",
     record=input_records.IngestedEvents,
     summary="Normalises every event up to the night's date, or puts it into quarantine with a reason.",
-    reads=("inputs.events", "feedback/", "{run}/catalog.parquet"),
-    writes=("{run}/events/", "{run}/quarantine/"),
+    reads=("inputs.events", "validated/", "feedback/", "{run}/catalog.parquet"),
+    writes=("{run}/events/", "{run}/quarantine/", "validated/"),
     intermediate=("events", "feedback"),
     workers=_all_cpus,
 )

@@ -9,8 +9,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-
-import pyarrow as pa
+from typing import TypeVar
 
 from recsys.data.config import TableInput
 from recsys.data.date_evidence import DateEvidence
@@ -34,8 +33,8 @@ _FAULTS_OF_READING = (Reason.EARLY_TIMESTAMP, Reason.FUTURE_TIMESTAMP)
 #: The input may have so many times the estimated rows.
 _MARGIN = 4
 
-#: (file, rows, malformed lines).
-_Chunk = tuple[str, pa.Table, pa.Table]
+#: What is read at a time.
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +59,11 @@ class StopRule:
 
     def limit(
         self,
-        chunks: Iterable[_Chunk],
+        chunks: Iterable[T],
         quarantine: Quarantine,
         num_read: Callable[[], int],
         dates: Sequence[DateEvidence],
-    ) -> Iterator[_Chunk]:
+    ) -> Iterator[T]:
         """The chunks of a part, until its own rows prove that the input will be refused.
 
         Args:

@@ -6,6 +6,7 @@ A night with nothing to learn from keeps a model that was not trained: its lists
 import logging
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,34 +26,38 @@ from recsys.pipeline.train_entry import Fit
 from recsys.pipeline.training_budget import settle_training
 from recsys.pipeline.untrained_model import keep_untrained, why_nothing_to_learn
 from recsys.pipeline.windows import Kind, Windows, cut_windows
-from recsys.training.phases import Plan, plan_refit, plan_training
+from recsys.training.config import TrainConfig
+from recsys.training.phases import Plan, plan_new_events, plan_refit, plan_training
 from recsys.training.progress import CPU, recent_helped
 
 logger = logging.getLogger(__name__)
 
 
 def finetune(run: Run) -> TrainedModel:
-    """Train the ranker on all events before the cutoff, and the text encoder if it is trained; keep the best epoch."""
+    """Train the ranker, and the text encoder if it is trained; keep the best epoch.
+
+    It learns from all events before the cutoff, or continues the published model with those that this did not learn.
+    """
     config = run.config
     warm = settle_warm_start(run)
     start = settle_training(run, warm)
     if not start.trains:
         return _unchanged(run, warm, start.reused)
-    windows = cut_windows(run, ("train", "train_recent", "validation"))
+    kinds: tuple[Kind, ...] = ("train_new",) if start.since else ("train", "train_recent")
+    windows = cut_windows(run, (*kinds, "validation"))
     counts = {kind: each.count for kind, each in windows.items()}
     if warm is not None:
         encode_for(run, warm)
-    if counts["train"] < config.train.num_workers:
-        return _untrained(run, warm, counts)
-    # the recent phase is kept only if validation improves, so it needs validation users
-    plan = plan_training(config.train, counts["train"], counts["train_recent"] if counts["validation"] else 0)
+    if counts[kinds[0]] < config.train.num_workers:
+        return _nothing_new(run, warm, start.since) if start.since else _untrained(run, warm, counts)
+    plan = _plan(config.train, counts)
     best, figures = _fit(run, windows, plan, run.model_id, warm.model_id if warm else None)
     _keep(run, best, run.model_id)
     epochs, chosen = figures["history"], best.metrics
     return TrainedModel(
         rows=int(sum(epoch["windows"] for epoch in epochs)),
-        windows=counts["train"],
-        recent_windows=counts["train_recent"],
+        windows=counts[kinds[0]],
+        recent_windows=counts.get("train_recent", 0),
         validation_users=counts["validation"],
         epochs=len(epochs),
         best_epoch=chosen["epoch"],
@@ -64,8 +69,23 @@ def finetune(run: Run) -> TrainedModel:
         warm_start=warm.model_id if warm else "none",
         history=epochs,
         phases=figures["phases"],
+        since=start.since,
         peak_memory_mb=figures["peak_memory_mb"],
     )
+
+
+def _plan(train: TrainConfig, counts: Mapping[Kind, int]) -> Plan:
+    if "train_new" in counts:
+        return plan_new_events(train, counts["train_new"])
+    # the recent phase is kept only if validation improves, so it needs validation users
+    return plan_training(train, counts["train"], counts["train_recent"] if counts["validation"] else 0)
+
+
+def _nothing_new(run: Run, warm: ModelCard | None, since: str) -> TrainedModel:
+    """Use the published model as it is, because no event came that it can learn from."""
+    reason = f"there is nothing new to learn from since {since[:10]}"
+    logger.info("finetune: %s: %s", reason, _keep_start(run, warm))
+    return replace(_without_epochs(run, warm, {}, reason), since=since)
 
 
 def _unchanged(run: Run, warm: ModelCard | None, reason: str) -> TrainedModel:
@@ -117,7 +137,8 @@ def _without_epochs(run: Run, warm: ModelCard | None, counts: Mapping[Kind, int]
 def refit(run: Run) -> RefittedModel:
     """Continue the model that passed the gate, with the held-out days.
 
-    It trains on the recent targets if these improved validation, else on all targets. No data are left to measure the
+    It trains on the recent targets if these improved validation, else on all targets; on the held-out days and replayed
+    windows if the night learned only from new events. No data are left to measure the
     result: the gate's figures are those of the model that the refit continues. The text encoder stays as it is. A
     model that learned nothing stays as it is, since nothing could measure what it would learn now. Where the night uses
     the published model again, it uses that model's refit again.
@@ -150,7 +171,9 @@ def refit(run: Run) -> RefittedModel:
 
 
 def _refit_windows(run: Run) -> dict[Kind, Windows]:
-    """The windows to refit on: recent targets if these helped and there are any, else all."""
+    """The windows to refit on: recent targets if these helped and there are any, else all; or new targets."""
+    if run.record(FINETUNE).since:
+        return cut_windows(run, ("full_new",))
     if run.record(FINETUNE).recent_helped:
         recent = cut_windows(run, ("full_recent",))
         if recent["full_recent"].count >= run.config.train.num_workers:

@@ -141,6 +141,8 @@ class _Worker:
         """The windows that a phase learns from."""
         if phase == "refit":
             return next(kind for kind in self.fit.windows if kind != "validation")
+        if "train_new" in self.fit.windows:
+            return "train_new"
         return "train_recent" if phase == "recent" else "train"
 
     def _windows(self, kind: Kind) -> WorkerWindows:

@@ -1,4 +1,8 @@
-"""Whether a night trains the ranker, or uses the published one again because training brings nothing here.
+"""What a night trains the ranker on: all events, only new ones, or nothing, because training brings nothing here.
+
+A night continues the published model with the events that this did not learn from, and with replayed windows. After
+`train.full_every` days, and once its validation has fallen, the ranker starts with random weights on all events again,
+so that nights do not drift away from what a training on all events gives.
 
 With `train.budget: auto` a night measures what the ranker adds to the other signals. Where that was within noise for
 three nights in a row, the ranker is trained every seventh night. In between the lists come from the published ranker,
@@ -40,6 +44,8 @@ WORTH_PERCENT = 1.0
 #: Share of the items that were ever taken, or of the last week's events, that may be of items which the model does not
 #: know. Above it the night trains.
 MOST_NEW = 0.1
+#: Settings that say when a night trains, and not how.
+_NOT_OF_A_TRAINING = ("budget", "full_every", "replay", "max_validation_drop")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +64,12 @@ class TrainingPast:
     """Nights in a row, up to this one, in which the ranker added nothing that could be measured."""
     gain: RelativeGain | None
     """What the ranker added in the night; None: it was not measured."""
+    full: str = ""
+    """Date of the night that last trained it on all events; empty: an older version wrote this."""
+    full_ndcg: float = 0.0
+    """NDCG@10 of that training on its validation users."""
+    ndcg: float = 0.0
+    """NDCG@10 of the last training, on the validation users of its night."""
 
 
 def settle_training(run: Run, warm: "ModelCard | None") -> WarmStart:
@@ -74,9 +86,38 @@ def settle_training(run: Run, warm: "ModelCard | None") -> WarmStart:
         latest = read_latest(run.storage)
         continues = reason is not None and start.model_id
         refit = latest.model_id if continues and latest and latest.model_id != start.model_id else ""
-        start = replace(start, trains=reason is None, reused=reason or "", reused_refit=refit)
+        since = start.trained_until if reason is None and _learns_new_events(run, warm) else ""
+        start = replace(start, trains=reason is None, reused=reason or "", reused_refit=refit, since=since)
         run.remember_part(FINETUNE, WARM_START, start)
     return start
+
+
+def why_from_scratch(run: Run, published: "ModelCard") -> str:
+    """Why the night trains on all events from random weights, instead of continuing a model; empty: it does not."""
+    past, train = _past_of_same_settings(run, published), run.config.train
+    if past is None or not past.full or _why_not(run, published) is not None:
+        return ""
+    if (run.date - dt.date.fromisoformat(past.full)).days >= train.full_every:
+        return f"the ranker was last trained on all events on {past.full}"
+    if past.ndcg < (1 - train.max_validation_drop) * past.full_ndcg:
+        return f"validation fell to {past.ndcg:.4f}, from {past.full_ndcg:.4f} on {past.full}"
+    return ""
+
+
+def _learns_new_events(run: Run, warm: "ModelCard | None") -> bool:
+    """Whether the night continues a model with new events alone. If it may not, it continues it with all events."""
+    past = None if warm is None else _past_of_same_settings(run, warm)
+    if warm is None or past is None or not past.full or run.force:
+        return False  # by force a night begins again, for example since older events were corrected
+    return _share_of_new(run, warm.model_id) <= MOST_NEW
+
+
+def _past_of_same_settings(run: Run, published: "ModelCard") -> TrainingPast | None:
+    """The past of a model that was trained with tonight's settings; None with an encoder that learns from baskets."""
+    if run.config.encoder.train == "baskets":
+        return None  # its vectors change in every night, and the ranker must learn to read them
+    past = read_past(run, published.model_id)
+    return past if past is not None and past.settings == settings_digest(run) else None
 
 
 def _why_not(run: Run, warm: "ModelCard | None") -> str | None:
@@ -110,9 +151,10 @@ def remember_training(run: Run, gain: RelativeGain | None) -> None:
         run: After its stage `finetune`.
         gain: What the ranker added; None: it was not measured, which counts as worth a training.
     """
-    start = run.warm_start
+    start, record = run.warm_start, run.record(FINETUNE)
     before = read_past(run, start.model_id) if start is not None and start.model_id else None
-    digest, reused = settings_digest(run), run.record(FINETUNE).reused
+    digest, reused = settings_digest(run), record.reused
+    on_all = bool(record.history) and not record.since
     nights = 0
     if gain is not None and gain.low <= 0 and gain.percent < WORTH_PERCENT:
         same = before is not None and before.settings == digest
@@ -125,6 +167,12 @@ def remember_training(run: Run, gain: RelativeGain | None) -> None:
         within_noise=nights,
         gain=gain,
     )
+    if on_all:
+        past = replace(past, full=past.night, full_ndcg=record.validation_ndcg)
+    elif before is not None:
+        past = replace(past, full=before.full, full_ndcg=before.full_ndcg, ndcg=before.ndcg)
+    if record.history:
+        past = replace(past, ndcg=record.validation_ndcg)
     run.storage.write_json(_path(run, run.model_id), TRAINING_PAST.stamp(as_json(past)))
 
 
@@ -132,6 +180,8 @@ def training_answer(run: Run) -> dict[str, Any]:
     """`training` and `gains` for the last line of a night: whether it trained, and what ranker and texts add."""
     record = run.record(FINETUNE)
     done = record.reused or ("trained" if record.history else "nothing to learn from")
+    if record.history and record.since:
+        done = f"continued with the events since {record.since[:10]}"
     return {"training": done, "gains": {part: as_json(gain) for part, gain in run.record(FIT_FUSION).gains.items()}}
 
 
@@ -153,7 +203,7 @@ def settings_digest(run: Run) -> str:
     sections = {
         "encoder": config.encoder.model_dump(mode="json"),
         "ranker": config.ranker.model_dump(mode="json"),
-        "train": config.train.model_dump(mode="json", exclude={"budget"}),
+        "train": config.train.model_dump(mode="json", exclude=set(_NOT_OF_A_TRAINING)),
         "histories": config.histories.model_dump(mode="json"),
         "holdout_days": config.gate.holdout_days,
         "seed": config.seed,

@@ -5,30 +5,37 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import ray
 import ray.data
 
+from recsys.data.splits import unlearned
 from recsys.pipeline.cluster import workers_for
 from recsys.pipeline.run import Run
-from recsys.pipeline.stages import INGEST_EVENTS, SHUFFLE_HISTORIES
+from recsys.pipeline.stages import FINETUNE, INGEST_EVENTS, SHUFFLE_HISTORIES
 from recsys.pipeline.user_context import UserContext
 from recsys.pipeline.user_texts import read_user_texts
 from recsys.schema import PROFILES
 from recsys.storage.tables import read_table
 from recsys.training.examples import (
+    FloatArray,
     WindowTexts,
     build_windows,
     only_since,
     target_weights,
     with_first_target,
+    with_replay,
     with_weight,
 )
+from recsys.training.phases import num_replayed
 
 #: `train`: everything that training sees; `train_recent`: the same windows, but only targets of the last days have a
 #: weight; `validation`: one window for each validation user, whose last basket was kept out of training; `full` and
-#: `full_recent`: the same with the held-out days, for the refit.
-Kind = Literal["train", "train_recent", "validation", "full", "full_recent"]
+#: `full_recent`: the same with the held-out days, for the refit; `train_new` and `full_new`: targets that the continued
+#: model did not learn from, and replayed windows.
+Kind = Literal["train", "train_recent", "train_new", "validation", "full", "full_recent", "full_new"]
 #: Windows that a training worker shuffles at a time, and that it keeps in memory.
 SHUFFLE_WINDOWS = 50_000
 
@@ -84,6 +91,12 @@ def windows_of_shard(run: Run, shard: str, kinds: Sequence[Kind]) -> dict[Kind, 
     if run.config.inputs.has_user_texts:
         profiles = PROFILES.empty_table() if context.profiles is None else context.profiles
         texts = WindowTexts(texts=read_user_texts(run)["text"].combine_chunks(), profiles=profiles)
+    days = train.target_days if train.targets == "next_days" else None
+
+    def training_windows(events: pa.Table, weights: FloatArray) -> pa.Table:
+        most = train.max_events_per_user
+        return with_weight(build_windows(events, item_ids, event_kinds, length, most, weights, texts, days))
+
     cut: dict[Kind, pa.Table] = {}
     for kind in kinds:
         if kind == "validation":
@@ -91,13 +104,31 @@ def windows_of_shard(run: Run, shard: str, kinds: Sequence[Kind]) -> dict[Kind, 
             max_events = length + 1  # one window a user
             cut[kind] = build_windows(events, item_ids, event_kinds, length, max_events, texts=texts)
             continue
-        full = kind in ("full", "full_recent")
+        full = kind in ("full", "full_recent", "full_new")
         until = run.end if full else run.cutoff
         events = context.windowed(interactions if full else learned)
         weights = target_weights(events, train, until)
         if kind in ("train_recent", "full_recent"):
             weights = only_since(weights, events, until - dt.timedelta(days=train.recent_days))
-        days = train.target_days if train.targets == "next_days" else None
-        windows = build_windows(events, item_ids, event_kinds, length, train.max_events_per_user, weights, texts, days)
-        cut[kind] = with_weight(windows)
+        cut[kind] = training_windows(events, weights)
+        if kind in ("train_new", "full_new"):
+            new = training_windows(events, np.where(_unlearned(run, events, full=full), weights, np.float32(0)))
+            cut[kind] = _with_replay(run, shard, new, cut[kind], full=full)
     return cut
+
+
+def _with_replay(run: Run, shard: str, new: pa.Table, older: pa.Table, *, full: bool) -> pa.Table:
+    """The new windows of a shard with older ones, which are others in each night."""
+    seed = (run.config.seed, run.date.toordinal(), int(full), int(shard.rpartition("-")[2]))
+    share = 1 / len(run.record(SHUFFLE_HISTORIES).shards)
+    return with_replay(new, older, num_replayed(run.config.train, len(new), share), seed)
+
+
+def _unlearned(run: Run, events: pa.Table, *, full: bool) -> npt.NDArray[np.bool_]:
+    """[N] the events that a model did not learn from: the one that this night continues, or its own for the refit."""
+    start = run.warm_start
+    assert start is not None, "the warm start is not settled"
+    learned_tonight = full and bool(run.record(FINETUNE).history)
+    model_id = run.model_id if full else start.model_id
+    until = run.cutoff if learned_tonight else dt.datetime.fromisoformat(start.trained_until)
+    return unlearned(events, until, run.held_out_baskets_of(model_id))

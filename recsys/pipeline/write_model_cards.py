@@ -81,6 +81,10 @@ def _facts(run: Run, card: ModelCard) -> CardFacts:
 
 def _made_from(run: Run, card: ModelCard) -> str:
     record = run.record(FINETUNE)
+    if card.base is not None and record.since:  # also where nothing was new before the held-out days
+        return (
+            f"It continues {code(card.base)} with the days that were held out from it (a refit), and replayed events."
+        )
     if record.reused and record.warm_start == "none":
         return f"It was not trained ({code(record.reused)}): its ranker has random weights, and no list uses it."
     if record.reused:
@@ -89,6 +93,8 @@ def _made_from(run: Run, card: ModelCard) -> str:
         return "It had nothing to learn from: its ranker has random weights, and no list uses it."
     if card.base is not None:
         return f"It continues {code(card.base)} with the days that were held out from it (a refit)."
+    if record.since:
+        return f"It continues {code(record.warm_start)} with the events since {record.since[:10]} and older ones."
     if record.warm_start != "none":
         return f"Its training began with the weights of {code(record.warm_start)}."
     return "Its training began with random weights."

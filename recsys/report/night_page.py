@@ -79,6 +79,7 @@ def _values(night: NightRecords) -> dict[str, Any]:
         "segments": segments,
         "rivals": [name for name in RANKERS if any(name in part(each, "baselines") for each in segments)],
         "reused": text(stages, "finetune", "reused"),
+        "learned_since": text(stages, "finetune", "since")[:10],
         "epochs": entries(stages, "finetune", "history"),
         "alone": numbers(stages, "fuse", "validation_alone"),
         "weights": {name: numbers(stages, "fuse", name) for name in ("weights", "weights_short", "weights_session")},

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from recsys.errors import InputError
 from recsys.storage.failures import explained
-from recsys.storage.filesystem import Storage
+from recsys.storage.filesystem import NewFile, Storage
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -21,6 +21,56 @@ class FileStats:
     sha256: str
 
 
+class TableWriter:
+    """Writes rows as one Parquet file, piece by piece. At most one row group is held in memory."""
+
+    def __init__(self, writer: pq.ParquetWriter, schema: pa.Schema, row_group_size: int) -> None:
+        self._writer, self._schema, self._size = writer, schema, row_group_size
+        self._waiting: list[pa.Table] = []
+        self._num_waiting = 0
+        self.rows = 0
+        """Rows so far."""
+
+    def add(self, rows: pa.Table | pa.RecordBatch) -> None:
+        """Write rows of exactly the schema."""
+        if not rows.schema.equals(self._schema):
+            raise AssertionError(f"schema differs from the contract:\n{rows.schema}\nis not\n{self._schema}")
+        table = pa.Table.from_batches([rows]) if isinstance(rows, pa.RecordBatch) else rows
+        table = table.replace_schema_metadata(None)
+        self.rows += table.num_rows
+        while table.num_rows:
+            head = table.slice(0, self._size - self._num_waiting)
+            self._waiting.append(head)
+            self._num_waiting += head.num_rows
+            table = table.slice(head.num_rows)
+            if self._num_waiting == self._size:
+                self.flush()
+
+    def flush(self) -> None:
+        """Write the rows that wait as a row group."""
+        if self._waiting:
+            # Page borders follow chunk borders, so one chunk a group makes the bytes depend on the rows alone.
+            self._writer.write_table(pa.concat_tables(self._waiting).combine_chunks(), row_group_size=self._size)
+            self._waiting, self._num_waiting = [], 0
+
+
+@contextlib.contextmanager
+def new_table(
+    storage: Storage, path: str, schema: pa.Schema, row_group_size: int = 65_536
+) -> Iterator[tuple[TableWriter, NewFile]]:
+    """Write a Parquet file (zstd, page checksums) in a block; nothing appears if the block raises.
+
+    The same rows give the same bytes, no matter how they are cut. The size and the digest of the file are known after
+    the block.
+    """
+    plain = schema.remove_metadata()
+    options = {"compression": "zstd", "compression_level": 3, "version": "2.6", "write_page_checksum": True}
+    with storage.new_file(path) as file, pq.ParquetWriter(file.path, plain, **options) as parquet:
+        writer = TableWriter(parquet, plain, row_group_size)
+        yield writer, file
+        writer.flush()
+
+
 def write_table(
     storage: Storage,
     path: str,
@@ -28,41 +78,11 @@ def write_table(
     schema: pa.Schema,
     row_group_size: int = 65_536,
 ) -> FileStats:
-    """Write rows of exactly `schema` as one Parquet file (zstd, page checksums); nothing appears if `rows` raises.
-
-    The same rows give the same bytes, no matter how they are cut into batches. At most one row group is held in memory.
-    """
-    batches = [rows] if isinstance(rows, pa.Table) else rows
-    plain = schema.remove_metadata()
-    num_rows = 0
-    options = {"compression": "zstd", "compression_level": 3, "version": "2.6", "write_page_checksum": True}
-    with storage.new_file(path) as file, pq.ParquetWriter(file.path, plain, **options) as writer:
-        for group in _regroup(batches, plain, row_group_size):
-            writer.write_table(group, row_group_size=row_group_size)
-            num_rows += group.num_rows
-    return FileStats(num_rows, file.bytes, file.sha256)
-
-
-def _regroup(batches: Iterable[pa.Table | pa.RecordBatch], schema: pa.Schema, size: int) -> Iterator[pa.Table]:
-    """Cut batches into tables of `size` rows (the last may be smaller), each column in one piece."""
-    waiting: list[pa.Table] = []
-    num_waiting = 0
-    for batch in batches:
-        if not batch.schema.equals(schema):
-            raise AssertionError(f"schema differs from the contract:\n{batch.schema}\nis not\n{schema}")
-        table = pa.Table.from_batches([batch]) if isinstance(batch, pa.RecordBatch) else batch
-        table = table.replace_schema_metadata(None)
-        while table.num_rows:
-            head = table.slice(0, size - num_waiting)
-            waiting.append(head)
-            num_waiting += head.num_rows
-            table = table.slice(head.num_rows)
-            if num_waiting == size:
-                # Page borders follow chunk borders, so one chunk a group makes the bytes depend on the rows alone.
-                yield pa.concat_tables(waiting).combine_chunks()
-                waiting, num_waiting = [], 0
-    if waiting:
-        yield pa.concat_tables(waiting).combine_chunks()
+    """Write rows of exactly `schema` as one Parquet file, see `new_table`; nothing appears if `rows` raises."""
+    with new_table(storage, path, schema, row_group_size) as (writer, file):
+        for batch in [rows] if isinstance(rows, pa.Table) else rows:
+            writer.add(batch)
+    return FileStats(writer.rows, file.bytes, file.sha256)
 
 
 def read_table(storage: Storage, path: str, columns: Sequence[str] | None = None) -> pa.Table:

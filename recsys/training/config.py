@@ -69,7 +69,17 @@ class TrainConfig(Section):
     max_failures: Annotated[int, Field(ge=0)] = 2
     """Times that a training continues from its last checkpoint after a worker died."""
     warm_start: bool = True
-    """Start from the published model if its encoder and architecture fit."""
+    """Continue the published model if its encoder and architecture fit. If not, or if false, each night trains on all
+    events."""
+    full_every: Positive = 28
+    """Days after which the ranker is trained on all events again, from random weights. In the nights between, training
+    continues the published model with the new events and with replayed older ones. 1: all events every night."""
+    replay: Annotated[float, Field(ge=0)] = 1.0
+    """Windows of all events, drawn at random, that such a night trains with each window of new events. There are more
+    where these would fill less than a quarter of `min_steps`, so that few new events are not repeated often."""
+    max_validation_drop: Fraction = 0.1
+    """The ranker is also trained on all events again once its validation NDCG is by this share below that of the last
+    such training."""
     recency_half_life_days: Annotated[float, Field(gt=0)] | None = None
     """The weight of a target halves with each such period before the holdout. null: age does not matter."""
     full_softmax_items: Annotated[int, Field(ge=0)] = 50_000

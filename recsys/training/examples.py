@@ -9,6 +9,7 @@ Shapes: N events, L history length, Q texts of users.
 
 import dataclasses
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,6 +85,19 @@ def only_since(weights: FloatArray, interactions: pa.Table, since: dt.datetime) 
     """[N] the weights, 0 for events before ``since``: these are read, but are no targets."""
     recent = pc.greater_equal(interactions["timestamp"], pa.scalar(since, TIMESTAMP))
     return np.where(np.asarray(recent), weights, np.float32(0))
+
+
+def with_replay(new: pa.Table, older: pa.Table, num: int, seed: Sequence[int]) -> pa.Table:
+    """Windows with new targets, and older windows that are drawn at random, so that nothing is forgotten.
+
+    Args:
+        new: Windows in which only new targets have a weight.
+        older: Windows to draw from, in which every target has its weight.
+        num: Windows that are drawn, or all if there are fewer.
+        seed: Of the draw.
+    """
+    drawn = np.random.default_rng(list(seed)).choice(len(older), size=min(num, len(older)), replace=False)
+    return pa.concat_tables([new, older.take(pa.array(np.sort(drawn)))])
 
 
 def with_weight(windows: pa.Table) -> pa.Table:

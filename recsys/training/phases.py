@@ -12,15 +12,16 @@ from typing import Literal
 from recsys.training.config import TrainConfig
 
 #: `softmax`: all windows; `recent`: only targets of the last days; `listwise`: all windows, and the candidate pass too;
-#: `refit`: after the gate, with the held-out days.
-Phase = Literal["softmax", "recent", "listwise", "refit"]
+#: `refit`: after the gate, with the held-out days; `new_events`: a model that is continued, only new targets and
+#: replayed windows.
+Phase = Literal["softmax", "recent", "listwise", "refit", "new_events"]
 
 #: Maximum epochs that `train.min_steps` are divided into. With few windows an epoch is several passes over them: a
 #: validation and a checkpoint after every few steps would take longer than the steps.
 EPOCHS_OF_MIN_STEPS = 20
 #: Learning rate at the start of a phase, as a share of the peak; the phase before ended near zero.
-RATES: dict[Phase, float] = {"softmax": 1.0, "recent": 0.5, "listwise": 0.3, "refit": 0.5}
-#: Minimum steps of the recent phase and of the refit, as a share of `train.min_steps`.
+RATES: dict[Phase, float] = {"softmax": 1.0, "recent": 0.5, "listwise": 0.3, "refit": 0.5, "new_events": 0.5}
+#: Minimum steps of the recent phase, of the refit and of new events, as a share of `train.min_steps`.
 RECENT_SHARE = 0.25
 
 
@@ -95,6 +96,34 @@ def plan_refit(train: TrainConfig, num_recent: int) -> Plan:
     """The refit: a short continuation with as many steps as the recent phase has."""
     phases = _phases(train, [("refit", max(train.recent_epochs, 1), _recent_passes(train, num_recent), num_recent)])
     return Plan(phases=phases, warmup_steps=0)
+
+
+def num_replayed(train: TrainConfig, num_new: int, share: float = 1.0) -> int:
+    """Older windows that are trained with so many windows of new events.
+
+    Args:
+        train: Settings.
+        num_new: Windows with new targets in this part of the users.
+        share: The part.
+    """
+    if not num_new:
+        return 0
+    epochs = max(train.recent_epochs, 1)
+    fill = math.ceil(share * RECENT_SHARE * train.min_steps / epochs * train.batch_size)
+    return max(round(train.replay * num_new), fill - num_new)
+
+
+def plan_new_events(train: TrainConfig, num_windows: int) -> Plan:
+    """Phases of a training that continues a model: as many steps as the recent phase has, then the candidate pass.
+
+    Args:
+        train: Settings.
+        num_windows: Windows with new targets, and those that are replayed.
+    """
+    passes = _recent_passes(train, num_windows)
+    wanted: list[tuple[Phase, int, int, int]] = [("new_events", max(train.recent_epochs, 1), passes, num_windows)]
+    phases = _phases(train, [*wanted, ("listwise", train.listwise_epochs, passes, num_windows)])
+    return Plan(phases=phases, warmup_steps=int(train.warmup * phases[0].steps))
 
 
 def _recent_passes(train: TrainConfig, num_recent: int) -> int:

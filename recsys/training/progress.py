@@ -66,7 +66,7 @@ def recent_helped(history: Sequence[dict[str, float]], phases: Sequence[Phase]) 
         name: [epoch.get(RETRIEVAL, 0.0) for epoch, phase in zip(history, phases, strict=True) if phase == name]
         for name in phases
     }
-    return max(scores.get("recent", [0.0])) > max(scores["softmax"])
+    return max(scores.get("recent", [0.0])) > max(scores.get("softmax", [0.0]))
 
 
 def candidate_pass_is_better(epoch: dict[str, float]) -> bool:

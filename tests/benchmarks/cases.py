@@ -114,7 +114,7 @@ def online_retail(data: Path) -> dict[str, Split]:
     Args:
         data: Holds `online-retail/*.csv`.
     """
-    lines = _retail_lines(data)
+    lines = retail_lines(data)
     named = lines[lines.Description.notna()].sort_values("timestamp", kind="stable")
     titles = named.groupby("item_id").Description.last().str.strip()
     items = titles.rename("title").reset_index()
@@ -226,7 +226,7 @@ def atomic(path: Path) -> pd.DataFrame:
     return table.rename(columns=lambda name: name.partition(":")[0])
 
 
-def _retail_lines(data: Path) -> pd.DataFrame:
+def retail_lines(data: Path) -> pd.DataFrame:
     """Sales to known customers, in the order of the files, without cancellations, returns and gifts."""
     texts = {"InvoiceNo": str, "StockCode": str, "CustomerID": str}
     lines = pd.concat([pd.read_csv(path, dtype=texts) for path in sorted((data / "online-retail").glob("*.csv"))])

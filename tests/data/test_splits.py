@@ -19,6 +19,7 @@ from recsys.data.splits import (
     split_by_time,
     split_last_event,
     targets,
+    unlearned,
     unseen_last_basket,
     validation_users,
 )
@@ -230,3 +231,12 @@ def test_validation_never_asks_for_what_the_continued_model_learned(rows, first_
     asked = hold_out_last_basket(table, unseen & validation_users(table["user_id"], share, seed=1)).holdout
     pairs = {(row["user_id"], row["timestamp"]) for row in learned.to_pylist()}
     assert not pairs & {(row["user_id"], row["timestamp"]) for row in asked.to_pylist()}
+
+
+@given(ROWS, st.floats(0.0, 1.0), st.integers(0, 10))
+def test_what_a_model_did_not_learn_is_all_the_rest(rows, share, hour):
+    table, until = interactions(rows), START + dt.timedelta(hours=hour)
+    past = table.filter(pc.less(table["timestamp"], pa.scalar(until)))
+    learned, kept = hold_out_last_basket(past, validation_users(past["user_id"], share, seed=1))
+    rest = table.filter(pa.array(unlearned(table, until, held_out_baskets(kept)), pa.bool_()))
+    assert sorted(map(str, [*learned.to_pylist(), *rest.to_pylist()])) == sorted(map(str, table.to_pylist()))

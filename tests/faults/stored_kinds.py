@@ -19,6 +19,8 @@ from recsys.pipeline.start_run import read_start
 from recsys.pipeline.stored_fusion import read_fusion
 from recsys.pipeline.training_budget import read_past
 from recsys.pipeline.transfer_encoder import taken_folder
+from recsys.pipeline.validated_files import VALIDATED, Ledger
+from recsys.pipeline.validated_uses import read_use
 from recsys.pipeline.write_report import read_summaries
 from recsys.storage import record_kinds
 from recsys.storage.filesystem import Storage
@@ -64,6 +66,10 @@ def _taken(run: Run) -> str:
 def _note(_: Run) -> str:
     name = hashlib.sha256(f"{OTHER_STORAGE}x\nm".encode()).hexdigest()[:32]
     return f"models/transferred-encoders/{name}.json"
+
+
+def _validated(run: Run) -> object:
+    return Ledger(run.storage, "0").read("a")
 
 
 def _manifest(run: Run) -> str:
@@ -124,6 +130,20 @@ KINDS = (
         lambda run: f"{run.model_path()}/training.json",
         lambda run: read_past(run, run.model_id),
         redone=True,
+    ),
+    Stored(
+        record_kinds.VALIDATED_FILE,
+        lambda _: f"{VALIDATED}/0/a.json",
+        _validated,
+        redone=True,
+        older=False,
+    ),
+    Stored(
+        record_kinds.LEDGER_USE,
+        lambda _: f"{VALIDATED}/nights/a.json",
+        lambda run: read_use(run.storage, f"{VALIDATED}/nights/a.json"),
+        redone=True,
+        older=False,
     ),
     Stored(
         record_kinds.NIGHT_SUMMARY,

@@ -79,6 +79,7 @@ def test_a_night_continues_the_encoder_of_the_night_before(
         train={"refit": True, "epochs": 2},
         histories={"shards": 2},
         similar_items={"publish": True, "top_k": 3},
+        gate={"tolerance": 0.5},  # weights that few users were fitted on may be worse than those of the night before
     )
     max_tokens = load_config(config).encoder.max_tokens
     warehouse = tmp_path / "warehouse"
@@ -103,6 +104,7 @@ def test_a_night_continues_the_encoder_of_the_night_before(
     assert encode["encoder_id"] == encode_again["encoder_id"] == first.base_encoder_id == second.base_encoder_id
     assert len({encode["encoder_id"], first.encoder_id, second.encoder_id}) == 3
     assert finetune["warm_start"] == gate["compared_with"] == first.model_id
+    check_new_events(warehouse, runs, first, answer)
     refit = runs[1].done("refit") or {}
     assert refit["model_id"] == cards[1]["listed"].model_id
     # the second night read the first one's texts from the store, and measured its model by its own vectors
@@ -126,6 +128,26 @@ def test_a_night_continues_the_encoder_of_the_night_before(
     assert (code, answer["status"]) == (0, "evaluated")
 
     check_reused_night(config, warehouse, runs[1], run_job)
+
+
+def check_new_events(warehouse: Path, runs: list[RunFolder], first: ModelCard, answer: dict[str, Any]) -> None:
+    """The second night validated no file again, and trained on few windows: those of its new day, and replayed ones."""
+    notes, entries = (
+        [*(warehouse / "validated").glob(pattern)] for pattern in ("nights/*.json", "[0-9a-f]*/*.parquet")
+    )
+    assert len(notes) == len(runs)
+    files = [json.loads(note.read_text())["entries"] for note in notes]
+    assert files[0] == files[1]
+    assert len(files[0]) == len(entries) > 1
+    whole, new = (run.done("finetune") or {} for run in runs)
+    assert (whole["since"], new["since"]) == ("", first.trained_until)
+    assert set(new["phases"]) == {"new_events"}
+    assert 0 < new["windows"] <= whole["windows"]
+    assert (runs[1].done("refit") or {})["windows"] > 0
+    assert answer["training"] == f"continued with the events since {first.trained_until[:10]}"
+    past = json.loads((warehouse / "models" / f"ranker-{runs[1].run_id}" / "training.json").read_text())
+    assert (past["full"], past["trained"]) == ((END - dt.timedelta(days=1)).isoformat(), END.isoformat())
+    assert past["full_ndcg"] == whole["validation_ndcg@10"]
 
 
 def check_reused_night(config: Path, warehouse: Path, before: RunFolder, run_job: RunJob) -> None:

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,7 @@ from recsys.model.checkpoint import ModelCard
 from recsys.pipeline.model_records import WARM_START, WarmStart
 from recsys.pipeline.published_model import model_card
 from recsys.pipeline.run import Run
+from recsys.pipeline.settle_warm_start import settle_warm_start
 from recsys.pipeline.stages import ENCODE_TEXTS, FINETUNE
 from recsys.pipeline.training_budget import (
     EVERY_DAYS,
@@ -24,6 +26,7 @@ from recsys.pipeline.training_budget import (
     remember_training,
     settings_digest,
     settle_training,
+    why_from_scratch,
 )
 from recsys.settings import decode_config
 from tests.pipeline.conftest import DATE, DAY, IDS
@@ -52,7 +55,9 @@ def past_of(run: Run, **values: Any) -> TrainingPast:
 def continued(make_night: Callable[..., Run], draw_events: Callable[..., pa.Table]) -> Callable[..., Run]:
     """A night that would continue a published model with this past, which knows these items."""
 
-    def make(known: list[str] = IDS, budget: str = "auto", encoder: str = "frozen", **past: Any) -> Run:
+    def make(
+        known: list[str] = IDS, budget: str = "auto", encoder: str = "frozen", settled: bool = True, **past: Any
+    ) -> Run:
         settings = {"train": {"budget": budget}, "encoder": {"train": encoder}}
         run = make_night(draw_events(300, days=40), settings=settings)
         finish(run, ENCODE_TEXTS, encoder_id="configured")
@@ -63,7 +68,9 @@ def continued(make_night: Callable[..., Run], draw_events: Callable[..., pa.Tabl
             stored = past_of(run, **past)
             values = {**vars(stored), "gain": stored.gain and vars(stored.gain)}
             run.storage.write_bytes(f"models/{model_id}/training.json", json.dumps(values).encode())
-        run.remember_part(FINETUNE, WARM_START, WarmStart(model_id=model_id, trained_until=card_of(run).trained_until))
+        if settled:
+            start = WarmStart(model_id=model_id, trained_until=card_of(run).trained_until)
+            run.remember_part(FINETUNE, WARM_START, start)
         return run
 
     return make
@@ -168,5 +175,94 @@ def test_the_budget_itself_and_the_lists_do_not_change_the_settings_of_a_trainin
         return settings_digest(replace(run, config=changed))
 
     assert digest("train", "budget", "full") == digest("recommend", "top_k", 3) == settings_digest(run)
+    assert digest("train", "full_every", 7) == digest("train", "replay", 1.0) == settings_digest(run)
     for change in (("train", "epochs", 3), ("ranker", "hidden_size", 32), ("encoder", "max_tokens", 16)):
         assert digest(*change) != settings_digest(run)
+
+
+#: The past of a model that is continued: it was trained on all events a week ago, and adds something.
+WHOLE: dict[str, Any] = {
+    "gain": MUCH,
+    "within_noise": 0,
+    "full": (DATE - 7 * DAY).isoformat(),
+    "full_ndcg": 0.5,
+    "ndcg": 0.46,
+}
+
+
+def test_a_night_learns_from_new_events(continued: Callable[..., Run]) -> None:
+    run = continued(**WHOLE)
+    assert why_from_scratch(run, card_of(run)) == ""
+    start = settle_training(run, card_of(run))
+    assert (start.trains, start.since) == (True, card_of(run).trained_until)
+
+
+def test_a_forced_night_learns_from_all_events(continued: Callable[..., Run]) -> None:
+    run = replace(continued(**WHOLE), force=True)
+    start = settle_training(run, card_of(run))
+    assert (start.trains, start.since) == (True, "")
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"full": ""},
+        {"within_noise": "unknown"},
+        {"settings": "of another config"},
+        {"known": IDS[2:]},
+        {"encoder": "baskets"},
+    ],
+    ids=str,
+)
+def test_a_night_continues_a_model_with_all_events(continued: Callable[..., Run], facts: dict[str, Any]) -> None:
+    run = continued(**WHOLE | facts)
+    assert why_from_scratch(run, card_of(run)) == ""
+    start = settle_training(run, card_of(run))
+    assert (start.trains, start.since) == (True, "")
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        ({"full": (DATE - 28 * DAY).isoformat()}, f"the ranker was last trained on all events on {DATE - 28 * DAY}"),
+        ({"full": (DATE - 27 * DAY).isoformat()}, ""),
+        ({"ndcg": 0.449}, f"validation fell to 0.4490, from 0.5000 on {DATE - 7 * DAY}"),
+        ({"ndcg": 0.449, "budget": "never"}, ""),
+        ({"ndcg": 0.449, "gain": NOTHING, "within_noise": ENOUGH}, ""),  # the night does not train
+        ({"ndcg": 0.449, "settings": "of another config"}, ""),
+    ],
+    ids=str,
+)
+def test_a_ranker_begins_again_after_some_weeks_and_where_validation_fell(
+    continued: Callable[..., Run], facts: dict[str, Any], reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = continued(settled=False, **WHOLE | facts)
+    assert why_from_scratch(run, card_of(run)) == reason
+    with caplog.at_level(logging.INFO):
+        settle_warm_start(run)
+    assert ("training starts with random weights, on all events" in caplog.text) == bool(reason)
+    if reason:
+        assert run.warm_start == WarmStart(model_id="", trained_until="")
+        assert settle_training(run, None).since == ""
+
+
+@pytest.mark.parametrize(
+    ("record", "known", "stored"),
+    [
+        ({"history": [{}], "validation_ndcg": 0.7}, True, (DATE.isoformat(), 0.7, 0.7)),
+        ({"history": [{}], "validation_ndcg": 0.7, "since": "2026-11-14"}, True, (WHOLE["full"], 0.5, 0.7)),
+        ({"reused": "the ranker adds nothing"}, True, (WHOLE["full"], 0.5, 0.46)),
+        ({}, False, ("", 0.0, 0.0)),
+    ],
+)
+def test_the_last_training_on_all_events_is_remembered(
+    continued: Callable[..., Run], record: dict[str, Any], known: bool, stored: tuple[str, float, float]
+) -> None:
+    run = continued(**WHOLE)
+    if not known:
+        run.remember_part(FINETUNE, WARM_START, WarmStart(model_id="", trained_until=""))
+    finish(run, FINETUNE, **record)
+    remember_training(run, MUCH)
+    past = read_past(run, run.model_id)
+    assert past is not None
+    assert (past.full, past.full_ndcg, past.ndcg) == stored

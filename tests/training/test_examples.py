@@ -20,6 +20,7 @@ from recsys.training.examples import (
     target_weights,
     windows_schema,
     with_first_target,
+    with_replay,
     with_weight,
 )
 
@@ -194,3 +195,13 @@ def test_old_targets_are_read_and_not_learned(users: list[list[Event]], length: 
     windows = build_windows(table, ITEMS, KINDS, length, 12, weights)
     learned = with_weight(windows)
     assert learned.to_pylist() == [window for window in windows.to_pylist() if any(window["weights"])]
+
+
+def test_older_windows_are_drawn_without_repeats_and_the_same_again() -> None:
+    windows = build_windows(as_table([[(number % 6, 1, "view") for number in range(61)]]), ITEMS, KINDS, 3, 100)
+    numbered = windows.append_column("number", pa.array(range(len(windows))))
+    new, older = numbered.slice(0, 2), numbered.slice(2)
+    drawn = [with_replay(new, older, 5, [0, seed])["number"].to_pylist() for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert (drawn[0][:2], len(set(drawn[0]))) == ([0, 1], 7)
+    assert with_replay(new, older, 1000, [0]).equals(numbered)

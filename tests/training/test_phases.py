@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.optim.lr_scheduler import LambdaLR
 
 from recsys.training.config import TrainConfig
-from recsys.training.phases import RATES, Plan, plan_refit, plan_training
+from recsys.training.phases import RATES, Plan, num_replayed, plan_new_events, plan_refit, plan_training
 
 
 @st.composite
@@ -94,6 +94,16 @@ def test_a_large_set_keeps_its_epochs_and_a_small_one_gets_its_steps() -> None:
     assert (recent.passes, recent.epochs, recent.steps) == (63, 4, 252)
     assert (listwise.first_step, listwise.steps) == (1252, 50)
     assert plan_refit(train, 256).phases[0].steps == recent.steps
+    new, again = plan_new_events(train, 256).phases
+    assert (new.name, new.epochs, new.steps) == ("new_events", 4, recent.steps)
+    assert (again.name, again.first_step) == ("listwise", new.steps)
+
+
+def test_few_new_windows_are_filled_up_with_older_ones() -> None:
+    train = TrainConfig(replay=0.5, min_steps=1000, batch_size=100, recent_epochs=4)  # 250 steps in 4 epochs
+    assert [num_replayed(train, num) for num in (0, 1, 250, 6000, 10_000)] == [0, 6249, 6000, 3000, 5000]
+    assert num_replayed(train, 250, share=0.1) == 375
+    assert plan_new_events(train, 250 + num_replayed(train, 250)).phases[0].passes == 1
 
 
 @pytest.mark.parametrize(("num_windows", "warmup"), [(1000, 0.05), (1000, 0.0), (1000, 1.0), (30, 0.5), (1, 0.05)])

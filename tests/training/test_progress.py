@@ -92,6 +92,7 @@ def test_recent_targets_helped_where_retrieval_rose_above_all_before() -> None:
     assert not recent_helped(history, ["softmax", "softmax", "recent", "listwise"])
     assert recent_helped(history, ["softmax", "recent", "recent", "listwise"])
     assert not recent_helped(history, ["softmax", "softmax", "listwise", "listwise"])
+    assert not recent_helped(history, ["new_events", "new_events", "new_events", "listwise"])
 
 
 def test_where_nobody_is_held_out_all_epochs_are_trained_and_the_last_counts() -> None:
