@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from recsys.errors import InputError
+from recsys.storage.record_kinds import FILE_HASHES
 
 HASHES_FILE = "hashes.json"
 
@@ -15,7 +16,7 @@ def write_hashes(folder: Path, names: Iterable[str] | None = None) -> None:
     if names is None:
         names = [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()]
     hashes = {name: _sha256(folder / name) for name in sorted(set(names) - {HASHES_FILE})}
-    (folder / HASHES_FILE).write_text(json.dumps(hashes, indent=2) + "\n")
+    (folder / HASHES_FILE).write_text(json.dumps(FILE_HASHES.stamp(hashes), indent=2) + "\n")
 
 
 def verify_hashes(folder: Path, names: Iterable[str] | None = None) -> None:
@@ -27,15 +28,15 @@ def verify_hashes(folder: Path, names: Iterable[str] | None = None) -> None:
 
     Raises:
         InputError: a file is missing or is not the one that was written, or the hashes cannot be read.
+        NewerFormatError: a newer release wrote the hashes.
     """
+    path = folder / HASHES_FILE
     try:
-        hashes = json.loads((folder / HASHES_FILE).read_text())
+        hashes = FILE_HASHES.current(json.loads(path.read_text()), str(path))
     except FileNotFoundError:
         return
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, AttributeError) as error:  # the last one: it is no object
         raise _damaged(folder, HASHES_FILE, str(error)) from error
-    if not isinstance(hashes, dict):
-        raise _damaged(folder, HASHES_FILE, "it is no object of hashes")
     for name in hashes if names is None else names:
         try:
             found = _sha256(folder / name)

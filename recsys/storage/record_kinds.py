@@ -99,6 +99,7 @@ STAGE = RecordKind("record of a stage")  # and of its parts: either all of them 
 STORED_CONFIG = RecordKind("config of a run", (_name_signals,))
 CHECKPOINT = RecordKind("checkpoint of a training")  # its version is a part of its path
 MODEL_CARD = RecordKind("model card", (_name_candidate_pass,))
+FILE_HASHES = RecordKind("hashes of a model's files")
 FUSION = RecordKind("file of the signals' weights", (_name_weights,))
 FUSION_TREES = RecordKind("file of the signals' trees")
 TRAINING_PAST = RecordKind("record of a model's training")

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 from recsys.errors import NewerFormatError
 from recsys.model.config import OTHER_STORAGE
+from recsys.model.file_hashes import verify_hashes
 from recsys.pipeline.feedback_index import INDEX_PATH, read_index
 from recsys.pipeline.model_records import WARM_START
 from recsys.pipeline.open_run import stored_run
@@ -103,6 +104,12 @@ KINDS = (
         record_kinds.FUSION_TREES,
         lambda run: f"{run.model_path()}/fusion_trees.json",
         lambda run: read_fusion(run, run.model_id),
+        older=False,
+    ),
+    Stored(
+        record_kinds.FILE_HASHES,
+        lambda run: f"{run.model_path()}/hashes.json",
+        lambda run: verify_hashes(Path(run.storage.path(run.model_path()))),
         older=False,
     ),
     Stored(record_kinds.ENCODER_NOTE, _note, _taken, older=False),
