@@ -18,7 +18,7 @@ from ray.util import metrics
 
 from recsys import __version__
 from recsys.config.live_service import ServeConfig
-from recsys.errors import ConfigError
+from recsys.errors import ConfigError, StorageError
 from recsys.serving.access_log import hash_user, log_to_stderr
 from recsys.serving.admission import AdmissionControl
 from recsys.serving.auth import Keys
@@ -233,7 +233,7 @@ class Service:
         self._check_ids(body.ids())
         try:
             return await self._feedback.append([body] if isinstance(body, FeedbackEvent) else body.events)
-        except (OSError, ConfigError) as error:
+        except (OSError, ConfigError, StorageError) as error:
             logger.warning("feedback cannot be stored: %s", error)
             detail = ErrorDetail(code="not_kept", field=None, message="the events are not stored; send them again")
             raise ApiError(detail, 5.0) from error

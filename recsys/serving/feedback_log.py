@@ -87,7 +87,7 @@ class FeedbackLog:
 
         Raises:
             ConfigError: the storage cannot be used: no bucket, no credentials, no right to write.
-            OSError: the disk or the bucket failed; nothing is acknowledged.
+            StorageError, OSError: the disk or the bucket is full or failed; nothing is acknowledged.
             RuntimeError: the log was closed.
         """
         if self._closed:

@@ -10,7 +10,7 @@ from recsys.storage.s3 import MAX_TRIES, aws_code, is_transient
 
 #: What a message says of a night that a storage stopped.
 GOES_ON = "start the night again when it does: it continues where it stopped"
-_MAKE_ROOM = "then start the night again: it continues where it stopped"
+_MAKE_ROOM = "then start again: a night continues where it stopped"
 
 _FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 #: Servers behind S3's interface say with these that they are full: MinIO, Ceph, and gateways with HTTP 507.

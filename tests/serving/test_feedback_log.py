@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.data.feedback import FEEDBACK_COLUMNS, FEEDBACK_DIR
-from recsys.errors import ConfigError
+from recsys.errors import ConfigError, StorageError
 from recsys.serving.contracts import Accepted, FeedbackEvent
 from recsys.serving.feedback_log import FeedbackLog, _line
 from recsys.storage.filesystem import Storage
@@ -192,7 +192,8 @@ def test_a_disk_that_fails_acknowledges_nothing_and_the_next_file_is_new(storage
         await asyncio.sleep(0)
         held_sync.go_on.set()
         answers = await asyncio.gather(*sent, return_exceptions=True)
-        assert [str(answer) for answer in answers] == ["[Errno 5] Input/output error"] * 3
+        assert [type(answer) for answer in answers] == [StorageError] * 3
+        assert "its disk fails ([Errno 5] Input/output error)" in str(answers[0])
         held_sync.error = None
         # no event was acknowledged, so no event is a repeat
         assert await log.append([event("a"), event("b")]) == Accepted(accepted=2, duplicates=0)

@@ -8,14 +8,14 @@ import pyarrow as pa
 from jobs.serve import load_live
 from recsys.config.live_service import ServeConfig
 from recsys.data.histories import shard_of
-from recsys.serving.contracts import ErrorDetail, RecommendationRequest
+from recsys.serving.contracts import RecommendationRequest
 from recsys.serving.live_ranker import NOT_READY, TOO_MANY_REQUESTS, LiveRanker, answer_batch
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import require_latest
 from tests.serving.conftest import HeldSnapshot
 
 
-def test_a_damaged_file_fails_only_the_requests_of_its_users(one_night, tmp_path):
+def test_users_of_a_damaged_file_are_answered_without_it(one_night, tmp_path, caplog):
     shutil.copytree(one_night[0], tmp_path / "warehouse")
     storage = Storage(str(tmp_path / "warehouse"))
     live = load_live(storage, require_latest(storage))
@@ -26,8 +26,8 @@ def test_a_damaged_file_fails_only_the_requests_of_its_users(one_night, tmp_path
     damaged.write_bytes(damaged.read_bytes()[:-20])
     requests = [RecommendationRequest(user_id=hurt), RecommendationRequest(user_id=sound), RecommendationRequest()]
     first, *others = answer_batch(live, [*requests, RecommendationRequest(filters={"nothing": "x"})])
-    assert isinstance(first, ErrorDetail)
-    assert first.code == "failed"
+    assert first.strategy == "popular"
+    assert "users are answered without their rows in it" in caplog.text
     assert [answer.strategy for answer in others[:2]] == ["precomputed", "popular"]
     assert others[2].field == "filters.nothing"
 

@@ -12,6 +12,7 @@ import requests
 from recsys.serving.contracts import MAX_BODY_BYTES
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import LATEST, require_latest
+from recsys.storage.manifest import MANIFEST
 from tests.conftest import MAX_IN_FLIGHT
 
 TIMEOUT_S = 30
@@ -184,7 +185,10 @@ def test_a_broken_run_is_not_loaded_and_a_good_one_replaces_the_old(service_url,
     other = f"{latest.run_id}-2"  # a copy of the same run under another name
     for folder in ("runs/{}", "histories/{}", f"recommendations/run_date={latest.run_date}/run_id={{}}"):
         shutil.copytree(service_storage / folder.format(latest.run_id), service_storage / folder.format(other))
-    storage.write_json(LATEST, record | {"run_id": other, "path": record["path"] + "-2"})
+    manifest = f"{record['path']}-2/{MANIFEST}"
+    storage.write_json(manifest, storage.read_json(manifest) | {"run_id": other})
+    named = {"run_id": other, "path": record["path"] + "-2", "manifest_sha256": storage.sha256(manifest)}
+    storage.write_json(LATEST, record | named)
     state = _eventually(service_url, lambda state: state["run_id"] == other)
     assert state["fault"] is None
     assert post(service_url).json()["run_id"] == other
