@@ -20,7 +20,7 @@ Phase = Literal["softmax", "recent", "listwise", "refit", "new_events"]
 #: validation and a checkpoint after every few steps would take longer than the steps.
 EPOCHS_OF_MIN_STEPS = 20
 #: Learning rate at the start of a phase, as a share of the peak; the phase before ended near zero.
-RATES: dict[Phase, float] = {"softmax": 1.0, "recent": 0.5, "listwise": 0.3, "refit": 0.5, "new_events": 0.5}
+RATES: dict[Phase, float] = {"softmax": 1.0, "recent": 0.5, "listwise": 0.3, "refit": 0.5, "new_events": 0.2}
 #: Minimum steps of the recent phase, of the refit and of new events, as a share of `train.min_steps`.
 RECENT_SHARE = 0.25
 

@@ -26,8 +26,9 @@ class Progress:
     def next_phase(self, plan: Plan, patience: int) -> Phase | None:
         """The phase of the next epoch; None: the training is complete.
 
-        The softmax phase ends early after ``patience`` epochs without a better validation. Later phases are short and
-        run to their end.
+        The softmax phase ends early after ``patience`` epochs without a better validation, and that of new events after
+        one: in the first nights of Online Retail that were continued, each further epoch was worse than the one before.
+        Later phases are short and run to their end.
         """
         begun = len(set(self.phases))
         for place, phase in enumerate(plan.phases):
@@ -35,6 +36,8 @@ class Progress:
             if place < begun - 1 or done >= phase.epochs:
                 continue
             if phase.name == "softmax" and self.epochs_without_gain >= patience:
+                continue
+            if phase.name == "new_events" and self.epochs_without_gain:
                 continue
             return phase.name
         return None

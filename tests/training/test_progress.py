@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.training.config import TrainConfig
-from recsys.training.phases import Plan, plan_training
+from recsys.training.phases import Plan, plan_new_events, plan_training
 from recsys.training.progress import (
     CANDIDATE_PASS,
     EPOCH,
@@ -47,6 +47,12 @@ def test_softmax_comes_first_and_later_phases_come_whole(
     num_softmax = phases.count("softmax")
     assert phases == ["softmax"] * num_softmax + ["recent"] * epochs[1] + ["listwise"] * epochs[2]
     assert min(epochs[0], patience + 1) <= num_softmax <= epochs[0]
+
+
+def test_new_events_end_at_the_first_epoch_that_is_no_better() -> None:
+    todo = plan_new_events(TrainConfig(recent_epochs=4, min_steps=0), 500)
+    assert run(Progress(), todo, 3, [0.2, 0.3, 0.1, 0.4]) == ["new_events"] * 3
+    assert run(Progress(), todo, 3, [0.1, 0.2, 0.3, 0.4]) == ["new_events"] * 4
 
 
 @given(epoch_counts, st.integers(1, 4), scores, st.integers(0, 10))
