@@ -18,14 +18,14 @@ from tests.faults import (
 from tests.faults.row import Row
 
 ROWS = (
-    Row("driver killed at each commit step", driver_killed.num_steps, driver_killed.kill_at_step, quick=4),
-    Row("killed at a publish step, 4 readers", publish_killed.num_tries, publish_killed.kill_at_publish_step, quick=3),
-    Row("a file missing, cut, or with a wrong bit", 2 * damaged_files.NUM_CASES, damaged_files.damage, quick=4),
+    Row("driver killed at each commit step", driver_killed.num_steps, driver_killed.kill_at_step, quick=3),
+    Row("killed at a publish step, 4 readers", publish_killed.num_tries, publish_killed.kill_at_publish_step, quick=2),
+    Row("a file missing, cut, or with a wrong bit", 2 * damaged_files.NUM_CASES, damaged_files.damage, quick=3),
     Row("a user ends the worker, or raises", 4, failing_user.leave_a_user_out, quick=0),
     Row("many users end the worker", 1, failing_user.stop_when_many_fail, quick=0),
     Row("disk full at a random point", 10, small_disk.fill_the_disk, quick=2, impossible=small_disk.no_mounts),
     Row("disk read-only, or no permission", 4, small_disk.write_nothing, quick=2, impossible=small_disk.no_mounts),
-    Row("S3: 5 % of requests fail", 5, flaky_s3.fail_inline, quick=1),
+    Row("S3: 5 % of requests fail", 5, flaky_s3.fail_inline, quick=0),
     Row("S3: 5 % of requests fail, on Ray", 5, flaky_s3.fail_on_ray, quick=0),
     Row("S3 refuses: expired, denied, full", 9, refused_s3.refuse_all, quick=1),
     Row("scoring worker killed", 20, workers_killed.kill_scoring_worker, quick=1),
