@@ -122,7 +122,8 @@ def _known_files(
     names = events.names()
     note_use(run.storage, run.folder.run_id, ledger, names)
     stored = ledger.entries() & set(names)
-    logger.info("ingest: %d of %d files of events were validated before", len(stored), len(names))
+    if stored:
+        logger.info("ingest: %d of %d files of events were validated before", len(stored), len(names))
     return replace(events, stored=stored)
 
 
