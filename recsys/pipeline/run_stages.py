@@ -53,7 +53,11 @@ def run_stage(run: Run, stage: Stage[R], **arguments: Any) -> R:
     reset_peak_memory()
     start, cpu_before = time.monotonic(), job_cpu()
     with _failures_explained(stage):
-        record = stage.work(run, **arguments)
+        try:
+            record = stage.work(run, **arguments)
+        except Exception:
+            check_held()  # a successor may have deleted what the stage reads: then that is the error to report
+            raise
     seconds = time.monotonic() - start
     peak = round(max(record.peak_memory_mb, peak_memory_mb()), 1)
     timing = Timing(
