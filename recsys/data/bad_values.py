@@ -9,6 +9,8 @@ from typing import ClassVar
 import pyarrow as pa
 from pydantic import ConfigDict
 
+from recsys.config.strict_json import STRICT
+
 #: Values that are shown for each reason.
 SHOWN = 5
 #: Values that a part of an input keeps for each reason: a value that is rare in each part may be common in all.
@@ -22,7 +24,7 @@ _LONGEST_VALUE = 100
 class BadValue:
     """A value for which rows were quarantined."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="ignore")
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     reason: str
     column: str

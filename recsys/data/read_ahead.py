@@ -1,11 +1,12 @@
-"""Fetches the small files of a task before they are read: an object store answers many requests at a time."""
+"""Fetches small files before they are read: an object store answers many requests at a time."""
 
 import io
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import IO
+from contextlib import closing, contextmanager
+from itertools import islice
+from typing import IO, TypeVar
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -19,6 +20,32 @@ _MOST_WAITING = 16
 
 #: Opens a file.
 Opener = Callable[[], IO[bytes]]
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def fetch_ahead(
+    fetch: Callable[[T], R], items: Iterable[T], *, num_requests: int, most: int, name: str
+) -> Generator[Future[R]]:
+    """What `fetch` gives for each item, in their order. Close the generator to cancel what is not begun.
+
+    Args:
+        fetch: Called in threads.
+        items: What to fetch.
+        num_requests: Calls at a time.
+        most: Items that are being fetched, or wait to be taken.
+        name: Of the threads.
+    """
+    threads = ThreadPoolExecutor(num_requests, thread_name_prefix=name)
+    rest, waiting = iter(items), deque[Future[R]]()
+    try:
+        while True:
+            waiting.extend(threads.submit(fetch, item) for item in islice(rest, most - len(waiting)))
+            if not waiting:
+                return
+            yield waiting.popleft()
+    finally:
+        threads.shutdown(wait=True, cancel_futures=True)
 
 
 @contextmanager
@@ -31,19 +58,7 @@ def read_ahead(fs: fsspec.AbstractFileSystem, task: ReadTask) -> Iterator[Mappin
     if len(task.files) < 2 or isinstance(fs, LocalFileSystem):
         yield {}
         return
-    threads = ThreadPoolExecutor(_NUM_REQUESTS, thread_name_prefix="read-ahead")
-    waiting: deque[Future[bytes]] = deque()
-    paths = iter(task.files)
-
-    def fetch_more() -> None:
-        while len(waiting) < _NUM_REQUESTS + _MOST_WAITING and (path := next(paths, None)) is not None:
-            waiting.append(threads.submit(fs.cat_file, path))
-
-    def open_next() -> IO[bytes]:
-        fetch_more()
-        return io.BytesIO(waiting.popleft().result())
-
-    try:
-        yield dict.fromkeys(task.files, open_next)
-    finally:
-        threads.shutdown(wait=True, cancel_futures=True)
+    most = _NUM_REQUESTS + _MOST_WAITING
+    fetched = fetch_ahead(fs.cat_file, task.files, num_requests=_NUM_REQUESTS, most=most, name="read-ahead")
+    with closing(fetched):
+        yield dict.fromkeys(task.files, lambda: io.BytesIO(next(fetched).result()))

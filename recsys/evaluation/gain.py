@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from pydantic import ConfigDict
 
+from recsys.config.strict_json import STRICT
 from recsys.evaluation.bootstrap import paired_bootstrap
 from recsys.evaluation.metrics.metric import Floats
 
@@ -13,7 +14,7 @@ from recsys.evaluation.metrics.metric import Floats
 class RelativeGain:
     """A relative difference with its 95 % interval."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="ignore")
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     percent: float
     low: float

@@ -6,12 +6,14 @@ from typing import ClassVar, Literal
 
 from pydantic import ConfigDict
 
+from recsys.config.strict_json import STRICT
+
 
 @dataclass(frozen=True, kw_only=True)
 class NightFigures:
     """What the checks look at: figures of a night's lists, and of its inputs."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="ignore")
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     run_id: str
     lists: int
@@ -59,7 +61,7 @@ class Check:
 class CheckResult:
     """The verdict of one check."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="ignore")
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     name: str
     verdict: Literal["passed", "refused", "not_examined", "off"]

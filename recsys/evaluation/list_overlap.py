@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import ConfigDict
 
+from recsys.config.strict_json import STRICT
+
 #: Places of a list that are compared at most.
 PLACES = 10
 
@@ -17,7 +19,7 @@ PLACES = 10
 class ListOverlap:
     """Which share of tonight's first items was among the user's first items the night before."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="ignore")
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     run_id: str
     """The night before."""

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ConfigDict
 
+from recsys.config.strict_json import STRICT
 from recsys.data.item_counts import head_items
 from recsys.evaluation.metrics.gini import Gini
 
@@ -28,7 +29,7 @@ TOP_PERCENT = 1
 class Concentration:
     """How unequally the lists show the catalog."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="ignore")
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     gini: float
     """0: all items are shown equally often, 1: only one is shown."""
@@ -42,7 +43,7 @@ class Concentration:
 class ScoreCounts:
     """How many scores are in each bin; bins without any at both ends are left out."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="ignore")
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     lowest: float
     """Lower edge of the first bin."""

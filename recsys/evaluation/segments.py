@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from pydantic import ConfigDict
 
+from recsys.config.strict_json import STRICT
 from recsys.evaluation.bootstrap import paired_bootstrap
 from recsys.evaluation.metrics.metric import Floats
 
@@ -16,7 +17,7 @@ _DIGITS = 6
 class Estimate:
     """A mean with the bounds of its 95 % interval over the users."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="ignore")
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     mean: float
     low: float
@@ -27,7 +28,7 @@ class Estimate:
 class BaselineQuality:
     """A baseline on the same users."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="ignore")
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     value: Estimate
     difference: Estimate
@@ -38,7 +39,7 @@ class BaselineQuality:
 class MeasuredSegment:
     """A metric of a group of users, or of the targets among a group of items."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="ignore")
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
 
     segment: str
     metric: str

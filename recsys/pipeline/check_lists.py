@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from recsys.config.strict_json import from_json
 from recsys.evaluation.list_checks import CHECKS, NightFigures, check_lists
 from recsys.evaluation.list_figures import ListFigures, count_lists
 from recsys.evaluation.list_shape import as_score_counts, concentration, pack_counts, unpack_counts
@@ -26,7 +27,6 @@ from recsys.pipeline.input_records import ReadRows
 from recsys.pipeline.list_records import CheckedLists, WrittenShard
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.stages import CHECK_LISTS, FINETUNE, INGEST_CATALOG, INGEST_EVENTS, INGEST_USERS, WRITE_LISTS
-from recsys.pipeline.strict_json import from_json
 from recsys.ranking.item_popularity import item_popularity
 from recsys.schema import ITEM_PLACES
 from recsys.storage.manifest import lists_folder

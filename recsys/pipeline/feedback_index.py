@@ -14,12 +14,12 @@ from typing import ClassVar
 import pyarrow as pa
 from pydantic import ConfigDict
 
+from recsys.config.strict_json import STRICT, as_json, from_json
 from recsys.data.feedback import FEEDBACK_DIR
 from recsys.data.feedback_names import compact_day, stored_day
 from recsys.data.formats.input_format import FileInfo
 from recsys.data.text_pieces import Piece
 from recsys.errors import InputError
-from recsys.pipeline.strict_json import STRICT, as_json, from_json
 from recsys.storage.filesystem import Storage
 from recsys.storage.json_files import to_json
 from recsys.storage.record_kinds import FEEDBACK_INDEX

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from recsys.errors import EngineError, RecsysError
-from recsys.pipeline.worker_failures import FailureKind, PartFailure
+from recsys.pipeline.worker_failures import GOES_ON, FailureKind, PartFailure
 
 logger = logging.getLogger(__name__)
 
@@ -109,5 +109,5 @@ def _too_many(num: int, most: int, failure: PartFailure) -> EngineError:
         f"recommend: at least {num} users end their worker or make it fail, and {most} may; one of them is in "
         f"{failure.part} ({failure.words}); mend what they share, such as a plugin or too little memory (lower "
         "recommend.num_workers or recommend.batch_size), or raise recommend.max_failed_users (1 % of the users may "
-        "fail, but always one), then start the night again: it continues where it stopped"
+        f"fail, but always one), {GOES_ON}"
     )

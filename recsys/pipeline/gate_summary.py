@@ -3,11 +3,11 @@
 import logging
 from typing import Any
 
+from recsys.config.strict_json import as_json
 from recsys.errors import GateError
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
 from recsys.pipeline.stages import CHECK_LISTS, RUN_GATE
-from recsys.pipeline.strict_json import as_json
 from recsys.storage.manifest import is_complete
 
 logger = logging.getLogger(__name__)

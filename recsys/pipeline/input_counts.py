@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 
+from recsys.config.strict_json import as_json, from_json
 from recsys.data.bad_values import BadValue, merge_bad_values
 from recsys.data.config import EventsInput
 from recsys.errors import InputError
@@ -12,7 +13,6 @@ from recsys.pipeline.explain_bad_rows import explain_bad_rows
 from recsys.pipeline.input_records import ReadRows
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.stages import INGEST_EVENTS
-from recsys.pipeline.strict_json import as_json, from_json
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import read_latest
 from recsys.storage.manifest import read_manifest

@@ -15,6 +15,7 @@ from typing import ClassVar, Literal
 import fsspec
 from pydantic import ConfigDict
 
+from recsys.config.strict_json import STRICT
 from recsys.data.compression import without_compression
 from recsys.data.config import EventsInput, TableInput
 from recsys.data.feedback import FEEDBACK_DIR, feedback_source
@@ -25,7 +26,6 @@ from recsys.data.formats.registry import FORMATS
 from recsys.data.splits import cutoff_for
 from recsys.errors import InputError
 from recsys.pipeline.feedback_index import counted_files, replaced_files
-from recsys.pipeline.strict_json import STRICT
 from recsys.settings import Config
 from recsys.storage.addresses import open_input
 from recsys.storage.filesystem import Storage

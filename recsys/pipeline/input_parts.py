@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
+from recsys.config.strict_json import as_json
 from recsys.data.bad_values import BadValues
 from recsys.data.config import TableInput
 from recsys.data.date_evidence import FIRST_READING, DateReading
@@ -17,7 +18,6 @@ from recsys.data.read_ahead import Opener, read_ahead
 from recsys.data.read_tasks import ReadTask, plan_reads
 from recsys.data.readers import read_chunks
 from recsys.pipeline.run import Record, Run
-from recsys.pipeline.strict_json import as_json
 from recsys.schema import QUARANTINE
 from recsys.storage.addresses import open_input
 from recsys.storage.failures import answered, explained

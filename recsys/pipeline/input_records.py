@@ -8,9 +8,9 @@ from typing import ClassVar
 
 from pydantic import ConfigDict
 
+from recsys.config.strict_json import STRICT
 from recsys.data.bad_values import BadValue
 from recsys.pipeline.stage import StageRecord
-from recsys.pipeline.strict_json import STRICT
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,11 +8,11 @@ from typing import ClassVar, Literal
 
 from pydantic import ConfigDict
 
+from recsys.config.strict_json import STRICT
 from recsys.evaluation.list_checks import CheckResult, NightFigures
 from recsys.evaluation.list_overlap import ListOverlap
 from recsys.evaluation.list_shape import Concentration, ScoreCounts
 from recsys.pipeline.stage import StageRecord
-from recsys.pipeline.strict_json import STRICT
 from recsys.ranking.rerank_counts import RerankCounts
 
 

@@ -4,15 +4,13 @@ One of these files has the hashes of the weights, see `recsys.model.file_hashes`
 are loaded.
 """
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from recsys.errors import InputError
 from recsys.model.checkpoint import FUSION_FILE, TREES_FILE
 from recsys.model.file_hashes import HASHES_FILE
 from recsys.storage.filesystem import Storage
-from recsys.storage.manifest import NeededFile
+from recsys.storage.manifest import NeededFile, verify_file
 
 _FILES = ("model.json", HASHES_FILE, FUSION_FILE, TREES_FILE)
 
@@ -26,15 +24,5 @@ def verify_model_files(storage: Storage, manifest: Mapping[str, Any]) -> None:
     needs: list[NeededFile] = manifest.get("needs", [])
     for file in needs:
         folder, _, name = file["path"].rpartition("/")
-        if name not in _FILES or not folder.startswith("models/"):
-            continue
-        url = storage.url(file["path"])
-        try:
-            found = hashlib.sha256(storage.read_bytes(file["path"])).hexdigest()
-        except FileNotFoundError as error:
-            raise InputError(f"{url}: is missing; restore it, or publish the night again with --force") from error
-        if found != file["sha256"]:
-            raise InputError(
-                f"{url}: sha256 is {found}, published was {file['sha256']}; restore it, or publish the night again "
-                "with --force"
-            )
+        if name in _FILES and folder.startswith("models/"):
+            verify_file(storage, file["path"], file["sha256"])

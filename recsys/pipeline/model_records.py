@@ -8,10 +8,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
+from recsys.config.strict_json import STRICT
 from recsys.evaluation.gain import RelativeGain
 from recsys.evaluation.segments import MeasuredSegment
 from recsys.pipeline.stage import StageRecord
-from recsys.pipeline.strict_json import STRICT
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from fnmatch import fnmatch
 from typing import Any
 
 from recsys.errors import InputError
-from recsys.pipeline.run_references import arm_models, own_models
+from recsys.pipeline.run_references import arm_models
 from recsys.pipeline.stages import PUBLISH_LISTS
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import Latest
@@ -35,7 +35,7 @@ _NUM_READERS = 4
 def needed_files(run: RunFolder) -> list[NeededFile]:
     """The files as they are now, sorted; with the sha256 of those that carry no checksums, unlike Parquet."""
     storage = run.storage
-    models = sorted({*own_models(run.run_id), *arm_models(run)})
+    models = sorted({*run.model_ids, *arm_models(run)})
     folders = [*(f"models/{model}" for model in models), run.histories_dir, run.dir]
     sizes = {
         f"{folder}/{name}": size

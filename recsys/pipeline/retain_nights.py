@@ -6,8 +6,8 @@ A deletion that is interrupted is finished by the next one.
 
 import datetime as dt
 import logging
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -57,7 +57,7 @@ def retain_nights(storage: Storage, settings: RetentionConfig, now: dt.datetime 
     runs = [*(gone.run for gone in first.runs), *(RunFolder(storage, run_id) for run_id in first.kept)]
     if not runs or not (first.runs or first.stores):
         return Retained()
-    with retention_lock(runs[0]):
+    with lock(runs[0], RETENTION):
         first = plan_retention(storage, settings, now)  # again, since a rollback may have come before the lock
         in_use = sorted({gone.run.run_id for gone in first.runs} - _with_locks(first.runs, _withdraw))
         # All of them are withdrawn before the first file goes: what is published may need the model of any of them.
@@ -89,17 +89,6 @@ def retain_after(run: Run) -> dict[str, Any]:
         write_index_again(run.storage)
         logger.info("retention: deleted %s (%.1f MB)", ", ".join(done.deleted), done.bytes / 1e6)
     return {"deleted_nights": done.deleted} if done.deleted else {}
-
-
-@contextmanager
-def retention_lock(run: RunFolder) -> Iterator[None]:
-    """Keep retention and changes of LATEST by hand apart, in the storage of a run.
-
-    Raises:
-        LockedError: another process holds the lock.
-    """
-    with lock(run, RETENTION):
-        yield
 
 
 def _with_locks(runs: Iterable[DeletedRun], work: Callable[[DeletedRun], None]) -> set[str]:

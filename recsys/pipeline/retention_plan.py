@@ -3,17 +3,17 @@
 import datetime as dt
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from recsys.errors import ConfigError
-from recsys.pipeline.run_references import References, own_models, references
+from recsys.pipeline.run_references import References, references
 from recsys.storage.config import RetentionConfig
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import Latest, read_latest
 from recsys.storage.lease import last_seen, lock_generation
 from recsys.storage.manifest import table_folder
 from recsys.storage.nights import published_runs
+from recsys.storage.read_together import read_together
 from recsys.storage.record_kinds import RUN_START
 from recsys.storage.retention import StoredRun, kept_runs
 from recsys.storage.runs import RunFolder
@@ -22,7 +22,6 @@ from recsys.storage.runs import RunFolder
 TABLES = ("recommendations", "similar_items", "item_report")
 #: Where the vectors of texts are, by encoder.
 STORE = "items"
-_NUM_READERS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,16 +82,14 @@ def plan_retention(
     latest = read_latest(storage)
     pointers = {pointer.run_id: pointer for pointer in published_runs(storage)}
     folders = {run.run_id: run for run in _run_folders(storage)}
-    with ThreadPoolExecutor(_NUM_READERS) as readers:
-        runs = list(readers.map(lambda run: _stored(run, pointers.get(run.run_id), latest), folders.values()))
+    runs = read_together(lambda run: _stored(run, pointers.get(run.run_id), latest), folders.values())
     kept = kept_runs(runs, latest.run_id if latest else None, settings, now or dt.datetime.now(dt.UTC))
     kept |= dict.fromkeys(in_use, "in use")
     named = [pointers[run_id].model_id for run_id in kept if run_id in pointers]
     needed = references([folders[run_id] for run_id in kept], [*named, *([latest.model_id] if latest else [])])
     gone = sorted((run for run in folders.values() if run.run_id not in kept), key=lambda run: run.run_id, reverse=True)
     gone.sort(key=lambda run: run.date)
-    with ThreadPoolExecutor(_NUM_READERS) as readers:
-        deleted = list(readers.map(lambda run: _deleted(run, needed), gone))
+    deleted = read_together(lambda run: _deleted(run, needed), gone)
     return RetentionPlan(
         latest=latest,
         kept=kept,
@@ -103,7 +100,7 @@ def plan_retention(
 
 def run_size(run: RunFolder) -> int:
     """Bytes of a run and of its own models, without vectors that other runs share."""
-    models = [f"models/{model}" for model in own_models(run.run_id)]
+    models = [f"models/{model}" for model in run.model_ids]
     return sum(_size(run.storage, folder) for folder in (*_places(run), *models, run.dir))
 
 
@@ -138,8 +135,8 @@ def _places(run: RunFolder) -> list[str]:
 
 
 def _deleted(run: RunFolder, needed: References) -> DeletedRun:
-    sizes = {f"models/{model}": _size(run.storage, f"models/{model}") for model in own_models(run.run_id)}
-    shared = tuple(f"models/{model}" for model in own_models(run.run_id) if model in needed.models)
+    sizes = {f"models/{model}": _size(run.storage, f"models/{model}") for model in run.model_ids}
+    shared = tuple(f"models/{model}" for model in run.model_ids if model in needed.models)
     models = tuple(folder for folder in sizes if folder not in shared)
     own = run.storage.sizes(run.dir, recursive=True)
     mark = own.pop(deletion_mark(run).removeprefix(f"{run.dir}/"), None)

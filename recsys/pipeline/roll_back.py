@@ -5,11 +5,10 @@ from dataclasses import dataclass
 
 from recsys.errors import ConfigError
 from recsys.pipeline.needed_files import verify_night
-from recsys.pipeline.retain_nights import retention_lock
 from recsys.pipeline.retention_plan import deletion_mark
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import Latest, read_latest
-from recsys.storage.lease import lock
+from recsys.storage.lease import RETENTION, lock
 from recsys.storage.manifest import is_complete
 from recsys.storage.publish import pointer_to, publish
 from recsys.storage.runs import RunFolder
@@ -36,7 +35,7 @@ def roll_back(storage: Storage, run_id: str) -> Moved:
         LockedError: a run of the night's date, a retention or another rollback is at work.
     """
     run = RunFolder(storage, run_id)
-    with lock(run) as lease, retention_lock(run):
+    with lock(run) as lease, lock(run, RETENTION):
         pointer = pointer_to(run)
         if pointer is None:
             state = "was not published to its end, start it again" if is_complete(run) else "is not published"

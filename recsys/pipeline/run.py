@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from recsys.config.strict_json import T, as_json, from_json
 from recsys.data.histories import user_runs
 from recsys.data.splits import (
     Split,
@@ -26,7 +27,6 @@ from recsys.errors import InputError
 from recsys.pipeline.model_records import WARM_START, WarmStart
 from recsys.pipeline.stage import Done, R, Stage
 from recsys.pipeline.stages import ENCODE_TEXTS, FINETUNE, REENCODE, SHUFFLE_HISTORIES
-from recsys.pipeline.strict_json import T, as_json, from_json
 from recsys.schema import HELD_OUT_BASKETS
 from recsys.settings import Config
 from recsys.signals.signal import DataView
@@ -178,12 +178,12 @@ class Run:
     @property
     def model_id(self) -> str:
         """Id of the model that this night trains."""
-        return f"ranker-{self.folder.run_id}"
+        return self.folder.model_ids[0]
 
     @property
     def refit_id(self) -> str:
         """Id of the model that `refit` trains on all days. No days are left to measure it on."""
-        return f"{self.model_id}-refit"
+        return self.folder.model_ids[1]
 
     @property
     def published_id(self) -> str:

@@ -4,7 +4,6 @@ Records are read as plain values, so that a run of any older version can be aske
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +11,10 @@ from recsys.errors import InputError, one_line
 from recsys.pipeline.model_records import WARM_START
 from recsys.pipeline.stages import ENCODE_TEXTS, FINETUNE, LEARN_BASKETS, REENCODE
 from recsys.storage.filesystem import Storage
-from recsys.storage.json_files import WAY_OUT, decode_object
 from recsys.storage.manifest import MANIFEST, decode_manifest, lists_folder
+from recsys.storage.read_together import read_together
 from recsys.storage.record_kinds import MODEL_CARD, STAGE, RecordKind
 from recsys.storage.runs import RunFolder
-
-_NUM_READERS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +25,6 @@ class References:
     """Ids."""
     encoders: frozenset[str]
     """Digests, by which text vectors are stored."""
-
-
-def own_models(run_id: str) -> tuple[str, str]:
-    """Ids of the models that a run trains, see `Run.model_id` and `Run.refit_id`."""
-    return f"ranker-{run_id}", f"ranker-{run_id}-refit"
 
 
 def references(runs: Iterable[RunFolder], published_models: Iterable[str] = ()) -> References:
@@ -51,10 +43,9 @@ def references(runs: Iterable[RunFolder], published_models: Iterable[str] = ()) 
     """
     runs = list(runs)
     models, encoders = set(published_models), set[str]()
-    with ThreadPoolExecutor(_NUM_READERS) as readers:
-        for named in readers.map(_named_by, runs):
-            models |= named.models
-            encoders |= named.encoders
+    for named in read_together(_named_by, runs):
+        models |= named.models
+        encoders |= named.encoders
     waiting = sorted(models)
     while runs and waiting:
         card = _record(runs[0].storage, f"models/{waiting.pop()}/model.json", MODEL_CARD)
@@ -70,7 +61,7 @@ def _named_by(run: RunFolder) -> References:
     paths = (run.stage_path(stage.name) for stage in (ENCODE_TEXTS, LEARN_BASKETS, REENCODE))
     records = [_record(run.storage, path, STAGE) for path in paths]
     return References(
-        models=frozenset({*own_models(run.run_id), *_continued(run), *arm_models(run)}),
+        models=frozenset({*run.model_ids, *_continued(run), *arm_models(run)}),
         encoders=frozenset(record["encoder_id"] for record in records if "encoder_id" in record),
     )
 
@@ -122,8 +113,4 @@ def _record(storage: Storage, path: str, kind: RecordKind) -> Mapping[str, Any]:
         data = storage.read_bytes(path)
     except FileNotFoundError:
         return {}
-    url = storage.url(path)
-    try:
-        return kind.current(decode_object(data, url), url)
-    except ValueError as error:
-        raise InputError(f"{url}: is damaged ({error}); {WAY_OUT}") from error
+    return kind.decode(data, storage.url(path))

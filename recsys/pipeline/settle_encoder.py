@@ -6,10 +6,10 @@ from typing import ClassVar
 
 from pydantic import ConfigDict
 
+from recsys.config.strict_json import STRICT
 from recsys.model.config import AUTO
 from recsys.pipeline.imports_ahead import imported
 from recsys.pipeline.run import Run
-from recsys.pipeline.strict_json import STRICT
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from pydantic import ConfigDict
 
+from recsys.config.strict_json import STRICT, as_json, from_json
 from recsys.pipeline.imports_ahead import imported
-from recsys.pipeline.strict_json import STRICT, as_json, from_json
 from recsys.settings import Config
 
 if TYPE_CHECKING:  # `Run` reads records, so it imports this file

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from pydantic import ConfigDict
 
-from recsys.pipeline.strict_json import STRICT
+from recsys.config.strict_json import STRICT
 
 #: Level of records that only say how far something has come: there may be many of them.
 PROGRESS = 15

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from pydantic import ConfigDict
 
 from recsys import __version__
+from recsys.config.strict_json import STRICT, as_json, from_json
 from recsys.data.formats.input_format import FileInfo
 from recsys.errors import InputError, NewerFormatError
 from recsys.pipeline.gate_summary import gate_summary, was_refused
@@ -26,7 +27,6 @@ from recsys.pipeline.run import Protocol, Run
 from recsys.pipeline.settle_encoder import SettledEncoder, settle_encoder, with_encoder
 from recsys.pipeline.stage import Stage
 from recsys.pipeline.stages import FINETUNE, PUBLISH_LISTS
-from recsys.pipeline.strict_json import STRICT, as_json, from_json
 from recsys.storage.addresses import open_input
 from recsys.storage.lease import Lease, lock
 from recsys.storage.manifest import is_complete, lists_folder

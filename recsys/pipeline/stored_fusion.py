@@ -3,7 +3,6 @@
 import hashlib
 import logging
 from dataclasses import fields
-from typing import Any
 
 from recsys.errors import InputError
 from recsys.model.checkpoint import FUSION_FILE, TREES_FILE
@@ -11,13 +10,14 @@ from recsys.pipeline.run import Run
 from recsys.ranking.fusion import Fusion
 from recsys.ranking.trees import Trees
 from recsys.signals.registry import SIGNALS, columns_of
-from recsys.storage.json_files import decode_object, to_json
-from recsys.storage.record_kinds import FUSION, FUSION_TREES, RecordKind
+from recsys.storage.json_files import to_json
+from recsys.storage.record_kinds import FUSION, FUSION_TREES
 
 logger = logging.getLogger(__name__)
 
 #: In the file of the weights: SHA-256 of the file of the trees; null without trees.
 _TREES_HASH = "trees_sha256"
+_WAY_OUT = "train the model again with --force"
 
 
 def write_fusion(run: Run, model_id: str, fusion: Fusion) -> None:
@@ -43,7 +43,7 @@ def read_fusion(run: Run, model_id: str) -> Fusion:
         raise InputError(
             f"{run.storage.url(path)}: is missing; the stage `fuse` writes it: train the model with --force"
         )
-    stored = _current(FUSION, run.storage.read_bytes(path), run.storage.url(path))
+    stored = FUSION.decode(run.storage.read_bytes(path), run.storage.url(path), _WAY_OUT)
     expected = stored.get(_TREES_HASH)  # a model of an older version has no trees
     known = {field.name: stored[field.name] for field in fields(Fusion) if field.name in stored}
     return Fusion(**known | {"trees": None if expected is None else _read_trees(run, model_id, expected)})
@@ -60,22 +60,12 @@ def copy_fusion(run: Run, model_id: str, to_model_id: str) -> None:
 def _read_trees(run: Run, model_id: str, expected: str) -> Trees | None:
     path = f"{run.model_path(model_id)}/{TREES_FILE}"
     if not run.storage.exists(path):
-        raise InputError(f"{run.storage.url(path)}: is missing; train the model again with --force")
+        raise InputError(f"{run.storage.url(path)}: is missing; {_WAY_OUT}")
     data = run.storage.read_bytes(path)
     if hashlib.sha256(data).hexdigest() != expected:
-        raise InputError(
-            f"{run.storage.url(path)}: is not the file that was written; train the model again with --force"
-        )
-    stored, columns = _current(FUSION_TREES, data, run.storage.url(path)), columns_of(SIGNALS)
+        raise InputError(f"{run.storage.url(path)}: is not the file that was written; {_WAY_OUT}")
+    stored, columns = FUSION_TREES.decode(data, run.storage.url(path), _WAY_OUT), columns_of(SIGNALS)
     if gone := Trees.unknown_features(stored, columns):
         logger.warning("%s: its trees ask for %s, which no signal gives: weights score alone", model_id, gone)
         return None
     return Trees.from_dict(stored, columns)
-
-
-def _current(kind: RecordKind, data: bytes, url: str) -> dict[str, Any]:
-    """A record of a model in the form of this release."""
-    try:
-        return kind.current(decode_object(data, url), url)
-    except ValueError as error:
-        raise InputError(f"{url}: is damaged ({error}); train the model again with --force") from error

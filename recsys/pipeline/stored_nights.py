@@ -1,6 +1,5 @@
 """The published nights of a storage with their sizes, and whether retention keeps them: for people."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +9,8 @@ from recsys.storage.filesystem import Storage
 from recsys.storage.latest import Latest
 from recsys.storage.manifest import read_manifest
 from recsys.storage.nights import published_runs
+from recsys.storage.read_together import read_together
 from recsys.storage.runs import RunFolder
-
-_NUM_READERS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,5 +61,4 @@ def stored_nights(storage: Storage, settings: RetentionConfig) -> list[StoredNig
             kept=plan.kept.get(pointer.run_id, ""),
         )
 
-    with ThreadPoolExecutor(_NUM_READERS) as readers:
-        return list(readers.map(look_at, published_runs(storage)))
+    return read_together(look_at, published_runs(storage))

@@ -20,12 +20,12 @@ import numpy as np
 import pyarrow.compute as pc
 from pydantic import ConfigDict
 
+from recsys.config.strict_json import STRICT, as_json, from_json
 from recsys.errors import NewerFormatError
 from recsys.evaluation.gain import RelativeGain
 from recsys.pipeline.model_records import WARM_START, WarmStart
 from recsys.pipeline.run import CountedDays, Run
 from recsys.pipeline.stages import FINETUNE, FIT_FUSION
-from recsys.pipeline.strict_json import STRICT, as_json, from_json
 from recsys.storage.latest import read_latest
 from recsys.storage.record_kinds import TRAINING_PAST
 from recsys.storage.tables import read_table

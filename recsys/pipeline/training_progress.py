@@ -14,8 +14,8 @@ from typing import ClassVar
 
 from pydantic import ConfigDict
 
+from recsys.config.strict_json import STRICT, as_json, from_json
 from recsys.pipeline.stage_progress import StepProgress, tell
-from recsys.pipeline.strict_json import STRICT, as_json, from_json
 from recsys.pipeline.worker_logs import CollectedLines, Line, collected, log_lines
 from recsys.storage.filesystem import Storage
 

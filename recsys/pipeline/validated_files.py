@@ -14,12 +14,9 @@ import functools
 import hashlib
 import json
 import logging
-from collections import deque
 from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -30,12 +27,13 @@ from pydantic import ConfigDict
 
 import recsys.data
 from recsys import __version__
+from recsys.config.strict_json import STRICT, as_json, from_json
 from recsys.data.config import EventsInput
 from recsys.data.event_checks import CHECKED_EVENTS, RowRules
 from recsys.data.formats.input_format import FileInfo, Span
 from recsys.data.formats.registry import FORMATS
+from recsys.data.read_ahead import fetch_ahead
 from recsys.errors import NewerFormatError
-from recsys.pipeline.strict_json import STRICT, as_json, from_json
 from recsys.storage.filesystem import Storage
 from recsys.storage.record_kinds import VALIDATED_FILE
 from recsys.storage.tables import TableWriter, new_table
@@ -141,16 +139,10 @@ class Ledger:
         if self.is_near:
             yield from map(self.read, names)
             return
-        threads = ThreadPoolExecutor(_NUM_REQUESTS, thread_name_prefix="ledger")
-        rest, waiting = iter(names), deque[Future[StoredFile | None]]()
-        try:
-            waiting.extend(threads.submit(self.read, name) for name in islice(rest, _NUM_REQUESTS))
-            while waiting:
-                entry = waiting.popleft().result()
-                waiting.extend(threads.submit(self.read, name) for name in islice(rest, 1))
-                yield entry
-        finally:
-            threads.shutdown(wait=True, cancel_futures=True)
+        fetched = fetch_ahead(self.read, names, num_requests=_NUM_REQUESTS, most=_NUM_REQUESTS, name="ledger")
+        with closing(fetched):
+            for entry in fetched:
+                yield entry.result()
 
     @contextmanager
     def new_entry(self, name: str) -> Iterator["NewEntry"]:

@@ -12,8 +12,8 @@ from typing import ClassVar
 
 from pydantic import ConfigDict
 
+from recsys.config.strict_json import STRICT, as_json, from_json
 from recsys.errors import NewerFormatError
-from recsys.pipeline.strict_json import STRICT, as_json, from_json
 from recsys.pipeline.validated_files import VALIDATED, Ledger
 from recsys.storage.filesystem import Storage
 from recsys.storage.record_kinds import LEDGER_USE

@@ -65,7 +65,8 @@ _WORDS = {
     FailureKind.OUT_OF_MEMORY: "the worker was ended because the memory of its machine was used up",
     FailureKind.OUT_OF_DISK: "the shared memory of Ray and the disk under its folder are full",
 }
-_GOES_ON = "then start the night again: it continues where it stopped"
+#: The end of a message of work that failed.
+GOES_ON = "then start the night again: it continues where it stopped"
 _LOGS = "the log of the worker is in Ray's folder (/tmp/ray/session_latest/logs)"
 
 
@@ -137,16 +138,16 @@ def _way_out(label: str, kind: FailureKind) -> str:
         case FailureKind.OUT_OF_MEMORY:
             less = _LESS_MEMORY.get(label)
             lower = f"lower {less}" if less else "let fewer workers run at a time (a Ray with fewer CPUs)"
-            return f"{lower}, or use machines with more memory, {_GOES_ON}"
+            return f"{lower}, or use machines with more memory, {GOES_ON}"
         case FailureKind.OUT_OF_DISK:
-            return f"make room there, or start Ray with another --temp-dir, {_GOES_ON}"
+            return f"make room there, or start Ray with another --temp-dir, {GOES_ON}"
         case FailureKind.MACHINE_LOST:
-            return f"see that the machines of the cluster stay, {_GOES_ON}"
+            return f"see that the machines of the cluster stay, {GOES_ON}"
         case FailureKind.WORKER_DIED:
             less = _LESS_MEMORY.get(label)
             lower = f" (lower {less})" if less else ""
-            return f"{_LOGS}; mend what ends it, such as a plugin or too little memory{lower}, {_GOES_ON}"
+            return f"{_LOGS}; mend what ends it, such as a plugin or too little memory{lower}, {GOES_ON}"
         case FailureKind.RAISED:
-            return f"-v shows the traceback; mend the input, the config or the plugin that it names, {_GOES_ON}"
+            return f"-v shows the traceback; mend the input, the config or the plugin that it names, {GOES_ON}"
         case FailureKind.ENGINE:
-            return f"{_LOGS}; {_GOES_ON}"
+            return f"{_LOGS}; {GOES_ON}"

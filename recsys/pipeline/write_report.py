@@ -1,7 +1,6 @@
 """The report of a finished run: its page in the site of the nights, the site's index, and the page in its folder."""
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
 
 from recsys.errors import InputError, NewerFormatError, RecsysError, is_defect, one_line
 from recsys.pipeline.gate_summary import gate_summary
@@ -16,14 +15,13 @@ from recsys.report.night_summary import MOST_NIGHTS, NightSummary, in_order, rea
 from recsys.report.realized import Realized, summarize_realized
 from recsys.schema import REALIZED
 from recsys.storage.filesystem import Storage
+from recsys.storage.read_together import read_together
 from recsys.storage.record_kinds import NIGHT_SUMMARY
 from recsys.storage.runs import RunFolder
 from recsys.storage.site import INDEX, NIGHTS, STYLE, SUMMARIES, night_page
 from recsys.storage.tables import read_table
 
 logger = logging.getLogger(__name__)
-
-_NUM_READERS = 16
 
 
 def write_report(run: Run) -> str:
@@ -124,8 +122,7 @@ def read_summaries(storage: Storage) -> list[NightSummary]:
         return found
 
     names = [name for name in storage.list(SUMMARIES) if name.endswith(".json")][-MOST_NIGHTS:]  # by their dates
-    with ThreadPoolExecutor(_NUM_READERS) as readers:
-        return [found for found in readers.map(read, names) if found is not None]
+    return [found for found in read_together(read, names) if found is not None]
 
 
 def _night_before(summary: NightSummary, others: list[NightSummary]) -> NightSummary | None:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.model.features import index_catalog
-from recsys.ranking.rules.attributes import attribute_names
+from recsys.ranking.rules.attributes import attribute_names, attribute_values
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
@@ -31,7 +31,7 @@ class LiveCatalog:
         """
         self.item_ids = item_ids
         self.titles = titles
-        self._attributes = catalog["attributes"]
+        self._catalog = catalog.select(["attributes"])
         self._names = attribute_names(catalog)
         self._columns: dict[str, pa.ChunkedArray] = {}
         self._lock = threading.Lock()
@@ -82,6 +82,5 @@ class LiveCatalog:
         """[I] values of one attribute, null where an item does not have the attribute."""
         with self._lock:
             if name not in self._columns:
-                chunks = [pc.map_lookup(chunk, pa.scalar(name), "first") for chunk in self._attributes.chunks]
-                self._columns[name] = pa.chunked_array(chunks, pa.string())
+                self._columns[name] = attribute_values(self._catalog, name)
             return self._columns[name]

@@ -5,7 +5,7 @@ import datetime as dt
 
 from recsys.errors import ConfigError, InputError
 from recsys.storage.filesystem import Storage
-from recsys.storage.json_files import WAY_OUT, decode_object, to_json
+from recsys.storage.json_files import WAY_OUT, to_json
 from recsys.storage.record_kinds import POINTER
 
 LATEST = "recommendations/LATEST.json"
@@ -69,10 +69,7 @@ def decode_pointer(data: bytes, storage: Storage, path: str) -> Latest:
         InputError: it is damaged.
         NewerFormatError: a newer release wrote it.
     """
-    try:
-        record = POINTER.current(decode_object(data, storage.url(path)), storage.url(path))
-    except ValueError as error:
-        raise InputError(f"{storage.url(path)}: is damaged ({error}); {WAY_OUT}") from error
+    record = POINTER.decode(data, storage.url(path))
     names = [field.name for field in dataclasses.fields(Latest)]
     if wrong := [name for name in names if not isinstance(record.get(name), str)]:
         raise InputError(f"{storage.url(path)}: {wrong[0]} is missing or no text; {WAY_OUT}")

@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 from recsys.errors import ConfigError, InputError, NewerFormatError
 from recsys.schema import SCHEMA_VERSION
 from recsys.storage.filesystem import Storage
-from recsys.storage.json_files import WAY_OUT, decode_object, to_json
+from recsys.storage.json_files import WAY_OUT, to_json
 from recsys.storage.latest import Latest
 from recsys.storage.package_versions import package_versions
 from recsys.storage.record_kinds import MANIFEST_RECORD
@@ -154,10 +154,7 @@ def decode_manifest(data: bytes, url: str) -> dict[str, Any]:
         InputError: it is damaged.
         NewerFormatError: a newer release wrote it, or the tables that it lists.
     """
-    try:
-        manifest = MANIFEST_RECORD.current(decode_object(data, url), url)
-    except ValueError as error:
-        raise InputError(f"{url}: is damaged ({error}); {WAY_OUT}") from error
+    manifest = MANIFEST_RECORD.decode(data, url)
     if (found := manifest.get("schema_version", SCHEMA_VERSION)) > SCHEMA_VERSION:
         raise NewerFormatError(
             f"{url}: its tables have schema version {found}, and this release knows versions up to {SCHEMA_VERSION}; a "
@@ -198,7 +195,7 @@ def verify_shard(storage: Storage, latest: Latest, shard: Shard) -> None:
     Raises:
         InputError: it is missing, or differs in sha256.
     """
-    _verify_file(storage, latest.path, shard)
+    verify_file(storage, f"{latest.path}/{shard['name']}", shard["sha256"])
 
 
 def verify_list_sizes(storage: Storage, latest: Latest, manifest: Mapping[str, Any]) -> None:
@@ -220,19 +217,23 @@ def _tables(storage: Storage, manifest: Mapping[str, Any]) -> list[tuple[str, Se
 def _verify_files(storage: Storage, folder: str, files: Sequence[StoredFile]) -> None:
     _verify_sizes(storage, folder, files)
     for file in files:
-        _verify_file(storage, folder, file)
+        verify_file(storage, f"{folder}/{file['name']}", file["sha256"])
 
 
-def _verify_file(storage: Storage, folder: str, file: StoredFile) -> None:
-    url = storage.url(folder, file["name"])
+def verify_file(storage: Storage, path: str, sha256: str) -> None:
+    """Read a file and compare it with what its manifest says.
+
+    Raises:
+        InputError: it is missing, or differs in sha256.
+    """
+    url = storage.url(path)
     try:
-        found = storage.sha256(f"{folder}/{file['name']}")
+        found = storage.sha256(path)
     except FileNotFoundError as error:
         raise InputError(f"{url}: is missing; restore it, or run the night again with --force") from error
-    if found != file["sha256"]:
+    if found != sha256:
         raise InputError(
-            f"{url}: sha256 is {found}, the manifest says {file['sha256']}; "
-            "restore it, or publish the night again with --force"
+            f"{url}: sha256 is {found}, the manifest says {sha256}; restore it, or publish the night again with --force"
         )
 
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from recsys import __version__
 from recsys.config.renamed import RENAMED_SIGNALS
-from recsys.errors import NewerFormatError
+from recsys.errors import InputError, NewerFormatError
+from recsys.storage.json_files import WAY_OUT, decode_object
 
 #: Field of a record that holds the version of its form.
 FORMAT_VERSION = "format_version"
@@ -66,6 +67,18 @@ class RecordKind:
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"it does not have the form of version {version} ({error!r})") from error
         return record
+
+    def decode(self, data: bytes, url: str, way_out: str = WAY_OUT) -> dict[str, Any]:
+        """The record in the file `url`, in the form of this release.
+
+        Raises:
+            InputError: it is damaged; the message says `way_out`.
+            NewerFormatError: a newer release wrote it.
+        """
+        try:
+            return self.current(decode_object(data, url), url)
+        except ValueError as error:
+            raise InputError(f"{url}: is damaged ({error}); {way_out}") from error
 
 
 def _name_candidate_pass(card: dict[str, Any]) -> dict[str, Any]:

@@ -7,19 +7,18 @@ import json
 import logging
 import re
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from recsys.config.loading import parse_yaml
 from recsys.errors import ConfigError, NewerFormatError
 from recsys.storage.filesystem import Storage
+from recsys.storage.read_together import read_together
 from recsys.storage.record_kinds import FORMAT_VERSION, STAGE, STORED_CONFIG, RecordKind
 
 logger = logging.getLogger(__name__)
 
 _RUN_ID = re.compile(r"\d{4}-\d{2}-\d{2}-[A-Za-z0-9._-]+")
 _CONFIG_VERSION = re.compile(rf"# {FORMAT_VERSION}: (\d+)\n")
-_NUM_READERS = 16
 
 
 def run_id(date: dt.date, settings_digest: str) -> str:
@@ -52,6 +51,11 @@ class RunFolder:
     def dir(self) -> str:
         """The run's folder; this and every path below is relative to the storage root."""
         return f"runs/{self.run_id}"
+
+    @property
+    def model_ids(self) -> tuple[str, str]:
+        """Ids of the models that the run trains: the one that is measured, and its refit on all days."""
+        return f"ranker-{self.run_id}", f"ranker-{self.run_id}-refit"
 
     @property
     def config_path(self) -> str:
@@ -115,8 +119,7 @@ class RunFolder:
     def parts(self, stage: str) -> dict[str, dict[str, Any]]:
         """The records of all finished parts, by name."""
         names = [name.removesuffix(".json") for name in self.storage.list(f"{self.stages_dir}/{_name(stage)}")]
-        with ThreadPoolExecutor(_NUM_READERS) as readers:
-            records = list(readers.map(lambda name: self.part_done(stage, name), names))
+        records = read_together(lambda name: self.part_done(stage, name), names)
         return {name: record for name, record in zip(names, records, strict=True) if record is not None}
 
     def forget(self) -> None:
