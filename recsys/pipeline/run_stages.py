@@ -53,11 +53,7 @@ def run_stage(run: Run, stage: Stage[R], **arguments: Any) -> R:
     reset_peak_memory()
     start, cpu_before = time.monotonic(), job_cpu()
     with _failures_explained(stage):
-        try:
-            record = stage.work(run, **arguments)
-        except Exception:
-            check_held()  # a successor may have deleted what the stage reads: then that is the error to report
-            raise
+        record = stage.work(run, **arguments)
     seconds = time.monotonic() - start
     peak = round(max(record.peak_memory_mb, peak_memory_mb()), 1)
     timing = Timing(
@@ -75,12 +71,13 @@ def run_stage(run: Run, stage: Stage[R], **arguments: Any) -> R:
 
 @contextmanager
 def _failures_explained(stage: Stage[Any]) -> Iterator[None]:
-    """Turn errors of Ray and of full disks that escape a stage into a line of ours."""
+    """Say that the run was lost, if it was, else turn errors of Ray and of full disks into a line of ours."""
     try:
         yield
-    except RecsysError:
-        raise
     except Exception as error:
+        check_held()  # a successor may have deleted what the stage reads: then that is the error to report
+        if isinstance(error, RecsysError):
+            raise
         from recsys.pipeline.worker_failures import as_ours  # Ray comes with it, and a night may be refused without
 
         if (ours := as_ours(stage.name, error)) is None:

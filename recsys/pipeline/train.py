@@ -138,10 +138,10 @@ def refit(run: Run) -> RefittedModel:
     """Continue the model that passed the gate, with the held-out days.
 
     It trains on the recent targets if these improved validation, else on all targets; on the held-out days and replayed
-    windows if the night learned only from new events. No data are left to measure the
-    result: the gate's figures are those of the model that the refit continues. The text encoder stays as it is. A
-    model that learned nothing stays as it is, since nothing could measure what it would learn now. Where the night uses
-    the published model again, it uses that model's refit again.
+    windows if the night learned only from new events. No data are left to measure the result: the gate's figures are
+    those of the model that the refit continues. The text encoder stays as it is. A model that learned nothing stays as
+    it is, since nothing could measure what it would learn now. Where the night uses the published model again, it uses
+    that model's refit again.
     """
     reused = run.warm_start.reused_refit if run.warm_start else ""
     windows = {} if reused else _refit_windows(run)
