@@ -31,6 +31,7 @@ ROWS = (
     Row("scoring worker killed", 20, workers_killed.kill_scoring_worker, quick=1),
     Row("encode worker killed", 20, workers_killed.kill_encode_worker, quick=0),
     Row("trainer killed", 20, workers_killed.kill_trainer, quick=0),
+    Row("trainer rank of two killed", 20, workers_killed.kill_trainer_rank, quick=0),
     Row("the same night started twice at once", 20, started_twice.same_night, quick=2),
     Row("two different nights at once", 20, started_twice.two_nights, quick=1),
     Row("lease holder stopped, replaced, continued", 10, stopped_holder.replace_stopped_holder, quick=1),

@@ -75,6 +75,8 @@ class Attempt:
 
 #: Settings of a night that takes a second or two, beside those of `tiny_config`.
 QUICK: dict[str, Any] = {"histories": {"shards": 2}, "train": {"epochs": 1}}
+#: Settings of the section `train` for a training of two processes, which takes some seconds.
+TWO_RANKS = {"epochs": 3, "num_workers": 2}
 
 
 @dataclass
@@ -141,6 +143,13 @@ class Shop:
         attempt = self.attempt("undisturbed-later", self.night_before)
         self.tell(attempt, 2)
         check_output(attempt.inline(), 0)
+        return hashes_of(attempt.root)
+
+    @cached_property
+    def expected_of_two_ranks(self) -> Hashes:
+        """The lists of today's night, where two processes trained: they add up their gradients in another order."""
+        attempt = self.attempt("undisturbed-ranks", self.night_before)
+        check_output(attempt.on_ray(train=TWO_RANKS), 0)
         return hashes_of(attempt.root)
 
     def stopped_before(self, path: str) -> Attempt:
