@@ -168,10 +168,17 @@ class Shop:
 
     def tell(self, attempt: Attempt, number: int) -> None:
         """Feedback comes: each user's event of this number."""
-        time = dt.datetime.combine(self.today, dt.time(0, 0, number), tzinfo=dt.UTC).isoformat()
         log = AppendLog(Storage(str(attempt.root)), FEEDBACK_DIR, "shop")
+        for line in self.feedback(number):
+            log.append(line)
+        log.close()
+
+    def feedback(self, number: int) -> list[bytes]:
+        """Each user's event of this number, as it is stored."""
+        time = dt.datetime.combine(self.today, dt.time(0, 0, number), tzinfo=dt.UTC).isoformat()
+        lines = []
         for user in range(5):
             event = {"event_id": f"{number}-{user}", "user_id": f"told{user}", "item_id": f"i{number:04d}"}
             row = event | {"timestamp": time, "event": "buy", "weight": 1.0, "text": ""}
-            log.append(json.dumps(row).encode() + b"\n")
-        log.close()
+            lines.append(json.dumps(row).encode() + b"\n")
+        return lines
