@@ -20,6 +20,8 @@ from recsys.settings import decode_config
 from tests.pipeline.conftest import IDS
 from tests.pipeline.test_encode_texts import card_of, tiny_encoder
 
+INPUTS = {"events": {"path": "x"}, "items": {"path": "y", "text": "{title}"}}
+
 
 def with_settings(run: Run, **encoder: Any) -> Run:
     changed = run.config.encoder.model_copy(update=encoder)
@@ -70,12 +72,12 @@ def test_one_export_serves_all_nights_and_trained_encoders_have_their_own(
 )
 def test_what_does_not_go_together_is_refused(encoder: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        decode_config({"inputs": {"events": {"path": "x"}}, "encoder": encoder})
+        decode_config({"inputs": INPUTS, "encoder": encoder})
 
 
 def test_only_another_engine_gives_a_night_another_id() -> None:
     plain, torch, onnx = (
-        decode_config({"inputs": {"events": {"path": "x"}}, "encoder": encoder}).digest()
+        decode_config({"inputs": INPUTS, "encoder": encoder}).digest()
         for encoder in ({}, {"engine": "torch"}, {"engine": "onnx"})
     )
     assert plain == torch != onnx
