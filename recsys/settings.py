@@ -156,7 +156,10 @@ class Config(Section):
 
     def digest(self) -> str:
         """Hex digest of every setting that can change a list of a given date; see `EXECUTION_ONLY`."""
-        return _digest_of(self.model_dump(mode="json", exclude={"date": True, **EXECUTION_ONLY}))
+        settings = self.model_dump(mode="json", exclude={"date": True, **EXECUTION_ONLY})
+        if self.encoder.engine == "torch":  # as before there was another
+            del settings["encoder"]["engine"], settings["encoder"]["quantization"]
+        return _digest_of(settings)
 
     def encoder_recipe(self) -> str:
         """Hex digest of what a text encoder from scratch is made by, besides the catalog of its first night."""
