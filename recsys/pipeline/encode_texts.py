@@ -13,10 +13,12 @@ import pyarrow.compute as pc
 from recsys.data.large_texts import with_large_text
 from recsys.errors import NewerFormatError
 from recsys.model.checkpoint import ModelCard
+from recsys.model.config import EncoderConfig
 from recsys.model.encoder_files import encoder_digest
 from recsys.model.file_hashes import verify_hashes
 from recsys.model.text_encoder import TextEncoder
 from recsys.pipeline.cluster import for_each_part, peak_of
+from recsys.pipeline.compressed_encoder import compressed_folder
 from recsys.pipeline.model_records import EncodedTexts
 from recsys.pipeline.published_model import model_card
 from recsys.pipeline.run import Record, Run
@@ -94,15 +96,15 @@ def open_encoder(
         config: Its settings of the encoder.
         encoder_id: The digest.
         encoder_model: See `ModelCard.encoder_model`; None: the configured model. If that is a small one from scratch,
-            or another shop's, the storage has it.
+            another shop's or a compressed one, the storage has it.
         device: `cpu` or `cuda`.
     """
     spec = config.encoder
-    if encoder_model is None and spec.model is not None and not spec.is_transferred:
+    if encoder_model is None and spec.model is not None and not spec.is_stored:
         yield TextEncoder.load(spec.model, spec.revision, spec.pooling, spec.max_tokens, spec.arithmetic, device)
         return
-    taken = encoder_model is None and spec.is_transferred
-    kept = taken_folder(storage, spec) if taken else encoder_folder(encoder_id, encoder_model)
+    named = encoder_model is None and spec.is_stored
+    kept = _stored_folder(storage, spec) if named else encoder_folder(encoder_id, encoder_model)
     with storage.local_folder(kept) as folder:
         verify_hashes(folder)
         yield TextEncoder.load(str(folder), None, "auto", spec.max_tokens, spec.arithmetic, device)
@@ -113,10 +115,17 @@ def _configured_encoder(run: Run) -> str:
     spec = run.config.encoder
     if spec.model is None:
         return _scratch_encoder(run)
-    if spec.is_transferred:
-        with run.storage.local_folder(taken_folder(run.storage, spec)) as folder:
+    if spec.is_stored:
+        with run.storage.local_folder(_stored_folder(run.storage, spec)) as folder:
             return encoder_digest(str(folder), max_tokens=spec.max_tokens, precision=spec.arithmetic)
     return encoder_digest(spec.model, spec.revision, spec.pooling, spec.max_tokens, spec.arithmetic)
+
+
+def _stored_folder(storage: Storage, spec: EncoderConfig) -> str:
+    """Folder of a configured encoder that is in the storage."""
+    if spec.model is not None and spec.is_compressed:
+        return compressed_folder(spec.model)
+    return taken_folder(storage, spec)
 
 
 def _store(encoder_id: str) -> str:
