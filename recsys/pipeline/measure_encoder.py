@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -83,7 +84,8 @@ def measure_encoder(run: Run, source: SourceEncoder, model: str | None) -> Recor
             own_bytes = _bytes(variant)
     batch_size = run.config.encoder.batch_size
     timed = shop_texts(run, source.encoder_id)[:: max(len(texts) // _TIMED_TEXTS, 1)][:_TIMED_TEXTS]
-    seconds = _in_turns([lambda: full.encode(timed, batch_size), lambda: variant.encode(timed, batch_size)])
+    encoders = [full] if variant is full else [full, variant]
+    seconds = _in_turns([partial(each.encode, timed, batch_size) for each in encoders])
     waits = _search_seconds(variant, like_searches(timed, run.config.seed)[:_TIMED_SEARCHES])
     held_out = _held_out(run, len(texts))
     vectors = [read_text_vectors(run, source.encoder_id)[1][held_out.rows]]
@@ -96,8 +98,8 @@ def measure_encoder(run: Run, source: SourceEncoder, model: str | None) -> Recor
         EncoderFigures(
             bytes=own_bytes,
             size=own_bytes / full_bytes,
-            texts_per_s=len(timed) / seconds[1],
-            speed=seconds[0] / seconds[1],
+            texts_per_s=len(timed) / seconds[-1],
+            speed=seconds[0] / seconds[-1],
             p50_ms=1000 * float(np.quantile(waits, 0.5)),
             p99_ms=1000 * float(np.quantile(waits, 0.99)),
             agreement=agreement(vectors[-1][:_COMPARED], vectors[0][:_COMPARED]),

@@ -14,7 +14,7 @@ class CompressConfig(Section):
     """For each number one variant with so many layers. It learns the vectors of the teacher."""
     vocabulary: bool = True
     """Leave out the tokens that no text of the shop has."""
-    spare_tokens: Annotated[int, Field(ge=0)] = 0
+    spare_tokens: Annotated[int, Field(ge=0)] = 2000
     """Frequent words of the tokenizer that stay although no text has them yet, for new items and searches."""
     teacher: str | None = None
     """A larger encoder whose vectors variants with fewer layers learn, named as `encoder.model`. null: the encoder of
