@@ -10,7 +10,7 @@ again.
 
 from argparse import Namespace
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from rich.table import Table
@@ -78,7 +78,7 @@ def _measured(run: Run, latest: Latest, variants: Sequence[EncoderVariant], *, a
             "model": encoder.model if encoder else run.config.encoder.model,
             "layers": encoder.note.layers if encoder else None,
             "made_now": encoder is not None and encoder.made_now,
-            **figures_of(run, source, encoder.model if encoder else None, again=again),
+            **asdict(figures_of(run, source, encoder.model if encoder else None, again=again)),
         }
         for variant, encoder in zip(variants, made, strict=True)
     ]

@@ -13,14 +13,14 @@ import pyarrow as pa
 import torch
 from pydantic import ConfigDict
 
-from recsys.config.strict_json import STRICT, as_json
+from recsys.config.strict_json import STRICT
 from recsys.data.splits import validation_users
 from recsys.evaluation.bootstrap import paired_bootstrap
 from recsys.model.encoder_files import model_files
 from recsys.model.text_encoder import TextEncoder
 from recsys.pipeline.encode_texts import open_encoder
 from recsys.pipeline.lessons import SourceEncoder, open_source, shop_texts
-from recsys.pipeline.run import Record, Run
+from recsys.pipeline.run import Run
 from recsys.pipeline.stages import SHUFFLE_HISTORIES
 from recsys.pipeline.stored_vectors import read_text_vectors
 from recsys.storage.tables import read_table
@@ -65,8 +65,8 @@ class EncoderFigures:
     high: float | None
 
 
-def measure_encoder(run: Run, source: SourceEncoder, model: str | None) -> Record:
-    """`EncoderFigures` as JSON; it runs in a worker, with one thread.
+def measure_encoder(run: Run, source: SourceEncoder, model: str | None) -> EncoderFigures:
+    """Measure a variant; it runs in a worker, with one thread.
 
     Args:
         run: The published night.
@@ -94,22 +94,20 @@ def measure_encoder(run: Run, source: SourceEncoder, model: str | None) -> Recor
     gains = [held_out_ndcg(each, held_out) for each in vectors]
     users = len(gains[0])
     interval = paired_bootstrap(gains[-1] - gains[0], seed=run.config.seed) if users else None
-    return as_json(
-        EncoderFigures(
-            bytes=own_bytes,
-            size=own_bytes / full_bytes,
-            texts_per_s=len(timed) / seconds[-1],
-            speed=seconds[0] / seconds[-1],
-            p50_ms=1000 * float(np.quantile(waits, 0.5)),
-            p99_ms=1000 * float(np.quantile(waits, 0.99)),
-            agreement=agreement(vectors[-1][:_COMPARED], vectors[0][:_COMPARED]),
-            users=users,
-            ndcg=float(gains[-1].mean()) if users else None,
-            ndcg_full=float(gains[0].mean()) if users else None,
-            difference=interval.mean if interval else None,
-            low=interval.low if interval else None,
-            high=interval.high if interval else None,
-        )
+    return EncoderFigures(
+        bytes=own_bytes,
+        size=own_bytes / full_bytes,
+        texts_per_s=len(timed) / seconds[-1],
+        speed=seconds[0] / seconds[-1],
+        p50_ms=1000 * float(np.quantile(waits, 0.5)),
+        p99_ms=1000 * float(np.quantile(waits, 0.99)),
+        agreement=agreement(vectors[-1][:_COMPARED], vectors[0][:_COMPARED]),
+        users=users,
+        ndcg=float(gains[-1].mean()) if users else None,
+        ndcg_full=float(gains[0].mean()) if users else None,
+        difference=interval.mean if interval else None,
+        low=interval.low if interval else None,
+        high=interval.high if interval else None,
     )
 
 
