@@ -96,7 +96,7 @@ def store_as(folder: Path, dtype: torch.dtype) -> None:
 def _write(
     source: Path, folder: Path, weights: dict[str, Tensor], config: dict[str, Any], tokenizer: dict[str, str]
 ) -> None:
-    """Weights, config and tokenizer; what is not given anew is copied."""
+    """Weights, config and tokenizer; what is not given here is copied from the source."""
     for name in model_files(source):
         is_tokenizer = "/" not in name and ".safetensors" not in name
         if name.startswith(("model.safetensors", "model-")) or (is_tokenizer and tokenizer):
