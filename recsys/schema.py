@@ -137,6 +137,52 @@ SIMILAR_ITEMS = pa.schema(
     ]
 )
 
+#: What the encoder reads of each item of the catalog, where texts are written (`enrich`), and what was written.
+ITEM_TEXTS = pa.schema(
+    [
+        *(CATALOG.field(name) for name in ("item_id", "text", "text_hash")),
+        pa.field("summary", pa.string(), nullable=False),
+        pa.field("keywords", pa.list_(pa.string()), nullable=False),
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("prompt_hash", pa.string(), nullable=False),
+    ]
+)
+
+#: Profiles that were written about users (`enrich.users`).
+USER_PROFILES = pa.schema(
+    [
+        *PROFILES,
+        *(ITEM_TEXTS.field(name) for name in ("summary", "keywords", "model", "prompt_hash")),
+        pa.field("until", TIMESTAMP),
+    ]
+)
+
+#: Stored texts of one writer: a back end with its model and prompts. `key` is a hash of the facts.
+WRITTEN_TEXTS = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("summary", pa.string(), nullable=False),
+        pa.field("keywords", pa.list_(pa.string()), nullable=False),
+        pa.field("refused", pa.string(), nullable=False),
+        pa.field("error", pa.string(), nullable=False),
+        pa.field("input_tokens", pa.int64(), nullable=False),
+        pa.field("output_tokens", pa.int64(), nullable=False),
+    ]
+)
+
+#: Facts about items and users as JSON, from which texts are written.
+TEXT_FACTS = pa.schema([pa.field(name, pa.string(), nullable=False) for name in ("key", "facts")])
+
+#: What users said about an item: `review` or `search`.
+ITEM_SAYINGS = pa.schema(
+    [
+        pa.field("item_id", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        TEXT,
+        pa.field("timestamp", TIMESTAMP, nullable=False),
+    ]
+)
+
 QUARANTINE = pa.schema(
     [
         pa.field("source", pa.string(), nullable=False),
@@ -242,6 +288,15 @@ def item_vectors(dim: int) -> pa.Schema:
 
 #: What the columns of the public tables mean, for the data dictionary. `TABLE.column` wins over `column`.
 MEANINGS: dict[str, str] = {
+    "ITEM_TEXTS.text": "What the encoder reads: by the template `enrich.items.text`, or the item's own text where none "
+    "was written.",
+    "summary": "One sentence that was written. It is empty where none was written, or where it was refused.",
+    "keywords": "Keywords that were written.",
+    "model": "The model that wrote, or the name of the back end. It is empty where nothing was written.",
+    "prompt_hash": "Digest of the prompt templates. It is empty where nothing was written.",
+    "USER_PROFILES.profile": "Text at the beginning of the user's history: that of `inputs.users`, then what was "
+    "written.",
+    "until": "Time of the newest event that the written text has read. It is null where nothing was written.",
     "user_id": "Id of the user, as it stands in the events.",
     "item_id": "Id of the item, as it stands in the events.",
     "INTERACTIONS.item_id": "Id of the item. It is empty where the event is a search.",

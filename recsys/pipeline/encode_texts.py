@@ -17,6 +17,7 @@ from recsys.model.encoder_files import encoder_digest
 from recsys.model.file_hashes import verify_hashes
 from recsys.model.text_encoder import TextEncoder
 from recsys.pipeline.cluster import for_each_part, peak_of
+from recsys.pipeline.item_texts import read_encoder_texts
 from recsys.pipeline.model_records import EncodedTexts
 from recsys.pipeline.published_model import model_card
 from recsys.pipeline.run import Record, Run
@@ -41,7 +42,7 @@ _TEXTS = pa.schema([CATALOG.field("text"), CATALOG.field("text_hash")])
 
 def encode_items(run: Run) -> EncodedTexts:
     """Encode new texts with the configured encoder; write the vectors of the catalog and of the users' texts."""
-    return _encode_catalog(run, _configured_encoder(run), None)
+    return _encode_catalog(run, configured_encoder(run), None)
 
 
 def encode_tuned(run: Run) -> EncodedTexts:
@@ -62,7 +63,7 @@ def encode_for(run: Run, card: ModelCard) -> None:
 
 
 def _encode_catalog(run: Run, encoder_id: str, encoder_model: str | None) -> EncodedTexts:
-    catalog = read_table(run.storage, run.catalog_path, ["item_id", "text", "text_hash"])
+    catalog = read_encoder_texts(run)
     user_texts = read_user_texts(run)
     texts = pa.concat_tables([table.select(_TEXTS.names) for table in (catalog, user_texts)])
     missing = _missing_texts(run.storage, encoder_id, texts)
@@ -70,7 +71,7 @@ def _encode_catalog(run: Run, encoder_id: str, encoder_model: str | None) -> Enc
     stored = pa.concat_tables([read_table(run.storage, path) for path in _stored(run.storage, encoder_id)])
     stored = stored.combine_chunks()
     dim = _assemble(run, encoder_id, stored, catalog)
-    if run.config.inputs.has_user_texts:
+    if run.config.has_user_texts:
         _assemble_user_texts(run, encoder_id, stored, user_texts)
     return EncodedTexts(
         rows=len(catalog),
@@ -108,7 +109,7 @@ def open_encoder(
         yield TextEncoder.load(str(folder), None, "auto", spec.max_tokens, spec.arithmetic, device)
 
 
-def _configured_encoder(run: Run) -> str:
+def configured_encoder(run: Run) -> str:
     """Digest of the encoder that the config names; a small one from scratch is trained if it is not there."""
     spec = run.config.encoder
     if spec.model is None:
