@@ -12,6 +12,8 @@ from collections import Counter
 _MIN_LETTERS = 8
 #: Share of the letters that must be of the scripts of the source.
 _MIN_SHARE = 0.6
+#: A script other than Latin with this share of the letters of the source must have at least that share of the text.
+_MAIN_SHARE, _LEAST_SHARE = 0.3, 0.1
 #: Small words of a language that a text must have before it counts as a text in this language.
 _MIN_WORDS = 3
 #: Scripts that are written together.
@@ -65,8 +67,9 @@ def same_language(source: str, text: str) -> bool:
     if letters >= _MIN_LETTERS and known:
         if sum(found[script] for script in known) < _MIN_SHARE * letters:
             return False
-        main = known.most_common(1)[0][0]
-        if found[main] < 0.1 * letters:  # a Latin brand in a Japanese title does not make Latin its script
+        own = {script: num for script, num in known.items() if script != "LATIN"}
+        main = max(own, key=own.__getitem__, default="LATIN")  # Latin brands stand in titles of all scripts
+        if known[main] >= _MAIN_SHARE * known.total() and found[main] < _LEAST_SHARE * letters:
             return False
     ours, theirs = language_of(source), language_of(text)
     return ours is None or theirs is None or ours == theirs

@@ -31,7 +31,7 @@ class LocalModelWriter:
                 self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(
                     folder, local_files_only=True, trust_remote_code=False
                 )
-                model = transformers.AutoModelForCausalLM.from_pretrained(
+                model: Any = transformers.AutoModelForCausalLM.from_pretrained(
                     folder,
                     local_files_only=True,
                     trust_remote_code=False,

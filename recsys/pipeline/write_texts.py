@@ -23,6 +23,9 @@ from recsys.pipeline.encode_texts import configured_encoder, open_encoder
 from recsys.pipeline.run import Run
 from recsys.pipeline.text_store import errors_of_run, read_texts, store_texts, tokens_of_run
 
+#: The rest of a budget is used as long as it is worth this part of the texts of the first round: each starts workers.
+SMALLEST_ROUND = 20
+
 logger = logging.getLogger(__name__)
 
 
@@ -132,14 +135,15 @@ def usable_texts(config: EnrichConfig, stored: dict[str, WrittenText]) -> dict[s
 
 def _affordable(run: Run, missing: list[TextRequest]) -> Iterator[list[TextRequest]]:
     """Requests that surely fit into what is left of the budget; again, as long as answers took less than they could."""
-    config = enrich_config(run)
+    config, least = enrich_config(run), 1
     while missing:
         budget = Budget.of_night(config)
         for used in _writers_of_run(run):
             budget = budget.less(*tokens_of_run(run.storage, used, run.folder.run_id))
         num = budget.affordable(missing, config.max_output_tokens) if budget.is_limited else len(missing)
-        if not num:
+        if num < least:
             return
+        least = max(least, num // SMALLEST_ROUND)
         yield missing[:num]
         missing = missing[num:]
 

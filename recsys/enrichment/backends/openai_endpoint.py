@@ -36,7 +36,7 @@ class OpenAISettings(Section):
     base_url: Annotated[str, Field(pattern=r"^https?://[^@\s]+$")] = "https://api.openai.com/v1"
     """Address of the endpoint, up to `/v1`."""
     key_variable: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = "OPENAI_API_KEY"
-    """Environment variable that holds the key; null: the endpoint asks for none. The key itself is never in a config."""
+    """Environment variable that holds the key; null: the endpoint asks for none. The key is never in a config."""
     concurrency: Annotated[int, Field(ge=1, le=256)] = 8
     """Requests at a time."""
     requests_per_minute: Positive | None = None

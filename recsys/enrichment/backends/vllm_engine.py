@@ -1,4 +1,4 @@
-"""vLLM on GPUs, through `ray.data.llm`: the night's questions are one Ray Data set, which the engine answers in batches.
+"""vLLM on GPUs, through `ray.data.llm`: the night's questions are one Ray Data set, which engines answer in batches.
 
 It was never run where this was written, since that needs vLLM and a GPU. Its requests and answers are tested.
 """
