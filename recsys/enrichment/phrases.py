@@ -21,7 +21,9 @@ _LONGEST = 3
 MOST_CANDIDATES = 60
 _PIECE = re.compile(r"[^.,;:!?()\[\]{}|/\\\"“”«»<>\n]+")
 _WORD = re.compile(r"\w[\w'’&+-]*")
-_SMALL = frozenset().union(*SMALL_WORDS.values())
+#: Small words that several languages share, which therefore tell no language.
+_SHARED = "a an as at by de da do e en for i if il in la le lo me my no o on or our per so to un up us was we y à"
+_SMALL = frozenset(_SHARED.split()).union(*SMALL_WORDS.values())
 _SENTENCE = re.compile(r"(?<=[.!?。！？])\s+")
 
 

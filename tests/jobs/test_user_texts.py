@@ -56,6 +56,7 @@ def settings(shop: Path, storage: Path) -> dict[str, Any]:
     raw = tiny_config(shop, storage)
     raw["inputs"]["events"]["columns"]["text"] = "text"
     raw["inputs"]["users"] = {"path": f"{shop}/users.parquet", "text": "{age} year old who likes {likes}"}
+    raw["enrich"] = {"users": {"skip_newest": 3, "step": 2}}
     raw["train"] |= {"epochs": 2, "augment": ["crop", "mask", "reorder"], "listwise_epochs": 1, "refit": True}
     return raw
 
