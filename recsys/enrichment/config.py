@@ -5,9 +5,13 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, model_validator
 
 from recsys.config.section import Positive, Section
+from recsys.data.templates import template_columns
+from recsys.errors import ConfigError
 
 #: Where the facts go in a prompt.
 FACTS = "{facts}"
+#: What the template of an item's text may name.
+WRITTEN_FIELDS = ("text", "summary", "keywords")
 
 ITEM_SYSTEM = (
     "You write short texts for the search engine of a shop. The user message holds the facts of one item as JSON. The "
@@ -37,6 +41,16 @@ def _check_prompt(prompt: str) -> str:
     return prompt
 
 
+def _check_template(text: str) -> str:
+    try:
+        unknown = set(template_columns(text, "text")) - set(WRITTEN_FIELDS)
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
+    if unknown:
+        raise ValueError(f"may name {', '.join(WRITTEN_FIELDS)}, got {{{min(unknown)}}}")
+    return text
+
+
 #: A prompt with one place for the facts.
 Prompt = Annotated[str, AfterValidator(_check_prompt)]
 
@@ -56,7 +70,7 @@ class ItemTextsConfig(Section):
     newer ones come."""
     num_searches: Annotated[int, Field(ge=0)] = 5
     """Oldest different searches after which users took the item, where searches are read."""
-    text: Annotated[str, Field(min_length=1)] = "{text}. {summary} {keywords}"
+    text: Annotated[str, AfterValidator(_check_template)] = "{text}. {summary} {keywords}"
     """Template of what the encoder reads: `{text}` is that of `inputs.items.text`. `encoder.max_tokens` cuts it. An
     item without a written text keeps its own."""
 

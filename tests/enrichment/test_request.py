@@ -50,6 +50,8 @@ def test_a_budget_counts_each_question_with_the_most_it_can_take() -> None:
         ({"settings": {"divers": 1}}, "enrich.settings.divers: unknown key"),
         ({"checks": ["polite"]}, "enrich.checks: must be one of none, got 'polite'"),
         ({"items": {"prompt": "Describe it"}}, "must hold {facts} once"),
+        ({"items": {"text": "{text} {brand}"}}, "enrich.items.text: may name text, summary, keywords, got {brand}"),
+        ({"items": {"text": "{text"}}, "expected '}' before end of string"),
         ({"max_cost": 1.0}, "max_cost needs price_input and price_output"),
         ({"backend": "openai", "settings": {"model": "m", "base_url": "http://k:secret@h/v1"}}, "must match"),
     ],
