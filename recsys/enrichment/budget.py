@@ -48,6 +48,8 @@ class Budget:
 
     def affordable(self, requests: Sequence[TextRequest], most_output_tokens: int) -> int:
         """How many of the first requests surely fit: each is counted with the most tokens that it can take."""
+        if not self.is_limited:
+            return len(requests)
         left = self
         for number, request in enumerate(requests):
             left = left.less(request.most_input_tokens, most_output_tokens)

@@ -6,6 +6,7 @@ the run that wrote them.
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -39,7 +40,7 @@ def store_texts(
         }
         for request, reply, text in zip(requests, replies, texts, strict=True)
     ]
-    path = f"{TEXT_STORE}/{writer_id}/{run_id}-{uuid.uuid4().hex}.parquet"
+    path = f"{TEXT_STORE}/{writer_id}/{_prefix(run_id)}{uuid.uuid4().hex}.parquet"
     write_table(storage, path, pa.Table.from_pylist(rows, schema=WRITTEN_TEXTS), WRITTEN_TEXTS)
 
 
@@ -52,20 +53,33 @@ def read_texts(storage: Storage, writer_id: str) -> dict[str, WrittenText]:
     return found
 
 
-def tokens_of_run(storage: Storage, writer_id: str, run_id: str) -> tuple[int, int]:
-    """Tokens of questions and answers that a run has used."""
-    tables = [WRITTEN_TEXTS.empty_table(), *_tables(storage, writer_id, f"{run_id}-")]
-    used = pa.concat_tables(tables)
-    return pc.sum(used["input_tokens"]).as_py() or 0, pc.sum(used["output_tokens"]).as_py() or 0
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextsOfRun:
+    """What one run has asked one writer for."""
+
+    written: frozenset[str]
+    """Keys of the texts that were written, also of those that were refused."""
+    errors: dict[str, str]
+    """Why others failed, by key."""
+    input_tokens: int
+    output_tokens: int
 
 
-def errors_of_run(storage: Storage, writer_id: str, run_id: str) -> dict[str, str]:
-    """Why texts failed in a run, by key; those that came later are not left out."""
-    found: dict[str, str] = {}
-    for table in _tables(storage, writer_id, f"{run_id}-"):
-        failed = table.filter(pc.not_equal(table["error"], ""))
-        found |= dict(zip(failed["key"].to_pylist(), failed["error"].to_pylist(), strict=True))
-    return found
+def texts_of_run(storage: Storage, writer_id: str, run_id: str) -> TextsOfRun:
+    """What a run has asked for so far, also before an interruption."""
+    asked = pa.concat_tables([WRITTEN_TEXTS.empty_table(), *_tables(storage, writer_id, _prefix(run_id))])
+    done = pc.equal(asked["error"], "")
+    failed = asked.filter(pc.invert(done))
+    return TextsOfRun(
+        written=frozenset(asked["key"].filter(done).to_pylist()),
+        errors=dict(zip(failed["key"].to_pylist(), failed["error"].to_pylist(), strict=True)),
+        input_tokens=pc.sum(asked["input_tokens"]).as_py() or 0,
+        output_tokens=pc.sum(asked["output_tokens"]).as_py() or 0,
+    )
+
+
+def _prefix(run_id: str) -> str:
+    return f"{run_id}-texts-"  # the id of a repeated run begins with that of the first one
 
 
 def _tables(storage: Storage, writer_id: str, prefix: str) -> list[pa.Table]:

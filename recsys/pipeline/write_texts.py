@@ -21,7 +21,7 @@ from recsys.enrichment.request import TextReply, TextRequest, prompt_hash
 from recsys.enrichment.written_text import WrittenText, clean_reply, without_blocked
 from recsys.pipeline.encode_texts import configured_encoder, open_encoder
 from recsys.pipeline.run import Run
-from recsys.pipeline.text_store import errors_of_run, read_texts, store_texts, tokens_of_run
+from recsys.pipeline.text_store import read_texts, store_texts, texts_of_run
 
 #: The rest of a budget is used as long as it is worth this part of the texts of the first round: each starts workers.
 SMALLEST_ROUND = 20
@@ -97,7 +97,7 @@ def write_missing(run: Run, label: str, writer: TextWriter, requests: Sequence[T
     writer_id, run_id = writer.id(config), run.folder.run_id
     wanted = list({request.key: request for request in requests}.values())
     before = read_texts(run.storage, writer_id)
-    tried = errors_of_run(run.storage, writer_id, run_id)  # they wait for the next night
+    tried = texts_of_run(run.storage, writer_id, run_id).errors  # they wait for the next night
     missing = [request for request in wanted if request.key not in before and request.key not in tried]
     for batch in _affordable(run, missing):
         _runner(config)(run, label, writer, batch)
@@ -106,16 +106,16 @@ def write_missing(run: Run, label: str, writer: TextWriter, requests: Sequence[T
     usable = usable_texts(config, known)
     refused = Counter(text.refused for text in without_blocked(list(known.values()), config.blocked_words))
     del refused[""]
-    failed = Counter(errors_of_run(run.storage, writer_id, run_id).values())
-    tokens = tokens_of_run(run.storage, writer_id, run_id)
+    tonight = texts_of_run(run.storage, writer_id, run_id)
+    failed = Counter(tonight.errors.values())
     counts = {
-        "written": len(stored.keys() - before.keys()),
+        "written": len(tonight.written),
         "waiting": sum(request.key not in stored for request in wanted),
         "refused": dict(sorted(refused.items())),
         "failed": dict(sorted(failed.items())),
-        "input_tokens": tokens[0],
-        "output_tokens": tokens[1],
-        "cost": round(Budget.of_night(config).cost_of(*tokens), 6),
+        "input_tokens": tonight.input_tokens,
+        "output_tokens": tonight.output_tokens,
+        "cost": round(Budget.of_night(config).cost_of(tonight.input_tokens, tonight.output_tokens), 6),
         "writer_id": writer_id,
         "model": writer.model(config),
         "prompt_hash": writer.prompt_hash,
@@ -136,11 +136,13 @@ def usable_texts(config: EnrichConfig, stored: dict[str, WrittenText]) -> dict[s
 def _affordable(run: Run, missing: list[TextRequest]) -> Iterator[list[TextRequest]]:
     """Requests that surely fit into what is left of the budget; again, as long as answers took less than they could."""
     config, least = enrich_config(run), 1
+    night = Budget.of_night(config)
+    writers = _writers_of_run(run) if night.is_limited else []
     while missing:
-        budget = Budget.of_night(config)
-        for used in _writers_of_run(run):
-            budget = budget.less(*tokens_of_run(run.storage, used, run.folder.run_id))
-        num = budget.affordable(missing, config.max_output_tokens) if budget.is_limited else len(missing)
+        left = night
+        for asked in (texts_of_run(run.storage, writer_id, run.folder.run_id) for writer_id in writers):
+            left = left.less(asked.input_tokens, asked.output_tokens)
+        num = left.affordable(missing, config.max_output_tokens)
         if num < least:
             return
         least = max(least, num // SMALLEST_ROUND)

@@ -13,7 +13,7 @@ from recsys.enrichment.backends.vllm_engine import VllmSettings
 from recsys.enrichment.request import request_for
 from recsys.pipeline.run import Run
 from recsys.pipeline.run_vllm import processor_config, write_on_engines
-from recsys.pipeline.text_store import errors_of_run, read_texts, tokens_of_run
+from recsys.pipeline.text_store import read_texts, texts_of_run
 from recsys.pipeline.write_texts import TextWriter, enrich_config
 
 ANSWER = '{"summary": "A lamp", "keywords": ["desk"]}'
@@ -69,5 +69,7 @@ def test_answers_are_stored_and_failures_are_asked_for_again(
     assert {key: text.as_line for key, text in found.items()} == {
         request.key: "A lamp desk" for request in (requests[0], requests[2])
     }
-    assert errors_of_run(night.storage, writer_id, run_id) == {requests[1].key: "the engine failed"}
-    assert tokens_of_run(night.storage, writer_id, run_id) == (60, 24)
+    asked = texts_of_run(night.storage, writer_id, run_id)
+    assert asked.errors == {requests[1].key: "the engine failed"}
+    assert asked.written == found.keys()
+    assert (asked.input_tokens, asked.output_tokens) == (60, 24)

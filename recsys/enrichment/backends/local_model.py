@@ -21,7 +21,7 @@ class LocalModelSettings(Section):
     precision: Precision = "auto"
     """Arithmetic; auto: bf16 where the device multiplies it natively, else fp32."""
     num_workers: Positive | None = None
-    """Workers; null: one for each CPU, or for each GPU."""
+    """Workers, each with a copy of the model in memory; null: one for each CPU, or for each GPU."""
     use_gpu: bool = False
     """One GPU for each worker."""
 
