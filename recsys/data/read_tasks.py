@@ -31,6 +31,12 @@ class ReadTask:
     pieces: Mapping[str, tuple[Piece, ...]]
     """Of files that are read in part, the bytes of their texts that are read."""
 
+    @property
+    def label(self) -> str:
+        """What the task reads, for people."""
+        first = self.files[0] if self.span is None else f"a part of {self.files[0]}"
+        return first if len(self.files) == 1 else f"{first} and {len(self.files) - 1} more"
+
 
 def plan_reads(
     fs: fsspec.AbstractFileSystem,

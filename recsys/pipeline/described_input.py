@@ -17,7 +17,7 @@ from recsys.data.read_tasks import ReadTask
 from recsys.data.versions import VersionSpec, known_by, merge_versions, read_versions, versions_schema
 from recsys.pipeline.cluster import for_each_part
 from recsys.pipeline.input_counts import count_rows, refuse_bad_input
-from recsys.pipeline.input_parts import ROWS_PER_PART, Quarantine, plan_parts, read_part
+from recsys.pipeline.input_parts import ROWS_PER_PART, Quarantine, labels_of, plan_parts, read_part
 from recsys.pipeline.input_records import ReadRows
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.settled_dates import read_with_settled_dates
@@ -46,9 +46,8 @@ def read_described(run: Run, spec: VersionSpec, name: Literal["items", "users"])
         how = replace(spec, reading=reading, missing_values=run.config.inputs.missing_values)
 
         def read(rule: StopRule, until: Callable[[Record], bool]) -> list[Record]:
-            return for_each_part(
-                list(tasks), partial(_version_reader, run, how, tasks, name, rule), label=name, until=until
-            )
+            build = partial(_version_reader, run, how, tasks, name, rule)
+            return for_each_part(list(tasks), build, label=name, names=labels_of(tasks), until=until)
 
         return read_or_refuse(run, name, spec.source, files, len(tasks), read)
 

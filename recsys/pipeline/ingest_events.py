@@ -20,7 +20,7 @@ from recsys.errors import InputError
 from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.ingest_feedback import ingest_feedback
 from recsys.pipeline.input_counts import count_rows, refuse_bad_input, refuse_bad_rate, refuse_lost_events
-from recsys.pipeline.input_parts import Quarantine, event_rules, plan_parts, row_rules
+from recsys.pipeline.input_parts import Quarantine, event_rules, labels_of, plan_parts, row_rules
 from recsys.pipeline.input_records import IngestedEvents
 from recsys.pipeline.read_events import CellsMissingError, EventFiles, PartOfEvents
 from recsys.pipeline.run import Record, Run
@@ -100,7 +100,7 @@ def _read_files(run: Run, source: EventsInput, now: dt.datetime) -> list[Record]
 
         def read(rule: StopRule, until: Callable[[Record], bool]) -> list[Record]:
             build = partial(_event_reader, run, events, now, reading, rule)
-            return for_each_part(list(tasks), build, label="ingest", until=until)
+            return for_each_part(list(tasks), build, label="ingest", names=labels_of(tasks), until=until)
 
         return read_or_refuse(run, "events", source, files, len(tasks), read)
 

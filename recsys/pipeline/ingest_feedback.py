@@ -17,7 +17,7 @@ from recsys.data.feedback import bucket_of, drop_repeats, feedback_schema, read_
 from recsys.data.read_tasks import ReadTask
 from recsys.pipeline.cluster import for_each_part
 from recsys.pipeline.input_list import feedback_input
-from recsys.pipeline.input_parts import ROWS_PER_PART, Quarantine, event_rules, plan_parts, read_part
+from recsys.pipeline.input_parts import ROWS_PER_PART, Quarantine, event_rules, labels_of, plan_parts, read_part
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.start_run import listed_files
 from recsys.storage.tables import read_table, write_table
@@ -69,7 +69,7 @@ def ingest_feedback(run: Run, now: dt.datetime) -> Feedback | None:
     tasks = plan_parts(source, files)
     num_buckets = 1 + sum(task.num_bytes for task in tasks.values()) // BUCKET_BYTES
     reader = partial(_reader, run, source, tasks, num_buckets, now)
-    parts = for_each_part(list(tasks), reader, label="feedback")
+    parts = for_each_part(list(tasks), reader, label="feedback", names=labels_of(tasks))
     paths: dict[str, list[str]] = {}
     for record in parts:
         for bucket, path in record["written"].items():

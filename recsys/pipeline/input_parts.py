@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 
@@ -34,6 +34,11 @@ def plan_parts(source: TableInput, files: Sequence[FileInfo]) -> dict[str, ReadT
     """What each part of an input reads, by the part's name."""
     fs, _ = open_input(source.path)
     return {f"{task.index:05d}": task for task in plan_reads(fs, files, source.format)}
+
+
+def labels_of(tasks: Mapping[str, ReadTask]) -> dict[str, str]:
+    """What each part reads, for people."""
+    return {part: task.label for part, task in tasks.items()}
 
 
 def read_part(

@@ -60,7 +60,9 @@ class LoadedRanker(LoadedSignal):
         self.place: Ints = np.full(len(recommendable), NONE)
         """[I] place of each item among these, `NONE` for the other items."""
         self.place[self.rows] = np.arange(len(self.rows))
-        self.index = ItemIndex.of(self.item_vectors[torch.from_numpy(self.rows).to(self.item_vectors.device)])
+        every = bool(recommendable.all())  # then the vectors are not copied
+        searched = self.item_vectors if every else self.item_vectors[torch.from_numpy(self.rows).to(self.device)]
+        self.index = ItemIndex.of(searched)
 
     @property
     def device(self) -> torch.device:

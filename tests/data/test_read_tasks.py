@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from recsys.data.config import TableInput
 from recsys.data.files import list_files
-from recsys.data.formats.input_format import FileInfo
+from recsys.data.formats.input_format import FileInfo, Span
 from recsys.data.read_tasks import FILE_BYTES, ReadTask, plan_reads
 from recsys.data.readers import read_chunks
 from recsys.errors import InputError
@@ -42,6 +42,15 @@ def test_small_files_share_a_task_but_not_thousands() -> None:
 
     assert len(tasks) == 20
     assert max(len(task.files) for task in tasks) == 510
+
+
+def test_a_task_says_which_files_it_reads() -> None:
+    def label(*files: str, span: Span | None = None) -> str:
+        return ReadTask(index=0, files=files, span=span, num_bytes=0, pieces={}).label
+
+    assert label("a.csv") == "a.csv"
+    assert label("a.csv", "b.csv", "c.csv") == "a.csv and 2 more"
+    assert label("a.csv", span=(0, 100)) == "a part of a.csv"
 
 
 def test_a_compressed_file_counts_by_its_content() -> None:

@@ -75,6 +75,8 @@ class Attempt:
 
 #: Settings of a night that takes a second or two, beside those of `tiny_config`.
 QUICK: dict[str, Any] = {"histories": {"shards": 2}, "train": {"epochs": 1}}
+#: Settings of the section `train` for a training of two processes, which takes some seconds.
+TWO_RANKS = {"epochs": 3, "num_workers": 2}
 
 
 @dataclass
@@ -143,6 +145,13 @@ class Shop:
         check_output(attempt.inline(), 0)
         return hashes_of(attempt.root)
 
+    @cached_property
+    def expected_of_two_ranks(self) -> Hashes:
+        """The lists of today's night, where two processes trained: they add up their gradients in another order."""
+        attempt = self.attempt("undisturbed-ranks", self.night_before)
+        check_output(attempt.on_ray(train=TWO_RANKS), 0)
+        return hashes_of(attempt.root)
+
     def stopped_before(self, path: str) -> Attempt:
         """Today's night was killed before it wrote a path with this end, such as `stages/check.json`."""
         if path not in self._stopped:
@@ -159,10 +168,17 @@ class Shop:
 
     def tell(self, attempt: Attempt, number: int) -> None:
         """Feedback comes: each user's event of this number."""
-        time = dt.datetime.combine(self.today, dt.time(0, 0, number), tzinfo=dt.UTC).isoformat()
         log = AppendLog(Storage(str(attempt.root)), FEEDBACK_DIR, "shop")
+        for line in self.feedback(number):
+            log.append(line)
+        log.close()
+
+    def feedback(self, number: int) -> list[bytes]:
+        """Each user's event of this number, as it is stored."""
+        time = dt.datetime.combine(self.today, dt.time(0, 0, number), tzinfo=dt.UTC).isoformat()
+        lines = []
         for user in range(5):
             event = {"event_id": f"{number}-{user}", "user_id": f"told{user}", "item_id": f"i{number:04d}"}
             row = event | {"timestamp": time, "event": "buy", "weight": 1.0, "text": ""}
-            log.append(json.dumps(row).encode() + b"\n")
-        log.close()
+            lines.append(json.dumps(row).encode() + b"\n")
+        return lines

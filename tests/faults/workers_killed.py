@@ -3,12 +3,13 @@
 import contextlib
 import datetime as dt
 from random import Random
+from typing import Any
 
 import psutil
 
 from tests.faults.checks import Hashes, check_output, check_published, hashes_of
 from tests.faults.night import Night
-from tests.faults.shop import Attempt, Shop
+from tests.faults.shop import TWO_RANKS, Attempt, Shop
 
 #: Seconds of a worker's task after which it is killed, at most. On a slow machine a task takes longer.
 MOMENT_S = 1.0
@@ -33,9 +34,17 @@ def kill_trainer(shop: Shop, number: int) -> None:
     _kill(attempt, number, ("ray::train",), shop.expected)
 
 
-def _kill(attempt: Attempt, number: int, titles: tuple[str, ...], expected: Hashes, *options: str) -> None:
+def kill_trainer_rank(shop: Shop, number: int) -> None:
+    """While it trains the ranker together with another one, through Ray Train and DeepSpeed."""
+    attempt = shop.attempt("rank", shop.night_before)
+    _kill(attempt, number, ("ray::RayTrainWorker",), shop.expected_of_two_ranks, train=TWO_RANKS)
+
+
+def _kill(
+    attempt: Attempt, number: int, titles: tuple[str, ...], expected: Hashes, *options: str, **sections: Any
+) -> None:
     random = Random(number)  # noqa: S311
-    night = attempt.on_ray(*options)
+    night = attempt.on_ray(*options, **sections)
     worker = wait_for_worker(night, titles[number % len(titles)])
     night.process.join(random.uniform(0.0, MOMENT_S))
     worker.kill()
@@ -44,11 +53,14 @@ def _kill(attempt: Attempt, number: int, titles: tuple[str, ...], expected: Hash
 
 
 def wait_for_worker(night: Night, title: str) -> psutil.Process:
-    """The first worker that does a task of this title. Only processes that this one has started are looked at."""
+    """The first worker whose title begins so; it is that of its task or actor.
+
+    Only processes that this one has started are looked at.
+    """
     while night.process.is_alive():
         for process in psutil.Process().children(recursive=True):
             with contextlib.suppress(psutil.Error):  # it has ended
-                if process.cmdline()[:1] == [title]:
+                if "".join(process.cmdline()[:1]).startswith(title):
                     return process
         night.process.join(0.01)
     raise AssertionError(f"no worker was seen:\n{night.said}")

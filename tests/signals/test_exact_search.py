@@ -11,11 +11,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from recsys.signals import exact_search
 from recsys.signals.exact_search import ItemIndex, products_with, retrieve
 from recsys.signals.excluded import ExcludedItems
+from recsys.signals.int8_vectors import Int8Vectors, multiplies_int8
 
 Pair = tuple[int, int]
+
+#: Older CPUs round int8 products; the product never screens there.
+WITH_INT8 = multiplies_int8(torch.device("cpu"))
+needs_int8 = pytest.mark.skipif(not WITH_INT8, reason="the CPU has no instructions for int8 products")
 
 
 def problem(num_users: int, num_items: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -92,32 +96,38 @@ def of_all_lengths(generator: torch.Generator, rows: int) -> Tensor:
     return torch.randn(rows, 8, generator=generator) * torch.randn(rows, 1, generator=generator).mul(3).exp()
 
 
-@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float32])
-@pytest.mark.parametrize("vectors", [spread, with_equals, close, of_all_lengths])
+def along_one_axis(generator: torch.Generator, rows: int) -> Tensor:
+    """One dimension is a thousand times as long as the others, and one is the same everywhere."""
+    vectors = torch.randn(rows, 8, generator=generator)
+    vectors[:, 0] *= 1000
+    vectors[:, 1] = 5
+    return vectors
+
+
+@pytest.mark.parametrize("screens", [pytest.param(True, marks=needs_int8), False])
+@pytest.mark.parametrize("vectors", [spread, with_equals, close, of_all_lengths, along_one_axis])
 @pytest.mark.parametrize(("num_items", "block"), [(300, 1000), (5_000, 2_000), (9_001, 100_000)])
 def test_rounded_products_lose_none(
-    vectors: Callable[[torch.Generator, int], Tensor],
-    precision: torch.dtype,
-    num_items: int,
-    block: int,
-    monkeypatch: pytest.MonkeyPatch,
+    vectors: Callable[[torch.Generator, int], Tensor], screens: bool, num_items: int, block: int
 ) -> None:
-    """In a large catalog rounded products only tell which items are looked at; the lists are those of float32."""
-    monkeypatch.setattr(exact_search, "fastest_precision", lambda _device: precision)
+    """In a large catalog int8 products only tell which items are looked at; the lists are those of float32."""
     generator = torch.Generator().manual_seed(num_items)
     users, items = vectors(generator, 7), vectors(generator, num_items)
     left_out = torch.randint(0, num_items, (7, 40), generator=generator).numpy()
     excluded = ExcludedItems.of([(np.repeat(np.arange(7), 40), left_out.ravel())])
-    found = retrieve(users, ItemIndex.of(items), excluded, 5, (3, block))
+    index = dataclasses.replace(ItemIndex.of(items), rounded=Int8Vectors.of(items) if screens else None)
+    found = retrieve(users, index, excluded, 5, (3, block))
     logits = users.double() @ items.double().T
     logits[torch.arange(7)[:, None], torch.from_numpy(left_out)] = -torch.inf
     best = logits.sort(dim=1, descending=True, stable=True)
-    torch.testing.assert_close(found.logits.double(), best.values[:, :5], rtol=1e-6, atol=1e-5)
-    torch.testing.assert_close(logits.gather(1, found.items), best.values[:, :5], rtol=1e-6, atol=1e-5)
+    close_enough = {"rtol": 1e-6, "atol": 1e-5 * max(1.0, float(best.values[:, 0].max()) / 100)}
+    torch.testing.assert_close(found.logits.double(), best.values[:, :5], **close_enough)
+    torch.testing.assert_close(logits.gather(1, found.items), best.values[:, :5], **close_enough)
     if vectors is with_equals:
         assert torch.equal(found.items, best.indices[:, :5])
 
 
+@needs_int8
 @settings(max_examples=25)
 @given(st.integers(1, 60_000), st.sampled_from([1, 2, 3, 7, 50]), st.integers(0, 99))
 @example(50_000, 1, 0)
@@ -125,11 +135,47 @@ def test_rounded_products_are_for_catalogs_of_all_sizes(num_items: int, num_cand
     """Groups of items are put together in equal numbers, whatever the size of the catalog."""
     generator = torch.Generator().manual_seed(seed)
     users, items = (torch.randn(rows, 2, generator=generator) for rows in (2, num_items))
-    index = dataclasses.replace(ItemIndex.of(items), rounded=items.bfloat16())
-    error = float(torch.linalg.vector_norm(items - items.bfloat16().float(), dim=1).amax())
-    found = retrieve(users, dataclasses.replace(index, error=error), ExcludedItems.none(), num_candidates)
+    index = dataclasses.replace(ItemIndex.of(items), rounded=Int8Vectors.of(items))
+    found = retrieve(users, index, ExcludedItems.none(), num_candidates)
     best = (users @ items.T).topk(min(num_candidates, num_items), dim=1).values
     torch.testing.assert_close(found.logits, best)
+
+
+@needs_int8
+def test_a_user_without_a_direction_has_the_first_items() -> None:
+    """All products are 0 or not known; nothing may be lost by dividing by 0."""
+    items = torch.randn(5_000, 4, generator=torch.Generator().manual_seed(0))
+    items[:, 3] = 7
+    index = dataclasses.replace(ItemIndex.of(items), rounded=Int8Vectors.of(items))
+    users = torch.tensor([[0.0, 0, 0, 0], [0, 0, 0, 1], [1, 0, 0, 0]])
+    found = retrieve(users, index, ExcludedItems.none(), 3)
+    assert found.items[:2].tolist() == [[0, 1, 2], [0, 1, 2]]
+    assert torch.equal(found.logits[2], items[:, 0].topk(3).values)
+
+
+def test_screening_stores_a_quarter_and_shares_the_vectors() -> None:
+    items = torch.randn(1000, 16)
+    index = dataclasses.replace(ItemIndex.of(items), rounded=Int8Vectors.of(items))
+    assert index.rounded is not None
+    assert 4 * index.rounded.numbers.nbytes == items.nbytes
+    assert index.vectors.data_ptr() == items.data_ptr()
+
+
+@needs_int8
+@settings(max_examples=50)
+@given(st.integers(2, 40), st.integers(1, 30), st.integers(0, 10_000), st.sampled_from([spread, close, of_all_lengths]))
+def test_int8_products_are_within_their_bound(
+    num_items: int, num_users: int, seed: int, vectors: Callable[[torch.Generator, int], Tensor]
+) -> None:
+    """The exactness of all lists stands on this bound."""
+    generator = torch.Generator().manual_seed(seed)
+    users, items = vectors(generator, num_users), vectors(generator, num_items)
+    rounded = Int8Vectors.of(items)
+    numbers, unit, error = rounded.read(users)
+    products = numbers.double() @ rounded.numbers.double().T
+    exact = (users.double() @ items.double().T) / unit
+    centred = (exact - products) - (users.double() @ rounded.centre.double())[:, None] / unit
+    assert (centred.abs() <= error * (1 + 1e-5) + 1e-3).all()
 
 
 @pytest.mark.parametrize("block", [1, 3, 100])

@@ -1,11 +1,14 @@
 """A server in front of an S3 server that fails as networks and S3 do: resets, cut or lost answers, 503, slowness."""
 
 import http.client
+import os
 import random
+import signal
 import socket
 import struct
 import threading
 import time
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -18,6 +21,21 @@ KINDS = ("503", "reset", "slow", "lost", "cut")
 REFUSALS = {"ExpiredToken": 400, "AccessDenied": 403, "XMinioStorageFull": 507}
 #: Seconds by which an answer of the kind `slow` comes late.
 SLOW_S = 0.5
+#: Requests that change something.
+_WRITES = ("PUT", "POST", "DELETE")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kill:
+    """SIGKILL to the client at a writing request: that of this number, or the first whose path has this part."""
+
+    pid: int
+    number: int
+    path: str
+    done: bool
+
+    def comes(self, number: int, path: str) -> bool:
+        return self.path in path if self.path else self.number == number
 
 
 class FaultyServer(ThreadingHTTPServer):
@@ -32,6 +50,8 @@ class FaultyServer(ThreadingHTTPServer):
         self.num_spoilt = self.num_requests = 0
         self._share, self._random = 0.0, random.Random()  # noqa: S311 (no secret)
         self._refusal, self._refused_from = "", 0
+        self._kill: _Kill | None = None
+        self._num_writes = 0
         self._lock = threading.Lock()
 
     def refuse(self, code: str, num_requests: int) -> None:
@@ -45,6 +65,28 @@ class FaultyServer(ThreadingHTTPServer):
         """The code by which the next request is refused; empty: it is not."""
         refused = self._refusal and self.num_requests > self._refused_from
         return self._refusal if refused and (method == "PUT" or self._refusal != "XMinioStorageFull") else ""
+
+    def kill(self, pid: int, *, number: int = 0, path: str = "", done: bool) -> None:
+        """Kill a client at one of its writing requests, once.
+
+        Args:
+            pid: The client.
+            number: Of the request, counted from now and from 1.
+            path: Part of its path, instead of the number.
+            done: Whether the request is fulfilled before.
+        """
+        self._num_writes = 0
+        self._kill = _Kill(pid=pid, number=number, path=path, done=done)
+
+    def kill_at(self, method: str, path: str) -> _Kill | None:
+        """What becomes of the client of a request now."""
+        with self._lock:
+            self._num_writes += method in _WRITES
+            kill = self._kill
+            if kill is None or method not in _WRITES or not kill.comes(self._num_writes, path):
+                return None
+            self._kill = None
+            return kill
 
     def spoil(self, share: float, seed: int) -> None:
         """Spoil this share of the requests, each by a fault of any kind."""
@@ -73,7 +115,10 @@ class _Forwarder(BaseHTTPRequestHandler):
     def _forward(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         fault = self.server.next_fault()
-        if fault == "reset":
+        kill = self.server.kill_at(self.command, self.path)
+        if kill is not None and not kill.done:
+            os.kill(kill.pid, signal.SIGKILL)
+        if fault == "reset" or (kill is not None and not kill.done):
             self._reset()
         elif fault == "503":
             self._answer(503, [("Content-Type", "application/xml")], SLOW_DOWN)
@@ -86,9 +131,11 @@ class _Forwarder(BaseHTTPRequestHandler):
             reply = upstream.getresponse()
             content, headers = reply.read(), reply.getheaders()
             upstream.close()
+            if kill is not None:
+                os.kill(kill.pid, signal.SIGKILL)
             if fault == "slow":
                 time.sleep(SLOW_S)
-            if fault == "lost":
+            if fault == "lost" or kill is not None:
                 self._reset()
             else:
                 self._answer(reply.status, headers, content, cut=fault == "cut")
