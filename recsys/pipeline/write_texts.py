@@ -19,7 +19,8 @@ from recsys.enrichment.checks import apply_checks
 from recsys.enrichment.config import EnrichConfig, ItemTextsConfig, UserTextsConfig
 from recsys.enrichment.request import TextReply, TextRequest, prompt_hash
 from recsys.enrichment.written_text import WrittenText, clean_reply, without_blocked
-from recsys.pipeline.encode_texts import configured_encoder, open_encoder
+from recsys.pipeline.encode_texts import configured_encoder
+from recsys.pipeline.open_encoder import open_trainable
 from recsys.pipeline.run import Run
 from recsys.pipeline.text_store import read_texts, store_texts, texts_of_run
 
@@ -168,7 +169,7 @@ def open_writer(run: Run, writer: TextWriter) -> Any:
     backend: Backend[Any] = BACKENDS[config.backend]
 
     def encoder() -> Any:
-        with open_encoder(run.storage, run.config, writer.encoder_id, None) as loaded:
+        with open_trainable(run.storage, run.config, writer.encoder_id, None) as loaded:
             return loaded
 
     needs = WriterNeeds(max_output_tokens=config.max_output_tokens, max_keywords=config.max_keywords, encoder=encoder)
