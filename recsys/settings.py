@@ -14,6 +14,8 @@ from recsys.config.live_service import ServeConfig
 from recsys.config.loading import decode_settings, load_settings, without_variables
 from recsys.config.section import NightDate, Section
 from recsys.data.config import HistoriesConfig, InputsConfig
+from recsys.enrichment.backends.registry import check_backend
+from recsys.enrichment.config import EnrichConfig
 from recsys.evaluation.config import GateConfig, RealizedConfig
 from recsys.model.config import EncoderConfig, RankerConfig
 from recsys.plugins import load_plugins
@@ -72,6 +74,8 @@ class Config(Section):
     """What is read."""
     histories: HistoriesConfig = HistoriesConfig()
     """How users' events are laid out."""
+    enrich: EnrichConfig | None = None
+    """Texts about items and users that a language model writes; null: none."""
     encoder: EncoderConfig = EncoderConfig()
     """Text to vectors."""
     ranker: RankerConfig = RankerConfig()
@@ -151,7 +155,24 @@ class Config(Section):
         check_rules(self.rerank, self.recommend.top_k)
         check_experiments(self.experiments, self.recommend, self.rerank)
         chosen_columns(self.recommend.signals)
+        if self.enrich is not None:
+            check_backend(self.enrich)
         return self
+
+    @property
+    def has_user_texts(self) -> bool:
+        """Whether histories contain texts: of the inputs, or profiles that are written."""
+        return self.inputs.has_user_texts or self.writes_profiles
+
+    @property
+    def writes_item_texts(self) -> bool:
+        """Whether texts about items are written."""
+        return self.enrich is not None and self.enrich.items is not None
+
+    @property
+    def writes_profiles(self) -> bool:
+        """Whether profiles of users are written."""
+        return self.enrich is not None and self.enrich.users is not None
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
         """Arrive in another process: what the plugins register must be known there too."""
@@ -160,7 +181,12 @@ class Config(Section):
 
     def digest(self) -> str:
         """Hex digest of every setting that can change a list of a given date; see `EXECUTION_ONLY`."""
-        return _digest_of(self.model_dump(mode="json", exclude={"date": True, **EXECUTION_ONLY}))
+        settings = self.model_dump(mode="json", exclude={"date": True, **EXECUTION_ONLY})
+        if self.enrich is None:  # as before there was this section
+            del settings["enrich"]
+        if self.encoder.engine == "torch":  # as before there was another
+            del settings["encoder"]["engine"], settings["encoder"]["quantization"]
+        return _digest_of(settings)
 
     def encoder_recipe(self) -> str:
         """Hex digest of what a text encoder from scratch is made by, besides the catalog of its first night."""

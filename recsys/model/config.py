@@ -13,6 +13,9 @@ OTHER_STORAGE = "storage://"
 #: Begin of an `encoder.model` that `jobs/compress.py` has made in the own storage.
 COMPRESSED = "compressed://"
 
+#: Numbers of the encoder's weights and activations.
+Quantization = Literal["none", "int8"]
+
 
 class ScratchEncoderConfig(Section):
     """The small encoder that is trained on the catalog if `encoder.model` is null, or auto finds no other."""
@@ -76,6 +79,10 @@ class EncoderConfig(Section):
     """Texts of a forward pass."""
     precision: Precision = "auto"
     """Arithmetic of the encoder. auto: bf16 for a pretrained one if the device multiplies it natively, else fp32."""
+    engine: Literal["torch", "onnx"] = "torch"
+    """What runs the encoder. onnx: ONNX Runtime, on CPUs, in the night and live; see `docs/smaller-models.md`."""
+    quantization: Quantization = "none"
+    """Numbers of weights and activations. int8: whole numbers of 8 bits, by the engine onnx, for a frozen encoder."""
     num_workers: Positive | None = None
     """Encoder workers. null: one for each CPU, or for each GPU."""
     use_gpu: bool = False
@@ -90,6 +97,23 @@ class EncoderConfig(Section):
         if self.revision is not None and (self.model == AUTO or self.is_compressed):
             raise ValueError(
                 f"revision={self.revision} belongs to a hub model: name the model, or set revision to null"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _engine_can_run_it(self) -> "EncoderConfig":
+        if self.engine == "torch":
+            if self.quantization != "none":
+                raise ValueError(f"quantization={self.quantization} needs engine=onnx")
+            return self
+        if self.use_gpu:
+            raise ValueError("engine=onnx runs on CPUs: set use_gpu to false, or engine to torch")
+        if self.precision not in ("auto", "fp32"):
+            raise ValueError(f"engine=onnx computes in fp32, not in {self.precision}: set precision to auto")
+        if self.quantization != "none" and self.learns:
+            raise ValueError(
+                f"quantization={self.quantization} is for a frozen encoder: set train={self.train} to frozen, or "
+                f"quantization to none"
             )
         return self
 

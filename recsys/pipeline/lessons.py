@@ -3,8 +3,7 @@
 Texts are those of the catalog, of users and of searches; and of each a part that takes the place of a search.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -14,7 +13,9 @@ import pyarrow as pa
 
 from recsys.model.text_encoder import TextEncoder
 from recsys.pipeline.cluster import for_each_part
-from recsys.pipeline.encode_texts import TEXTS_PER_PART, open_encoder
+from recsys.pipeline.encode_texts import TEXTS_PER_PART
+from recsys.pipeline.item_texts import read_encoder_texts
+from recsys.pipeline.open_encoder import open_encoder
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.stored_vectors import read_user_text_vectors
 from recsys.storage.filesystem import Storage
@@ -49,19 +50,9 @@ class Lessons(NamedTuple):
 
 def shop_texts(run: Run, encoder_id: str) -> list[str]:
     """The distinct texts of a published night: of its catalog, its users and their searches, sorted."""
-    texts = read_table(run.storage, run.catalog_path, ["text"])["text"].to_pylist()
+    texts = read_encoder_texts(run)["text"].to_pylist()
     texts += read_user_text_vectors(run, encoder_id).texts.to_pylist()
     return sorted({text for text in texts if text.strip()})
-
-
-@contextmanager
-def open_source(run: Run, source: SourceEncoder, *, whole: bool = False) -> Iterator[TextEncoder]:
-    """The encoder that is compressed, on a CPU; `whole`: in float32, whatever `encoder.precision` says."""
-    config = run.config
-    if whole:
-        config = config.model_copy(update={"encoder": config.encoder.model_copy(update={"precision": "fp32"})})
-    with open_encoder(run.storage, config, source.encoder_id, source.encoder_model) as encoder:
-        yield encoder
 
 
 def write_lessons(run: Run, folder: str, source: SourceEncoder) -> None:

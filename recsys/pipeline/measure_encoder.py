@@ -18,8 +18,9 @@ from recsys.data.splits import validation_users
 from recsys.evaluation.bootstrap import paired_bootstrap
 from recsys.model.encoder_files import model_files
 from recsys.model.text_encoder import TextEncoder
-from recsys.pipeline.encode_texts import open_encoder
-from recsys.pipeline.lessons import SourceEncoder, open_source, shop_texts
+from recsys.pipeline.item_texts import read_encoder_texts
+from recsys.pipeline.lessons import SourceEncoder, shop_texts
+from recsys.pipeline.open_encoder import open_encoder
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import SHUFFLE_HISTORIES
 from recsys.pipeline.stored_vectors import read_text_vectors
@@ -74,8 +75,8 @@ def measure_encoder(run: Run, source: SourceEncoder, model: str | None) -> Encod
         model: `encoder.model` of the variant; None: the full encoder.
     """
     torch.set_num_threads(1)
-    texts = read_table(run.storage, run.catalog_path, ["text"])["text"].to_pylist()
-    with open_source(run, source) as full:
+    texts = read_encoder_texts(run)["text"].to_pylist()
+    with open_encoder(run.storage, run.config, source.encoder_id, source.encoder_model) as full:
         full_bytes = _bytes(full)
     if model is None:
         variant, own_bytes = full, full_bytes

@@ -12,7 +12,8 @@ from recsys.model.prune_encoder import stored_dtype, write_pruned
 from recsys.model.text_encoder import TextEncoder
 from recsys.model.transformer_layers import num_layers, only_layers
 from recsys.pipeline.encoder_variants import EncoderVariant
-from recsys.pipeline.lessons import Lessons, SourceEncoder, open_source, read_lessons, shop_texts
+from recsys.pipeline.lessons import Lessons, SourceEncoder, read_lessons, shop_texts
+from recsys.pipeline.open_encoder import open_trainable
 from recsys.pipeline.run import Run
 from recsys.training.choose_layers import choose_layers
 from recsys.training.distill import fitted_dense
@@ -41,7 +42,8 @@ def write_smaller_encoder(
     """
     torch.set_num_threads(1)
     texts = shop_texts(run, source.encoder_id) if variant.vocabulary else None
-    with open_source(run, source, whole=True) as encoder, TemporaryDirectory(prefix="recsys-encoder-") as name:
+    opened = open_trainable(run.storage, run.config, source.encoder_id, source.encoder_model)
+    with opened as encoder, TemporaryDirectory(prefix="recsys-encoder-") as name:
         layers, dense = None, None
         if variant.layers is not None and lessons_path is not None:
             lessons = read_lessons(run.storage, lessons_path)

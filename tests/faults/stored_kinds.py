@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from recsys.errors import NewerFormatError
 from recsys.model.config import COMPRESSED, OTHER_STORAGE
 from recsys.model.file_hashes import verify_hashes
+from recsys.model.onnx_encoder import EXPORT_FILE, read_export
 from recsys.pipeline.compressed_encoder import STORE, read_note
 from recsys.pipeline.encoder_figures import figures_path, read_figures
 from recsys.pipeline.feedback_index import INDEX_PATH, read_index
@@ -126,6 +127,12 @@ KINDS = (
         lambda run: figures_path(run, None),
         lambda run: read_figures(run, figures_path(run, None)),
         redone=True,
+        older=False,
+    ),
+    Stored(
+        record_kinds.ENCODER_EXPORT,
+        lambda _: f"models/encoder-a-onnx/{EXPORT_FILE}",
+        lambda run: read_export(Path(run.storage.path("models/encoder-a-onnx"))),
         older=False,
     ),
     Stored(record_kinds.FEEDBACK_INDEX, lambda _: INDEX_PATH, lambda run: read_index(run.storage), older=False),
