@@ -4,9 +4,9 @@
 
 MiniLM in PyTorch (fp32 and bf16) and in ONNX Runtime (fp32 and int8) encodes the same texts of a catalog, in turns, and
 single searches, one after the other. Text-EASE ranks the full catalog for each user's withheld item with the vectors of
-each; the differences to PyTorch in fp32 are paired by user. Texts/s are per second of CPU time, so that other load on the
-machine changes them little. Prints Markdown tables and writes
-bench/encoder_engines.json. It runs in one process on the CPU.
+each; the differences to PyTorch in fp32 are paired by user. Texts are counted per second of CPU time, so that other
+load on the machine changes them little. Prints Markdown tables and writes bench/encoder_engines.json. It runs in one
+process on the CPU.
 """
 
 import argparse

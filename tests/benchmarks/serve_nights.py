@@ -2,8 +2,8 @@
 
 The warehouse `small` has two nights with the small text encoder. Their titles end with a word of the night, so that a
 reply shows from which catalog it came. The warehouse `minilm` has one night of the same shop with MiniLM, and `light`
-has one with MiniLM in int8, which ONNX Runtime runs. All are trained very little, since only the size of a model changes
-its speed. They are kept under a digest of a night's code.
+has one with MiniLM in int8, which ONNX Runtime runs. All are trained very little, since only the size of a model
+changes its speed. They are kept under a digest of a night's code.
 """
 
 import datetime as dt
