@@ -15,12 +15,13 @@ from recsys.model.checkpoint import ModelCard
 from recsys.model.encoder_files import encoder_digest, vectors_digest
 from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.export_encoder import settle_export
+from recsys.pipeline.item_texts import read_encoder_texts
 from recsys.pipeline.model_records import EncodedTexts
-from recsys.pipeline.open_encoder import open_encoder
+from recsys.pipeline.open_encoder import open_encoder, stored_folder
 from recsys.pipeline.published_model import model_card
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.stages import INGEST_CATALOG
-from recsys.pipeline.transfer_encoder import encoder_folder, taken_folder
+from recsys.pipeline.transfer_encoder import encoder_folder
 from recsys.pipeline.user_texts import read_user_texts
 from recsys.pipeline.worker_pools import call_in_worker
 from recsys.schema import CATALOG, item_vectors, text_vectors, user_text_vectors
@@ -39,7 +40,7 @@ _TEXTS = pa.schema([CATALOG.field("text"), CATALOG.field("text_hash")])
 
 def encode_items(run: Run) -> EncodedTexts:
     """Encode new texts with the configured encoder; write the vectors of the catalog and of the users' texts."""
-    source_id = _configured_encoder(run)
+    source_id = configured_encoder(run)
     encoder_id = vectors_digest(source_id, run.config.encoder.quantization)
     if run.config.encoder.engine == "onnx":
         settle_export(run, source_id, encoder_id, None)
@@ -64,7 +65,7 @@ def encode_for(run: Run, card: ModelCard) -> None:
 
 
 def _encode_catalog(run: Run, encoder_id: str, encoder_model: str | None) -> EncodedTexts:
-    catalog = read_table(run.storage, run.catalog_path, ["item_id", "text", "text_hash"])
+    catalog = read_encoder_texts(run)
     user_texts = read_user_texts(run)
     texts = pa.concat_tables([table.select(_TEXTS.names) for table in (catalog, user_texts)])
     missing = _missing_texts(run.storage, encoder_id, texts)
@@ -74,7 +75,7 @@ def _encode_catalog(run: Run, encoder_id: str, encoder_model: str | None) -> Enc
     stored = pa.concat_tables([read_table(run.storage, path) for path in _stored(run.storage, encoder_id)])
     stored = stored.combine_chunks()
     dim = _assemble(run, encoder_id, stored, catalog)
-    if run.config.inputs.has_user_texts:
+    if run.config.has_user_texts:
         _assemble_user_texts(run, encoder_id, stored, user_texts)
     return EncodedTexts(
         rows=len(catalog),
@@ -87,13 +88,13 @@ def _encode_catalog(run: Run, encoder_id: str, encoder_model: str | None) -> Enc
     )
 
 
-def _configured_encoder(run: Run) -> str:
+def configured_encoder(run: Run) -> str:
     """Digest of the encoder that the config names; a small one from scratch is trained if it is not there."""
     spec = run.config.encoder
     if spec.model is None:
         return _scratch_encoder(run)
-    if spec.is_transferred:
-        with run.storage.local_folder(taken_folder(run.storage, spec)) as folder:
+    if spec.is_stored:
+        with run.storage.local_folder(stored_folder(run.storage, spec)) as folder:
             return encoder_digest(str(folder), max_tokens=spec.max_tokens, precision=spec.arithmetic)
     return encoder_digest(spec.model, spec.revision, spec.pooling, spec.max_tokens, spec.arithmetic)
 

@@ -87,6 +87,20 @@ def only_since(weights: FloatArray, interactions: pa.Table, since: dt.datetime) 
     return np.where(np.asarray(recent), weights, np.float32(0))
 
 
+def only_after(weights: FloatArray, interactions: pa.Table, until: pa.Table) -> FloatArray:
+    """[N] the weights, 0 for events that the user's profile has read: a profile that names its targets teaches nothing.
+
+    Args:
+        weights: [N] of targets.
+        interactions: INTERACTIONS, N rows.
+        until: ``user_id`` and ``until``, the time of the newest event that the profile of a user has read.
+    """
+    rows = pc.index_in(interactions["user_id"], value_set=until["user_id"].combine_chunks())
+    read = until["until"].combine_chunks().take(rows.combine_chunks())
+    unread = pc.fill_null(pc.greater(interactions["timestamp"], read), True)
+    return np.where(np.asarray(unread), weights, np.float32(0))
+
+
 def with_replay(new: pa.Table, older: pa.Table, num: int, seed: Sequence[int]) -> pa.Table:
     """Windows with new targets, and older windows that are drawn at random, so that nothing is forgotten.
 
