@@ -12,30 +12,30 @@ import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from recsys.errors import ConfigError
-from recsys.model.config import Quantization
 from recsys.model.encoder_files import declare_modules, dense_folders, model_files, vectors_digest
 from recsys.model.file_hashes import write_hashes
-from recsys.model.onnx_encoder import EXPORT_FILE, EXPORT_PACKAGES, GRAPH_FILE, INPUTS, OnnxEncoder, require_packages
+from recsys.model.onnx_encoder import EXPORT_FILE, GRAPH_FILE, INPUTS, OnnxEncoder
+from recsys.model.onnx_packages import EXPORT_PACKAGES, require_packages
 from recsys.model.text_encoder import TextEncoder
 from recsys.storage.record_kinds import ENCODER_EXPORT
 
 #: Least cosine between the vectors of an export and those of torch, of each text. Vectors of two titles that mean the
 #: same differ by more than that.
-MIN_COSINE: dict[Quantization, float] = {"none": 0.999, "int8": 0.98}
+MIN_COSINE = {"none": 0.999, "int8": 0.98}
 
 
 def export_encoder(
     encoder: TextEncoder,
     folder: Path,
     texts: Sequence[str],
-    quantization: Quantization = "none",
+    quantization: Literal["none", "int8"] = "none",
     encoder_id: str | None = None,
 ) -> OnnxEncoder:
     """Write an encoder to a new folder, in a form that `OnnxEncoder.open` reads, and compare it with torch.
