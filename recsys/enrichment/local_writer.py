@@ -14,6 +14,9 @@ from recsys.model.encoder_source import model_folder
 from recsys.model.precision import dtype_of
 from recsys.model.text_encoder import quiet_transformers
 
+#: For chat templates that know it (such as Qwen3's): thoughts would take the tokens of the answer.
+NO_THOUGHTS = {"enable_thinking": False}
+
 
 class LocalModelWriter:
     """A loaded model. Weights come from safetensors, and code of the model is never run."""
@@ -67,7 +70,9 @@ class LocalModelWriter:
             found: list[int] = self._tokenizer(f"{request.system}\n\n{request.prompt}\n\n")["input_ids"]
             return found
         messages = [{"role": "system", "content": request.system}, {"role": "user", "content": request.prompt}]
-        chat: Any = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        chat: Any = self._tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True, **NO_THOUGHTS
+        )
         tokens: list[int] = self._tokenizer(chat, add_special_tokens=False)["input_ids"]
         return tokens
 
