@@ -27,7 +27,7 @@ def load_causal_model(folder: Path, dtype: torch.dtype, where: str) -> tuple[Any
             tokenizer = transformers.AutoTokenizer.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False
             )
-            model = transformers.AutoModelForCausalLM.from_pretrained(
+            model: Any = transformers.AutoModelForCausalLM.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=dtype
             )
     except (OSError, ValueError, KeyError, SafetensorError) as error:
