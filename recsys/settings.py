@@ -27,6 +27,7 @@ from recsys.signals.ease import EaseConfig
 from recsys.signals.registry import chosen_columns
 from recsys.signals.transitions import TransitionsConfig
 from recsys.storage.config import RetentionConfig
+from recsys.training.compress_config import CompressConfig
 from recsys.training.config import TrainConfig
 from recsys.training.tuning import TuneConfig
 
@@ -49,6 +50,7 @@ EXECUTION_ONLY: dict[str, Any] = {
     "realized": True,
     "serve": True,
     "tune": True,
+    "compress": True,
     "tracking": True,
     "retention": True,
 }
@@ -100,6 +102,8 @@ class Config(Section):
     """The live service."""
     tune: TuneConfig = TuneConfig()
     """What `jobs/tune.py` tries."""
+    compress: CompressConfig = CompressConfig()
+    """How `jobs/compress.py` makes smaller text encoders."""
     tracking: TrackingConfig = TrackingConfig()
     """Trackers of experiments that get each night."""
     retention: RetentionConfig = RetentionConfig()

@@ -10,6 +10,8 @@ from recsys.config.section import Positive, Precision, Section
 AUTO = "auto"
 #: Begin of an `encoder.model` that is the encoder of another shop's published model.
 OTHER_STORAGE = "storage://"
+#: Begin of an `encoder.model` that `jobs/compress.py` has made in the own storage.
+COMPRESSED = "compressed://"
 
 #: Numbers of the encoder's weights and activations.
 Quantization = Literal["none", "int8"]
@@ -59,7 +61,7 @@ class EncoderConfig(Section):
     model: str | None = AUTO
     """auto: the pretrained MiniLM that the installation brings. Else a hub id, a local folder, `package://name/folder`
     (weights in an installed package), `storage://` and the `storage` of another shop (the encoder of its published
-    model), or null: a small one from scratch."""
+    model), `compressed://name` (a smaller encoder that `jobs/compress.py` made), or null: a small one from scratch."""
     revision: str | None = None
     """Commit of the hub model, or id of the other shop's model. null: its default branch; the published model."""
     train: Literal["frozen", "baskets", "lora", "full"] = "frozen"
@@ -92,7 +94,7 @@ class EncoderConfig(Section):
 
     @model_validator(mode="after")
     def _auto_has_its_own_revision(self) -> "EncoderConfig":
-        if self.model == AUTO and self.revision is not None:
+        if self.revision is not None and (self.model == AUTO or self.is_compressed):
             raise ValueError(
                 f"revision={self.revision} belongs to a hub model: name the model, or set revision to null"
             )
@@ -119,6 +121,16 @@ class EncoderConfig(Section):
     def is_transferred(self) -> bool:
         """Whether it comes from another shop's storage."""
         return self.model is not None and self.model.startswith(OTHER_STORAGE)
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether `jobs/compress.py` made it: the own storage has it."""
+        return self.model is not None and self.model.startswith(COMPRESSED)
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether the configured encoder is in the own storage: a copy of another shop's, or a compressed one."""
+        return self.is_transferred or self.is_compressed
 
     @property
     def learns(self) -> bool:

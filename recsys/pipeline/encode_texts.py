@@ -17,11 +17,11 @@ from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.export_encoder import settle_export
 from recsys.pipeline.item_texts import read_encoder_texts
 from recsys.pipeline.model_records import EncodedTexts
-from recsys.pipeline.open_encoder import open_encoder
+from recsys.pipeline.open_encoder import open_encoder, stored_folder
 from recsys.pipeline.published_model import model_card
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.stages import INGEST_CATALOG
-from recsys.pipeline.transfer_encoder import encoder_folder, taken_folder
+from recsys.pipeline.transfer_encoder import encoder_folder
 from recsys.pipeline.user_texts import read_user_texts
 from recsys.pipeline.worker_pools import call_in_worker
 from recsys.schema import CATALOG, item_vectors, text_vectors, user_text_vectors
@@ -93,8 +93,8 @@ def configured_encoder(run: Run) -> str:
     spec = run.config.encoder
     if spec.model is None:
         return _scratch_encoder(run)
-    if spec.is_transferred:
-        with run.storage.local_folder(taken_folder(run.storage, spec)) as folder:
+    if spec.is_stored:
+        with run.storage.local_folder(stored_folder(run.storage, spec)) as folder:
             return encoder_digest(str(folder), max_tokens=spec.max_tokens, precision=spec.arithmetic)
     return encoder_digest(spec.model, spec.revision, spec.pooling, spec.max_tokens, spec.arithmetic)
 

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from recsys.model.config import EncoderConfig
 from recsys.model.file_hashes import verify_hashes
 from recsys.model.onnx_encoder import OnnxEncoder
 from recsys.model.text_encoder import TextEncoder
+from recsys.pipeline.compressed_encoder import compressed_folder
 from recsys.pipeline.transfer_encoder import encoder_folder, export_folder, taken_folder
 from recsys.settings import Config
 from recsys.storage.filesystem import Storage
@@ -22,7 +24,7 @@ def open_encoder(
         config: Its settings of the encoder, which also say what runs it.
         encoder_id: The digest.
         encoder_model: See `ModelCard.encoder_model`; None: the configured model. If that is a small one from scratch,
-            or another shop's, the storage has it.
+            another shop's or a compressed one, the storage has it.
         device: `cpu` or `cuda`, for torch.
     """
     spec = config.encoder
@@ -30,14 +32,21 @@ def open_encoder(
         with storage.local_folder(export_folder(encoder_id, encoder_model)) as folder:
             yield OnnxEncoder.open(folder)
         return
-    if encoder_model is None and spec.model is not None and not spec.is_transferred:
+    if encoder_model is None and spec.model is not None and not spec.is_stored:
         yield TextEncoder.load(spec.model, spec.revision, spec.pooling, spec.max_tokens, spec.arithmetic, device)
         return
-    taken = encoder_model is None and spec.is_transferred
-    kept = taken_folder(storage, spec) if taken else encoder_folder(encoder_id, encoder_model)
+    named = encoder_model is None and spec.is_stored
+    kept = stored_folder(storage, spec) if named else encoder_folder(encoder_id, encoder_model)
     with storage.local_folder(kept) as folder:
         verify_hashes(folder)
         yield TextEncoder.load(str(folder), None, "auto", spec.max_tokens, spec.arithmetic, device)
+
+
+def stored_folder(storage: Storage, spec: EncoderConfig) -> str:
+    """Folder of a configured encoder that is in the storage, see `EncoderConfig.is_stored`."""
+    if spec.model is not None and spec.is_compressed:
+        return compressed_folder(spec.model)
+    return taken_folder(storage, spec)
 
 
 @contextmanager
