@@ -29,6 +29,7 @@ from recsys.pipeline.stages import (
     LEARN_BASKETS,
     MATCH_COLD_ITEMS,
     PUBLISH_LISTS,
+    READ_TITLES,
     REENCODE,
     REFIT,
     RUN_GATE,
@@ -57,6 +58,7 @@ TRAINING = (
     REENCODE,
     COUNT_SIGNALS,
     MATCH_COLD_ITEMS,
+    READ_TITLES,
     FIT_FUSION,
 )
 #: The whole night, in its order.
