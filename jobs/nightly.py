@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from jobs import command
 from jobs.plan import print_plan
+from recsys.enrichment.backends.registry import require_backend
 from recsys.errors import RecsysError
 from recsys.pipeline.arm_models import require_arm_models
 from recsys.pipeline.check_free_space import check_free_space
@@ -21,6 +22,8 @@ from recsys.pipeline.stages import (
     CHECK_LISTS,
     COUNT_SIGNALS,
     ENCODE_TEXTS,
+    ENRICH_ITEMS,
+    ENRICH_USERS,
     FINETUNE,
     FIT_FUSION,
     INGEST_CATALOG,
@@ -52,6 +55,8 @@ TRAINING = (
     INGEST_USERS,
     INGEST_EVENTS,
     SHUFFLE_HISTORIES,
+    ENRICH_ITEMS,
+    ENRICH_USERS,
     ENCODE_TEXTS,
     LEARN_BASKETS,
     FINETUNE,
@@ -86,6 +91,7 @@ def nightly(config: Config, options: Namespace) -> command.Answer:
         verify_tables(run.storage, read_manifest(run.storage, latest))
         answer = {"status": "already_published", "run_id": latest.run_id, "path": run.storage.url(latest.path)}
         return answer | make_up(replace(run, folder=RunFolder(run.storage, latest.run_id)), NIGHT)
+    require_backend(config.enrich)
     check_free_space(run, NIGHT)
     with started_run(replace(run, force=options.force), NIGHT) as (run, lease):
         with command.on_ray(config, NIGHT):

@@ -21,9 +21,9 @@ from ruamel.yaml import YAML
 
 from jobs import command
 from recsys.config.live_service import ServeConfig
-from recsys.pipeline.encode_texts import open_encoder
 from recsys.pipeline.load_variants import load_variants
 from recsys.pipeline.model_files import verify_model_files
+from recsys.pipeline.open_encoder import open_encoder
 from recsys.pipeline.open_run import files_named, stored_run
 from recsys.pipeline.published_model import model_card
 from recsys.pipeline.quiet_engine import quiet_engine

@@ -14,6 +14,8 @@ from recsys.config.live_service import ServeConfig
 from recsys.config.loading import decode_settings, load_settings, without_variables
 from recsys.config.section import NightDate, Section
 from recsys.data.config import HistoriesConfig, InputsConfig
+from recsys.enrichment.backends.registry import check_backend
+from recsys.enrichment.config import EnrichConfig
 from recsys.evaluation.config import GateConfig, RealizedConfig
 from recsys.model.config import EncoderConfig, RankerConfig
 from recsys.plugins import load_plugins
@@ -26,6 +28,7 @@ from recsys.signals.lm import LmConfig
 from recsys.signals.registry import chosen_columns
 from recsys.signals.transitions import TransitionsConfig
 from recsys.storage.config import RetentionConfig
+from recsys.training.compress_config import CompressConfig
 from recsys.training.config import TrainConfig
 from recsys.training.tuning import TuneConfig
 
@@ -48,6 +51,7 @@ EXECUTION_ONLY: dict[str, Any] = {
     "realized": True,
     "serve": True,
     "tune": True,
+    "compress": True,
     "tracking": True,
     "retention": True,
 }
@@ -71,6 +75,8 @@ class Config(Section):
     """What is read."""
     histories: HistoriesConfig = HistoriesConfig()
     """How users' events are laid out."""
+    enrich: EnrichConfig | None = None
+    """Texts about items and users that a language model writes; null: none."""
     encoder: EncoderConfig = EncoderConfig()
     """Text to vectors."""
     ranker: RankerConfig = RankerConfig()
@@ -99,6 +105,8 @@ class Config(Section):
     """The live service."""
     tune: TuneConfig = TuneConfig()
     """What `jobs/tune.py` tries."""
+    compress: CompressConfig = CompressConfig()
+    """How `jobs/compress.py` makes smaller text encoders."""
     tracking: TrackingConfig = TrackingConfig()
     """Trackers of experiments that get each night."""
     retention: RetentionConfig = RetentionConfig()
@@ -152,7 +160,24 @@ class Config(Section):
         chosen = chosen_columns(self.recommend.signals)
         if self.lm is None and "lm" in (chosen or ()):
             raise ValueError("recommend.signals names lm, which needs the section lm with a model")
+        if self.enrich is not None:
+            check_backend(self.enrich)
         return self
+
+    @property
+    def has_user_texts(self) -> bool:
+        """Whether histories contain texts: of the inputs, or profiles that are written."""
+        return self.inputs.has_user_texts or self.writes_profiles
+
+    @property
+    def writes_item_texts(self) -> bool:
+        """Whether texts about items are written."""
+        return self.enrich is not None and self.enrich.items is not None
+
+    @property
+    def writes_profiles(self) -> bool:
+        """Whether profiles of users are written."""
+        return self.enrich is not None and self.enrich.users is not None
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
         """Arrive in another process: what the plugins register must be known there too."""
@@ -162,8 +187,11 @@ class Config(Section):
     def digest(self) -> str:
         """Hex digest of every setting that can change a list of a given date; see `EXECUTION_ONLY`."""
         settings = self.model_dump(mode="json", exclude={"date": True, **EXECUTION_ONLY})
-        if self.lm is None:  # as before there was this section
-            del settings["lm"]
+        for name in ("enrich", "lm"):
+            if settings[name] is None:  # as before there was this section
+                del settings[name]
+        if self.encoder.engine == "torch":  # as before there was another
+            del settings["encoder"]["engine"], settings["encoder"]["quantization"]
         return _digest_of(settings)
 
     def encoder_recipe(self) -> str:

@@ -55,6 +55,7 @@ SLOW_ROOMS = ("faults", "jobs", "pipeline", "serving")
 OVER_ONE_NIGHT = (
     "docs/test_python_tour.py",
     "benchmarks/test_replay.py",
+    "jobs/test_compress.py",
     "jobs/test_nightly.py",
     "jobs/test_gates.py",
     "jobs/test_evaluate.py",

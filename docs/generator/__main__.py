@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import backends_page
 import config_page
 import metrics_page
 import rules_page
@@ -22,6 +23,7 @@ def pages() -> dict[Path, str]:
         "signals": signals_page.page,
         "rules": rules_page.page,
         "metrics": metrics_page.page,
+        "back-ends": backends_page.page,
     }
     note = "<!-- `make docs` writes this page out of the code. Do not edit it here. -->\n\n"
     return {REFERENCE / f"{name}.md": note + make() for name, make in makers.items()}

@@ -43,7 +43,7 @@ def _sections(
             required = name in section.get("required", [])
             made = {"array": [], "object": {}}.get(field.get("type"))  # the schema does not say what a factory makes
             default = "required" if required else f"`{json.dumps(field.get('default', made))}`"
-            rows.append((f"`{prefix}{name}`", default, _kind(field), cell(field["description"])))
+            rows.append((f"`{prefix}{name}`", default, kind(field), cell(field["description"])))
         if child is None and "$ref" in field.get("items", {}):
             inner.append((_section_of(schema, field["items"]), f"{prefix}{name}[]", field["description"]))
         if child is not None:
@@ -65,10 +65,10 @@ def _section_of(schema: dict[str, Any], field: dict[str, Any]) -> dict[str, Any]
     return None
 
 
-def _kind(field: dict[str, Any]) -> str:
+def kind(field: dict[str, Any]) -> str:
     """The type of a key in words."""
     if "anyOf" in field:
-        return " or ".join(_kind(option) for option in field["anyOf"])
+        return " or ".join(kind(option) for option in field["anyOf"])
     if "$ref" in field:
         return "section"
     if "enum" in field:
@@ -76,10 +76,10 @@ def _kind(field: dict[str, Any]) -> str:
     if "const" in field:
         return f"`{field['const']}`"
     if field["type"] == "array":
-        return f"list of {_kind(field['items'])}{'s' if '$ref' in field['items'] else ''}"
+        return f"list of {kind(field['items'])}{'s' if '$ref' in field['items'] else ''}"
     if field["type"] == "object":
         values = field["additionalProperties"]
-        return "section" if values is True else f"mapping of text to {_kind(values)}"
+        return "section" if values is True else f"mapping of text to {kind(values)}"
     name = field.get("format", _TYPES.get(field["type"], field["type"]))
     bounds = [f"{sign} {field[key]:.12g}" for key, sign in _BOUNDS.items() if key in field]
     return " ".join([name, ", ".join(bounds)]).strip()

@@ -7,6 +7,7 @@ import pyarrow as pa
 from markdown_table import cell, in_blocks, table
 
 from recsys import schema
+from recsys.column_meanings import MEANINGS
 
 INTRO = """\
 # Data dictionary
@@ -55,6 +56,18 @@ PUBLIC = (
         "`histories/<run_id>/shard-*.parquet`",
         "One user. The lists of one row are parallel, oldest first.",
     ),
+    (
+        "Item texts",
+        "ITEM_TEXTS",
+        "`runs/<run_id>/item_texts.parquet`, where `enrich` writes texts about items",
+        "One item of the catalog.",
+    ),
+    (
+        "User profiles",
+        "USER_PROFILES",
+        "`runs/<run_id>/user_profiles/shard-*.parquet`, where `enrich` writes profiles",
+        "One user with a profile.",
+    ),
     ("Profiles", "PROFILES", "`runs/<run_id>/profiles`, where `inputs.users` is set", "One user."),
     ("Quarantine", "QUARANTINE", "`runs/<run_id>/quarantine/*.parquet`", "One refused row of an input."),
 )
@@ -86,7 +99,7 @@ def page() -> str:
 
 
 def _columns(name: str, columns: pa.Schema) -> str:
-    meanings = schema.MEANINGS
+    meanings = MEANINGS
     rows = [
         (f"`{field.name}`", _type(field.type), cell(meanings.get(f"{name}.{field.name}") or meanings[field.name]))
         for field in columns

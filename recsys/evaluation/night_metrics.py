@@ -15,6 +15,9 @@ Row = tuple[str, str, Number | None]
 
 _INPUTS = {"catalog": "items", "users": "users", "ingest": "events"}
 
+#: Stages that have texts written, and about what.
+_WRITTEN = {"enrich": "items", "enrich_users": "users"}
+
 Records = Mapping[str, Mapping[str, Any]]
 
 
@@ -38,6 +41,8 @@ def _rows(records: Records) -> Iterator[Row]:
     yield from _lists(records.get("recommend", {}), records.get("check", {}))
     for stage, segment in _INPUTS.items():
         yield from _input(records.get(stage, {}), segment)
+    for stage, segment in _WRITTEN.items():
+        yield from _written(records.get(stage, {}), segment)
     gains = records.get("fuse", {}).get("gains", {})
     yield from (("gain_percent", part, _interval(gain, "percent")) for part, gain in gains.items())
     for stage, record in records.items():
@@ -81,6 +86,18 @@ def _input(read: Mapping[str, Any], segment: str) -> Iterator[Row]:
     kept = max(read["rows"] - read.get("filtered", 0), 1)
     yield "quarantine_rate", segment, (read.get("quarantined", 0) - read.get("forgiven", 0)) / kept
     yield from (("quarantined", f"{segment}: {reason}", num) for reason, num in read.get("reasons", {}).items())
+
+
+def _written(record: Mapping[str, Any], segment: str) -> Iterator[Row]:
+    """How many texts there are, and what they took."""
+    if not record:
+        return
+    for metric, name in (("with_written_text", "enriched"), ("texts_written", "written"), ("texts_waiting", "waiting")):
+        yield metric, segment, record.get(name)
+    yield "tokens", segment, record.get("input_tokens", 0) + record.get("output_tokens", 0)
+    yield "token_cost", segment, record.get("cost")
+    for kind in ("refused", "failed"):
+        yield from ((f"texts_{kind}", f"{segment}: {why}", num) for why, num in record.get(kind, {}).items())
 
 
 def _interval(found: Mapping[str, float], value: str = "mean") -> Number:

@@ -10,6 +10,11 @@ from recsys.config.section import Positive, Precision, Section
 AUTO = "auto"
 #: Begin of an `encoder.model` that is the encoder of another shop's published model.
 OTHER_STORAGE = "storage://"
+#: Begin of an `encoder.model` that `jobs/compress.py` has made in the own storage.
+COMPRESSED = "compressed://"
+
+#: Numbers of the encoder's weights and activations.
+Quantization = Literal["none", "int8"]
 
 
 class ScratchEncoderConfig(Section):
@@ -56,7 +61,7 @@ class EncoderConfig(Section):
     model: str | None = AUTO
     """auto: the pretrained MiniLM that the installation brings. Else a hub id, a local folder, `package://name/folder`
     (weights in an installed package), `storage://` and the `storage` of another shop (the encoder of its published
-    model), or null: a small one from scratch."""
+    model), `compressed://name` (a smaller encoder that `jobs/compress.py` made), or null: a small one from scratch."""
     revision: str | None = None
     """Commit of the hub model, or id of the other shop's model. null: its default branch; the published model."""
     train: Literal["frozen", "baskets", "lora", "full"] = "frozen"
@@ -74,6 +79,10 @@ class EncoderConfig(Section):
     """Texts of a forward pass."""
     precision: Precision = "auto"
     """Arithmetic of the encoder. auto: bf16 for a pretrained one if the device multiplies it natively, else fp32."""
+    engine: Literal["torch", "onnx"] = "torch"
+    """What runs the encoder. onnx: ONNX Runtime, on CPUs, in the night and live; see `docs/smaller-models.md`."""
+    quantization: Quantization = "none"
+    """Numbers of weights and activations. int8: whole numbers of 8 bits, by the engine onnx, for a frozen encoder."""
     num_workers: Positive | None = None
     """Encoder workers. null: one for each CPU, or for each GPU."""
     use_gpu: bool = False
@@ -85,9 +94,26 @@ class EncoderConfig(Section):
 
     @model_validator(mode="after")
     def _auto_has_its_own_revision(self) -> "EncoderConfig":
-        if self.model == AUTO and self.revision is not None:
+        if self.revision is not None and (self.model == AUTO or self.is_compressed):
             raise ValueError(
                 f"revision={self.revision} belongs to a hub model: name the model, or set revision to null"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _engine_can_run_it(self) -> "EncoderConfig":
+        if self.engine == "torch":
+            if self.quantization != "none":
+                raise ValueError(f"quantization={self.quantization} needs engine=onnx")
+            return self
+        if self.use_gpu:
+            raise ValueError("engine=onnx runs on CPUs: set use_gpu to false, or engine to torch")
+        if self.precision not in ("auto", "fp32"):
+            raise ValueError(f"engine=onnx computes in fp32, not in {self.precision}: set precision to auto")
+        if self.quantization != "none" and self.learns:
+            raise ValueError(
+                f"quantization={self.quantization} is for a frozen encoder: set train={self.train} to frozen, or "
+                f"quantization to none"
             )
         return self
 
@@ -95,6 +121,16 @@ class EncoderConfig(Section):
     def is_transferred(self) -> bool:
         """Whether it comes from another shop's storage."""
         return self.model is not None and self.model.startswith(OTHER_STORAGE)
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether `jobs/compress.py` made it: the own storage has it."""
+        return self.model is not None and self.model.startswith(COMPRESSED)
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether the configured encoder is in the own storage: a copy of another shop's, or a compressed one."""
+        return self.is_transferred or self.is_compressed
 
     @property
     def learns(self) -> bool:

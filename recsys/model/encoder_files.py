@@ -16,7 +16,11 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from recsys.config.section import Precision
 from recsys.errors import ConfigError
+from recsys.model.config import Quantization
 from recsys.model.encoder_source import model_folder
+
+#: Version of how numbers are quantized; another scheme makes other vectors.
+_SCHEME = 1
 
 Pooling = Literal["auto", "mean", "cls", "last"]
 
@@ -63,6 +67,17 @@ def folder_digest(folder: Path, pooling: str, max_tokens: int, precision: Precis
         with (folder / name).open("rb") as stream:
             files[name] = hashlib.file_digest(stream, "sha256").hexdigest()
     facts = {"files": files, "pooling": pooling, "max_tokens": max_tokens, "precision": precision}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def vectors_digest(encoder_id: str, quantization: Quantization) -> str:
+    """Digest that names the store of vectors of an encoder that is quantized.
+
+    Without quantization it is `encoder_digest`, whatever the engine: engines differ by rounding.
+    """
+    if quantization == "none":
+        return encoder_id
+    facts = {"encoder": encoder_id, "quantization": quantization, "scheme": _SCHEME}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

@@ -43,7 +43,10 @@ _ACTIVATIONS = {"Identity": torch.nn.Identity, "Tanh": torch.nn.Tanh}
 
 
 class TextEncoder:
-    """A loaded encoder: tokenizer, frozen model, pooling and dense layers. Use `TextEncoder.load` to make one."""
+    """A loaded encoder: tokenizer, frozen model, pooling and dense layers. `load` makes one that PyTorch runs.
+
+    `recsys.model.onnx_encoder` has one that ONNX Runtime runs.
+    """
 
     def __init__(self, folder: Path, pooling: str, max_tokens: int, precision: Precision, device: str) -> None:
         config = read_json(folder / "config.json")
@@ -52,10 +55,10 @@ class TextEncoder:
         self.max_tokens = max_tokens
         self.precision = precision
         self.device = torch.device(device)
-        self.tokenizer, self.model = _load_transformer(folder, dtype_of(precision, self.device))
-        self.model.to(self.device)
+        self.model, self.hidden_size = self._load_model()
+        self.tokenizer = _load_tokenizer(folder)
         self.dense = [_load_dense(path).to(self.device) for path in dense_folders(folder)]
-        self.dim: int = self.model.config.hidden_size
+        self.dim: int = self.hidden_size
         if self.dense:
             self.dim = read_json(dense_folders(folder)[-1] / "config.json")["out_features"]
         longest = min(self.tokenizer.model_max_length, config.get("max_position_embeddings", max_tokens))
@@ -82,6 +85,16 @@ class TextEncoder:
         """
         folder = model_folder(spec, revision)
         return cls(folder, resolve_pooling(folder, pooling), max_tokens, precision, device)
+
+    def _load_model(self) -> tuple[Any, int]:
+        """What computes hidden states, and their width. Another engine has its own."""
+        model = _load_transformer(self.folder, dtype_of(self.precision, self.device)).to(self.device)
+        return model, model.config.hidden_size
+
+    def _hidden(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Last hidden states [B, T, hidden size] of tokens int64 [B, T]; ``mask`` [B, T] is 1 where there is one."""
+        hidden: torch.Tensor = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+        return hidden
 
     @functools.cached_property
     def digest(self) -> str:
@@ -116,7 +129,7 @@ class TextEncoder:
         assert batch_size > 0, batch_size
         tokens = self.tokenize(texts)
         order = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
-        pooled = np.empty((len(tokens), self.model.config.hidden_size), dtype=np.float32)
+        pooled = np.empty((len(tokens), self.hidden_size), dtype=np.float32)
         with torch.inference_mode():
             for start in range(0, len(order), batch_size):
                 rows = order[start : start + batch_size]
@@ -140,7 +153,7 @@ class TextEncoder:
         declare_modules(
             folder,
             pooling=self.pooling,
-            hidden_size=self.model.config.hidden_size,
+            hidden_size=self.hidden_size,
             max_tokens=self.max_tokens,
             dense=[path.name for path in dense_folders(self.folder)],
         )
@@ -169,8 +182,7 @@ class TextEncoder:
         ids = torch.tensor([row + [self.pad_id] * (width - len(row)) for row in tokens], device=self.device)
         lengths = torch.tensor([len(row) for row in tokens], device=self.device)
         mask = (torch.arange(width, device=self.device) < lengths[:, None]).long()  # [B, T]
-        hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state  # [B, T, hidden size]
-        return pool_tokens(hidden, mask, self.pooling).cpu().numpy()
+        return pool_tokens(self._hidden(ids, mask), mask, self.pooling).cpu().numpy()
 
 
 def pool_tokens(hidden: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor:
@@ -187,34 +199,43 @@ def pool_tokens(hidden: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch
     return hidden[torch.arange(len(hidden), device=hidden.device), chosen]
 
 
-def _load_transformer(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
-    try:
-        with quiet_transformers():
-            config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-            if config.is_encoder_decoder:
-                raise ConfigError(f"encoder.model: {folder} is an encoder-decoder; name an encoder or a decoder")
-            model_class: Any = transformers.MODEL_MAPPING[type(config)]
-            # BERT's pooler is not used, and many checkpoints lack it: it would get random weights
-            unpooled = "add_pooling_layer" in inspect.signature(model_class).parameters
-            model, loaded = model_class.from_pretrained(
-                folder,
-                dtype=dtype,
-                use_safetensors=True,
-                local_files_only=True,
-                output_loading_info=True,
-                **({"add_pooling_layer": False} if unpooled else {}),
-            )
-            tokenizer = transformers.AutoTokenizer.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=False
-            )
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise ConfigError(f"encoder.model: {folder} cannot be loaded as a text encoder: {error}") from error
+def _load_tokenizer(folder: Path) -> Any:
+    with _explained(folder):
+        return transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
+def _load_transformer(folder: Path, dtype: torch.dtype) -> Any:
+    with _explained(folder):
+        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        if config.is_encoder_decoder:
+            raise ConfigError(f"encoder.model: {folder} is an encoder-decoder; name an encoder or a decoder")
+        model_class: Any = transformers.MODEL_MAPPING[type(config)]
+        # BERT's pooler is not used, and many checkpoints lack it: it would get random weights
+        unpooled = "add_pooling_layer" in inspect.signature(model_class).parameters
+        model, loaded = model_class.from_pretrained(
+            folder,
+            dtype=dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+            **({"add_pooling_layer": False} if unpooled else {}),
+        )
     if loaded["missing_keys"]:
         raise ConfigError(
             f"encoder.model: the weights in {folder} lack {', '.join(sorted(loaded['missing_keys'])[:5])}"
         )
     model.config.use_cache = False
-    return tokenizer, model.eval().requires_grad_(False)
+    return model.eval().requires_grad_(False)
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    """Errors of the library about a folder, as ours."""
+    try:
+        with quiet_transformers():
+            yield
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise ConfigError(f"encoder.model: {folder} cannot be loaded as a text encoder: {error}") from error
 
 
 def _load_dense(folder: Path) -> torch.nn.Sequential:

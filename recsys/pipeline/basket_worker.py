@@ -1,7 +1,6 @@
 """What each worker runs that trains an encoder on baskets: steps, a measurement on validation users, a checkpoint."""
 
 import json
-import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,9 +14,8 @@ from recsys.pipeline.basket_files import read_baskets, read_targets
 from recsys.pipeline.checkpoint_store import CheckpointStore
 from recsys.pipeline.cpu_time import cpu_since_report
 from recsys.pipeline.memory import peak_memory_mb
-from recsys.pipeline.stage_progress import StepProgress
+from recsys.pipeline.steps_told import StepsTold
 from recsys.pipeline.train_task import learning_encoder
-from recsys.pipeline.training_progress import Tell
 from recsys.pipeline.worker_process import worker_process
 from recsys.settings import Config
 from recsys.training.basket_encoder import BasketEncoder
@@ -25,7 +23,6 @@ from recsys.training.basket_sampling import Baskets, draw_step
 from recsys.training.basket_validation import HeldOutTargets, held_out_ndcg
 from recsys.training.config import TrainConfig
 from recsys.training.engine import Engine, engine_of
-from recsys.training.loop import PROGRESS_S
 from recsys.training.phases import warmup_and_cosine
 from recsys.training.progress import CPU, RETRIEVAL
 from recsys.training.refresh import encode_rows
@@ -44,38 +41,11 @@ def learn(fit: BasketFit, rank: int, checkpoints: CheckpointStore) -> None:
     with worker_process(fit, rank) as tell:
         worker = _Worker(fit, rank)
         history = worker.resume(checkpoints)
-        told = _StepsTold(fit, history, tell)
+        spec, workers = fit.run.config.encoder.baskets, fit.run.config.train.num_workers
+        told = StepsTold("baskets", spec.steps, workers * spec.users, history, tell, figure=RETRIEVAL)
         while len(history) <= fit.run.config.encoder.baskets.checks:
             history.append(worker.next_check(len(history), told) | {CPU: cpu_since_report()})
             worker.report(history, checkpoints)
-
-
-class _StepsTold:
-    """Tells how many steps are done, every second."""
-
-    def __init__(self, fit: BasketFit, history: list[dict[str, float]], tell: Tell) -> None:
-        self._spec, self._history, self._tell = fit.run.config.encoder.baskets, history, tell
-        self._workers = fit.run.config.train.num_workers
-        self._start = self._told = time.monotonic()
-        self._first = history[-1]["step"] if history else 0.0
-
-    def step_done(self, steps: int, loss: torch.Tensor) -> None:
-        """So many steps are done; the last one had this loss."""
-        now = time.monotonic()
-        if now - self._told < PROGRESS_S:
-            return
-        self._told = now
-        progress = StepProgress(
-            step="baskets",
-            share=steps / self._spec.steps,
-            seconds=now - self._start,
-            place=f"step {steps} of {self._spec.steps}",
-            share_before=self._first / self._spec.steps,
-            rows_per_s=self._workers * self._spec.users * (steps - self._first) / (now - self._start),
-            loss=float(loss),
-            validation_ndcg=self._history[-1].get(RETRIEVAL) if self._history else None,
-        )
-        self._tell(progress)
 
 
 class _Worker:
@@ -105,7 +75,7 @@ class _Worker:
             history: list[dict[str, float]] = json.loads((Path(folder) / HISTORY_FILE).read_text())
         return history
 
-    def next_check(self, number: int, told: _StepsTold) -> dict[str, float]:
+    def next_check(self, number: int, told: StepsTold) -> dict[str, float]:
         """The steps up to a check, from 0 (none), and what it finds."""
         spec = self.config.encoder.baskets
         first, last = (round(spec.steps * max(each, 0) / spec.checks) for each in (number - 1, number))

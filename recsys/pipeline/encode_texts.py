@@ -1,8 +1,7 @@
 """The stages `encode` and `reencode`: texts of items and users become vectors; stored vectors are used again."""
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from tempfile import TemporaryDirectory
 
@@ -13,19 +12,19 @@ import pyarrow.compute as pc
 from recsys.data.large_texts import with_large_text
 from recsys.errors import NewerFormatError
 from recsys.model.checkpoint import ModelCard
-from recsys.model.encoder_files import encoder_digest
-from recsys.model.file_hashes import verify_hashes
-from recsys.model.text_encoder import TextEncoder
+from recsys.model.encoder_files import encoder_digest, vectors_digest
 from recsys.pipeline.cluster import for_each_part, peak_of
+from recsys.pipeline.export_encoder import settle_export
+from recsys.pipeline.item_texts import read_encoder_texts
 from recsys.pipeline.model_records import EncodedTexts
+from recsys.pipeline.open_encoder import open_encoder, stored_folder
 from recsys.pipeline.published_model import model_card
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.stages import INGEST_CATALOG
-from recsys.pipeline.transfer_encoder import encoder_folder, taken_folder
+from recsys.pipeline.transfer_encoder import encoder_folder
 from recsys.pipeline.user_texts import read_user_texts
 from recsys.pipeline.worker_pools import call_in_worker
 from recsys.schema import CATALOG, item_vectors, text_vectors, user_text_vectors
-from recsys.settings import Config
 from recsys.storage.filesystem import Storage
 from recsys.storage.record_kinds import ENCODER_NOTE
 from recsys.storage.tables import read_table, write_table
@@ -41,7 +40,11 @@ _TEXTS = pa.schema([CATALOG.field("text"), CATALOG.field("text_hash")])
 
 def encode_items(run: Run) -> EncodedTexts:
     """Encode new texts with the configured encoder; write the vectors of the catalog and of the users' texts."""
-    return _encode_catalog(run, _configured_encoder(run), None)
+    source_id = configured_encoder(run)
+    encoder_id = vectors_digest(source_id, run.config.encoder.quantization)
+    if run.config.encoder.engine == "onnx":
+        settle_export(run, source_id, encoder_id, None)
+    return _encode_catalog(run, encoder_id, None)
 
 
 def encode_tuned(run: Run) -> EncodedTexts:
@@ -62,15 +65,17 @@ def encode_for(run: Run, card: ModelCard) -> None:
 
 
 def _encode_catalog(run: Run, encoder_id: str, encoder_model: str | None) -> EncodedTexts:
-    catalog = read_table(run.storage, run.catalog_path, ["item_id", "text", "text_hash"])
+    catalog = read_encoder_texts(run)
     user_texts = read_user_texts(run)
     texts = pa.concat_tables([table.select(_TEXTS.names) for table in (catalog, user_texts)])
     missing = _missing_texts(run.storage, encoder_id, texts)
+    if encoder_model is not None and run.config.encoder.engine == "onnx":
+        settle_export(run, encoder_id, encoder_id, encoder_model)
     records = _encode(run, encoder_id, encoder_model, missing)
     stored = pa.concat_tables([read_table(run.storage, path) for path in _stored(run.storage, encoder_id)])
     stored = stored.combine_chunks()
     dim = _assemble(run, encoder_id, stored, catalog)
-    if run.config.inputs.has_user_texts:
+    if run.config.has_user_texts:
         _assemble_user_texts(run, encoder_id, stored, user_texts)
     return EncodedTexts(
         rows=len(catalog),
@@ -83,38 +88,13 @@ def _encode_catalog(run: Run, encoder_id: str, encoder_model: str | None) -> Enc
     )
 
 
-@contextmanager
-def open_encoder(
-    storage: Storage, config: Config, encoder_id: str, encoder_model: str | None, device: str = "cpu"
-) -> Iterator[TextEncoder]:
-    """The encoder with this digest. The loaded model can be used after the context ends; only its folder is deleted.
-
-    Args:
-        storage: Where models are.
-        config: Its settings of the encoder.
-        encoder_id: The digest.
-        encoder_model: See `ModelCard.encoder_model`; None: the configured model. If that is a small one from scratch,
-            or another shop's, the storage has it.
-        device: `cpu` or `cuda`.
-    """
-    spec = config.encoder
-    if encoder_model is None and spec.model is not None and not spec.is_transferred:
-        yield TextEncoder.load(spec.model, spec.revision, spec.pooling, spec.max_tokens, spec.arithmetic, device)
-        return
-    taken = encoder_model is None and spec.is_transferred
-    kept = taken_folder(storage, spec) if taken else encoder_folder(encoder_id, encoder_model)
-    with storage.local_folder(kept) as folder:
-        verify_hashes(folder)
-        yield TextEncoder.load(str(folder), None, "auto", spec.max_tokens, spec.arithmetic, device)
-
-
-def _configured_encoder(run: Run) -> str:
+def configured_encoder(run: Run) -> str:
     """Digest of the encoder that the config names; a small one from scratch is trained if it is not there."""
     spec = run.config.encoder
     if spec.model is None:
         return _scratch_encoder(run)
-    if spec.is_transferred:
-        with run.storage.local_folder(taken_folder(run.storage, spec)) as folder:
+    if spec.is_stored:
+        with run.storage.local_folder(stored_folder(run.storage, spec)) as folder:
             return encoder_digest(str(folder), max_tokens=spec.max_tokens, precision=spec.arithmetic)
     return encoder_digest(spec.model, spec.revision, spec.pooling, spec.max_tokens, spec.arithmetic)
 

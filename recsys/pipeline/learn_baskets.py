@@ -11,8 +11,9 @@ from recsys.pipeline.basket_entry import BasketFit
 from recsys.pipeline.basket_files import write_baskets
 from recsys.pipeline.cluster import cpus_for_each
 from recsys.pipeline.cpu_time import add_worker_cpu
-from recsys.pipeline.encode_texts import encode_with, open_encoder
+from recsys.pipeline.encode_texts import encode_with
 from recsys.pipeline.model_records import LearnedBaskets
+from recsys.pipeline.open_encoder import open_trainable
 from recsys.pipeline.run import Run
 from recsys.pipeline.run_training import run_training
 from recsys.pipeline.settle_warm_start import settle_warm_start
@@ -68,7 +69,7 @@ def _place(run: Run) -> str:
 
 
 def _keep_start(run: Run, start_id: str, start_model: str | None) -> None:
-    with open_encoder(run.storage, run.config, start_id, start_model) as encoder, TemporaryDirectory() as folder:
+    with open_trainable(run.storage, run.config, start_id, start_model) as encoder, TemporaryDirectory() as folder:
         encoder.save(folder)
         run.storage.upload_folder(folder, _place(run))
 

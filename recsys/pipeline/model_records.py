@@ -30,6 +30,42 @@ class EncodedTexts(StageRecord):
 
 
 @dataclass(frozen=True, kw_only=True)
+class WrittenTextCounts(StageRecord):
+    """What the stages that have texts written leave."""
+
+    enriched: int
+    """Items or users with a written text, also of earlier nights."""
+    written: int
+    """Texts that were written in this night, also those that are refused."""
+    waiting: int
+    """Texts that are left for the next night."""
+    refused: dict[str, int]
+    """Stored texts that are not used, by reason."""
+    failed: dict[str, int]
+    """Texts that the back end did not write in this night, by reason."""
+    input_tokens: int
+    """Tokens of this night's questions; a question whose answer was lost counts with the most that it can have."""
+    output_tokens: int
+    cost: float
+    """Of these tokens, by the prices of the config."""
+    writer_id: str
+    """Digest of back end, model and prompts, by which the texts are stored."""
+    model: str
+    prompt_hash: str
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnrichedItems(WrittenTextCounts):
+    """What `enrich_items` leaves; `rows` are the items of the catalog."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnrichedUsers(WrittenTextCounts):
+    """What `enrich_users` leaves; `rows` are the users with enough events."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class LearnedBaskets(StageRecord):
     """What `learn_baskets` leaves; `rows` are the users of all steps."""
 

@@ -1,4 +1,4 @@
-"""What retention would delete now: runs that no rule keeps, and vectors of text encoders that no kept model reads."""
+"""What retention would delete now: runs that no rule keeps, and vectors and written texts that no kept run reads."""
 
 import datetime as dt
 import re
@@ -22,6 +22,8 @@ from recsys.storage.runs import RunFolder
 TABLES = ("recommendations", "similar_items", "item_report")
 #: Where the vectors of texts are, by encoder.
 STORE = "items"
+#: Where written texts are, by who wrote them.
+TEXT_STORE = "written_texts"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +54,7 @@ class RetentionPlan:
     runs: tuple[DeletedRun, ...]
     """Oldest date first; of a date the repetitions by `--force` first, since a night answers by them."""
     stores: Mapping[str, int]
-    """Folders of vectors that go → bytes."""
+    """Folders of vectors and of written texts that go → bytes."""
 
     @property
     def bytes(self) -> int:
@@ -155,11 +157,12 @@ def _unread_stores(storage: Storage, needed: References, kept: Iterable[str]) ->
     """Stores that no kept run reads, and to which none writes: names of their files begin with the id of the writer."""
     working = tuple(f"{run_id}-" for run_id in kept)
     found = {}
-    for encoder in storage.folders(STORE):
-        if encoder not in needed.encoders and re.fullmatch(r"[0-9a-f]{64}", encoder):
-            sizes = storage.sizes(f"{STORE}/{encoder}")
-            if sizes and not any(name.startswith(working) for name in sizes):
-                found[f"{STORE}/{encoder}"] = sum(sizes.values())
+    for store, read in ((STORE, needed.encoders), (TEXT_STORE, needed.writers)):
+        for digest in storage.folders(store):
+            if digest not in read and re.fullmatch(r"[0-9a-f]{64}", digest):
+                sizes = storage.sizes(f"{store}/{digest}")
+                if sizes and not any(name.startswith(working) for name in sizes):
+                    found[f"{store}/{digest}"] = sum(sizes.values())
     return found
 
 

@@ -134,6 +134,16 @@ class Run:
         return f"{self.folder.dir}/catalog.parquet"
 
     @property
+    def item_texts_path(self) -> str:
+        """ITEM_TEXTS in the order of the catalog, if texts of items are written."""
+        return f"{self.folder.dir}/item_texts.parquet"
+
+    @property
+    def user_profiles_dir(self) -> str:
+        """USER_PROFILES in the shards of the histories, if profiles are written."""
+        return f"{self.folder.dir}/user_profiles"
+
+    @property
     def encoder_id(self) -> str:
         """Digest of the text encoder whose vectors this night's model reads."""
         return self.record(REENCODE if self.config.encoder.learns else ENCODE_TEXTS).encoder_id

@@ -9,7 +9,7 @@ from typing import Any
 
 from recsys.errors import InputError, one_line
 from recsys.pipeline.model_records import WARM_START
-from recsys.pipeline.stages import ENCODE_TEXTS, FINETUNE, LEARN_BASKETS, REENCODE
+from recsys.pipeline.stages import ENCODE_TEXTS, ENRICH_ITEMS, ENRICH_USERS, FINETUNE, LEARN_BASKETS, REENCODE
 from recsys.storage.filesystem import Storage
 from recsys.storage.manifest import MANIFEST, decode_manifest, lists_folder
 from recsys.storage.read_together import read_together
@@ -25,6 +25,8 @@ class References:
     """Ids."""
     encoders: frozenset[str]
     """Digests, by which text vectors are stored."""
+    writers: frozenset[str] = frozenset()
+    """Digests of back ends with their prompts, by which written texts are stored."""
 
 
 def references(runs: Iterable[RunFolder], published_models: Iterable[str] = ()) -> References:
@@ -42,10 +44,11 @@ def references(runs: Iterable[RunFolder], published_models: Iterable[str] = ()) 
         NewerFormatError: a newer release wrote one.
     """
     runs = list(runs)
-    models, encoders = set(published_models), set[str]()
+    models, encoders, writers = set(published_models), set[str](), set[str]()
     for named in read_together(_named_by, runs):
         models |= named.models
         encoders |= named.encoders
+        writers |= named.writers
     waiting = sorted(models)
     while runs and waiting:
         card = _record(runs[0].storage, f"models/{waiting.pop()}/model.json", MODEL_CARD)
@@ -53,16 +56,18 @@ def references(runs: Iterable[RunFolder], published_models: Iterable[str] = ()) 
         if (base := card.get("base")) and base not in models:
             models.add(base)
             waiting.append(base)
-    return References(models=frozenset(models), encoders=frozenset(encoders))
+    return References(models=frozenset(models), encoders=frozenset(encoders), writers=frozenset(writers))
 
 
 def _named_by(run: RunFolder) -> References:
     """What a run names itself."""
     paths = (run.stage_path(stage.name) for stage in (ENCODE_TEXTS, LEARN_BASKETS, REENCODE))
     records = [_record(run.storage, path, STAGE) for path in paths]
+    written = [_record(run.storage, run.stage_path(stage.name), STAGE) for stage in (ENRICH_ITEMS, ENRICH_USERS)]
     return References(
         models=frozenset({*run.model_ids, *_continued(run), *arm_models(run)}),
         encoders=frozenset(record["encoder_id"] for record in records if "encoder_id" in record),
+        writers=frozenset(record["writer_id"] for record in written if "writer_id" in record),
     )
 
 

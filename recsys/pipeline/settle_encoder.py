@@ -8,6 +8,7 @@ from pydantic import ConfigDict
 
 from recsys.config.strict_json import STRICT
 from recsys.model.config import AUTO
+from recsys.pipeline.compressed_encoder import require_compressed
 from recsys.pipeline.imports_ahead import imported
 from recsys.pipeline.run import Run
 
@@ -31,10 +32,13 @@ def settle_encoder(run: Run) -> SettledEncoder:
     """What `encoder.model` is for this run: `auto` is looked up now, and another shop's encoder is copied now.
 
     Raises:
-        ConfigError: the other shop has no such encoder.
+        ConfigError: the other shop has no such encoder, or the own storage has no such compressed one.
         InputError: the other shop's encoder is damaged.
     """
     spec = run.config.encoder
+    if spec.model is not None and spec.is_compressed:
+        require_compressed(run.storage, spec.model)
+        return SettledEncoder(model=spec.model, revision=None)
     if spec.is_transferred:
         # by name, as stages are: the processes that count import this file, and do without torch
         take = imported("recsys.pipeline.transfer_encoder").take_encoder

@@ -28,7 +28,7 @@ from recsys.pipeline.run import Record, Run
 from recsys.pipeline.shard_item_counts import merge_shard_counts, write_shard_counts
 from recsys.pipeline.stages import INGEST_EVENTS
 from recsys.pipeline.user_context import UserContext
-from recsys.pipeline.user_texts import profile_shards, read_profiles, write_texts
+from recsys.pipeline.user_texts import profile_shards, read_input_profiles, write_texts
 from recsys.schema import INTERACTIONS_WITH_TEXT
 from recsys.storage.tables import iter_batches, read_table, write_table
 
@@ -160,7 +160,7 @@ def _write_shard(run: Run, number: int, group: pa.Table) -> Record:
         write_table(run.storage, f"{run.impressions_dir}/{name}.parquet", impressions, schema)
     context = UserContext(
         searches=searches,
-        profiles=read_profiles(run, name),
+        profiles=read_input_profiles(run, name),
         non_positives=non_positives,
         exclude_rejected=run.config.recommend.exclude_rejected,
     )

@@ -20,6 +20,15 @@ def _encoding(config: Config) -> str:
     return _pool(config.encoder.num_workers, config.encoder.use_gpu)
 
 
+def _writing(config: Config) -> str:
+    from recsys.enrichment.backends.registry import BACKENDS, backend_settings
+
+    if config.enrich is None:  # a table of all stages asks
+        return "all CPUs"
+    backend, settings = BACKENDS[config.enrich.backend], backend_settings(config.enrich)
+    return _pool(backend.workers(settings), bool(backend.gpus(settings)))
+
+
 def _training(config: Config) -> str:
     return _pool(config.train.num_workers, config.train.use_gpu)
 
@@ -78,12 +87,36 @@ SHUFFLE_HISTORIES = Stage(
     workers=_all_cpus,
 )
 
+ENRICH_ITEMS = Stage(
+    name="enrich",
+    function="recsys.pipeline.enrich_items:enrich_items",
+    record=model_records.EnrichedItems,
+    summary="Has a summary and keywords written for new and changed items, within the night's budget.",
+    reads=("{run}/catalog.parquet", "{run}/interactions/", "{run}/searches/", "written_texts/<writer id>/"),
+    writes=("written_texts/<writer id>/", "{run}/item_texts.parquet"),
+    intermediate=("item_sayings", "text_requests"),
+    workers=_writing,
+    condition=Condition("with `enrich.items`", lambda config: config.writes_item_texts),
+)
+
+ENRICH_USERS = Stage(
+    name="enrich_users",
+    function="recsys.pipeline.enrich_users:enrich_users",
+    record=model_records.EnrichedUsers,
+    summary="Has a profile of interests written for users with enough events, within the night's budget.",
+    reads=("{run}/interactions/", "{run}/item_texts.parquet", "written_texts/<writer id>/"),
+    writes=("written_texts/<writer id>/", "{run}/user_profiles/", "{histories}/"),
+    intermediate=("user_facts", "text_requests"),
+    workers=_writing,
+    condition=Condition("with `enrich.users`", lambda config: config.writes_profiles),
+)
+
 ENCODE_TEXTS = Stage(
     name="encode",
     function="recsys.pipeline.encode_texts:encode_items",
     record=model_records.EncodedTexts,
     summary="Turns the texts of items and users that have no stored vector into vectors.",
-    reads=("{run}/catalog.parquet", "{run}/user_texts/"),
+    reads=("{run}/catalog.parquet", "{run}/item_texts.parquet", "{run}/user_texts/"),
     writes=("items/<encoder digest>/", "{run}/text_vectors/"),
     intermediate=("texts",),
     workers=_encoding,

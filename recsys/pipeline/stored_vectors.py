@@ -18,7 +18,7 @@ def read_text_vectors(run: Run, encoder_id: str) -> tuple[pa.Array, np.ndarray[t
 
 def read_user_text_vectors(run: Run, encoder_id: str) -> UserTexts:
     """The texts of the run's users with their vectors; empty if histories hold no texts."""
-    if not run.config.inputs.has_user_texts:
+    if not run.config.has_user_texts:
         return UserTexts.none()
     table = read_table(run.storage, run.user_text_vectors_path(encoder_id)).combine_chunks()
     vectors = table["vector"].combine_chunks()

@@ -15,7 +15,8 @@ from recsys.model.decoder import build_decoder, decoder_config
 from recsys.model.encoder_files import folder_digest
 from recsys.model.features import index_items
 from recsys.model.ranker_spec import RankerSpec
-from recsys.pipeline.encode_texts import open_encoder
+from recsys.pipeline.item_texts import read_encoder_texts
+from recsys.pipeline.open_encoder import open_trainable
 from recsys.pipeline.published_model import model_card
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import ENCODE_TEXTS, INGEST_EVENTS, LEARN_BASKETS
@@ -64,7 +65,7 @@ def build_task(run: Run, model_id: str, warm_model: str | None, *, learns: bool 
         dropout=config.ranker.dropout,
         id_dropout=config.ranker.id_dropout,
         parts=config.ranker.parts,
-        user_texts=config.inputs.has_user_texts,
+        user_texts=config.has_user_texts,
         logit_bias=config.train.objective != "softmax",
         relative_time=config.ranker.relative_time,
     )
@@ -122,10 +123,9 @@ def learning_encoder(run: Run, encoder_id: str, encoder_model: str | None) -> Ca
         encoder_model: See `ModelCard.encoder_model`.
     """
     spec = run.config.encoder
-    whole = run.config.model_copy(update={"encoder": spec.model_copy(update={"precision": "fp32"})})
-    texts = read_table(run.storage, run.catalog_path, ["text"])["text"].to_pylist()
+    texts = read_encoder_texts(run)["text"].to_pylist()
     texts += read_user_text_vectors(run, encoder_id).texts.to_pylist()  # they follow the texts of the catalog
-    with open_encoder(run.storage, whole, encoder_id, encoder_model) as encoder:
+    with open_trainable(run.storage, run.config, encoder_id, encoder_model) as encoder:
         return CatalogEncoder(encoder, texts, spec.batch_size, spec.lora_rank if spec.train == "lora" else None)
 
 

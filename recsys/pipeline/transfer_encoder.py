@@ -91,6 +91,11 @@ def encoder_folder(encoder_id: str, encoder_model: str | None) -> str:
     return f"models/encoder-{encoder_id}" if encoder_model is None else f"models/{encoder_model}/{ENCODER_FOLDER}"
 
 
+def export_folder(encoder_id: str, encoder_model: str | None) -> str:
+    """Where a storage has an encoder in the form of ONNX Runtime: beside the encoder. Arguments as above."""
+    return f"{encoder_folder(encoder_id, encoder_model)}-onnx"
+
+
 def _note(model: str | None, model_id: str) -> str:
     named = hashlib.sha256(f"{model}\n{model_id}".encode()).hexdigest()
     return f"models/transferred-encoders/{named[:32]}.json"

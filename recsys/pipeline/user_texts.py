@@ -11,7 +11,22 @@ from recsys.storage.tables import read_table, write_table
 
 
 def read_profiles(run: Run, shard: str) -> pa.Table | None:
-    """PROFILES of a shard; None if users are not read. A shard without users has no file."""
+    """PROFILES of a shard after all stages that describe users; None if none of them applies."""
+    if not run.config.writes_profiles:
+        return read_input_profiles(run, shard)
+    return read_table(run.storage, f"{run.user_profiles_dir}/{shard}.parquet", PROFILES.names)
+
+
+def read_until(run: Run, shard: str) -> pa.Table | None:
+    """`user_id` and `until` of the users of a shard whose written profile has read events; None if none is written."""
+    if not run.config.writes_profiles:
+        return None
+    profiles = read_table(run.storage, f"{run.user_profiles_dir}/{shard}.parquet", ["user_id", "until"])
+    return profiles.filter(pc.is_valid(profiles["until"]))
+
+
+def read_input_profiles(run: Run, shard: str) -> pa.Table | None:
+    """PROFILES of a shard as the input has them; None if users are not read. A shard without users has no file."""
     if run.config.inputs.users is None:
         return None
     path = f"{run.profiles_dir}/{shard}.parquet"
@@ -42,6 +57,10 @@ def read_user_texts(run: Run) -> pa.Table:
     if run.config.inputs.has_user_texts:
         shards = run.record(SHUFFLE_HISTORIES).shards
         parts += [read_table(run.storage, f"{_folder(run)}/{shard}.parquet") for shard in shards]
+    if run.config.writes_profiles:
+        shards = run.record(SHUFFLE_HISTORIES).shards
+        written = [read_table(run.storage, f"{run.user_profiles_dir}/{shard}.parquet", ["profile"]) for shard in shards]
+        parts += [table.rename_columns(["text"]) for table in written]
     texts = pc.unique(pa.concat_tables(parts)["text"]).sort()
     return pa.table([texts, hash_texts(texts)], schema=pa.schema([CATALOG.field("text"), CATALOG.field("text_hash")]))
 

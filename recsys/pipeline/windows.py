@@ -16,13 +16,14 @@ from recsys.pipeline.cluster import workers_for
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import FINETUNE, INGEST_EVENTS, SHUFFLE_HISTORIES
 from recsys.pipeline.user_context import UserContext
-from recsys.pipeline.user_texts import read_user_texts
+from recsys.pipeline.user_texts import read_until, read_user_texts
 from recsys.schema import PROFILES
 from recsys.storage.tables import read_table
 from recsys.training.examples import (
     FloatArray,
     WindowTexts,
     build_windows,
+    only_after,
     only_since,
     target_weights,
     with_first_target,
@@ -87,8 +88,8 @@ def windows_of_shard(run: Run, shard: str, kinds: Sequence[Kind]) -> dict[Kind, 
     event_kinds = pa.array(run.record(INGEST_EVENTS).kinds, pa.string())
     interactions = read_table(run.storage, f"{run.interactions_dir}/{shard}.parquet")
     learned, kept = run.validation_split(interactions)
-    context, texts = UserContext.read(run, shard), None
-    if run.config.inputs.has_user_texts:
+    context, texts, until_of = UserContext.read(run, shard), None, read_until(run, shard)
+    if run.config.has_user_texts:
         profiles = PROFILES.empty_table() if context.profiles is None else context.profiles
         texts = WindowTexts(texts=read_user_texts(run)["text"].combine_chunks(), profiles=profiles)
     days = train.target_days if train.targets == "next_days" else None
@@ -108,6 +109,8 @@ def windows_of_shard(run: Run, shard: str, kinds: Sequence[Kind]) -> dict[Kind, 
         until = run.end if full else run.cutoff
         events = context.windowed(interactions if full else learned)
         weights = target_weights(events, train, until)
+        if until_of is not None:
+            weights = only_after(weights, events, until_of)
         if kind in ("train_recent", "full_recent"):
             weights = only_since(weights, events, until - dt.timedelta(days=train.recent_days))
         cut[kind] = training_windows(events, weights)

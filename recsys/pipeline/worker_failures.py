@@ -21,6 +21,7 @@ _LESS_MEMORY = {
     **dict.fromkeys(("recommend", "similar items"), "recommend.num_workers or recommend.batch_size"),
     **dict.fromkeys(("measure", "gate", "fuse"), "recommend.num_workers or recommend.candidates"),
     **dict.fromkeys(("encode", "reencode"), "encoder.num_workers or encoder.batch_size"),
+    **dict.fromkeys(("enrich", "enrich_users"), "num_workers or batch_size of enrich.settings"),
     **dict.fromkeys(("train", "finetune", "refit", "baskets"), "train.num_workers or train.batch_size"),
 }
 

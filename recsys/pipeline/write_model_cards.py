@@ -13,6 +13,7 @@ from recsys.model.base_licence import licence_in
 from recsys.model.checkpoint import ModelCard
 from recsys.model.config import OTHER_STORAGE
 from recsys.model.encoder_source import cached_folder, resolve_model
+from recsys.pipeline.compressed_encoder import require_compressed
 from recsys.pipeline.model_records import FittedFusion, GateVerdict
 from recsys.pipeline.published_model import model_card
 from recsys.pipeline.run import Run
@@ -179,6 +180,10 @@ def _licences(run: Run) -> dict[str, str]:
     """The licence of each pretrained model, as its folder on this machine says it; nothing is asked of the network."""
     encoder, ranker = run.config.encoder, run.config.ranker
     bases = {encoder.model: encoder.revision, ranker.model: ranker.revision}
+    if encoder.model is not None and encoder.is_compressed:
+        del bases[encoder.model]
+        source = require_compressed(run.storage, encoder.model)
+        bases[source.model] = source.revision
     return {model: _licence(model, revision) for model, revision in bases.items() if model is not None}
 
 

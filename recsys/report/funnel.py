@@ -47,11 +47,13 @@ def _counts(stages: Mapping[str, Recorded]) -> dict[str, dict[str, float | None]
         "items": {
             "rows read": number(stages, "catalog", "rows"),
             "items": number(stages, "catalog", "items"),
+            "with a written text": number(stages, "enrich", "enriched"),
             "may be recommended": number(stages, "recommend", "filtered", "recommendable"),
             "in a list": number(stages, "check", "figures", "items"),
         },
         "users": {
             "with a history": number(stages, "histories", "users"),
+            "with a written profile": number(stages, "enrich_users", "enriched"),
             "with a list": number(stages, "check", "figures", "lists"),
         },
         "places": {

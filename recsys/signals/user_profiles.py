@@ -88,38 +88,24 @@ class UserProfiles:
         lists = histories["item_ids"].combine_chunks()
         user, item = _numpy(pc.list_parent_indices(lists)), index_catalog(_flat(lists), item_ids)
         moment = _numpy(_flat(histories["timestamps"].combine_chunks()).cast(pa.int64()))
+        is_known = item >= 0
+        counts = np.bincount(user[is_known], minlength=len(histories))
         searches = _searches(histories, user, item, moment, now, texts)
         by_description = np.zeros(len(histories), dtype=bool)
         if descriptions is not None:
-            is_known = np.bincount(user[item >= 0], minlength=len(histories)) > 0
-            by_description = (descriptions >= 0) & ~is_known & ~searches.any(axis=1)
+            by_description = (descriptions >= 0) & (counts == 0) & ~searches.any(axis=1)
             searches = _with_descriptions(searches, np.where(by_description, descriptions, -1), texts)
-        newest_event = _newest(user, moment, len(histories))
-        until = now if asked is None else np.where(newest_event > now, asked, now)
-        in_session = until - newest_event <= SESSION_MINUTES * _MICROS_PER_MINUTE
-        weight: Floats = np.asarray(_flat(histories["weights"].combine_chunks())).astype(np.float64)[item >= 0]
-        user, item, moment = (column[item >= 0] for column in (user, item, moment))
-        counts = np.bincount(user, minlength=len(histories))
-        weight /= (np.bincount(user, weight, minlength=len(histories)) / np.maximum(counts, 1))[user]
-        ends = np.cumsum(counts)
-        from_end = ends[user] - 1 - np.arange(len(user))
-        before_last = (moment[ends[user] - 1] - moment) / _MICROS_PER_DAY
-        recent = from_end < PROFILE_EVENTS
-        shares = 1 / (1.0 + from_end[recent]), np.exp2(-before_last[recent] / HISTORY_HALF_LIFE_DAYS)
-        weighted = [share * weight[recent] for share in shares]
-        last, history = SparseRows.of_each(user[recent], item[recent], weighted, len(histories))
-        repeated = SparseRows.none(len(histories))
-        if repeats:
-            once = first_of_basket(user, item, moment, weight)
-            age = np.maximum(now[user[once]] - moment[once], 0) / _MICROS_PER_DAY
-            decayed = np.exp2(-age / REPEAT_HALF_LIFE_DAYS) * weight[once]
-            repeated = SparseRows.of(user[once], item[once], decayed, len(histories))
+        newest = _newest(user, moment, len(histories))
+        until = now if asked is None else np.where(newest > now, asked, now)
+        weight: Floats = np.asarray(_flat(histories["weights"].combine_chunks())).astype(np.float64)
+        known = _relative_weights(user[is_known], item[is_known], moment[is_known], weight[is_known], counts)
+        last, history = _recent_items(known, counts)
         return cls(
-            last=last.shares(),
-            history=history.shares(),
-            repeats=repeated,
+            last=last,
+            history=history,
+            repeats=_repeated_items(known, now) if repeats else SparseRows.none(len(histories)),
             has_tokens=counts > 0 if has_tokens is None else has_tokens,
-            in_session=in_session,
+            in_session=until - newest <= SESSION_MINUTES * _MICROS_PER_MINUTE,
             searches=searches,
             by_description=by_description,
         )
@@ -162,6 +148,44 @@ class UserProfiles:
             searches=self.searches[users],
             by_description=self.by_description[users],
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Events:
+    """N events whose items are in the catalog, by user and time."""
+
+    user: Ints
+    item: Ints
+    moment: Ints
+    """Microseconds since 1970."""
+    weight: Floats
+    """Beside the mean weight of the user's events."""
+
+
+def _relative_weights(user: Ints, item: Ints, moment: Ints, weight: Floats, counts: Ints) -> _Events:
+    """The events with their weights beside the user's mean; ``counts`` [B] are the users' numbers of events."""
+    mean = np.bincount(user, weight, minlength=len(counts)) / np.maximum(counts, 1)
+    return _Events(user=user, item=item, moment=moment, weight=weight / mean[user])
+
+
+def _recent_items(events: _Events, counts: Ints) -> tuple[SparseRows, SparseRows]:
+    """`UserProfiles.last` and `UserProfiles.history`."""
+    ends = np.cumsum(counts)
+    from_end = ends[events.user] - 1 - np.arange(len(events.user))
+    before_last = (events.moment[ends[events.user] - 1] - events.moment) / _MICROS_PER_DAY
+    recent = from_end < PROFILE_EVENTS
+    shares = 1 / (1.0 + from_end[recent]), np.exp2(-before_last[recent] / HISTORY_HALF_LIFE_DAYS)
+    weighted = [share * events.weight[recent] for share in shares]
+    last, history = SparseRows.of_each(events.user[recent], events.item[recent], weighted, len(counts))
+    return last.shares(), history.shares()
+
+
+def _repeated_items(events: _Events, now: Floats) -> SparseRows:
+    """`UserProfiles.repeats`."""
+    once = first_of_basket(events.user, events.item, events.moment, events.weight)
+    user, item = events.user[once], events.item[once]
+    age = np.maximum(now[user] - events.moment[once], 0) / _MICROS_PER_DAY
+    return SparseRows.of(user, item, np.exp2(-age / REPEAT_HALF_LIFE_DAYS) * events.weight[once], len(now))
 
 
 def first_of_basket(users: Ints, items: Ints, moments: npt.NDArray[np.number], weights: Floats | None = None) -> Ints:

@@ -49,6 +49,21 @@ def held_out_targets(learned: pa.Table, kept_out: pa.Table, item_ids: pa.Array, 
     return _table([histories, targets], HELD_OUT_TARGETS)
 
 
+def last_targets(histories: pa.Table, item_ids: pa.Array) -> pa.Table:
+    """HELD_OUT_TARGETS of the users whose last item is not among their items before it.
+
+    Args:
+        histories: HISTORIES.
+        item_ids: Of the catalog; other items are left out.
+    """
+    lists = histories["item_ids"].combine_chunks()
+    rows = index_items(lists.flatten(), item_ids).astype(np.int32)
+    offsets = np.concatenate([[0], np.cumsum(np.asarray(lists.value_lengths(), np.int64))])
+    spans = [span[span >= 0] for span in (rows[start:end] for start, end in pairwise(offsets))]
+    spans = [span for span in spans if len(span) > 1 and span[-1] not in span[:-1]]
+    return _table([[span[:-1] for span in spans], [int(span[-1]) for span in spans]], HELD_OUT_TARGETS)
+
+
 def _histories(sorted_interactions: pa.Table, item_ids: pa.Array, max_events: int) -> list[npt.NDArray[np.int32]]:
     """Catalog rows int32 of each user's newest events, oldest first."""
     rows = index_items(sorted_interactions["item_id"], item_ids).astype(np.int32)

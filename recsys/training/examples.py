@@ -4,7 +4,7 @@ A window holds up to L + 1 consecutive events of one user: the first L are read,
 except a user's first is predicted exactly once. If histories hold texts, searches are read and not predicted, and each
 window starts with the user's profile if there is one; then the user's first event is predicted too.
 
-Shapes: N events, L history length, Q texts of users.
+Shapes: N events, L history length, Q texts of users, W windows, T targets.
 """
 
 import dataclasses
@@ -87,6 +87,20 @@ def only_since(weights: FloatArray, interactions: pa.Table, since: dt.datetime) 
     return np.where(np.asarray(recent), weights, np.float32(0))
 
 
+def only_after(weights: FloatArray, interactions: pa.Table, until: pa.Table) -> FloatArray:
+    """[N] the weights, 0 for events that the user's profile has read: a profile that names its targets teaches nothing.
+
+    Args:
+        weights: [N] of targets.
+        interactions: INTERACTIONS, N rows.
+        until: ``user_id`` and ``until``, the time of the newest event that the profile of a user has read.
+    """
+    rows = pc.index_in(interactions["user_id"], value_set=until["user_id"].combine_chunks())
+    read = until["until"].combine_chunks().take(rows.combine_chunks())
+    unread = pc.fill_null(pc.greater(interactions["timestamp"], read), True)
+    return np.where(np.asarray(unread), weights, np.float32(0))
+
+
 def with_replay(new: pa.Table, older: pa.Table, num: int, seed: Sequence[int]) -> pa.Table:
     """Windows with new targets, and older windows that are drawn at random, so that nothing is forgotten.
 
@@ -137,53 +151,90 @@ def build_windows(
     items = index_items(interactions["item_id"], item_ids)
     text_rows, text_kinds = _texts(interactions, items, texts)
     assert ((items >= 0) | (text_kinds == TextKind.SEARCH)).all(), "an item outside the catalog passed the ingest"
-    kinds = index_events(interactions["event"], event_kinds)
-    gaps = gap_buckets(seconds_between(interactions["timestamp"]), position == 0)
     profiles = _profiles(interactions, texts)
-
-    after_profile = (position == 0) & (profiles >= 0)  # the first event follows the profile
-    from_end = count - 1 - position
-    target = np.flatnonzero(((position > 0) | after_profile) & (from_end < max_events - 1))
-    if not len(target):
+    cells = _cells(user, position, count, profiles >= 0, length, max_events)
+    if not len(cells.target):
         return schema.empty_table()
-    window_of_user = from_end[target] // length
-    targets_of_user = np.minimum(count - (profiles < 0), max_events - 1)[target]
-    window_size = np.minimum(targets_of_user - window_of_user * length, length)
-    slot = window_size - 1 - from_end[target] % length
-    key = user[target] * (int(window_of_user.max()) + 1) + window_of_user
-    unique, row = np.unique(key, return_inverse=True)
+    before, target, width = cells.before, cells.target, length + (texts is not None)
 
-    follows = after_profile[target]
-    begins = np.bincount(row[follows], minlength=len(unique)) > 0
-    place = slot + ((profiles[target] >= 0) & ~begins[row])  # of the event before the target
-    inner, before = ~follows, target[~follows] - 1
-    width = length + (texts is not None)
-
-    def grid(columns: int, padding: int) -> IntArray:
-        return np.full((len(unique), columns), padding, dtype=np.int64)
-
-    def scatter(values: IntArray) -> IntArray:
-        cells = grid(width, 0)
-        cells[row[inner], place[inner]] = values
-        return cells
-
-    item_grid = grid(width + 1, -1)
-    item_grid[row[inner], place[inner]] = items[before]
-    item_grid[row, place + 1] = items[target]
-    weight_grid = np.zeros((len(unique), width), dtype=np.float32)
-    weight_grid[row, place] = np.where(items[target] < 0, 0.0, 1.0 if weights is None else weights[target])
-    columns = [item_grid, scatter(np.where(slot[inner] == 0, 0, gaps[before])), scatter(kinds[before])]
-    lists = [_fixed_lists(values.astype(np.int32)) for values in columns] + [_fixed_lists(weight_grid)]
+    gaps = gap_buckets(seconds_between(interactions["timestamp"]), position == 0)
+    kinds = index_events(interactions["event"], event_kinds)
+    item_grid = np.full((cells.num_windows, width + 1), -1, dtype=np.int64)
+    item_grid[cells.read] = items[before]
+    item_grid[cells.row, cells.place + 1] = items[target]
+    weight_grid = np.zeros((cells.num_windows, width), dtype=np.float32)
+    weight_grid[cells.row, cells.place] = np.where(items[target] < 0, 0.0, 1.0 if weights is None else weights[target])
+    grids = [item_grid, cells.grid(np.where(cells.is_first, 0, gaps[before]), width), cells.grid(kinds[before], width)]
+    lists = [*map(_int_lists, grids), _fixed_lists(weight_grid)]
     if texts is not None:
-        text_grid, kind_grid = scatter(text_rows[before]), scatter(text_kinds[before])
+        text_grid, kind_grid = cells.grid(text_rows[before], width), cells.grid(text_kinds[before], width)
         known = profiles[target] >= 0
-        text_grid[row[known], 0] = profiles[target][known]
-        kind_grid[row[known], 0] = TextKind.PROFILE
-        lists += [_fixed_lists(values.astype(np.int32)) for values in (text_grid, kind_grid)]
+        text_grid[cells.row[known], 0] = profiles[target][known]
+        kind_grid[cells.row[known], 0] = TextKind.PROFILE
+        lists += [_int_lists(text_grid), _int_lists(kind_grid)]
     if target_days is not None:
         ahead = events_ahead(user, interactions["timestamp"], target_days)
-        lists.append(_fixed_lists(scatter(ahead[before]).astype(np.int32)))
+        lists.append(_int_lists(cells.grid(ahead[before], width)))
     return pa.Table.from_arrays(lists, schema=schema)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Cells:
+    """Where the T targets are in the windows, and the R events before them that are read."""
+
+    num_windows: int
+    target: IntArray
+    """[T] row of the event that is predicted."""
+    row: IntArray
+    """[T] window of the target."""
+    place: IntArray
+    """[T] place in the window of what comes before the target: an event, or the user's profile."""
+    before: IntArray
+    """[R] row of the event before a target. A target that follows the profile has none."""
+    read: tuple[IntArray, IntArray]
+    """[R], [R] window and place of that event."""
+    is_first: npt.NDArray[np.bool_]
+    """[R] whether that event is the oldest of its window, so that its gap is unknown."""
+
+    def grid(self, values: IntArray, width: int) -> IntArray:
+        """[W, width] the values [R] of the events that are read, 0 elsewhere."""
+        filled = np.zeros((self.num_windows, width), dtype=np.int64)
+        filled[self.read] = values
+        return filled
+
+
+def _cells(
+    user: IntArray,
+    position: IntArray,
+    count: IntArray,
+    has_profile: npt.NDArray[np.bool_],
+    length: int,
+    max_events: int,
+) -> _Cells:
+    """The cells of N events: user, place among the user's events, number of these, whether there is a profile."""
+    after_profile = (position == 0) & has_profile  # the first event follows the profile
+    from_end = count - 1 - position
+    target = np.flatnonzero(((position > 0) | after_profile) & (from_end < max_events - 1))
+    window_of_user = from_end[target] // length
+    targets_of_user = np.minimum(count - ~has_profile, max_events - 1)[target]
+    window_size = np.minimum(targets_of_user - window_of_user * length, length)
+    slot = window_size - 1 - from_end[target] % length
+    key = user[target] * (int(window_of_user.max(initial=0)) + 1) + window_of_user
+    windows, row = np.unique(key, return_inverse=True)
+
+    follows = after_profile[target]
+    begins = np.bincount(row[follows], minlength=len(windows)) > 0
+    place = slot + (has_profile[target] & ~begins[row])
+    inner = ~follows
+    return _Cells(
+        num_windows=len(windows),
+        target=target,
+        row=row,
+        place=place,
+        before=target[inner] - 1,
+        read=(row[inner], place[inner]),
+        is_first=slot[inner] == 0,
+    )
 
 
 def with_first_target(learned: pa.Table, kept: pa.Table) -> pa.Table:
@@ -223,6 +274,10 @@ def _positions(user_ids: pa.ChunkedArray) -> tuple[IntArray, IntArray, IntArray]
     counts = np.bincount(codes)
     starts = np.cumsum(counts) - counts
     return codes, np.arange(len(codes)) - starts[codes], counts[codes]
+
+
+def _int_lists(values: IntArray) -> pa.Array:
+    return _fixed_lists(values.astype(np.int32))
 
 
 def _fixed_lists(values: npt.NDArray[Any]) -> pa.Array:

@@ -1,4 +1,4 @@
-"""The plugins of docs/extending.md: all of them in one night, by the command line, as their users run them."""
+"""The plugins of the pages: all of them in one night, by the command line, as their users run them."""
 
 import doctest
 import json
@@ -17,7 +17,8 @@ from ruamel.yaml import YAML
 from tests.conftest import tiny_config
 from tests.docs.pages import ROOT, blocks
 
-PLUGINS = [block for block in blocks("python") if block.page == "docs/extending.md" and block.title]
+PAGES = ("docs/extending.md", "docs/language-model-that-writes.md")
+PLUGINS = [block for block in blocks("python") if block.page in PAGES and block.title]
 MODULES = [block.title.removesuffix(".py").replace("/", ".") for block in PLUGINS]
 INPUTS = {"events": {"path": "events"}, "items": {"path": "items", "text": "{title}"}}
 

@@ -28,6 +28,8 @@ RECORDS = {
             {"segment": "cold users", "metric": "ndcg@10", "users": 0, "model": None},
         ],
     },
+    "enrich": {"enriched": 30, "written": 4, "waiting": 2, "input_tokens": 90, "output_tokens": 10, "cost": 0.5}
+    | {"refused": {"empty": 3}, "failed": {}},
     "fuse": {"gains": {"text": {"percent": 3.0, "low": -1.0, "high": 7.0, "users": 40}}},
     "recommend": {"users": 50, "users_without_list": 1, "recommendations": 490, "filtered": {"blocked": 2}},
     "check": {"figures": {"lists": 49, "coverage": 0.5, "short_share": None}, "overlap": None},
@@ -48,6 +50,10 @@ def test_every_number_has_its_row_and_its_interval() -> None:
     assert rows["quarantined", "events: bad_time"] == (6.0, None, None)
     assert rows["coverage", "all"] == (0.5, None, None)
     assert rows["seconds", "ingest"] == (2.5, None, None)
+    assert rows["with_written_text", "items"] == (30.0, None, None)
+    assert (rows["tokens", "items"][0], rows["token_cost", "items"][0]) == (100.0, 0.5)
+    assert rows["texts_refused", "items: empty"] == (3.0, None, None)
+    assert ("with_written_text", "users") not in rows
     assert ("short_lists", "all") not in rows
     assert ("ndcg@10", "cold users") not in rows
 

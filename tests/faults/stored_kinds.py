@@ -8,8 +8,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from recsys.errors import NewerFormatError
-from recsys.model.config import OTHER_STORAGE
+from recsys.model.config import COMPRESSED, OTHER_STORAGE
 from recsys.model.file_hashes import verify_hashes
+from recsys.model.onnx_encoder import EXPORT_FILE, read_export
+from recsys.pipeline.compressed_encoder import STORE, read_note
+from recsys.pipeline.encoder_figures import figures_path, read_figures
 from recsys.pipeline.feedback_index import INDEX_PATH, read_index
 from recsys.pipeline.model_records import WARM_START
 from recsys.pipeline.open_run import stored_run
@@ -113,6 +116,25 @@ KINDS = (
         older=False,
     ),
     Stored(record_kinds.ENCODER_NOTE, _note, _taken, older=False),
+    Stored(
+        record_kinds.COMPRESSED_NOTE,
+        lambda _: f"{STORE}/vocabulary-0.json",
+        lambda run: read_note(run.storage, f"{COMPRESSED}vocabulary-0"),
+        older=False,
+    ),
+    Stored(
+        record_kinds.COMPRESSED_FIGURES,
+        lambda run: figures_path(run, None),
+        lambda run: read_figures(run, figures_path(run, None)),
+        redone=True,
+        older=False,
+    ),
+    Stored(
+        record_kinds.ENCODER_EXPORT,
+        lambda _: f"models/encoder-a-onnx/{EXPORT_FILE}",
+        lambda run: read_export(Path(run.storage.path("models/encoder-a-onnx"))),
+        older=False,
+    ),
     Stored(record_kinds.FEEDBACK_INDEX, lambda _: INDEX_PATH, lambda run: read_index(run.storage), older=False),
     Stored(
         record_kinds.STAGE,

@@ -22,7 +22,7 @@ from recsys.pipeline.encode_texts import open_encoder
 from recsys.pipeline.load_snapshot import load_snapshot
 from recsys.pipeline.open_run import stored_run
 from recsys.pipeline.run import Run
-from recsys.pipeline.stages import ENCODE_TEXTS, INGEST_EVENTS, SHUFFLE_HISTORIES
+from recsys.pipeline.stages import ENCODE_TEXTS, ENRICH_ITEMS, ENRICH_USERS, INGEST_EVENTS, SHUFFLE_HISTORIES
 from recsys.ranking.lists import recommend_batch
 from recsys.schema import HISTORIES, PROFILE, TEXTS
 from recsys.serving.contracts import RecommendationRequest
@@ -56,6 +56,7 @@ def settings(shop: Path, storage: Path) -> dict[str, Any]:
     raw = tiny_config(shop, storage)
     raw["inputs"]["events"]["columns"]["text"] = "text"
     raw["inputs"]["users"] = {"path": f"{shop}/users.parquet", "text": "{age} year old who likes {likes}"}
+    raw["enrich"] = {"users": {"skip_newest": 3, "step": 2}}
     raw["train"] |= {"epochs": 2, "augment": ["crop", "mask", "reorder"], "listwise_epochs": 1, "refit": True}
     return raw
 
@@ -100,6 +101,29 @@ def test_histories_hold_texts_and_counts_hold_none(talking_night: Run) -> None:
     record = talking_night.record(SHUFFLE_HISTORIES)
     assert record.searches == len(searches)
     assert len(interactions) + len(searches) + record.duplicates == talking_night.record(INGEST_EVENTS).accepted
+
+
+def test_texts_are_written_for_items_and_users_on_ray(talking_night: Run) -> None:
+    storage, items, users = talking_night.storage, *map(talking_night.record, (ENRICH_ITEMS, ENRICH_USERS))
+    assert (items.enriched, items.rows, items.waiting, items.input_tokens) == (60, 60, 0, 0)
+    assert 0 < users.enriched == users.rows < 150
+    texts = pq.read_table(storage.path(talking_night.item_texts_path)).to_pylist()
+    catalog = pq.read_table(storage.path(talking_night.catalog_path)).to_pylist()
+    for item, own in zip(texts, catalog, strict=True):
+        assert item["text"].startswith(own["text"])
+        assert item["keywords"]
+        assert item["text"].endswith(", ".join(item["keywords"]))
+    histories = everything(talking_night, talking_night.folder.histories_dir)
+    of_user = dict(zip(histories["user_id"].to_pylist(), histories[PROFILE.name].to_pylist(), strict=True))
+    profiles = [row for row in everything(talking_night, talking_night.user_profiles_dir).to_pylist() if row["until"]]
+    assert len(profiles) == users.enriched
+    for row in profiles:
+        assert of_user[row["user_id"]] == row["profile"]
+        assert row["profile"].endswith(", ".join(row["keywords"]))
+        assert " year old who likes " in row["profile"]  # that of the input stands first
+        assert row["until"] < talking_night.cutoff
+    left = {path.name for path in Path(storage.path(talking_night.folder.dir)).iterdir()}
+    assert not left & {"text_requests", "user_facts", "item_sayings"}
 
 
 def test_a_row_with_neither_item_nor_text_is_quarantined(talking_night: Run, talking_shop: Path) -> None:

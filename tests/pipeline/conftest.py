@@ -16,6 +16,7 @@ from recsys.pipeline import (
     count_signals,
     described_input,
     encode_texts,
+    export_encoder,
     ingest_events,
     ingest_feedback,
     match_cold_items,
@@ -125,7 +126,7 @@ def _for_each_part(parts: Sequence[str], build: Callable[[], Any], **_: Any) -> 
 
 @pytest.fixture(autouse=True)
 def _one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (encode_texts, count_signals, match_cold_items, settle_warm_start, check_lists):
+    for module in (encode_texts, export_encoder, count_signals, match_cold_items, settle_warm_start, check_lists):
         monkeypatch.setattr(module, "for_each_part", _for_each_part)
     monkeypatch.setattr(transitions, "ITEMS_PER_RANGE", 5)
 

@@ -190,6 +190,20 @@ def test_vectors_of_encoders_go_with_the_models_that_read_them(root: Path) -> No
     assert {path.name for path in (root / "items").iterdir()} == {digest(number) for number in (0, 3, 4)}
 
 
+def test_written_texts_go_with_the_nights_that_used_them(root: Path) -> None:
+    for day in range(4):
+        night = MadeUpNight(day=day)
+        write_night(root, night, move_latest=True)
+        for stage, number in {"enrich": day, "enrich_users": 9}.items():
+            record = root / "runs" / night.run_id / "stages" / f"{stage}.json"
+            record.write_text(json.dumps({"writer_id": digest(number)}))
+            path = root / "written_texts" / digest(number) / f"{night.run_id}-part.parquet"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    retain_nights(Storage(str(root)), TWO, moment(4.2))
+    assert {path.name for path in (root / "written_texts").iterdir()} == {digest(number) for number in (2, 3, 9)}
+
+
 class PowerCut(BaseException):
     """Nothing in the product catches this."""
 

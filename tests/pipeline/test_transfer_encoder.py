@@ -12,7 +12,8 @@ import pytest
 
 from recsys.errors import ConfigError, InputError
 from recsys.model.checkpoint import ENCODER_FOLDER
-from recsys.pipeline.encode_texts import encode_items, open_encoder
+from recsys.pipeline.encode_texts import encode_items
+from recsys.pipeline.open_encoder import open_encoder
 from recsys.pipeline.run import Run
 from recsys.pipeline.settle_encoder import settle_encoder, with_encoder
 from recsys.pipeline.stored_vectors import read_text_vectors

@@ -1,0 +1,151 @@
+"""Makes smaller variants of the text encoder, measures them, and says which one to put into the config.
+
+python jobs/compress.py --config configs/demo.yaml
+python jobs/compress.py --config configs/demo.yaml --layers 2 3 4
+python jobs/compress.py --config configs/demo.yaml --variants vocabulary
+
+It reads the newest published night, and publishes nothing. What an earlier start has made or measured is not done
+again.
+"""
+
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from rich.table import Table
+
+from jobs import command
+from jobs.log_output import console
+from recsys.errors import ConfigError
+from recsys.pipeline.encoder_variants import EncoderVariant, usual_variants, variants_of
+from recsys.pipeline.open_run import files_named, stored_run
+from recsys.pipeline.run import Run
+from recsys.settings import Config
+from recsys.storage.filesystem import Storage
+from recsys.storage.latest import Latest, require_latest
+from recsys.storage.lease import lock
+from recsys.storage.runs import RunFolder
+
+
+def compress(config: Config, options: Namespace) -> command.Answer:
+    """Make the variants that are asked for, and compare them with the full encoder."""
+    if options.layers:
+        config = config.model_copy(update={"compress": config.compress.model_copy(update={"layers": options.layers})})
+    variants = variants_of(options.variants or usual_variants(config.compress), config.compress)
+    storage = Storage(config.storage)
+    latest = require_latest(storage)
+    run = stored_run(RunFolder(storage, latest.run_id))
+    run = replace(run, config=run.config.model_copy(update={"compress": config.compress}))
+    _check(run)
+    with lock(run.folder, run.folder.run_id), files_named(run.folder), command.on_ray(run.config):
+        rows = _measured(run, latest, variants, again=options.force)
+    advised = _advised(rows, config.compress.max_loss)
+    _print(rows, advised)
+    return {
+        "status": "compressed",
+        "run_id": run.folder.run_id,
+        "path": storage.url("models/compressed-encoders"),
+        "advised": advised["variant"],
+        "encoder.model": advised["model"],
+        "variants": rows,
+    }
+
+
+def _check(run: Run) -> None:
+    if run.config.encoder.is_compressed:
+        raise ConfigError(
+            f"compress: {run.folder.run_id} reads {run.config.encoder.model} already: publish a night with the full "
+            f"encoder, such as encoder.model=auto, and start again"
+        )
+
+
+def _measured(run: Run, latest: Latest, variants: Sequence[EncoderVariant], *, again: bool) -> list[dict[str, Any]]:
+    """A row for each variant; they are made first."""
+    from recsys.pipeline.compress_encoder import EncoderMaker  # after the checks, since PyTorch is slow to import
+    from recsys.pipeline.encoder_figures import figures_of
+    from recsys.pipeline.lessons import SourceEncoder
+    from recsys.pipeline.published_model import model_card
+
+    card = model_card(run, latest.model_id)
+    source = SourceEncoder(card.encoder_id, card.encoder_model)
+    maker = EncoderMaker.of(run, source)
+    made = [maker.make(variant) if variant.is_made else None for variant in variants]
+    maker.tidy()
+    return [
+        {
+            "variant": variant.name,
+            "model": encoder.model if encoder else run.config.encoder.model,
+            "layers": encoder.note.layers if encoder else None,
+            "made_now": encoder is not None and encoder.made_now,
+            **asdict(figures_of(run, source, encoder.model if encoder else None, again=again)),
+        }
+        for variant, encoder in zip(variants, made, strict=True)
+    ]
+
+
+def _advised(rows: Sequence[dict[str, Any]], max_loss: float) -> dict[str, Any]:
+    """The fastest variant among those that lose no more than allowed; the first row, if none is faster."""
+    full = rows[0]
+    good = [row for row in rows if full["ndcg"] is None or row["ndcg"] >= (1 - max_loss) * full["ndcg"]]
+    return max(good, key=lambda row: (row["speed"] if row is not full else 1.0, -row["bytes"]))
+
+
+def _print(rows: Sequence[dict[str, Any]], advised: dict[str, Any]) -> None:
+    table = Table(
+        "variant",
+        "MB",
+        "size",
+        "texts/s",
+        "speed",
+        "a search p50, p99",
+        "similarities",
+        "NDCG@10",
+        "difference",
+        title=f"one thread; NDCG@10 is of the text signal alone, for the last item of {rows[0]['users']:,} users",
+    )
+    for row in rows:
+        table.add_row(
+            f"{row['variant']} (advised)" if row is advised else row["variant"],
+            f"{row['bytes'] / 1e6:,.1f}",
+            f"{row['size']:.0%}",
+            f"{row['texts_per_s']:,.0f}",
+            f"{row['speed']:.2f}×",
+            f"{row['p50_ms']:.1f}, {row['p99_ms']:.1f} ms",
+            f"{row['agreement']:.3f}",
+            "–" if row["ndcg"] is None else f"{row['ndcg']:.4f}",
+            "–" if row["difference"] is None else f"{row['difference']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]",
+        )
+    console.print(table)
+    if advised is rows[0]:
+        console.print("No variant is faster without a loss: keep encoder.model as it is.")
+    else:
+        console.print(
+            f"Put this into the config, and the next night reads it:\n\nencoder: {{model: {advised['model']}}}\n"
+        )
+
+
+def main() -> int:
+    """The command line."""
+    parser = command.parser(
+        "Make smaller variants of the text encoder, measure them, and say which one to take.",
+        force="measure again what was measured before",
+    )
+    parser.add_argument(
+        "--layers",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="make variants with so many layers (default: compress.layers)",
+    )
+    parser.add_argument(
+        "--variants",
+        nargs="+",
+        metavar="NAME",
+        help="full, vocabulary, or layers-N; the others are compared with full (default: all that the config asks for)",
+    )
+    return command.run(compress, parser)
+
+
+if __name__ == "__main__":
+    command.end_process(main())

@@ -1,0 +1,1 @@
+"""What writes the texts: one file for each back end."""

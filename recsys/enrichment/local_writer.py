@@ -1,0 +1,90 @@
+"""A loaded causal language model that answers questions, greedy. The back end `transformers` writes with it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import transformers
+from safetensors import SafetensorError
+
+from recsys.enrichment.backends.local_model import LocalModelSettings
+from recsys.enrichment.request import TextReply, TextRequest
+from recsys.errors import ConfigError
+from recsys.model.encoder_source import model_folder
+from recsys.model.precision import dtype_of
+from recsys.model.text_encoder import quiet_transformers
+
+
+class LocalModelWriter:
+    """A loaded model. Weights come from safetensors, and code of the model is never run."""
+
+    def __init__(self, settings: LocalModelSettings, max_output_tokens: int) -> None:
+        self._batch_size, self._most = settings.batch_size, max_output_tokens
+        self._device = torch.device("cuda" if settings.use_gpu else "cpu")
+        where = f"enrich.settings.model={settings.model}"
+        try:
+            folder = model_folder(settings.model, settings.revision)
+        except ConfigError as error:
+            raise ConfigError(str(error).replace("encoder.model", "enrich.settings.model")) from error
+        try:
+            with quiet_transformers():
+                self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(
+                    folder, local_files_only=True, trust_remote_code=False
+                )
+                model: Any = transformers.AutoModelForCausalLM.from_pretrained(
+                    folder,
+                    local_files_only=True,
+                    trust_remote_code=False,
+                    use_safetensors=True,
+                    dtype=dtype_of(settings.precision, self._device),
+                )
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            raise ConfigError(f"{where}: cannot be loaded as a causal language model: {error}") from error
+        self._model: Any = model
+        self._model.requires_grad_(False).to(self._device).eval()
+        self._longest = int(
+            min(self._tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", None) or 1 << 30)
+        )
+        if self._tokenizer.pad_token_id is None:
+            self._tokenizer.pad_token = self._tokenizer.eos_token or self._tokenizer.unk_token
+        self._tokenizer.padding_side = "left"  # the answer follows the last token of each row
+
+    def write(self, requests: Sequence[TextRequest]) -> list[TextReply]:
+        """Batch by batch; requests of similar length share one. A question that is too long gets an empty answer."""
+        ids = [self._tokens(request) for request in requests]
+        order = sorted(range(len(ids)), key=lambda place: len(ids[place]))
+        fitting = [place for place in order if len(ids[place]) + self._most <= self._longest]
+        replies = [TextReply()] * len(requests)
+        for start in range(0, len(fitting), self._batch_size):
+            places = fitting[start : start + self._batch_size]
+            for place, reply in zip(places, self._generate([ids[place] for place in places]), strict=True):
+                replies[place] = reply
+        return replies
+
+    def _tokens(self, request: TextRequest) -> list[int]:
+        """The question as tokens: by the chat template of the model, or as plain text."""
+        if self._tokenizer.chat_template is None:
+            found: list[int] = self._tokenizer(f"{request.system}\n\n{request.prompt}\n\n")["input_ids"]
+            return found
+        messages = [{"role": "system", "content": request.system}, {"role": "user", "content": request.prompt}]
+        chat: Any = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        tokens: list[int] = self._tokenizer(chat, add_special_tokens=False)["input_ids"]
+        return tokens
+
+    def _generate(self, ids: list[list[int]]) -> list[TextReply]:
+        batch = self._tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(self._device)
+        width = batch["input_ids"].shape[1]
+        with torch.inference_mode():
+            rows = self._model.generate(
+                input_ids=batch["input_ids"],
+                attention_mask=batch["attention_mask"],
+                do_sample=False,
+                max_new_tokens=self._most,
+                pad_token_id=self._tokenizer.pad_token_id,
+            )
+        replies = []
+        for tokens, row in zip(ids, rows[:, width:], strict=True):
+            written = row[row != self._tokenizer.pad_token_id]
+            text = str(self._tokenizer.decode(written, skip_special_tokens=True))
+            replies.append(TextReply(text=text, input_tokens=len(tokens), output_tokens=len(written)))
+        return replies

@@ -1,0 +1,158 @@
+"""Writes a text encoder for ONNX Runtime, and compares its vectors with those of torch.
+
+Legend: N texts, B batch, T tokens.
+"""
+
+import contextlib
+import importlib.metadata
+import io
+import json
+import logging
+import shutil
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from recsys.errors import ConfigError
+from recsys.model.config import Quantization
+from recsys.model.encoder_files import declare_modules, dense_folders, model_files, vectors_digest
+from recsys.model.file_hashes import write_hashes
+from recsys.model.onnx_encoder import EXPORT_FILE, EXPORT_PACKAGES, GRAPH_FILE, INPUTS, OnnxEncoder, require_packages
+from recsys.model.text_encoder import TextEncoder
+from recsys.storage.record_kinds import ENCODER_EXPORT
+
+#: Least cosine between the vectors of an export and those of torch, of each text. Vectors of two titles that mean the
+#: same differ by more than that.
+MIN_COSINE: dict[Quantization, float] = {"none": 0.999, "int8": 0.97}
+
+
+def export_encoder(
+    encoder: TextEncoder,
+    folder: Path,
+    texts: Sequence[str],
+    quantization: Quantization = "none",
+    encoder_id: str | None = None,
+) -> OnnxEncoder:
+    """Write an encoder to a new folder, in a form that `OnnxEncoder.open` reads, and compare it with torch.
+
+    Args:
+        encoder: In fp32, on the CPU.
+        folder: It is new or empty.
+        texts: [N] on which both are compared.
+        quantization: Of the weights and activations.
+        encoder_id: Digest of its vectors; None: that of the encoder with this quantization.
+
+    Raises:
+        ConfigError: packages are missing, the model cannot be exported, or the vectors differ from those of torch.
+    """
+    require_packages(EXPORT_PACKAGES)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_graph(encoder, folder / GRAPH_FILE)
+    if quantization == "int8":
+        from recsys.model.onnx_int8 import quantize_graph  # it imports the extra `onnx`
+
+        quantize_graph(folder / GRAPH_FILE)
+    _copy_the_rest(encoder, folder)
+    facts = {
+        "encoder_id": encoder_id or vectors_digest(encoder.digest, quantization),
+        "max_tokens": encoder.max_tokens,
+        "quantization": quantization,
+        "versions": {name: importlib.metadata.version(name) for name in ("torch", "onnx", "onnxruntime")},
+    }
+    (folder / EXPORT_FILE).write_text(json.dumps(ENCODER_EXPORT.stamp(facts), indent=2) + "\n", encoding="utf-8")
+    write_hashes(folder)
+    exported = OnnxEncoder.open(folder)
+    check_vectors(encoder, exported, texts, MIN_COSINE[quantization])
+    return exported
+
+
+def check_vectors(encoder: TextEncoder, exported: TextEncoder, texts: Sequence[str], least: float) -> float:
+    """The least cosine between the vectors that both encoders give a text.
+
+    Raises:
+        ConfigError: it is below ``least``.
+    """
+    cosines = (encoder.encode(texts) * exported.encode(texts)).sum(axis=1)
+    if not cosines.min() >= least:
+        raise ConfigError(
+            f"encoder.engine=onnx: its vectors differ from those of torch: for {texts[cosines.argmin()]!r} the "
+            f"cosine is {cosines.min():.4f}, must be ≥ {least}; set encoder.quantization to none, or engine to torch"
+        )
+    return float(cosines.min())
+
+
+class _HiddenStates(torch.nn.Module):
+    """A transformer as a function of two tensors."""
+
+    def __init__(self, transformer: Any) -> None:
+        super().__init__()
+        self.transformer = transformer
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Last hidden states of tokens [B, T]."""
+        hidden: torch.Tensor = self.transformer(input_ids=ids, attention_mask=mask).last_hidden_state
+        return hidden
+
+
+def _write_graph(encoder: TextEncoder, path: Path) -> None:
+    ids = torch.ones(3, 7, dtype=torch.long)
+    mask = torch.ones_like(ids)
+    mask[1, 4:] = 0
+    sizes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens")}
+    transformer = encoder.model
+    implementation = transformer.config._attn_implementation
+    transformer.set_attn_implementation("eager")  # its graph has fewer operations than those of fused kernels
+    try:
+        with _quiet_exporter():
+            program = torch.onnx.export(
+                _HiddenStates(transformer).eval(),
+                (ids, mask),
+                dynamo=True,
+                dynamic_shapes=(sizes, sizes),
+                input_names=list(INPUTS),
+                output_names=["hidden"],
+                verbose=False,
+            )
+            assert program is not None, "the exporter was asked for a program"
+            program.save(path)
+    except Exception as error:  # the exporter's errors have no common class
+        why = str(error).strip().partition("\n")[0]
+        raise ConfigError(
+            f"encoder.engine=onnx: the model in {encoder.folder} cannot be exported ({why}); set engine to torch"
+        ) from error
+    finally:
+        transformer.set_attn_implementation(implementation)
+
+
+def _copy_the_rest(encoder: TextEncoder, folder: Path) -> None:
+    """Settings, tokenizer and dense layers; the weights of the transformer are in the graph."""
+    for name in model_files(encoder.folder):
+        if "/" in name or not name.endswith((".safetensors", ".safetensors.index.json")):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(encoder.folder / name, folder / name)
+    declare_modules(
+        folder,
+        pooling=encoder.pooling,
+        hidden_size=encoder.hidden_size,
+        max_tokens=encoder.max_tokens,
+        dense=[path.name for path in dense_folders(encoder.folder)],
+    )
+
+
+@contextlib.contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Without the exporter's lines: they are about its own parts."""
+    names = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
+    levels = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)

@@ -1,0 +1,83 @@
+"""`jobs/compress.py` over a finished night: its variants, what is kept, and a night that could read one."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from recsys.errors import InputError
+from recsys.model.text_encoder import TextEncoder
+from recsys.pipeline.encode_texts import encode_items, open_encoder
+from recsys.pipeline.open_run import stored_run
+from recsys.pipeline.settle_encoder import settle_encoder, with_encoder
+from recsys.pipeline.stored_vectors import read_text_vectors
+from recsys.storage.filesystem import Storage
+from recsys.storage.runs import RunFolder
+from tests.jobs.conftest import RunJob, WriteConfig
+
+SPEC = {"steps": 6, "batch_size": 8, "checks": 2, "layers": [1]}
+
+
+def stored_files(storage: Path) -> set[str]:
+    return {path.relative_to(storage).as_posix() for path in storage.rglob("*") if path.is_file()}
+
+
+def test_variants_are_made_once_measured_and_readable(
+    write_config: WriteConfig, run_job: RunJob, night_before: dict[str, Any], tmp_path: Path
+) -> None:
+    warehouse, path = tmp_path / "warehouse", write_config(compress=SPEC)
+    before = stored_files(warehouse)
+    code, answer = run_job("compress", "--config", path)
+    assert (code, answer["status"], answer["run_id"]) == (0, "compressed", night_before["run_id"]), answer
+    full, vocabulary, student = answer["variants"]
+    assert [row["variant"] for row in answer["variants"]] == ["full", "vocabulary", "layers-1"]
+    assert answer["encoder.model"] in {row["model"] for row in answer["variants"]}
+    assert (full["size"], full["speed"], full["difference"], student["layers"]) == (1.0, 1.0, 0.0, [0])
+    assert 0 < vocabulary["size"] <= 1
+    # the same tokens, so the same vectors, but in the arithmetic of a pretrained encoder
+    assert vocabulary["ndcg"] == pytest.approx(full["ndcg"], abs=0.01)
+    assert vocabulary["users"] > 100
+    assert vocabulary["agreement"] > 0.9999
+    assert student["agreement"] > 0.99
+    new = stored_files(warehouse) - before
+    kept = [name for name in new if not name.startswith("models/compressed-encoders/")]
+    run = f"runs/{answer['run_id']}"
+    assert not [name for name in kept if not name.startswith((f"{run}/compressed/", "locks/"))], "work is deleted"
+
+    code, again = run_job("compress", "--config", path)
+    assert code == 0
+    assert not any(row.pop("made_now") for row in again["variants"])
+    assert again["variants"] == [{key: row[key] for key in row if key != "made_now"} for row in answer["variants"]]
+
+    # a night whose config names it reads it from the storage, on every machine
+    model = vocabulary["model"]
+    night = stored_run(RunFolder(Storage(str(warehouse)), answer["run_id"]))
+    encoder = night.config.encoder.model_copy(update={"model": model, "precision": "fp32"})
+    smaller = replace(night, config=night.config.model_copy(update={"encoder": encoder}))
+    settled = settle_encoder(smaller)
+    assert (settled.model, settled.revision) == (model, None)
+    record = encode_items(with_encoder(smaller, settled))
+    assert record.encoder_id != night.encoder_id
+    vectors, whole = (read_text_vectors(night, each)[1] for each in (record.encoder_id, night.encoder_id))
+    np.testing.assert_allclose(vectors, whole, atol=1e-6)
+    with open_encoder(night.storage, smaller.config, record.encoder_id, None) as opened:
+        assert isinstance(opened, TextEncoder)
+        assert opened.encode(["an unknown ☃ word"]).shape == (1, opened.dim)
+
+    damaged = warehouse / "models/compressed-encoders" / model.removeprefix("compressed://") / "config.json"
+    damaged.write_text("{}")
+    with pytest.raises(InputError, match=r"config\.json is not the file that was written"):
+        encode_items(smaller)
+    code, refused = run_job("nightly", "--config", path, "--set", f"encoder.model={model}-gone")
+    assert code == 2
+    assert f"(there: {student['model']}, {model})" in refused["error"]
+
+
+def test_what_is_asked_wrongly_is_said(write_config: WriteConfig, run_job: RunJob, tmp_path: Path) -> None:
+    code, answer = run_job("compress", "--config", write_config(), "--variants", "tiny")
+    assert (code, answer["error"]) == (2, "--variants tiny: there are full, vocabulary, and layers-N such as layers-3")
+    code, answer = run_job("compress", "--config", write_config())
+    assert code == 3
+    assert "run jobs/nightly.py" in answer["error"]
