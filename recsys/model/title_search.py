@@ -1,7 +1,7 @@
 """Beam search over the trie of the catalog's titles: the language model writes titles, and can write nothing else.
 
-This is generative retrieval with a constrained decoder, as in "Autoregressive Entity Retrieval" (GENRE, De Cao et al.,
-ICLR 2021).
+This is generative retrieval with a constrained decoder, as in "Autoregressive Entity Retrieval" (De Cao et al., ICLR
+2021).
 """
 
 from collections.abc import Callable
@@ -45,7 +45,7 @@ def write_titles(
     num: int,
     allowed: Callable[[Ints], Ints] = lambda items: items,
 ) -> list[WrittenTitle]:
-    """The likeliest titles that beam search finds, best first; no title comes twice.
+    """The most probable titles that beam search finds, best first; no title comes twice.
 
     Probabilities are those of the whole vocabulary, so that a title has the one that `TitleScorer.log_probs` gives it.
 
@@ -80,7 +80,7 @@ def write_titles(
 
 
 def _extended(beams: list[_Beam], log_probs: torch.Tensor, trie: TitleTrie, num: int) -> list[_Beam]:
-    """The ``num`` likeliest of all beams with one token more.
+    """The ``num`` most probable of all beams with one token more.
 
     Args:
         beams: What was written so far.

@@ -47,7 +47,7 @@ class LmConfig(Section):
 
 
 class LmSignal(Signal):
-    """How much likelier a language model finds the item's title after the titles of the history than without them."""
+    """How much the titles of the history raise the probability of the item's title, by a language model."""
 
     name = "lm"
     columns: ClassVar = {
