@@ -26,11 +26,13 @@ SIGNALS.register(LmSignal())
 
 def signals_of(config: Any) -> tuple[Signal, ...]:
     """The signals that a night of this config has: optional ones only where the config has their section."""
-    return tuple(
-        signal
-        for signal in SIGNALS
-        if not signal.optional or (signal.section is not None and getattr(config, signal.section) is not None)
-    )
+    usual = usual_signals()
+    return tuple(each for each in SIGNALS if each in usual or getattr(config, each.section or "") is not None)
+
+
+def usual_signals() -> tuple[Signal, ...]:
+    """The signals that every night has."""
+    return tuple(signal for signal in SIGNALS if not signal.optional)
 
 
 def columns_of(signals: Iterable[Signal]) -> tuple[str, ...]:
