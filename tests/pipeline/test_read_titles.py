@@ -78,7 +78,7 @@ def test_a_night_with_a_language_model(run: Run, caplog: pytest.LogCaptureFixtur
     )
     histories = read_table(run.storage, f"{run.folder.histories_dir}/shard-00000.parquet")
     lists = recommend_batch(snapshot, histories, run.config.recommend).lists
-    assert set(lists["source"].to_pylist()) == {"lm"}
+    assert "lm" in lists["source"].to_pylist()
     assert "its title fits what you chose before" in lists["reason"].to_pylist()
     some = recommend_batch(snapshot, histories.slice(3, 2), run.config.recommend).lists
     expected = lists.filter(np.isin(lists["user_id"].to_numpy(zero_copy_only=False), histories["user_id"][3:5]))
