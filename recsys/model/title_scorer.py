@@ -11,19 +11,19 @@ Shapes: C titles, T tokens of a title, P tokens of a prompt, V tokens of the voc
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from recsys.errors import ConfigError
+from recsys.model.causal_model import load_causal_model
 from recsys.model.decoder import TOLERANCE
-from recsys.model.text_encoder import quiet_transformers
 
 Floats = npt.NDArray[np.float32]
 #: One title as tokens.
@@ -85,22 +85,15 @@ class TitleScorer:
             )
 
     @classmethod
-    def load(cls, folder: str, device: torch.device, dtype: torch.dtype, **settings: Any) -> "TitleScorer":
+    def load(cls, folder: Path, device: torch.device, dtype: torch.dtype, **settings: Any) -> "TitleScorer":
         """A model of a local folder; ``settings`` as in the constructor. Only safetensors are read.
 
         Raises:
             ConfigError: the model cannot be loaded, or reads too few tokens.
         """
-        try:
-            with quiet_transformers():
-                model: Any = AutoModelForCausalLM.from_pretrained(
-                    folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=dtype
-                )
-                tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
-            raise ConfigError(f"lm.model: {folder} cannot be loaded as a causal language model: {error}") from error
-        scorer = cls(model.eval().to(device), tokenizer, **settings)
-        scorer._require_shared_prompts(folder)
+        model, tokenizer = load_causal_model(folder, dtype, "lm.model")
+        scorer = cls(model.to(device), tokenizer, **settings)
+        scorer._require_shared_prompts(str(folder))
         return scorer
 
     def title_tokens(self, titles: Sequence[str]) -> list[Tokens]:

@@ -96,7 +96,7 @@ def load_title_scorer(settings: LmConfig, config: RecommendConfig) -> "TitleScor
     device = torch.device("cuda" if config.use_gpu else "cpu")
     head, _, tail = settings.prompt.partition(HISTORY)
     return TitleScorer.load(
-        str(_folder(settings)),
+        _folder(settings),
         device,
         dtype_of(settings.precision, device),
         prompt=(head, tail),

@@ -99,10 +99,10 @@ def test_a_folder_is_loaded_and_other_folders_are_refused(tmp_path: Path) -> Non
     one = scorer()
     save(one.model, one.tokenizer, tmp_path / "tiny")
     given: Any = {"prompt": PROMPT, "max_title_tokens": 24, "batch_size": 2}
-    loaded = TitleScorer.load(str(tmp_path / "tiny"), torch.device("cpu"), torch.float32, **given)
+    loaded = TitleScorer.load(tmp_path / "tiny", torch.device("cpu"), torch.float32, **given)
     tokens = one.title_tokens(TITLES)
     assert loaded.title_tokens(TITLES) == tokens
     assert loaded.log_probs(loaded.read([]), tokens).tolist() == one.log_probs(one.read([]), tokens).tolist()
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match=r"lm\.model: .* cannot be loaded as a causal language model"):
-        TitleScorer.load(str(tmp_path / "empty"), torch.device("cpu"), torch.float32, **given)
+        TitleScorer.load(tmp_path / "empty", torch.device("cpu"), torch.float32, **given)
