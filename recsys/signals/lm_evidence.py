@@ -95,9 +95,9 @@ class LmEvidence(Evidence):
         return numbers
 
     def explain(self, rows: Ints, items: Ints, weights: Floats) -> Explanation:
-        """The sentence, where the title was measured and the number lifts the item."""
+        """The sentence, where the title gets more probable by the history and this lifts the item."""
         found = [self._numbers[row].get(item, 0.0) for row, item in zip(rows.tolist(), items.tolist(), strict=True)]
-        lifted = np.asarray(found) * weights[:, 0] > 0
+        lifted = (np.asarray(found) > 0) & (weights[:, 0] > 0)
         return Explanation(sentence=np.where(lifted, 0, NONE), item=np.full(len(rows), NONE))
 
     def _prefix(self, row: int) -> Prefix | None:

@@ -69,7 +69,9 @@ def test_it_explains_only_what_it_lifts_and_asks_nothing_for_it(monkeypatch: pyt
     rows = np.ones(4, dtype=np.int64)
     found = evidence.explain(rows, items[1], np.ones((4, 1), dtype=np.float32))
     assert (found.sentence == np.where(numbers > 0, 0, NONE)).all()
-    assert (evidence.explain(rows, items[1], np.zeros((4, 1), dtype=np.float32)).sentence == NONE).all()
+    for weight in (0, -1):
+        weights = np.full((4, 1), weight, dtype=np.float32)
+        assert (evidence.explain(rows, items[1], weights).sentence == NONE).all(), "the sentence would not be true"
 
 
 @pytest.mark.parametrize("prompt", ["no history", "{history} and {history}", "{history}\n- "])
