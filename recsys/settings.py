@@ -170,6 +170,11 @@ class Config(Section):
         return self.inputs.has_user_texts or self.writes_profiles
 
     @property
+    def has_profiles(self) -> bool:
+        """Whether a history may begin with a text about its user."""
+        return self.inputs.users is not None or self.writes_profiles
+
+    @property
     def writes_item_texts(self) -> bool:
         """Whether texts about items are written."""
         return self.enrich is not None and self.enrich.items is not None
