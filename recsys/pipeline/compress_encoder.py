@@ -65,7 +65,7 @@ class EncoderMaker:
             ConfigError: the teacher cannot be found.
             InputError: the night has too few texts.
         """
-        texts, compress, spec = shop_texts(run, source.encoder_id), run.config.compress, run.config.encoder
+        texts, compress, spec = shop_texts(run), run.config.compress, run.config.encoder
         if len(texts) < LEAST_TEXTS:
             raise InputError(f"compress: {run.folder.run_id} has {len(texts)} different texts, needed: {LEAST_TEXTS}")
         teacher = source.encoder_id
@@ -80,7 +80,7 @@ class EncoderMaker:
         Raises:
             ConfigError: the encoder cannot be made smaller in this way.
         """
-        name = f"{variant.name}-{self._recipe(variant)}"
+        name = f"{variant.weights}-{self._recipe(variant)}"
         model, storage = f"{COMPRESSED}{name}", self.run.storage
         if (note := read_note(storage, model)) is not None:
             logger.info("compress: %s is there", model)
@@ -115,7 +115,7 @@ class EncoderMaker:
 
     def _start(self, variant: EncoderVariant, place: str, lessons: str | None) -> dict[str, Any]:
         arguments = (self.run, self.source, variant, place, lessons)
-        facts: dict[str, Any] = call_in_worker(write_smaller_encoder, *arguments, label=variant.name, num_cpus=1)
+        facts: dict[str, Any] = call_in_worker(write_smaller_encoder, *arguments, label=variant.weights, num_cpus=1)
         return facts
 
     def _teach(self, variant: EncoderVariant, name: str, place: str) -> CompressedNote:
