@@ -86,8 +86,10 @@ def _rows(run: Run, latest: Latest, variants: Sequence[EncoderVariant], *, again
     digest = configured_encoder(run) if card.encoder_model is None else card.encoder_id
     source = SourceEncoder(digest, card.encoder_model)
     maker = EncoderMaker.of(run, source)
-    made = [maker.make(variant) if variant.is_made else None for variant in variants]
+    wanted = {variant.weights: variant for variant in variants if variant.is_made}  # engines share the weights
+    made = {weights: maker.make(variant) for weights, variant in wanted.items()}
     maker.tidy()
+    encoders = [made.get(variant.weights) for variant in variants]
     return [
         {
             "variant": variant.name,
@@ -96,7 +98,7 @@ def _rows(run: Run, latest: Latest, variants: Sequence[EncoderVariant], *, again
             "made_now": encoder is not None and encoder.made_now,
             **asdict(figures_of(run, source, variant, encoder.model if encoder else None, again=again)),
         }
-        for variant, encoder in zip(variants, made, strict=True)
+        for variant, encoder in zip(variants, encoders, strict=True)
     ]
 
 
