@@ -184,8 +184,9 @@ class Config(Section):
         settings = self.model_dump(mode="json", exclude={"date": True, **EXECUTION_ONLY})
         if self.enrich is None:  # as before there was this section
             del settings["enrich"]
-        if self.encoder.engine == "torch":  # as before there was another
-            del settings["encoder"]["engine"], settings["encoder"]["quantization"]
+        for key in ("engine", "quantization"):  # as before there were these keys
+            if settings["encoder"][key] == EncoderConfig.model_fields[key].default:
+                del settings["encoder"][key]
         return _digest_of(settings)
 
     def encoder_recipe(self) -> str:

@@ -4,44 +4,31 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import transformers
-from safetensors import SafetensorError
 
 from recsys.enrichment.backends.local_model import LocalModelSettings
 from recsys.enrichment.request import TextReply, TextRequest
 from recsys.errors import ConfigError
+from recsys.model.causal_model import load_causal_model
 from recsys.model.encoder_source import model_folder
 from recsys.model.precision import dtype_of
-from recsys.model.text_encoder import quiet_transformers
+
+#: For chat templates that know it (such as Qwen3's): thoughts would take the tokens of the answer.
+NO_THOUGHTS = {"enable_thinking": False}
 
 
 class LocalModelWriter:
-    """A loaded model. Weights come from safetensors, and code of the model is never run."""
+    """A loaded model with its tokenizer."""
 
     def __init__(self, settings: LocalModelSettings, max_output_tokens: int) -> None:
         self._batch_size, self._most = settings.batch_size, max_output_tokens
         self._device = torch.device("cuda" if settings.use_gpu else "cpu")
-        where = f"enrich.settings.model={settings.model}"
         try:
             folder = model_folder(settings.model, settings.revision)
         except ConfigError as error:
             raise ConfigError(str(error).replace("encoder.model", "enrich.settings.model")) from error
-        try:
-            with quiet_transformers():
-                self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(
-                    folder, local_files_only=True, trust_remote_code=False
-                )
-                model: Any = transformers.AutoModelForCausalLM.from_pretrained(
-                    folder,
-                    local_files_only=True,
-                    trust_remote_code=False,
-                    use_safetensors=True,
-                    dtype=dtype_of(settings.precision, self._device),
-                )
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
-            raise ConfigError(f"{where}: cannot be loaded as a causal language model: {error}") from error
-        self._model: Any = model
-        self._model.requires_grad_(False).to(self._device).eval()
+        dtype, where = dtype_of(settings.precision, self._device), f"enrich.settings.model={settings.model}"
+        model, self._tokenizer = load_causal_model(folder, dtype, where)
+        self._model = model.to(self._device)
         self._longest = int(
             min(self._tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", None) or 1 << 30)
         )
@@ -67,7 +54,9 @@ class LocalModelWriter:
             found: list[int] = self._tokenizer(f"{request.system}\n\n{request.prompt}\n\n")["input_ids"]
             return found
         messages = [{"role": "system", "content": request.system}, {"role": "user", "content": request.prompt}]
-        chat: Any = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        chat: Any = self._tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True, **NO_THOUGHTS
+        )
         tokens: list[int] = self._tokenizer(chat, add_special_tokens=False)["input_ids"]
         return tokens
 

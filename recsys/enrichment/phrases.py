@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float32]
 _LONGEST = 3
 #: Candidates of one text at most: the earliest, since a text names its subject first.
 MOST_CANDIDATES = 60
-_PIECE = re.compile(r"[^.,;:!?()\[\]{}|/\\\"“”«»<>\n]+")
+_MARK = re.compile(r"[.,;:!?()\[\]{}|/\\\"“”«»<>\n]+|\s[&+*–—-]+\s")
 _WORD = re.compile(r"\w[\w'’&+-]*")
 #: Small words that several languages share, which therefore tell no language.
 _SHARED = "a an as at by de da do e en for i if il in la le lo me my no o on or our per so to un up us was we y à"
@@ -34,7 +34,7 @@ def candidates_of(text: str) -> list[str]:
     ['lamp', 'desk', 'oak']
     """
     found: dict[str, None] = {}
-    for piece in _PIECE.findall(text.lower()):
+    for piece in _MARK.split(text.lower()):
         words = _WORD.findall(piece)
         for start in range(len(words)):
             for end in range(start + 1, min(start + _LONGEST, len(words)) + 1):

@@ -4,6 +4,7 @@ Nothing of an answer is run, rendered or followed. Of its JSON two fields are re
 """
 
 import html
+import itertools
 import json
 import re
 import unicodedata
@@ -18,6 +19,8 @@ from recsys.enrichment.request import TextReply, TextRequest
 
 #: Of an answer, more is not read.
 MOST_CHARS = 20_000
+#: Places of an answer at which a JSON object may begin; models repeat the question, or write thoughts before it.
+_MOST_OBJECTS = 50
 
 
 class Refusal(StrEnum):
@@ -86,13 +89,13 @@ def _cleaned(text: str) -> str:
 
 
 def read_reply(text: str) -> tuple[str, list[str]] | None:
-    """Summary and keywords of an answer, not cleaned; None if it holds no such JSON object.
+    """Summary and keywords of the first JSON object that has one of them, not cleaned; None if there is none.
 
     Words around the object, such as a fence of Markdown, are ignored. A field of a wrong type counts as missing.
     """
     text = text[:MOST_CHARS]
     decoder = json.JSONDecoder()
-    for found in re.finditer(r"\{", text):
+    for found in itertools.islice(re.finditer(r"\{", text), _MOST_OBJECTS):
         try:
             value, _ = decoder.raw_decode(text, found.start())
         except (ValueError, RecursionError):
@@ -100,7 +103,8 @@ def read_reply(text: str) -> tuple[str, list[str]] | None:
         summary = value.get("summary")
         keywords = value.get("keywords")
         known = (summary if isinstance(summary, str) else "", _texts(keywords))
-        return known if any(known) else None
+        if any(known):
+            return known
     return None
 
 

@@ -13,8 +13,8 @@ OTHER_STORAGE = "storage://"
 #: Begin of an `encoder.model` that `jobs/compress.py` has made in the own storage.
 COMPRESSED = "compressed://"
 
-#: Numbers of the encoder's weights and activations.
-Quantization = Literal["none", "int8"]
+#: What of an encoder is quantized: nothing, weights and activations, or only weights.
+Quantization = Literal["none", "int8", "int8_weights"]
 
 
 class ScratchEncoderConfig(Section):
@@ -82,7 +82,8 @@ class EncoderConfig(Section):
     engine: Literal["torch", "onnx"] = "torch"
     """What runs the encoder. onnx: ONNX Runtime, on CPUs, in the night and live; see `docs/smaller-models.md`."""
     quantization: Quantization = "none"
-    """Numbers of weights and activations. int8: whole numbers of 8 bits, by the engine onnx, for a frozen encoder."""
+    """Numbers of 8 bits, for a frozen encoder. int8: weights and activations, by the engine onnx: faster. int8_weights:
+    only weights, by the engine torch: half the memory of bf16, for large models."""
     num_workers: Positive | None = None
     """Encoder workers. null: one for each CPU, or for each GPU."""
     use_gpu: bool = False
@@ -102,19 +103,21 @@ class EncoderConfig(Section):
 
     @model_validator(mode="after")
     def _engine_can_run_it(self) -> "EncoderConfig":
+        if self.quantization != "none":
+            needed = "onnx" if self.quantization == "int8" else "torch"
+            if self.engine != needed:
+                raise ValueError(f"quantization={self.quantization} needs engine={needed}, got {self.engine}")
+            if self.learns:
+                raise ValueError(
+                    f"quantization={self.quantization} is for a frozen encoder: set train={self.train} to frozen, or "
+                    f"quantization to none"
+                )
         if self.engine == "torch":
-            if self.quantization != "none":
-                raise ValueError(f"quantization={self.quantization} needs engine=onnx")
             return self
         if self.use_gpu:
             raise ValueError("engine=onnx runs on CPUs: set use_gpu to false, or engine to torch")
         if self.precision not in ("auto", "fp32"):
             raise ValueError(f"engine=onnx computes in fp32, not in {self.precision}: set precision to auto")
-        if self.quantization != "none" and self.learns:
-            raise ValueError(
-                f"quantization={self.quantization} is for a frozen encoder: set train={self.train} to frozen, or "
-                f"quantization to none"
-            )
         return self
 
     @property

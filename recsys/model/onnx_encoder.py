@@ -4,18 +4,18 @@ Legend: B batch, T tokens, D hidden size.
 """
 
 import functools
-import importlib.util
 import json
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import torch
 
 from recsys.errors import ConfigError, InputError
 from recsys.model.encoder_files import resolve_pooling
 from recsys.model.file_hashes import verify_hashes
+from recsys.model.onnx_packages import RUN_PACKAGES, require_packages
 from recsys.model.text_encoder import TextEncoder
 from recsys.storage.record_kinds import ENCODER_EXPORT
 
@@ -26,9 +26,8 @@ EXPORT_FILE = "export.json"
 #: Names of the graph's inputs, int64 [B, T]; the mask is 1 where there is a token.
 INPUTS = ("input_ids", "attention_mask")
 
-#: Packages that run an export, and packages that make one. The extra `onnx` has all of them.
-RUN_PACKAGES = ("onnxruntime",)
-EXPORT_PACKAGES = ("onnxruntime", "onnx", "onnxscript")
+#: Tokens of a pass through the graph, with padding. What the layers of 1,000 tokens compute stays in the CPU's caches.
+_TOKENS_AT_ONCE = 1024
 
 
 class OnnxEncoder(TextEncoder):
@@ -66,13 +65,21 @@ class OnnxEncoder(TextEncoder):
         # threads that spin while they wait would take the cores of other workers
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         session = onnxruntime.InferenceSession(
-            str(self.folder / GRAPH_FILE), options, providers=["CPUExecutionProvider"]
+            str(self.folder / GRAPH_FILE),
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=["SkipLayerNormFusion"],  # the fused kernel takes longer than the two operations
         )
         return session, session.get_outputs()[0].shape[-1]
 
     def _hidden(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         feeds = dict(zip(INPUTS, (ids.numpy(), mask.numpy()), strict=True))
-        return torch.from_numpy(self.model.run(None, feeds)[0])
+        at_once = max(_TOKENS_AT_ONCE // ids.shape[1], 1)
+        passes = (
+            self.model.run(None, {name: rows[start : start + at_once] for name, rows in feeds.items()})[0]
+            for start in range(0, len(ids), at_once)
+        )
+        return torch.from_numpy(np.concatenate(list(passes)))
 
     @functools.cached_property
     def digest(self) -> str:
@@ -96,19 +103,6 @@ def read_export(folder: Path) -> dict[str, Any]:
         return ENCODER_EXPORT.current(json.loads(path.read_text(encoding="utf-8")), str(path))
     except (OSError, ValueError, AttributeError) as error:
         raise InputError(f"{path}: is damaged ({error}); delete its folder, and the next night writes it") from error
-
-
-def require_packages(names: Sequence[str]) -> None:
-    """Refuse to go on without these packages.
-
-    Raises:
-        ConfigError: one of them is not installed.
-    """
-    if missing := [name for name in names if importlib.util.find_spec(name) is None]:
-        raise ConfigError(
-            f"encoder.engine=onnx: {', '.join(missing)} is not installed: pip install 'recsys[onnx]', or set engine to "
-            f"torch"
-        )
 
 
 def multiplies_int8() -> bool:

@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 
 from recsys.config.section import Precision
 from recsys.errors import ConfigError
+from recsys.model.config import Quantization
 from recsys.model.encoder_files import (
     Pooling,
     declare_modules,
@@ -30,9 +31,11 @@ from recsys.model.encoder_files import (
     model_files,
     read_json,
     resolve_pooling,
+    vectors_digest,
 )
 from recsys.model.encoder_source import model_folder
 from recsys.model.file_hashes import write_hashes
+from recsys.model.int8_weights import quantize_weights
 from recsys.model.precision import dtype_of
 
 # The tokenizer's own threads would take cores that Ray gave to other tasks, and they warn after a fork. Tokenizing is a
@@ -48,12 +51,21 @@ class TextEncoder:
     `recsys.model.onnx_encoder` has one that ONNX Runtime runs.
     """
 
-    def __init__(self, folder: Path, pooling: str, max_tokens: int, precision: Precision, device: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        pooling: str,
+        max_tokens: int,
+        precision: Precision,
+        device: str,
+        quantization: Quantization = "none",
+    ) -> None:
         config = read_json(folder / "config.json")
         self.folder = folder
         self.pooling = pooling
         self.max_tokens = max_tokens
         self.precision = precision
+        self.quantization = quantization
         self.device = torch.device(device)
         self.model, self.hidden_size = self._load_model()
         self.tokenizer = _load_tokenizer(folder)
@@ -74,22 +86,26 @@ class TextEncoder:
         max_tokens: int = 64,
         precision: Precision = "fp32",
         device: str = "cpu",
+        quantization: Quantization = "none",
     ) -> Self:
         """Load an encoder. Weights come from safetensors only, and code of the model is never run.
 
         `pooling="auto"` is what the folder declares in `1_Pooling`, else `last` for causal decoders, else `mean`.
-        `max_tokens` counts special tokens.
+        `max_tokens` counts special tokens. `quantization="int8_weights"` halves the memory of bf16; int8 is for
+        another engine.
 
         Raises:
             ConfigError: the model cannot be found or loaded, weights are missing, or it cannot read `max_tokens`.
         """
         folder = model_folder(spec, revision)
-        return cls(folder, resolve_pooling(folder, pooling), max_tokens, precision, device)
+        return cls(folder, resolve_pooling(folder, pooling), max_tokens, precision, device, quantization)
 
     def _load_model(self) -> tuple[Any, int]:
         """What computes hidden states, and their width. Another engine has its own."""
-        model = _load_transformer(self.folder, dtype_of(self.precision, self.device)).to(self.device)
-        return model, model.config.hidden_size
+        model = _load_transformer(self.folder, dtype_of(self.precision, self.device))
+        if self.quantization == "int8_weights":
+            quantize_weights(model)
+        return model.to(self.device), model.config.hidden_size
 
     def _hidden(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Last hidden states [B, T, hidden size] of tokens int64 [B, T]; ``mask`` [B, T] is 1 where there is one."""
@@ -98,12 +114,13 @@ class TextEncoder:
 
     @functools.cached_property
     def digest(self) -> str:
-        """`encoder_digest` of this encoder; a saved copy has the same.
+        """`vectors_digest` of this encoder; a saved copy has the same.
 
         The files in `folder` are read at the first use, because the weights of a large model take seconds to hash. A
         temporary folder must still exist then.
         """
-        return folder_digest(self.folder, self.pooling, self.max_tokens, self.precision)
+        plain = folder_digest(self.folder, self.pooling, self.max_tokens, self.precision)
+        return vectors_digest(plain, self.quantization)
 
     def encode(self, texts: Sequence[str], batch_size: int = 128) -> npt.NDArray[np.float32]:
         """Unit vectors of `texts`, float32 [N, D], row i for text i. An empty text has a vector too.

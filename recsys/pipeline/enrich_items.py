@@ -103,9 +103,12 @@ def item_texts(
     has_text = pa.array([text is not None for text in written])
     summaries = pa.array([text.summary if text else "" for text in written], pa.string())
     keywords = [text.keywords if text else [] for text in written]
+    repeats = pa.array(
+        [text is not None and text.summary in said for text, said in zip(written, own.to_pylist(), strict=True)]
+    )
     values = {
-        "text": own,
-        "summary": summaries,
+        "text": pc.utf8_rtrim(own, characters=" ."),  # the template ends it
+        "summary": pc.if_else(repeats, "", summaries),  # a sentence of the text says nothing new
         "keywords": pa.array([", ".join(words) for words in keywords], pa.string()),
     }
     filled = filled_template(template, _TEXT_KEY, values, len(catalog), _LONGEST)

@@ -9,7 +9,6 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from recsys.model.file_hashes import HASHES_FILE
-from recsys.model.onnx_encoder import EXPORT_PACKAGES, require_packages
 from recsys.pipeline.cluster import for_each_part
 from recsys.pipeline.open_encoder import open_trainable
 from recsys.pipeline.run import Record, Run
@@ -32,12 +31,11 @@ def settle_export(run: Run, source_id: str, encoder_id: str, encoder_model: str 
         encoder_model: See `ModelCard.encoder_model`.
 
     Raises:
-        ConfigError: packages are missing, the model cannot be exported, or the vectors differ from those of torch.
+        ConfigError: the model cannot be exported, or the vectors differ from those of torch.
     """
     place = export_folder(encoder_id, encoder_model)
     if run.storage.exists(f"{place}/{HASHES_FILE}"):  # it is written last
         return
-    require_packages(EXPORT_PACKAGES)
     logger.info("encode: exporting the text encoder for ONNX Runtime to %s", run.storage.url(place))
     for_each_part([encoder_id], partial(_exporter, run, source_id, encoder_model), label="encode", num_workers=1)
 
@@ -49,11 +47,14 @@ def _exporter(run: Run, source_id: str, encoder_model: str | None) -> Callable[[
     places = np.linspace(0, len(texts) - 1, min(NUM_TEXTS, len(texts)), dtype=np.int64)
     compared = ["", *texts.take(places).to_pylist()]
 
+    quantization = run.config.encoder.quantization
+    assert quantization != "int8_weights", "the config refuses it with this engine"
+
     def export(encoder_id: str) -> Record:
         with TemporaryDirectory(prefix="recsys-export-") as name:
             folder = Path(name)
             with open_trainable(run.storage, run.config, source_id, encoder_model) as encoder:
-                export_encoder(encoder, folder, compared, run.config.encoder.quantization, encoder_id)
+                export_encoder(encoder, folder, compared, quantization, encoder_id)
             place, marker = export_folder(encoder_id, encoder_model), (folder / HASHES_FILE).read_bytes()
             (folder / HASHES_FILE).unlink()
             run.storage.upload_folder(folder, place)

@@ -32,14 +32,15 @@ def open_encoder(
         with storage.local_folder(export_folder(encoder_id, encoder_model)) as folder:
             yield OnnxEncoder.open(folder)
         return
+    settings = (spec.max_tokens, spec.arithmetic, device, spec.quantization)
     if encoder_model is None and spec.model is not None and not spec.is_stored:
-        yield TextEncoder.load(spec.model, spec.revision, spec.pooling, spec.max_tokens, spec.arithmetic, device)
+        yield TextEncoder.load(spec.model, spec.revision, spec.pooling, *settings)
         return
     named = encoder_model is None and spec.is_stored
     kept = stored_folder(storage, spec) if named else encoder_folder(encoder_id, encoder_model)
     with storage.local_folder(kept) as folder:
         verify_hashes(folder)
-        yield TextEncoder.load(str(folder), None, "auto", spec.max_tokens, spec.arithmetic, device)
+        yield TextEncoder.load(str(folder), None, "auto", *settings)
 
 
 def stored_folder(storage: Storage, spec: EncoderConfig) -> str:

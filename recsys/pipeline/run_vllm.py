@@ -28,6 +28,7 @@ def write_on_engines(run: Run, label: str, writer: TextWriter, requests: Sequenc
         processor_config(settings),
         preprocess=lambda row: question(row, config.max_output_tokens),
         postprocess=answer,
+        builder_kwargs={"chat_template_kwargs": {"enable_thinking": False}},  # for templates that know it
     )
     rows = ray.data.from_items(
         [{"facts": each.data, "system": each.system, "prompt": each.prompt} for each in requests]

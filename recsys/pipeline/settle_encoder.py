@@ -7,7 +7,9 @@ from typing import ClassVar
 from pydantic import ConfigDict
 
 from recsys.config.strict_json import STRICT
+from recsys.errors import ConfigError
 from recsys.model.config import AUTO
+from recsys.model.onnx_packages import EXPORT_PACKAGES, require_packages
 from recsys.pipeline.compressed_encoder import require_compressed
 from recsys.pipeline.imports_ahead import imported
 from recsys.pipeline.run import Run
@@ -32,10 +34,13 @@ def settle_encoder(run: Run) -> SettledEncoder:
     """What `encoder.model` is for this run: `auto` is looked up now, and another shop's encoder is copied now.
 
     Raises:
-        ConfigError: the other shop has no such encoder, or the own storage has no such compressed one.
+        ConfigError: the other shop has no such encoder, the own storage has no such compressed one, or the packages of
+            the engine are missing.
         InputError: the other shop's encoder is damaged.
     """
     spec = run.config.encoder
+    if spec.engine == "onnx":
+        require_packages(EXPORT_PACKAGES)
     if spec.model is not None and spec.is_compressed:
         require_compressed(run.storage, spec.model)
         return SettledEncoder(model=spec.model, revision=None)
@@ -43,13 +48,18 @@ def settle_encoder(run: Run) -> SettledEncoder:
         # by name, as stages are: the processes that count import this file, and do without torch
         take = imported("recsys.pipeline.transfer_encoder").take_encoder
         return SettledEncoder(model=spec.model, revision=take(run.storage, spec))
-    if spec.model != AUTO:
-        return SettledEncoder(model=spec.model, revision=spec.revision)
-    from recsys.model.default_encoder import default_encoder  # the client of the hub comes with it
+    model, revision = spec.model, spec.revision
+    if model == AUTO:
+        from recsys.model.default_encoder import default_encoder  # the client of the hub comes with it
 
-    found = default_encoder()
-    logger.info("encoder.model=auto: %s", found.model or "a small encoder from scratch")
-    return SettledEncoder(model=found.model, revision=found.revision)
+        model, revision = default_encoder()
+        logger.info("encoder.model=auto: %s", model or "a small encoder from scratch")
+    if model is None and spec.quantization == "int8_weights":
+        raise ConfigError(
+            "encoder.quantization=int8_weights is for large pretrained models, not for a small one from scratch: set "
+            "it to none"
+        )
+    return SettledEncoder(model=model, revision=revision)
 
 
 def with_encoder(run: Run, settled: SettledEncoder | None) -> Run:

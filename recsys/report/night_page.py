@@ -14,7 +14,7 @@ from recsys.report.funnel import funnel
 from recsys.report.night_charts import RANKERS, night_charts
 from recsys.report.night_summary import READING, WRITES_LISTS, NightSummary
 from recsys.report.page_templates import template
-from recsys.report.recorded import Recorded, entries, number, numbers, part, text
+from recsys.report.recorded import Recorded, entries, number, numbers, part, text, total
 from recsys.report.sample_lists import SampleList
 
 #: What the page says for the verdict of all gates together.
@@ -25,6 +25,8 @@ HEADLINES = {
     "overridden": "Refused, published by --force",
     "": "Ended before a gate",
 }
+#: Stages that have texts written, and about what.
+WRITING = {"enrich": "items", "enrich_users": "users"}
 #: A reason names the user of the first bad list, and may end with the limit.
 _NAMES_A_USER = re.compile(r", such as: .*?(; gate\.\w+ is at most [^;]*)?$", re.DOTALL)
 
@@ -78,6 +80,7 @@ def _values(night: NightRecords) -> dict[str, Any]:
         "rankers": RANKERS,
         "segments": segments,
         "rivals": [name for name in RANKERS if any(name in part(each, "baselines") for each in segments)],
+        "written": [_written(stages, stage) for stage in WRITING if stage in stages],
         "reused": text(stages, "finetune", "reused"),
         "learned_since": text(stages, "finetune", "since")[:10],
         "epochs": entries(stages, "finetune", "history"),
@@ -90,6 +93,18 @@ def _values(night: NightRecords) -> dict[str, Any]:
         "samples": night.samples,
         "config": night.config,
         "changes": night.changes,
+    }
+
+
+def _written(stages: Mapping[str, Recorded], stage: str) -> dict[str, Any]:
+    """What a stage that has texts written did."""
+    counts = {name: number(stages, stage, name) for name in ("rows", "enriched", "written", "waiting", "cost")}
+    return counts | {
+        "about": WRITING[stage],
+        "refused": total(list(numbers(stages, stage, "refused").values())),
+        "failed": total(list(numbers(stages, stage, "failed").values())),
+        "tokens": total([number(stages, stage, name) for name in ("input_tokens", "output_tokens")]),
+        "model": text(stages, stage, "model"),
     }
 
 

@@ -1,8 +1,9 @@
 """Makes the published nights for the benchmark of the live service: a synthetic shop of 10,000 items.
 
 The warehouse `small` has two nights with the small text encoder. Their titles end with a word of the night, so that a
-reply shows from which catalog it came. The warehouse `minilm` has one night of the same shop with MiniLM. All are
-trained very little, since only the size of a model changes its speed. They are kept under a digest of a night's code.
+reply shows from which catalog it came. The warehouse `minilm` has one night of the same shop with MiniLM, and `light`
+has one with MiniLM in int8, which ONNX Runtime runs. All are trained very little, since only the size of a model
+changes its speed. They are kept under a digest of a night's code.
 """
 
 import datetime as dt
@@ -34,8 +35,14 @@ inputs:
     format: parquet
     columns: {{item_id: item_id, title: title}}
     text: "{{title}}. {{category}}. {{brand}}"
-encoder: {{model: {encoder}, train: frozen}}
+encoder: {encoder}
 """
+#: The encoder of each warehouse.
+ENCODERS = {
+    "small": "{model: null}",
+    "minilm": f"{{model: {MINILM}}}",
+    "light": f"{{model: {MINILM}, engine: onnx, quantization: int8}}",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +57,7 @@ class Nights:
 
 
 def make_nights(folder: Path, name: str, number: int = 1) -> Nights:
-    """The warehouse `small` or `minilm` with a number of nights. Runs the nights that are missing."""
+    """The warehouse `small`, `minilm` or `light` with a number of nights. Runs the nights that are missing."""
     files = (path for top in ("recsys", "jobs") for path in sorted((ROOT / top).rglob("*.py")))
     code = digest(path for path in files if "serving" not in path.parts and path.name != "serve.py")
     ours = folder / f"{name}-{short(code, digest([Path(__file__)]))}"
@@ -72,12 +79,12 @@ def _night(folder: Path, name: str, date: str) -> bytes:
     items = pq.read_table(shop / "items.parquet")
     titles = pc.binary_join_element_wise(items["title"], EDITIONS[date], " ")
     pq.write_table(items.set_column(items.schema.get_field_index("title"), "title", titles), folder / f"{date}.parquet")
-    config, encoder = folder / f"{date}.yaml", MINILM if name == "minilm" else "null"
+    config = folder / f"{date}.yaml"
     settings = {
         "warehouse": folder / "warehouse",
         "shop": shop,
         "items": folder / f"{date}.parquet",
-        "encoder": encoder,
+        "encoder": ENCODERS[name],
     }
     config.write_text(CONFIG.format(**settings))
     timed = name == "small" and date == END.isoformat()

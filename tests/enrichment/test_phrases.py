@@ -40,6 +40,7 @@ def keywords_of(most: int = 3, **facts: Any) -> list[str]:
 
 def test_candidates_do_not_cross_marks_and_hold_no_small_words() -> None:
     assert candidates_of("The oak lamp, with 2 shades (for the desk)") == ["oak", "oak lamp", "lamp", "shades", "desk"]
+    assert candidates_of("Tapes & seals - R&D kit") == ["tapes", "seals", "r&d", "r&d kit", "kit"]
     assert candidates_of("") == []
     assert len(candidates_of(" ".join(f"word{number}" for number in range(500)))) == MOST_CANDIDATES
 

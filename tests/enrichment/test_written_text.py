@@ -75,10 +75,12 @@ def test_hostile_words_in_a_good_form_are_cleaned(summary: str, keywords: list[s
         ('Sure!\n```json\n{"summary": "A lamp.", "keywords": "oak, desk"}\n```', ("A lamp.", ["oak", " desk"])),
         ('{"summary": 7, "keywords": ["oak", 3, null]}', ("", ["oak"])),
         ('{"summary": "", "keywords": []}', None),
+        ('<think>{"a"}</think> {"text": "Oak"} {"summary": "A lamp."}', ("A lamp.", [])),
         ('["summary"]', None),
         ("A lamp of oak.", None),
         ('{"summary": "cut off', None),
         ("{" * 50_000, None),
+        ('{"a":' * 5000, None),
     ],
 )
 def test_two_fields_are_read(answer: str, expected: object) -> None:

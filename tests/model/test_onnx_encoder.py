@@ -10,8 +10,9 @@ import torch
 from recsys.errors import ConfigError, InputError
 from recsys.model import default_encoder, onnx_encoder
 from recsys.model.encoder_files import declare_modules, vectors_digest, write_dense
-from recsys.model.onnx_encoder import OnnxEncoder, require_packages
+from recsys.model.onnx_encoder import OnnxEncoder
 from recsys.model.onnx_export import check_vectors, export_encoder
+from recsys.model.onnx_packages import require_packages
 from recsys.model.text_encoder import TextEncoder
 from tests.model.conftest import TEXTS
 

@@ -10,7 +10,7 @@ import torch
 import transformers
 
 from recsys.errors import ConfigError
-from recsys.model.encoder_files import declare_modules, encoder_digest, write_dense
+from recsys.model.encoder_files import declare_modules, encoder_digest, vectors_digest, write_dense
 from recsys.model.encoder_source import model_folder
 from recsys.model.text_encoder import TextEncoder, pool_tokens
 
@@ -111,6 +111,17 @@ def test_half_precision_is_close(decoder: Path, precision: str) -> None:
     full, half = TextEncoder.load(str(decoder)), TextEncoder.load(str(decoder), precision=precision)
     assert half.encode(TEXTS).dtype == np.float32
     assert (full.encode(TEXTS) * half.encode(TEXTS)).sum(axis=1).min() > 0.99
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_weights_in_int8_take_a_byte_each_and_say_the_same(decoder: Path, precision: str) -> None:
+    full = TextEncoder.load(str(decoder), precision=precision)
+    small = TextEncoder.load(str(decoder), precision=precision, quantization="int8_weights")
+    cosines = (full.encode(TEXTS) * small.encode(TEXTS)).sum(axis=1)
+    assert 0.99 < cosines.min() < cosines.max() < 1
+    parts = {name: part for name, part in small.model.state_dict().items() if part.ndim == 2 and part.shape[1] > 1}
+    assert {part.dtype for part in parts.values()} == {torch.int8}
+    assert small.digest == vectors_digest(full.digest, "int8_weights") != full.digest
 
 
 def test_loading_says_nothing_and_leaves_random_state(decoder: Path, capfd: pytest.CaptureFixture[str]) -> None:

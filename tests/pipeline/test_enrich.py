@@ -15,10 +15,10 @@ from recsys.enrichment.backends.openai_endpoint import OpenAIBackend
 from recsys.enrichment.checks import TEXT_CHECKS, TextCheck
 from recsys.enrichment.config import ItemTextsConfig
 from recsys.enrichment.request import request_for
-from recsys.enrichment.written_text import Refusal
+from recsys.enrichment.written_text import Refusal, WrittenText
 from recsys.errors import EngineError
 from recsys.pipeline import item_sayings, run_writers
-from recsys.pipeline.enrich_items import enrich_items
+from recsys.pipeline.enrich_items import enrich_items, item_texts
 from recsys.pipeline.item_texts import read_encoder_texts
 from recsys.pipeline.retention_plan import TEXT_STORE
 from recsys.pipeline.run import Run
@@ -90,6 +90,17 @@ def test_the_texts_are_those_that_the_encoder_reads_and_analysts_find(
     assert (row["summary"], row["keywords"]) == ("Bought for oak lamp", ["useful", "oak lamp"])
     assert (row["model"], row["prompt_hash"]) == ("tiny", record.prompt_hash)
     assert row["text_hash"] == hash_texts(pa.array([row["text"]]))[0].as_py()
+
+
+def test_a_template_ends_the_text_once_and_repeats_no_sentence_of_it() -> None:
+    plain = {"available": True, "attributes": [], "text_hash": ""}
+    rows = [{"item_id": text, "text": text} | plain for text in ("Oak lamp. For desks.", "Tin pan.", "Sofa")]
+    catalog = pa.Table.from_pylist(rows, CATALOG)
+    known = [WrittenText(summary="For desks.", keywords=["oak"]), WrittenText(summary="Fries.", keywords=[]), None]
+    found = item_texts(catalog, known, "{text}. {summary} {keywords}", "tiny", "p").to_pylist()
+    assert [row["text"] for row in found] == ["Oak lamp. For desks. oak", "Tin pan. Fries.", "Sofa"]
+    assert [row["summary"] for row in found] == ["For desks.", "Fries.", ""]
+    assert [row["model"] for row in found] == ["tiny", "tiny", ""]
 
 
 def test_only_new_and_changed_items_are_asked_for(open_night: OpenNight, endpoint: Endpoint) -> None:

@@ -11,10 +11,12 @@ import pytest
 
 from recsys.errors import ConfigError
 from recsys.model.checkpoint import ENCODER_FOLDER
+from recsys.model.encoder_files import vectors_digest
 from recsys.model.onnx_encoder import OnnxEncoder
 from recsys.pipeline.encode_texts import encode_for, encode_items
 from recsys.pipeline.open_encoder import open_encoder, open_trainable
 from recsys.pipeline.run import Run
+from recsys.pipeline.settle_encoder import settle_encoder
 from recsys.pipeline.stored_vectors import read_text_vectors
 from recsys.settings import decode_config
 from tests.pipeline.conftest import IDS
@@ -64,7 +66,8 @@ def test_one_export_serves_all_nights_and_trained_encoders_have_their_own(
 @pytest.mark.parametrize(
     ("encoder", "message"),
     [
-        ({"quantization": "int8"}, "quantization=int8 needs engine=onnx"),
+        ({"quantization": "int8"}, "quantization=int8 needs engine=onnx, got torch"),
+        ({"engine": "onnx", "quantization": "int8_weights"}, "quantization=int8_weights needs engine=torch"),
         ({"engine": "onnx", "use_gpu": True}, "engine=onnx runs on CPUs"),
         ({"engine": "onnx", "precision": "bf16"}, "computes in fp32, not in bf16"),
         ({"engine": "onnx", "quantization": "int8", "train": "lora"}, "int8 is for a frozen encoder"),
@@ -73,6 +76,22 @@ def test_one_export_serves_all_nights_and_trained_encoders_have_their_own(
 def test_what_does_not_go_together_is_refused(encoder: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         decode_config({"inputs": INPUTS, "encoder": encoder})
+
+
+def test_weights_in_int8_have_vectors_of_their_own(
+    make_night: Callable[..., Run], draw_events: Callable[..., pa.Table], tmp_path: Path
+) -> None:
+    encoder = tiny_encoder(tmp_path / "configured", seed=1)
+    settings = {"encoder": {"model": str(tmp_path / "configured"), "max_tokens": 16, "precision": "fp32"}}
+    run = with_settings(make_night(draw_events(100, days=40), settings=settings), quantization="int8_weights")
+    record = encode_items(run)
+    assert record.encoder_id == vectors_digest(encoder.digest, "int8_weights")
+    cosines = (read_text_vectors(run, record.encoder_id)[1] * encoder.encode(IDS)).sum(axis=1)
+    assert 0.99 < cosines.min() < 1
+    with open_encoder(run.storage, run.config, record.encoder_id, None) as found:
+        assert found.digest == record.encoder_id
+    with pytest.raises(ConfigError, match="not for a small one from scratch"):
+        settle_encoder(with_settings(run, model=None))
 
 
 def test_only_another_engine_gives_a_night_another_id() -> None:

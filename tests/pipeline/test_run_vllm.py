@@ -50,7 +50,7 @@ def test_answers_are_stored_and_failures_are_asked_for_again(
     assert items is not None
     requests = [request_for({"text": text}, items) for text in ("oak lamp", "tin pan", "ash lamp")]
 
-    def build(_: Any, preprocess: Any, postprocess: Any) -> Any:
+    def build(_: Any, preprocess: Any, postprocess: Any, builder_kwargs: Any) -> Any:
         def process(rows: list[dict[str, Any]]) -> Any:
             def batches(**_: Any) -> Iterator[pa.Table]:
                 out = [*engine(rows, preprocess, postprocess), {"facts": None}]  # a row that was lost

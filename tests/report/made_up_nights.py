@@ -33,6 +33,9 @@ STAGES: dict[str, Any] = {
         "seconds": 4.0,
     },
     "histories": TIMING | {"users": 50, "duplicates": 5},
+    "enrich": TIMING
+    | {"enriched": 31, "written": 7, "waiting": 9, "refused": {HOSTILE: 2, "empty": 1}, "failed": {"status 503": 4}}
+    | {"input_tokens": 4000, "output_tokens": 321, "cost": 0.5, "model": HOSTILE},
     "finetune": TIMING
     | {
         "epochs": 2,

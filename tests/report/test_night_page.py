@@ -29,6 +29,8 @@ def page() -> str:
         '<span class="badge open">not examined</span>',
         '<td class="n">-0.0100 [-0.020, 0.010]</td>',
         '<th scope="row">events: kept by where</th><td class="n">1,400</td>',
+        '<th scope="row">items: with a written text</th><td class="n">31</td>',
+        '<td class="n">9</td><td class="n">3</td><td class="n">4</td> <td class="n">4,321</td><td class="n">0.50</td>',
         '<th scope="row">places: in lists</th><td class="n">240</td><td class="n">26.7 %</td>',
         '<td>ingest</td><th scope="row">bad timestamp</th><td class="n">1,234</td>',
         '<td>catalog</td><th scope="row">no item_id</th><td class="n">3</td>',
