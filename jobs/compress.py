@@ -64,7 +64,8 @@ def _check(run: Run) -> None:
 
 def _engines(run: Run) -> list[str]:
     """Engines of this machine beside torch, for a frozen encoder on CPUs."""
-    from recsys.model.onnx_encoder import EXPORT_PACKAGES, multiplies_int8
+    from recsys.model.onnx_encoder import multiplies_int8
+    from recsys.model.onnx_packages import EXPORT_PACKAGES
 
     if run.config.encoder.learns or run.config.encoder.use_gpu:
         return []

@@ -44,7 +44,7 @@ class EncoderFigures:
     size: float
     """Share of the full encoder's bytes."""
     texts_per_s: float
-    """Texts of the catalog, in batches."""
+    """Texts of the catalog for each second of CPU time, in batches."""
     speed: float
     """Texts per second over those of the full encoder, in the same rounds."""
     p50_ms: float
@@ -128,14 +128,14 @@ def _opened(encoder: MeasuredEncoder) -> _Opened:
 
 
 def _in_turns(works: Sequence[Callable[[], object]]) -> list[float]:
-    """Median seconds of each work; they take turns, so that other load of the machine meets all of them."""
+    """Median CPU seconds of each work, whose only thread is this one: other load of the machine hardly changes them."""
     seconds: list[list[float]] = [[] for _ in works]
     for round_number in range(_ROUNDS + 1):
         for each, work in zip(seconds, works, strict=True):
-            start = time.perf_counter()
+            start = time.process_time()
             work()
             if round_number:  # the first one warms up
-                each.append(time.perf_counter() - start)
+                each.append(time.process_time() - start)
     return [float(np.median(each)) for each in seconds]
 
 
