@@ -18,7 +18,7 @@ from rich.table import Table
 
 from jobs import command
 from jobs.log_output import console
-from recsys.errors import ConfigError
+from recsys.pipeline.compressed_encoder import require_compressed
 from recsys.pipeline.encoder_variants import EncoderVariant, usual_variants, variants_of
 from recsys.pipeline.open_run import files_named, stored_run
 from recsys.pipeline.run import Run
@@ -37,8 +37,7 @@ def compress(config: Config, options: Namespace) -> command.Answer:
     storage = Storage(config.storage)
     latest = require_latest(storage)
     run = stored_run(RunFolder(storage, latest.run_id))
-    run = replace(run, config=run.config.model_copy(update={"compress": config.compress}))
-    _check(run)
+    run = with_full_encoder(replace(run, config=run.config.model_copy(update={"compress": config.compress})))
     variants = variants_of(options.variants or usual_variants(config.compress, _engines(run)), config.compress)
     with lock(run.folder, run.folder.run_id), files_named(run.folder), command.on_ray(run.config):
         rows = _rows(run, latest, variants, again=options.force)
@@ -54,12 +53,14 @@ def compress(config: Config, options: Namespace) -> command.Answer:
     }
 
 
-def _check(run: Run) -> None:
-    if run.config.encoder.is_compressed:
-        raise ConfigError(
-            f"compress: {run.folder.run_id} reads {run.config.encoder.model} already: publish a night with the full "
-            f"encoder, such as encoder.model=auto, and start again"
-        )
+def with_full_encoder(run: Run) -> Run:
+    """The run with the encoder in its config that was compressed, where the run reads a compressed one."""
+    spec = run.config.encoder
+    if spec.model is None or not spec.is_compressed:
+        return run
+    note = require_compressed(run.storage, spec.model)
+    encoder = spec.model_copy(update={"model": note.model, "revision": note.revision})
+    return replace(run, config=run.config.model_copy(update={"encoder": encoder}))
 
 
 def _engines(run: Run) -> list[str]:

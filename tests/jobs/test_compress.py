@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from jobs.compress import with_full_encoder
 from recsys.errors import InputError
 from recsys.model.text_encoder import TextEncoder
 from recsys.pipeline.encode_texts import encode_items, open_encoder
@@ -63,6 +64,7 @@ def test_variants_are_made_once_measured_and_readable(
     smaller = replace(night, config=night.config.model_copy(update={"encoder": encoder}))
     settled = settle_encoder(smaller)
     assert (settled.model, settled.revision) == (model, None)
+    assert with_full_encoder(smaller).config.encoder.model == night.config.encoder.model, "it can be compressed again"
     record = encode_items(with_encoder(smaller, settled))
     assert record.encoder_id != night.encoder_id
     vectors, whole = (read_text_vectors(night, each)[1] for each in (record.encoder_id, night.encoder_id))
