@@ -32,6 +32,7 @@ from recsys.pipeline.stages import (
     LEARN_BASKETS,
     MATCH_COLD_ITEMS,
     PUBLISH_LISTS,
+    READ_TITLES,
     REENCODE,
     REFIT,
     RUN_GATE,
@@ -62,6 +63,7 @@ TRAINING = (
     REENCODE,
     COUNT_SIGNALS,
     MATCH_COLD_ITEMS,
+    READ_TITLES,
     FIT_FUSION,
 )
 #: The whole night, in its order.

@@ -24,6 +24,7 @@ from recsys.ranking.experiment_config import Experiment, check_experiments
 from recsys.ranking.rules.registry import check_rules
 from recsys.report.trackers.config import TrackingConfig
 from recsys.signals.ease import EaseConfig
+from recsys.signals.lm import LmConfig
 from recsys.signals.registry import chosen_columns
 from recsys.signals.transitions import TransitionsConfig
 from recsys.storage.config import RetentionConfig
@@ -86,6 +87,8 @@ class Config(Section):
     """What users take soon after what."""
     ease: EaseConfig = EaseConfig()
     """The linear item-to-item model."""
+    lm: LmConfig | None = None
+    """A language model that judges the best candidates by their titles; null: there is none."""
     recommend: RecommendConfig = RecommendConfig()
     """The lists."""
     rerank: RerankConfig = RerankConfig()
@@ -154,7 +157,9 @@ class Config(Section):
     def _names_are_registered(self) -> "Config":
         check_rules(self.rerank, self.recommend.top_k)
         check_experiments(self.experiments, self.recommend, self.rerank)
-        chosen_columns(self.recommend.signals)
+        chosen = chosen_columns(self.recommend.signals)
+        if self.lm is None and "lm" in (chosen or ()):
+            raise ValueError("recommend.signals names lm, which needs the section lm with a model")
         if self.enrich is not None:
             check_backend(self.enrich)
         return self
@@ -163,6 +168,11 @@ class Config(Section):
     def has_user_texts(self) -> bool:
         """Whether histories contain texts: of the inputs, or profiles that are written."""
         return self.inputs.has_user_texts or self.writes_profiles
+
+    @property
+    def has_profiles(self) -> bool:
+        """Whether a history may begin with a text about its user."""
+        return self.inputs.users is not None or self.writes_profiles
 
     @property
     def writes_item_texts(self) -> bool:
@@ -182,8 +192,9 @@ class Config(Section):
     def digest(self) -> str:
         """Hex digest of every setting that can change a list of a given date; see `EXECUTION_ONLY`."""
         settings = self.model_dump(mode="json", exclude={"date": True, **EXECUTION_ONLY})
-        if self.enrich is None:  # as before there was this section
-            del settings["enrich"]
+        for name in ("enrich", "lm"):
+            if settings[name] is None:  # as before there was this section
+                del settings[name]
         for key in ("engine", "quantization"):  # as before there were these keys
             if settings["encoder"][key] == EncoderConfig.model_fields[key].default:
                 del settings["encoder"][key]

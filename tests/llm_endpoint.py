@@ -81,8 +81,12 @@ def running_endpoint() -> Iterator[Endpoint]:
         def log_message(self, *_: Any) -> None:
             pass
 
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """A client that gave a slow answer up has closed its connection."""
+
     lock = threading.Lock()
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with Server(("127.0.0.1", 0), Handler) as server:
         found = Endpoint(f"http://127.0.0.1:{server.server_port}/v1")
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()

@@ -38,6 +38,8 @@ def _section(signal: Signal) -> str:
     facts = []
     if signal.section is not None:
         facts.append(f"- Settings: [`{signal.section}`](config.md#{signal.section.replace('.', '')}).")
+    if signal.optional:
+        facts.append("- It is off unless the config has that section.")
     if signal.views:
         facts.append(
             "- It counts events. Columns of its table: " + ", ".join(f"`{n}`" for n in signal.merged.names) + "."

@@ -50,7 +50,7 @@ def quantize_graph(path: Path, sample: dict[str, npt.NDArray[np.int64]]) -> None
 
 def _largest_of(path: Path, names: Iterable[str], sample: dict[str, npt.NDArray[np.int64]]) -> dict[str, Floats]:
     """[K] the largest absolute value of each feature of inner tensors [B, T, K]."""
-    model = onnx.load(path)
+    model = onnx.load(path, load_external_data=False)  # weights in a file of their own stay there
     names = list(names)
     model.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
     wider = path.with_name("wider.onnx")

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 #: Nights that are looked at. One alone may have run beside other work.
 MOST_NIGHTS = 3
 #: Stages whose work grows with the items; that of the others grows with the events.
-_BY_ITEMS = ("catalog", "enrich", "encode", "reencode", "cold", "similar_items")
+_BY_ITEMS = ("catalog", "enrich", "encode", "reencode", "cold", "titles", "similar_items")
 #: Memory of a process that has loaded all libraries and models, MB: it does not grow with the rows.
 _LOADED_MB = 1500.0
 

@@ -15,7 +15,7 @@ from recsys.pipeline.training_budget import remember_training
 from recsys.ranking.fusion import Fusion, default_fusion, untrained_fusion
 from recsys.ranking.fusion_fit import fit_short, fit_weights
 from recsys.ranking.trees_fit import FittedTrees, fit_trees
-from recsys.signals.registry import SIGNALS, chosen_columns, columns_of
+from recsys.signals.registry import SIGNALS, chosen_columns, columns_of, signals_of
 
 logger = logging.getLogger(__name__)
 
@@ -37,20 +37,21 @@ def fit_fusion(run: Run) -> FittedFusion:
     )
     whole, short = read_choices(run)
     users, asked = len(whole.taken), sum(record["users"] for record in records)
-    columns, allowed = columns_of(SIGNALS), chosen_columns(config.signals)
+    signals = signals_of(run.config)
+    columns, allowed = columns_of(signals), chosen_columns(config.signals)
     trained = run.record(FINETUNE).trained
     if trained:
-        default = default_fusion(SIGNALS)
+        default = default_fusion(signals)
     else:
         allowed = (allowed or frozenset(columns)) - SIGNALS["ranker"].columns.keys() or frozenset({"popularity"})
-        default = untrained_fusion(SIGNALS, allowed)
+        default = untrained_fusion(signals, allowed)
     fusion, boosted, gains = default.only(allowed), FittedTrees(trees=None), {}
     if users >= MIN_USERS:
         fusion = fit_short(fit_weights(whole, columns, default, allowed), whole, short, columns)
         boosted = fit_trees(whole, columns, fusion, allowed)
         _log(fusion)
         _log_trees(boosted)
-        gains = measure_gains(whole, columns if allowed is None else allowed, run.config.seed)
+        gains = measure_gains(whole, columns, allowed, run.config.seed)
     else:
         logger.warning(
             "fuse: the default weights are used: %d of %d validation users took one of their candidates, and a fit "

@@ -25,7 +25,7 @@ from recsys.pipeline.user_context import UserContext
 from recsys.ranking.choices import Choices
 from recsys.ranking.fusion import default_fusion
 from recsys.ranking.scoring import Scored, scored_blocks
-from recsys.signals.registry import SIGNALS, columns_of
+from recsys.signals.registry import columns_of, signals_of
 from recsys.storage.tables import read_table, write_table
 
 #: Different items that are left of the histories, to fit weights for users with few items.
@@ -50,7 +50,7 @@ _CHOICES = pa.schema(
 def choices_gatherer(run: Run) -> Callable[[str], Record]:
     """Load what all shards share; the returned function writes the choices of one shard."""
     config = run.config.recommend
-    snapshot = load_snapshot(run, run.model_id, config, "validation", default_fusion(SIGNALS))
+    snapshot = load_snapshot(run, run.model_id, config, "validation", default_fusion(signals_of(run.config)))
     share = min(1.0, CUT_USERS / max(run.record(FINETUNE).validation_users, 1))
 
     def gather(shard: str) -> Record:
@@ -101,7 +101,7 @@ def read_choices(run: Run) -> tuple[Choices, Choices]:
     shape = (len(table), int(widths.max(initial=0)))
     place = np.arange(shape[1]) < widths[:, None]
     valid, taken = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
-    num_columns = len(columns_of(SIGNALS))
+    num_columns = len(columns_of(signals_of(run.config)))
     numbers = np.zeros((*shape, num_columns), dtype=np.float32)
     valid[place], taken[place] = (
         table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False) for name in ("valid", "taken")

@@ -17,6 +17,7 @@ from recsys.pipeline.count_signals import day_of, first_validation_day, oldest_d
 from recsys.pipeline.item_rules import recommendable
 from recsys.pipeline.match_cold_items import read_donors
 from recsys.pipeline.published_model import model_card
+from recsys.pipeline.read_titles import catalog_titles, load_title_scorer, read_priors
 from recsys.pipeline.run import COUNTS_OF_VIEW, Run
 from recsys.pipeline.stored_fusion import read_fusion
 from recsys.pipeline.stored_vectors import read_text_vectors, read_user_text_vectors
@@ -26,9 +27,10 @@ from recsys.ranking.item_popularity import item_popularity
 from recsys.ranking.rerank import Reranker
 from recsys.ranking.rules.attributes import attribute_values, needed_attribute
 from recsys.ranking.snapshot import Snapshot
+from recsys.signals.lm_evidence import LoadedLm
 from recsys.signals.products import unit_rows
 from recsys.signals.ranker_evidence import LoadedRanker
-from recsys.signals.registry import SIGNALS
+from recsys.signals.registry import signals_of
 from recsys.signals.signal import DataView, LoadedSignal, Signal
 from recsys.signals.text_ease import TextEase
 from recsys.signals.text_evidence import LoadedText
@@ -69,7 +71,7 @@ def load_snapshots(
         torch.set_num_threads(1)
     night = Night(run, model_id, config, view)
     donors = read_donors(run, view)
-    signals = {signal.name: signal.load(Source(night, signal)) for signal in SIGNALS}
+    signals = {signal.name: signal.load(Source(night, signal)) for signal in signals_of(run.config)}
     if donors.is_cold.any():
         signals = {name: loaded.impute(donors) for name, loaded in signals.items()}
     if view != "full":
@@ -143,6 +145,14 @@ class Night:
             ranker.decode_in(dtype_of(self.config.precision, device))
         return LoadedRanker(ranker, self.recommendable, card.candidate_pass)
 
+    def language_model(self) -> LoadedLm:
+        """The language model of the section `lm`, with the titles of the catalog."""
+        settings, titles = self.run.config.lm, catalog_titles(self.run)
+        assert settings is not None, "the signal is on only where the config has the section"
+        scorer = load_title_scorer(settings, self.config)
+        tokens, priors = scorer.title_tokens(titles.to_pylist()), read_priors(self.run, titles)
+        return LoadedLm(scorer, tokens, priors, self.recommendable, settings)
+
 
 class Source:
     """What one signal is loaded from, see `recsys.signals.signal.NightSource`."""
@@ -199,6 +209,10 @@ class Source:
     def ranker(self) -> LoadedSignal:
         """See `recsys.signals.signal.NightSource`."""
         return self._night.ranker()
+
+    def language_model(self) -> LoadedSignal:
+        """See `recsys.signals.signal.NightSource`."""
+        return self._night.language_model()
 
     def text(self) -> LoadedSignal:
         """See `recsys.signals.signal.NightSource`."""

@@ -173,6 +173,16 @@ class MatchedColdItems(StageRecord):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReadTitles(StageRecord):
+    """What `read_titles` leaves."""
+
+    computed: int
+    """Titles that no earlier night had read."""
+    lm_id: str
+    """Digest of the language model and of its prompt without a history."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class FittedFusion(StageRecord):
     """What `fit_fusion` leaves: the fitted weights of the signals' numbers, and NDCG@10 on validation."""
 

@@ -22,7 +22,10 @@ from recsys.storage.tables import iter_batches
 logger = logging.getLogger(__name__)
 
 #: Of the files of a run's folder: what the live service and `jobs/evaluate.py` read. Part records are not needed.
-_OF_RUN = ("config.yaml", "*.txt", "catalog.parquet", "item_counts_*.parquet", "stages/*.json", "profiles/*")
+_OF_RUN = (
+    *("config.yaml", "*.txt", "catalog.parquet", "title_priors.parquet", "item_counts_*.parquet"),
+    *("stages/*.json", "profiles/*"),
+)
 _OF_RUN_FOLDERS = ("text_vectors", "user_text_vectors", "signals", "donors")
 #: It is written beside a model after the night is published, and again by hand.
 _CARD = "README.md"

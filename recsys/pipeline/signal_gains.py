@@ -6,31 +6,34 @@ figures say what a list would lose if the signal had no weight.
 """
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from recsys.evaluation.gain import RelativeGain, relative_gain
 from recsys.ranking.choices import Choices
 from recsys.ranking.cross_fit import cross_fitted_ndcg
-from recsys.signals.registry import SIGNALS, columns_of
+from recsys.signals.registry import SIGNALS
 
 logger = logging.getLogger(__name__)
 
 #: What is left out: each of these signals, and all of them together.
-MEASURED = {"ranker": ("ranker",), "text": ("text",), "ranker and text": ("ranker", "text")}
+MEASURED = {"ranker": ("ranker",), "text": ("text",), "ranker and text": ("ranker", "text"), "lm": ("lm",)}
 #: Users that are measured at most; the weights are fitted on them sixteen times.
 MOST_USERS = 2000
 
 
-def measure_gains(choices: Choices, allowed: Collection[str], seed: int) -> dict[str, RelativeGain]:
+def measure_gains(
+    choices: Choices, names: Sequence[str], allowed: Collection[str] | None, seed: int
+) -> dict[str, RelativeGain]:
     """NDCG@10 with all signals, and without each part of `MEASURED`, of validation users.
 
     A part without any number in ``allowed`` is left out, and so is one without which nothing is left.
 
     Args:
         choices: Of validation users with their whole histories.
-        allowed: Numbers that may have a weight.
+        names: Of all numbers.
+        allowed: Numbers that may have a weight; None: all.
         seed: Chooses the users, and divides them.
     """
     choices = choices.with_positives()
@@ -38,7 +41,7 @@ def measure_gains(choices: Choices, allowed: Collection[str], seed: int) -> dict
     if users > MOST_USERS:
         drawn = np.random.default_rng(seed).permutation(users) < MOST_USERS
         choices = choices.rows(drawn)
-    names, everything = columns_of(SIGNALS), frozenset(allowed)
+    everything = frozenset(names if allowed is None else allowed)
     values = cross_fitted_ndcg(choices, names, everything, seed)
     found = {}
     for part, signals in MEASURED.items():

@@ -178,6 +178,18 @@ MATCH_COLD_ITEMS = Stage(
     workers=lambda _: "2 × CPU",
 )
 
+READ_TITLES = Stage(
+    name="titles",
+    function="recsys.pipeline.read_titles:read_titles",
+    record=model_records.ReadTitles,
+    summary="Has the language model say for each new title how likely it is without a history.",
+    reads=("{run}/catalog.parquet", "recommendations/LATEST.json"),
+    writes=("{run}/title_priors.parquet",),
+    intermediate=("new_titles",),
+    workers=_scoring,
+    condition=Condition("with `lm`", lambda config: config.lm is not None),
+)
+
 FIT_FUSION = Stage(
     name="fuse",
     function="recsys.pipeline.fit_fusion:fit_fusion",

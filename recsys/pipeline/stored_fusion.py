@@ -9,7 +9,7 @@ from recsys.model.checkpoint import FUSION_FILE, TREES_FILE
 from recsys.pipeline.run import Run
 from recsys.ranking.fusion import Fusion
 from recsys.ranking.trees import Trees
-from recsys.signals.registry import SIGNALS, columns_of
+from recsys.signals.registry import columns_of, signals_of
 from recsys.storage.json_files import to_json
 from recsys.storage.record_kinds import FUSION, FUSION_TREES
 
@@ -64,7 +64,8 @@ def _read_trees(run: Run, model_id: str, expected: str) -> Trees | None:
     data = run.storage.read_bytes(path)
     if hashlib.sha256(data).hexdigest() != expected:
         raise InputError(f"{run.storage.url(path)}: is not the file that was written; {_WAY_OUT}")
-    stored, columns = FUSION_TREES.decode(data, run.storage.url(path), _WAY_OUT), columns_of(SIGNALS)
+    stored = FUSION_TREES.decode(data, run.storage.url(path), _WAY_OUT)
+    columns = columns_of(signals_of(run.config))
     if gone := Trees.unknown_features(stored, columns):
         logger.warning("%s: its trees ask for %s, which no signal gives: weights score alone", model_id, gone)
         return None

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import torch
 
@@ -55,27 +56,11 @@ def build_task(run: Run, model_id: str, warm_model: str | None, *, learns: bool 
     if config.encoder.train == "baskets":
         encoder_id = run.record(LEARN_BASKETS).encoder_id
     item_ids, text_vectors = read_text_vectors(run, encoder_id)
-    kinds = run.record(INGEST_EVENTS).kinds
-    spec = RankerSpec(
-        num_items=len(item_ids),
-        text_dim=text_vectors.shape[1],
-        item_dim=config.ranker.hidden_size,
-        num_event_kinds=len(kinds),
-        decoder=decoder_config(config.ranker, config.histories.max_length + (config.inputs.users is not None)),
-        dropout=config.ranker.dropout,
-        id_dropout=config.ranker.id_dropout,
-        parts=config.ranker.parts,
-        user_texts=config.has_user_texts,
-        logit_bias=config.train.objective != "softmax",
-        relative_time=config.ranker.relative_time,
-    )
-    counted = read_table(run.storage, run.item_counts_path("full" if is_refit else "train"))
-    counts = np.zeros(len(item_ids), dtype=np.int64)
-    counts[index_items(counted["item_id"], item_ids)] = counted["num"].to_numpy()
+    spec = _spec(run, len(item_ids), text_vectors.shape[1])
     ranker = TrainableRanker(
         spec,
         torch.from_numpy(text_vectors.copy()),
-        torch.from_numpy(counts),
+        torch.from_numpy(_item_counts(run, "full" if is_refit else "train", item_ids)),
         Objective.of(config.train, config.recommend.exclude_seen),
         build_decoder(config.ranker),
     )
@@ -97,11 +82,37 @@ def build_task(run: Run, model_id: str, warm_model: str | None, *, learns: bool 
         candidate_pass=(is_refit or not learns) and warm is not None and warm.candidate_pass,
         trained=learns or (warm is not None and warm.trained),
         max_length=config.histories.max_length,
-        event_kinds=kinds,
+        event_kinds=run.record(INGEST_EVENTS).kinds,
         spec=spec,
     )
     texts = torch.from_numpy(read_user_text_vectors(run, encoder_id).vectors.copy()) if spec.user_texts else None
     return Task(ranker=ranker, item_ids=item_ids, card=card, text_vectors=texts)
+
+
+def _spec(run: Run, num_items: int, text_dim: int) -> RankerSpec:
+    """The sizes of the configured ranker."""
+    config = run.config
+    return RankerSpec(
+        num_items=num_items,
+        text_dim=text_dim,
+        item_dim=config.ranker.hidden_size,
+        num_event_kinds=len(run.record(INGEST_EVENTS).kinds),
+        decoder=decoder_config(config.ranker, config.histories.max_length + config.has_profiles),
+        dropout=config.ranker.dropout,
+        id_dropout=config.ranker.id_dropout,
+        parts=config.ranker.parts,
+        user_texts=config.has_user_texts,
+        logit_bias=config.train.objective != "softmax",
+        relative_time=config.ranker.relative_time,
+    )
+
+
+def _item_counts(run: Run, view: str, item_ids: pa.Array) -> npt.NDArray[np.int64]:
+    """[I] events of each item in a data view."""
+    counted = read_table(run.storage, run.item_counts_path(view))
+    counts = np.zeros(len(item_ids), dtype=np.int64)
+    counts[index_items(counted["item_id"], item_ids)] = counted["num"].to_numpy()
+    return counts
 
 
 def _load_weights(ranker: TrainableRanker, run: Run, model_id: str, item_ids: pa.Array) -> torch.Tensor:

@@ -139,12 +139,15 @@ def _affordable(run: Run, missing: list[TextRequest]) -> Iterator[list[TextReque
     config, least = enrich_config(run), 1
     night = Budget.of_night(config)
     writers = _writers_of_run(run) if night.is_limited else []
+    written = -1
     while missing:
-        left = night
-        for asked in (texts_of_run(run.storage, writer_id, run.folder.run_id) for writer_id in writers):
+        tonight = [texts_of_run(run.storage, writer_id, run.folder.run_id) for writer_id in writers]
+        left, written_before = night, written
+        for asked in tonight:
             left = left.less(asked.input_tokens, asked.output_tokens)
+        written = sum(len(asked.written) for asked in tonight)
         num = left.affordable(missing, config.max_output_tokens)
-        if num < least:
+        if num < least or written == written_before:  # nothing came of the last round: the endpoint is down
             return
         least = max(least, num // SMALLEST_ROUND)
         yield missing[:num]

@@ -17,6 +17,7 @@ from recsys.model.features import encode_histories, index_catalog, profile_texts
 from recsys.ranking.candidates import find_candidates
 from recsys.ranking.config import RecommendConfig
 from recsys.ranking.constraints import RequestConstraints
+from recsys.ranking.fusion import weigh
 from recsys.ranking.rules.user_rule import UserActions
 from recsys.ranking.snapshot import Snapshot
 from recsys.signals.excluded import ExcludedItems
@@ -151,8 +152,31 @@ def _score(
         items = find_candidates(
             list(evidence.values()), config.candidates, snapshot.recommendable, snapshot.cold, users.excluded, also
         )
-    numbers = np.concatenate([each.measure(items) for each in evidence.values()], axis=2)
+    numbers = _measured(snapshot, evidence, users, items)
     return Scored(items=items, numbers=numbers, evidence=evidence, users=users, searching=searching)
+
+
+def _measured(snapshot: Snapshot, evidence: Mapping[str, Evidence], users: UserBlock, items: Ints) -> Floats:
+    """[B, C, S] the numbers of all signals. Costly signals come last, and see the candidates that the others like."""
+    numbers = np.zeros((*items.shape, len(snapshot.columns)), dtype=np.float32)
+    costly = [name for name, loaded in snapshot.signals.items() if loaded.most_candidates is not None]
+    for name, each in evidence.items():
+        if name not in costly:
+            numbers[:, :, snapshot.slices[name]] = each.measure(items)
+    if not costly:
+        return numbers
+    profiles, fusion = users.profiles, snapshot.fusion
+    weights = fusion.of_users(snapshot.columns, profiles.lengths, profiles.in_session)
+    scores = weigh(numbers, items >= 0, weights)
+    for name in costly:
+        most, own = snapshot.signals[name].most_candidates, snapshot.slices[name]
+        assert most is not None, "it is costly"
+        if fusion.trees is None and not weights[:, own].any():
+            continue  # nothing would read the numbers
+        place = np.argsort(np.argsort(-scores, axis=1, kind="stable"), axis=1)
+        chosen = np.where(place < most, items, NONE)
+        numbers[:, :, own] = np.where((chosen >= 0)[:, :, None], evidence[name].measure(chosen), 0)
+    return numbers
 
 
 def _actions(

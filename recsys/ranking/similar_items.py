@@ -33,8 +33,12 @@ def of_related_items(snapshot: Snapshot) -> Snapshot:
     fusion = snapshot.fusion.only(allowed)
     if not any(fusion.weights.values()):
         fusion = default_fusion(SIGNALS).only(allowed)
+    cheap = {name: loaded for name, loaded in snapshot.signals.items() if loaded.most_candidates is None}
     return replace(
-        snapshot, fusion=replace(fusion, trees=None, trained=snapshot.fusion.trained), reranker=snapshot.reranker.off()
+        snapshot,
+        signals=cheap,
+        fusion=replace(fusion, trees=None, trained=snapshot.fusion.trained),
+        reranker=snapshot.reranker.off(),
     )
 
 

@@ -1,10 +1,12 @@
 """All signals, in the order of their numbers; a new signal is one file and one line here, or a plugin."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from recsys.errors import ConfigError
 from recsys.registry import Registry
 from recsys.signals.ease import Ease
+from recsys.signals.lm import LmSignal
 from recsys.signals.popularity import Popularity
 from recsys.signals.repeat import Repeat
 from recsys.signals.retrieval import RankerSignal
@@ -19,6 +21,18 @@ SIGNALS.register(Ease())
 SIGNALS.register(Text())
 SIGNALS.register(Popularity())
 SIGNALS.register(Repeat())
+SIGNALS.register(LmSignal())
+
+
+def signals_of(config: Any) -> tuple[Signal, ...]:
+    """The signals that a night of this config has: optional ones only where the config has their section."""
+    usual = usual_signals()
+    return tuple(each for each in SIGNALS if each in usual or getattr(config, each.section or "") is not None)
+
+
+def usual_signals() -> tuple[Signal, ...]:
+    """The signals that every night has."""
+    return tuple(signal for signal in SIGNALS if not signal.optional)
 
 
 def columns_of(signals: Iterable[Signal]) -> tuple[str, ...]:

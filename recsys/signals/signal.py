@@ -122,6 +122,9 @@ class NightSource(Protocol):
     def ranker(self) -> "LoadedSignal":
         """The night's ranker, a `recsys.signals.ranker_evidence.LoadedRanker`; torch is loaded with it."""
 
+    def language_model(self) -> "LoadedSignal":
+        """The language model of the section `lm`, a `recsys.signals.lm_evidence.LoadedLm`; torch is loaded with it."""
+
     def text(self) -> "LoadedSignal":
         """The night's text model, a `recsys.signals.text_evidence.LoadedText`; torch is loaded with it."""
 
@@ -186,6 +189,9 @@ class Evidence:
 class LoadedSignal:
     """A signal of one night and one data view."""
 
+    most_candidates: int | None = None
+    """For a costly signal: how many candidates of a user are measured, the best by all other signals. Others get 0."""
+
     def impute(self, donors: Donors) -> "LoadedSignal":  # noqa: ARG002
         """The same signal where cold items have the average numbers of their donors; the default changes nothing."""
         return self
@@ -232,6 +238,8 @@ class Signal:
     """Columns of the tables that `count` gives."""
     merged: ClassVar[pa.Schema | None] = None
     """Columns of the table that `merge` gives."""
+    optional: ClassVar[bool] = False
+    """Whether a night has it only where the config has its `section`."""
     imputed: ClassVar[bool] = False
     """Whether the numbers of cold items come from donors; then the `text` signal explains such items."""
 

@@ -25,7 +25,7 @@ from replay import on_ray, replay
 from sequences import SETS
 
 from recsys.evaluation.bootstrap import paired_bootstrap
-from recsys.signals.registry import SIGNALS
+from recsys.signals.registry import usual_signals
 
 FULL = "full"
 #: Signals that know the items by their texts alone.
@@ -51,7 +51,7 @@ def only(*signals: str) -> Variant:
 
 def without(*signals: str) -> Variant:
     """These signals have no weight."""
-    return only(*(signal.name for signal in SIGNALS if signal.name not in signals))
+    return only(*(signal.name for signal in usual_signals() if signal.name not in signals))
 
 
 #: Measured unless others are named: the variants of the table in the docs.
@@ -66,7 +66,11 @@ USUAL: dict[str, Variant] = {
     "without weights of short histories": Variant(left_out=("short", "session")),
 }
 VARIANTS: dict[str, Variant] = USUAL | {
-    **{f"without {signal.name}": without(signal.name) for signal in SIGNALS if signal.name not in (*TEXTS, "ranker")},
+    **{
+        f"without {signal.name}": without(signal.name)
+        for signal in usual_signals()
+        if signal.name not in (*TEXTS, "ranker")
+    },
     "without transitions, ease, popularity": without("transitions", "ease", "popularity"),
     "item vectors of texts alone": Variant(("ranker.parts=text",), own_night=True),
     "item vectors of ids alone": Variant(("ranker.parts=ids",), own_night=True),

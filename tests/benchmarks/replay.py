@@ -17,7 +17,7 @@ import pandas as pd
 from jobs import command
 from recsys.pipeline.run import Run
 from recsys.pipeline.run_stages import run_stage, run_stages
-from recsys.pipeline.stages import COUNT_SIGNALS, FIT_FUSION, MATCH_COLD_ITEMS, RUN_GATE, WRITE_LISTS
+from recsys.pipeline.stages import COUNT_SIGNALS, FIT_FUSION, MATCH_COLD_ITEMS, READ_TITLES, RUN_GATE, WRITE_LISTS
 from recsys.pipeline.stored_fusion import copy_fusion, read_fusion, write_fusion
 from recsys.settings import load_config
 from recsys.storage.filesystem import Storage
@@ -42,8 +42,9 @@ def replay(warehouse: Path, changes: Sequence[str], *, left_out: Collection[str]
     """
     with copied(warehouse) as copy:
         run = reopened(copy, changes)
-        counted = all(change.startswith("recommend.") for change in changes)
-        fitted = (FIT_FUSION,) if counted else (*COUNTS, FIT_FUSION)
+        counted = all(change.startswith(("recommend.", "lm")) for change in changes)
+        titles = (READ_TITLES,) if run.config.lm is not None else ()
+        fitted = (*titles, FIT_FUSION) if counted else (*COUNTS, *titles, FIT_FUSION)
         for stage in (*fitted, RUN_GATE, WRITE_LISTS):
             run.storage.delete(run.folder.stage_path(stage.name))
             run.storage.delete_folder(f"{run.folder.stages_dir}/{stage.name}")

@@ -33,7 +33,7 @@ from recsys.signals.neighbours import Neighbours
 from recsys.signals.popularity import HORIZONS, LoadedPopularity
 from recsys.signals.products import unit_rows
 from recsys.signals.ranker_evidence import LoadedRanker
-from recsys.signals.registry import SIGNALS, columns_of
+from recsys.signals.registry import columns_of, usual_signals
 from recsys.signals.repeat import LoadedRepeat
 from recsys.signals.signal import LoadedSignal
 from recsys.signals.sparse_rows import row_starts
@@ -101,7 +101,7 @@ def night(num_items: int, cold: float) -> Snapshot:
         event_kinds=pa.array(["view"]),
         max_length=MAX_LENGTH,
         reads_texts=False,
-        fusion=Fusion(weights=dict.fromkeys(columns_of(SIGNALS), 1.0)),
+        fusion=Fusion(weights=dict.fromkeys(columns_of(usual_signals()), 1.0)),
         reranker=Reranker.build(RerankConfig(), popularity, everything, texts, 0, DATE),
         now=dt.datetime(2026, 11, 23, tzinfo=dt.UTC).timestamp() * 1e6,
     )

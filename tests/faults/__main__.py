@@ -64,7 +64,7 @@ def _options() -> argparse.Namespace:
 
 def _try(shop: Shop, row: Row, number: int) -> dict[str, str] | None:
     try:
-        row.attempt(shop, number)
+        row.make(shop, number)
         finding = None
     except Exception as error:  # noqa: BLE001 (every failure is a finding)
         kind = next((name for each, name in _KINDS.items() if isinstance(error, each)), "lost")

@@ -1,4 +1,4 @@
-"""What a fault may not do. Each kind is counted in the table."""
+"""What a fault may not do; each kind is counted in the table. And what shows that there was no fault."""
 
 
 class LostError(AssertionError):
@@ -11,3 +11,7 @@ class MixtureError(AssertionError):
 
 class TracebackError(AssertionError):
     """An error without an explanation: a traceback, an exit code that is not documented, or another output."""
+
+
+class MissedError(AssertionError):
+    """Not a finding: the work was over before the fault could be made, so the try is made again."""

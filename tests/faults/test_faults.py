@@ -21,4 +21,4 @@ def test_nothing_is_lost(tiny_shop: Shop, row: Row) -> None:
     if why := row.impossible():
         pytest.skip(why)
     for number in row.numbers(tiny_shop, row.quick):
-        row.attempt(tiny_shop, number)
+        row.make(tiny_shop, number)

@@ -8,6 +8,7 @@ from typing import Any
 import psutil
 
 from tests.faults.checks import Hashes, check_output, check_published, hashes_of
+from tests.faults.findings import MissedError
 from tests.faults.night import Night
 from tests.faults.shop import TWO_RANKS, Attempt, Shop
 
@@ -56,6 +57,9 @@ def wait_for_worker(night: Night, title: str) -> psutil.Process:
     """The first worker whose title begins so; it is that of its task or actor.
 
     Only processes that this one has started are looked at.
+
+    Raises:
+        MissedError: the night ended before any was seen: nothing was injected.
     """
     while night.process.is_alive():
         for process in psutil.Process().children(recursive=True):
@@ -63,4 +67,5 @@ def wait_for_worker(night: Night, title: str) -> psutil.Process:
                 if "".join(process.cmdline()[:1]).startswith(title):
                     return process
         night.process.join(0.01)
-    raise AssertionError(f"no worker was seen:\n{night.said}")
+    check_output(night, 0)
+    raise MissedError(f"no worker {title} was seen:\n{night.said}")

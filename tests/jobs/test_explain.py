@@ -3,12 +3,12 @@
 import pyarrow.dataset as ds
 import pytest
 
-from recsys.signals.registry import SIGNALS
+from recsys.signals.registry import SIGNALS, usual_signals
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import read_latest
 
 #: Column → the signal that has it.
-SIGNAL_OF = {column: signal.name for signal in SIGNALS for column in signal.columns}
+SIGNAL_OF = {column: signal.name for signal in usual_signals() for column in signal.columns}
 
 
 def test_contributions_are_those_of_the_published_lists(write_config, run_job, night_before, tmp_path):

@@ -23,7 +23,7 @@ from recsys.pipeline.open_run import open_run, stored_run
 from recsys.ranking.fusion import default_fusion
 from recsys.schema import HISTORIES, QUARANTINE, RECOMMENDATIONS
 from recsys.settings import load_config
-from recsys.signals.registry import SIGNALS
+from recsys.signals.registry import SIGNALS, usual_signals
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import read_latest
 from recsys.storage.lease import lock
@@ -163,7 +163,7 @@ def check_fusion(record: dict[str, Any]) -> None:
     assert record["rows"] >= record["users"] >= MIN_USERS
     added = record["weights_short"]  # empty where it does not help these few users
     for weights in filter(None, (record["weights"], added)):
-        assert set(weights) == {column for signal in SIGNALS for column in signal.columns}
+        assert set(weights) == {column for signal in usual_signals() for column in signal.columns}
         assert weights["repeat"] == weights["seen"] == weights["returns"] == 0, "what was seen is left out"
         assert any(weights.values())
     for name in ("validation_short_ndcg@10_without", "validation_short_ndcg@10"):

@@ -220,6 +220,13 @@ def test_refused_texts_are_counted_and_not_asked_for_again(
     assert len(endpoint.asked) == 12
 
 
+def test_a_budget_is_not_spent_on_a_server_that_is_down(open_night: OpenNight, endpoint: Endpoint) -> None:
+    endpoint.answer = lambda _: (503, {}, b"")
+    one = request_for({"text": "Zinc lamp"}, ItemTextsConfig()).most_input_tokens + 16
+    record = enrich_items(open_night(max_tokens=3 * one, max_output_tokens=16))
+    assert (len(endpoint.asked), record.failed, record.waiting) == (3, {"status 503": 3}, 12)
+
+
 def test_failures_wait_for_the_next_night_and_do_not_stop_this_one(
     open_night: OpenNight, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -34,31 +34,26 @@ def test_one_export_serves_all_nights_and_trained_encoders_have_their_own(
     make_night: Callable[..., Run], draw_events: Callable[..., pa.Table], tmp_path: Path
 ) -> None:
     encoder = tiny_encoder(tmp_path / "configured", seed=1)
-    settings = {"encoder": {"model": str(tmp_path / "configured"), "max_tokens": 16, "engine": "onnx"}}
-    run = make_night(draw_events(100, days=40), settings=settings)
+    settings = {"encoder": {"model": str(tmp_path / "configured"), "max_tokens": 16, "precision": "fp32"}}
+    run = with_settings(make_night(draw_events(100, days=40), settings=settings), engine="onnx", quantization="int8")
     record = encode_items(run)
-    np.testing.assert_allclose(read_text_vectors(run, record.encoder_id)[1], encoder.encode(IDS), atol=1e-5)
+    assert record.encoder_id == vectors_digest(encoder.digest, "int8")
+    vectors = read_text_vectors(run, record.encoder_id)[1]
+    assert (vectors * encoder.encode(IDS)).sum(axis=1).min() > 0.98
 
     place = Path(run.storage.path("models", f"encoder-{record.encoder_id}-onnx"))
     before = (place / "hashes.json").stat().st_mtime_ns
     assert encode_items(run).encoded == 0
     assert (place / "hashes.json").stat().st_mtime_ns == before
-    with open_encoder(run.storage, run.config, record.encoder_id, None) as found:
-        assert isinstance(found, OnnxEncoder)
-        assert found.digest == record.encoder_id
+    with open_encoder(run.storage, run.config, record.encoder_id, None) as live:
+        assert isinstance(live, OnnxEncoder)
+        np.testing.assert_array_equal(live.encode(IDS, batch_size=1), vectors)
     with open_trainable(run.storage, run.config, record.encoder_id, None) as found:
         assert not isinstance(found, OnnxEncoder), "training needs gradients"
 
-    # vectors of torch are those of ONNX Runtime, and the other way round; those of int8 are not
-    assert encode_items(with_settings(run, engine="torch")).encoder_id == record.encoder_id
-    int8 = encode_items(with_settings(run, quantization="int8"))
-    assert (int8.encoded, int8.encoder_id != record.encoder_id) == (len(IDS), True)
-    cosines = (read_text_vectors(run, int8.encoder_id)[1] * encoder.encode(IDS)).sum(axis=1)
-    assert cosines.min() > 0.97
-
     tuned = tiny_encoder(tmp_path / "tuned", seed=2)
     run.storage.upload_folder(tmp_path / "tuned", f"models/ranker-x/{ENCODER_FOLDER}")
-    encode_for(run, card_of(tuned.digest, base_encoder_id=record.encoder_id))
+    encode_for(with_settings(run, quantization="none"), card_of(tuned.digest, base_encoder_id="configured"))
     np.testing.assert_allclose(read_text_vectors(run, tuned.digest)[1], tuned.encode(IDS), atol=1e-5)
     assert run.storage.exists(f"models/ranker-x/{ENCODER_FOLDER}-onnx/hashes.json")
 

@@ -14,7 +14,7 @@ from recsys.pipeline.stages import SHUFFLE_HISTORIES
 from recsys.ranking.scoring import Scored
 from recsys.settings import decode_config
 from recsys.signals.excluded import ExcludedItems
-from recsys.signals.registry import SIGNALS, columns_of
+from recsys.signals.registry import columns_of, usual_signals
 from recsys.signals.sparse_rows import SparseRows
 from recsys.signals.user_profiles import UserProfiles
 from recsys.signals.users import UserBlock
@@ -24,7 +24,7 @@ from recsys.storage.tables import write_table
 from tests.records import finish
 
 RANDOM = np.random.default_rng(0)
-NUM_COLUMNS = len(columns_of(SIGNALS))
+NUM_COLUMNS = len(columns_of(usual_signals()))
 
 
 @pytest.fixture

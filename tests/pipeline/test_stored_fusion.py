@@ -12,13 +12,13 @@ from recsys.pipeline.run import Run
 from recsys.pipeline.stored_fusion import copy_fusion, read_fusion, write_fusion
 from recsys.ranking.fusion import Fusion
 from recsys.settings import decode_config
-from recsys.signals.registry import SIGNALS, columns_of
+from recsys.signals.registry import columns_of, usual_signals
 from recsys.storage.filesystem import Storage
 from recsys.storage.runs import RunFolder
 from tests.ranking.random_trees import random_trees
 
 WEIGHTS = Fusion(weights={"retrieval": 1.0}, short={"text": 0.5}, typical_length=4)
-TREES = random_trees(columns_of(SIGNALS))
+TREES = random_trees(columns_of(usual_signals()))
 BOTH = dataclasses.replace(WEIGHTS, trees=TREES)
 
 
@@ -66,7 +66,7 @@ def test_trees_that_are_missing_or_changed_are_refused(run: Run) -> None:
 
 
 def test_where_a_signal_is_gone_the_weights_score_alone(run: Run, caplog: pytest.LogCaptureFixture) -> None:
-    trees = random_trees((*columns_of(SIGNALS), "from_a_plugin"))
+    trees = random_trees((*columns_of(usual_signals()), "from_a_plugin"))
     write_fusion(run, "model", dataclasses.replace(WEIGHTS, trees=trees))
     with caplog.at_level(logging.WARNING):
         assert read_fusion(run, "model") == WEIGHTS

@@ -35,7 +35,7 @@ from recsys.signals.excluded import ExcludedItems
 from recsys.signals.neighbours import Neighbours
 from recsys.signals.popularity import HORIZONS, LoadedPopularity
 from recsys.signals.ranker_evidence import LoadedRanker
-from recsys.signals.registry import SIGNALS, columns_of
+from recsys.signals.registry import SIGNALS, columns_of, usual_signals
 from recsys.signals.repeat import LoadedRepeat
 from recsys.signals.signal import LoadedSignal
 from recsys.signals.sparse_rows import SparseRows
@@ -47,7 +47,7 @@ from recsys.signals.users import UserBlock
 from tests.ranking.tiny_ranker import tiny_ranker
 
 NUM_ITEMS = 7
-COLUMNS = columns_of(SIGNALS)
+COLUMNS = columns_of(usual_signals())
 ALL = Fusion(weights=dict.fromkeys(COLUMNS, 1.0))
 RANKER = LoadedRanker(tiny_ranker(NUM_ITEMS), np.ones(NUM_ITEMS, dtype=bool), candidate_pass=False)
 TITLES = pa.array(["Oak {Desk}", "", "Vase", "Lamp", "Pen", "Cup", "Jar"])
@@ -83,7 +83,7 @@ def a_snapshot(
         "popularity": LoadedPopularity(popularity, np.array([0]), everything),
         "repeat": LoadedRepeat(np.zeros(NUM_ITEMS, dtype=np.float32)),
     }
-    assert tuple(signals) == SIGNALS.names
+    assert tuple(signals) == tuple(signal.name for signal in usual_signals())
     unused: Any = None
     return Snapshot(
         signals=signals,
@@ -231,7 +231,7 @@ def test_a_number_that_is_the_same_for_all_lifts_none() -> None:
 @given(st.lists(st.floats(-2, 2, width=32), min_size=len(COLUMNS), max_size=len(COLUMNS)))
 def test_the_source_is_the_signal_that_lifts_most(values: list[float]) -> None:
     places = iter(values)
-    sums = {signal.name: sum(next(places) for _ in signal.columns) for signal in SIGNALS}
+    sums = {signal.name: sum(next(places) for _ in signal.columns) for signal in usual_signals()}
     everything = a_snapshot({(0, 1): 0.5}, {(0, 1): 0.5}, [[1.0, 0.0]] * 2 + [[0.0, 1.0]] * (NUM_ITEMS - 2))
     user = dataclasses.replace(profiles({0: 1.0}), repeats=profiles({1: 1.0}).repeats)
     ((source, _),) = explained(np.array([[values]], dtype=np.float32), [1], user, everything)
@@ -398,6 +398,7 @@ def test_sentences_name_titles() -> None:
         "text": "similar to Vase",
         "popularity": "popular now",
         "repeat": "you chose it before",
+        "lm": "its title fits what you chose before",
         EXPLORATION: EXPLORATION_SENTENCE,
     }
     assert (source.type, reason.type) == (pa.string(), pa.string())

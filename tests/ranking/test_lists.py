@@ -36,7 +36,7 @@ from recsys.signals.exact_search import ItemIndex
 from recsys.signals.neighbours import Neighbours
 from recsys.signals.popularity import HORIZONS, LoadedPopularity
 from recsys.signals.ranker_evidence import LoadedRanker
-from recsys.signals.registry import SIGNALS, columns_of
+from recsys.signals.registry import columns_of, usual_signals
 from recsys.signals.repeat import LoadedRepeat
 from recsys.signals.signal import LoadedSignal
 from recsys.signals.text import QUERY_WEIGHT
@@ -46,7 +46,7 @@ from recsys.signals.transitions import LoadedTransitions, count_transitions, str
 from tests.ranking.random_trees import random_trees
 from tests.ranking.tiny_ranker import tiny_ranker
 
-COLUMNS = columns_of(SIGNALS)
+COLUMNS = columns_of(usual_signals())
 IDS = [f"i{number:02}" for number in range(12)]
 TITLES = [f"Title {number}" for number in range(12)]
 UNAVAILABLE = {"i03", "i10"}

@@ -17,6 +17,8 @@ from recsys.schema import INTERACTIONS
 from recsys.signals.donors import Donors, find_donors
 from recsys.signals.ease import EaseConfig
 from recsys.signals.excluded import ExcludedItems
+from recsys.signals.lm import HISTORY, LmConfig
+from recsys.signals.lm_evidence import LoadedLm
 from recsys.signals.products import unit_rows
 from recsys.signals.registry import SIGNALS
 from recsys.signals.signal import NONE, Counting, DataView, Evidence, LoadedSignal, ShardEvents, Signal
@@ -25,13 +27,21 @@ from recsys.signals.user_profiles import UserProfiles
 from recsys.signals.users import UserBlock
 from tests.ranking.tiny_ranker import tiny_ranker
 from tests.signals.world import Shards
+from tests.tiny_language_model import byte_tokenizer, untrained_model
 
 IDS = pa.array([f"i{number:02}" for number in range(12)])
 END = dt.datetime(2026, 1, 9, tzinfo=dt.UTC)
 DAY = 86_400
-SETTINGS = {"transitions": TransitionsConfig(), "ease": EaseConfig(l2=2.0)}
+SETTINGS = {
+    "transitions": TransitionsConfig(),
+    "ease": EaseConfig(l2=2.0),
+    "lm": LmConfig(model="tiny", candidates=5, generate=2),
+}
 EVERY = pytest.mark.parametrize("name", SIGNALS.names)
 RANKER = tiny_ranker(len(IDS))
+RECOMMENDABLE = np.arange(12) % 5 != 3
+
+TINY_LM = untrained_model(300).eval(), byte_tokenizer(["title 1"], 300)
 
 #: (user, item, hours before `END`); some items are not in the catalog.
 events = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 13), st.integers(0, 24 * 40)), max_size=40)
@@ -78,6 +88,17 @@ def counted(signal: Signal, shards: list[Events], weights: Weights = (1.0,)) -> 
     return merged
 
 
+def language_model(settings: LmConfig) -> LoadedLm:
+    """A tiny language model with random weights over the catalog; two items have one title."""
+    from recsys.model.title_scorer import TitleScorer
+
+    head, _, tail = settings.prompt.partition(HISTORY)
+    model, tokenizer = TINY_LM
+    scorer = TitleScorer(model, tokenizer, prompt=(head, tail), max_title_tokens=8, batch_size=4)
+    titles = scorer.title_tokens([f"title {number % 11}" for number in range(len(IDS))])
+    return LoadedLm(scorer, titles, scorer.log_probs(scorer.read([]), titles), RECOMMENDABLE, settings)
+
+
 class Source:
     """A night in memory, see `recsys.signals.signal.NightSource`."""
 
@@ -85,7 +106,7 @@ class Source:
     item_ids = IDS
     days = np.array([int(END.timestamp()) // DAY])
     oldest_day = int(END.timestamp()) // DAY - 40
-    recommendable = np.arange(12) % 5 != 3
+    recommendable = RECOMMENDABLE
     text_vectors = unit_rows(RANKER.text_vectors.numpy())
 
     def __init__(self, signal: Signal, shards: list[Events], weights: Weights = (1.0,)) -> None:
@@ -102,6 +123,9 @@ class Source:
         from recsys.signals.ranker_evidence import LoadedRanker
 
         return LoadedRanker(RANKER, self.recommendable, candidate_pass=True)
+
+    def language_model(self) -> LoadedSignal:
+        return language_model(self.settings)
 
     def text(self) -> LoadedSignal:
         from recsys.signals.text_ease import TextEase

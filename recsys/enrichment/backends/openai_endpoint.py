@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -16,9 +16,6 @@ from recsys.config.section import Positive, Section
 from recsys.enrichment.backends.backend import Backend, Writer, WriterNeeds
 from recsys.enrichment.request import TextReply, TextRequest
 from recsys.errors import ConfigError
-
-if TYPE_CHECKING:
-    pass
 
 logger = logging.getLogger(__name__)
 
@@ -164,16 +161,16 @@ class OpenAIWriter:
             if error.status_code in _HOPELESS:
                 self._give_up(f"status {error.status_code} for the model {settings.model}; see enrich.settings")
             return TextReply(error=f"status {error.status_code}")
-        except APIConnectionError as error:  # also a time limit: it may be billed
-            return self._billed(
-                request, "no answer in time" if isinstance(error, APITimeoutError) else "connection lost"
-            )
+        except APIConnectionError as error:  # also a time limit: each try may be billed
+            why = "no answer in time" if isinstance(error, APITimeoutError) else "connection lost"
+            return self._billed(request, why, tries=1 + settings.max_retries)
         except (OpenAIError, ValueError, AttributeError, TypeError, IndexError):
             return self._billed(request, "an answer that is not of the protocol")
 
-    def _billed(self, request: TextRequest, error: str) -> TextReply:
+    def _billed(self, request: TextRequest, error: str, tries: int = 1) -> TextReply:
         """A failure that the endpoint may have counted as an answer: it takes the most tokens from the budget."""
-        return TextReply(error=error, input_tokens=request.most_input_tokens, output_tokens=self._most)
+        most = tries * request.most_input_tokens, tries * self._most
+        return TextReply(error=error, input_tokens=most[0], output_tokens=most[1])
 
 
 def _reply(answer: Any, request: TextRequest, most_output_tokens: int) -> TextReply:
