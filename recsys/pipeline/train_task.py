@@ -19,7 +19,7 @@ from recsys.model.ranker_spec import RankerSpec
 from recsys.pipeline.item_texts import read_encoder_texts
 from recsys.pipeline.open_encoder import open_trainable
 from recsys.pipeline.published_model import model_card
-from recsys.pipeline.run import Run
+from recsys.pipeline.run import CountedDays, Run
 from recsys.pipeline.stages import ENCODE_TEXTS, INGEST_EVENTS, LEARN_BASKETS
 from recsys.pipeline.stored_vectors import read_text_vectors, read_user_text_vectors
 from recsys.storage.tables import read_table
@@ -107,7 +107,7 @@ def _spec(run: Run, num_items: int, text_dim: int) -> RankerSpec:
     )
 
 
-def _item_counts(run: Run, view: str, item_ids: pa.Array) -> npt.NDArray[np.int64]:
+def _item_counts(run: Run, view: CountedDays, item_ids: pa.Array) -> npt.NDArray[np.int64]:
     """[I] events of each item in a data view."""
     counted = read_table(run.storage, run.item_counts_path(view))
     counts = np.zeros(len(item_ids), dtype=np.int64)
