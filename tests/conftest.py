@@ -68,6 +68,7 @@ OVER_ONE_NIGHT = (
     "jobs/test_variant_lists.py",
     "jobs/test_small_shops.py",
     "pipeline/test_failing_users.py",
+    "pipeline/test_read_titles.py",
     "serving/",
 )
 

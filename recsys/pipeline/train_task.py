@@ -107,9 +107,9 @@ def _spec(run: Run, num_items: int, text_dim: int) -> RankerSpec:
     )
 
 
-def _item_counts(run: Run, view: CountedDays, item_ids: pa.Array) -> npt.NDArray[np.int64]:
-    """[I] events of each item in a data view."""
-    counted = read_table(run.storage, run.item_counts_path(view))
+def _item_counts(run: Run, days: CountedDays, item_ids: pa.Array) -> npt.NDArray[np.int64]:
+    """[I] events of each item on these days."""
+    counted = read_table(run.storage, run.item_counts_path(days))
     counts = np.zeros(len(item_ids), dtype=np.int64)
     counts[index_items(counted["item_id"], item_ids)] = counted["num"].to_numpy()
     return counts

@@ -54,7 +54,7 @@ class LmSignal(Signal):
         "lm": "log P(title | titles of the history) − log P(title | no history), by the language model"
     }
     sentences = ("its title fits what you chose before",)
-    default_weights: ClassVar = {"lm": 0.1}
+    default_weights: ClassVar = {"lm": 0.03}
     section = "lm"
     optional = True
 
