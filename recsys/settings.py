@@ -198,12 +198,19 @@ class Config(Section):
         for key in ("engine", "quantization"):  # as before there were these keys
             if settings["encoder"][key] == EncoderConfig.model_fields[key].default:
                 del settings["encoder"][key]
+        if not self.encoder.is_adapted:
+            del settings["encoder"]["adapt"]
         return _digest_of(settings)
 
     def encoder_recipe(self) -> str:
         """Hex digest of what a text encoder from scratch is made by, besides the catalog of its first night."""
         recipe = self.encoder.model_dump(mode="json", include={"scratch": True, "max_tokens": True})
         return _digest_of(recipe | {"precision": self.encoder.arithmetic, "seed": self.seed})
+
+    def adapted_recipe(self, base_id: str) -> str:
+        """Hex digest of what an encoder is adapted by, besides the catalog; `base_id`: digest of the one it was."""
+        recipe = self.encoder.model_dump(mode="json", include={"adapt": True, "max_tokens": True})
+        return _digest_of(recipe | {"base": base_id, "seed": self.seed})
 
     def to_yaml(self) -> str:
         """The resolved config, every default written out."""

@@ -55,6 +55,17 @@ class BasketsConfig(Section):
     """Measurements on validation users. The best state is kept, or the encoder of before if none is better."""
 
 
+class AdaptConfig(Section):
+    """How a pretrained encoder learns the shop's own texts, before anything reads its vectors."""
+
+    steps: Annotated[int, Field(ge=0)] = 0
+    """Optimiser steps of the first night that uses the encoder; later nights use the result. 0: it stays as it is."""
+    batch_size: Positive = 32
+    """Texts of a step."""
+    learning_rate: Annotated[float, Field(gt=0)] = 3e-5
+    """Peak learning rate of the encoder."""
+
+
 class EncoderConfig(Section):
     """The language model that turns each text of an item into a vector."""
 
@@ -88,6 +99,8 @@ class EncoderConfig(Section):
     """Encoder workers. null: one for each CPU, or for each GPU."""
     use_gpu: bool = False
     """One GPU for each encoder worker."""
+    adapt: AdaptConfig = AdaptConfig()
+    """Continued pretraining of a pretrained encoder on the texts of the catalog: it guesses masked words."""
     baskets: BasketsConfig = BasketsConfig()
     """Learning from baskets, if `train` is baskets."""
     scratch: ScratchEncoderConfig = ScratchEncoderConfig()
@@ -98,6 +111,18 @@ class EncoderConfig(Section):
         if self.revision is not None and (self.model == AUTO or self.is_compressed):
             raise ValueError(
                 f"revision={self.revision} belongs to a hub model: name the model, or set revision to null"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_adapted(self) -> "EncoderConfig":
+        if not self.is_adapted:
+            return self
+        if self.quantization == "int8_weights":
+            raise ValueError("quantization=int8_weights is for a model as it was downloaded: set adapt.steps to 0")
+        if self.is_compressed:
+            raise ValueError(
+                f"adapt.steps={self.adapt.steps} is for the encoder that {self.model} was made from: set 0"
             )
         return self
 
@@ -134,6 +159,11 @@ class EncoderConfig(Section):
     def is_stored(self) -> bool:
         """Whether the configured encoder is in the own storage: a copy of another shop's, or a compressed one."""
         return self.is_transferred or self.is_compressed
+
+    @property
+    def is_adapted(self) -> bool:
+        """Whether it learns the shop's texts before its first use."""
+        return self.adapt.steps > 0
 
     @property
     def learns(self) -> bool:

@@ -1,16 +1,13 @@
 """The stages `encode` and `reencode`: texts of items and users become vectors; stored vectors are used again."""
 
-import logging
 from collections.abc import Callable
 from functools import partial
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.data.large_texts import with_large_text
-from recsys.errors import NewerFormatError
 from recsys.model.checkpoint import ModelCard
 from recsys.model.encoder_files import encoder_digest, vectors_digest
 from recsys.pipeline.cluster import for_each_part, peak_of
@@ -20,17 +17,11 @@ from recsys.pipeline.model_records import EncodedTexts
 from recsys.pipeline.open_encoder import open_encoder, stored_folder
 from recsys.pipeline.published_model import model_card
 from recsys.pipeline.run import Record, Run
-from recsys.pipeline.stages import INGEST_CATALOG
-from recsys.pipeline.transfer_encoder import encoder_folder
+from recsys.pipeline.trained_encoder import adapted_encoder, scratch_encoder
 from recsys.pipeline.user_texts import read_user_texts
-from recsys.pipeline.worker_pools import call_in_worker
 from recsys.schema import CATALOG, item_vectors, text_vectors, user_text_vectors
 from recsys.storage.filesystem import Storage
-from recsys.storage.record_kinds import ENCODER_NOTE
 from recsys.storage.tables import read_table, write_table
-from recsys.training.pretrain import pretrain_encoder
-
-logger = logging.getLogger(__name__)
 
 #: Texts of one part. The number is fixed, so that a text is always encoded in the same batch.
 TEXTS_PER_PART = 4096
@@ -89,57 +80,25 @@ def _encode_catalog(run: Run, encoder_id: str, encoder_model: str | None) -> Enc
 
 
 def configured_encoder(run: Run) -> str:
-    """Digest of the encoder that the config names; a small one from scratch is trained if it is not there."""
+    """Digest of the encoder that the config names; one that is to learn the catalog's texts does it now."""
     spec = run.config.encoder
     if spec.model is None:
-        return _scratch_encoder(run)
+        return scratch_encoder(run)
+    base_id = _named_encoder(run)
+    return adapted_encoder(run, base_id) if spec.is_adapted else base_id
+
+
+def _named_encoder(run: Run) -> str:
+    spec = run.config.encoder
     if spec.is_stored:
         with run.storage.local_folder(stored_folder(run.storage, spec)) as folder:
             return encoder_digest(str(folder), max_tokens=spec.max_tokens, precision=spec.arithmetic)
+    assert spec.model is not None
     return encoder_digest(spec.model, spec.revision, spec.pooling, spec.max_tokens, spec.arithmetic)
 
 
 def _store(encoder_id: str) -> str:
     return f"items/{encoder_id}"
-
-
-def _scratch_encoder(run: Run) -> str:
-    """Digest of the small encoder of this config. The first night that needs it trains it; later nights use it.
-
-    A night without any text uses an encoder that is not trained. Later nights do not use it.
-    """
-    spec = run.config.encoder
-    name = f"models/scratch-encoders/{run.config.encoder_recipe()}.json"
-    if (known := _noted_encoder(run.storage, name)) is not None:
-        return known
-    logger.info("encode: pretraining a small text encoder on the catalog (%d steps)", spec.scratch.pretrain_steps)
-    encoder_id: str = call_in_worker(_pretrain, run, label="encode", num_cpus=1)
-    if run.record(INGEST_CATALOG).texts:
-        note = {"encoder_id": encoder_id, "trained_by": run.folder.run_id}
-        run.storage.write_json(name, ENCODER_NOTE.stamp(note))
-    return encoder_id
-
-
-def _noted_encoder(storage: Storage, path: str) -> str | None:
-    """Digest of the encoder that a night has trained; None if there is no note, or one of a newer release."""
-    if not storage.exists(path):
-        return None
-    try:
-        encoder_id: str = ENCODER_NOTE.current(storage.read_json(path), storage.url(path))["encoder_id"]
-    except NewerFormatError as error:
-        logger.warning("%s; this night trains the encoder again", error)
-        return None
-    return encoder_id
-
-
-def _pretrain(run: Run) -> str:
-    spec = run.config.encoder
-    texts = read_table(run.storage, run.catalog_path, ["text"])["text"].to_pylist()
-    encoder = pretrain_encoder(texts, spec.scratch, spec.max_tokens, run.config.seed, None)
-    with TemporaryDirectory() as folder:
-        encoder.save(folder)
-        run.storage.upload_folder(folder, encoder_folder(encoder.digest, None))
-    return encoder.digest
 
 
 def _missing_texts(storage: Storage, encoder_id: str, catalog: pa.Table) -> pa.Table:

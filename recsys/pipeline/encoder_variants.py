@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recsys.errors import ConfigError
-from recsys.model.config import EncoderConfig
+from recsys.model.config import AdaptConfig, EncoderConfig
 from recsys.training.compress_config import CompressConfig
 
 #: The encoder as it is.
@@ -52,7 +52,8 @@ class EncoderVariant:
 
     def config(self, spec: EncoderConfig, model: str | None) -> EncoderConfig:
         """The encoder section of a night that reads it; `spec` is that of the night whose encoder is compressed."""
-        named = {} if model is None else {"model": model, "revision": None, "train": "frozen", "pooling": "auto"}
+        plain = {"revision": None, "train": "frozen", "pooling": "auto", "adapt": AdaptConfig()}
+        named = {} if model is None else {"model": model} | plain
         engine = ENGINES[self.engine] | ({"precision": "auto"} if self.engine else {})
         return spec.model_copy(update=named | engine)
 

@@ -24,7 +24,7 @@ def open_encoder(
         config: Its settings of the encoder, which also say what runs it.
         encoder_id: The digest.
         encoder_model: See `ModelCard.encoder_model`; None: the configured model. If that is a small one from scratch,
-            another shop's or a compressed one, the storage has it.
+            one that was adapted, another shop's or a compressed one, the storage has it.
         device: `cpu` or `cuda`, for torch.
     """
     spec = config.encoder
@@ -33,11 +33,11 @@ def open_encoder(
             yield OnnxEncoder.open(folder)
         return
     settings = (spec.max_tokens, spec.arithmetic, device, spec.quantization)
-    if encoder_model is None and spec.model is not None and not spec.is_stored:
+    configured = encoder_model is None and not spec.is_adapted
+    if configured and spec.model is not None and not spec.is_stored:
         yield TextEncoder.load(spec.model, spec.revision, spec.pooling, *settings)
         return
-    named = encoder_model is None and spec.is_stored
-    kept = stored_folder(storage, spec) if named else encoder_folder(encoder_id, encoder_model)
+    kept = stored_folder(storage, spec) if configured and spec.is_stored else encoder_folder(encoder_id, encoder_model)
     with storage.local_folder(kept) as folder:
         verify_hashes(folder)
         yield TextEncoder.load(str(folder), None, "auto", *settings)
@@ -52,10 +52,10 @@ def stored_folder(storage: Storage, spec: EncoderConfig) -> str:
 
 @contextmanager
 def open_trainable(
-    storage: Storage, config: Config, encoder_id: str, encoder_model: str | None
+    storage: Storage, config: Config, encoder_id: str, encoder_model: str | None, device: str = "cpu"
 ) -> Iterator[TextEncoder]:
     """The same in fp32 and run by torch, whatever the config says. Arguments as in `open_encoder`."""
     whole = {"precision": "fp32", "engine": "torch", "quantization": "none"}
     config = config.model_copy(update={"encoder": config.encoder.model_copy(update=whole)})
-    with open_encoder(storage, config, encoder_id, encoder_model) as encoder:
+    with open_encoder(storage, config, encoder_id, encoder_model, device) as encoder:
         yield encoder

@@ -59,6 +59,11 @@ def settle_encoder(run: Run) -> SettledEncoder:
             "encoder.quantization=int8_weights is for large pretrained models, not for a small one from scratch: set "
             "it to none"
         )
+    if model is None and spec.is_adapted:
+        raise ConfigError(
+            f"encoder.adapt.steps={spec.adapt.steps} is for a pretrained encoder, not for a small one from scratch, "
+            f"which learns these texts anyway: set it to 0"
+        )
     return SettledEncoder(model=model, revision=revision)
 
 

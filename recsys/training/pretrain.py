@@ -55,7 +55,7 @@ def pretrain_encoder(
     corpus = sorted({text for text in texts if text.strip()})
     if not corpus:
         corpus, config = [""], config.model_copy(update={"pretrain_steps": 0})
-    with _one_thread():
+    with one_thread():
         return _train(corpus, config, max_tokens, seed, on_progress)
 
 
@@ -88,7 +88,7 @@ def _train(
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Use one thread: rounding of sums depends on the number of threads, and the encoder must not depend on it."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -175,13 +175,10 @@ def _pretrain(
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
     steps = config.pretrain_steps
-    warmup = max(1, steps // 10)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / warmup, (steps - step) / max(1, steps - warmup))
-    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warmup_and_decay(steps))
     model.train()
-    batches = _batches(len(tokens), config.pretrain_batch_size, generator)
+    batches = endless_batches(len(tokens), config.pretrain_batch_size, generator)
     for step, rows in zip(range(1, steps + 1), batches, strict=False):
         texts = [tokens[row] for row in rows]
         loss = contrastive_loss(*(_pooled(model, *_some_tokens(texts, generator)) for _ in range(2)))
@@ -194,7 +191,13 @@ def _pretrain(
             on_progress(step, loss.item())
 
 
-def _batches(num_texts: int, batch_size: int, generator: torch.Generator) -> Iterator[list[int]]:
+def warmup_and_decay(steps: int) -> Callable[[int], float]:
+    """Factor of the learning rate before each step: up in a tenth of the steps, then down to almost 0."""
+    warmup = max(1, steps // 10)
+    return lambda step: min((step + 1) / warmup, (steps - step) / max(1, steps - warmup))
+
+
+def endless_batches(num_texts: int, batch_size: int, generator: torch.Generator) -> Iterator[list[int]]:
     """Row numbers of batches, without end: every text once in each epoch, in random order."""
     while True:
         order = torch.randperm(num_texts, generator=generator).tolist()

@@ -8,7 +8,7 @@ import torch
 
 from recsys.model.config import ScratchEncoderConfig
 from recsys.model.text_encoder import TextEncoder
-from recsys.training.pretrain import _batches, _some_tokens, contrastive_loss, pretrain_encoder, train_tokenizer
+from recsys.training.pretrain import _some_tokens, contrastive_loss, endless_batches, pretrain_encoder, train_tokenizer
 
 TINY = ScratchEncoderConfig(
     hidden_size=32, layers=1, heads=2, vocab_size=400, pretrain_steps=20, pretrain_batch_size=16, learning_rate=3e-3
@@ -143,7 +143,7 @@ def test_the_loss_is_that_of_finding_ones_own_other_part() -> None:
 
 
 def test_every_text_is_in_an_epoch_once() -> None:
-    batches = _batches(95, 10, torch.Generator().manual_seed(0))
+    batches = endless_batches(95, 10, torch.Generator().manual_seed(0))
     epochs = [[next(batches) for _ in range(10)] for _ in range(2)]
     for epoch in epochs:
         assert [len(batch) for batch in epoch] == [10] * 9 + [5]
