@@ -192,14 +192,11 @@ class Config(Section):
     def digest(self) -> str:
         """Hex digest of every setting that can change a list of a given date; see `EXECUTION_ONLY`."""
         settings = self.model_dump(mode="json", exclude={"date": True, **EXECUTION_ONLY})
+        kept = self.encoder.for_digest()
+        settings["encoder"] = {key: value for key, value in settings["encoder"].items() if key in kept}
         for name in ("enrich", "lm"):
             if settings[name] is None:  # as before there was this section
                 del settings[name]
-        for key in ("engine", "quantization"):  # as before there were these keys
-            if settings["encoder"][key] == EncoderConfig.model_fields[key].default:
-                del settings["encoder"][key]
-        if not self.encoder.is_adapted:
-            del settings["encoder"]["adapt"]
         return _digest_of(settings)
 
     def encoder_recipe(self) -> str:

@@ -149,6 +149,14 @@ def test_every_fault_is_named_at_once() -> None:
         ({"ranker": {"hidden_size": 100, "heads": 3}}, "ranker: hidden_size=100 must be a multiple of 2 × heads=3"),
         ({"encoder": {"scratch": {"hidden_size": 10, "heads": 3}}}, "encoder.scratch: heads=3 must divide"),
         ({"encoder": {"revision": "main"}}, "encoder: revision=main belongs to a hub model"),
+        (
+            {"encoder": {"model": "compressed://x-1", "adapt": {"steps": 9}}},
+            "encoder: adapt.steps=9 is for the encoder",
+        ),
+        (
+            {"encoder": {"quantization": "int8_weights", "adapt": {"steps": 9}}},
+            "encoder: quantization=int8_weights is for a model as it was downloaded",
+        ),
         ({"train": {"batch_size": 10, "num_workers": 3}}, "train.batch_size=10 must be a multiple of"),
         ({"encoder": {"train": "full"}, "ranker": {"parts": "ids"}}, "encoder.train=full has nothing to learn from"),
         ({"serve": {"host": "0.0.0.0"}}, "serve: host=0.0.0.0 is reachable from outside: set keys_file"),  # noqa: S104

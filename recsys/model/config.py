@@ -1,6 +1,6 @@
 """Settings of the text encoder and of the ranker's network."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -60,9 +60,11 @@ class AdaptConfig(Section):
 
     steps: Annotated[int, Field(ge=0)] = 0
     """Optimiser steps of the first night that uses the encoder; later nights use the result. 0: it stays as it is."""
+    objective: Literal["parts", "masked"] = "parts"
+    """What it learns. parts: which two random parts are of one text. masked: to guess masked words."""
     batch_size: Positive = 32
     """Texts of a step."""
-    learning_rate: Annotated[float, Field(gt=0)] = 3e-5
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-5
     """Peak learning rate of the encoder."""
 
 
@@ -100,7 +102,7 @@ class EncoderConfig(Section):
     use_gpu: bool = False
     """One GPU for each encoder worker."""
     adapt: AdaptConfig = AdaptConfig()
-    """Continued pretraining of a pretrained encoder on the texts of the catalog: it guesses masked words."""
+    """Continued pretraining of a pretrained encoder on the texts of the catalog."""
     baskets: BasketsConfig = BasketsConfig()
     """Learning from baskets, if `train` is baskets."""
     scratch: ScratchEncoderConfig = ScratchEncoderConfig()
@@ -159,6 +161,16 @@ class EncoderConfig(Section):
     def is_stored(self) -> bool:
         """Whether the configured encoder is in the own storage: a copy of another shop's, or a compressed one."""
         return self.is_transferred or self.is_compressed
+
+    def for_digest(self) -> dict[str, Any]:
+        """All settings as JSON, as they were before there were keys that have no effect here: digests stay the same."""
+        settings = self.model_dump(mode="json")
+        for key in ("engine", "quantization"):
+            if settings[key] == EncoderConfig.model_fields[key].default:
+                del settings[key]
+        if not self.is_adapted:
+            del settings["adapt"]
+        return settings
 
     @property
     def is_adapted(self) -> bool:

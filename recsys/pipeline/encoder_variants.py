@@ -52,8 +52,8 @@ class EncoderVariant:
 
     def config(self, spec: EncoderConfig, model: str | None) -> EncoderConfig:
         """The encoder section of a night that reads it; `spec` is that of the night whose encoder is compressed."""
-        plain = {"revision": None, "train": "frozen", "pooling": "auto", "adapt": AdaptConfig()}
-        named = {} if model is None else {"model": model} | plain
+        plain: dict[str, Any] = {"revision": None, "train": "frozen", "pooling": "auto", "adapt": AdaptConfig()}
+        named = {} if model is None else {"model": model, **plain}
         engine = ENGINES[self.engine] | ({"precision": "auto"} if self.engine else {})
         return spec.model_copy(update=named | engine)
 

@@ -41,13 +41,15 @@ def adapted_encoder(run: Run, base_id: str) -> str:
         base_id: Digest of the configured encoder as it was.
 
     Raises:
-        ConfigError: it has no mask token, such as a decoder.
+        ConfigError: it cannot learn what `encoder.adapt.objective` says.
     """
     note = f"models/adapted-encoders/{run.config.adapted_recipe(base_id)}.json"
     spec = run.config.encoder
     said = f"the text encoder learns the catalog's texts ({spec.adapt.steps} steps)"
-    options = {"label": "encode", "num_cpus": 1, "num_gpus": int(spec.use_gpu)}
-    return _trained_once(run, note, said, lambda: call_in_worker(_adapt, run, base_id, **options))
+    gpus = int(spec.use_gpu)
+    return _trained_once(
+        run, note, said, lambda: call_in_worker(_adapt, run, base_id, label="encode", num_cpus=1, num_gpus=gpus)
+    )
 
 
 def _trained_once(run: Run, note: str, said: str, train: Callable[[], str]) -> str:

@@ -201,7 +201,7 @@ def settings_digest(run: Run) -> str:
     """Digest of what decides a training, apart from the data."""
     config = run.config
     sections = {
-        "encoder": config.encoder.model_dump(mode="json"),
+        "encoder": config.encoder.for_digest(),
         "ranker": config.ranker.model_dump(mode="json"),
         "train": config.train.model_dump(mode="json", exclude=set(_NOT_OF_A_TRAINING)),
         "histories": config.histories.model_dump(mode="json"),

@@ -1,14 +1,15 @@
-"""A pretrained encoder goes on learning with the texts of one shop: it guesses masked tokens (Gururangan et al., 2020).
+"""A pretrained encoder goes on learning with one shop's texts (continued pretraining; Gururangan et al., ACL 2020).
 
-The loss is that of BERT (Devlin et al., NAACL 2019). Encoders for sentences come without the layer that guesses tokens.
-So each gets a new one: a linear layer that begins as the identity, a normalisation, and the token embeddings. It learns
-faster than the encoder, and is not kept.
+Two objectives. `parts`: two random parts of one text should be nearer to each other than to parts of other texts, as a
+small encoder from scratch learns. `masked`: it guesses masked tokens, as BERT learned (Devlin et al., NAACL 2019).
+Encoders for sentences come without the layer that guesses. So each gets a new one, which learns faster than the encoder
+and is not kept.
 
 Legend: B texts, T tokens, M masked tokens, D width of the model, V tokens of the vocabulary.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -17,8 +18,8 @@ from torch import Tensor, nn
 from recsys.errors import ConfigError
 from recsys.model.catalog_encoder import CatalogEncoder
 from recsys.model.config import AdaptConfig
-from recsys.model.text_encoder import TextEncoder
-from recsys.training.pretrain import endless_batches, one_thread, warmup_and_decay
+from recsys.model.text_encoder import TextEncoder, pool_tokens
+from recsys.training.pretrain import contrastive_loss, endless_batches, one_thread, some_tokens, warmup_and_decay
 
 #: Share of a text's tokens that are guessed. Of these, BERT masks 80 % and replaces 10 % by random tokens.
 _GUESSED, _MASKED, _REPLACED = 0.15, 0.8, 0.1
@@ -34,33 +35,80 @@ def adapt_encoder(
     seed: int,
     on_progress: Callable[[int, float], None] | None = None,
 ) -> CatalogEncoder:
-    """Train the encoder in place on the distinct non-blank `texts`; the answer is what saves it.
+    """Train the encoder's model in place on the distinct non-blank `texts`; the answer is what saves it.
 
     The order of the texts and, on the CPU, the number of threads do not matter. The caller's random state does not
-    change. `on_progress(step, loss)` is called every 50 steps and at the last one.
+    change. `on_progress(step, loss)` is called every 50 steps and at the last one. Dense layers stay as they are.
 
     Args:
         encoder: In fp32, run by torch; its folder still exists.
         texts: Where all are blank, nothing is learned.
-        config: How long and how fast.
-        seed: Of the order of the texts, and of the tokens that are masked.
+        config: What it learns, how long and how fast.
+        seed: Of the order of the texts, and of the tokens that are hidden.
         on_progress: Is told the loss.
 
     Raises:
-        ConfigError: its tokenizer has no mask token, as those of decoders.
+        ConfigError: it is to guess masked tokens, and its tokenizer has no mask token, as those of decoders.
     """
-    if encoder.tokenizer.mask_token_id is None:
+    if config.objective == "masked" and encoder.tokenizer.mask_token_id is None:
         raise ConfigError(
-            f"encoder.adapt.steps={config.steps}: the tokenizer of {encoder.folder.name} has no mask token; take an "
-            f"encoder such as MiniLM, or set it to 0"
+            f"encoder.adapt.objective=masked: the tokenizer of {encoder.folder.name} has no mask token; set it to parts"
         )
     corpus = sorted({text for text in texts if text.strip()})
     learned = CatalogEncoder(encoder, corpus, config.batch_size, None)
+    lesson = TokenGuesser(encoder) if config.objective == "masked" else PartMatcher(encoder)
     with one_thread():
         if corpus:
-            train_guesser(TokenGuesser(encoder.model), encoder, corpus, config, seed, on_progress)
+            train_lesson(lesson, encoder.tokenize(corpus), config, seed, on_progress)
     learned.requires_grad_(False)
     return learned
+
+
+class PartMatcher(nn.Module):
+    """An encoder that finds which parts are of one text; the forward pass is the loss."""
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        super().__init__()
+        self.encoder, self.model = encoder, encoder.model
+
+    def forward(self, tokens: Sequence[Sequence[int]], generator: torch.Generator) -> Tensor:
+        """`contrastive_loss` of two random parts of each text."""
+        return contrastive_loss(*(self._vectors(tokens, generator) for _ in range(2)))
+
+    def _vectors(self, tokens: Sequence[Sequence[int]], generator: torch.Generator) -> Tensor:
+        special = self.encoder.tokenizer.all_special_ids
+        parts = some_tokens(tokens, special, self.encoder.pad_id, generator)
+        ids, attention = (each.to(self.encoder.device) for each in parts)
+        hidden = self.model(input_ids=ids, attention_mask=attention).last_hidden_state
+        vectors = pool_tokens(hidden, attention, self.encoder.pooling)
+        for layer in self.encoder.dense:
+            vectors = layer(vectors)
+        return F.normalize(vectors, dim=-1)
+
+
+class TokenGuesser(nn.Module):
+    """An encoder with a layer on top that guesses tokens; the forward pass is the loss."""
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        """The layer begins as the identity. The model's own embeddings of the tokens turn its output into guesses."""
+        super().__init__()
+        self.encoder, self.model = encoder, encoder.model
+        self.embeddings = encoder.model.get_input_embeddings()
+        vocabulary, width = self.embeddings.weight.shape
+        self.head = nn.Sequential(nn.Linear(width, width, device="meta"), nn.LayerNorm(width, device="meta"))
+        self.head.to_empty(device=encoder.device)  # on the meta device the caller's random state is not used
+        nn.init.eye_(self.head[0].weight)  # type: ignore[arg-type]
+        nn.init.zeros_(self.head[0].bias)  # type: ignore[arg-type]
+        self.head[1].reset_parameters()  # type: ignore[operator]
+        self.bias = nn.Parameter(torch.zeros(vocabulary, device=encoder.device))
+
+    def forward(self, tokens: Sequence[Sequence[int]], generator: torch.Generator) -> Tensor:
+        """Mean cross-entropy of the hidden tokens among all V; 0 where there is nothing to hide."""
+        masked = mask_tokens(tokens, self.encoder, len(self.bias), generator)
+        ids, attention, hidden, answers = (each.to(self.encoder.device) for each in masked)
+        states = self.model(input_ids=ids, attention_mask=attention).last_hidden_state[hidden]
+        guesses = self.head(states) @ self.embeddings.weight.T + self.bias  # [M, V]
+        return F.cross_entropy(guesses, answers, reduction="sum") / max(len(answers), 1)
 
 
 class MaskedTokens(NamedTuple):
@@ -74,10 +122,6 @@ class MaskedTokens(NamedTuple):
     """bool [B, T]: where it has to guess; at least once in a batch with tokens that may be hidden."""
     answers: Tensor
     """int64 [M]: what was there, in the order of `hidden`."""
-
-    def to(self, device: torch.device) -> Self:
-        """The same on another device."""
-        return type(self)(*(each.to(device) for each in self))
 
 
 def mask_tokens(
@@ -96,59 +140,27 @@ def mask_tokens(
     return MaskedTokens(ids=read, attention=there.long(), hidden=hidden, answers=ids[hidden])
 
 
-class TokenGuesser(nn.Module):
-    """An encoder with a layer on top that guesses tokens; the forward pass is the loss."""
-
-    def __init__(self, model: Any) -> None:
-        """The model's own embeddings of the tokens are the last layer of the guess."""
-        super().__init__()
-        self.model, self.embeddings = model, model.get_input_embeddings()
-        vocabulary, width = self.embeddings.weight.shape
-        device = self.embeddings.weight.device
-        self.linear = nn.utils.skip_init(nn.Linear, width, width, device=device)
-        nn.init.eye_(self.linear.weight)
-        nn.init.zeros_(self.linear.bias)
-        self.norm = nn.LayerNorm(width, device=device)
-        self.bias = nn.Parameter(torch.zeros(vocabulary, device=device))
-
-    def head(self) -> list[nn.Parameter]:
-        """What is new, and not kept."""
-        return [*self.linear.parameters(), *self.norm.parameters(), self.bias]
-
-    def forward(self, masked: MaskedTokens) -> Tensor:
-        """Mean cross-entropy of the hidden tokens among all V."""
-        states = self.model(input_ids=masked.ids, attention_mask=masked.attention).last_hidden_state[masked.hidden]
-        guesses = self.norm(self.linear(states)) @ self.embeddings.weight.T + self.bias  # [M, V]
-        return F.cross_entropy(guesses, masked.answers)
-
-
-def train_guesser(
-    guesser: TokenGuesser,
-    encoder: TextEncoder,
-    corpus: Sequence[str],
+def train_lesson(
+    lesson: PartMatcher | TokenGuesser,
+    tokens: Sequence[Sequence[int]],
     config: AdaptConfig,
     seed: int,
     on_progress: Callable[[int, float], None] | None = None,
 ) -> None:
-    """Train the guesser and with it the model of the encoder. Arguments as in `adapt_encoder`."""
-    tokens = encoder.tokenize(corpus)
+    """Train all that needs a gradient, on tokens of texts. Other arguments as in `adapt_encoder`."""
     generator = torch.Generator().manual_seed(seed)
-    groups = [
-        {"params": list(guesser.model.parameters()), "lr": config.learning_rate},
-        {"params": guesser.head(), "lr": _HEAD_LEARNING_RATE},
-    ]
-    optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
+    model = list(lesson.model.parameters())
+    # the embeddings are parts of both, and named once: as the model's, which is registered first
+    new = [each for name, each in lesson.named_parameters() if not name.startswith("model.")]
+    groups = [{"params": model, "lr": config.learning_rate}, {"params": new, "lr": _HEAD_LEARNING_RATE}]
+    optimizer = torch.optim.AdamW([group for group in groups if group["params"]], weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warmup_and_decay(config.steps))
     batches = endless_batches(len(tokens), config.batch_size, generator)
-    vocabulary = len(guesser.bias)
     for step, rows in zip(range(1, config.steps + 1), batches, strict=False):
-        masked = mask_tokens([tokens[row] for row in rows], encoder, vocabulary, generator)
-        if not len(masked.answers):
-            continue  # only special tokens
-        loss = guesser(masked.to(encoder.device))
+        loss = lesson([tokens[row] for row in rows], generator)
         optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(guesser.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(lesson.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         if on_progress and (step % _PROGRESS_EVERY == 0 or step == config.steps):

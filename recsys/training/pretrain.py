@@ -181,7 +181,7 @@ def _pretrain(
     batches = endless_batches(len(tokens), config.pretrain_batch_size, generator)
     for step, rows in zip(range(1, steps + 1), batches, strict=False):
         texts = [tokens[row] for row in rows]
-        loss = contrastive_loss(*(_pooled(model, *_some_tokens(texts, generator)) for _ in range(2)))
+        loss = contrastive_loss(*(_pooled(model, *_part_of(texts, generator)) for _ in range(2)))
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -204,17 +204,28 @@ def endless_batches(num_texts: int, batch_size: int, generator: torch.Generator)
         yield from (order[start : start + batch_size] for start in range(0, num_texts, batch_size))
 
 
-def _some_tokens(tokens: list[list[int]], generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids and attention mask, int64 [B, T], of a random part of each text, with at least one token of the text."""
+def some_tokens(
+    tokens: Sequence[Sequence[int]], special: Sequence[int], pad_id: int, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and attention mask, int64 [B, T], of a random part of each text: its special tokens, and half of the others.
+
+    At least one token of the text that is not special is kept.
+    """
     parts = []
     for row in tokens:
-        own = torch.tensor(row[1:-1], dtype=torch.int64)
-        draw = torch.rand(len(own), generator=generator)
-        part = own[draw <= max(_KEPT, float(draw.min()))] if len(own) else own
-        parts.append([row[0], *part.tolist(), row[-1]])
+        ids = torch.tensor(row, dtype=torch.int64)
+        own = ~torch.isin(ids, torch.tensor(special, dtype=torch.int64))
+        draw = torch.zeros(len(ids))
+        draw[own] = torch.rand(int(own.sum()), generator=generator)
+        least = float(draw[own].min()) if own.any() else 0.0
+        parts.append(ids[draw <= max(_KEPT, least)].tolist())
     width = max(map(len, parts))
-    ids = torch.tensor([part + [_PAD_ID] * (width - len(part)) for part in parts])
-    return ids, (torch.arange(width) < torch.tensor([len(part) for part in parts])[:, None]).long()
+    padded = torch.tensor([part + [pad_id] * (width - len(part)) for part in parts])
+    return padded, (torch.arange(width) < torch.tensor([len(part) for part in parts])[:, None]).long()
+
+
+def _part_of(tokens: list[list[int]], generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    return some_tokens(tokens, (_CLS_ID, _SEP_ID), _PAD_ID, generator)
 
 
 def _pooled(model: transformers.BertModel, ids: torch.Tensor, attention: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """Which variants there are, and what a config says to read each of them."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,12 +31,13 @@ def test_other_names_are_refused(name: str) -> None:
 
 
 def test_a_config_that_reads_a_variant_is_valid() -> None:
-    spec = EncoderConfig(model="owner/name", revision="abc", train="baskets", precision="bf16", pooling="cls")
+    base: dict[str, Any] = {"model": "owner/name", "revision": "abc", "pooling": "cls", "adapt": {"steps": 5}}
+    spec = EncoderConfig(**base, train="baskets", precision="bf16")
     for variant in variants_of(["vocabulary", "layers-3+onnx", "layers-3+int8"], CompressConfig())[1:]:
         read = variant.config(spec, "compressed://x-1")
         assert EncoderConfig(**read.model_dump()) == read
         assert EncoderConfig(**variant.settings("compressed://x-1")).model == "compressed://x-1"
-        assert (read.train, read.pooling, read.revision) == ("frozen", "auto", None)
+        assert (read.train, read.pooling, read.revision, read.is_adapted) == ("frozen", "auto", None, False)
 
 
 def test_a_model_is_named_only_where_it_is_finished(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 
 from recsys.model.config import ScratchEncoderConfig
 from recsys.model.text_encoder import TextEncoder
-from recsys.training.pretrain import _some_tokens, contrastive_loss, endless_batches, pretrain_encoder, train_tokenizer
+from recsys.training.pretrain import contrastive_loss, endless_batches, pretrain_encoder, some_tokens, train_tokenizer
 
 TINY = ScratchEncoderConfig(
     hidden_size=32, layers=1, heads=2, vocab_size=400, pretrain_steps=20, pretrain_batch_size=16, learning_rate=3e-3
@@ -125,7 +125,7 @@ def test_a_part_of_a_text_keeps_half_of_its_own_tokens_and_at_least_one() -> Non
     generator = torch.Generator().manual_seed(0)
     tokens = [[2, 7, 3], [2, 3], *([2, *range(10, 110), 3] for _ in range(50))]
     for _ in range(20):
-        ids, attention = _some_tokens(tokens, generator)
+        ids, attention = some_tokens(tokens, (2, 3), 0, generator)
         parts = [row[mask == 1].tolist() for row, mask in zip(ids, attention, strict=True)]
         assert parts[:2] == tokens[:2]
         assert not ids[attention == 0].any()
