@@ -63,7 +63,7 @@ def test_it_is_trained_once_and_read_by_the_night_and_the_live_service(
     content[-1] ^= 1
     weights.write_bytes(content)
     with (
-        pytest.raises(InputError, match="model.safetensors is not the file that was written"),
+        pytest.raises(InputError, match=r"model\.safetensors is not the file that was written"),
         open_encoder(run.storage, run.config, record.encoder_id, None),
     ):
         pass
