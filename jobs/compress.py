@@ -2,12 +2,13 @@
 
 python jobs/compress.py --config configs/demo.yaml
 python jobs/compress.py --config configs/demo.yaml --layers 2 3 4
-python jobs/compress.py --config configs/demo.yaml --variants vocabulary
+python jobs/compress.py --config configs/demo.yaml --variants vocabulary full+int8
 
 It reads the newest published night, and publishes nothing. What an earlier start has made or measured is not done
 again.
 """
 
+import importlib.util
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -17,7 +18,7 @@ from rich.table import Table
 
 from jobs import command
 from jobs.log_output import console
-from recsys.errors import ConfigError
+from recsys.pipeline.compressed_encoder import require_compressed
 from recsys.pipeline.encoder_variants import EncoderVariant, usual_variants, variants_of
 from recsys.pipeline.open_run import files_named, stored_run
 from recsys.pipeline.run import Run
@@ -32,14 +33,14 @@ def compress(config: Config, options: Namespace) -> command.Answer:
     """Make the variants that are asked for, and compare them with the full encoder."""
     if options.layers:
         config = config.model_copy(update={"compress": config.compress.model_copy(update={"layers": options.layers})})
-    variants = variants_of(options.variants or usual_variants(config.compress), config.compress)
+    variants_of(options.variants or [], config.compress)  # an unknown name is refused before anything is read
     storage = Storage(config.storage)
     latest = require_latest(storage)
     run = stored_run(RunFolder(storage, latest.run_id))
-    run = replace(run, config=run.config.model_copy(update={"compress": config.compress}))
-    _check(run)
+    run = with_full_encoder(replace(run, config=run.config.model_copy(update={"compress": config.compress})))
+    variants = variants_of(options.variants or usual_variants(config.compress, _engines(run)), config.compress)
     with lock(run.folder, run.folder.run_id), files_named(run.folder), command.on_ray(run.config):
-        rows = _measured(run, latest, variants, again=options.force)
+        rows = _rows(run, latest, variants, again=options.force)
     advised = _advised(rows, config.compress.max_loss)
     _print(rows, advised)
     return {
@@ -47,48 +48,67 @@ def compress(config: Config, options: Namespace) -> command.Answer:
         "run_id": run.folder.run_id,
         "path": storage.url("models/compressed-encoders"),
         "advised": advised["variant"],
-        "encoder.model": advised["model"],
+        "encoder": advised["encoder"],
         "variants": rows,
     }
 
 
-def _check(run: Run) -> None:
-    if run.config.encoder.is_compressed:
-        raise ConfigError(
-            f"compress: {run.folder.run_id} reads {run.config.encoder.model} already: publish a night with the full "
-            f"encoder, such as encoder.model=auto, and start again"
-        )
+def with_full_encoder(run: Run) -> Run:
+    """The run with the encoder in its config that was compressed, where the run reads a compressed one."""
+    spec = run.config.encoder
+    if spec.model is None or not spec.is_compressed:
+        return run
+    note = require_compressed(run.storage, spec.model)
+    encoder = spec.model_copy(update={"model": note.model, "revision": note.revision})
+    return replace(run, config=run.config.model_copy(update={"encoder": encoder}))
 
 
-def _measured(run: Run, latest: Latest, variants: Sequence[EncoderVariant], *, again: bool) -> list[dict[str, Any]]:
+def _engines(run: Run) -> list[str]:
+    """Engines of this machine beside torch, for a frozen encoder on CPUs."""
+    from recsys.model.onnx_encoder import multiplies_int8
+    from recsys.model.onnx_packages import EXPORT_PACKAGES
+
+    if run.config.encoder.learns or run.config.encoder.use_gpu:
+        return []
+    if any(importlib.util.find_spec(name) is None for name in EXPORT_PACKAGES):
+        return []
+    return ["onnx", "int8"] if multiplies_int8() else ["onnx"]
+
+
+def _rows(run: Run, latest: Latest, variants: Sequence[EncoderVariant], *, again: bool) -> list[dict[str, Any]]:
     """A row for each variant; they are made first."""
     from recsys.pipeline.compress_encoder import EncoderMaker  # after the checks, since PyTorch is slow to import
+    from recsys.pipeline.encode_texts import configured_encoder
     from recsys.pipeline.encoder_figures import figures_of
     from recsys.pipeline.lessons import SourceEncoder
     from recsys.pipeline.published_model import model_card
 
     card = model_card(run, latest.model_id)
-    source = SourceEncoder(card.encoder_id, card.encoder_model)
+    # the digest of the weights: that of a quantized encoder, which the card has, names its vectors
+    digest = configured_encoder(run) if card.encoder_model is None else card.encoder_id
+    source = SourceEncoder(digest, card.encoder_model)
     maker = EncoderMaker.of(run, source)
-    made = [maker.make(variant) if variant.is_made else None for variant in variants]
+    wanted = {variant.weights: variant for variant in variants if variant.is_made}  # engines share the weights
+    made = {weights: maker.make(variant) for weights, variant in wanted.items()}
     maker.tidy()
+    encoders = [made.get(variant.weights) for variant in variants]
     return [
         {
             "variant": variant.name,
-            "model": encoder.model if encoder else run.config.encoder.model,
+            "encoder": variant.settings(encoder.model if encoder else None),
             "layers": encoder.note.layers if encoder else None,
             "made_now": encoder is not None and encoder.made_now,
-            **asdict(figures_of(run, source, encoder.model if encoder else None, again=again)),
+            **asdict(figures_of(run, source, variant, encoder.model if encoder else None, again=again)),
         }
-        for variant, encoder in zip(variants, made, strict=True)
+        for variant, encoder in zip(variants, encoders, strict=True)
     ]
 
 
 def _advised(rows: Sequence[dict[str, Any]], max_loss: float) -> dict[str, Any]:
     """The fastest variant among those that lose no more than allowed; the first row, if none is faster."""
     full = rows[0]
-    good = [row for row in rows if full["ndcg"] is None or row["ndcg"] >= (1 - max_loss) * full["ndcg"]]
-    return max(good, key=lambda row: (row["speed"] if row is not full else 1.0, -row["bytes"]))
+    good = [row for row in rows if full["ndcg"] is None or row["ndcg"] >= (1 - max_loss) * row["ndcg_full"]]
+    return max(good, key=lambda row: (row["speed"], -row["bytes"]))
 
 
 def _print(rows: Sequence[dict[str, Any]], advised: dict[str, Any]) -> None:
@@ -118,11 +138,10 @@ def _print(rows: Sequence[dict[str, Any]], advised: dict[str, Any]) -> None:
         )
     console.print(table)
     if advised is rows[0]:
-        console.print("No variant is faster without a loss: keep encoder.model as it is.")
-    else:
-        console.print(
-            f"Put this into the config, and the next night reads it:\n\nencoder: {{model: {advised['model']}}}\n"
-        )
+        console.print("No variant is faster without a loss: leave the encoder as it is.")
+        return
+    keys = ", ".join(f"{key}: {value}" for key, value in advised["encoder"].items())
+    console.print(f"Put this into the config, and the next night reads it:\n\nencoder: {{{keys}}}\n", soft_wrap=True)
 
 
 def main() -> int:
@@ -131,19 +150,13 @@ def main() -> int:
         "Make smaller variants of the text encoder, measure them, and say which one to take.",
         force="measure again what was measured before",
     )
-    parser.add_argument(
-        "--layers",
-        type=int,
-        nargs="+",
-        metavar="N",
-        help="make variants with so many layers (default: compress.layers)",
+    help_layers = "make variants with so many layers (default: compress.layers)"
+    parser.add_argument("--layers", type=int, nargs="+", metavar="N", help=help_layers)
+    help_variants = (
+        "full, vocabulary, or layers-N, each also with +onnx or +int8; the others are compared with full (default: all "
+        "that the config asks for and this machine can run)"
     )
-    parser.add_argument(
-        "--variants",
-        nargs="+",
-        metavar="NAME",
-        help="full, vocabulary, or layers-N; the others are compared with full (default: all that the config asks for)",
-    )
+    parser.add_argument("--variants", nargs="+", metavar="NAME", help=help_variants)
     return command.run(compress, parser)
 
 

@@ -65,7 +65,7 @@ class EncoderMaker:
             ConfigError: the teacher cannot be found.
             InputError: the night has too few texts.
         """
-        texts, compress, spec = shop_texts(run, source.encoder_id), run.config.compress, run.config.encoder
+        texts, compress, spec = shop_texts(run), run.config.compress, run.config.encoder
         if len(texts) < LEAST_TEXTS:
             raise InputError(f"compress: {run.folder.run_id} has {len(texts)} different texts, needed: {LEAST_TEXTS}")
         teacher = source.encoder_id
@@ -80,10 +80,11 @@ class EncoderMaker:
         Raises:
             ConfigError: the encoder cannot be made smaller in this way.
         """
-        name = f"{variant.name}-{self._recipe(variant)}"
+        name = f"{variant.weights}-{self._recipe(variant)}"
         model, storage = f"{COMPRESSED}{name}", self.run.storage
         if (note := read_note(storage, model)) is not None:
             logger.info("compress: %s is there", model)
+            self._clean_up(name)
             return MadeEncoder(model=model, note=note, made_now=False)
         place = compressed_folder(model)
         storage.delete_folder(place)  # a start that was killed may have left half of it
@@ -93,6 +94,7 @@ class EncoderMaker:
         else:
             note = self._teach(variant, name, place)
         write_note(storage, model, note)
+        self._clean_up(name)
         logger.info("compress: %s is made", model)
         return MadeEncoder(model=model, note=note, made_now=True)
 
@@ -115,7 +117,7 @@ class EncoderMaker:
 
     def _start(self, variant: EncoderVariant, place: str, lessons: str | None) -> dict[str, Any]:
         arguments = (self.run, self.source, variant, place, lessons)
-        facts: dict[str, Any] = call_in_worker(write_smaller_encoder, *arguments, label=variant.name, num_cpus=1)
+        facts: dict[str, Any] = call_in_worker(write_smaller_encoder, *arguments, label=variant.weights, num_cpus=1)
         return facts
 
     def _teach(self, variant: EncoderVariant, name: str, place: str) -> CompressedNote:
@@ -135,10 +137,14 @@ class EncoderMaker:
             encoder = Path(folder) / ENCODER_FOLDER
             store_as(encoder, getattr(torch, facts["dtype"]))
             run.storage.upload_folder(encoder, place)
-        for path in (work, fit.checkpoints_path):
-            run.storage.delete_folder(path)
-        run.storage.delete(fit.progress_path)
         return self._note(facts, teacher=self.teacher, agreement=float(done.best.metrics["score"]))
+
+    def _clean_up(self, name: str) -> None:
+        """Delete what the work on a finished variant has left; a start that was killed may not have come to it."""
+        fit = DistillFit(run=self.run, name=name, start_path="", lessons_path="", threads=1)
+        for path in (f"{WORK}/{name}", fit.checkpoints_path):
+            self.run.storage.delete_folder(path)
+        self.run.storage.delete(fit.progress_path)
 
     def _note(self, facts: dict[str, Any], teacher: str = "", agreement: float | None = None) -> CompressedNote:
         spec = self.run.config.encoder

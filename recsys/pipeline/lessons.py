@@ -48,16 +48,16 @@ class Lessons(NamedTuple):
     """[N, T] of the teacher, of length 1."""
 
 
-def shop_texts(run: Run, encoder_id: str) -> list[str]:
+def shop_texts(run: Run) -> list[str]:
     """The distinct texts of a published night: of its catalog, its users and their searches, sorted."""
     texts = read_encoder_texts(run)["text"].to_pylist()
-    texts += read_user_text_vectors(run, encoder_id).texts.to_pylist()
+    texts += read_user_text_vectors(run, run.encoder_id).texts.to_pylist()
     return sorted({text for text in texts if text.strip()})
 
 
 def write_lessons(run: Run, folder: str, source: SourceEncoder) -> None:
     """Write the texts, and the vectors of those that have none yet, in parts on the workers of the cluster."""
-    tables = _drawn_texts(run, shop_texts(run, source.encoder_id))
+    tables = _drawn_texts(run, shop_texts(run))
     parts = {f"part-{number:05d}": table for number, table in enumerate(tables)}
     done = set(run.storage.list(f"{folder}/vectors"))
     missing = [part for part in parts if f"{part}.parquet" not in done]

@@ -2,10 +2,9 @@
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +18,10 @@ from recsys.evaluation.bootstrap import paired_bootstrap
 from recsys.model.encoder_files import model_files
 from recsys.model.text_encoder import TextEncoder
 from recsys.pipeline.item_texts import read_encoder_texts
-from recsys.pipeline.lessons import SourceEncoder, shop_texts
+from recsys.pipeline.lessons import shop_texts
 from recsys.pipeline.open_encoder import open_encoder
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import SHUFFLE_HISTORIES
-from recsys.pipeline.stored_vectors import read_text_vectors
 from recsys.storage.tables import read_table
 from recsys.training.basket_examples import HELD_OUT_TARGETS, last_targets
 from recsys.training.basket_validation import HeldOutTargets, held_out_ndcg
@@ -46,7 +44,7 @@ class EncoderFigures:
     size: float
     """Share of the full encoder's bytes."""
     texts_per_s: float
-    """Texts of the catalog, in batches."""
+    """Texts of the catalog for each second of CPU time, in batches."""
     speed: float
     """Texts per second over those of the full encoder, in the same rounds."""
     p50_ms: float
@@ -66,42 +64,45 @@ class EncoderFigures:
     high: float | None
 
 
-def measure_encoder(run: Run, source: SourceEncoder, model: str | None) -> EncoderFigures:
+class MeasuredEncoder(NamedTuple):
+    """An encoder, and what runs it."""
+
+    run: Run
+    """The published night; its `encoder` settings are those of this encoder."""
+    encoder_id: str
+    encoder_model: str | None
+    """See `ModelCard.encoder_model`."""
+
+
+def measure_encoder(full: MeasuredEncoder, other: MeasuredEncoder | None) -> EncoderFigures:
     """Measure a variant; it runs in a worker, with one thread.
 
     Args:
-        run: The published night.
-        source: Its encoder.
-        model: `encoder.model` of the variant; None: the full encoder.
+        full: The encoder of the night, which torch runs.
+        other: The variant; None: the figures of the full encoder are wanted.
     """
     torch.set_num_threads(1)
+    run = full.run
     texts = read_encoder_texts(run)["text"].to_pylist()
-    with open_encoder(run.storage, run.config, source.encoder_id, source.encoder_model) as full:
-        full_bytes = _bytes(full)
-    if model is None:
-        variant, own_bytes = full, full_bytes
-    else:
-        with _opened(run, model) as variant:
-            own_bytes = _bytes(variant)
+    opened = [_opened(each) for each in ([full] if other is None else [full, other])]
+    encoders, sizes = [each.encoder for each in opened], [each.bytes for each in opened]
     batch_size = run.config.encoder.batch_size
-    timed = shop_texts(run, source.encoder_id)[:: max(len(texts) // _TIMED_TEXTS, 1)][:_TIMED_TEXTS]
-    encoders = [full] if variant is full else [full, variant]
+    timed = shop_texts(run)[:: max(len(texts) // _TIMED_TEXTS, 1)][:_TIMED_TEXTS]
     seconds = _in_turns([partial(each.encode, timed, batch_size) for each in encoders])
-    waits = _search_seconds(variant, like_searches(timed, run.config.seed)[:_TIMED_SEARCHES])
+    waits = 1000 * _search_seconds(encoders[-1], like_searches(timed, run.config.seed)[:_TIMED_SEARCHES])
     held_out = _held_out(run, len(texts))
-    vectors = [read_text_vectors(run, source.encoder_id)[1][held_out.rows]]
-    if model is not None:
-        vectors.append(variant.encode([texts[row] for row in held_out.rows], batch_size))
+    ranked = [texts[row] for row in held_out.rows]
+    vectors = [each.encode(ranked, batch_size) for each in encoders]
     gains = [held_out_ndcg(each, held_out) for each in vectors]
     users = len(gains[0])
     interval = paired_bootstrap(gains[-1] - gains[0], seed=run.config.seed) if users else None
     return EncoderFigures(
-        bytes=own_bytes,
-        size=own_bytes / full_bytes,
+        bytes=sizes[-1],
+        size=sizes[-1] / sizes[0],
         texts_per_s=len(timed) / seconds[-1],
         speed=seconds[0] / seconds[-1],
-        p50_ms=1000 * float(np.quantile(waits, 0.5)),
-        p99_ms=1000 * float(np.quantile(waits, 0.99)),
+        p50_ms=float(np.quantile(waits, 0.5)),
+        p99_ms=float(np.quantile(waits, 0.99)),
         agreement=agreement(vectors[-1][:_COMPARED], vectors[0][:_COMPARED]),
         users=users,
         ndcg=float(gains[-1].mean()) if users else None,
@@ -112,24 +113,29 @@ def measure_encoder(run: Run, source: SourceEncoder, model: str | None) -> Encod
     )
 
 
-def _opened(run: Run, model: str) -> AbstractContextManager[TextEncoder]:
-    spec = run.config.encoder.model_copy(update={"model": model, "revision": None, "train": "frozen"})
-    return open_encoder(run.storage, run.config.model_copy(update={"encoder": spec}), "", None)
+class _Opened(NamedTuple):
+    encoder: TextEncoder
+    bytes: int
 
 
-def _bytes(encoder: TextEncoder) -> int:
-    return sum((encoder.folder / name).stat().st_size for name in model_files(encoder.folder))
+def _opened(encoder: MeasuredEncoder) -> _Opened:
+    run = encoder.run
+    with open_encoder(run.storage, run.config, encoder.encoder_id, encoder.encoder_model) as loaded:
+        folder = loaded.folder
+        if run.config.encoder.engine == "torch":
+            return _Opened(loaded, sum((folder / name).stat().st_size for name in model_files(folder)))
+        return _Opened(loaded, sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()))
 
 
 def _in_turns(works: Sequence[Callable[[], object]]) -> list[float]:
-    """Median seconds of each work; they take turns, so that other load of the machine meets all of them."""
+    """Median CPU seconds of each work, whose only thread is this one: other load of the machine hardly changes them."""
     seconds: list[list[float]] = [[] for _ in works]
     for round_number in range(_ROUNDS + 1):
         for each, work in zip(seconds, works, strict=True):
-            start = time.perf_counter()
+            start = time.process_time()
             work()
             if round_number:  # the first one warms up
-                each.append(time.perf_counter() - start)
+                each.append(time.process_time() - start)
     return [float(np.median(each)) for each in seconds]
 
 

@@ -41,7 +41,7 @@ def write_smaller_encoder(
         ConfigError: this kind of encoder cannot be made smaller, or it has not so many layers.
     """
     torch.set_num_threads(1)
-    texts = shop_texts(run, source.encoder_id) if variant.vocabulary else None
+    texts = shop_texts(run) if variant.vocabulary else None
     opened = open_trainable(run.storage, run.config, source.encoder_id, source.encoder_model)
     with opened as encoder, TemporaryDirectory(prefix="recsys-encoder-") as name:
         layers, dense = None, None

@@ -39,8 +39,8 @@ def _lose_node(shop: Shop, number: int, path: str, title: str) -> None:
 
 @contextmanager
 def _cluster() -> Iterator[Any]:
-    """A head that does no work, and two machines."""
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    """A head that does no work, and two machines. Another Ray of this machine may have the port of the dashboard."""
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     try:
         for _ in range(2):
             cluster.add_node(num_cpus=2)

@@ -13,6 +13,7 @@ from recsys.model.file_hashes import verify_hashes
 from recsys.model.onnx_encoder import EXPORT_FILE, read_export
 from recsys.pipeline.compressed_encoder import STORE, read_note
 from recsys.pipeline.encoder_figures import figures_path, read_figures
+from recsys.pipeline.encoder_variants import FULL, EncoderVariant
 from recsys.pipeline.feedback_index import INDEX_PATH, read_index
 from recsys.pipeline.model_records import WARM_START
 from recsys.pipeline.open_run import stored_run
@@ -65,6 +66,10 @@ def _taken(run: Run) -> str:
     return taken_folder(
         run.storage, run.config.encoder.model_copy(update={"model": OTHER_STORAGE + "x", "revision": "m"})
     )
+
+
+def _figures(run: Run) -> str:
+    return figures_path(run, EncoderVariant(name=FULL), None)
 
 
 def _note(_: Run) -> str:
@@ -124,8 +129,8 @@ KINDS = (
     ),
     Stored(
         record_kinds.COMPRESSED_FIGURES,
-        lambda run: figures_path(run, None),
-        lambda run: read_figures(run, figures_path(run, None)),
+        _figures,
+        lambda run: read_figures(run, _figures(run)),
         redone=True,
         older=False,
     ),

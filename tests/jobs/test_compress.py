@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from jobs.compress import with_full_encoder
 from recsys.errors import InputError
 from recsys.model.text_encoder import TextEncoder
 from recsys.pipeline.encode_texts import encode_items, open_encoder
@@ -17,6 +18,7 @@ from recsys.storage.filesystem import Storage
 from recsys.storage.runs import RunFolder
 from tests.jobs.conftest import RunJob, WriteConfig
 
+KINDS = "there are full, vocabulary, and layers-N such as layers-3, each also with +onnx or +int8"
 SPEC = {"steps": 6, "batch_size": 8, "checks": 2, "layers": [1]}
 
 
@@ -29,11 +31,12 @@ def test_variants_are_made_once_measured_and_readable(
 ) -> None:
     warehouse, path = tmp_path / "warehouse", write_config(compress=SPEC)
     before = stored_files(warehouse)
-    code, answer = run_job("compress", "--config", path)
+    names = ("vocabulary", "layers-1", "layers-1+int8")
+    code, answer = run_job("compress", "--config", path, "--variants", *names)
     assert (code, answer["status"], answer["run_id"]) == (0, "compressed", night_before["run_id"]), answer
-    full, vocabulary, student = answer["variants"]
-    assert [row["variant"] for row in answer["variants"]] == ["full", "vocabulary", "layers-1"]
-    assert answer["encoder.model"] in {row["model"] for row in answer["variants"]}
+    full, vocabulary, student, int8 = answer["variants"]
+    assert [row["variant"] for row in answer["variants"]] == ["full", *names]
+    assert answer["encoder"] in [row["encoder"] for row in answer["variants"]]
     assert (full["size"], full["speed"], full["difference"], student["layers"]) == (1.0, 1.0, 0.0, [0])
     assert 0 < vocabulary["size"] <= 1
     # the same tokens, so the same vectors, but in the arithmetic of a pretrained encoder
@@ -41,23 +44,27 @@ def test_variants_are_made_once_measured_and_readable(
     assert vocabulary["users"] > 100
     assert vocabulary["agreement"] > 0.9999
     assert student["agreement"] > 0.99
+    model = vocabulary["encoder"]["model"]
+    assert int8["encoder"] == {"model": student["encoder"]["model"], "engine": "onnx", "quantization": "int8"}
+    assert int8["agreement"] > 0.9
     new = stored_files(warehouse) - before
-    kept = [name for name in new if not name.startswith("models/compressed-encoders/")]
-    run = f"runs/{answer['run_id']}"
-    assert not [name for name in kept if not name.startswith((f"{run}/compressed/", "locks/"))], "work is deleted"
+    kept = ("models/compressed-encoders/", f"runs/{answer['run_id']}/compressed/", "locks/")
+    others = {name for name in new if not name.startswith(kept)}
+    assert {name.split("/")[0] for name in others} == {"models"}, "work is deleted"
+    assert all(name.split("/")[1].endswith("-onnx") for name in others), "the export stays, for a night that reads it"
 
-    code, again = run_job("compress", "--config", path)
+    code, again = run_job("compress", "--config", path, "--variants", *names)
     assert code == 0
     assert not any(row.pop("made_now") for row in again["variants"])
     assert again["variants"] == [{key: row[key] for key in row if key != "made_now"} for row in answer["variants"]]
 
     # a night whose config names it reads it from the storage, on every machine
-    model = vocabulary["model"]
     night = stored_run(RunFolder(Storage(str(warehouse)), answer["run_id"]))
     encoder = night.config.encoder.model_copy(update={"model": model, "precision": "fp32"})
     smaller = replace(night, config=night.config.model_copy(update={"encoder": encoder}))
     settled = settle_encoder(smaller)
     assert (settled.model, settled.revision) == (model, None)
+    assert with_full_encoder(smaller).config.encoder.model == night.config.encoder.model, "it can be compressed again"
     record = encode_items(with_encoder(smaller, settled))
     assert record.encoder_id != night.encoder_id
     vectors, whole = (read_text_vectors(night, each)[1] for each in (record.encoder_id, night.encoder_id))
@@ -72,12 +79,12 @@ def test_variants_are_made_once_measured_and_readable(
         encode_items(smaller)
     code, refused = run_job("nightly", "--config", path, "--set", f"encoder.model={model}-gone")
     assert code == 2
-    assert f"(there: {student['model']}, {model})" in refused["error"]
+    assert f"(there: {student['encoder']['model']}, {model})" in refused["error"]
 
 
 def test_what_is_asked_wrongly_is_said(write_config: WriteConfig, run_job: RunJob, tmp_path: Path) -> None:
     code, answer = run_job("compress", "--config", write_config(), "--variants", "tiny")
-    assert (code, answer["error"]) == (2, "--variants tiny: there are full, vocabulary, and layers-N such as layers-3")
+    assert (code, answer["error"]) == (2, f"--variants tiny: {KINDS}")
     code, answer = run_job("compress", "--config", write_config())
     assert code == 3
     assert "run jobs/nightly.py" in answer["error"]
