@@ -223,7 +223,7 @@ def test_rules_of_items_and_too_few_users_to_weigh_signals(write_config, run_job
 
     fused = run.done("fuse")
     assert fused["users"] < MIN_USERS
-    assert fused["weights"] == default_fusion(SIGNALS).weights
+    assert fused["weights"] == default_fusion(usual_signals()).weights
     assert f"the default weights are used: {fused['users']} of " in log
     assert f"and a fit needs {MIN_USERS}" in log
 
