@@ -7,7 +7,7 @@ from recsys.data.where_syntax import FUNCTIONS
 from recsys.evaluation.list_checks import CHECKS
 from recsys.pipeline.gate_summary import QUALITY
 from recsys.signals.registry import SIGNALS
-from tests.docs.pages import ROOT
+from tests.docs.pages import PAGES, ROOT, prose
 
 
 def page(name: str) -> str:
@@ -20,6 +20,16 @@ def test_the_page_about_filters_names_every_function() -> None:
     assert named - {"coalesce", "cast"} == FUNCTIONS - {
         "startswith"
     }  # `coalesce` is an operator; `startswith` is an alias
+
+
+def test_pages_name_no_key_that_the_config_does_not_have() -> None:
+    rows = re.findall(r"^\| `([a-z0-9_.]+)` \|", page("reference/config.md"), re.MULTILINE)
+    keys = {row.rsplit(".", depth)[0] for row in rows for depth in range(row.count(".") + 1)}
+    sections = {key.partition(".")[0] for key in keys}
+    named = {key for each in PAGES for key in re.findall(r"`([a-z_]+(?:\.[a-z0-9_]+)+)(?:[:=] ?[^`]*)?`", prose(each))}
+    of_config = {key for key in named if key.partition(".")[0] in sections}
+    assert len(of_config) > 200
+    assert of_config - keys <= {"gate.overridden"}  # a figure of the stage `gate`
 
 
 def test_the_page_about_the_service_names_every_metric() -> None:
