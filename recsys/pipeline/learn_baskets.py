@@ -41,7 +41,9 @@ def learn_baskets(run: Run) -> LearnedBaskets:
         peak = 0.0
     else:
         threads = config.train.cpus_of_worker(cpus_for_each(config.train.num_workers))
-        done = run_training(BasketFit(run=run, start_id=start_id, start_model=start_model, threads=threads))
+        name = f"{run.model_id}-baskets"  # unlike that of the ranker's training
+        fit = BasketFit(run=run, name=name, threads=threads, start_id=start_id, start_model=start_model)
+        done = run_training(fit)
         history, best, peak = done.metrics["history"], done.best.metrics, done.metrics["peak_memory_mb"]
         add_worker_cpu(config.train.num_workers * sum(check.get(CPU, 0.0) for check in history))
         with done.best.folder as folder:

@@ -8,6 +8,7 @@ import torch
 from recsys.pipeline.stage_progress import StepProgress
 from recsys.pipeline.training_progress import Tell
 from recsys.training.loop import PROGRESS_S
+from recsys.training.progress import RETRIEVAL
 
 
 class StepsTold:
@@ -20,7 +21,6 @@ class StepsTold:
         rows_per_step: int,
         history: Sequence[dict[str, float]],
         tell: Tell,
-        figure: str | None = None,
     ) -> None:
         """Begin to count.
 
@@ -30,10 +30,9 @@ class StepsTold:
             rows_per_step: Rows of a step, of all workers together.
             history: Figures of the checks so far, with the `step` of each; checks that come later are appended.
             tell: Takes the progress.
-            figure: Which of them is NDCG@10 on validation users; None: none is.
         """
         self._name, self._steps, self._rows, self._history = name, steps, rows_per_step, history
-        self._tell, self._figure = tell, figure
+        self._tell = tell
         self._start = self._told = time.monotonic()
         self._first = history[-1]["step"] if history else 0.0
 
@@ -52,6 +51,6 @@ class StepsTold:
             share_before=self._first / self._steps,
             rows_per_s=self._rows * (steps - self._first) / seconds,
             loss=float(loss),
-            validation_ndcg=self._history[-1].get(self._figure) if self._figure and self._history else None,
+            validation_ndcg=self._history[-1].get(RETRIEVAL) if self._history else None,
         )
         self._tell(progress)

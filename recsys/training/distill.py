@@ -3,17 +3,13 @@
 Shapes: N texts, R texts of a step, T dimensions of the teacher's vectors.
 """
 
-import math
-
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from recsys.config.section import Precision
-from recsys.model.catalog_encoder import CatalogEncoder
-from recsys.model.precision import multiplies_bfloat16
+from recsys.training.trainable_encoder import TrainableEncoder
 
 #: Weight of the squared errors of cosines between texts, beside the distance to the teacher's vector of the same text.
 _STRUCTURE = 10.0
@@ -23,19 +19,11 @@ MOST_WORDS = 8
 Floats = npt.NDArray[np.float32]
 
 
-class Student(nn.Module):
+class Student(TrainableEncoder):
     """The encoder that learns, whose forward pass is the loss of a step or the vectors of some texts."""
-
-    def __init__(self, encoder: CatalogEncoder, precision: Precision) -> None:
-        """Precision as `train.precision`: auto multiplies in bfloat16 where the device has instructions for it."""
-        super().__init__()
-        self.encoder = encoder
-        self.precision = precision
 
     def forward(self, rows: Tensor, teacher: Tensor | None = None) -> Tensor:
         """The loss, or vectors without a teacher.
-
-        All calls go through this method because a sharded model (ZeRO-3) gathers its weights around `forward`.
 
         Args:
             rows: [R] of the texts of the encoder.
@@ -44,9 +32,7 @@ class Student(nn.Module):
         Returns:
             Scalar loss, or float32 [R, T] of length 1.
         """
-        mixed = self.precision == "auto" and multiplies_bfloat16(rows.device)
-        with torch.autocast(rows.device.type, torch.bfloat16, enabled=mixed):
-            vectors: Tensor = self.encoder(rows, math.ceil(len(rows) / self.encoder.batch_size))
+        vectors = self.vectors(rows)
         return vectors if teacher is None else distillation_loss(vectors, teacher)
 
 
