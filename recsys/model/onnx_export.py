@@ -8,7 +8,6 @@ import importlib.metadata
 import io
 import json
 import logging
-import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy.typing as npt
 import torch
 
 from recsys.errors import ConfigError
-from recsys.model.encoder_files import declare_modules, dense_folders, model_files, vectors_digest
+from recsys.model.encoder_files import model_files, vectors_digest
 from recsys.model.file_hashes import write_hashes
 from recsys.model.onnx_encoder import EXPORT_FILE, GRAPH_FILE, INPUTS, OnnxEncoder
 from recsys.model.onnx_packages import EXPORT_PACKAGES, require_packages
@@ -139,17 +138,9 @@ def _write_graph(encoder: TextEncoder, path: Path) -> None:
 
 def _copy_the_rest(encoder: TextEncoder, folder: Path) -> None:
     """Settings, tokenizer and dense layers; the weights of the transformer are in the graph."""
-    for name in model_files(encoder.folder):
-        if "/" in name or not name.endswith((".safetensors", ".safetensors.index.json")):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(encoder.folder / name, folder / name)
-    declare_modules(
-        folder,
-        pooling=encoder.pooling,
-        hidden_size=encoder.hidden_size,
-        max_tokens=encoder.max_tokens,
-        dense=[path.name for path in dense_folders(encoder.folder)],
-    )
+    weights = (".safetensors", ".safetensors.index.json")
+    names = (name for name in model_files(encoder.folder) if "/" in name or not name.endswith(weights))
+    encoder.copy_files(folder, names)
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import functools
 import inspect
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -164,7 +164,12 @@ class TextEncoder:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         assert not any(folder.iterdir()), f"{folder} is not empty"
-        for name in model_files(self.folder):
+        self.copy_files(folder, model_files(self.folder))
+        write_hashes(folder)
+
+    def copy_files(self, folder: Path, names: Iterable[str]) -> None:
+        """Copy files of this encoder's `folder`, and declare pooling and dense layers beside them."""
+        for name in names:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(self.folder / name, folder / name)
         declare_modules(
@@ -174,7 +179,6 @@ class TextEncoder:
             max_tokens=self.max_tokens,
             dense=[path.name for path in dense_folders(self.folder)],
         )
-        write_hashes(folder)
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Tokens of each text, with special tokens; at least one and at most `max_tokens`."""
