@@ -90,7 +90,7 @@ class TextEase:
             mean=mean.astype(np.float32),
             spread=spread.astype(np.float32),
             has_text=has_text,
-            factor=factor.astype(np.float32),
+            factor=np.ascontiguousarray(factor, dtype=np.float32),  # else each product would copy it
             inverse=solve_triangular(factor, np.eye(num_dims), lower=True).T.astype(np.float32),
         )
 
@@ -131,9 +131,9 @@ class TextEase:
 
     def all_cosines(self, queries: Floats) -> Floats:
         """[B, I] the same with all items."""
-        return self._cosines(queries, row_products(queries, self.factor) @ self.rows.T, np.arange(len(self.rows)))
+        return self._cosines(queries, row_products(queries, self.factor) @ self.rows.T, slice(None))
 
-    def _cosines(self, queries: Floats, products: npt.NDArray[np.floating], items: Ints) -> Floats:
+    def _cosines(self, queries: Floats, products: npt.NDArray[np.floating], items: Ints | slice) -> Floats:
         """A text vector is the mean text plus its spread times f, and f = L z."""
         cosines = row_products(queries, self.mean[:, None]) + (self.spread / self.gain)[items] * products
         return np.where(self.has_text[items], cosines, np.float32(0)).astype(np.float32)

@@ -115,10 +115,10 @@ class TextEvidence(Evidence):
         searched = np.flatnonzero(profiles.searched[rows])
         if not len(searched):
             return explanation
-        weights, found = weights[searched], TextEvidence(self.loaded, self.users.rows(rows[searched]))
-        wanted = items[searched, None]
-        by_history = weights[:, 0] * model.weights(found.users.profiles.last, found.history_sums, wanted)[:, 0]
-        by_query = (weights * found.measure(wanted)[:, 0]).sum(axis=1) - by_history
+        those, wanted, weights = rows[searched], items[searched, None], weights[searched]
+        by_history = weights[:, 0] * model.weights(profiles.last.rows(those), self.history_sums[those], wanted)[:, 0]
+        of_query = inner_products(self.sums[those] - self.history_sums[those], model.rows, wanted)[:, 0]
+        by_query = weights[:, 0] * of_query + weights[:, 1] * model.cosines(profiles.searches[those], wanted)[:, 0]
         near = searched[(by_query > 0) & (by_query >= by_history)]
         sentence, named = explanation.sentence.copy(), explanation.item.copy()
         sentence[near] = np.where(profiles.by_description[rows[near]], _NEAR_DESCRIPTION, _NEAR_QUERY)

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import IO
 
 #: A writer's file before it gets its name; listings and `*.parquet` globs never show it.
 PARTIAL_SUFFIX = ".partial"
+#: Seconds after which nobody writes to such a file any more: its writer was killed.
+LEFT_BEHIND_S = 86_400.0
 
 
 @contextlib.contextmanager
@@ -62,6 +65,15 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def remove_left_behind(folder: Path) -> None:
+    """Remove the hidden files of writers that were killed long ago, in a folder and below it."""
+    before = time.time() - LEFT_BEHIND_S
+    for partial in folder.rglob(f".*{PARTIAL_SUFFIX}"):
+        with contextlib.suppress(FileNotFoundError):  # another process removed it
+            if partial.stat().st_mtime < before:
+                partial.unlink()
 
 
 def remove_empty_folders(folder: Path) -> None:

@@ -16,7 +16,15 @@ import pyarrow.fs
 
 from recsys.errors import ConfigError
 from recsys.storage.addresses import absolute_address, open_filesystem
-from recsys.storage.atomic import PARTIAL_SUFFIX, commit, locked, partial_file, remove_empty_folders, write_synced
+from recsys.storage.atomic import (
+    PARTIAL_SUFFIX,
+    commit,
+    locked,
+    partial_file,
+    remove_empty_folders,
+    remove_left_behind,
+    write_synced,
+)
 from recsys.storage.failures import explained, room
 from recsys.storage.json_files import to_json
 from recsys.storage.object_file import ObjectFile
@@ -184,10 +192,11 @@ class Storage:
     def delete_folder(self, prefix: str) -> None:
         """Remove every file below a folder, in no order: delete first, by `delete`, what must not outlive the others.
 
-        A local folder goes too, unless another process writes there.
+        A local folder goes too, with what killed writers left there, unless another process writes there.
         """
         self.delete_files([f"{prefix}/{name}" for name in self.list(prefix, recursive=True)])
         if self.is_local:
+            remove_left_behind(Path(self.path(prefix)))
             remove_empty_folders(Path(self.path(prefix)))
 
     @contextlib.contextmanager

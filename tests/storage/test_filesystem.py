@@ -66,6 +66,25 @@ def test_folders_are_listed_and_go_as_a_whole(storage: Storage) -> None:
     assert storage.exists("xy/4")
 
 
+def test_what_a_killed_writer_left_goes_with_its_folder(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    kill = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    code = f"""if True:
+        import sys
+        from recsys.storage.filesystem import Storage
+        with Storage(sys.argv[1]).new_file(sys.argv[2]) as new:
+            new.path.write_bytes(b"half of it")
+            {kill}"""
+    for name in ("old/below/model", "new/below/model"):
+        assert subprocess.run([sys.executable, "-c", code, str(tmp_path), name], check=False).returncode == -9
+    (left,) = (tmp_path / "old").rglob(".*.partial")
+    two_days_ago = left.stat().st_mtime - 2 * 86_400
+    os.utime(left, (two_days_ago, two_days_ago))
+    for folder in ("old", "new"):
+        storage.delete_folder(folder)
+    assert storage.folders("") == ("new",), "its writer may still be at work"
+
+
 def test_the_root_itself_can_be_listed(storage: Storage) -> None:
     storage.write_bytes("top.txt", b"")
     assert storage.list("") == ["top.txt"]
