@@ -1,6 +1,6 @@
 """Training on real Ray Train workers: every ZeRO stage of DeepSpeed, plain PyTorch, and a worker that dies.
 
-Each fit takes seconds to start, so the options are combined: eight fits cover every stage and every option once.
+Each fit takes seconds to start, so each has several options; together they cover every stage and every option.
 `tests/training/test_engine_torch.py` compares both engines with each other.
 """
 
@@ -145,7 +145,7 @@ def trained() -> dict[int, tuple[TrainedModel, tuple[torch.Tensor, torch.Tensor]
     return {}
 
 
-@pytest.mark.parametrize(("stage", "compiling"), [(1, "never"), (2, "always"), (3, "never")])
+@pytest.mark.parametrize(("stage", "compiling"), [(2, "always"), (3, "never")])  # 1 is that of a worker that died
 def test_every_zero_stage_learns_the_same(
     variant: Variant,
     trained,
@@ -218,7 +218,7 @@ def test_the_encoder_learns_with_the_ranker(variant: Variant) -> None:
     "options", [{}, {"zero_stage": 3, "num_workers": 2, "precision": "fp32"}], ids=["cpu", "zero-3"]
 )
 def test_the_encoder_learns_from_baskets_before_the_ranker(variant: Variant, options: dict[str, object]) -> None:
-    """By plain PyTorch, and by DeepSpeed on two workers; the ranker then reads the vectors of the kept encoder."""
+    """By plain PyTorch, and by DeepSpeed on two workers. The ranker then reads the vectors of the kept encoder."""
     baskets = {"steps": 20, "users": 32, "items": 40, "checks": 2}
     settings: dict[str, object] = {"train": "baskets", "learning_rate": 0.005, "batch_size": 16, "baskets": baskets}
     run = variant(f"baskets-{len(options)}", settings, **{"batch_size": 32, "epochs": 1, **options})
@@ -229,6 +229,8 @@ def test_the_encoder_learns_from_baskets_before_the_ranker(variant: Variant, opt
     assert (learned.before, learned.after) == (scores[0], max(scores))
     assert learned.best_step == 10 * int(np.argmax(scores))
     assert (learned.encoder_id != run.record(ENCODE_TEXTS).encoder_id) == bool(learned.best_step)
+    if options:
+        return  # how the ranker goes on does not depend on who trained the encoder
     finetune(run)
     reencoded = run_stage(run, REENCODE)
     assert (reencoded.encoder_id, reencoded.encoded) == (learned.encoder_id, 0)
