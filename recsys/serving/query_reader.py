@@ -4,6 +4,7 @@ Shapes: I items.
 """
 
 import logging
+import re
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +16,7 @@ from recsys.ranking.rules.attributes import WHERE_KEPT, attribute_names, attribu
 from recsys.serving.contracts import UnderstoodQuery
 from recsys.serving.query_rules import Level, QueryRules, negated_phrases, read_query
 from recsys.serving.word_index import WordIndex
+from recsys.serving.written_numbers import number_in
 
 logger = logging.getLogger(__name__)
 
@@ -56,8 +58,20 @@ class QueryReader:
         columns = [attribute_values(catalog, name) for name in names]
         self._words = WordIndex([catalog["text"], pa.chunked_array([titles]), *columns], len(titles))
         self._lower_titles = pc.utf8_lower(titles)
-        self._prices = np.full(len(titles), np.nan) if price is None else _numbers(attribute_values(catalog, price))
+        texts = (
+            pa.chunked_array([pa.nulls(len(titles), pa.string())])
+            if price is None
+            else attribute_values(catalog, price)
+        )
+        self._prices = _numbers(texts)
         self._has_prices = bool(np.isfinite(self._prices).any())
+        unread = len(texts) - texts.null_count - int(np.isfinite(self._prices).sum())
+        if unread and self._has_prices:
+            logger.warning(
+                "serve.price: of %s items the price in %r is no number; no search finds them by price",
+                f"{unread:,}",
+                price,
+            )
         if price is not None and not self._has_prices:
             known = known_attributes(attribute_names(catalog))
             logger.warning(
@@ -84,8 +98,10 @@ class QueryReader:
         return ReadQuery(text=rules.text or query, excluded=excluded, understood=understood, warnings=warnings)
 
     def _is_name(self, phrase: str) -> bool:
-        """Whether a title has the phrase, so that it is a name and not a wish."""
-        return bool(pc.any(pc.match_substring(self._lower_titles, phrase)).as_py())
+        """Whether a phrase of two words is a name and not a wish: most items with its second word have all of it."""
+        whole = rf"(?:^|[^\pL\pN]){re.escape(phrase)}(?:$|[^\pL\pN])"
+        having = int(self._words.having(phrase.rpartition(" ")[2]).sum())
+        return 2 * (pc.sum(pc.match_substring_regex(self._lower_titles, whole)).as_py() or 0) > having
 
     def _bounds(self, rules: QueryRules, excluded: Bools) -> tuple[float | None, float | None]:
         """The least and the largest price."""
@@ -106,8 +122,8 @@ class QueryReader:
 
 
 def _numbers(texts: pa.ChunkedArray) -> Floats:
-    """[I] a price in each text, NaN where there is none: "£2.50" is 2.5."""
-    digits = pc.replace_substring_regex(texts, r"^[^\d-]*|[^\d]+$", "")
-    plain = pc.match_substring_regex(digits, r"^-?\d+(\.\d+)?$")
-    numbers = pc.cast(pc.if_else(pc.fill_null(plain, False), digits, None), pa.float64())
-    return np.asarray(pc.fill_null(numbers, np.nan), dtype=np.float64)
+    """[I] the price in each text, NaN where there is none."""
+    encoded = texts.combine_chunks().dictionary_encode()
+    prices = np.array([number_in(text) for text in encoded.dictionary.to_pylist()] + [np.nan])
+    places = pc.fill_null(encoded.indices, len(prices) - 1).to_numpy(zero_copy_only=False)
+    return np.asarray(prices[places], dtype=np.float64)

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from recsys.serving.written_numbers import NUMBER, written_number
+
 Level = Literal["low", "high"]
 
 
@@ -32,35 +34,57 @@ class QueryRules:
 _CURRENCY = r"(?:[£$€]|\b(?:eur|euros?|usd|gbp|dollars?|pounds?|bucks|quid)\b)"
 #: What follows a number that is no price.
 _UNIT = (
-    r"(?:%|°|[cmk]?m|inch(?:es)?|ft|feet|foot|[mk]?g|oz|lbs?|[mc]?l|lit(?:er|re)s?|years?|months?|weeks?|days?|hours?|"
-    r"min(?:ute)?s?|pieces?|pcs|packs?|w(?:atts?)?|v(?:olts?)?|[kmgt]b|pages?|persons?|people|players?|seats?)\b"
+    r"(?:[%°\"″”]|(?:percent|[cmk]?m|inch(?:es)?|ft|feet|foot|[mk]?g|oz|lbs?|[mc]?l|lit(?:er|re)s?|years?|months?|weeks?|"
+    r"days?|hours?|min(?:ute)?s?|pieces?|pcs|packs?|w(?:atts?)?|v(?:olts?)?|[kmgt]b|m?ah|[kmg]?hz|mp|dpi|carats?|stars?|"
+    r"reviews?|pages?|persons?|people|players?|seats?)\b)"
 )
-_NUMBER = r"(\d{1,3}(?:[.,]\d{3})+|\d{1,9}(?:[.,]\d{1,2})?)(?![.,]?\d)"
-_PRICE = rf"(?:{_CURRENCY}\s*{_NUMBER}|{_NUMBER}\s*{_CURRENCY}|{_NUMBER}(?!\s*{_UNIT})(?![a-z]))"
-_BELOW = r"(?:under|below|less than|cheaper than|no more than|not more than|not over|up to|at most|max(?:imum)?\.?)"
-_ABOVE = r"(?:over|above|more than|no less than|not less than|not under|at least|min(?:imum)?\.?)"
-_ABOUT = r"(?:around|about|approximately|roughly|circa)"
+#: What stands before a number that is an age.
+_WHO = "".join(rf"(?<!\b{who}\s)" for who in ("kids", "children", "toddlers", "babies", "boys", "girls", "age", "aged"))
+_PRICE = rf"(?:{_CURRENCY}\s*{NUMBER}|{NUMBER}\s*{_CURRENCY}|{NUMBER}(?!\s*{_UNIT})(?![a-z]))"
+_NOT = r"(?:not|no|nothing|never)"
+_LESS = r"(?:under|below|less than|cheaper than|less expensive than)"
+_MORE = r"(?:over|above|more than|dearer than|pricier than|more expensive than)"
+_AT_MOST, _AT_LEAST = r"(?:up to|at most|max(?:imum)?\.?)", r"(?:at least|min(?:imum)?\.?)"
 _BETWEEN_PRICES = re.compile(rf"\b(?:between|from)\s+{_PRICE}\s+(?:and|to)\s+{_PRICE}", re.IGNORECASE)
-_BELOW_PRICE = re.compile(rf"\b{_BELOW}\s+{_PRICE}", re.IGNORECASE)
-_ABOVE_PRICE = re.compile(rf"\b{_ABOVE}\s+{_PRICE}", re.IGNORECASE)
-_ABOUT_PRICE = re.compile(rf"\b{_ABOUT}\s+{_PRICE}", re.IGNORECASE)
+_BELOW_PRICE = re.compile(
+    rf"\b(?:{_NOT}\s+{_MORE}|(?<!\bno\s)(?<!\bnot\s)(?<!\bnothing\s)(?<!\bnever\s){_WHO}{_LESS}|{_AT_MOST})\s+{_PRICE}",
+    re.IGNORECASE,
+)
+_ABOVE_PRICE = re.compile(rf"\b(?:{_NOT}\s+{_LESS}|{_WHO}{_MORE}|{_AT_LEAST})\s+{_PRICE}", re.IGNORECASE)
+_ABOUT_PRICE = re.compile(rf"\b(?:around|about|approximately|roughly|circa)\s+{_PRICE}", re.IGNORECASE)
 #: A price about which somebody looks for something may be so much off.
 _ABOUT_SHARE = 0.2
+#: "from 1990 to 1999", "about 1984": four digits without a currency may be a year, and then are no price.
+_YEAR = re.compile(r"(?:1[89]|20)\d\d")
 
-_CHEAP = r"(?:cheap(?:er|est)?|inexpensive|affordable|low[- ]cost|low[- ]price[d]?|budget)"
-_EXPENSIVE = r"(?:expensive|pric(?:e)?y|luxur(?:y|ious)|high[- ]end)"
-_NOT_EXPENSIVE = re.compile(rf"\b(?:not|nothing)\s+(?:too\s+|very\s+|so\s+)?{_EXPENSIVE}\b", re.IGNORECASE)
-_NOT_CHEAP = re.compile(rf"\b(?:not|nothing)\s+(?:too\s+|very\s+|so\s+)?{_CHEAP}\b", re.IGNORECASE)
-_CHEAP_WORD = re.compile(rf"\b{_CHEAP}\b", re.IGNORECASE)
-_EXPENSIVE_WORD = re.compile(rf"\b{_EXPENSIVE}\b", re.IGNORECASE)
+_CHEAP = (
+    r"(?:(?:more|most|very|really)\s+)?(?:cheap(?:er|est)?|inexpensive|affordable|low[- ]cost|low[- ]price[d]?|budget)"
+)
+_EXPENSIVE = r"(?:(?:more|most|very|really)\s+)?(?:expensive|pric(?:e)?y|luxur(?:y|ious)|high[- ]end)"
+#: "not too", "isn't", "don't want anything", "less": what follows is the opposite of what is wanted.
+_OPPOSITE = (
+    r"\b(?:not|nothing|never|less|least|\w+n['’]t|dont|isnt)\s+"
+    r"(?:(?:too|very|so|that|all|as|the|overly|want|need|anything|something)\s+){0,3}"
+)
+#: After these words a level belongs to what is not wanted: "no cheap plastic".
+_OF_UNWANTED = r"(?<!\bno\s)(?<!\bwithout\s)"
+_NOT_EXPENSIVE = re.compile(rf"{_OPPOSITE}{_EXPENSIVE}\b", re.IGNORECASE)
+_NOT_CHEAP = re.compile(rf"{_OPPOSITE}{_CHEAP}\b", re.IGNORECASE)
+_CHEAP_WORD = re.compile(rf"{_OF_UNWANTED}\b{_CHEAP}\b", re.IGNORECASE)
+_EXPENSIVE_WORD = re.compile(rf"{_OF_UNWANTED}\b{_EXPENSIVE}\b", re.IGNORECASE)
 
 #: Words, and the punctuation that ends what is not wanted. A minus before a word is a piece of its own.
 _PIECE = re.compile(r"(?:(?<=\s)|^)-(?=[^\W\d_])|[^\W_]+(?:['’\-][^\W_]+)*|[^\w\s]")
-_NEGATIONS = frozenset({"no", "not", "without", "except", "excluding", "never", "-"})
+_MINUS = "-"
+_NEGATIONS = frozenset(
+    {"no", "not", "without", "except", "excluding", "never", "isn't", "isn’t", "aren't", "aren’t", _MINUS}
+)
 _ARTICLES = frozenset({"a", "an", "the", "any", "some", "made", "of", "from", "in"})
 _JOINS = frozenset({"or", "nor", "and"})
 #: What is not wanted ends before one of these words.
 _STOPS = frozenset({"but", "with", "for", "on", "at", "to", "by", "as", "please", "just", "only", "that", "which"})
+#: "not more than 3 kg" is about a number.
+_COMPARISONS = frozenset({"more", "less", "over", "under", "above", "below"})
 #: Most words of a phrase that is not wanted.
 _MOST_WORDS = 3
 
@@ -76,6 +100,7 @@ def read_query(query: str, names: Sequence[str] = (), *, prices: bool = True) ->
     >>> read_query("cheap red lamp, no glass")
     QueryRules(text='red lamp', unwanted=('glass',), lowest=None, highest=None, level='low')
     """
+    query = " ".join(query.split())
     lowest = highest = None
     level: Level | None = None
     if prices:
@@ -88,13 +113,13 @@ def read_query(query: str, names: Sequence[str] = (), *, prices: bool = True) ->
 def negated_phrases(query: str) -> list[str]:
     """Two words, the first of which is a negation, wherever a search has them: in a name they are no wish."""
     words = [piece.lower() for piece in _PIECE.findall(query)]
-    return [f"{first} {second}" for first, second in itertools.pairwise(words) if first in _NEGATIONS]
+    return [f"{first} {second}" for first, second in itertools.pairwise(words) if first in _NEGATIONS - {_MINUS}]
 
 
 def _take_prices(query: str) -> tuple[str, float | None, float | None]:
     """The rest of the search, and the least and the largest price."""
     lowest = highest = None
-    if found := _BETWEEN_PRICES.search(query):
+    if (found := _BETWEEN_PRICES.search(query)) and not _names_year(found):
         lowest, highest = sorted(_numbers(found))
         query = _without(query, found)
     if found := _BELOW_PRICE.search(query):
@@ -103,7 +128,7 @@ def _take_prices(query: str) -> tuple[str, float | None, float | None]:
     if found := _ABOVE_PRICE.search(query):
         lowest = _numbers(found)[0]
         query = _without(query, found)
-    if found := _ABOUT_PRICE.search(query):
+    if (found := _ABOUT_PRICE.search(query)) and not _names_year(found):
         price = _numbers(found)[0]
         lowest, highest = price * (1 - _ABOUT_SHARE), price * (1 + _ABOUT_SHARE)
         query = _without(query, found)
@@ -133,7 +158,8 @@ def _take_unwanted(query: str, names: Sequence[str]) -> tuple[str, tuple[str, ..
     place = 0
     while place < len(words):
         is_name = " ".join(words[place : place + 2]) in names
-        if words[place] not in _NEGATIONS or is_name:
+        compares = words[place + 1 : place + 2] and words[place + 1] in _COMPARISONS
+        if words[place] not in _NEGATIONS or is_name or compares:
             place += 1
             continue
         end, phrases = _scope(words, place + 1)
@@ -163,9 +189,15 @@ def _scope(words: Sequence[str], place: int) -> tuple[int, list[str]]:
 
 
 def _numbers(found: re.Match[str]) -> list[float]:
-    """The prices of a match: a group of three digits at the end is of thousands, of less digits it is of cents."""
-    texts = [re.sub(r"[.,](?=\d{3})", "", group) for group in found.groups() if group]
-    return [float(text.replace(",", ".")) for text in texts]
+    """The prices of a match."""
+    return [written_number(group) for group in found.groups() if group]
+
+
+def _names_year(found: re.Match[str]) -> bool:
+    """Whether a match has no currency, and a number in it may be a year."""
+    return not re.search(_CURRENCY, found[0], re.IGNORECASE) and any(
+        _YEAR.fullmatch(group) for group in found.groups() if group
+    )
 
 
 def _without(query: str, found: re.Match[str]) -> str:

@@ -1,5 +1,7 @@
 """Searches on a small catalog: what they exclude, and what is left to search for."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -23,12 +25,12 @@ def reader() -> QueryReader:
     return reader_of("price")
 
 
-def reader_of(price: str | None) -> QueryReader:
+def reader_of(price: str | None, items: Sequence[tuple[str, dict[str, str]]] = ITEMS) -> QueryReader:
     rows = [
         {"item_id": f"i{n}", "text": title, "available": True, "attributes": list(attributes.items()), "text_hash": ""}
-        for n, (title, attributes) in enumerate(ITEMS)
+        for n, (title, attributes) in enumerate(items)
     ]
-    return QueryReader(pa.array([title for title, _ in ITEMS]), pa.Table.from_pylist(rows, schema=CATALOG), price)
+    return QueryReader(pa.array([title for title, _ in items]), pa.Table.from_pylist(rows, schema=CATALOG), price)
 
 
 def left(found: ReadQuery) -> list[int]:
@@ -81,6 +83,24 @@ def test_a_price_that_no_item_has_is_said(caplog: pytest.LogCaptureFixture) -> N
     assert reader_of("cost").read("lamp under 10").text == "lamp under 10"
     assert "no item has a price in 'cost'" in caplog.text
     assert "the attributes are material, price" in caplog.text
+
+
+def test_a_title_that_only_has_the_words_is_no_name() -> None:
+    items = [("Casino Glass Lamp", {}), ("Plain Glass Lamp", {}), ("T-Shirt - Red", {}), ("No Glass Lamp", {})]
+    reader = reader_of(None, items)
+    assert left(reader.read("lamp no glass")) == [2]
+    assert left(reader.read("t-shirt -red")) == [0, 1, 3]
+    assert left(reader_of(None, items[3:]).read("lamp no glass")) == [0], (
+        "most lamps with glass in the title are called so"
+    )
+
+
+def test_prices_are_read_as_people_write_them(caplog: pytest.LogCaptureFixture) -> None:
+    prices = ["$1,299.00", "1299.00", "1.299,00 €", "1 299.00", "1,299", "1e+03", "12,99", "8.125", "10 to 20", "ask"]
+    reader = reader_of("price", [("Sofa", {"price": price}) for price in prices])
+    assert left(reader.read("sofa over 1,000")) == [0, 1, 2, 3, 4, 5]
+    assert left(reader.read("sofa under 12.99")) == [6, 7]
+    assert "of 2 items the price in 'price' is no number" in caplog.text
 
 
 def test_the_words_of_no_item() -> None:
