@@ -82,8 +82,8 @@ def night(num_items: int, cold: float) -> Snapshot:
     steps, ease = TransitionsConfig().neighbours, EaseConfig().neighbours
     signals: dict[str, LoadedSignal] = {
         "ranker": LoadedRanker(ranker, everything, candidate_pass=False),
-        "transitions": LoadedTransitions(neighbours(random, num_items, steps)),
-        "ease": LoadedEase(neighbours(random, num_items, ease)),
+        "transitions": LoadedTransitions(neighbours(random, num_items, steps), steps),
+        "ease": LoadedEase(neighbours(random, num_items, ease), ease),
         "text": LoadedText(TextEase.of(texts), everything),
         "popularity": LoadedPopularity(
             np.tile(np.log1p(popularity).astype(np.float32), (1, len(HORIZONS), 1)), np.array([0]), everything

@@ -92,8 +92,8 @@ def make_snapshot(
     texts = ranker.text_vectors.numpy()
     signals: dict[str, LoadedSignal] = {
         "ranker": LoadedRanker(ranker, open_items, candidate_pass),
-        "transitions": LoadedTransitions(make_transitions(0)),
-        "ease": LoadedEase(make_transitions(1)),
+        "transitions": LoadedTransitions(make_transitions(0), len(IDS)),
+        "ease": LoadedEase(make_transitions(1), len(IDS)),
         "text": LoadedText(TextEase.of(texts / np.linalg.norm(texts, axis=1, keepdims=True)), open_items),
         "popularity": LoadedPopularity(popularity, days, open_items),
         "repeat": LoadedRepeat(np.zeros(len(IDS), dtype=np.float32) if returns is None else returns),
