@@ -86,6 +86,8 @@ class NightFacts:
 
     popularity: npt.NDArray[np.integer]
     """[I] interactions of each item."""
+    is_cold: Bools
+    """[I] new items, which nobody took or rejected yet. An item that people only send back is not new."""
     recommendable: Bools
     """[I] items that may be recommended."""
     seed: int

@@ -12,6 +12,7 @@ from recsys.ranking.config import RerankConfig
 from recsys.ranking.recommendable import recommendable_items
 from recsys.ranking.rerank import Reranked, Reranker
 from recsys.ranking.rules.expiry import FOR_EVER, expiry_times
+from recsys.ranking.rules.rule import NightFacts
 from recsys.ranking.rules.user_rule import UserActions
 from recsys.schema import CATALOG
 from recsys.settings import decode_config
@@ -32,15 +33,16 @@ def catalog() -> pa.Table:
 
 
 def reranker(**rerank: Any) -> Reranker:
-    return Reranker.build(
-        RerankConfig.model_validate({"cold_item_slots": 0.0} | rerank),
+    facts = NightFacts(
         popularity=np.ones(8, dtype=np.int64),
+        is_cold=np.zeros(8, dtype=bool),
         recommendable=np.ones(8, dtype=bool),
         vectors=np.eye(8, dtype=np.float32),
         seed=0,
         date=DATE,
         catalog=catalog(),
     )
+    return Reranker.build(RerankConfig.model_validate({"cold_item_slots": 0.0} | rerank), facts)
 
 
 def lists(top_k: int = 4, order: list[int] | None = None, **rerank: Any) -> Reranked:
