@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -51,26 +50,42 @@ class Caps(ListRule[RerankConfig]):
 
 def _cap(batch: RankedBatch, values: Ints, most: Ints, pinned: Bools) -> tuple[RankedBatch, int]:
     too_many = np.zeros(batch.items.shape, dtype=bool)
-    _find_too_many(batch.items, values, most, pinned, np.zeros(values.max(initial=-1) + 1, dtype=np.int64), too_many)
+    counts = np.zeros((len(values), values.max(initial=-1) + 1), dtype=np.int64)
+    _find_too_many(batch.items, values, most, pinned, counts, too_many)
     return batch.demote(too_many)
 
 
 @compiled
-def _find_too_many(
-    items: Ints, values: Ints, most: Ints, pinned: Bools, counts: npt.NDArray[np.int64], too_many: Bools
-) -> None:
-    """Mark the candidates [B, C] above whom `most` [A] of the same value [A, I] are kept, for each of A attributes."""
+def _find_too_many(items: Ints, values: Ints, most: Ints, pinned: Bools, counts: Ints, too_many: Bools) -> None:
+    """Mark the candidates [B, C] for whom some attribute has no room when their place comes.
+
+    Only what is kept takes room, of all its attributes at once. So an item is marked only if it does not fit beside
+    those that are kept.
+
+    Args:
+        items: [B, C].
+        values: [A, I] number of each item's value, −1 where it has none.
+        most: [A] items with one value.
+        pinned: [I] items that are kept in any case, and take their room first.
+        counts: [A, values] zeros, and zeros again afterwards.
+        too_many: [B, C] False; the result.
+    """
     for user in range(len(items)):
-        for attribute in range(len(values)):
-            counts[:] = 0
-            of_item = values[attribute]
-            for item in items[user]:
-                if item >= 0 and pinned[item] and of_item[item] >= 0:
-                    counts[of_item[item]] += 1
-            for place, item in enumerate(items[user]):
-                if item < 0 or pinned[item] or of_item[item] < 0 or too_many[user, place]:
-                    continue
-                if counts[of_item[item]] >= most[attribute]:
-                    too_many[user, place] = True
-                else:
-                    counts[of_item[item]] += 1
+        own, marks = items[user], too_many[user]
+        for item in own:
+            if item >= 0 and pinned[item]:
+                for attribute in range(len(most)):
+                    counts[attribute, values[attribute, item]] += values[attribute, item] >= 0
+        for place, item in enumerate(own):
+            if item < 0 or pinned[item]:
+                continue
+            for attribute in range(len(most)):
+                value = values[attribute, item]
+                marks[place] |= value >= 0 and counts[attribute, value] >= most[attribute]
+            if not marks[place]:
+                for attribute in range(len(most)):
+                    counts[attribute, values[attribute, item]] += values[attribute, item] >= 0
+        for item in own:
+            if item >= 0:
+                for attribute in range(len(most)):
+                    counts[attribute, values[attribute, item]] = 0
