@@ -14,14 +14,13 @@ from recsys.compiled import compiled
 from recsys.ranking.config import RerankConfig
 from recsys.ranking.order import Bools, Ints
 from recsys.ranking.rules.attributes import needed_attribute
-from recsys.ranking.rules.pins import pinned_places
 from recsys.ranking.rules.rule import ListRule, NightFacts, RankedBatch, Reorder
 
 
 class Caps(ListRule[RerankConfig]):
     """Moves an item behind all others where enough items of its value are in the list. It counts what moves up.
 
-    Pinned items count from the start, and are never moved.
+    Pinned items count from the start, and stay at their places.
     """
 
     name = "caps"
@@ -36,10 +35,8 @@ class Caps(ListRule[RerankConfig]):
             np.asarray(pc.fill_null(pc.dictionary_encode(facts.attribute(name)).combine_chunks().indices, -1))
             for name in settings.caps
         ]
-        pinned = np.zeros(len(facts.recommendable), dtype=bool)
-        pinned[list(pinned_places(settings, facts))] = True
         most = np.array(list(settings.caps.values()), dtype=np.int64)
-        return partial(_cap, values=np.stack(values).astype(np.int64), most=most, pinned=pinned)
+        return partial(_cap, values=np.stack(values).astype(np.int64), most=most)
 
     def warnings(self, settings: RerankConfig, catalog: pa.Table) -> Sequence[str]:
         """See `Rule.warnings`; it refuses attributes that no item has."""
@@ -48,15 +45,16 @@ class Caps(ListRule[RerankConfig]):
         return ()
 
 
-def _cap(batch: RankedBatch, values: Ints, most: Ints, pinned: Bools) -> tuple[RankedBatch, int]:
+def _cap(batch: RankedBatch, values: Ints, most: Ints) -> tuple[RankedBatch, int]:
     too_many = np.zeros(batch.items.shape, dtype=bool)
+    fixed = too_many.copy() if batch.fixed is None else batch.fixed
     counts = np.zeros((len(values), values.max(initial=-1) + 1), dtype=np.int64)
-    _find_too_many(batch.items, values, most, pinned, counts, too_many)
+    _find_too_many(batch.items, fixed, values, most, counts, too_many)
     return batch.demote(too_many)
 
 
 @compiled
-def _find_too_many(items: Ints, values: Ints, most: Ints, pinned: Bools, counts: Ints, too_many: Bools) -> None:
+def _find_too_many(items: Ints, fixed: Bools, values: Ints, most: Ints, counts: Ints, too_many: Bools) -> None:
     """Mark the candidates [B, C] for whom some attribute has no room when their place comes.
 
     Only what is kept takes room, of all its attributes at once. So an item is marked only if it does not fit beside
@@ -64,28 +62,29 @@ def _find_too_many(items: Ints, values: Ints, most: Ints, pinned: Bools, counts:
 
     Args:
         items: [B, C].
+        fixed: [B, C] candidates that are kept in any case, and take their room first.
         values: [A, I] number of each item's value, −1 where it has none.
         most: [A] items with one value.
-        pinned: [I] items that are kept in any case, and take their room first.
         counts: [A, values] zeros, and zeros again afterwards.
         too_many: [B, C] False; the result.
     """
-    for user in range(len(items)):
-        own, marks = items[user], too_many[user]
-        for item in own:
-            if item >= 0 and pinned[item]:
+    num_users, width = items.shape
+    for user in range(num_users):
+        for first in (True, False):
+            for place in range(width):
+                item = items[user, place]
+                if item < 0 or fixed[user, place] != first:
+                    continue
+                fits = True
                 for attribute in range(len(most)):
-                    counts[attribute, values[attribute, item]] += values[attribute, item] >= 0
-        for place, item in enumerate(own):
-            if item < 0 or pinned[item]:
-                continue
+                    value = values[attribute, item]
+                    fits &= first or value < 0 or counts[attribute, value] < most[attribute]
+                too_many[user, place] = not fits
+                for attribute in range(len(most)):
+                    value = values[attribute, item]
+                    if fits and value >= 0:
+                        counts[attribute, value] += 1
+        for item in items[user]:
             for attribute in range(len(most)):
-                value = values[attribute, item]
-                marks[place] |= value >= 0 and counts[attribute, value] >= most[attribute]
-            if not marks[place]:
-                for attribute in range(len(most)):
-                    counts[attribute, values[attribute, item]] += values[attribute, item] >= 0
-        for item in own:
-            if item >= 0:
-                for attribute in range(len(most)):
+                if item >= 0 and values[attribute, item] >= 0:
                     counts[attribute, values[attribute, item]] = 0

@@ -62,7 +62,8 @@ def pinned_places(settings: RerankConfig, facts: NightFacts) -> dict[int, int]:
 def _pin(batch: RankedBatch, places: dict[int, int]) -> tuple[RankedBatch, int]:
     """Pinned items go to their places, highest first; where two have one place, the first of the catalog stands there.
 
-    A pin at a later place does not move what stands above it, so every item gets exactly its place.
+    A pin at a later place does not move what stands above it, so every item gets exactly its place. Later rules leave
+    pinned items where they are, also those that their scores brought higher.
     """
     changed = replace(batch, pinned=np.zeros(batch.items.shape, dtype=bool))
     taken: set[int] = set()
@@ -71,6 +72,7 @@ def _pin(batch: RankedBatch, places: dict[int, int]) -> tuple[RankedBatch, int]:
         taken.add(place)
         changed = _move_up(changed, item, place)
     assert changed.pinned is not None
+    changed = replace(changed, fixed=np.isin(changed.items, list(places)))
     return changed, int(changed.pinned[:, : batch.top_k].sum())
 
 

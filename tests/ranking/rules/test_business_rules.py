@@ -111,7 +111,15 @@ def test_caps_limit_the_items_of_a_value() -> None:
 
 def test_pinned_items_count_for_caps_and_stay() -> None:
     got = lists(caps={"brand": 1}, pins=[{"item": "i2", "place": 2}])
-    assert got.items[0].tolist() == [2, 3, 4, 6], "i0 goes down, since i2 is of the same brand"
+    assert got.items[0].tolist() == [3, 2, 4, 6], "i0 goes down, since i2 is of the same brand"
+    assert got.pinned[0].tolist() == [False, True, False, False]
+    assert (np.diff(got.scores[0]) <= 0).all()
+    got = lists(caps={"brand": 1}, pins=[{"item": "i7", "place": 4}])
+    assert got.items[0].tolist() == [0, 3, 4, 7]
+    got = lists(caps={"brand": 1}, pins=[{"item": "i2", "place": 4}])
+    assert got.items[0].tolist() == [3, 4, 2, 6], "its score brings it above its place, and there it stays"
+    got = lists(top_k=2, caps={"brand": 1}, pins=[{"item": "i1"}, {"item": "i2", "place": 2}])
+    assert got.items[0].tolist() == [1, 2], "what the shop pins may exceed a cap"
     assert lists(caps={"brand": 1}, exploration=0.5).counts.listed == 4
 
 
