@@ -37,9 +37,9 @@ RULES.register(LongTailBoost())
 RULES.register(Boosts())
 RULES.register(ColdItemSlots())
 RULES.register(Diversity())
-RULES.register(Exploration())
-RULES.register(Pins())  # and caps come last, since what they say must hold
+RULES.register(Pins())
 RULES.register(Caps())
+RULES.register(Exploration())
 
 
 def item_rules() -> list[ItemRule[Any]]:

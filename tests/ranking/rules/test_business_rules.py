@@ -194,3 +194,33 @@ def test_impressions_without_an_effect_are_refused() -> None:
 def test_a_measured_night_is_without_what_the_shop_decides() -> None:
     settings = RerankConfig.model_validate({"pins": [{"item": "i7"}], "caps": {"brand": 1}, "quiet": {"days": 1}})
     assert settings.for_measuring() == RerankConfig()
+
+
+def test_pins_and_caps_take_nothing_from_exploration() -> None:
+    """Each list keeps its drawn items, at the last places that no pin takes, and they are drawn alike."""
+    items = np.tile(np.arange(8), (4000, 1))
+    scores = -items.astype(np.float32)
+    users = pa.array([f"u{number}" for number in range(len(items))])
+    made = reranker(exploration=0.4, pins=[{"item": "i7"}, {"item": "i6", "place": 5}], caps={"brand": 2})
+    got = made.rerank(users, items, scores, 5)
+    assert (got.items[:, [0, 1, 4]] == [7, 0, 6]).all(), "two places for pins, one for the best, two for exploration"
+    assert (got.pinned == [True, False, False, False, True]).all()
+    assert (got.explored == [False, False, True, True, False]).all()
+    assert got.counts.moved["exploration"] == 2 * len(items)
+    often = np.bincount(got.items[got.explored], minlength=8) / len(items)
+    assert often.tolist() == pytest.approx([0, 0.5, 0, 0.5, 0.5, 0.5, 0, 0], abs=0.05), "i2 would exceed the cap"
+    none_fits = reranker(exploration=0.4, caps={"brand": 1}).rerank(users, items, scores, 8)
+    assert (none_fits.items[:, :5] == [0, 3, 4, 6, 1]).all()
+    assert (np.sort(none_fits.items[:, 5:], axis=1) == [2, 5, 7]).all()
+    assert none_fits.explored.sum() == 3 * len(items), "where nothing else is left, the others are drawn"
+
+
+def test_exploration_takes_the_places_that_pins_leave() -> None:
+    everywhere = [{"item": f"i{place}", "place": place} for place in (1, 2, 3)]
+    got = lists(exploration=0.5, pins=everywhere)
+    assert got.items[0, :3].tolist() == [1, 2, 3]
+    assert got.explored[0].tolist() == [False, False, False, True]
+    got = lists(exploration=0.5, pins=[*everywhere, {"item": "i4", "place": 4}])
+    assert got.items[0].tolist() == [1, 2, 3, 4]
+    assert not got.explored.any()
+    assert got.counts.moved["exploration"] == 0
