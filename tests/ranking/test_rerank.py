@@ -290,3 +290,23 @@ def test_items_that_people_only_send_back_get_no_cold_item_slot() -> None:
     assert got.counts.moved["cold_item_slots"] == 0
     new = Reranker.build(RerankConfig(), facts(popularity=popularity))
     assert (new.rerank(users(200), items, -items.astype(np.float32), 10).items == NUM_ITEMS - 1).any()
+
+
+def test_diversity_leaves_the_cold_item_slots() -> None:
+    """The cold items are alike and stand last, so that neither their scores nor diversity would choose them."""
+    popularity = np.where(np.arange(NUM_ITEMS) >= 30, 0, 5)
+    vectors = np.where((np.arange(NUM_ITEMS) >= 30)[:, None], 1, VECTORS).astype(np.float32)
+    items = np.tile(np.arange(NUM_ITEMS), (50, 1))
+    scores = -items.astype(np.float32)
+    settings = RerankConfig(diversity=0.5, cold_item_slots=0.2)
+    made = Reranker.build(settings, facts(popularity=popularity, vectors=vectors))
+    got = made.rerank(users(50), items, scores, 12)
+    assert (np.cumsum(got.items >= 30, axis=1)[:, [1, 6, 11]] >= [1, 2, 3]).all(), "every fifth place"
+    assert (np.diff(got.scores, axis=1) <= 0).all()
+    diverse = Reranker.build(
+        RerankConfig(diversity=0.5, cold_item_slots=0), facts(popularity=popularity, vectors=vectors)
+    )
+    rest = diverse.rerank(users(50), items, scores, 12).items
+    assert (got.items[:, 0] == rest[:, 0]).all()
+    for own, chosen in zip(got.items, rest, strict=True):
+        assert [item for item in own if item < 30] == [item for item in chosen if item < 30][: int((own < 30).sum())]

@@ -72,8 +72,8 @@ def slot_order(items: Ints, scores: Floats, is_cold: Bools, share: float, phases
     it; all others keep their order. A shorter list is the head of a longer one.
 
     Args:
-        items: [B, C] int64 candidates by (−score, index); −1, no candidate, at the end.
-        scores: [B, C] float32.
+        items: [B, C] int64 candidates, best first; −1, no candidate, at the end.
+        scores: [B, C] float32. They fall, except where another rule has chosen the first.
         is_cold: [I].
         share: Share of the places, in [0, 1].
         phases: [B] in [0, 1), where each user's turns begin.
@@ -105,7 +105,7 @@ def _merge(cold: Bools, scores: Floats, turns: Phases, phases: Phases, order: In
             column = best_cold if due and best_cold < width else best
             score = scores[row, column]
             if column > best:
-                score = max(score, written[row, place - 1] if place else scores[row, 0])
+                score = written[row, place - 1] if place else scores[row, 0]
             order[row, place], written[row, place] = column, score
             taken[column] = True
             num_cold += cold[row, column]

@@ -72,8 +72,8 @@ def _pin(batch: RankedBatch, places: dict[int, int]) -> tuple[RankedBatch, int]:
         taken.add(place)
         changed = _move_up(changed, item, place)
     assert changed.pinned is not None
-    changed = replace(changed, fixed=np.isin(changed.items, list(places)))
-    return changed, int(changed.pinned[:, : batch.top_k].sum())
+    num_moved = int(changed.pinned[:, : batch.top_k].sum())
+    return replace(changed, fixed=np.isin(changed.items, list(places))), num_moved
 
 
 def _move_up(batch: RankedBatch, item: int, place: int) -> RankedBatch:

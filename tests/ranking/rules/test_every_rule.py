@@ -72,7 +72,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
 LIST_CASES = [
     (name, section)
     for name in (
-        *("long_tail_boost", "boosts", "cold_item_slots", "diversity", "pins", "caps", "exploration"),
+        *("long_tail_boost", "boosts", "diversity", "cold_item_slots", "pins", "caps", "exploration"),
         "max_per_category",
     )
     for section in SETTINGS[name]

@@ -16,7 +16,7 @@ from recsys.schema import CATALOG
 from recsys.settings import Config, decode_config
 
 INPUTS: dict[str, Any] = {"events": {"path": "events"}, "items": {"path": "items.parquet", "text": "{title}"}}
-BUILT_IN = ["long_tail_boost", "boosts", "cold_item_slots", "diversity", "pins", "caps", "exploration"]
+BUILT_IN = ["long_tail_boost", "boosts", "diversity", "cold_item_slots", "pins", "caps", "exploration"]
 
 
 def config(rules: dict[str, Any], plugins: list[str] | None = None) -> Config:
