@@ -72,6 +72,19 @@ def test_pinned_items_stand_at_their_places_with_falling_scores() -> None:
     assert got.scores[0, 0] == -1, "a moved item takes the score of the best"
 
 
+def test_pins_of_the_last_place_are_all_in_the_list() -> None:
+    got = lists(pins=[{"item": f"i{item}", "place": 4} for item in (5, 6, 7)])
+    assert got.items.tolist() == [[0, 5, 6, 7]], "they end at their place"
+    got = lists(pins=[{"item": f"i{item}", "place": 1} for item in range(1, 8)])
+    assert got.items.tolist() == [[1, 2, 3, 4]], "not more than the list is long"
+
+
+def test_a_pin_that_the_user_may_not_have_keeps_no_place_free() -> None:
+    pins = [{"item": "i5"}, {"item": "i6"}]
+    assert lists(pins=pins).items.tolist() == [[5, 6, 0, 1]]
+    assert lists(pins=pins, order=[0, 1, 2, 3, 4, 6, 7]).items.tolist() == [[6, 0, 1, 2]]
+
+
 def test_an_item_that_stands_higher_by_itself_is_not_moved() -> None:
     got = lists(pins=[{"item": "i1", "place": 3}])
     assert got.items.tolist() == [[0, 1, 2, 3]]
