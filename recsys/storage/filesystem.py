@@ -27,6 +27,7 @@ from recsys.storage.atomic import (
 )
 from recsys.storage.failures import explained, room
 from recsys.storage.json_files import to_json
+from recsys.storage.listing import files_below
 from recsys.storage.object_file import ObjectFile
 from recsys.storage.s3 import aws_code, create_object, delete_objects, swap_object
 
@@ -142,12 +143,16 @@ class Storage:
                 return True
 
     def sizes(self, prefix: str, recursive: bool = False) -> dict[str, int]:
-        """Bytes of each file in a folder, by its name relative to the folder; a missing folder is empty."""
+        """Bytes of each file in a folder, by its name relative to the folder; a missing folder is empty.
+
+        A folder that cannot be read is an error, also one below it.
+        """
         with self._explained(prefix) as (fs, native):
             try:
-                found = (
-                    fs.find(native, detail=True) if recursive else {i["name"]: i for i in fs.ls(native, detail=True)}
-                )
+                if recursive:
+                    found = files_below(fs, native, is_local=self.is_local)
+                else:
+                    found = {info["name"]: info for info in fs.ls(native, detail=True)}
             except FileNotFoundError as error:
                 if aws_code(error) == "NoSuchBucket":
                     raise
