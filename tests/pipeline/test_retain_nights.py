@@ -114,6 +114,25 @@ def test_days_are_counted_from_the_newest_night(root: Path) -> None:
     assert set(plan_retention(Storage(str(root)), both, moment(300)).kept) == {n.run_id for n in nights[1:]}
 
 
+@pytest.mark.parametrize("rules", [RetentionConfig(keep_nights=2), RetentionConfig(keep_days=2)])
+@pytest.mark.parametrize("ahead", [3, 365])
+def test_a_night_of_a_mistyped_later_date_takes_no_place_of_another(
+    root: Path, rules: RetentionConfig, ahead: int
+) -> None:
+    mistyped = MadeUpNight(day=4 + ahead, moment=4.5)
+    write_night(root, mistyped, move_latest=True)
+    nights = [MadeUpNight(day=day) for day in range(5)]
+    for night in nights:
+        write_night(root, night)
+    storage = Storage(str(root))
+    now = nights[-1].at + dt.timedelta(hours=1)  # on the day after the newest night
+    kept = plan_retention(storage, rules.model_copy(update={"grace_hours": 0.0}), now).kept
+    assert set(kept) == {mistyped.run_id, *(night.run_id for night in nights[3:])}
+    publish_night(root, nights[-1], move_latest=True)  # as `jobs/publish.py --to` does
+    assert plan_retention(storage, rules, now).kept[mistyped.run_id] == "kept", "the clock may be wrong instead"
+    assert set(plan_retention(storage, rules, moment(-400)).kept) >= {night.run_id for night in nights}
+
+
 def test_the_night_of_latest_stays_however_old_it_is(root: Path) -> None:
     nights = successive(root, 5)
     publish_night(root, MadeUpNight(day=1, moment=5.1), move_latest=True)
