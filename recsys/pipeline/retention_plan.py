@@ -2,10 +2,10 @@
 
 import datetime as dt
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from recsys.errors import ConfigError, InputError
+from recsys.errors import InputError
 from recsys.pipeline.run_references import References, references
 from recsys.storage.config import RetentionConfig
 from recsys.storage.filesystem import Storage
@@ -13,11 +13,11 @@ from recsys.storage.latest import LATEST, Latest, read_latest, read_pointer
 from recsys.storage.lease import last_seen, lock_generation
 from recsys.storage.manifest import MANIFEST, table_folder
 from recsys.storage.nights import published_runs
-from recsys.storage.publish import receipt_path
+from recsys.storage.publish import deletion_mark, receipt_path
 from recsys.storage.read_together import read_together
 from recsys.storage.record_kinds import RUN_START
 from recsys.storage.retention import StoredRun, kept_runs
-from recsys.storage.runs import RunFolder
+from recsys.storage.runs import RunFolder, run_folders
 
 #: Tables of a night that go with it. Its figures (`metrics`) stay: they are few, and trends are read over all nights.
 TABLES = ("recommendations", "similar_items", "item_report")
@@ -63,11 +63,6 @@ class RetentionPlan:
         return sum(run.bytes for run in self.runs) + sum(self.stores.values())
 
 
-def deletion_mark(run: RunFolder) -> str:
-    """A file that says that the deletion of the run was begun: it is written first and deleted last."""
-    return f"{run.dir}/deleting.json"
-
-
 def plan_retention(
     storage: Storage, settings: RetentionConfig, now: dt.datetime | None = None, in_use: Iterable[str] = ()
 ) -> RetentionPlan:
@@ -87,7 +82,7 @@ def plan_retention(
     pointers = {pointer.run_id: pointer for pointer in published_runs(storage)}
     if latest is not None and latest.run_id not in pointers:
         raise _lost_manifest(storage, latest, LATEST, "point LATEST to another night by jobs/publish.py --to RUN_ID")
-    folders = {run.run_id: run for run in _run_folders(storage)}
+    folders = {run.run_id: run for run in run_folders(storage)}
     runs = read_together(lambda run: _stored(run, pointers.get(run.run_id), latest), folders.values())
     kept = kept_runs(runs, latest.run_id if latest else None, settings, now or dt.datetime.now(dt.UTC))
     kept |= dict.fromkeys(in_use, "in use")
@@ -108,14 +103,6 @@ def run_size(run: RunFolder) -> int:
     """Bytes of a run and of its own models, without vectors that other runs share."""
     models = [f"models/{model}" for model in run.model_ids]
     return sum(_size(run.storage, folder) for folder in (*_places(run), *models, run.dir))
-
-
-def _run_folders(storage: Storage) -> Iterator[RunFolder]:
-    for name in storage.folders("runs"):
-        try:
-            yield RunFolder(storage, name)
-        except ConfigError:  # not ours
-            continue
 
 
 def _stored(run: RunFolder, pointer: Latest | None, latest: Latest | None) -> StoredRun:
