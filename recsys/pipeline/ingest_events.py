@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from recsys.data.config import EventsInput
 from recsys.data.date_evidence import DateEvidence, DateReading, merged_evidence
+from recsys.data.event_checks import row_rules
 from recsys.data.event_kinds import EventKinds
 from recsys.data.events import interactions_schema
 from recsys.data.formats.input_format import FileInfo
@@ -20,7 +21,7 @@ from recsys.errors import InputError
 from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.ingest_feedback import ingest_feedback
 from recsys.pipeline.input_counts import count_rows, refuse_bad_input, refuse_bad_rate, refuse_lost_events
-from recsys.pipeline.input_parts import Quarantine, event_rules, labels_of, plan_parts, row_rules
+from recsys.pipeline.input_parts import Quarantine, event_rules, labels_of, plan_parts
 from recsys.pipeline.input_records import IngestedEvents
 from recsys.pipeline.read_events import CellsMissingError, EventFiles, PartOfEvents
 from recsys.pipeline.run import Record, Run
@@ -113,7 +114,7 @@ def _known_files(
     run: Run, source: EventsInput, tasks: dict[str, ReadTask], files: Sequence[FileInfo], reading: DateReading
 ) -> EventFiles:
     """The files with what the ledger has of them. It notes first that the night uses these entries."""
-    settings = settings_of_rows(source, row_rules(run, reading))
+    settings = settings_of_rows(source, row_rules(run.config.inputs, reading))
     ledger = None if settings is None else Ledger(run.storage, settings)
     by_path = {file.path: file for file in files}
     events = EventFiles(source=source, tasks=tasks, files=by_path, ledger=ledger, stored=frozenset())
