@@ -20,7 +20,7 @@ from recsys.data.readers import read_chunks
 from recsys.pipeline.run import Record, Run
 from recsys.schema import QUARANTINE
 from recsys.storage.addresses import open_input
-from recsys.storage.failures import answered, explained
+from recsys.storage.failures import explained
 from recsys.storage.filesystem import Storage
 from recsys.storage.tables import read_table, write_table
 
@@ -59,7 +59,7 @@ def read_file(
     scheme = "s3://" if source.path.startswith("s3://") else ""
     chunks = read_chunks(fs, file, source, task.span, task.pieces.get(file, ()), opener)
     while True:
-        with answered(file), explained(f"{scheme}{file}"):
+        with explained(f"{scheme}{file}"):
             chunk = next(chunks, None)
         if chunk is None:
             break

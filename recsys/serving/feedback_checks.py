@@ -67,7 +67,7 @@ def _of_ids(events: Sequence[FeedbackEvent], column: str, rules: RowRules) -> It
     found = [(flags(pc.is_null(ids.values)), _MISSING)]
     found += [(fault.rows, said.get(fault.reason, fault.reason.value)) for fault in ids.faults]
     for bad, message in found:
-        yield from (_Fault(*given[row][:1], column, message, given[row][1]) for row in bad.nonzero()[0])
+        yield from (_Fault(given[row][0], column, message, given[row][1]) for row in bad.nonzero()[0])
 
 
 def _of_times(events: Sequence[FeedbackEvent], rules: RowRules, now: dt.datetime) -> Iterator[_Fault]:
