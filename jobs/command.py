@@ -32,17 +32,18 @@ def parser(description: str, *, force: str | None = None) -> argparse.ArgumentPa
         help="data date of the night: a day such as 2026-11-22, `yesterday`, `today`, or `newest` (the day of the "
         "newest event); default: `date` of the config, or today; days are of UTC",
     )
-    options.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="override a config key, such as recommend.top_k=20",
-    )
+    add_overrides(options)
     if force is not None:
         options.add_argument("--force", action="store_true", help=force)
     add_log_options(options)
     return options
+
+
+def add_overrides(options: argparse.ArgumentParser, example: str = "recommend.top_k=20") -> None:
+    """The option `--set`, for `load_config`."""
+    options.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help=f"override a config key, such as {example}"
+    )
 
 
 def run(body: Callable[[Config, argparse.Namespace], Answer], options: argparse.ArgumentParser) -> int:

@@ -10,9 +10,10 @@ import shutil
 from argparse import Namespace
 from pathlib import Path
 
-from jobs import command, show
+from jobs import command
 from jobs.log_output import add_log_options, console
 from jobs.nightly import nightly
+from jobs.show import show
 from jobs.user_ids import CommandLine
 from recsys.data.synthetic import make_shop, write_shop
 from recsys.settings import load_config
@@ -33,7 +34,7 @@ def demo(options: Namespace) -> command.Answer:
         shop = make_shop(num_users=2000, num_items=800, num_days=90, seed=9, end=dt.date(2026, 11, 22))
         write_shop(shop, FOLDER / "data")
     answer = nightly(config, Namespace(dry_run=False, force=False))
-    show.main(["--config", str(path), "--users", "3"])
+    show(config)
     console.print(
         f"{path} is the config. Next: `recsys explain --config {path} u00007`, `recsys serve --config {path}`, and "
         f"`recsys init` for your own files",
@@ -45,9 +46,7 @@ def demo(options: Namespace) -> command.Answer:
 def main() -> int:
     """The command line."""
     parser = CommandLine(description="Make a small synthetic shop, run the night on it, and show lists.")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="override a config key, such as seed=1"
-    )
+    command.add_overrides(parser, "seed=1")
     add_log_options(parser)
     return command.run_without_config(demo, parser)
 

@@ -15,7 +15,7 @@ from rich.text import Text
 from jobs import command
 from jobs.log_output import console, log_output
 from recsys.errors import RecsysError
-from recsys.pipeline.diagnosis import Diagnosis
+from recsys.pipeline.diagnosis import Diagnosis, failed
 from recsys.pipeline.night_date import night_date
 from recsys.settings import load_config
 
@@ -61,8 +61,8 @@ def diagnoses(options: Namespace) -> Iterator[Diagnosis]:
     yield from diagnose_storage(config)
     try:
         date = night_date(config)
-    except RecsysError as error:
-        yield Diagnosis(check="date", ok=False, found=str(error))
+    except Exception as error:  # noqa: BLE001 (the answer must have the other checks)
+        yield failed("date", error)
         return
     yield from diagnose_inputs(config, date)
 

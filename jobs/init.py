@@ -23,6 +23,7 @@ from recsys.data.input_sample import InputSample, sample_input
 from recsys.errors import ConfigError
 from recsys.settings import load_config
 from recsys.storage.addresses import open_input
+from recsys.storage.failures import explained
 
 
 def init(options: Namespace) -> command.Answer:
@@ -51,7 +52,13 @@ def init(options: Namespace) -> command.Answer:
 def _samples(options: Namespace) -> dict[str, InputSample]:
     """The first rows of each input. Items come from the files of the events where no other are named."""
     paths = {"events": options.events, "items": options.items or options.events, "users": options.users}
-    return {name: sample_input(*open_input(path), path) for name, path in paths.items() if path}
+    return {name: _sample(path) for name, path in paths.items() if path}
+
+
+def _sample(path: str) -> InputSample:
+    fs, location = open_input(path)
+    with explained(path):
+        return sample_input(fs, location, path)
 
 
 def _corrected(inputs: Mapping[str, GuessedInput], correction: str) -> dict[str, GuessedInput]:

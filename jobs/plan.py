@@ -20,6 +20,7 @@ from recsys.pipeline.stage_places import places
 from recsys.pipeline.stage_progress import duration
 from recsys.settings import Config
 from recsys.storage.addresses import open_input
+from recsys.storage.failures import explained
 
 
 def print_plan(run: Run, stages: Iterable[Stage[Any]]) -> None:
@@ -53,7 +54,8 @@ def print_plan(run: Run, stages: Iterable[Stage[Any]]) -> None:
 def _size(source: TableInput) -> tuple[int, int, int]:
     files = list_input(source)
     fs, _ = open_input(source.path)
-    return len(files), sum(file.size for file in files), estimate_rows(fs, files, source.format)
+    with explained(source.path):
+        return len(files), sum(file.size for file in files), estimate_rows(fs, files, source.format)
 
 
 def _stage_table(run: Run, stages: Iterable[Stage[Any]]) -> Table:

@@ -1,6 +1,6 @@
 """Shows published lists with titles, and where everything lies; it reads what readers read, and computes nothing.
 
-python jobs/show.py --config configs/demo.yaml [--users 3] [USER_ID ...]
+python jobs/show.py --config configs/demo.yaml [--set KEY=VALUE] [--users 3] [USER_ID ...]
 
 Write `--` before ids that begin with `-`.
 """
@@ -16,12 +16,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from jobs.command import end_process
+from jobs.command import add_overrides, end_process
 from jobs.empty_lists import why_all_empty, why_empty
 from jobs.user_ids import CommandLine, named, shards_of, user_id
 from recsys.errors import RecsysError
 from recsys.schema import RECOMMENDATIONS
-from recsys.settings import load_config
+from recsys.settings import Config, load_config
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import Latest, require_latest
 from recsys.storage.manifest import MANIFEST, Shard, read_manifest, verify_shard
@@ -35,16 +35,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Command line; answers the exit code."""
     args = _parser().parse_args(argv)
     try:
-        storage = Storage(load_config(args.config).storage)
-        latest, manifest = _published(storage)
-        lists = find_lists(storage, latest, manifest, args.user_ids, args.users)
-        shown = set(lists["user_id"].to_pylist())
-        empty = [user for user in args.user_ids if user not in shown]
-        reasons = why_empty(RunFolder(storage, latest.run_id), manifest, empty) if empty else {}
-        titles = find_titles(storage, latest, lists["item_id"])
+        show(load_config(args.config, args.set), args.user_ids, args.users)
     except RecsysError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
+    return 0
+
+
+def show(config: Config, user_ids: Sequence[str] = (), num_users: int = 3) -> None:
+    """Print the published lists of the named users, or of the first `num_users` where none is named.
+
+    Raises:
+        InputError: nothing is published, a user is unknown, or a file is missing or damaged.
+    """
+    storage = Storage(config.storage)
+    latest, manifest = _published(storage)
+    lists = find_lists(storage, latest, manifest, user_ids, num_users)
+    shown = set(lists["user_id"].to_pylist())
+    empty = [user for user in user_ids if user not in shown]
+    reasons = why_empty(RunFolder(storage, latest.run_id), manifest, empty) if empty else {}
+    titles = find_titles(storage, latest, lists["item_id"])
     console = Console()
     _print_lists(console, lists, titles)
     for user, reason in reasons.items():
@@ -52,7 +62,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not manifest["users"]:
         console.print(Text(why_all_empty(manifest)), soft_wrap=True)
     _print_places(console, storage, latest, manifest)
-    return 0
 
 
 def find_lists(
@@ -137,6 +146,7 @@ def _print_places(console: Console, storage: Storage, latest: Latest, manifest: 
 def _parser() -> argparse.ArgumentParser:
     parser = CommandLine(description="Show the published lists of some users.")
     parser.add_argument("--config", required=True, help="the config of the night")
+    add_overrides(parser)
     parser.add_argument("--users", type=_positive, default=3, help="how many users, where none is named (default 3)")
     help_ids = "users to show; write -- before ids that begin with -"
     parser.add_argument("user_ids", nargs="*", type=user_id, metavar="USER_ID", help=help_ids)

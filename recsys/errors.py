@@ -7,6 +7,7 @@ RecsysError
 ├── GateError        4  a gate refused the model or the lists
 ├── LockedError      5  another run of this night holds the lock
 ├── StorageError     1  the storage is full, or did not answer
+│   └── UnansweredError  the storage did not answer; it is a ConnectionError too
 └── EngineError      1  Ray did not start, or its workers died again and again
 
 Anything else that escapes a job is a defect or a broken machine: exit code 1.
@@ -59,6 +60,10 @@ class LockedError(RecsysError):
 
 class StorageError(RecsysError):
     """The storage, or a disk of a machine, is full or did not answer; the same command goes on once it is mended."""
+
+
+class UnansweredError(StorageError, ConnectionError):
+    """An object store could not be reached, or did not answer in all tries. Callers need to know OSError only."""
 
 
 class EngineError(RecsysError):

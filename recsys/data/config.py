@@ -176,7 +176,8 @@ class InputsConfig(Section):
     """Newest days of feedback that are read, up to the night's date, by the day (UTC) on which the service stored them.
     After a night is published, older days are deleted. null: all days are read and kept."""
     max_quarantine_rate: Fraction = 0.05
-    """Share of the rows read (after `where`) that may be quarantined before the night stops with exit code 3."""
+    """Share of the rows read (after `where`) that may be quarantined before the night stops with exit code 3. Feedback
+    does not count."""
     earliest_date: Date = dt.date(1990, 1, 1)
     """An event before this date is quarantined: its time was read wrongly, or its clock was wrong."""
     missing_values: list[str] = Field(

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from recsys.data.cells import as_number, as_text, is_text
 from recsys.data.columns import require_columns, require_plain_columns
-from recsys.data.config import EventsInput
+from recsys.data.config import EventsInput, InputsConfig
 from recsys.data.date_evidence import FIRST_READING, DateEvidence, DateReading
 from recsys.data.event_weights import weights_of_events, weights_of_kinds
 from recsys.data.ids import read_ids
@@ -71,6 +71,17 @@ class RowRules:
     """`inputs.event_weights`."""
     reading: DateReading = FIRST_READING
     """How dates with two readings are read."""
+
+
+def row_rules(inputs: InputsConfig, reading: DateReading = FIRST_READING) -> RowRules:
+    """How rows of events are checked, whatever the night."""
+    return RowRules(
+        max_id_chars=inputs.max_id_chars,
+        missing_values=inputs.missing_values,
+        earliest=dt.datetime.combine(inputs.earliest_date, dt.time(), tzinfo=dt.UTC),
+        event_weights=inputs.event_weights,
+        reading=reading,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from recsys.pipeline.input_list import list_input
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
 from recsys.storage.addresses import open_input
+from recsys.storage.failures import explained
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +73,8 @@ def _inputs(run: Run) -> tuple[dict[str, int], int]:
         if source is not None:
             files = list_input(source)
             fs, _ = open_input(source.path)
-            rows[name] = estimate_rows(fs, files, source.format)
+            with explained(source.path):
+                rows[name] = estimate_rows(fs, files, source.format)
             num_bytes += sum(file.size for file in files)
     return rows, num_bytes
 

@@ -22,7 +22,12 @@ def diagnose(check: str, look: Callable[[], Diagnosis], way_out: str = "") -> Di
     """The outcome of a check; an error is one, too. Messages of our own errors name a way out themselves."""
     try:
         return look()
-    except RecsysError as error:
-        return Diagnosis(check=check, ok=False, found=str(error))
     except Exception as error:  # noqa: BLE001 (the other checks shall run)
-        return Diagnosis(check=check, ok=False, found=one_line(error), way_out=way_out)
+        return failed(check, error, way_out)
+
+
+def failed(check: str, error: Exception, way_out: str = "") -> Diagnosis:
+    """The outcome of a check that raised an error."""
+    if isinstance(error, RecsysError):
+        return Diagnosis(check=check, ok=False, found=str(error))
+    return Diagnosis(check=check, ok=False, found=one_line(error), way_out=way_out)

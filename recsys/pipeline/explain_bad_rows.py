@@ -3,9 +3,7 @@
 from recsys.data.bad_lines import describe_place
 from recsys.data.bad_values import BadValue, by_reason
 from recsys.data.config import TableInput
-from recsys.data.feedback import FEEDBACK_DIR
 from recsys.data.ways_out import BadInput, way_out
-from recsys.pipeline.input_list import feedback_input
 from recsys.pipeline.input_records import ReadRows
 from recsys.pipeline.run import Run
 from recsys.storage.addresses import open_input
@@ -23,7 +21,7 @@ def explain_bad_rows(run: Run, counts: ReadRows, key: str) -> str:
     Args:
         run: The run.
         counts: Rows of the input.
-        key: `events`, `items`, `users` or `feedback` (which is of the events and the feedback).
+        key: `events`, `items` or `users`.
     """
     examples = by_reason(counts.examples)
     common = sorted(counts.reasons, key=lambda reason: (-counts.reasons[reason], reason))[:_MOST_REASONS]
@@ -38,13 +36,13 @@ def explain_bad_rows(run: Run, counts: ReadRows, key: str) -> str:
 
 def _explain(run: Run, key: str, reason: str, rows: int, values: list[BadValue], known_ids: list[str]) -> str:
     first = values[0]
-    name, source = _input_of(run, key, first)
+    source: TableInput = getattr(run.config.inputs, key)
     fs, _ = open_input(source.path)
     column = f" in {first.column!r}" if first.column else ""
     shown = ", ".join(f"{_shown(bad)} ({bad.rows:,})" for bad in values) if first.column else ""
     more = ", …" if shown and sum(bad.rows for bad in values) < rows else ""
     found = f": {shown}{more}" if shown else ""
-    hint = way_out(BadInput(key=f"inputs.{name}", source=source, values=values, known_ids=known_ids))
+    hint = way_out(BadInput(key=f"inputs.{key}", source=source, values=values, known_ids=known_ids))
     return f"{reason} {rows:,}{column}{found}. For example {describe_place(fs, source, first)}\n    {_sentence(hint)}."
 
 
@@ -54,15 +52,6 @@ def _shown(bad: BadValue) -> str:
 
 def _sentence(hint: str) -> str:
     return hint[:1].upper() + hint[1:]
-
-
-def _input_of(run: Run, key: str, bad: BadValue) -> tuple[str, TableInput]:
-    """Key and settings of the input whose file has the bad row."""
-    if key != "feedback":
-        return key, getattr(run.config.inputs, key)
-    if bad.source.startswith(run.storage.path(FEEDBACK_DIR)):
-        return "feedback", feedback_input(run.config)
-    return "events", run.config.inputs.event_settings
 
 
 def _known_ids(run: Run) -> list[str]:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from recsys.data.config import EventsInput
 from recsys.data.date_evidence import DateEvidence, DateReading, merged_evidence
+from recsys.data.event_checks import row_rules
 from recsys.data.event_kinds import EventKinds
 from recsys.data.events import interactions_schema
 from recsys.data.formats.input_format import FileInfo
@@ -18,9 +19,9 @@ from recsys.data.optional_columns import check_lacking, merge_lacking
 from recsys.data.read_tasks import ReadTask
 from recsys.errors import InputError
 from recsys.pipeline.cluster import for_each_part, peak_of
-from recsys.pipeline.ingest_feedback import ingest_feedback
-from recsys.pipeline.input_counts import count_rows, refuse_bad_input, refuse_bad_rate, refuse_lost_events
-from recsys.pipeline.input_parts import Quarantine, event_rules, labels_of, plan_parts, row_rules
+from recsys.pipeline.ingest_feedback import Feedback, ingest_feedback
+from recsys.pipeline.input_counts import count_rows, refuse_bad_input, refuse_lost_events
+from recsys.pipeline.input_parts import Quarantine, event_rules, labels_of, plan_parts
 from recsys.pipeline.input_records import IngestedEvents
 from recsys.pipeline.read_events import CellsMissingError, EventFiles, PartOfEvents
 from recsys.pipeline.run import Record, Run
@@ -45,8 +46,9 @@ def ingest_events(run: Run) -> IngestedEvents:
     texts.
 
     Raises:
-        InputError: no event of those that there are can be used, too many rows are bad, or dates have two readings; or
-            there are neither events nor texts; or the files are empty and those of the published night were not.
+        InputError: no event of those that there are can be used, too many rows of the files are bad, or dates have two
+            readings; or there are neither events nor texts; or the files are empty and those of the published night
+            were not.
     """
     source = run.config.inputs.events
     now = dt.datetime.now(dt.UTC)
@@ -60,9 +62,9 @@ def ingest_events(run: Run) -> IngestedEvents:
     num_feedback = num_repeats = 0
     feedback = ingest_feedback(run, now)
     if feedback is not None:
-        counts = replace(count_rows([*parts, *feedback.parts]), forgiven=feedback.num_torn)
-        # The rate is of events and feedback together: a few events of deleted items must not stop the night.
-        refuse_bad_rate(run, counts, "feedback")
+        # Anybody may send feedback: however much of it is bad, it must not stop the night.
+        counts = replace(count_rows([*parts, *feedback.parts]), forgiven=feedback.num_bad)
+        _warn_of_bad_feedback(run, feedback)
         parts += feedback.parts + feedback.buckets
         num_feedback, num_repeats = feedback.num_accepted, feedback.num_repeats
     accepted = sum(part.get("accepted", 0) for part in parts)
@@ -70,7 +72,8 @@ def ingest_events(run: Run) -> IngestedEvents:
     kinds = EventKinds.sum(part["kinds"] for part in parts if "kinds" in part)
     if accepted:
         _warn_of_stale_events(run, newest)
-        kinds.refuse_only_negative()
+        if accepted > num_feedback:  # else only feedback says so, which anybody may send
+            kinds.refuse_only_negative()
         has_kinds = run.config.inputs.event_settings.columns.event is not None
         for warning in kinds.warnings(run.config.inputs.event_weights, has_kinds):
             logger.warning(warning)
@@ -113,7 +116,7 @@ def _known_files(
     run: Run, source: EventsInput, tasks: dict[str, ReadTask], files: Sequence[FileInfo], reading: DateReading
 ) -> EventFiles:
     """The files with what the ledger has of them. It notes first that the night uses these entries."""
-    settings = settings_of_rows(source, row_rules(run, reading))
+    settings = settings_of_rows(source, row_rules(run.config.inputs, reading))
     ledger = None if settings is None else Ledger(run.storage, settings)
     by_path = {file.path: file for file in files}
     events = EventFiles(source=source, tasks=tasks, files=by_path, ledger=ledger, stored=frozenset())
@@ -189,6 +192,17 @@ def _read_part(run: Run, part: str, rows: PartOfEvents, rule: StopRule) -> Recor
         "lacking": merge_lacking(rows.lacking),
         "path": path,
     }
+
+
+def _warn_of_bad_feedback(run: Run, feedback: Feedback) -> None:
+    if feedback.num_bad > feedback.num_torn:
+        read = count_rows(feedback.parts)
+        logger.warning(
+            "feedback: %d of %d rows cannot be used and are left out (%s); they are in %s",
+            *(read.quarantined, read.rows - read.filtered),
+            ", ".join(f"{reason} {num:,}" for reason, num in read.reasons.items()),
+            run.storage.url(run.folder.quarantine_dir),
+        )
 
 
 def _warn_of_stale_events(run: Run, newest: str) -> None:

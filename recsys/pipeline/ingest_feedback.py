@@ -39,10 +39,14 @@ class Feedback:
     def num_torn(self) -> int:
         """Broken lines, at most one a file.
 
-        A file ends in one when its writer was killed or is writing now. The service confirmed no such event, so they
-        are not a fault of the input.
+        A file ends in one when its writer was killed or is writing now. The service confirmed no such event.
         """
         return sum(record["torn"] for record in self.parts)
+
+    @property
+    def num_bad(self) -> int:
+        """Quarantined rows."""
+        return sum(sum(record["quarantined"]["reasons"].values()) for record in self.parts)
 
     @property
     def num_accepted(self) -> int:

@@ -75,7 +75,7 @@ def refuse_bad_rate(run: Run, counts: ReadRows, key: str, *, stopped: bool = Fal
     Args:
         run: Its config has the limit.
         counts: Rows of the input.
-        key: Name of the input; `feedback` counts events and feedback together.
+        key: Name of the input.
         stopped: Whether reading ended before the end of the input.
 
     Raises:
@@ -84,15 +84,12 @@ def refuse_bad_rate(run: Run, counts: ReadRows, key: str, *, stopped: bool = Fal
     limit = run.config.inputs.max_quarantine_rate
     if counts.bad_rate <= limit:
         return
-    with_feedback = key == "feedback"
-    of = " of events and feedback" if with_feedback else " that were read until this was sure" if stopped else ""
-    way_out = (
-        "mend or move the files, set inputs.feedback to false" if with_feedback else "mend the input, narrow `where`"
-    )
+    of = " that were read until this was sure" if stopped else ""
     message = (
         f"inputs.{key}: {counts.num_bad:,} of {counts.rows - counts.filtered:,} rows{of} ({counts.bad_rate:.1%}) "
         f"cannot be used, more than inputs.max_quarantine_rate={limit:.1%}:{explain_bad_rows(run, counts, key)}\n"
-        f"  They are in {run.storage.url(run.folder.quarantine_dir)}; {way_out}, or raise the limit"
+        f"  They are in {run.storage.url(run.folder.quarantine_dir)}; mend the input, narrow `where`, or raise the "
+        f"limit"
     )
     if run.force:
         logger.warning("--force overrides this limit: %s", message)

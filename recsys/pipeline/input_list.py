@@ -28,6 +28,7 @@ from recsys.errors import InputError
 from recsys.pipeline.feedback_index import counted_files, replaced_files
 from recsys.settings import Config
 from recsys.storage.addresses import open_input
+from recsys.storage.failures import explained
 from recsys.storage.filesystem import Storage
 from recsys.storage.runs import RunFolder
 
@@ -78,10 +79,11 @@ def id_list_path(run: RunFolder, key: str) -> str:
     return f"{run.dir}/{key}.txt"
 
 
-def list_input(source: TableInput) -> list[FileInfo]:
-    """Files of an input as they are now, sorted by path."""
+def list_input(source: TableInput, *, required: bool = True) -> list[FileInfo]:
+    """Files of an input as they are now, sorted by path; see `list_files`."""
     fs, path = open_input(source.path)
-    return list_files(fs, path, source.format)
+    with explained(source.path):
+        return list_files(fs, path, source.format, required=required)
 
 
 def feedback_input(config: Config) -> EventsInput:
@@ -97,10 +99,8 @@ def feedback_files(config: Config, date: dt.date) -> list[FileInfo]:
     """
     if not config.inputs.feedback:
         return []
-    source = feedback_input(config)
-    fs, path = open_input(source.path)
     # A service that was killed may leave an empty file.
-    found = [file for file in list_files(fs, path, source.format, required=False) if file.size]
+    found = [file for file in list_input(feedback_input(config), required=False) if file.size]
     first = first_feedback_day(config, date)
     return [
         file
@@ -125,8 +125,8 @@ def present_files(config: Config, name: InputName, listed: Iterable[ListedFile])
         InputError: a file is gone or has another content; the message names it.
     """
     source = feedback_input(config) if name == "feedback" else _sources(config)[name]
-    fs, path = open_input(source.path)
-    now = {file.path: file for file in list_files(fs, path, source.format, required=False)}
+    fs, _ = open_input(source.path)
+    now = {file.path: file for file in list_input(source, required=False)}
     places = {_place(each.file.path, config, name, source): each for each in listed}
     found: list[FileInfo] = []
     if name == "feedback" and (missing := [replace(places[at].file, path=at) for at in places if at not in now]):
@@ -134,7 +134,8 @@ def present_files(config: Config, name: InputName, listed: Iterable[ListedFile])
         places = {at: each for at, each in places.items() if at not in replaced}
         found += merged
     for at, each in places.items():
-        current = now.get(at) or _replaced(fs, each.file, at)
+        with explained(source.path):
+            current = now.get(at) or _replaced(fs, each.file, at)
         if current is None:
             raise InputError(
                 f"{_key(name)}: {at} is gone since this night was first started; put it back, or start the night again "
@@ -173,9 +174,10 @@ def _key(name: InputName) -> str:
 
 def _id_file(path: str, name: str) -> FileInfo:
     fs, location = open_input(path)
-    if not fs.isfile(location):
-        raise InputError(f"rerank.{name}: {path} is no file; name a text file with one item id a line, or null")
-    return replace(list_files(fs, location, "csv")[0], path=path)
+    with explained(path):
+        if not fs.isfile(location):
+            raise InputError(f"rerank.{name}: {path} is no file; name a text file with one item id a line, or null")
+        return replace(list_files(fs, location, "csv")[0], path=path)
 
 
 def _is_relative(source: TableInput) -> bool:

@@ -10,7 +10,7 @@ from recsys.config.strict_json import as_json
 from recsys.data.bad_values import BadValues
 from recsys.data.config import TableInput
 from recsys.data.date_evidence import FIRST_READING, DateReading
-from recsys.data.event_checks import RowRules
+from recsys.data.event_checks import row_rules
 from recsys.data.events import EventRules
 from recsys.data.formats.input_format import FileInfo
 from recsys.data.optional_columns import LackingColumns
@@ -20,7 +20,7 @@ from recsys.data.readers import read_chunks
 from recsys.pipeline.run import Record, Run
 from recsys.schema import QUARANTINE
 from recsys.storage.addresses import open_input
-from recsys.storage.failures import answered, explained
+from recsys.storage.failures import explained
 from recsys.storage.filesystem import Storage
 from recsys.storage.tables import read_table, write_table
 
@@ -59,7 +59,7 @@ def read_file(
     scheme = "s3://" if source.path.startswith("s3://") else ""
     chunks = read_chunks(fs, file, source, task.span, task.pieces.get(file, ()), opener)
     while True:
-        with answered(file), explained(f"{scheme}{file}"):
+        with explained(f"{scheme}{file}"):
             chunk = next(chunks, None)
         if chunk is None:
             break
@@ -67,22 +67,10 @@ def read_file(
         yield file, table, chunk.malformed
 
 
-def row_rules(run: Run, reading: DateReading = FIRST_READING) -> RowRules:
-    """How rows of events are checked, whatever the night."""
-    inputs = run.config.inputs
-    return RowRules(
-        max_id_chars=inputs.max_id_chars,
-        missing_values=inputs.missing_values,
-        earliest=dt.datetime.combine(inputs.earliest_date, dt.time(), tzinfo=dt.UTC),
-        event_weights=inputs.event_weights,
-        reading=reading,
-    )
-
-
 def event_rules(run: Run, now: dt.datetime, reading: DateReading = FIRST_READING) -> EventRules:
     """What a valid event is; reads the catalog of the run, since an event needs a known item."""
     items = read_table(run.storage, run.catalog_path, ["item_id"])["item_id"].combine_chunks()
-    return EventRules(**vars(row_rules(run, reading)), known_items=items, end=run.end, now=now)
+    return EventRules(**vars(row_rules(run.config.inputs, reading)), known_items=items, end=run.end, now=now)
 
 
 class Quarantine:

@@ -23,7 +23,7 @@ class ReadRows(StageRecord):
     """Rows from after the night's date, which wait for their own night."""
     quarantined: int
     forgiven: int = 0
-    """Quarantined rows that are no fault of the input: broken last lines of feedback files."""
+    """Quarantined rows of feedback, which anybody may send: they do not count for `inputs.max_quarantine_rate`."""
     reasons: dict[str, int]
     """Quarantined rows by reason."""
     lacking: dict[str, int] = field(default_factory=dict)

@@ -28,6 +28,7 @@ from recsys.errors import InputError
 from recsys.schema import TIMESTAMP
 from recsys.settings import Config
 from recsys.storage.addresses import open_input
+from recsys.storage.failures import explained
 
 logger = logging.getLogger(__name__)
 
@@ -73,8 +74,11 @@ def _newest(events: EventsInput, reading: DateReading) -> tuple[dt.datetime | No
     fs, path = open_input(events.path)
     newest: dt.datetime | None = None
     evidence = DateEvidence()
-    for file in list_files(fs, path, events.format):
-        for column in _timestamps(fs, file.path, events):
+    with explained(events.path):
+        columns = (
+            column for file in list_files(fs, path, events.format) for column in _timestamps(fs, file.path, events)
+        )
+        for column in columns:
             read = read_timestamps(column, events, reading)
             found = pc.max(read.utc.filter(pc.fill_null(pc.less_equal(read.utc, latest), False))).as_py()
             if found is not None and (newest is None or found > newest):

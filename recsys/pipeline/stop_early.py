@@ -21,6 +21,7 @@ from recsys.pipeline.input_counts import count_rows, refuse_bad_rate
 from recsys.pipeline.input_parts import Quarantine
 from recsys.pipeline.run import Record, Run
 from recsys.storage.addresses import open_input
+from recsys.storage.failures import explained
 
 logger = logging.getLogger(__name__)
 
@@ -143,6 +144,7 @@ def _estimate(source: TableInput, files: Sequence[FileInfo]) -> float:
         return math.inf
     fs, _ = open_input(source.path)
     try:
-        return estimate_rows(fs, files, source.format)
+        with explained(source.path):
+            return estimate_rows(fs, files, source.format)
     except InputError:
         return math.inf  # reading the file will say what is wrong with it

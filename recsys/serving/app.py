@@ -5,6 +5,7 @@ The event loop stays free: it answers health checks while the thread ranks.
 """
 
 import asyncio
+import datetime as dt
 import logging
 import os
 from collections.abc import Iterable
@@ -18,6 +19,7 @@ from ray.util import metrics
 
 from recsys import __version__
 from recsys.config.live_service import ServeConfig
+from recsys.data.event_checks import RowRules
 from recsys.errors import ConfigError, StorageError
 from recsys.serving.access_log import hash_user, log_to_stderr
 from recsys.serving.admission import AdmissionControl
@@ -31,7 +33,7 @@ from recsys.serving.contracts import (
     Accepted,
     ErrorDetail,
     ErrorReply,
-    FeedbackBatch,
+    FeedbackBody,
     FeedbackEvent,
     RankedCandidates,
     RankRequest,
@@ -39,7 +41,8 @@ from recsys.serving.contracts import (
     Recommendations,
     too_long_id,
 )
-from recsys.serving.error_replies import ApiError, install_error_handlers
+from recsys.serving.error_replies import NOT_KEPT, ApiError, install_error_handlers
+from recsys.serving.feedback_checks import check_feedback
 from recsys.serving.feedback_log import FeedbackLog
 from recsys.serving.live_ranker import LiveRanker
 from recsys.serving.look_up_replies import ExplainedUser, FoundItems, SimilarItems
@@ -112,7 +115,7 @@ class Service:
     """The live service in one process (a replica)."""
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it in the event loop, which the feedback log needs
-        self, load: Load, storage: str, config: ServeConfig, top_k: int, max_id_chars: int
+        self, load: Load, storage: str, config: ServeConfig, top_k: int, rules: RowRules
     ) -> None:
         """Load the published run, the keys and the page.
 
@@ -121,12 +124,12 @@ class Service:
             storage: Its root.
             config: The section `serve`.
             top_k: Items of a list where a request does not say.
-            max_id_chars: Longer ids are refused.
+            rules: Those of the nights: feedback and ids that break them are refused.
         """
         log_to_stderr()
         self._ranker = LiveRanker(storage, config, load)
         self._config = config
-        self._max_id_chars = max_id_chars
+        self._rules = rules
         self.keys = Keys.load(config.keys_file)
         self._storage = Storage(storage)
         self._feedback = FeedbackLog(self._storage, f"serve-{os.getpid()}", interval_s=config.feedback_interval_s)
@@ -228,15 +231,14 @@ class Service:
         return await looked_up(self._ranker.similar(item_id, k))
 
     @api.post("/v1/events", status_code=202, dependencies=_ADMITTED)
-    async def events(self, body: FeedbackEvent | FeedbackBatch) -> Accepted:
+    async def events(self, body: FeedbackBody) -> Accepted:
         """Store what users did, for the next nightly run. The reply comes when the events are on disk or in S3."""
-        self._check_ids(body.ids())
+        check_feedback(body, self._rules, dt.datetime.now(dt.UTC))
         try:
             return await self._feedback.append([body] if isinstance(body, FeedbackEvent) else body.events)
         except (OSError, ConfigError, StorageError) as error:
             logger.warning("feedback cannot be stored: %s", error)
-            detail = ErrorDetail(code="not_kept", field=None, message="the events are not stored; send them again")
-            raise ApiError(detail, 5.0) from error
+            raise ApiError(NOT_KEPT, 5.0) from error
 
     @api.get("/healthz")
     async def healthz(self) -> dict[str, str]:
@@ -283,7 +285,7 @@ class Service:
 
     def _check_ids(self, ids: Iterable[tuple[str, str | None]]) -> None:
         """Refuse a request with an id that the nightly run would not read."""
-        if (error := too_long_id(ids, self._max_id_chars)) is not None:
+        if (error := too_long_id(ids, self._rules.max_id_chars)) is not None:
             raise ApiError(error)
 
     async def _published_in_time(self, request: RecommendationRequest, warning: str) -> Recommendations | None:

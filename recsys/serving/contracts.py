@@ -3,9 +3,9 @@
 import datetime as dt
 import unicodedata
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from recsys.data.assignment import DEFAULT_VARIANT
 
@@ -25,6 +25,9 @@ MAX_CANDIDATES = 1000
 MAX_FILTERS = 20
 MAX_VALUES = 100
 MAX_FEEDBACK = 500
+
+#: The two bodies of feedback, as pydantic names them first in the place of an error.
+FEEDBACK_KINDS = (_EVENT, _BATCH) = ("<event>", "<batch>")
 
 Strategy = Literal["precomputed", "personalized", "query", "popular"]
 
@@ -228,20 +231,21 @@ class FeedbackEvent(Contract):
             raise ValueError("needs an item_id, or a text")
         return self
 
-    def ids(self) -> Iterator[tuple[str, str | None]]:
-        """Each id with its field."""
-        yield from (("event_id", self.event_id), ("user_id", self.user_id), ("item_id", self.item_id))
-
 
 class FeedbackBatch(Contract):
     """Several interactions at once."""
 
     events: Annotated[list[FeedbackEvent], Field(min_length=1, max_length=MAX_FEEDBACK)]
 
-    def ids(self) -> Iterator[tuple[str, str | None]]:
-        """Each id with its field."""
-        for place, event in enumerate(self.events):
-            yield from ((f"events.{place}.{field}", value) for field, value in event.ids())
+
+def _feedback_kind(body: Any) -> str:
+    return _BATCH if isinstance(body, dict) and "events" in body else _EVENT
+
+
+#: Body of feedback. `events` decides which of the two it is, so that an error is about the fields of that one.
+FeedbackBody = Annotated[
+    Annotated[FeedbackEvent, Tag(_EVENT)] | Annotated[FeedbackBatch, Tag(_BATCH)], Discriminator(_feedback_kind)
+]
 
 
 class Accepted(Contract):

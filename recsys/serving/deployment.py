@@ -4,6 +4,7 @@ from ray import serve
 from ray.serve.config import BackpressureConfig
 from ray.serve.schema import LoggingConfig
 
+from recsys.data.event_checks import row_rules
 from recsys.serving.app import Service
 from recsys.serving.snapshot_reload import Load
 from recsys.settings import Config
@@ -34,4 +35,4 @@ def serve_application(config: Config, load: Load) -> serve.Application:
         logging_config=LoggingConfig(**LOGGING),
         **scale,
     )(Service)
-    return service.bind(load, config.storage, spec, config.recommend.top_k, config.inputs.max_id_chars)
+    return service.bind(load, config.storage, spec, config.recommend.top_k, row_rules(config.inputs))

@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from recsys.serving.contracts import ErrorDetail, ErrorReply
+from recsys.serving.contracts import FEEDBACK_KINDS, ErrorDetail, ErrorReply
 
 STATUS = {
     "invalid": 422,
@@ -30,6 +30,7 @@ _CODES = {status: code for code, status in STATUS.items() if code not in ("too_s
 TOO_MANY_REQUESTS = ErrorDetail(
     code="too_many_requests", field=None, message="too many requests are waiting; wait, then try again"
 )
+NOT_KEPT = ErrorDetail(code="not_kept", field=None, message="the events are not stored; send them again")
 
 
 class ApiError(Exception):
@@ -72,6 +73,7 @@ async def _validation_error(_request: Request, error: RequestValidationError) ->
         message = f"the body is not JSON: {first['ctx']['error']}"
         return error_response(ErrorDetail(code="invalid", field=None, message=message))
     place = first["loc"][1:]  # the first part says whether the field is in the body, the path or the query
+    place = place[1:] if place and place[0] in FEEDBACK_KINDS else place
     field = ".".join(str(part) for part in place) or None
     return error_response(ErrorDetail(code="invalid", field=field, message=_validation_message(first, field)))
 

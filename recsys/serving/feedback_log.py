@@ -93,7 +93,7 @@ class FeedbackLog:
         if self._closed:
             raise RuntimeError("the feedback log is closed; open a new one")
         now = dt.datetime.now(dt.UTC)
-        lines = [_line(event, now) for event in events]
+        lines = [feedback_line(event, now) for event in events]
         awaited: dict[_Group, None] = {}
         num_new = 0
         for event, line in zip(events, lines, strict=True):
@@ -174,7 +174,7 @@ class FeedbackLog:
         self._write_if_due()
 
 
-def _line(event: FeedbackEvent, now: dt.datetime) -> bytes:
+def feedback_line(event: FeedbackEvent, now: dt.datetime) -> bytes:
     """The event as a line of JSON; "" for no item or no text."""
     values = (
         event.event_id,

@@ -56,7 +56,7 @@ class LiveRanker:
             "recsys_batch_size", "Requests that were ranked together.", boundaries=[1, 2, 4, 8, 16, 32, 64]
         )
         self._age = metrics.Gauge("recsys_snapshot_age_seconds", "Seconds since the loaded run was published.")
-        self._failures = metrics.Gauge("recsys_snapshot_failures", "Attempts to load a run that failed.")
+        self._failures = metrics.Gauge("recsys_snapshot_failures", "Failed attempts to load the newest run, in a row.")
 
     async def start(self) -> None:
         """Load the published run, if there is one, and then look for newer runs from time to time."""

@@ -25,7 +25,7 @@ class SnapshotReloader:
         self.error: str | None = None
         """Why the newest run could not be loaded; None where it is loaded, or where nothing is published."""
         self.num_failures = 0
-        """Attempts to load a run that failed."""
+        """Failed attempts to load the newest run, in a row: 0 as soon as it is loaded."""
 
     def refresh(self) -> bool:
         """Look for a newer run and load it; returns whether a newer run was loaded.
@@ -37,7 +37,7 @@ class SnapshotReloader:
             # once a run is loaded, a pointer that is missing is a fault
             latest = read_latest(self._storage) if self.current is None else require_latest(self._storage)
             if latest is None or (self.current is not None and _is_same(latest, self.current.latest)):
-                self.error = None
+                self._succeeded()
                 return False
             loaded = self._load(self._storage, latest)
             _try_out(loaded)
@@ -47,10 +47,13 @@ class SnapshotReloader:
             if self.error != before:
                 logger.warning("the newest published run cannot be loaded: %s", self.error)
             return False
-        self.error = None  # set before the swap: other threads may look while the old snapshot is being freed
+        self._succeeded()  # before the swap: other threads may look while the old snapshot is being freed
         self.current = loaded
         logger.info("loaded run %s, published %s", latest.run_id, latest.published_at)
         return True
+
+    def _succeeded(self) -> None:
+        self.error, self.num_failures = None, 0
 
 
 def _try_out(snapshot: LiveSnapshot) -> None:

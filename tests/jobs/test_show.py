@@ -1,8 +1,10 @@
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
+from jobs import demo
 from jobs.command import parser
 from jobs.show import main
 from recsys.storage.tables import iter_batches
@@ -94,3 +96,28 @@ def test_a_wrong_config_or_option_is_exit_code_2(tmp_path: Path) -> None:
         with pytest.raises(SystemExit) as caught:
             main([*wrong] if not wrong else ["--config", "x", *wrong])
         assert caught.value.code == 2
+
+
+def test_an_overridden_storage_is_the_one_that_is_shown(
+    warehouse: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = written(tmp_path, str(tmp_path / "empty"))
+    assert main(["--config", config, "--set", f"storage={warehouse}", "u00007"]) == 0
+    assert "user u00007" in capsys.readouterr().out
+
+
+def test_the_demo_shows_the_storage_of_its_night_and_fails_as_show_does(
+    warehouse: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo" / "data" / "events").mkdir(parents=True)  # so that no shop is made
+    monkeypatch.setattr(demo, "nightly", lambda *_: {"status": "published"})  # its lists are those of `warehouse`
+    assert demo_code(monkeypatch, f"storage={warehouse}") == 0
+    assert capsys.readouterr().out.count("user u000") == 3
+    assert demo_code(monkeypatch, f"storage={tmp_path}/empty") == 3
+    assert "nothing is published there yet" in capsys.readouterr().out.splitlines()[-1]
+
+
+def demo_code(monkeypatch: pytest.MonkeyPatch, override: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["demo", "--set", override])
+    return demo.main()

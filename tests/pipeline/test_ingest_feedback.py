@@ -12,7 +12,6 @@ import pyarrow.dataset as ds
 import pytest
 
 from recsys.data.feedback import FEEDBACK_COLUMNS, FEEDBACK_DIR
-from recsys.errors import InputError
 from recsys.pipeline import ingest_feedback as feedback
 from recsys.pipeline import input_parts as sources
 from recsys.pipeline.cluster import cluster
@@ -22,12 +21,15 @@ from recsys.pipeline.input_list import feedback_files
 from recsys.pipeline.input_records import IngestedEvents
 from recsys.pipeline.open_run import open_run
 from recsys.pipeline.run import Run
+from recsys.pipeline.stage import Done
+from recsys.pipeline.stages import INGEST_CATALOG
 from recsys.pipeline.start_run import listed_files
 from recsys.schema import CATALOG, INTERACTIONS
 from recsys.serving.contracts import FeedbackEvent
 from recsys.serving.feedback_log import FeedbackLog
 from recsys.settings import decode_config
 from recsys.storage.tables import read_table, write_table
+from tests.records import TIMING
 
 MakeNight = Callable[..., Run]
 
@@ -143,28 +145,40 @@ def test_feedback_is_read_beside_the_events_each_event_once(
     assert left_out.rows == without.rows
 
 
-def test_the_rate_of_bad_rows_protects_but_torn_lines_never_refuse(
+def test_bad_feedback_is_named_and_never_refuses_a_night(
+    make_night: MakeNight, reads_one_by_one: None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Anybody may send feedback: only the bad rows of the events count for the limit."""
+    rows = [f"u{number},i0001,2026-11-20T10:00:00Z,view" for number in range(10)]
+    (tmp_path / "few.csv").write_text("\n".join(["user_id,item_id,timestamp,event", *rows, ""]))
+    events = {"path": str(tmp_path / "few.csv"), "format": "csv", "columns": {"event": "event"}}
+    run = make_night(events=events)
+    write(tmp_path, "torn.jsonl", '{"event_id": ')
+    ingest_catalog(run)
+    assert ingest_events(run).bad_rate == 0
+    assert "feedback" not in caplog.text  # a writer that was killed
+    write(tmp_path, "gone.jsonl", *(line(f"e{number}", item_id="gone") for number in range(5)), line("e5"))
+    forget_list(run)
+    ingest_catalog(run)
+    record = ingest_events(run)
+    assert (record.accepted, record.feedback, record.reasons) == (11, 1, {"malformed_row": 1, "unknown_item": 5})
+    assert (record.quarantined, record.forgiven, record.bad_rate) == (6, 6, 0)
+    assert "feedback: 6 of 7 rows cannot be used and are left out (malformed_row 1, unknown_item 5)" in caplog.text
+
+
+def test_a_shop_without_events_learns_nothing_from_bad_feedback(
     make_night: MakeNight, reads_one_by_one: None, tmp_path: Path
 ) -> None:
-    run = make_night(max_quarantine_rate=0.02)
-    ingest_catalog(run)
-    without = ingest_events(run)
-    limit = 0.02 * without.rows
-    num_bad = int(limit - without.quarantined) + 2
-    assert num_bad > 2
-    for number in range(num_bad):
-        write(tmp_path, f"torn-{number}.jsonl", '{"event_id": ')
+    run = make_night(events=None)
+    write(tmp_path, "gone.jsonl", *(line(f"e{number}", item_id="gone") for number in range(5)))
+    run.remember(INGEST_CATALOG, Done(ingest_catalog(run), TIMING))
+    record = ingest_events(run)
+    assert (record.accepted, record.quarantined, record.bad_rate) == (0, 5, 0)
+    write(tmp_path, "returned.jsonl", line("r", event="return"))
     forget_list(run)
-    ingest_catalog(run)
-    assert ingest_events(run).quarantined == without.quarantined + num_bad
-    write(tmp_path, "gone.jsonl", *(line(f"e{number}", item_id="gone") for number in range(2 * num_bad)))
-    forget_list(run)
-    ingest_catalog(run)
-    with pytest.raises(
-        InputError, match=r"(?s)inputs\.feedback: .* rows of events and feedback .*unknown_item"
-    ) as refused:
-        ingest_events(run)
-    assert refused.value.details["inputs.feedback"]["reasons"]["unknown_item"] >= 2 * num_bad
+    run.remember(INGEST_CATALOG, Done(ingest_catalog(run), TIMING))
+    record = ingest_events(run)
+    assert (record.accepted, record.kinds, record.non_positive) == (1, [], {"return": 1})
 
 
 def test_what_arrives_after_the_first_start_waits_for_the_next_night(make_night: MakeNight, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Keys, rate limits, request ids and the fallback: the app of one replica with a web server, without Ray Serve."""
 
 import asyncio
+import datetime as dt
 import http.client
 import json
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import uvicorn
 from ray import serve
 
 from recsys.config.live_service import ServeConfig
+from recsys.data.event_checks import RowRules
 from recsys.serving.app import Service, api
 from recsys.serving.auth import new_key
 from recsys.serving.live_snapshot import LiveSnapshot
@@ -25,7 +27,7 @@ from tests.serving.conftest import HeldSnapshot
 KEY, LINE = new_key("shop")
 SLOW_KEY, SLOW_LINE = new_key("slow")
 BODY = {"query": "lamp", "k": 2}
-MAX_ID_CHARS = 300
+RULES = RowRules(max_id_chars=300, earliest=dt.datetime(1990, 1, 1, tzinfo=dt.UTC))
 
 
 @pytest.fixture
@@ -35,7 +37,7 @@ def calls(live, one_night, monkeypatch, tmp_path) -> Callable[..., list[requests
     async def run(config: ServeConfig, snapshot: Any, make: Callable[[str], list[requests.Response]]) -> Any:
         replica = Service.__mro__[1]  # the class below Serve's wrapper, which needs a running Serve
         service = replica.__new__(replica)
-        await replica.__init__(service, lambda *_: snapshot, str(one_night[0]), config, 5, MAX_ID_CHARS)
+        await replica.__init__(service, lambda *_: snapshot, str(one_night[0]), config, 5, RULES)
         monkeypatch.setattr(serve, "get_replica_context", lambda: SimpleNamespace(servable_object=service))
         (port,) = free_ports(1)
         server = uvicorn.Server(uvicorn.Config(api, port=port, lifespan="off", log_config=None))
@@ -196,9 +198,14 @@ def test_ids_of_any_letters_are_reached_by_path(calls, live) -> None:
         bodies = [{"user_id": "x" * 301}, {"exclude": ["x" * 301]}, {"history": [{"item_id": "x" * 301}]}]
         wrong = [post(url, body) for body in bodies]
         event = {"event_id": "e", "user_id": "x" * 301, "item_id": "i"}
-        wrong.append(requests.post(f"{url}/v1/events", json={"events": [event]}, timeout=60))
+        short = event | {"user_id": "u"}
+        told = [{"events": [event]}, short | {"user_id": "null"}, short | {"weight": -1}]
+        told += [{"events": [{"event_id": "1", "user_id": "u"}]}, {"events": []}]
+        wrong += [requests.post(f"{url}/v1/events", json=body, timeout=60) for body in told]
+        assert {each.status_code for each in wrong} == {422}
         assert [each.json()["error"]["field"] for each in wrong] == [
             *("user_id", "exclude.0", "history.0.item_id", "events.0.user_id"),
+            *("user_id", "weight", "events.0", "events"),
         ]
         return statuses
 

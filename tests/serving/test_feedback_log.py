@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from recsys.data.feedback import FEEDBACK_COLUMNS, FEEDBACK_DIR
 from recsys.errors import ConfigError, StorageError
 from recsys.serving.contracts import Accepted, FeedbackEvent
-from recsys.serving.feedback_log import FeedbackLog, _line
+from recsys.serving.feedback_log import FeedbackLog, feedback_line
 from recsys.storage.filesystem import Storage
 
 NOW = dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC)
@@ -119,7 +119,7 @@ def test_every_valid_event_is_one_line(values: dict[str, Any]) -> None:
         feedback = FeedbackEvent(**values)
     except ValueError:
         return
-    line = _line(feedback, NOW)
+    line = feedback_line(feedback, NOW)
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
     row = json.loads(line)
@@ -128,7 +128,7 @@ def test_every_valid_event_is_one_line(values: dict[str, Any]) -> None:
 
 
 def test_a_time_that_utc_does_not_have_is_written_as_it_is() -> None:
-    line = json.loads(_line(event("e", timestamp="0001-01-01T00:00:00+05:00"), NOW))
+    line = json.loads(feedback_line(event("e", timestamp="0001-01-01T00:00:00+05:00"), NOW))
     assert line["timestamp"] == "0001-01-01T00:00:00+05:00"
 
 

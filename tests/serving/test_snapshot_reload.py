@@ -19,7 +19,7 @@ def test_a_run_that_cannot_answer_is_not_loaded(live, one_night):
         assert (snapshots.current, snapshots.num_failures) == (None, attempt)
         assert snapshots.error == "KeyError: 'a file is gone'"
     assert snapshots.refresh()
-    assert (snapshots.current, snapshots.error) == (live, None)
+    assert (snapshots.current, snapshots.error, snapshots.num_failures) == (live, None, 0), "the alert ends"
     assert snapshots.current.latest == read_latest(storage)
     assert not snapshots.refresh(), "the same run is not loaded again"
     assert loads == []

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from recsys.errors import ConfigError
 from recsys.ranking.order import Bools
 from recsys.storage.addresses import open_input
+from recsys.storage.failures import explained
 
 #: Unknown ids that a warning names.
 _NUM_NAMED = 5
@@ -37,7 +38,9 @@ def read_id_file(path: str, key: str) -> list[str]:
         ConfigError: it is not UTF-8, or cannot be read.
     """
     fs, location = open_input(path)
-    return decode_id_lines(fs.cat_file(location), key)
+    with explained(path):
+        content = fs.cat_file(location)
+    return decode_id_lines(content, key)
 
 
 def decode_id_lines(content: bytes, key: str) -> list[str]:
