@@ -74,9 +74,15 @@ class Storage:
         return self.url(*parts).removeprefix("s3://")
 
     def exists(self, path: str) -> bool:
-        """Whether a file or a folder of that name is there now."""
+        """Whether a file or a folder of that name is there now. A disk that cannot tell is an error."""
         with self._explained(path) as (fs, native):
-            return bool(fs.exists(native))
+            if not self.is_local:
+                return bool(fs.exists(native))
+            try:
+                os.stat(native)
+            except (FileNotFoundError, NotADirectoryError):
+                return False
+            return True
 
     def read_bytes(self, path: str) -> bytes:
         """The whole file."""
