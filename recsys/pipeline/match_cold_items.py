@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from recsys.model.features import index_items
 from recsys.pipeline.cluster import for_each_part, peak_of
+from recsys.pipeline.learned_items import learned_counts
 from recsys.pipeline.model_records import MatchedColdItems
 from recsys.pipeline.run import COUNTS_OF_VIEW, CountedDays, Record, Run
 from recsys.pipeline.stages import INGEST_CATALOG, SHUFFLE_HISTORIES
@@ -22,6 +23,11 @@ from recsys.signals.donors import Donors, find_donors
 from recsys.signals.products import unit_rows
 from recsys.signals.signal import DataView
 from recsys.storage.tables import read_table, write_table
+
+Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+
+_VALIDATION = "validation"
 
 
 def match_cold_items(run: Run) -> MatchedColdItems:
@@ -40,7 +46,7 @@ def match_cold_items(run: Run) -> MatchedColdItems:
 
 def read_donors(run: Run, view: DataView) -> Donors:
     """The donors of the items that are cold in a view."""
-    return Donors(read_table(run.storage, _path(run, COUNTS_OF_VIEW[view][1])), run.record(INGEST_CATALOG).items)
+    return Donors(read_table(run.storage, _path(run, _part_of(run, view))), run.record(INGEST_CATALOG).items)
 
 
 def read_cold_items(run: Run, view: DataView, popularity: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
@@ -52,12 +58,18 @@ def read_cold_items(run: Run, view: DataView, popularity: npt.NDArray[np.integer
         popularity: [I] interactions in that view. A night of an older release did not store its cold items; there they
             are the items without interactions, as that release took them.
     """
-    path = _cold_path(run, COUNTS_OF_VIEW[view][1])
+    path = _cold_path(run, _part_of(run, view))
     if not run.storage.exists(path):
         return np.asarray(popularity == 0)
     is_cold = np.zeros(len(popularity), dtype=bool)
     is_cold[read_table(run.storage, path)["item"].to_numpy()] = True
     return is_cold
+
+
+def _part_of(run: Run, view: DataView) -> str:
+    """The stored part of a view. That of `validation` is stored only where it differs from that of `test`."""
+    own = view == "validation" and run.storage.exists(_path(run, _VALIDATION))
+    return _VALIDATION if own else COUNTS_OF_VIEW[view][1]
 
 
 def _path(run: Run, part: str) -> str:
@@ -76,12 +88,27 @@ def _matcher(run: Run) -> Callable[[str], Record]:
         counts = read_table(run.storage, run.item_counts_path(cast(CountedDays, part)))
         known = np.asarray(item_popularity(counts, item_ids) > 0)
         rejected = index_items(_rejected_items(run, run.cutoff if part == "train" else run.end), item_ids)
+        if part == COUNTS_OF_VIEW["validation"][1]:
+            match_validation(known, rejected)
+        return {"cold": write(part, known, rejected)}
+
+    def match_validation(known: Bools, rejected: Ints) -> None:
+        """Items whose events are all in baskets that validation holds out are cold there: nothing learned from them."""
+        learned = learned_counts(run, item_ids) > 0
+        if not np.array_equal(learned, known):
+            write(_VALIDATION, learned, rejected)
+        else:
+            for path in (_path(run, _VALIDATION), _cold_path(run, _VALIDATION)):
+                if run.storage.exists(path):  # of a start that held out others
+                    run.storage.delete(path)
+
+    def write(part: str, known: Bools, rejected: Ints) -> int:
         cold = ~known
         cold[rejected] = False  # an item that people only send back is not new
         rows = pa.Table.from_arrays([pa.array(np.flatnonzero(cold).astype(np.int32))], schema=COLD_ITEMS)
         write_table(run.storage, _cold_path(run, part), rows, COLD_ITEMS)
         write_table(run.storage, _path(run, part), find_donors(vectors, cold, known), DONORS)
-        return {"cold": int(cold.sum())}
+        return int(cold.sum())
 
     return match
 

@@ -128,7 +128,12 @@ LEARN_BASKETS = Stage(
     record=model_records.LearnedBaskets,
     summary="Trains the text encoder on users' baskets, keeps its best state, and encodes all texts with it.",
     reads=("{run}/interactions/", "{run}/catalog.parquet", "models/"),
-    writes=("{model}/encoder/", "items/<encoder digest>/", "{run}/text_vectors/"),
+    writes=(
+        "{model}/encoder/",
+        "items/<encoder digest>/",
+        "{run}/text_vectors/",
+        "{run}/item_counts_held_out.parquet",
+    ),
     intermediate=("baskets",),
     workers=_training,
     condition=Condition("with `encoder.train: baskets`", lambda config: config.encoder.train == "baskets"),
@@ -140,7 +145,7 @@ FINETUNE = Stage(
     record=model_records.TrainedModel,
     summary="Trains the ranker on all events before the holdout, and the encoder where it learns.",
     reads=("{run}/interactions/", "{run}/text_vectors/", "models/"),
-    writes=("{model}/",),
+    writes=("{model}/", "{run}/item_counts_held_out.parquet"),
     intermediate=("train",),
     workers=_training,
 )

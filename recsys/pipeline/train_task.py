@@ -14,14 +14,15 @@ from recsys.model.catalog_encoder import CatalogEncoder
 from recsys.model.checkpoint import ENCODER_FOLDER, ModelCard, load_weights, save_ranker
 from recsys.model.decoder import build_decoder, decoder_config
 from recsys.model.encoder_files import folder_digest
-from recsys.model.features import index_items
 from recsys.model.ranker_spec import RankerSpec
 from recsys.pipeline.item_texts import read_encoder_texts
+from recsys.pipeline.learned_items import learned_counts
 from recsys.pipeline.open_encoder import open_trainable
 from recsys.pipeline.published_model import model_card
-from recsys.pipeline.run import CountedDays, Run
+from recsys.pipeline.run import Run
 from recsys.pipeline.stages import ENCODE_TEXTS, INGEST_EVENTS, LEARN_BASKETS
 from recsys.pipeline.stored_vectors import read_text_vectors, read_user_text_vectors
+from recsys.ranking.item_popularity import item_popularity
 from recsys.storage.tables import read_table
 from recsys.training.missing_ids import draw_missing_ids
 from recsys.training.objective import Objective, TrainableRanker
@@ -61,7 +62,7 @@ def build_task(run: Run, model_id: str, warm_model: str | None, *, learns: bool 
     ranker = TrainableRanker(
         spec,
         torch.from_numpy(text_vectors.copy()),
-        torch.from_numpy(_item_counts(run, "full" if is_refit else "train", item_ids)),
+        torch.from_numpy(_all_counts(run, item_ids) if is_refit else learned_counts(run, item_ids)),
         Objective.of(config.train, config.recommend.exclude_seen),
         build_decoder(config.ranker),
     )
@@ -110,12 +111,9 @@ def _spec(run: Run, num_items: int, text_dim: int) -> RankerSpec:
     )
 
 
-def _item_counts(run: Run, days: CountedDays, item_ids: pa.Array) -> npt.NDArray[np.int64]:
-    """[I] events of each item on these days."""
-    counted = read_table(run.storage, run.item_counts_path(days))
-    counts = np.zeros(len(item_ids), dtype=np.int64)
-    counts[index_items(counted["item_id"], item_ids)] = counted["num"].to_numpy()
-    return counts
+def _all_counts(run: Run, item_ids: pa.Array) -> npt.NDArray[np.int64]:
+    """[I] all events of each item."""
+    return item_popularity(read_table(run.storage, run.item_counts_path("full")), item_ids)
 
 
 def _load_weights(ranker: TrainableRanker, run: Run, model_id: str, item_ids: pa.Array) -> torch.Tensor:

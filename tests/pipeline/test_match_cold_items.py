@@ -1,6 +1,7 @@
 """Which items are cold in which view, and that only what the view may see is imputed."""
 
 from collections.abc import Callable
+from typing import get_args
 
 import numpy as np
 import pyarrow as pa
@@ -8,7 +9,9 @@ import pyarrow.compute as pc
 
 from recsys.pipeline.match_cold_items import match_cold_items, read_cold_items, read_donors
 from recsys.pipeline.run import Run
-from recsys.pipeline.stages import ENCODE_TEXTS
+from recsys.pipeline.settle_warm_start import settle_warm_start
+from recsys.pipeline.stages import ENCODE_TEXTS, INGEST_EVENTS
+from recsys.pipeline.train_task import build_task
 from recsys.schema import INTERACTIONS, item_vectors
 from recsys.signals.signal import DataView
 from recsys.storage.tables import write_table
@@ -17,6 +20,7 @@ from tests.records import finish
 IDS = [f"i{number:02}" for number in range(12)]
 #: Nobody took item i11, i10 is first taken in the holdout; their texts are those of i00 and i01.
 COLD, COLD_IN_TRAINING = 11, 10
+VIEWS: tuple[DataView, ...] = get_args(DataView)
 
 
 def test_donors_are_known_in_their_view(make_night: Callable[..., Run], draw_events: Callable[..., pa.Table]) -> None:
@@ -72,3 +76,37 @@ def test_donors_are_known_in_their_view(make_night: Callable[..., Run], draw_eve
             run.storage.delete(f"{run.folder.dir}/donors/{path}")
     older = np.flatnonzero(read_cold_items(run, "full", never_taken))
     assert older.tolist() == [COLD], "a night of an older release did not store them"
+
+
+def test_an_item_whose_events_are_all_held_out_is_new_to_what_validation_measures(
+    make_night: Callable[..., Run], draw_events: Callable[..., pa.Table]
+) -> None:
+    """No signal of the view saw it: it is imputed, may not donate, and the ranker does not know it."""
+    events = draw_events(600, days=40)
+    events = events.filter(pc.not_equal(events["item_id"], IDS[COLD]))
+    run = make_night(events)
+    kept_out = run.validation_split(events).holdout
+    user, moment = kept_out["user_id"][0], kept_out["timestamp"][0]
+    there = pc.and_(pc.equal(events["user_id"], user), pc.equal(events["timestamp"], moment))
+    place = events.column_names.index("item_id")
+    taken = pc.if_else(there, IDS[COLD], events["item_id"])
+    run = make_night(events.set_column(place, events.schema.field(place), taken))
+    finish(run, ENCODE_TEXTS, encoder_id="e")
+    finish(run, INGEST_EVENTS, kinds=["view"])
+    vectors = np.eye(12, dtype=np.float32)
+    vectors[COLD] = vectors[0]
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), 12)
+    table = pa.Table.from_arrays([pa.array(IDS), lists], schema=item_vectors(12))
+    write_table(run.storage, run.text_vectors_path("e"), table, table.schema)
+
+    match_cold_items(run)
+    assert not any(read_donors(run, view).is_cold.any() for view in VIEWS), "before training nothing is held out"
+    settle_warm_start(run)
+    match_cold_items(run)
+    cold = {view: read_donors(run, view).cold.tolist() for view in VIEWS}
+    assert cold == {"validation": [COLD], "test": [], "full": []}
+    is_cold = {view: np.flatnonzero(read_cold_items(run, view, np.ones(12, int))).tolist() for view in VIEWS}
+    assert is_cold == cold
+    known, refit = (build_task(run, model_id, None).ranker.known for model_id in (run.model_id, run.refit_id))
+    assert np.flatnonzero(~known.numpy()).tolist() == [COLD]
+    assert refit.all()

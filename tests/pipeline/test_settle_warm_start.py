@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from recsys.model.checkpoint import ModelCard
+from recsys.pipeline.learned_items import learned_counts
 from recsys.pipeline.model_records import WarmStart
 from recsys.pipeline.run import Run
 from recsys.pipeline.settle_warm_start import settle_warm_start
@@ -75,6 +76,8 @@ def test_validation_users_are_more_than_last_night(make_run: MakeRun, tmp_path: 
     assert settle_warm_start(first) is None
     learned, asked = learned_and_asked(first)
     assert len(read_table(first.storage, first.held_out_path(first.model_id))) == len(asked)
+    ids = read_table(first.storage, first.catalog_path)["item_id"].combine_chunks()
+    assert learned_counts(first, ids).all(), "others took every item too"
 
     second = make_run("second", 18)
     assert learned & learned_and_asked(second)[1], "the share grew: these baskets would leak"
