@@ -249,6 +249,9 @@ DONORS = pa.schema(
     ]
 )
 
+#: The cold rows of the catalog, with and without donors.
+COLD_ITEMS = pa.schema([pa.field("item", pa.int32(), nullable=False)])
+
 #: Interactions with each row of the catalog on each day since 1970, and the sum of their weights; day −1 stands for all
 #: days before the others.
 DAY_COUNTS = pa.schema(

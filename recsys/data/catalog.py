@@ -45,7 +45,7 @@ def item_version_spec(spec: ItemsInput) -> VersionSpec:
 
 
 def build_catalog(merged: pa.Table, spec: ItemsInput) -> pa.Table:
-    """CATALOG of merged versions, sorted by item_id. An item whose columns are all empty has an empty text.
+    """CATALOG of merged versions, sorted by item_id. An item whose columns say nothing has an empty text.
 
     Values are without HTML (`recsys.data.markup`), NFC, without control characters, and with single blanks. The text is
     cut to `max_text_chars`. Attributes are the non-empty values of the columns in `attributes` (by default those of the

@@ -6,7 +6,8 @@ what is in brackets. For each row:
 - A piece whose columns are all empty drops out, with the mark before it and its brackets.
 - In a piece of several columns, an empty one takes with it the words directly before it. Words after the last column
   belong to that column. A comma, a slash or the like stays away where nothing is before it.
-- Where all columns of the template are empty, so is the text: the words of the template alone say nothing.
+- Where no column of the template says anything, the text is empty: the words of the template alone say nothing, and
+  neither does punctuation.
 
 A row that has all values gets the whole template.
 """
@@ -20,7 +21,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.data.texts import clean_text, cut_text
+from recsys.data.texts import clean_text, cut_text, says_something
 from recsys.errors import ConfigError
 
 #: Stands for a column in a template. Control characters of the template itself become blanks anyway.
@@ -61,7 +62,7 @@ def template_columns(text: str, key: str = "inputs.items.text") -> list[str]:
 
 
 def filled_template(text: str, key: str, values: dict[str, Any], num_rows: int, max_chars: int) -> Any:
-    """Clean texts [N] of a template; empty where all of its columns are empty.
+    """Clean texts [N] of a template; empty where its columns hold no more than punctuation.
 
     Args:
         text: The template.
@@ -78,7 +79,7 @@ def filled_template(text: str, key: str, values: dict[str, Any], num_rows: int, 
     filled = {column: pc.fill_null(values[column], "") for column in set(columns)}
     anything: Any = pa.repeat(False, num_rows)
     for value in filled.values():
-        anything = pc.or_(anything, pc.not_equal(value, ""))
+        anything = pc.or_(anything, says_something(value))
     whole = _fill(_cut(written, iter(columns)), filled, num_rows).texts
     return cut_text(clean_text(pc.if_else(anything, whole, "")), max_chars)
 

@@ -13,6 +13,7 @@ LONGEST_TEXT = 100_000
 
 _BLANKS = r"[\s\p{Cc}\p{Z}]+"
 _VISIBLE = r"[^\s\p{Cc}\p{Z}]"
+_MEANT = r"[^\s\p{C}\p{P}\p{Z}]"
 
 
 def clean_text(text: Any) -> Any:
@@ -29,6 +30,11 @@ def cut_text(text: Any, max_chars: int) -> Any:
 def non_empty(text: Any) -> Any:
     """The text, or null if no character is visible: a blank must not replace an older value."""
     return pc.if_else(pc.match_substring_regex(text, pattern=_VISIBLE), text, pa.scalar(None, pa.string()))
+
+
+def says_something(text: Any) -> Any:
+    """Whether a text has more than punctuation and blanks: a letter, a digit, a symbol such as € or an emoji."""
+    return pc.match_substring_regex(text, pattern=_MEANT)
 
 
 def hash_texts(texts: Any) -> pa.Array:

@@ -21,10 +21,11 @@ from recsys.model.text_encoder import TextEncoder, pool_tokens
 
 
 class CatalogEncoder(nn.Module):
-    """Text vectors of rows of a catalog, with gradient."""
+    """Text vectors of rows of a catalog, with gradient; 0 for an empty text, as the stage `encode` gives it."""
 
     tokens: Tensor
     starts: Tensor
+    has_text: Tensor
 
     def __init__(self, encoder: TextEncoder, texts: Sequence[str], batch_size: int, lora_rank: int | None):
         """Take over an encoder's model.
@@ -52,6 +53,7 @@ class CatalogEncoder(nn.Module):
         starts = F.pad(torch.tensor([len(row) for row in tokens]).cumsum(0), (1, 0))
         self.register_buffer("tokens", torch.tensor(list(chain.from_iterable(tokens)), dtype=torch.int32), False)
         self.register_buffer("starts", starts, False)
+        self.register_buffer("has_text", torch.tensor([text != "" for text in texts], dtype=torch.bool), False)
         self.eval()
 
     def train(self, mode: bool = True) -> Self:  # noqa: ARG002 (as in nn.Module)
@@ -64,7 +66,7 @@ class CatalogEncoder(nn.Module):
         return self.starts.diff()
 
     def forward(self, rows: Tensor, num_batches: int) -> Tensor:
-        """[R, T] float32 vectors, of length 1, of these rows.
+        """[R, T] float32 vectors of these rows, of length 1, or 0 for an empty text.
 
         Args:
             rows: [R] of the catalog.
@@ -92,7 +94,7 @@ class CatalogEncoder(nn.Module):
         vectors = pool_tokens(hidden.last_hidden_state, mask, self.pooling)
         for layer in self.dense:
             vectors = layer(vectors.to(next(layer.parameters()).dtype))
-        return F.normalize(vectors.float(), dim=-1)
+        return F.normalize(vectors.float(), dim=-1) * self.has_text[rows, None]
 
     def save(self, folder: Path) -> None:
         """Write files for `TextEncoder.load` and sentence-transformers; the weights must be whole (not sharded).

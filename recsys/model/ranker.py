@@ -26,6 +26,8 @@ from recsys.model.text_adapter import TextAdapter
 
 #: Initial factor of cosines in the logits (an inverse temperature, as in CLIP). Training changes it.
 INITIAL_SCALE = 14.0
+#: Shorter item vectors stay so: without text and id an item has length 0, and gradients would have no bound.
+SHORTEST = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +44,8 @@ class Ranker(nn.Module):
     """Item vectors, user vectors and candidate scores over a catalog of I items.
 
     Item vector = normalised adapter(whitened text vector) + gate · id embedding. Only items with training interactions
-    (``known``) have an id embedding. Training drops it at random, so the text alone is enough for a new item.
+    (``known``) have an id embedding. Training drops it at random, so the text alone is enough for a new item. An item
+    without text (a text vector of 0) has its id alone.
     """
 
     text_vectors: Tensor
@@ -121,7 +124,7 @@ class Ranker(nn.Module):
     def item_vectors(
         self, rows: Tensor | None = None, texts: Tensor | None = None, ids: ItemIds | None = None
     ) -> Tensor:
-        """[R, D] vectors, of length 1, of some items. The ranker itself is not changed.
+        """[R, D] vectors of some items, of length 1, or 0 without text and id. The ranker itself is not changed.
 
         Args:
             rows: [R] of the catalog; None: all of it, R = I.
@@ -136,15 +139,16 @@ class Ranker(nn.Module):
             texts = self.text_vectors if rows is None else self.text_vectors[rows]
         if rows is None:
             rows = torch.arange(self.spec.num_items, device=self.known.device)
-        text = self.text_adapter(texts.to(self.text_adapter.weight.dtype))
+        has_text = texts.any(dim=1)
+        text = self.text_adapter(texts.to(self.text_adapter.weight.dtype)) * has_text[:, None]
         if self.spec.parts == "ids":
             text = torch.zeros_like(text)
         if self.spec.parts == "text":
             known = torch.zeros_like(known)
         if self.training and self.spec.id_dropout and self.spec.parts != "ids":  # without its id nothing is left
-            known = known & (torch.rand(len(rows), device=text.device) >= self.spec.id_dropout)
+            known = known & ((torch.rand(len(rows), device=text.device) >= self.spec.id_dropout) | ~has_text)
         embedded = self.id_embedding(rows) if ids is None else F.embedding(rows, ids.embedding)
-        return F.normalize(text + self.gate * embedded * known[:, None].to(text.dtype), dim=-1)
+        return F.normalize(text + self.gate * embedded * known[:, None].to(text.dtype), dim=-1, eps=SHORTEST)
 
     def history_tokens(
         self, item_vectors: Tensor, items: Tensor, gaps: Tensor, events: Tensor, texts: HistoryTexts | None = None

@@ -31,8 +31,11 @@ class TextAdapter(nn.Linear):
         self.register_buffer("whitening", torch.eye(text_dim))
 
     def fit(self, vectors: Tensor) -> None:
-        """Take the mean and the whitening matrix of these text vectors [R, T]."""
-        mean, whitening = fit_whitening(vectors)
+        """Take the mean and the whitening matrix of these text vectors [R, T] without those that are 0: no texts."""
+        has_text = vectors.any(dim=1)
+        if not has_text.any():
+            return
+        mean, whitening = fit_whitening(vectors if has_text.all() else vectors[has_text])
         self.mean.copy_(mean)
         self.whitening.copy_(whitening)
 

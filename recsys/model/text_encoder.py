@@ -123,7 +123,8 @@ class TextEncoder:
         return vectors_digest(plain, self.quantization)
 
     def encode(self, texts: Sequence[str], batch_size: int = 128) -> npt.NDArray[np.float32]:
-        """Unit vectors of `texts`, float32 [N, D], row i for text i. An empty text has a vector too.
+        """Unit vectors of `texts`, float32 [N, D], row i for text i. An empty text has a vector too;
+        the stage `encode` does not give it to items.
 
         Raises:
             ConfigError: the arithmetic overflowed, as fp16 does with some models.

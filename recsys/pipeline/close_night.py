@@ -63,7 +63,8 @@ def _write_metrics(run: Run, refused: Mapping[str, Any]) -> str:
 
 
 def clean_up(run: Run, stages: Iterable[Stage[Any]]) -> dict[str, str]:
-    """Delete the intermediate files of a published night, and entries of the ledger that no night uses any more.
+    """Delete the intermediate files of a published night, entries of the ledger that no night uses any more, and what
+    killed writers left in the storage, which may hold what persons did.
 
     Returns:
         For the answer of the job: `cleanup_error`, if some are left.
@@ -71,6 +72,7 @@ def clean_up(run: Run, stages: Iterable[Stage[Any]]) -> dict[str, str]:
     try:
         delete_intermediate_files(run, stages)
         delete_stale_entries(run.storage, dt.datetime.now(dt.UTC))
+        run.storage.remove_left_behind()
     except Exception as error:
         why = one_line(error)
         logger.warning(

@@ -157,10 +157,19 @@ def _encoder(run: Run, encoder_id: str, encoder_model: str | None, folder: str) 
 
 
 def _assemble(run: Run, encoder_id: str, stored: pa.Table, catalog: pa.Table) -> int:
-    """Write the vector of each item of the catalog, in its order; returns the length of a vector."""
+    """Write the vector of each item of the catalog, in its order, 0 for an item without text; returns its length.
+
+    The encoder has a vector for the empty text too. With it, all items without text would be the same thing to whatever
+    compares texts.
+    """
     dim: int = stored.schema.field("vector").type.list_size
     schema = item_vectors(dim)
-    table = pa.Table.from_arrays([catalog["item_id"], _vectors_of(stored, catalog)], schema=schema)
+    vectors = _vectors_of(stored, catalog)
+    without = pc.equal(catalog["text"], "")
+    if pc.any(without).as_py():
+        zeros = pa.repeat(pa.scalar([0.0] * dim, schema.field("vector").type), len(catalog))
+        vectors = pc.if_else(without, zeros, vectors)
+    table = pa.Table.from_arrays([catalog["item_id"], vectors], schema=schema)
     write_table(run.storage, run.text_vectors_path(encoder_id), table, schema)
     return dim
 

@@ -15,7 +15,7 @@ from recsys.model.checkpoint import ModelCard, load_ranker
 from recsys.model.precision import dtype_of
 from recsys.pipeline.count_signals import day_of, first_validation_day, oldest_day, read_counts, settings_of
 from recsys.pipeline.item_rules import recommendable
-from recsys.pipeline.match_cold_items import read_donors
+from recsys.pipeline.match_cold_items import read_cold_items, read_donors
 from recsys.pipeline.published_model import model_card
 from recsys.pipeline.read_titles import catalog_titles, load_title_scorer, read_priors
 from recsys.pipeline.run import COUNTS_OF_VIEW, Run
@@ -26,6 +26,7 @@ from recsys.ranking.fusion import Fusion
 from recsys.ranking.item_popularity import item_popularity
 from recsys.ranking.rerank import Reranker
 from recsys.ranking.rules.attributes import attribute_values, needed_attribute
+from recsys.ranking.rules.rule import NightFacts
 from recsys.ranking.snapshot import Snapshot
 from recsys.signals.lm_evidence import LoadedLm
 from recsys.signals.products import unit_rows
@@ -77,11 +78,16 @@ def load_snapshots(
     if view != "full":
         reranks = [rerank.for_measuring() for rerank in reranks]
     popularity = item_popularity(read_table(run.storage, run.item_counts_path(COUNTS_OF_VIEW[view][1])), night.item_ids)
-    directions = _directions(signals)
-    rerankers = [
-        Reranker.build(rerank, popularity, night.recommendable, directions, run.config.seed, run.date, night.catalog)
-        for rerank in reranks
-    ]
+    facts = NightFacts(
+        popularity=popularity,
+        is_cold=read_cold_items(run, view, popularity),
+        recommendable=night.recommendable,
+        seed=run.config.seed,
+        date=run.date,
+        vectors=_directions(signals),
+        catalog=night.catalog,
+    )
+    rerankers = [Reranker.build(rerank, facts) for rerank in reranks]
     first = Snapshot(
         signals=signals,
         item_ids=night.item_ids,

@@ -1,4 +1,4 @@
-"""The donors of the cold items of each data view."""
+"""The cold items of each data view, and their donors."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from functools import partial
 from typing import cast
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -16,7 +17,7 @@ from recsys.pipeline.run import COUNTS_OF_VIEW, CountedDays, Record, Run
 from recsys.pipeline.stages import INGEST_CATALOG, SHUFFLE_HISTORIES
 from recsys.pipeline.stored_vectors import read_text_vectors
 from recsys.ranking.item_popularity import item_popularity
-from recsys.schema import DONORS, TIMESTAMP
+from recsys.schema import COLD_ITEMS, DONORS, TIMESTAMP
 from recsys.signals.donors import Donors, find_donors
 from recsys.signals.products import unit_rows
 from recsys.signals.signal import DataView
@@ -42,8 +43,29 @@ def read_donors(run: Run, view: DataView) -> Donors:
     return Donors(read_table(run.storage, _path(run, COUNTS_OF_VIEW[view][1])), run.record(INGEST_CATALOG).items)
 
 
+def read_cold_items(run: Run, view: DataView, popularity: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+    """[I] the items that are cold in a view: nobody took or rejected them yet. Some of them have no donors.
+
+    Args:
+        run: Whose cold items.
+        view: The days that may be seen.
+        popularity: [I] interactions in that view. A night of an older release did not store its cold items; there they
+            are the items without interactions, as that release took them.
+    """
+    path = _cold_path(run, COUNTS_OF_VIEW[view][1])
+    if not run.storage.exists(path):
+        return np.asarray(popularity == 0)
+    is_cold = np.zeros(len(popularity), dtype=bool)
+    is_cold[read_table(run.storage, path)["item"].to_numpy()] = True
+    return is_cold
+
+
 def _path(run: Run, part: str) -> str:
     return f"{run.folder.dir}/donors/{part}.parquet"
+
+
+def _cold_path(run: Run, part: str) -> str:
+    return f"{run.folder.dir}/donors/{part}_cold_items.parquet"
 
 
 def _matcher(run: Run) -> Callable[[str], Record]:
@@ -56,6 +78,8 @@ def _matcher(run: Run) -> Callable[[str], Record]:
         rejected = index_items(_rejected_items(run, run.cutoff if part == "train" else run.end), item_ids)
         cold = ~known
         cold[rejected] = False  # an item that people only send back is not new
+        rows = pa.Table.from_arrays([pa.array(np.flatnonzero(cold).astype(np.int32))], schema=COLD_ITEMS)
+        write_table(run.storage, _cold_path(run, part), rows, COLD_ITEMS)
         write_table(run.storage, _path(run, part), find_donors(vectors, cold, known), DONORS)
         return {"cold": int(cold.sum())}
 

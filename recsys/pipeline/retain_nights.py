@@ -13,7 +13,7 @@ from itertools import groupby
 from typing import Any
 
 from recsys.errors import LockedError, is_defect, one_line
-from recsys.pipeline.retention_plan import DeletedRun, RetentionPlan, deletion_mark, plan_retention
+from recsys.pipeline.retention_plan import DeletedRun, RetentionPlan, plan_retention
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import PUBLISH_LISTS
 from recsys.pipeline.write_report import write_index_again
@@ -21,7 +21,7 @@ from recsys.storage.config import RetentionConfig
 from recsys.storage.filesystem import Storage
 from recsys.storage.lease import RETENTION, check_held, lock
 from recsys.storage.manifest import MANIFEST, lists_folder
-from recsys.storage.publish import receipt_path
+from recsys.storage.publish import deletion_mark, receipt_path
 from recsys.storage.runs import RunFolder
 from recsys.storage.site import night_page
 

@@ -2,21 +2,22 @@
 
 import datetime as dt
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from recsys.errors import ConfigError
+from recsys.errors import InputError
 from recsys.pipeline.run_references import References, references
 from recsys.storage.config import RetentionConfig
 from recsys.storage.filesystem import Storage
-from recsys.storage.latest import Latest, read_latest
+from recsys.storage.latest import LATEST, Latest, read_latest, read_pointer
 from recsys.storage.lease import last_seen, lock_generation
-from recsys.storage.manifest import table_folder
+from recsys.storage.manifest import MANIFEST, table_folder
 from recsys.storage.nights import published_runs
+from recsys.storage.publish import deletion_mark, receipt_path
 from recsys.storage.read_together import read_together
 from recsys.storage.record_kinds import RUN_START
 from recsys.storage.retention import StoredRun, kept_runs
-from recsys.storage.runs import RunFolder
+from recsys.storage.runs import RunFolder, run_folders
 
 #: Tables of a night that go with it. Its figures (`metrics`) stay: they are few, and trends are read over all nights.
 TABLES = ("recommendations", "similar_items", "item_report")
@@ -62,11 +63,6 @@ class RetentionPlan:
         return sum(run.bytes for run in self.runs) + sum(self.stores.values())
 
 
-def deletion_mark(run: RunFolder) -> str:
-    """A file that says that the deletion of the run was begun: it is written first and deleted last."""
-    return f"{run.dir}/deleting.json"
-
-
 def plan_retention(
     storage: Storage, settings: RetentionConfig, now: dt.datetime | None = None, in_use: Iterable[str] = ()
 ) -> RetentionPlan:
@@ -79,11 +75,14 @@ def plan_retention(
         in_use: Ids of runs that stay whatever the rules say.
 
     Raises:
-        InputError: LATEST, a receipt, a config or a card of a model is damaged: then nobody can tell what is needed.
+        InputError: LATEST, a receipt, a config or a card of a model is damaged, or the manifest of a published run is
+            missing: then nobody can tell what is needed.
     """
     latest = read_latest(storage)
     pointers = {pointer.run_id: pointer for pointer in published_runs(storage)}
-    folders = {run.run_id: run for run in _run_folders(storage)}
+    if latest is not None and latest.run_id not in pointers:
+        raise _lost_manifest(storage, latest, LATEST, "point LATEST to another night by jobs/publish.py --to RUN_ID")
+    folders = {run.run_id: run for run in run_folders(storage)}
     runs = read_together(lambda run: _stored(run, pointers.get(run.run_id), latest), folders.values())
     kept = kept_runs(runs, latest.run_id if latest else None, settings, now or dt.datetime.now(dt.UTC))
     kept |= dict.fromkeys(in_use, "in use")
@@ -106,22 +105,26 @@ def run_size(run: RunFolder) -> int:
     return sum(_size(run.storage, folder) for folder in (*_places(run), *models, run.dir))
 
 
-def _run_folders(storage: Storage) -> Iterator[RunFolder]:
-    for name in storage.folders("runs"):
-        try:
-            yield RunFolder(storage, name)
-        except ConfigError:  # not ours
-            continue
-
-
 def _stored(run: RunFolder, pointer: Latest | None, latest: Latest | None) -> StoredRun:
     if pointer is None:
         half_deleted = run.storage.exists(deletion_mark(run))
+        receipt = receipt_path(run)
+        if not half_deleted and (published := read_pointer(run.storage, receipt)) is not None:
+            raise _lost_manifest(run.storage, published, receipt, "delete that file, if its lists are not needed")
         return StoredRun(run_id=run.run_id, date=run.date, active_at=_active_at(run), half_deleted=half_deleted)
     times = [dt.datetime.fromisoformat(pointer.published_at)]
     if latest is not None and latest.run_id == run.run_id:  # a job may have died between LATEST and the receipt
         times.append(dt.datetime.fromisoformat(latest.published_at))
     return StoredRun(run_id=run.run_id, date=run.date, published_at=max(times))
+
+
+def _lost_manifest(storage: Storage, run: Latest, witness: str, way_out: str) -> InputError:
+    """The error for a published run whose manifest was not found: it is no unfinished run, which may be deleted."""
+    return InputError(
+        f"{storage.url(run.path)}/{MANIFEST}: is missing, and {storage.url(witness)} says that run {run.run_id} is "
+        f"published, so no night is deleted; start the night of {run.run_date} again, which writes its manifest again, "
+        f"or {way_out}"
+    )
 
 
 def _active_at(run: RunFolder) -> dt.datetime | None:

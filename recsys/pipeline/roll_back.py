@@ -5,12 +5,11 @@ from dataclasses import dataclass
 
 from recsys.errors import ConfigError
 from recsys.pipeline.needed_files import verify_night
-from recsys.pipeline.retention_plan import deletion_mark
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import Latest, read_latest
 from recsys.storage.lease import RETENTION, lock
 from recsys.storage.manifest import is_complete
-from recsys.storage.publish import pointer_to, publish
+from recsys.storage.publish import deletion_mark, pointer_to, publish
 from recsys.storage.runs import RunFolder
 
 logger = logging.getLogger(__name__)

@@ -12,9 +12,10 @@ from recsys.pipeline.model_records import WARM_START
 from recsys.pipeline.stages import ENCODE_TEXTS, ENRICH_ITEMS, ENRICH_USERS, FINETUNE, LEARN_BASKETS, REENCODE
 from recsys.storage.filesystem import Storage
 from recsys.storage.manifest import MANIFEST, decode_manifest, lists_folder
+from recsys.storage.publish import deletion_mark
 from recsys.storage.read_together import read_together
 from recsys.storage.record_kinds import MODEL_CARD, STAGE, RecordKind
-from recsys.storage.runs import RunFolder
+from recsys.storage.runs import RunFolder, run_folders
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,24 @@ def references(runs: Iterable[RunFolder], published_models: Iterable[str] = ()) 
             models.add(base)
             waiting.append(base)
     return References(models=frozenset(models), encoders=frozenset(encoders), writers=frozenset(writers))
+
+
+def run_that_needs(run: RunFolder) -> str | None:
+    """Id of another run that needs a model of this run; None: no other does, or this run has no model.
+
+    All other runs are asked but those whose deletion was begun.
+
+    Raises:
+        As `references`.
+    """
+    models = frozenset(model for model in run.model_ids if run.storage.list(f"models/{model}"))
+    if not models:
+        return None  # as at nearly every start of a night, which so reads no records of other nights
+    others = [other for other in run_folders(run.storage) if other != run]
+    others = [other for other in others if not run.storage.exists(deletion_mark(other))]
+    if models.isdisjoint(references(others).models):
+        return None
+    return next(other.run_id for other in others if not models.isdisjoint(references([other]).models))
 
 
 def _named_by(run: RunFolder) -> References:

@@ -12,7 +12,7 @@ from pydantic import ConfigDict
 from recsys import __version__
 from recsys.config.strict_json import STRICT, as_json, from_json
 from recsys.data.formats.input_format import FileInfo
-from recsys.errors import InputError, NewerFormatError
+from recsys.errors import ConfigError, InputError, NewerFormatError
 from recsys.pipeline.gate_summary import gate_summary, was_refused
 from recsys.pipeline.input_list import (
     ID_LISTS,
@@ -24,6 +24,7 @@ from recsys.pipeline.input_list import (
     take_inputs,
 )
 from recsys.pipeline.run import Protocol, Run
+from recsys.pipeline.run_references import run_that_needs
 from recsys.pipeline.settle_encoder import SettledEncoder, settle_encoder, with_encoder
 from recsys.pipeline.stage import Stage
 from recsys.pipeline.stages import FINETUNE, PUBLISH_LISTS
@@ -95,6 +96,7 @@ def started_run(run: Run, stages: Iterable[Stage[Any]], *, own_lock: bool = Fals
 
     Raises:
         InputError: an input is missing. Nothing was written.
+        ConfigError: the run would begin again, and another run needs its model.
         LockedError: another process holds the night.
     """
     stages = [stage for stage in stages if stage.applies(run.config)]
@@ -119,12 +121,15 @@ def started_run(run: Run, stages: Iterable[Stage[Any]], *, own_lock: bool = Fals
 
 
 def _attempt(run: Run, stages: list[Stage[Any]]) -> Run:
-    """The run itself, or another name of it where it must not be touched, because it is published."""
+    """The run itself, or another name of it where it must not be touched: it is published, or its model is needed."""
     if not run.force and (_finished(run, stages) or published(run.storage, run.folder.run_id) is None):
         return run
     for folder in attempts(run.folder):
         attempt = replace(run, folder=folder)
-        if not is_complete(folder) or (run.force and PUBLISH_LISTS in stages and _half_published(attempt)):
+        if is_complete(folder):
+            if run.force and PUBLISH_LISTS in stages and _half_published(attempt):
+                return attempt
+        elif _goes_on(attempt, stages) or run_that_needs(folder) is None:
             return attempt
     raise AssertionError("there is no end of names")
 
@@ -154,8 +159,17 @@ def _finished(run: Run, stages: list[Stage[Any]]) -> bool:
 
 
 def _begin(run: Run, inputs: InputList, *, forced: bool) -> RunStart:
-    """Settle the inputs of a run that begins, after all that an earlier try left is deleted."""
+    """Settle the inputs of a run that begins, after all that an earlier try left is deleted.
+
+    Raises:
+        ConfigError: another run needs a model of this one, which retention has kept for it. Nothing was deleted.
+    """
     assert not is_complete(run.folder), f"{run.folder.run_id} is published: its files must stay"
+    if (needing := run_that_needs(run.folder)) is not None:
+        raise ConfigError(
+            f"run {run.folder.run_id}: cannot begin again, since run {needing} needs its model; start it with --force, "
+            f"which begins it under another name, or delete run {needing} before"
+        )
     run.storage.delete(run.folder.start_path)  # first: a start that is killed from here on begins again
     for folder in (
         run.folder.dir,

@@ -23,6 +23,7 @@ from recsys.pipeline.run import CountedDays, Run
 from recsys.pipeline.stages import ENCODE_TEXTS, INGEST_EVENTS, LEARN_BASKETS
 from recsys.pipeline.stored_vectors import read_text_vectors, read_user_text_vectors
 from recsys.storage.tables import read_table
+from recsys.training.missing_ids import draw_missing_ids
 from recsys.training.objective import Objective, TrainableRanker
 
 logger = logging.getLogger(__name__)
@@ -69,6 +70,8 @@ def build_task(run: Run, model_id: str, warm_model: str | None, *, learns: bool 
         known = _load_weights(ranker, run, warm.model_id, item_ids)
         if not learns:
             ranker.known.copy_(known)  # an item that came since has an id that was never trained
+    if learns:
+        draw_missing_ids(ranker)
     if config.ranker.train == "lora":
         ranker.add_lora(config.ranker.lora_rank)
     if config.encoder.learns_with_ranker and not is_refit:

@@ -13,6 +13,9 @@ from recsys.signals.excluded import ExcludedItems
 from recsys.signals.selection import best_positive
 from recsys.signals.signal import NONE, Evidence
 
+#: Scores of cold items that are held at a time, for all users of a block together.
+_CELLS = 2**20
+
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
@@ -36,8 +39,8 @@ def find_candidates(
         also: [B, X] further items, −1 for none.
     """
     proposals = [proposed for each in evidence if (proposed := each.propose(num)) is not None]
-    if len(cold):
-        proposals += _best_cold(evidence, cold, max(max(num // 2, 1) // 2, 1))
+    if (chosen := best_cold(evidence, cold, max(max(num // 2, 1) // 2, 1))).shape[1]:
+        proposals.append(chosen)
     if also is not None:
         proposals.append(also)
     assert proposals, "no signal proposes candidates"
@@ -48,16 +51,30 @@ def find_candidates(
     return found[:, most - max(width, 1) :]
 
 
-def _best_cold(evidence: Sequence[Evidence], cold: npt.NDArray[np.int32], num: int) -> list[Ints]:
-    """[B, num] cold items with the largest sum of the signals' scores for them, −1 where it is not positive."""
-    scores = [scored for each in evidence if (scored := each.cold_scores(cold)) is not None]
-    if not scores:
-        return []
-    total = scores[0].copy()
-    for more in scores[1:]:
-        total += more
-    best = best_positive(total, num)
-    return [np.where(best >= 0, cold[np.maximum(best, 0)], NONE)]
+def best_cold(evidence: Sequence[Evidence], cold: npt.NDArray[np.int32], num: int) -> Ints:
+    """[B, P] cold items [N] with the largest positive sum of the signals' scores, P ≤ ``num``; −1 where there are none.
+
+    They are chosen among some cold items and the best of those before, so memory does not grow with B × N. Of equal
+    sums the first wins.
+    """
+    num_users = len(evidence[0].users)
+    items = np.zeros((num_users, 0), dtype=np.int32)
+    scores = np.zeros((num_users, 0), dtype=np.float32)
+    step = max(_CELLS // max(num_users, 1), num)
+    for first in range(0, len(cold), step):
+        own = cold[first : first + step]
+        scored = [found for each in evidence if (found := each.cold_scores(own)) is not None]
+        if not scored:
+            break
+        total = scored[0].copy()
+        for more in scored[1:]:
+            total += more
+        scores = np.concatenate([scores, total], axis=1)
+        items = np.concatenate([items, np.broadcast_to(own, total.shape)], axis=1)
+        best = best_positive(scores, num)
+        items = np.where(best >= 0, np.take_along_axis(items, best, 1), np.int32(NONE))
+        scores = np.where(best >= 0, np.take_along_axis(scores, best, 1), np.float32(0))
+    return items.astype(np.int64)
 
 
 @compiled

@@ -67,7 +67,8 @@ class RerankConfig(Section):
     where: Condition | None = None
     """SQL condition over the items' attributes that a recommended item passes, e.g. `category != 'Gift cards'`."""
     cold_item_slots: Fraction = 0.1
-    """Share of a list for the user's best items without interactions, at most their share of the catalog; 0: none."""
+    """Share of a list for the user's best new items, at most their share of the catalog; 0: none. An item is new until
+    somebody takes it or rejects it."""
     long_tail_boost: Annotated[float, Field(ge=0.0)] = 0.0
     """Items outside the fifth of the catalog with most interactions count e^long_tail_boost times as much."""
     diversity: Fraction = 0.0

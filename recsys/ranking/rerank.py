@@ -3,13 +3,11 @@
 Shapes: B users, C candidates, D dimensions, I items, K list length.
 """
 
-import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from recsys.config.section import Section
@@ -73,31 +71,17 @@ class Reranker:
     """[P] items that are candidates of every user."""
 
     @classmethod
-    def build(
-        cls,
-        config: RerankConfig,
-        popularity: npt.NDArray[np.integer],
-        recommendable: Bools,
-        vectors: npt.NDArray[np.floating],
-        seed: int,
-        date: dt.date,
-        catalog: pa.Table | None = None,
-    ) -> "Reranker":
+    def build(cls, config: RerankConfig, facts: NightFacts) -> "Reranker":
         """Prepare the rules once for a night.
 
         Args:
             config: The rules' settings.
-            popularity: [I] interactions of each item, as `recsys.ranking.item_popularity` gives.
-            recommendable: [I] items that may be in a list.
-            vectors: [I, D] item vectors; only their directions count.
-            seed: The config's.
-            date: The night's date; what is drawn at random differs from night to night.
-            catalog: CATALOG of the I items, for rules that read attributes.
+            facts: All of them; the catalog is needed where a rule reads attributes.
         """
-        assert len(popularity) == len(vectors), f"{len(popularity)} counts, {len(vectors)} vectors"
-        facts = NightFacts(
-            popularity=popularity, recommendable=recommendable, seed=seed, date=date, vectors=vectors, catalog=catalog
-        )
+        assert facts.vectors is not None, "rules are prepared without item vectors"
+        num_items = len(facts.popularity)
+        assert num_items == len(facts.vectors), f"{num_items} counts, {len(facts.vectors)} vectors"
+        assert num_items == len(facts.is_cold), f"{num_items} counts, {len(facts.is_cold)} cold or not"
         prepared = tuple(PreparedRule.of(rule, config, facts) for rule in list_rules())
         removers = {rule.name: rule.prepare(settings_of(rule, config), facts) for rule in user_rules()}
         lifters = {rule.name: rule.prepare_lifts(settings_of(rule, config), facts) for rule in user_rules()}

@@ -58,7 +58,7 @@ class EaseConfig(Section):
     half_life_days: Annotated[float, Field(gt=0)] = 10.0
     """Age in days at which what a user took counts half on the time scale `decayed`."""
     neighbours: Positive = 100
-    """Largest weights that are kept of an item, on each time scale."""
+    """Largest weights that are kept of an item, on each time scale; as many cold items are added to them."""
 
 
 class Ease(Signal):
@@ -108,7 +108,8 @@ class Ease(Signal):
 
     def load(self, source: NightSource) -> "LoadedEase":
         """The merged weights of the view."""
-        return LoadedEase(Neighbours.from_table(source.counted(), len(source.item_ids)))
+        settings: EaseConfig = source.settings
+        return LoadedEase(Neighbours.from_table(source.counted(), len(source.item_ids)), settings.neighbours)
 
 
 class EaseEvidence(NeighbourEvidence):

@@ -30,8 +30,7 @@ class NeighbourEvidence(Evidence):
 
     def cold_scores(self, items: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
         """[B, N] the sum `cold_column`."""
-        wanted = np.broadcast_to(items.astype(np.int64), (len(self.users), len(items)))
-        return self.sums.of(wanted)[:, :, self.columns.index(self.cold_column)]
+        return self.sums.to_all(items, self.cold_column)
 
 
 class LoadedNeighbours(LoadedSignal):
@@ -40,13 +39,18 @@ class LoadedNeighbours(LoadedSignal):
     evidence: ClassVar[type[NeighbourEvidence]]
     """What reads them for a block of users."""
 
-    def __init__(self, neighbours: Neighbours) -> None:
-        """``neighbours`` are the merged weights of the signal."""
-        self.neighbours = neighbours
+    def __init__(self, neighbours: Neighbours, most_cold: int) -> None:
+        """Keep the weights.
+
+        Args:
+            neighbours: The merged weights of the signal.
+            most_cold: Cold items that an item leads to once they are imputed: as many as it has other neighbours.
+        """
+        self.neighbours, self.most_cold = neighbours, most_cold
 
     def impute(self, donors: Donors) -> "LoadedNeighbours":
         """What leads to the donors leads to a cold item."""
-        return type(self)(self.neighbours.impute(donors))
+        return type(self)(self.neighbours.impute(donors, self.most_cold), self.most_cold)
 
     def read(self, users: UserBlock) -> NeighbourEvidence:
         """Sum up the weights of the users' items."""

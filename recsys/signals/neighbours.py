@@ -13,10 +13,10 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import scipy.sparse as sp
 
 from recsys.compiled import compiled
 from recsys.schema import ITEM_NEIGHBOURS, TIME_SCALES
+from recsys.signals.cold_neighbours import Pairs, impute_pairs
 from recsys.signals.donors import Donors
 from recsys.signals.selection import best_items
 from recsys.signals.sparse_rows import Rows, row_starts
@@ -25,9 +25,6 @@ from recsys.signals.user_profiles import UserProfiles
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Items = npt.NDArray[np.int32]
-
-#: Starts of the items' pairs, the other items, and the weights [P, 2]: for compiled loops.
-Pairs = tuple[Ints, Items, Floats]
 
 
 class Sums(IntEnum):
@@ -74,26 +71,17 @@ class Neighbours:
         """For compiled loops."""
         return self.starts, self.others, self.weights
 
-    def impute(self, donors: Donors) -> "Neighbours":
-        """The same where the weights to a cold item are the average of the weights to its donors."""
-        num_items = len(self.starts) - 1
-        item = np.repeat(np.arange(num_items), np.diff(self.starts))
-        shape = (num_items, num_items)
-        kept = ~donors.is_cold[self.others]
-        keys, weights = [item[kept] * num_items + self.others[kept]], [self.weights[kept]]
-        for scale in (_ALL_TIME, _DECAYED):
-            to_others = sp.csr_array((self.weights[:, scale], self.others, self.starts), shape=shape)
-            to_cold = (to_others @ donors.of_cold).tocoo()
-            found = np.zeros((to_cold.nnz, len(TIME_SCALES)), dtype=np.float32)
-            found[:, scale] = to_cold.data
-            keys.append(to_cold.row.astype(np.int64) * num_items + to_cold.col)
-            weights.append(found)
-        distinct, place = np.unique(np.concatenate(keys), return_inverse=True)
-        summed = np.zeros((len(distinct), len(TIME_SCALES)), dtype=np.float32)
-        np.add.at(summed, place, np.concatenate(weights))
-        first, other = np.divmod(distinct, max(num_items, 1))
-        starts = row_starts(np.bincount(first, minlength=num_items))
-        return Neighbours(starts=starts, others=other.astype(np.int32), weights=summed)
+    def impute(self, donors: Donors, most: int) -> "Neighbours":
+        """The same where the weights to a cold item are the average of the weights to its donors.
+
+        Args:
+            donors: Of the cold items.
+            most: Cold items that an item leads to, see `impute_pairs`.
+        """
+        if not donors.is_cold.any():
+            return self
+        starts, others, weights = impute_pairs(self.pairs, donors, most)
+        return Neighbours(starts=starts, others=others, weights=weights)
 
     def sum_up(self, profiles: UserProfiles, columns: tuple[Sums, ...]) -> "NeighbourSums":
         """Add the weights from the items of each user to their neighbours.
@@ -150,6 +138,15 @@ class NeighbourSums:
         """[B, C, S] sums of some items [B, C] (−1 for none); 0 for an item that is not reached."""
         found = np.zeros((*items.shape, len(self.columns)), dtype=np.float32)
         _gather(self.starts, self.lengths, self.items, self.sums, self.num_items, items, found)
+        return found
+
+    def to_all(self, items: Items, column: Sums) -> Floats:
+        """[B, N] one sum of each user for the same items [N], ascending; 0 for an item that is not reached."""
+        found = np.zeros((len(self.lengths), len(items)), dtype=np.float32)
+        if len(items):
+            place = np.full(self.num_items, -1, dtype=np.int32)
+            place[items] = np.arange(len(items), dtype=np.int32)
+            _spread(self.starts, self.lengths, self.items, self.sums, self.columns.index(column), items, place, found)
         return found
 
 
@@ -252,6 +249,22 @@ def _gather(starts: Ints, lengths: Ints, items: Items, sums: Floats, num_items: 
         if not keeps_all:
             for row in range(first, last):
                 place[items[row]] = 0
+
+
+@compiled
+def _spread(
+    starts: Ints, lengths: Ints, items: Items, sums: Floats, column: int, wanted: Items, place: Items, found: Floats
+) -> None:
+    """Write what each user reaches to its ``place`` [I] among the ``wanted`` items; −1 for an item that is not."""
+    for user in range(len(lengths)):
+        first = starts[user]
+        if lengths[user] == len(place):  # all items are kept, in their order
+            for at in range(len(wanted)):
+                found[user, at] = sums[first + wanted[at], column]
+        else:
+            for row in range(first, first + lengths[user]):
+                if place[items[row]] >= 0:
+                    found[user, place[items[row]]] = sums[row, column]
 
 
 @compiled

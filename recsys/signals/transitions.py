@@ -53,7 +53,7 @@ class TransitionsConfig(Section):
     half_life_days: Annotated[float, Field(gt=0)] = 10.0
     """Age in days at which a pair counts half on the time scale `decayed`."""
     neighbours: Positive = 200
-    """Strongest successors that are kept of an item."""
+    """Strongest successors that are kept of an item; as many cold items are added to them."""
 
 
 class Transitions(Signal):
@@ -98,7 +98,8 @@ class Transitions(Signal):
 
     def load(self, source: NightSource) -> "LoadedTransitions":
         """The merged pairs of the view."""
-        return LoadedTransitions(Neighbours.from_table(source.counted(), len(source.item_ids)))
+        settings: TransitionsConfig = source.settings
+        return LoadedTransitions(Neighbours.from_table(source.counted(), len(source.item_ids)), settings.neighbours)
 
 
 class TransitionsEvidence(NeighbourEvidence):

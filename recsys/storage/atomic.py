@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -11,6 +12,8 @@ from typing import IO
 
 #: A writer's file before it gets its name; listings and `*.parquet` globs never show it.
 PARTIAL_SUFFIX = ".partial"
+#: As `partial_file` names them.
+_PARTIAL = re.compile(rf"\..+\.[0-9a-f]{{32}}{re.escape(PARTIAL_SUFFIX)}", re.DOTALL)
 #: Seconds after which nobody writes to such a file any more: its writer was killed.
 LEFT_BEHIND_S = 86_400.0
 
@@ -68,12 +71,17 @@ def sync_folder(folder: Path) -> None:
 
 
 def remove_left_behind(folder: Path) -> None:
-    """Remove the hidden files of writers that were killed long ago, in a folder and below it."""
+    """Remove the hidden files of writers that were killed long ago, in a folder and below it.
+
+    Files of `locked` stay: they are never written, so that their age does not say whether somebody holds them. A folder
+    that cannot be read is left out.
+    """
     before = time.time() - LEFT_BEHIND_S
-    for partial in folder.rglob(f".*{PARTIAL_SUFFIX}"):
-        with contextlib.suppress(FileNotFoundError):  # another process removed it
-            if partial.stat().st_mtime < before:
-                partial.unlink()
+    for place, _, names in os.walk(folder):
+        for name in filter(_PARTIAL.fullmatch, names):
+            with contextlib.suppress(FileNotFoundError):  # another process removed it
+                if os.lstat(partial := f"{place}/{name}").st_mtime < before:
+                    os.unlink(partial)
 
 
 def remove_empty_folders(folder: Path) -> None:

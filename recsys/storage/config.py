@@ -13,7 +13,8 @@ class RetentionConfig(Section):
     keep_nights: Positive | None = None
     """The newest so many published nights stay, by their dates; null: no such rule."""
     keep_days: Positive | None = None
-    """Nights of the last so many days stay, counted from the newest published night; null: no such rule."""
+    """Nights of the last so many days stay, counted from the newest published night, or from today (UTC) where that is
+    earlier; null: no such rule."""
     grace_hours: Annotated[float, Field(ge=0)] = 24.0
     """Hours for which a night stays after `LATEST.json` moved away from it: somebody may still read it."""
     unfinished_days: Positive = 14

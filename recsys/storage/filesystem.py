@@ -17,7 +17,6 @@ import pyarrow.fs
 from recsys.errors import ConfigError
 from recsys.storage.addresses import absolute_address, open_filesystem
 from recsys.storage.atomic import (
-    PARTIAL_SUFFIX,
     commit,
     locked,
     partial_file,
@@ -27,6 +26,7 @@ from recsys.storage.atomic import (
 )
 from recsys.storage.failures import explained, room
 from recsys.storage.json_files import to_json
+from recsys.storage.listing import file_sizes
 from recsys.storage.object_file import ObjectFile
 from recsys.storage.s3 import aws_code, create_object, delete_objects, swap_object
 
@@ -74,9 +74,15 @@ class Storage:
         return self.url(*parts).removeprefix("s3://")
 
     def exists(self, path: str) -> bool:
-        """Whether a file or a folder of that name is there now."""
+        """Whether a file or a folder of that name is there now. A disk that cannot tell is an error."""
         with self._explained(path) as (fs, native):
-            return bool(fs.exists(native))
+            if not self.is_local:
+                return bool(fs.exists(native))
+            try:
+                os.stat(native)
+            except (FileNotFoundError, NotADirectoryError):
+                return False
+            return True
 
     def read_bytes(self, path: str) -> bytes:
         """The whole file."""
@@ -142,22 +148,12 @@ class Storage:
                 return True
 
     def sizes(self, prefix: str, recursive: bool = False) -> dict[str, int]:
-        """Bytes of each file in a folder, by its name relative to the folder; a missing folder is empty."""
+        """Bytes of each file in a folder, by its name relative to the folder; a missing folder is empty.
+
+        A folder that cannot be read is an error, also one below it.
+        """
         with self._explained(prefix) as (fs, native):
-            try:
-                found = (
-                    fs.find(native, detail=True) if recursive else {i["name"]: i for i in fs.ls(native, detail=True)}
-                )
-            except FileNotFoundError as error:
-                if aws_code(error) == "NoSuchBucket":
-                    raise
-                return {}
-        return {
-            name.removeprefix(f"{native}/"): int(info["size"])
-            for name, info in sorted(found.items())
-            # S3 may hold an empty object named like the folder, and answers with the file where the path is one.
-            if info["type"] == "file" and name.startswith(f"{native}/") and not name.endswith(("/", PARTIAL_SUFFIX))
-        }
+            return file_sizes(fs, native, recursive=recursive, is_local=self.is_local)
 
     def list(self, prefix: str, recursive: bool = False) -> list[str]:
         """Sorted names of the files in a folder, relative to it; a missing folder is empty."""
@@ -198,6 +194,11 @@ class Storage:
         if self.is_local:
             remove_left_behind(Path(self.path(prefix)))
             remove_empty_folders(Path(self.path(prefix)))
+
+    def remove_left_behind(self) -> None:
+        """Remove the hidden files of writers that were killed more than a day ago. Of S3 the bucket's rules do it."""
+        if self.is_local:
+            remove_left_behind(Path(self.path()))
 
     @contextlib.contextmanager
     def new_file(self, path: str) -> Iterator[NewFile]:

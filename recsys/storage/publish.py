@@ -22,14 +22,17 @@ def attempts(run: RunFolder) -> Iterator[RunFolder]:
 def last_published(run: RunFolder) -> Latest | None:
     """What was published last of a run and of its repetitions by `--force`; None if nothing was.
 
+    A name that retention keeps, since its model is needed, is passed over.
+
     Raises:
         InputError: it was published and its manifest has been changed since.
     """
     last = None
     for attempt in attempts(run):
-        if not is_complete(attempt):
+        if is_complete(attempt):
+            last = published(run.storage, attempt.run_id) or last
+        elif not run.storage.exists(deletion_mark(attempt)):
             return last
-        last = published(run.storage, attempt.run_id) or last
     raise AssertionError("there is no end of names")
 
 
@@ -136,3 +139,8 @@ def pointer_to(run: RunFolder) -> Latest | None:
 def receipt_path(run: RunFolder) -> str:
     """The file that says a run is published; it has the form of the pointer."""
     return f"{run.dir}/published.json"
+
+
+def deletion_mark(run: RunFolder) -> str:
+    """A file that says that the deletion of the run was begun: it is written first and deleted last."""
+    return f"{run.dir}/deleting.json"

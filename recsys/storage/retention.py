@@ -26,7 +26,8 @@ def kept_runs(
 ) -> dict[str, str]:
     """Why each run stays, by its id; a run that is not named may be deleted.
 
-    All published runs of a date stay or go together, since the runs of `--force` answer for each other.
+    All published runs of a date stay or go together, since the runs of `--force` answer for each other. Those of dates
+    after tomorrow (UTC) stay, and the rules do not count them: such a date, or the clock, is wrong.
 
     Args:
         runs: All runs of the storage.
@@ -40,7 +41,8 @@ def kept_runs(
     for run in published:
         if run.run_id != latest and _may_be_read(run, published, latest, settings, now):
             reasons[run.date] = "may still be read"
-    reasons |= dict.fromkeys(_newest(published, settings), "kept")
+    today = now.astimezone(dt.UTC).date()
+    reasons |= dict.fromkeys(_newest(published, settings, today), "kept")
     reasons |= dict.fromkeys((run.date for run in published if run.run_id == latest), "latest")
     kept = {run.run_id: reasons[run.date] for run in published if run.date in reasons}
     unfinished = [run for run in runs if run.published_at is None and not run.half_deleted]
@@ -52,14 +54,16 @@ def _may_go_on(run: StoredRun, settings: RetentionConfig, now: dt.datetime) -> b
     return not settings.is_on or run.active_at is None or run.active_at > oldest
 
 
-def _newest(published: Sequence[StoredRun], settings: RetentionConfig) -> set[dt.date]:
-    """Dates that the two rules keep."""
+def _newest(published: Sequence[StoredRun], settings: RetentionConfig, today: dt.date) -> set[dt.date]:
+    """Dates that the two rules keep, and those after tomorrow."""
     dates = sorted({run.date for run in published})
-    if not settings.is_on or not dates:
+    if not settings.is_on:
         return set(dates)
-    by_number = dates[-settings.keep_nights :] if settings.keep_nights is not None else []
+    past = [date for date in dates if date <= today + dt.timedelta(days=1)]
+    by_number = past[-settings.keep_nights :] if settings.keep_nights is not None else []
     days = 0 if settings.keep_days is None else settings.keep_days
-    return {*by_number, *(date for date in dates if (dates[-1] - date).days < days)}
+    by_days = [date for date in past if (min(past[-1], today) - date).days < days]
+    return {*by_number, *by_days, *dates[len(past) :]}
 
 
 def _may_be_read(

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from recsys.config.loading import parse_yaml
@@ -172,6 +172,15 @@ class RunFolder:
         except NewerFormatError as error:
             logger.warning("%s; its work is done again", error)
             return None
+
+
+def run_folders(storage: Storage) -> Iterator[RunFolder]:
+    """Every run of a storage, in the order of their ids; other folders there are left out."""
+    for name in storage.folders("runs"):
+        try:
+            yield RunFolder(storage, name)
+        except ConfigError:  # not ours
+            continue
 
 
 def _name(name: str) -> str:

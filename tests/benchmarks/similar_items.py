@@ -25,6 +25,7 @@ from recsys.pipeline.memory import peak_memory_mb
 from recsys.ranking.config import RecommendConfig, RerankConfig
 from recsys.ranking.fusion import Fusion
 from recsys.ranking.rerank import Reranker
+from recsys.ranking.rules.rule import NightFacts
 from recsys.ranking.similar_items import of_related_items, similar_items
 from recsys.ranking.snapshot import Snapshot
 from recsys.signals.donors import Donors, find_donors
@@ -82,8 +83,8 @@ def night(num_items: int, cold: float) -> Snapshot:
     steps, ease = TransitionsConfig().neighbours, EaseConfig().neighbours
     signals: dict[str, LoadedSignal] = {
         "ranker": LoadedRanker(ranker, everything, candidate_pass=False),
-        "transitions": LoadedTransitions(neighbours(random, num_items, steps)),
-        "ease": LoadedEase(neighbours(random, num_items, ease)),
+        "transitions": LoadedTransitions(neighbours(random, num_items, steps), steps),
+        "ease": LoadedEase(neighbours(random, num_items, ease), ease),
         "text": LoadedText(TextEase.of(texts), everything),
         "popularity": LoadedPopularity(
             np.tile(np.log1p(popularity).astype(np.float32), (1, len(HORIZONS), 1)), np.array([0]), everything
@@ -91,6 +92,9 @@ def night(num_items: int, cold: float) -> Snapshot:
         "repeat": LoadedRepeat(np.zeros(num_items, dtype=np.float32)),
     }
     donors = Donors(find_donors(texts, is_cold, ~is_cold), num_items)
+    facts = NightFacts(
+        popularity=popularity, is_cold=is_cold, recommendable=everything, vectors=texts, seed=0, date=DATE
+    )
     ids = pa.array([f"i{number:07d}" for number in range(num_items)])
     return Snapshot(
         signals={name: loaded.impute(donors) for name, loaded in signals.items()} if is_cold.any() else signals,
@@ -102,7 +106,7 @@ def night(num_items: int, cold: float) -> Snapshot:
         max_length=MAX_LENGTH,
         reads_texts=False,
         fusion=Fusion(weights=dict.fromkeys(columns_of(usual_signals()), 1.0)),
-        reranker=Reranker.build(RerankConfig(), popularity, everything, texts, 0, DATE),
+        reranker=Reranker.build(RerankConfig(), facts),
         now=dt.datetime(2026, 11, 23, tzinfo=dt.UTC).timestamp() * 1e6,
     )
 

@@ -38,6 +38,8 @@ def test_templates_name_columns_once_and_may_hold_braces() -> None:
         ("By {author}. Price: {price} EUR", {"author": None, "price": "3"}, "Price: 3 EUR"),
         ("By {author}. Price: {price} EUR", {"author": "Ann", "price": ""}, "By Ann"),
         ("By {author}. Price: {price} EUR", {"author": "", "price": None}, ""),
+        ("By {author}. Price: {price} EUR", {"author": " . ", "price": "-"}, ""),
+        ("By {author}. Price: {price} EUR", {"author": "?", "price": "€"}, "By ?. Price: € EUR"),
         ("{title}. {category}", {"title": "Lamp", "category": None}, "Lamp"),
         ("{title}. {category}", {"title": None, "category": "Light"}, "Light"),
         ("{title}. ${price}", {"title": None, "price": "5"}, "$5"),

@@ -202,7 +202,7 @@ TITLES = {
     "equal": (lambda _: "lamp", "all 12 items have the same text"),
     "signs": (
         lambda number: ("!?.", "😀🎉", "مصباح", "")[number % 4] * (number + 1),
-        "texts of 3 of 12 items are empty",
+        "texts of 6 of 12 items are empty",
     ),
 }
 

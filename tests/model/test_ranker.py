@@ -17,6 +17,7 @@ from recsys.model.features import NUM_GAP_BUCKETS
 from recsys.model.ranker import ItemIds, Ranker
 from recsys.model.ranker_spec import RankerSpec
 from recsys.training.config import TrainConfig
+from recsys.training.missing_ids import draw_missing_ids
 from recsys.training.objective import Objective, TrainableRanker
 
 NUM_ITEMS, TEXT_DIM, NUM_KINDS = 12, 6, 2
@@ -194,6 +195,34 @@ def test_ids_are_dropped_in_training_only() -> None:
     assert (dropped | kept).all()
     assert dropped[390:].all()
     assert 0.4 < dropped[:390].float().mean() < 0.6
+
+
+def test_an_item_without_text_lives_on_its_id_alone() -> None:
+    """Also in training, where other ids are dropped. Without an id too, it has no direction and a bounded gradient."""
+    ranker = make_ranker(SMALL.model_copy(update={"id_dropout": 1.0}), num_known=9)
+    without = torch.tensor([2, 10])
+    ranker.text_vectors[without] = 0
+    ranker.text_adapter.fit(ranker.text_vectors)
+    rest = torch.ones(NUM_ITEMS).bool().index_fill(0, without, False)
+    torch.testing.assert_close(ranker.text_adapter.mean, ranker.text_vectors[rest].mean(dim=0))
+    for each in (ranker, ranker.train()):
+        vectors = each.item_vectors()
+        own = torch.nn.functional.normalize(ranker.gate * ranker.id_embedding.weight[2], dim=0)
+        torch.testing.assert_close(vectors[2], own)
+        assert not vectors[10].any()
+    vectors.sum().backward()
+    assert all(each.grad is None or each.grad.abs().max() < 1e4 for each in ranker.parameters())
+
+
+def test_ids_are_drawn_where_an_item_would_begin_with_nothing() -> None:
+    ranker = make_ranker()
+    ranker.text_vectors[[2, 3]] = 0
+    with torch.no_grad():
+        ranker.id_embedding.weight[[3, 4]] = 0
+    before = ranker.id_embedding.weight.detach().clone()
+    draw_missing_ids(ranker)
+    changed = (ranker.id_embedding.weight != before).any(dim=1)
+    assert changed.nonzero().tolist() == [[3]]
 
 
 def test_ids_alone_are_not_dropped() -> None:

@@ -42,6 +42,17 @@ def test_a_catalog_of_one_text_is_no_trouble(num: int) -> None:
     assert torch.equal(whitening, torch.eye(4))
 
 
+def test_what_has_no_text_takes_no_part() -> None:
+    vectors = correlated()
+    texts, all_texts, no_text = (TextAdapter(6, 3) for _ in range(3))
+    texts.fit(vectors)
+    all_texts.fit(torch.cat([torch.zeros(3, 6), vectors]))
+    torch.testing.assert_close(all_texts.mean, texts.mean)
+    torch.testing.assert_close(all_texts.whitening, texts.whitening)
+    no_text.fit(torch.zeros(3, 6))
+    assert torch.equal(no_text.whitening, torch.eye(6))
+
+
 def test_the_adapter_is_its_layer_over_whitened_vectors() -> None:
     vectors = correlated()
     adapter = TextAdapter(6, 3)

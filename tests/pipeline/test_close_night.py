@@ -2,16 +2,19 @@
 
 import datetime as dt
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from recsys.data.feedback import FEEDBACK_DIR
-from recsys.pipeline.close_night import make_up, tidy_feedback, write_metrics_and_report
+from recsys.pipeline.close_night import clean_up, make_up, tidy_feedback, write_metrics_and_report
 from recsys.pipeline.feedback_index import INDEX_PATH
 from recsys.pipeline.run import Run
+from recsys.storage.atomic import PARTIAL_SUFFIX, partial_file
 
 INPUTS = {"events": {"path": "x"}, "items": {"path": "y", "text": "{title}"}}
 
@@ -29,6 +32,23 @@ def test_metrics_that_cannot_be_written_are_a_warning_and_are_made_up(
     (run.storage.arrow()[0]).delete_dir(run.storage.path(run.folder.metrics_path))
     assert make_up(run, ()) == {"made_up": ["report"]}
     assert run.storage.read_json(run.folder.metrics_path)["run_id"] == run.folder.run_id
+
+
+def test_what_killed_writers_left_goes_a_day_later_and_locks_stay(
+    make_night: Callable[..., Run], draw_events: Callable[..., pa.Table]
+) -> None:
+    run = make_night(draw_events(20, 20))
+    folder = Path(run.storage.path("validated/0123"))
+    folder.mkdir(parents=True)
+    with partial_file(f"{folder}/fresh.parquet") as fresh, partial_file(f"{folder}/old.parquet") as old:
+        lock = folder / f".index.lock{PARTIAL_SUFFIX}"  # as `locked` names it
+        foreign = folder / f".rows{PARTIAL_SUFFIX}"
+        for file in (fresh, old, lock, foreign):
+            file.write_bytes(b"u")
+        for file in (old, lock, foreign):
+            os.utime(file, (1, 1))
+        assert clean_up(run, ()) == {}
+        assert {file for file in (fresh, old, lock, foreign) if file.exists()} == {fresh, lock, foreign}
 
 
 def test_feedback_that_cannot_be_merged_is_a_warning(

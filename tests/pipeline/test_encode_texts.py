@@ -16,8 +16,16 @@ from recsys.pipeline import encode_texts as encode
 from recsys.pipeline.encode_texts import encode_for, encode_items
 from recsys.pipeline.run import Run
 from recsys.pipeline.stored_vectors import read_text_vectors
+from recsys.schema import CATALOG
+from recsys.signals.donors import find_donors
+from recsys.signals.sparse_rows import SparseRows
+from recsys.signals.text_ease import TextEase
+from recsys.storage.tables import read_table, write_table
 from recsys.training.pretrain import pretrain_encoder
 from tests.pipeline.conftest import IDS
+
+#: Rows of the catalog.
+WITHOUT = [3, 7]
 
 
 def tiny_encoder(folder: Path, seed: int) -> TextEncoder:
@@ -50,6 +58,25 @@ def test_an_interrupted_encoding_goes_on_with_what_is_missing(run: Run) -> None:
     again = encode_items(run)
     assert 0 < again.encoded < len(IDS)
     np.testing.assert_allclose(read_text_vectors(run, again.encoder_id)[1], vectors, atol=1e-6)
+
+
+def test_items_without_a_text_have_none_in_common(run: Run) -> None:
+    """Vectors of 0: no donors for the cold one of them, no weight between them, no place in the mean of the texts."""
+    catalog = read_table(run.storage, run.catalog_path)
+    texts = ["" if row in WITHOUT else text for row, text in enumerate(IDS)]
+    columns = {"text": pa.array(texts), "text_hash": pa.array(texts)}
+    for name, column in columns.items():
+        catalog = catalog.set_column(catalog.column_names.index(name), CATALOG.field(name), column)
+    write_table(run.storage, run.catalog_path, catalog, CATALOG)
+    _, vectors = read_text_vectors(run, encode_items(run).encoder_id)
+    assert np.flatnonzero(~vectors.any(axis=1)).tolist() == WITHOUT
+    is_cold = np.arange(len(IDS)) == WITHOUT[0]
+    assert not len(find_donors(vectors, is_cold, ~is_cold))
+    model = TextEase.of(vectors)
+    with_text = np.delete(vectors, WITHOUT, axis=0)
+    np.testing.assert_allclose(model.mean, with_text.mean(axis=0), atol=1e-6)
+    row = SparseRows.of(np.zeros(1, np.int64), np.array(WITHOUT[:1]), np.ones(1), 1)
+    assert not model.weights(row, model.sum_up(row), np.arange(len(IDS))[None]).any()
 
 
 def card_of(encoder_id: str, **facts: Any) -> ModelCard:

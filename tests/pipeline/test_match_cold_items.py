@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.pipeline.match_cold_items import match_cold_items, read_donors
+from recsys.pipeline.match_cold_items import match_cold_items, read_cold_items, read_donors
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import ENCODE_TEXTS
 from recsys.schema import INTERACTIONS, item_vectors
@@ -40,6 +40,8 @@ def test_donors_are_known_in_their_view(make_night: Callable[..., Run], draw_eve
     write_table(run.storage, path, pa.Table.from_pylist(later, INTERACTIONS), INTERACTIONS)
     rejected = match_cold_items(run)
     assert (rejected.cold_items, rejected.cold_in_training) == (0, 2), "what was only sent back is not new"
+    never_taken = np.where(np.arange(12) == COLD, 0, 1)
+    assert not read_cold_items(run, "full", never_taken).any(), "although nobody took it"
     run.storage.delete_folder(run.non_positives_dir)
     match_cold_items(run)
     expected: dict[DataView, dict[int, int]] = {
@@ -53,3 +55,20 @@ def test_donors_are_known_in_their_view(make_night: Callable[..., Run], draw_eve
         shares = donors.of_cold.toarray()
         assert {(item, int(shares[:, item].argmax())) for item in donor_of} == set(donor_of.items())
         np.testing.assert_allclose(shares.sum(axis=0)[donors.cold], 1)
+        assert np.flatnonzero(read_cold_items(run, view, never_taken)).tolist() == sorted(donor_of)
+    vectors[COLD] = 0  # a text that resembles no other
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), 12)
+    write_table(
+        run.storage,
+        run.text_vectors_path("e"),
+        pa.Table.from_arrays([pa.array(IDS), lists], schema=table.schema),
+        table.schema,
+    )
+    match_cold_items(run)
+    assert not read_donors(run, "full").is_cold.any()
+    assert np.flatnonzero(read_cold_items(run, "full", never_taken)).tolist() == [COLD], "new, without donors"
+    for path in run.storage.sizes(f"{run.folder.dir}/donors"):
+        if path.endswith("_cold_items.parquet"):
+            run.storage.delete(f"{run.folder.dir}/donors/{path}")
+    older = np.flatnonzero(read_cold_items(run, "full", never_taken))
+    assert older.tolist() == [COLD], "a night of an older release did not store them"

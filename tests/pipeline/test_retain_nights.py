@@ -2,7 +2,9 @@
 
 import contextlib
 import datetime as dt
+import errno
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ import pytest
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
-from recsys.errors import RecsysError
+from recsys.errors import InputError, RecsysError
 from recsys.pipeline.retain_nights import retain_nights
 from recsys.pipeline.retention_plan import plan_retention
 from recsys.storage.config import RetentionConfig
@@ -112,6 +114,25 @@ def test_days_are_counted_from_the_newest_night(root: Path) -> None:
     assert set(plan_retention(Storage(str(root)), both, moment(300)).kept) == {n.run_id for n in nights[1:]}
 
 
+@pytest.mark.parametrize("rules", [RetentionConfig(keep_nights=2), RetentionConfig(keep_days=2)])
+@pytest.mark.parametrize("ahead", [3, 365])
+def test_a_night_of_a_mistyped_later_date_takes_no_place_of_another(
+    root: Path, rules: RetentionConfig, ahead: int
+) -> None:
+    mistyped = MadeUpNight(day=4 + ahead, moment=4.5)
+    write_night(root, mistyped, move_latest=True)
+    nights = [MadeUpNight(day=day) for day in range(5)]
+    for night in nights:
+        write_night(root, night)
+    storage = Storage(str(root))
+    now = nights[-1].at + dt.timedelta(hours=1)  # on the day after the newest night
+    kept = plan_retention(storage, rules.model_copy(update={"grace_hours": 0.0}), now).kept
+    assert set(kept) == {mistyped.run_id, *(night.run_id for night in nights[3:])}
+    publish_night(root, nights[-1], move_latest=True)  # as `jobs/publish.py --to` does
+    assert plan_retention(storage, rules, now).kept[mistyped.run_id] == "kept", "the clock may be wrong instead"
+    assert set(plan_retention(storage, rules, moment(-400)).kept) >= {night.run_id for night in nights}
+
+
 def test_the_night_of_latest_stays_however_old_it_is(root: Path) -> None:
     nights = successive(root, 5)
     publish_night(root, MadeUpNight(day=1, moment=5.1), move_latest=True)
@@ -180,6 +201,43 @@ def test_nothing_is_deleted_where_nobody_can_tell_what_is_needed(root: Path, dam
     before = contents(root)
     with pytest.raises(RecsysError, match=path):
         retain_nights(Storage(str(root)), TWO, moment(4.2))
+    assert contents(root) == before
+
+
+@pytest.mark.parametrize(
+    ("place", "way_out"), [(2, "--to RUN_ID"), (0, "delete that file, if its lists are not needed")]
+)
+def test_nothing_is_deleted_where_the_manifest_of_a_published_night_is_lost(
+    root: Path, place: int, way_out: str
+) -> None:
+    nights = successive(root, 3)
+    (lost,) = root.glob(f"recommendations/*/run_id={nights[place].run_id}/_MANIFEST.json")
+    manifest = lost.read_text()
+    lost.unlink()
+    before = contents(root)
+    with pytest.raises(InputError, match=rf"{lost}: is missing, and .* run {nights[place].run_id} .*{way_out}"):
+        retain_nights(Storage(str(root)), TWO, moment(40))
+    assert contents(root) == before
+    lost.write_text(manifest)
+    assert retain_nights(Storage(str(root)), TWO, moment(40)).deleted == [nights[0].run_id]
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EACCES])
+def test_nothing_is_deleted_where_a_folder_of_lists_cannot_be_read(
+    root: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nights = successive(root, 3)
+    before, scandir = contents(root), os.scandir
+
+    def failing(path: Any) -> Any:
+        if str(path).endswith(f"run_date={nights[2].run_id[:10]}"):
+            raise OSError(number, os.strerror(number), str(path))
+        return scandir(path)
+
+    with monkeypatch.context() as faults:
+        faults.setattr(os, "scandir", failing)
+        with pytest.raises((RecsysError, OSError), match=os.strerror(number)):
+            retain_nights(Storage(str(root)), TWO, moment(40))
     assert contents(root) == before
 
 

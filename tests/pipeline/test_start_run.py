@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from recsys.data.feedback import FEEDBACK_DIR
-from recsys.errors import InputError, LockedError
+from recsys.errors import ConfigError, InputError, LockedError
 from recsys.model import default_encoder
 from recsys.pipeline.input_list import InputName
 from recsys.pipeline.input_parts import plan_parts, read_part
@@ -28,7 +28,7 @@ from recsys.settings import decode_config
 from recsys.storage.filesystem import Storage
 from recsys.storage.lease import lock
 from recsys.storage.manifest import write_manifest
-from recsys.storage.publish import publish, published
+from recsys.storage.publish import deletion_mark, last_published, publish, published
 from tests.records import finish
 
 Open = Callable[..., Run]
@@ -341,6 +341,38 @@ def test_a_published_run_is_never_written_again(open_night: Open) -> None:
     done = start(open_night(serve={"port": 1234}))  # what is finished answers, and is not written either
     assert done.folder == run.folder
     assert run.storage.read_bytes(run.folder.config_path) == config
+
+
+def test_a_deleted_night_whose_model_is_needed_begins_under_another_name(open_night: Open) -> None:
+    """Retention keeps the model of a deleted night for the arm of a published one."""
+    old = start(open_night(date="2026-11-10"))
+    models = {
+        f"models/{model}/{name}" for model in old.folder.model_ids for name in ("model.json", "ranker.safetensors")
+    }
+    for path in models:
+        old.storage.write_bytes(path, b"{}")
+    old.storage.delete_folder(old.folder.dir)
+    old.storage.write_bytes(deletion_mark(old.folder), b"{}")
+    arms = [{"name": "old", "share": 0.5, "model": old.model_id}, {"name": "control", "share": 0.5}]
+    tonight = start(open_night(experiments=[{"name": "x", "arms": arms}]))
+    publish_run(tonight)
+
+    asked = open_night(date="2026-11-10")
+    with pytest.raises(
+        ConfigError, match=f"{old.folder.run_id}: .* run {tonight.folder.run_id} needs its model; .*--force"
+    ):
+        start(asked)
+    for _ in range(2):  # it begins, and goes on
+        again = start(asked, force=True)
+        assert again.folder.run_id == f"{old.folder.run_id}-2"
+        again.storage.write_bytes(f"{again.model_path()}/model.json", b"{}")
+    assert {path: old.storage.read_bytes(path) for path in models} == dict.fromkeys(models, b"{}")
+    publish(again.folder, write_manifest(again.folder, again.date, [], {"model_id": again.model_id}), again.model_id)
+    assert last_published(asked.folder) == published(again.storage, again.folder.run_id)
+
+    tonight.storage.delete_folder(tonight.folder.dir)
+    assert start(asked).folder == old.folder  # nobody needs it
+    assert not set(models) & {f"models/{name}" for name in old.storage.list("models", recursive=True)}
 
 
 def test_a_backtest_does_not_wait_for_the_night_and_is_stored_as_what_it_is(open_night: Open) -> None:

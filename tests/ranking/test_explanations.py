@@ -77,8 +77,8 @@ def a_snapshot(
     popularity = np.ones((1, len(HORIZONS), NUM_ITEMS), dtype=np.float32)
     signals: dict[str, LoadedSignal] = {
         "ranker": RANKER,
-        "transitions": LoadedTransitions(neighbours),
-        "ease": LoadedEase(neighbours),
+        "transitions": LoadedTransitions(neighbours, NUM_ITEMS),
+        "ease": LoadedEase(neighbours, NUM_ITEMS),
         "text": LoadedText(TextEase.of(np.array(texts or np.eye(NUM_ITEMS), dtype=np.float32)), everything),
         "popularity": LoadedPopularity(popularity, np.array([0]), everything),
         "repeat": LoadedRepeat(np.zeros(NUM_ITEMS, dtype=np.float32)),

@@ -26,6 +26,7 @@ from recsys.ranking.fused_scores import fuse
 from recsys.ranking.fusion import Fusion
 from recsys.ranking.lists import as_recommendations, recommend_batch
 from recsys.ranking.rerank import Reranker
+from recsys.ranking.rules.rule import NightFacts
 from recsys.ranking.scoring import Scored, scored_blocks
 from recsys.ranking.snapshot import Snapshot
 from recsys.ranking.user_weights import user_weights
@@ -92,13 +93,21 @@ def make_snapshot(
     texts = ranker.text_vectors.numpy()
     signals: dict[str, LoadedSignal] = {
         "ranker": LoadedRanker(ranker, open_items, candidate_pass),
-        "transitions": LoadedTransitions(make_transitions(0)),
-        "ease": LoadedEase(make_transitions(1)),
+        "transitions": LoadedTransitions(make_transitions(0), len(IDS)),
+        "ease": LoadedEase(make_transitions(1), len(IDS)),
         "text": LoadedText(TextEase.of(texts / np.linalg.norm(texts, axis=1, keepdims=True)), open_items),
         "popularity": LoadedPopularity(popularity, days, open_items),
         "repeat": LoadedRepeat(np.zeros(len(IDS), dtype=np.float32) if returns is None else returns),
     }
-    settings = RerankConfig.model_validate(rerank)
+    facts = NightFacts(
+        popularity=EVER,
+        is_cold=EVER == 0,
+        recommendable=open_items,
+        vectors=RANKER.item_vectors().detach().numpy(),
+        seed=0,
+        date=DATE,
+        catalog=catalog,
+    )
     return Snapshot(
         signals=signals,
         item_ids=pa.array(IDS),
@@ -109,7 +118,7 @@ def make_snapshot(
         max_length=4,
         reads_texts=ranker.spec.user_texts,
         fusion=fusion,
-        reranker=Reranker.build(settings, EVER, open_items, RANKER.item_vectors().detach().numpy(), 0, DATE, catalog),
+        reranker=Reranker.build(RerankConfig.model_validate(rerank), facts),
         now=(EPOCH + dt.timedelta(days=8)).timestamp() * 1e6,
     )
 

@@ -4,6 +4,7 @@ The same for a single rule: `rules/test_every_rule.py`.
 """
 
 import datetime as dt
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,7 @@ from recsys.ranking.rerank import Reranked, Reranker
 from recsys.ranking.rerank_counts import RerankCounts
 from recsys.ranking.rules.exploration import num_places
 from recsys.ranking.rules.registry import list_rules
+from recsys.ranking.rules.rule import NightFacts
 
 DATE = dt.date(2026, 11, 22)
 NUM_ITEMS = 40
@@ -37,8 +39,13 @@ settings_of_rules = st.fixed_dictionaries(
 
 
 def reranker(seed: int = 0, date: dt.date = DATE, **chosen: float) -> Reranker:
-    config = RerankConfig.model_validate(chosen)
-    return Reranker.build(config, POPULARITY, RECOMMENDABLE, VECTORS.astype(np.float32), seed, date)
+    return Reranker.build(RerankConfig.model_validate(chosen), facts(seed=seed, date=date))
+
+
+def facts(**others: Any) -> NightFacts:
+    known = {"popularity": POPULARITY, "recommendable": RECOMMENDABLE, "vectors": VECTORS.astype(np.float32)}
+    given = known | {"seed": 0, "date": DATE} | others
+    return NightFacts(**{"is_cold": given["popularity"] == 0} | given)
 
 
 def users(num: int) -> pa.Array:
@@ -215,7 +222,8 @@ def test_what_each_rule_moves_is_counted() -> None:
     items, scores = np.array([[0, 1, 2, 3]]), np.array([[-1, -2, -3, -4]], dtype=np.float32)
 
     def build(**chosen: float) -> Reranker:
-        return Reranker.build(RerankConfig.model_validate(chosen), popularity, popularity >= 0, vectors, 0, DATE)
+        own = facts(popularity=popularity, recommendable=popularity >= 0, vectors=vectors)
+        return Reranker.build(RerankConfig.model_validate(chosen), own)
 
     got = build(long_tail_boost=3.5).rerank(users(1), items, scores, 3)
     assert got.items.tolist() == [[1, 2, 3]]
@@ -234,7 +242,7 @@ def test_what_each_rule_moves_is_counted() -> None:
 
 def test_facts_of_other_catalogs_are_a_defect() -> None:
     with pytest.raises(AssertionError, match="40 counts, 39 vectors"):
-        Reranker.build(RerankConfig(), POPULARITY, RECOMMENDABLE, VECTORS[1:], 0, DATE)
+        Reranker.build(RerankConfig(), facts(vectors=VECTORS[1:]))
     with pytest.raises(AssertionError, match="1 users, candidates of 2"):
         reranker().rerank(users(1), np.zeros((2, 1), np.int64), np.zeros((2, 1), np.float32), 1)
 
@@ -258,7 +266,7 @@ def test_few_cold_items_are_shown_to_some_users_and_every_night_to_others() -> N
     popularity = np.where(np.arange(NUM_ITEMS) >= NUM_ITEMS - 2, 0, 5)
 
     def who(date: dt.date) -> Bools:
-        made = Reranker.build(RerankConfig(), popularity, RECOMMENDABLE, VECTORS.astype(np.float32), 0, date)
+        made = Reranker.build(RerankConfig(), facts(popularity=popularity, date=date))
         got = made.rerank(users(500), items, scores, 6)
         shown = (popularity[got.items] == 0).sum(axis=1)
         assert set(shown.tolist()) == {0, 1}
@@ -270,3 +278,35 @@ def test_few_cold_items_are_shown_to_some_users_and_every_night_to_others() -> N
     for night in (first, second):
         assert night.mean() == pytest.approx(expected, abs=0.06)
     assert (first & second).mean() == pytest.approx(expected**2, abs=0.04)
+
+
+def test_items_that_people_only_send_back_get_no_cold_item_slot() -> None:
+    """They have no positive event, so their popularity is 0, but they are not new."""
+    popularity = np.where(np.arange(NUM_ITEMS) == NUM_ITEMS - 1, 0, 5)
+    items = np.tile(np.arange(NUM_ITEMS), (200, 1))
+    rejected = Reranker.build(RerankConfig(), facts(popularity=popularity, is_cold=np.zeros(NUM_ITEMS, dtype=bool)))
+    got = rejected.rerank(users(200), items, -items.astype(np.float32), 10)
+    assert (got.items == np.arange(10)).all()
+    assert got.counts.moved["cold_item_slots"] == 0
+    new = Reranker.build(RerankConfig(), facts(popularity=popularity))
+    assert (new.rerank(users(200), items, -items.astype(np.float32), 10).items == NUM_ITEMS - 1).any()
+
+
+def test_diversity_leaves_the_cold_item_slots() -> None:
+    """The cold items are alike and stand last, so that neither their scores nor diversity would choose them."""
+    popularity = np.where(np.arange(NUM_ITEMS) >= 30, 0, 5)
+    vectors = np.where((np.arange(NUM_ITEMS) >= 30)[:, None], 1, VECTORS).astype(np.float32)
+    items = np.tile(np.arange(NUM_ITEMS), (50, 1))
+    scores = -items.astype(np.float32)
+    settings = RerankConfig(diversity=0.5, cold_item_slots=0.2)
+    made = Reranker.build(settings, facts(popularity=popularity, vectors=vectors))
+    got = made.rerank(users(50), items, scores, 12)
+    assert (np.cumsum(got.items >= 30, axis=1)[:, [1, 6, 11]] >= [1, 2, 3]).all(), "every fifth place"
+    assert (np.diff(got.scores, axis=1) <= 0).all()
+    diverse = Reranker.build(
+        RerankConfig(diversity=0.5, cold_item_slots=0), facts(popularity=popularity, vectors=vectors)
+    )
+    rest = diverse.rerank(users(50), items, scores, 12).items
+    assert (got.items[:, 0] == rest[:, 0]).all()
+    for own, chosen in zip(got.items, rest, strict=True):
+        assert [item for item in own if item < 30] == [item for item in chosen if item < 30][: int((own < 30).sum())]

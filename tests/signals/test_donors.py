@@ -5,16 +5,18 @@ import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from recsys.model.config import RankerConfig
 from recsys.model.decoder import decoder_config
 from recsys.model.ranker import Ranker, RankerSpec
-from recsys.schema import DONORS
+from recsys.schema import DONORS, ITEM_NEIGHBOURS
 from recsys.signals import donors as module
 from recsys.signals.donors import SHARPNESS, Donors, find_donors
 from recsys.signals.neighbours import Neighbours
 from recsys.signals.popularity import LoadedPopularity
+from recsys.signals.products import unit_rows
 from recsys.signals.ranker_evidence import imputed_ids
 from tests.signals.world import NUM_ITEMS, draw_neighbours, matrices
 
@@ -66,7 +68,7 @@ def test_a_cold_item_has_the_average_of_its_donors(seed: int) -> None:
     donors, found = Donors(table, NUM_ITEMS), shares_of(table)
     random = np.random.default_rng(seed)
     neighbours, counts = draw_neighbours(random), random.integers(0, 50, (1, 2, NUM_ITEMS))
-    before, after = matrices(neighbours), matrices(neighbours.impute(donors))
+    before, after = matrices(neighbours), matrices(neighbours.impute(donors, NUM_ITEMS))
     popularity = np.log1p(counts).astype(np.float32)
     richer = LoadedPopularity(popularity, np.array([0]), ~cold).impute(donors).popularity
     for item in range(NUM_ITEMS):
@@ -83,18 +85,56 @@ def test_a_cold_item_has_the_average_of_its_donors(seed: int) -> None:
 def test_imputed_neighbours_are_sorted_and_distinct(seed: int) -> None:
     vectors, cold = problem(seed)
     donors = Donors(find_donors(vectors, cold, ~cold), NUM_ITEMS)
-    found = draw_neighbours(np.random.default_rng(seed)).impute(donors)
+    found = draw_neighbours(np.random.default_rng(seed)).impute(donors, NUM_ITEMS)
     for item in range(NUM_ITEMS):
         others = found.others[found.starts[item] : found.starts[item + 1]].tolist()
         assert others == sorted(set(others))
 
 
+@hypothesis_settings(max_examples=30)
+@given(st.integers(0, 999), st.integers(1, NUM_ITEMS))
+def test_an_item_leads_to_the_cold_items_with_the_largest_weights(seed: int, most: int) -> None:
+    vectors, cold = problem(seed)
+    donors = Donors(find_donors(vectors, cold, ~cold), NUM_ITEMS)
+    neighbours = draw_neighbours(np.random.default_rng(seed))
+    every, some = (matrices(neighbours.impute(donors, num)) for num in (NUM_ITEMS, most))
+    for item in range(NUM_ITEMS):
+        weights = np.where(donors.is_cold, every[:, item].sum(axis=0), 0)
+        best = np.argsort(-weights, kind="stable")[:most]
+        kept = ~donors.is_cold | np.isin(np.arange(NUM_ITEMS), best)
+        np.testing.assert_array_equal(some[:, item], every[:, item] * kept)
+
+
+def test_a_catalog_that_is_half_cold_has_no_more_pairs_than_its_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each cold item has donors among popular items, to which nearly every item leads."""
+    monkeypatch.setattr(module, "NUM_DONORS", 20)
+    monkeypatch.setattr("recsys.signals.cold_neighbours._AT_A_TIME", 100)
+    num_items, most, random = 600, 8, np.random.default_rng(0)
+    vectors = unit_rows(random.normal(size=(num_items, 6)) + 1)
+    cold = np.arange(num_items) % 2 == 1
+    first = np.repeat(np.flatnonzero(~cold), most)
+    other = 2 * (random.random(len(first)) ** 3 * num_items // 2).astype(np.int64)
+    first, other = np.divmod(np.unique(first * num_items + other), num_items)
+    weights = random.random((2, len(first)))
+    columns = [first, other, *weights]
+    table = pa.table(
+        [pa.array(each).cast(field.type) for each, field in zip(columns, ITEM_NEIGHBOURS, strict=True)],
+        schema=ITEM_NEIGHBOURS,
+    )
+    neighbours = Neighbours.from_table(table, num_items)
+    donors = Donors(find_donors(vectors, cold, ~cold), num_items)
+    imputed = neighbours.impute(donors, most)
+    assert len(imputed.others) <= num_items * most
+    assert np.bincount(imputed.others, minlength=num_items)[cold].any()
+    assert len(neighbours.impute(donors, num_items).others) > 3 * num_items * most, "what it would be without a bound"
+
+
 def test_without_cold_items_nothing_changes() -> None:
     neighbours = draw_neighbours(np.random.default_rng(0))
-    same = neighbours.impute(Donors.none(NUM_ITEMS))
+    same = neighbours.impute(Donors.none(NUM_ITEMS), 4)
     for part in ("starts", "others", "weights"):
         np.testing.assert_array_equal(getattr(same, part), getattr(neighbours, part))
-    assert Neighbours.none(NUM_ITEMS).impute(Donors.none(NUM_ITEMS)).weights.shape == (0, 2)
+    assert Neighbours.none(NUM_ITEMS).impute(Donors.none(NUM_ITEMS), 4).weights.shape == (0, 2)
 
 
 def test_a_cold_items_id_is_the_average_of_its_donors_ids_and_the_ranker_stays() -> None:

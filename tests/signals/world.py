@@ -131,8 +131,8 @@ def draw_world(seed: int, num_users: int) -> World:
         recommendable=recommendable,
         texts=vectors,
         signals={
-            "transitions": LoadedTransitions(draw_neighbours(random)),
-            "ease": LoadedEase(draw_neighbours(random)),
+            "transitions": LoadedTransitions(draw_neighbours(random), NUM_ITEMS),
+            "ease": LoadedEase(draw_neighbours(random), NUM_ITEMS),
             "text": LoadedText(TextEase.of(vectors), recommendable),
             "popularity": LoadedPopularity(popularity, DAYS, recommendable),
             "repeat": LoadedRepeat(random.normal(size=NUM_ITEMS).astype(np.float32)),

@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 import math
@@ -11,7 +12,7 @@ from pathlib import Path
 import pyarrow.fs
 import pytest
 
-from recsys.errors import ConfigError
+from recsys.errors import ConfigError, StorageError
 from recsys.storage.addresses import open_input
 from recsys.storage.filesystem import Storage
 
@@ -83,6 +84,21 @@ def test_what_a_killed_writer_left_goes_with_its_folder(tmp_path: Path) -> None:
     for folder in ("old", "new"):
         storage.delete_folder(folder)
     assert storage.folders("") == ("new",), "its writer may still be at work"
+
+
+def test_a_disk_that_cannot_tell_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage, stat = Storage(str(tmp_path)), os.stat
+    storage.write_bytes("here", b"")
+    assert [storage.exists(name) for name in ("here", "none", "here/none")] == [True, False, False]
+
+    def failing(path: object, *more: object, **options: object) -> os.stat_result:
+        if str(path).endswith("here"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return stat(path, *more, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "stat", failing)
+    with pytest.raises(StorageError, match="here: its disk fails"):
+        storage.exists("here")
 
 
 def test_the_root_itself_can_be_listed(storage: Storage) -> None:

@@ -55,6 +55,11 @@ def test_the_loss_is_small_where_items_of_a_basket_are_alike_and_others_are_not(
     rebuilt = baskets[:1] @ (vectors @ vectors.T - torch.eye(4))
     cosine = torch.cosine_similarity(rebuilt, baskets[:1]).item()
     assert autoencoder_loss(vectors, baskets[:1]).item() == pytest.approx(2 - 2 * cosine, abs=1e-6)
+    # an item without text is not rebuilt, and takes nothing from the others
+    without = torch.cat([vectors, torch.zeros(1, 2)])
+    cosine = torch.cosine_similarity(torch.cat([rebuilt, torch.zeros(1, 1)], dim=1), torch.tensor([[1.0, 1, 0, 0, 1]]))
+    found = autoencoder_loss(without, torch.tensor([[1.0, 1, 0, 0, 1]])).item()
+    assert found == pytest.approx(2 - 2 * cosine.item(), abs=1e-6)
 
 
 def test_baskets_have_distinct_items_and_two_of_them() -> None:

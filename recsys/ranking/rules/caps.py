@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -15,14 +14,13 @@ from recsys.compiled import compiled
 from recsys.ranking.config import RerankConfig
 from recsys.ranking.order import Bools, Ints
 from recsys.ranking.rules.attributes import needed_attribute
-from recsys.ranking.rules.pins import pinned_places
 from recsys.ranking.rules.rule import ListRule, NightFacts, RankedBatch, Reorder
 
 
 class Caps(ListRule[RerankConfig]):
     """Moves an item behind all others where enough items of its value are in the list. It counts what moves up.
 
-    Pinned items count from the start, and are never moved.
+    Pinned items count from the start, and stay at their places.
     """
 
     name = "caps"
@@ -37,10 +35,8 @@ class Caps(ListRule[RerankConfig]):
             np.asarray(pc.fill_null(pc.dictionary_encode(facts.attribute(name)).combine_chunks().indices, -1))
             for name in settings.caps
         ]
-        pinned = np.zeros(len(facts.recommendable), dtype=bool)
-        pinned[list(pinned_places(settings, facts))] = True
         most = np.array(list(settings.caps.values()), dtype=np.int64)
-        return partial(_cap, values=np.stack(values).astype(np.int64), most=most, pinned=pinned)
+        return partial(_cap, values=np.stack(values).astype(np.int64), most=most)
 
     def warnings(self, settings: RerankConfig, catalog: pa.Table) -> Sequence[str]:
         """See `Rule.warnings`; it refuses attributes that no item has."""
@@ -49,28 +45,46 @@ class Caps(ListRule[RerankConfig]):
         return ()
 
 
-def _cap(batch: RankedBatch, values: Ints, most: Ints, pinned: Bools) -> tuple[RankedBatch, int]:
+def _cap(batch: RankedBatch, values: Ints, most: Ints) -> tuple[RankedBatch, int]:
     too_many = np.zeros(batch.items.shape, dtype=bool)
-    _find_too_many(batch.items, values, most, pinned, np.zeros(values.max(initial=-1) + 1, dtype=np.int64), too_many)
+    fixed = too_many.copy() if batch.fixed is None else batch.fixed
+    counts = np.zeros((len(values), values.max(initial=-1) + 1), dtype=np.int64)
+    _find_too_many(batch.items, fixed, values, most, counts, too_many)
     return batch.demote(too_many)
 
 
 @compiled
-def _find_too_many(
-    items: Ints, values: Ints, most: Ints, pinned: Bools, counts: npt.NDArray[np.int64], too_many: Bools
-) -> None:
-    """Mark the candidates [B, C] above whom `most` [A] of the same value [A, I] are kept, for each of A attributes."""
-    for user in range(len(items)):
-        for attribute in range(len(values)):
-            counts[:] = 0
-            of_item = values[attribute]
-            for item in items[user]:
-                if item >= 0 and pinned[item] and of_item[item] >= 0:
-                    counts[of_item[item]] += 1
-            for place, item in enumerate(items[user]):
-                if item < 0 or pinned[item] or of_item[item] < 0 or too_many[user, place]:
+def _find_too_many(items: Ints, fixed: Bools, values: Ints, most: Ints, counts: Ints, too_many: Bools) -> None:
+    """Mark the candidates [B, C] for whom some attribute has no room when their place comes.
+
+    Only what is kept takes room, of all its attributes at once. So an item is marked only if it does not fit beside
+    those that are kept.
+
+    Args:
+        items: [B, C].
+        fixed: [B, C] candidates that are kept in any case, and take their room first.
+        values: [A, I] number of each item's value, −1 where it has none.
+        most: [A] items with one value.
+        counts: [A, values] zeros, and zeros again afterwards.
+        too_many: [B, C] False; the result.
+    """
+    num_users, width = items.shape
+    for user in range(num_users):
+        for first in (True, False):
+            for place in range(width):
+                item = items[user, place]
+                if item < 0 or fixed[user, place] != first:
                     continue
-                if counts[of_item[item]] >= most[attribute]:
-                    too_many[user, place] = True
-                else:
-                    counts[of_item[item]] += 1
+                fits = True
+                for attribute in range(len(most)):
+                    value = values[attribute, item]
+                    fits &= first or value < 0 or counts[attribute, value] < most[attribute]
+                too_many[user, place] = not fits
+                for attribute in range(len(most)):
+                    value = values[attribute, item]
+                    if fits and value >= 0:
+                        counts[attribute, value] += 1
+        for item in items[user]:
+            for attribute in range(len(most)):
+                if item >= 0 and values[attribute, item] >= 0:
+                    counts[attribute, values[attribute, item]] = 0

@@ -1,4 +1,4 @@
-"""The rule that keeps some places of a list for cold items: items without interactions.
+"""The rule that keeps some places of a list for cold items: new items, which nobody took or rejected yet.
 
 A cold item gets no interactions before it is shown, and by its score alone it is hardly shown: its statistics are
 imputed, and weaker than those of a known item. So lists hold as many of each user's best cold items as the cold items
@@ -36,14 +36,15 @@ class ColdItemSlots(ListRule[RerankConfig]):
     """
 
     name = "cold_item_slots"
-    summary = "Some places of a list are kept for items without interactions."
+    summary = "Some places of a list are kept for new items, which nobody took or rejected yet."
     settings = RerankConfig
 
     def prepare(self, settings: RerankConfig, facts: NightFacts) -> Reorder | None:
         """See `ListRule.prepare`."""
-        is_cold = facts.popularity == 0
-        share = cold_share(is_cold, facts.recommendable, settings.cold_item_slots)
-        return partial(_fill_slots, is_cold=is_cold, share=share, seed=facts.seed, date=facts.date) if share else None
+        share = cold_share(facts.is_cold, facts.recommendable, settings.cold_item_slots)
+        if not share:
+            return None
+        return partial(_fill_slots, is_cold=facts.is_cold, share=share, seed=facts.seed, date=facts.date)
 
 
 def cold_share(is_cold: Bools, recommendable: Bools, most: float) -> float:
@@ -71,8 +72,8 @@ def slot_order(items: Ints, scores: Floats, is_cold: Bools, share: float, phases
     it; all others keep their order. A shorter list is the head of a longer one.
 
     Args:
-        items: [B, C] int64 candidates by (−score, index); −1, no candidate, at the end.
-        scores: [B, C] float32.
+        items: [B, C] int64 candidates, best first; −1, no candidate, at the end.
+        scores: [B, C] float32. They fall, except where another rule has chosen the first.
         is_cold: [I].
         share: Share of the places, in [0, 1].
         phases: [B] in [0, 1), where each user's turns begin.
@@ -104,7 +105,7 @@ def _merge(cold: Bools, scores: Floats, turns: Phases, phases: Phases, order: In
             column = best_cold if due and best_cold < width else best
             score = scores[row, column]
             if column > best:
-                score = max(score, written[row, place - 1] if place else scores[row, 0])
+                score = written[row, place - 1] if place else scores[row, 0]
             order[row, place], written[row, place] = column, score
             taken[column] = True
             num_cold += cold[row, column]

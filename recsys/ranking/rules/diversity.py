@@ -49,7 +49,7 @@ def _diversify(batch: RankedBatch, directions: Directions, diversity: float, poo
     pool = max(pool, num)
     columns, values = select_diverse(batch.items[:, :pool], batch.scores[:, :pool], directions, num, diversity)
     chosen = values > -np.inf
-    changed = batch.reordered(batch.order_with(np.where(chosen, columns, -1), 0))
+    changed = batch.reordered(batch.order_with(np.where(chosen, columns, -1)))
     changed.scores[:, :num] = np.where(chosen, values, changed.scores[:, :num])
     return changed, int(((columns >= num) & chosen).sum())
 

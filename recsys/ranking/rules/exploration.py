@@ -20,7 +20,9 @@ from recsys.ranking.rules.user_draws import Keys, mixed, user_keys
 class Exploration(ListRule[RerankConfig]):
     """Fills the last places of a list with items drawn from the user's other candidates. It counts the drawn items.
 
-    Drawn items stand in the order of their scores and keep them. So the head of a list is the ranker's own.
+    These are the last places that no pin takes. Candidates of the places above, pinned items, and items beyond a cap
+    are not drawn, as long as others are left. Drawn items stand in the order of their scores and keep them. So the head
+    of a list is the ranker's own.
     """
 
     name = "exploration"
@@ -55,16 +57,27 @@ def _explore(batch: RankedBatch, share: float, seed: int, date: dt.date) -> tupl
     num = num_places(share, batch.top_k)
     if not num:
         return batch, 0
-    first = batch.num_open - num
-    may_be_drawn = (batch.items >= 0) & (np.arange(batch.items.shape[1]) >= first)
-    drawn = draw(batch.items, may_be_drawn, user_keys("exploration", batch.user_ids, seed, date), num)
-    changed = batch.reordered(batch.order_with(drawn, first))
-    explored = changed.explored.copy()
-    explored[:, first : first + num] |= drawn >= 0
-    return replace(changed, explored=explored), int((drawn >= 0).sum())
+    tail, places = _tail(batch, num)
+    there = tail & (batch.items >= 0)
+    rest = np.zeros_like(there) if batch.last_resort is None else there & batch.last_resort
+    columns = draw(batch.items, there & ~rest, user_keys("exploration", batch.user_ids, seed, date), places, rest)
+    drawn = np.zeros_like(there)
+    users, which = np.nonzero(columns >= 0)
+    drawn[users, columns[users, which]] = True
+    order = batch.ordered_by(np.where(tail, 2 - drawn, 0))
+    return replace(batch, explored=batch.explored | drawn).reordered(order), len(users)
 
 
-def draw(items: Ints, may_be_drawn: Bools, keys: Keys, num: int) -> Ints:
+def _tail(batch: RankedBatch, num: int) -> tuple[Bools, Ints]:
+    """[B, C] the last `num` open places of each list that are not fixed, with all below, and [B] how many those are."""
+    tail = np.ones(batch.items.shape, dtype=bool) if batch.fixed is None else ~batch.fixed
+    listed = tail[:, : batch.num_open]
+    num_from_here = np.cumsum(listed[:, ::-1], axis=1)[:, ::-1]
+    listed &= num_from_here <= num
+    return tail, listed.sum(axis=1)
+
+
+def draw(items: Ints, may_be_drawn: Bools, keys: Keys, num: int | Ints, otherwise: Bools | None = None) -> Ints:
     """Draw up to `num` of each user's candidates, all equally likely, without replacement.
 
     Of M candidates each is drawn with the probability min(1, num / M): the propensity that off-policy estimators ask
@@ -75,13 +88,17 @@ def draw(items: Ints, may_be_drawn: Bools, keys: Keys, num: int) -> Ints:
         items: [B, C] int64, distinct for each user.
         may_be_drawn: [B, C].
         keys: [B] as `user_keys` gives.
-        num: How many to draw.
+        num: How many to draw, of all users or of each [B].
+        otherwise: [B, C] others, from which those are drawn that are then missing; None: there are none.
 
     Returns:
-        [B, min(num, C)] int64 columns, ascending; −1 at the end where a user has fewer.
+        [B, min(largest num, C)] int64 columns, ascending; −1 at the end where a user has fewer.
     """
+    most = np.broadcast_to(np.asarray(num), len(items))
     lots = mixed(keys[:, None] ^ items.astype(np.uint64))
-    order = np.lexsort((items, lots, ~may_be_drawn), axis=1)[:, :num]
-    drawn = np.where(np.take_along_axis(may_be_drawn, order, 1), order, items.shape[1])
+    turns = np.where(may_be_drawn, 0, 2) if otherwise is None else np.where(may_be_drawn, 0, 2 - otherwise)
+    order = np.lexsort((items, lots, turns), axis=1)[:, : most.max(initial=0)]
+    wins = (np.take_along_axis(turns, order, 1) < 2) & (np.arange(order.shape[1]) < most[:, None])
+    drawn = np.where(wins, order, items.shape[1])
     drawn.sort(axis=1)
     return np.where(drawn < items.shape[1], drawn, -1)

@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys.compiled import compiled
 from recsys.ranking.config import RerankConfig
-from recsys.ranking.order import Ints
+from recsys.ranking.order import Bools, Floats, Ints
 from recsys.ranking.rules.id_lists import find_ids
 from recsys.ranking.rules.rule import ListRule, NightFacts, RankedBatch, Reorder
 
@@ -60,32 +61,58 @@ def pinned_places(settings: RerankConfig, facts: NightFacts) -> dict[int, int]:
 
 
 def _pin(batch: RankedBatch, places: dict[int, int]) -> tuple[RankedBatch, int]:
-    """Pinned items go to their places, highest first; where two have one place, the first of the catalog stands there.
+    """Later rules leave pinned items where they are, also those that their scores brought higher."""
+    pins = sorted(places, key=lambda item: (places[item], item))
+    order, scores = np.empty_like(batch.items), np.empty_like(batch.scores)
+    pinned = np.zeros(batch.items.shape, dtype=bool)
+    wanted = np.array([places[item] - 1 for item in pins], dtype=np.int64)
+    _place(batch.items, batch.scores, np.array(pins, dtype=np.int64), wanted, batch.top_k, order, scores, pinned)
+    changed = batch.reordered(order, scores)
+    fixed = np.isin(changed.items, pins)
+    fixed[:, batch.top_k :] = False  # of more pins than places
+    return replace(changed, pinned=pinned, fixed=fixed), int(pinned[:, : batch.top_k].sum())
 
-    A pin at a later place does not move what stands above it, so every item gets exactly its place.
+
+@compiled
+def _place(
+    items: Ints, scores: Floats, pins: Ints, wanted: Ints, top_k: int, order: Ints, written: Floats, pinned: Bools
+) -> None:
+    """Merge two queues, all candidates and the pinned ones; a pinned one comes at its place, unless it came before.
+
+    Args:
+        items: [B, C] candidates, best first.
+        scores: [B, C].
+        pins: [P] pinned items by their places.
+        wanted: [P] their places from 0. Items of one place follow each other. Where they would go beyond the end of a
+            list of K, they begin higher, so that all of them are in it.
+        top_k: K.
+        order: [B, C] the column at which the candidate of each place stood before; a result, as are the others.
+        written: [B, C] scores in the new order; an item that moved up has that of the item above it.
+        pinned: [B, C] False; True where an item moved up.
     """
-    changed = replace(batch, pinned=np.zeros(batch.items.shape, dtype=bool))
-    taken: set[int] = set()
-    for item, wanted in sorted(places.items(), key=lambda pair: (pair[1], pair[0])):
-        place = next(free for free in range(wanted - 1, batch.items.shape[1] + len(places)) if free not in taken)
-        taken.add(place)
-        changed = _move_up(changed, item, place)
-    assert changed.pinned is not None
-    return changed, int(changed.pinned[:, : batch.top_k].sum())
-
-
-def _move_up(batch: RankedBatch, item: int, place: int) -> RankedBatch:
-    """Bring an item to a place from 0, for the users who have it below."""
-    columns = np.where(batch.items == item, np.arange(batch.items.shape[1]), -1).max(axis=1, initial=-1)
-    users = np.flatnonzero(columns > place)
-    if not len(users):
-        return batch
-    keys = np.tile(np.arange(batch.items.shape[1], dtype=np.float64), (len(batch.items), 1))
-    keys[users, columns[users]] = place - 0.5
-    moved = batch.reordered(np.argsort(keys, axis=1, kind="stable"))
-    above = moved.scores[users, place - 1] if place else moved.scores[users, min(1, moved.scores.shape[1] - 1)]
-    assert moved.pinned is not None
-    scores, pinned = moved.scores.copy(), moved.pinned.copy()
-    scores[users, place] = np.maximum(scores[users, place], above)
-    pinned[users, place] = True
-    return replace(moved, scores=scores, pinned=pinned)
+    num_users, width = items.shape
+    columns, indices = np.empty(len(pins), dtype=np.int64), np.empty(len(pins), dtype=np.int64)
+    for user in range(num_users):
+        num = 0
+        for pin in range(len(pins)):
+            for column in range(width):
+                if items[user, column] == pins[pin]:
+                    columns[num], indices[num] = column, wanted[pin]
+                    num += 1
+        for pin in range(num):
+            after = indices[pin - 1] + 1 if pin else 0
+            indices[pin] = min(max(indices[pin], after), max(top_k - num, 0) + pin)
+        taken = np.zeros(width, dtype=np.bool_)
+        best = pin = 0
+        for place in range(width):
+            while taken[best]:
+                best += 1
+            while pin < num and taken[columns[pin]]:
+                pin += 1
+            column = columns[pin] if pin < num and indices[pin] == place else best
+            pinned[user, place] = column != best
+            score = scores[user, column]
+            if column != best:
+                score = written[user, place - 1] if place else scores[user, best]
+            order[user, place], written[user, place] = column, score
+            taken[column] = True

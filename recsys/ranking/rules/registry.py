@@ -1,4 +1,18 @@
-"""The re-ranking rules, in the order in which they are applied; rules of plugins come after these."""
+"""The re-ranking rules, in the order in which they are applied; rules of plugins come after these.
+
+The order of the list rules follows from what they do to a list. A later rule keeps the promise of each earlier one, or
+takes from it only what is said here.
+
+1. `long_tail_boost` and `boosts` change scores, and sort by them. So they come before all that chooses by scores.
+2. `diversity` chooses the items and their order by these scores.
+3. `cold_item_slots` moves new items up. It comes after the choice, which would drop them.
+4. `pins` fix places: `RankedBatch.fixed`. Other items move down, also new ones.
+5. `caps` move items behind all others: `RankedBatch.demote`. Fixed items stay, and count first. A new item beyond a cap
+   loses its slot: more exposure for new items is worth less than what the shop says.
+6. `exploration` fills the last places that are not fixed. It comes last, so that nothing pushes a drawn item out, and
+   each item is as likely to be drawn as `exploration.draw` says. It takes what exceeds a cap only where nothing else is
+   left: `RankedBatch.last_resort`. `diversity` leaves its places alone: `ListRule.num_reserved`.
+"""
 
 from typing import Any
 
@@ -35,11 +49,11 @@ RULES.register(Quiet())
 RULES.register(Served())
 RULES.register(LongTailBoost())
 RULES.register(Boosts())
-RULES.register(ColdItemSlots())
 RULES.register(Diversity())
-RULES.register(Exploration())
-RULES.register(Pins())  # and caps come last, since what they say must hold
+RULES.register(ColdItemSlots())
+RULES.register(Pins())
 RULES.register(Caps())
+RULES.register(Exploration())
 
 
 def item_rules() -> list[ItemRule[Any]]:

@@ -86,6 +86,8 @@ class NightFacts:
 
     popularity: npt.NDArray[np.integer]
     """[I] interactions of each item."""
+    is_cold: Bools
+    """[I] new items, which nobody took or rejected yet. An item that people only send back is not new."""
     recommendable: Bools
     """[I] items that may be recommended."""
     seed: int
@@ -125,6 +127,10 @@ class RankedBatch:
     """Places before those that later rules reserve for themselves; K where none does."""
     pinned: Bools | None = None
     """[B, C] candidates that stand higher than by their scores, because the shop wants it; None: there are none."""
+    fixed: Bools | None = None
+    """[B, C] candidates whose places later rules leave as they are; None: there are none."""
+    last_resort: Bools | None = None
+    """[B, C] candidates that are listed only where nothing else is left; None: there are none."""
 
     def reordered(self, order: Ints, scores: Floats | None = None) -> "RankedBatch":
         """The candidates of these columns [B, C] in this order, with these scores [B, C] (None: their own)."""
@@ -134,29 +140,43 @@ class RankedBatch:
             scores=np.take_along_axis(self.scores, order, 1) if scores is None else scores,
             explored=np.take_along_axis(self.explored, order, 1) if self.explored.any() else self.explored,
             pinned=None if self.pinned is None else np.take_along_axis(self.pinned, order, 1),
+            fixed=None if self.fixed is None else np.take_along_axis(self.fixed, order, 1),
+            last_resort=None if self.last_resort is None else np.take_along_axis(self.last_resort, order, 1),
         )
 
-    def order_with(self, columns: Ints, start: int) -> Ints:
-        """[B, C] the order in which these candidates stand together and all others keep their order.
+    def ordered_by(self, groups: npt.NDArray[np.integer]) -> Ints:
+        """[B, C] the order in which the candidates of lower groups [B, C] come first, and those of a group keep theirs.
+
+        Fixed candidates stay at their places.
+        """
+        if self.fixed is None:
+            return np.argsort(groups, axis=1, kind="stable")
+        open_first = np.argsort(self.fixed, axis=1, kind="stable")
+        sequence = np.argsort(np.where(self.fixed, groups.max(initial=0) + 1, groups), axis=1, kind="stable")
+        order = np.empty_like(sequence)
+        np.put_along_axis(order, open_first, sequence, 1)
+        return order
+
+    def order_with(self, columns: Ints) -> Ints:
+        """[B, C] the order in which these candidates come first and all others keep their order.
 
         Args:
-            columns: [B, N] distinct columns ≥ `start`; −1 for none, at the end of a row.
-            start: Place of the first of them.
+            columns: [B, N] distinct columns; −1 for none, at the end of a row.
         """
         num_users, width = self.items.shape
-        own = np.arange(width)
-        keys = np.tile(np.where(own < start, own, own + start + columns.shape[1]), (num_users, 1))
+        keys = np.tile(np.arange(width) + columns.shape[1], (num_users, 1))
         users, places = np.nonzero(columns >= 0)
-        keys[users, columns[users, places]] = start + places
+        keys[users, columns[users, places]] = places
         return np.argsort(keys, axis=1, kind="stable")
 
     def demote(self, candidates: Bools) -> tuple["RankedBatch", int]:
-        """Move candidates [B, C] behind all others of their users, and count the items that enter the first K places.
+        """Move candidates [B, C] behind all others of their users, and count the items that enter the open places.
 
-        So an item that should not be in a list still fills a place that would be empty without it.
+        So an item that should not be in a list still fills a place that would be empty without it. Fixed ones stay.
         """
-        order = np.argsort(candidates + 2 * (self.items < 0).astype(np.int8), axis=1, kind="stable")
-        return self.reordered(order), self.num_entered(order, self.top_k)
+        order = self.ordered_by(candidates + 2 * (self.items < 0).astype(np.int8))
+        marked = candidates if self.last_resort is None else self.last_resort | candidates
+        return replace(self, last_resort=marked).reordered(order), self.num_entered(order, self.num_open)
 
     def num_entered(self, order: Ints, num_places: int) -> int:
         """How many items an order [B, C] brings into the first places that did not stand there before."""

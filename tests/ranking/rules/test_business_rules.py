@@ -12,6 +12,7 @@ from recsys.ranking.config import RerankConfig
 from recsys.ranking.recommendable import recommendable_items
 from recsys.ranking.rerank import Reranked, Reranker
 from recsys.ranking.rules.expiry import FOR_EVER, expiry_times
+from recsys.ranking.rules.rule import NightFacts
 from recsys.ranking.rules.user_rule import UserActions
 from recsys.schema import CATALOG
 from recsys.settings import decode_config
@@ -32,15 +33,16 @@ def catalog() -> pa.Table:
 
 
 def reranker(**rerank: Any) -> Reranker:
-    return Reranker.build(
-        RerankConfig.model_validate({"cold_item_slots": 0.0} | rerank),
+    facts = NightFacts(
         popularity=np.ones(8, dtype=np.int64),
+        is_cold=np.zeros(8, dtype=bool),
         recommendable=np.ones(8, dtype=bool),
         vectors=np.eye(8, dtype=np.float32),
         seed=0,
         date=DATE,
         catalog=catalog(),
     )
+    return Reranker.build(RerankConfig.model_validate({"cold_item_slots": 0.0} | rerank), facts)
 
 
 def lists(top_k: int = 4, order: list[int] | None = None, **rerank: Any) -> Reranked:
@@ -68,6 +70,19 @@ def test_pinned_items_stand_at_their_places_with_falling_scores() -> None:
     assert got.counts.moved["pins"] == 3
     assert (np.diff(got.scores[0]) <= 0).all()
     assert got.scores[0, 0] == -1, "a moved item takes the score of the best"
+
+
+def test_pins_of_the_last_place_are_all_in_the_list() -> None:
+    got = lists(pins=[{"item": f"i{item}", "place": 4} for item in (5, 6, 7)])
+    assert got.items.tolist() == [[0, 5, 6, 7]], "they end at their place"
+    got = lists(pins=[{"item": f"i{item}", "place": 1} for item in range(1, 8)])
+    assert got.items.tolist() == [[1, 2, 3, 4]], "not more than the list is long"
+
+
+def test_a_pin_that_the_user_may_not_have_keeps_no_place_free() -> None:
+    pins = [{"item": "i5"}, {"item": "i6"}]
+    assert lists(pins=pins).items.tolist() == [[5, 6, 0, 1]]
+    assert lists(pins=pins, order=[0, 1, 2, 3, 4, 6, 7]).items.tolist() == [[6, 0, 1, 2]]
 
 
 def test_an_item_that_stands_higher_by_itself_is_not_moved() -> None:
@@ -109,7 +124,15 @@ def test_caps_limit_the_items_of_a_value() -> None:
 
 def test_pinned_items_count_for_caps_and_stay() -> None:
     got = lists(caps={"brand": 1}, pins=[{"item": "i2", "place": 2}])
-    assert got.items[0].tolist() == [2, 3, 4, 6], "i0 goes down, since i2 is of the same brand"
+    assert got.items[0].tolist() == [3, 2, 4, 6], "i0 goes down, since i2 is of the same brand"
+    assert got.pinned[0].tolist() == [False, True, False, False]
+    assert (np.diff(got.scores[0]) <= 0).all()
+    got = lists(caps={"brand": 1}, pins=[{"item": "i7", "place": 4}])
+    assert got.items[0].tolist() == [0, 3, 4, 7]
+    got = lists(caps={"brand": 1}, pins=[{"item": "i2", "place": 4}])
+    assert got.items[0].tolist() == [3, 4, 2, 6], "its score brings it above its place, and there it stays"
+    got = lists(top_k=2, caps={"brand": 1}, pins=[{"item": "i1"}, {"item": "i2", "place": 2}])
+    assert got.items[0].tolist() == [1, 2], "what the shop pins may exceed a cap"
     assert lists(caps={"brand": 1}, exploration=0.5).counts.listed == 4
 
 
@@ -184,3 +207,33 @@ def test_impressions_without_an_effect_are_refused() -> None:
 def test_a_measured_night_is_without_what_the_shop_decides() -> None:
     settings = RerankConfig.model_validate({"pins": [{"item": "i7"}], "caps": {"brand": 1}, "quiet": {"days": 1}})
     assert settings.for_measuring() == RerankConfig()
+
+
+def test_pins_and_caps_take_nothing_from_exploration() -> None:
+    """Each list keeps its drawn items, at the last places that no pin takes, and they are drawn alike."""
+    items = np.tile(np.arange(8), (4000, 1))
+    scores = -items.astype(np.float32)
+    users = pa.array([f"u{number}" for number in range(len(items))])
+    made = reranker(exploration=0.4, pins=[{"item": "i7"}, {"item": "i6", "place": 5}], caps={"brand": 2})
+    got = made.rerank(users, items, scores, 5)
+    assert (got.items[:, [0, 1, 4]] == [7, 0, 6]).all(), "two places for pins, one for the best, two for exploration"
+    assert (got.pinned == [True, False, False, False, True]).all()
+    assert (got.explored == [False, False, True, True, False]).all()
+    assert got.counts.moved["exploration"] == 2 * len(items)
+    often = np.bincount(got.items[got.explored], minlength=8) / len(items)
+    assert often.tolist() == pytest.approx([0, 0.5, 0, 0.5, 0.5, 0.5, 0, 0], abs=0.05), "i2 would exceed the cap"
+    none_fits = reranker(exploration=0.4, caps={"brand": 1}).rerank(users, items, scores, 8)
+    assert (none_fits.items[:, :5] == [0, 3, 4, 6, 1]).all()
+    assert (np.sort(none_fits.items[:, 5:], axis=1) == [2, 5, 7]).all()
+    assert none_fits.explored.sum() == 3 * len(items), "where nothing else is left, the others are drawn"
+
+
+def test_exploration_takes_the_places_that_pins_leave() -> None:
+    everywhere = [{"item": f"i{place}", "place": place} for place in (1, 2, 3)]
+    got = lists(exploration=0.5, pins=everywhere)
+    assert got.items[0, :3].tolist() == [1, 2, 3]
+    assert got.explored[0].tolist() == [False, False, False, True]
+    got = lists(exploration=0.5, pins=[*everywhere, {"item": "i4", "place": 4}])
+    assert got.items[0].tolist() == [1, 2, 3, 4]
+    assert not got.explored.any()
+    assert got.counts.moved["exploration"] == 0

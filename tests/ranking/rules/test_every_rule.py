@@ -41,6 +41,7 @@ CATALOG_OF_ITEMS = pa.Table.from_pylist(
 )
 FACTS = NightFacts(
     popularity=np.array([*range(100, 64, -1), 0, 0, 0, 0]),
+    is_cold=np.arange(NUM_ITEMS) >= NUM_ITEMS - 4,
     recommendable=np.ones(NUM_ITEMS, dtype=bool),
     seed=0,
     date=dt.date(2026, 11, 22),
@@ -71,7 +72,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
 LIST_CASES = [
     (name, section)
     for name in (
-        *("long_tail_boost", "boosts", "cold_item_slots", "diversity", "exploration", "pins", "caps"),
+        *("long_tail_boost", "boosts", "diversity", "cold_item_slots", "pins", "caps", "exploration"),
         "max_per_category",
     )
     for section in SETTINGS[name]

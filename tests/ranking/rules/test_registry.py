@@ -11,11 +11,12 @@ from recsys.errors import ConfigError
 from recsys.ranking.config import RerankConfig
 from recsys.ranking.rerank import Reranker
 from recsys.ranking.rules.registry import RULES, list_rules
+from recsys.ranking.rules.rule import NightFacts
 from recsys.schema import CATALOG
 from recsys.settings import Config, decode_config
 
 INPUTS: dict[str, Any] = {"events": {"path": "events"}, "items": {"path": "items.parquet", "text": "{title}"}}
-BUILT_IN = ["long_tail_boost", "boosts", "cold_item_slots", "diversity", "exploration", "pins", "caps"]
+BUILT_IN = ["long_tail_boost", "boosts", "diversity", "cold_item_slots", "pins", "caps", "exploration"]
 
 
 def config(rules: dict[str, Any], plugins: list[str] | None = None) -> Config:
@@ -69,15 +70,16 @@ def test_lists_follow_a_rule_of_a_plugin(plugin: str) -> None:
         | {"attributes": {"category": category} if category else {"title": "x"}}
         for item, category in enumerate(categories)
     ]
-    reranker = Reranker.build(
-        RerankConfig(rules={"max_per_category": {"most": 1}}),
+    facts = NightFacts(
         popularity=np.ones(7, dtype=np.int64),
+        is_cold=np.zeros(7, dtype=bool),
         recommendable=np.ones(7, dtype=bool),
         vectors=np.eye(7, dtype=np.float32),
         seed=0,
         date=dt.date(2026, 11, 22),
         catalog=pa.Table.from_pylist(rows, schema=CATALOG),
     )
+    reranker = Reranker.build(RerankConfig(rules={"max_per_category": {"most": 1}}), facts)
     items, scores = np.arange(7)[None], -np.arange(7, dtype=np.float32)[None]
     got = reranker.rerank(pa.array(["u"]), items, scores, top_k=4)
     assert got.items.tolist() == [[0, 3, 4, 5]]
