@@ -15,7 +15,7 @@ from recsys.errors import ConfigError
 UNREADABLE_PATTERN = r"[\x{10FF00}-\x{10FFFF}]"
 
 #: UTF-32 comes first: its mark begins like that of UTF-16.
-_MARKED_ENCODINGS = (
+MARKED_ENCODINGS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
@@ -97,6 +97,6 @@ class Utf8Stream(io.RawIOBase):
     def _decoder_for(self, first: bytes) -> io.IncrementalNewlineDecoder:
         codec = self._codec
         if codec.name == "utf-8":
-            marked = [name for mark, name in _MARKED_ENCODINGS if first.startswith(mark)]
+            marked = [name for mark, name in MARKED_ENCODINGS if first.startswith(mark)]
             codec = codecs.lookup(marked[0] if marked else "utf-8-sig")
         return io.IncrementalNewlineDecoder(codec.incrementaldecoder("recsys-mark-unreadable"), translate=True)

@@ -9,6 +9,7 @@ from recsys.data.compression import compression_of
 from recsys.data.formats.input_format import BROKEN_FILE, DivisibleFormat, FileInfo, InputFormat, Span
 from recsys.data.formats.registry import FORMATS
 from recsys.data.text_pieces import Piece
+from recsys.data.whole_lines import may_grow
 from recsys.errors import InputError
 
 #: What a file costs beyond its bytes: while an object store answers one request, so much is read and parsed.
@@ -74,7 +75,7 @@ def plan_reads(
             packed.append(file)
             cost += file_cost
     flush()
-    pieces = {file.path: _pieces(file) for file in files if file.grown or file.pieces}
+    pieces = {file.path: _pieces(file) for file in files if file.pieces or may_grow(fs, file.path, form)}
     return [
         ReadTask(
             index=index,

@@ -6,6 +6,7 @@ the next night.
 
 import datetime as dt
 import hashlib
+import logging
 import os
 import posixpath
 from collections.abc import Iterable
@@ -16,14 +17,14 @@ import fsspec
 from pydantic import ConfigDict
 
 from recsys.config.strict_json import STRICT
-from recsys.data.compression import without_compression
 from recsys.data.config import EventsInput, TableInput
 from recsys.data.feedback import FEEDBACK_DIR, feedback_source
 from recsys.data.feedback_names import file_day, started_before
 from recsys.data.files import list_files
-from recsys.data.formats.input_format import FileInfo
+from recsys.data.formats.input_format import FileInfo, InputFormat
 from recsys.data.formats.registry import FORMATS
 from recsys.data.splits import cutoff_for
+from recsys.data.whole_lines import STILL_WRITTEN_S, may_grow, whole_bytes
 from recsys.errors import InputError
 from recsys.pipeline.feedback_index import counted_files, replaced_files
 from recsys.settings import Config
@@ -31,6 +32,8 @@ from recsys.storage.addresses import open_input
 from recsys.storage.failures import explained
 from recsys.storage.filesystem import Storage
 from recsys.storage.runs import RunFolder
+
+logger = logging.getLogger(__name__)
 
 #: The inputs of a night.
 InputName = Literal["events", "items", "users", "feedback", "block_file", "allow_file"]
@@ -118,7 +121,7 @@ def first_feedback_day(config: Config, date: dt.date) -> dt.date:
 def present_files(config: Config, name: InputName, listed: Iterable[ListedFile]) -> list[FileInfo]:
     """The files of the list, to be read now.
 
-    Of a text file that has grown since, only the bytes that it had then are read (`FileInfo.grown`). Feedback that was
+    Of a text file that has grown since, only the bytes that it had then are read (`FileInfo.size`). Feedback that was
     merged since is read from the compact files (`FileInfo.pieces`).
 
     Raises:
@@ -141,14 +144,13 @@ def present_files(config: Config, name: InputName, listed: Iterable[ListedFile])
                 f"{_key(name)}: {at} is gone since this night was first started; put it back, or start the night again "
                 f"with the files that are there now"
             )
-        if (current.size, current.version) != (each.file.size, each.file.version):
-            current = _grown(each, current, is_feedback=name == "feedback")
-            if current is None:
-                raise InputError(
-                    f"{_key(name)}: {at} was changed since this night was first started; start the night again to "
-                    f"read it as it is now"
-                )
-        found.append(replace(each.file, path=at, grown=current.grown))
+        is_same = (current.size, current.version) == (each.file.size, each.file.version)
+        if not is_same and not _only_grew(each, current, is_feedback=name == "feedback"):
+            raise InputError(
+                f"{_key(name)}: {at} was changed since this night was first started; start the night again to read it "
+                f"as it is now"
+            )
+        found.append(replace(each.file, path=at))
     return sorted(found, key=lambda file: file.path) if name == "feedback" else found
 
 
@@ -186,16 +188,22 @@ def _is_relative(source: TableInput) -> bool:
 
 def _listed(file: FileInfo, source: TableInput) -> ListedFile:
     path = os.path.relpath(file.path) if _is_relative(source) else file.path
-    tail = None
-    if _is_appendable(file.path, source):
+    tail, form = None, FORMATS[source.format]
+    if may_grow(open_input(source.path)[0], file.path, form):
+        file = _without_torn_line(file, form, source.encoding)
         tail = _tail_digest(file.path, file.size)
     return ListedFile(file=replace(file, path=path), tail=tail)
 
 
-def _is_appendable(path: str, source: TableInput) -> bool:
-    """Whether a file is local text, to which its writer may still append."""
-    is_plain = without_compression(path) == path.lower()
-    return "://" not in source.path and FORMATS[source.format].appendable and is_plain
+def _without_torn_line(file: FileInfo, form: InputFormat, encoding: str) -> FileInfo:
+    size = whole_bytes(file, form, encoding)
+    if size < file.size:
+        logger.warning(
+            "%s: its last line has no line break, and the file was changed less than %.0f minutes ago: the line may "
+            "not be whole, and waits for the next night; end a finished file with a line break",
+            *(file.path, STILL_WRITTEN_S / 60),
+        )
+    return replace(file, size=size)
 
 
 def _listed_feedback(file: FileInfo, config: Config) -> ListedFile:
@@ -216,14 +224,13 @@ def _replaced(fs: fsspec.AbstractFileSystem, listed: FileInfo, path: str) -> Fil
     return replace(listed, path=path) if there else None
 
 
-def _grown(listed: ListedFile, now: FileInfo, *, is_feedback: bool) -> FileInfo | None:
-    """The file as it was listed, if something was only appended since; else None."""
-    if now.size == listed.file.size and is_feedback:
-        return now  # the service never changes what it wrote: a moved warehouse has new times of change
+def _only_grew(listed: ListedFile, now: FileInfo, *, is_feedback: bool) -> bool:
+    """Whether the file holds what was listed, and what was appended since."""
+    if is_feedback:  # the service never changes what it wrote: a moved warehouse has new times of change
+        return now.size >= listed.file.size
     if now.size <= listed.file.size:
-        return None
-    appended = is_feedback or (listed.tail is not None and _tail_digest(now.path, listed.file.size) == listed.tail)
-    return replace(now, size=listed.file.size, grown=True) if appended else None
+        return False
+    return listed.tail is not None and _tail_digest(now.path, listed.file.size) == listed.tail
 
 
 def _tail_digest(path: str, size: int) -> str:

@@ -238,7 +238,7 @@ def test_each_reason_has_its_way_out(refuse, lines, inputs, shown) -> None:
 
 
 def test_booleans_that_are_none_are_named(refuse) -> None:
-    lines = ["item_id,title,stock", *(f"i{number},Lamp,In stock" for number in range(3)), "i4,Lamp,sold out"]
+    lines = ["item_id,title,stock", *(f"i{number},Lamp,In stock" for number in range(3)), "i4,Lamp,sold out", ""]
     items = ITEMS | {"columns": {"available": "stock"}}
     text = str(refuse({"items.csv": "\n".join(lines), "events.csv": events()}, items=items))
     assert "inputs.items: 4 of 4 rows" in text

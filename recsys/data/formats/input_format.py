@@ -37,13 +37,11 @@ class FileInfo:
 
     path: str
     size: int
-    """Bytes."""
+    """Bytes that belong to the input; something may be appended after the file was listed."""
     version: str
     """Changes when the content does: nanoseconds of the local change time, or the object's ETag."""
-    grown: bool = False
-    """Whether something was appended after the file was listed: only its first `size` bytes belong to the input."""
     pieces: tuple[Piece, ...] = ()
-    """Parts of its text that belong to the input, of `size` bytes together; (): all of it, or what `grown` says."""
+    """Parts of its text that belong to the input, of `size` bytes together; (): the first `size` bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +82,8 @@ class InputFormat(ABC):
     """Whether the files may be compressed as well; their names then also end in `.gz`, `.bz2`, `.xz`, `.zst` …"""
     appendable: bool = False
     """Whether the first bytes of a file that is still written are good input: each row is a line."""
+    closings: tuple[bytes, ...] = ()
+    """How a last line ends that is whole, also without a line break."""
     header_lines: int = 0
     """Lines of a file that are not rows, for estimates."""
 

@@ -29,6 +29,7 @@ class JsonlFormat(InputFormat):
     name = "jsonl"
     endings = (".jsonl", ".ndjson", ".json")
     appendable = True
+    closings = (b"}", b"]")
 
     def read(self, stream: IO[bytes], source: Source) -> Iterator[Chunk]:
         """Stream the rows, a block at a time."""
