@@ -10,9 +10,9 @@ from recsys.data.compression import COMPRESSIONS, compression_of
 from recsys.data.decoding import MARKED_ENCODINGS
 from recsys.data.formats.input_format import FileInfo, InputFormat
 
-#: A file that was changed less than so many seconds ago may still be written. A writer may keep lines in its memory for
-#: minutes, and then write up to the middle of one.
-STILL_WRITTEN_S = 300.0
+#: A file that was changed less than so many seconds ago may still be written, up to the middle of a line. With more
+#: seconds, files that people have just made by hand would lose their last line.
+STILL_WRITTEN_S = 60.0
 
 _HEAD_BYTES = 16
 _BLOCK_BYTES = 1 << 16

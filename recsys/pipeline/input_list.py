@@ -199,9 +199,9 @@ def _without_torn_line(file: FileInfo, form: InputFormat, encoding: str) -> File
     size = whole_bytes(file, form, encoding)
     if size < file.size:
         logger.warning(
-            "%s: its last line has no line break, and the file was changed less than %.0f minutes ago: the line may "
+            "%s: its last line has no line break, and the file was changed less than %.0f s ago: the line may "
             "not be whole, and waits for the next night; end a finished file with a line break",
-            *(file.path, STILL_WRITTEN_S / 60),
+            *(file.path, STILL_WRITTEN_S),
         )
     return replace(file, size=size)
 

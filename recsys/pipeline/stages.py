@@ -178,7 +178,7 @@ MATCH_COLD_ITEMS = Stage(
     function="recsys.pipeline.match_cold_items:match_cold_items",
     record=model_records.MatchedColdItems,
     summary="Finds for each cold item its donors: the known items with the most similar texts.",
-    reads=("{run}/text_vectors/", "{run}/item_counts_*.parquet"),
+    reads=("{run}/text_vectors/", "{run}/item_counts_*.parquet", "{run}/non_positives/"),
     writes=("{run}/donors/",),
     workers=lambda _: "2 × CPU",
 )
