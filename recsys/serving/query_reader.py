@@ -58,25 +58,8 @@ class QueryReader:
         columns = [attribute_values(catalog, name) for name in names]
         self._words = WordIndex([catalog["text"], pa.chunked_array([titles]), *columns], len(titles))
         self._lower_titles = pc.utf8_lower(titles)
-        texts = (
-            pa.chunked_array([pa.nulls(len(titles), pa.string())])
-            if price is None
-            else attribute_values(catalog, price)
-        )
-        self._prices = _numbers(texts)
+        self._prices = np.full(len(titles), np.nan) if price is None else _read_prices(catalog, price)
         self._has_prices = bool(np.isfinite(self._prices).any())
-        unread = len(texts) - texts.null_count - int(np.isfinite(self._prices).sum())
-        if unread and self._has_prices:
-            logger.warning(
-                "serve.price: of %s items the price in %r is no number; no search finds them by price",
-                f"{unread:,}",
-                price,
-            )
-        if price is not None and not self._has_prices:
-            known = known_attributes(attribute_names(catalog))
-            logger.warning(
-                "serve.price: no item has a price in %r, so searches are read without; %s. %s", price, known, WHERE_KEPT
-            )
 
     def read(self, query: str) -> ReadQuery:
         """Take a search apart, and find what it excludes."""
@@ -119,6 +102,23 @@ class QueryReader:
         similar = self._words.having(text) & wanted & known
         prices = self._prices[similar if similar.sum() >= _MIN_SIMILAR else known]
         return float(np.quantile(prices, _THIRD if level == "low" else 1 - _THIRD))
+
+
+def _read_prices(catalog: pa.Table, price: str) -> Floats:
+    """[I] the price of each item, NaN where it has none. What cannot be read is logged."""
+    texts = attribute_values(catalog, price)
+    prices = _numbers(texts)
+    num_read = int(np.isfinite(prices).sum())
+    if not num_read:
+        known = known_attributes(attribute_names(catalog))
+        logger.warning(
+            "serve.price: no item has a price in %r, so searches are read without; %s. %s", price, known, WHERE_KEPT
+        )
+    elif num_unread := len(texts) - texts.null_count - num_read:
+        logger.warning(
+            "serve.price: of %d items the price in %r is no number; no search finds them by price", num_unread, price
+        )
+    return prices
 
 
 def _numbers(texts: pa.ChunkedArray) -> Floats:

@@ -38,19 +38,26 @@ _UNIT = (
     r"days?|hours?|min(?:ute)?s?|pieces?|pcs|packs?|w(?:atts?)?|v(?:olts?)?|[kmgt]b|m?ah|[kmg]?hz|mp|dpi|carats?|stars?|"
     r"reviews?|pages?|persons?|people|players?|seats?)\b)"
 )
-#: What stands before a number that is an age.
-_WHO = "".join(rf"(?<!\b{who}\s)" for who in ("kids", "children", "toddlers", "babies", "boys", "girls", "age", "aged"))
+
+
+def _not_after(*words: str) -> str:
+    """A pattern of no length: none of the words stands before this place."""
+    return "".join(rf"(?<!\b{word}\s)" for word in words)
+
+
+#: A number after one of these is an age.
+_NO_AGE = _not_after("kids", "children", "toddlers", "babies", "boys", "girls", "age", "aged")
 _PRICE = rf"(?:{_CURRENCY}\s*{NUMBER}|{NUMBER}\s*{_CURRENCY}|{NUMBER}(?!\s*{_UNIT})(?![a-z]))"
-_NOT = r"(?:not|no|nothing|never)"
+_NOT_WORDS = ("not", "no", "nothing", "never")
+_NOT = rf"(?:{'|'.join(_NOT_WORDS)})"
 _LESS = r"(?:under|below|less than|cheaper than|less expensive than)"
 _MORE = r"(?:over|above|more than|dearer than|pricier than|more expensive than)"
 _AT_MOST, _AT_LEAST = r"(?:up to|at most|max(?:imum)?\.?)", r"(?:at least|min(?:imum)?\.?)"
 _BETWEEN_PRICES = re.compile(rf"\b(?:between|from)\s+{_PRICE}\s+(?:and|to)\s+{_PRICE}", re.IGNORECASE)
 _BELOW_PRICE = re.compile(
-    rf"\b(?:{_NOT}\s+{_MORE}|(?<!\bno\s)(?<!\bnot\s)(?<!\bnothing\s)(?<!\bnever\s){_WHO}{_LESS}|{_AT_MOST})\s+{_PRICE}",
-    re.IGNORECASE,
+    rf"\b(?:{_NOT}\s+{_MORE}|{_not_after(*_NOT_WORDS)}{_NO_AGE}{_LESS}|{_AT_MOST})\s+{_PRICE}", re.IGNORECASE
 )
-_ABOVE_PRICE = re.compile(rf"\b(?:{_NOT}\s+{_LESS}|{_WHO}{_MORE}|{_AT_LEAST})\s+{_PRICE}", re.IGNORECASE)
+_ABOVE_PRICE = re.compile(rf"\b(?:{_NOT}\s+{_LESS}|{_NO_AGE}{_MORE}|{_AT_LEAST})\s+{_PRICE}", re.IGNORECASE)
 _ABOUT_PRICE = re.compile(rf"\b(?:around|about|approximately|roughly|circa)\s+{_PRICE}", re.IGNORECASE)
 #: A price about which somebody looks for something may be so much off.
 _ABOUT_SHARE = 0.2
@@ -67,11 +74,11 @@ _OPPOSITE = (
     r"(?:(?:too|very|so|that|all|as|the|overly|want|need|anything|something)\s+){0,3}"
 )
 #: After these words a level belongs to what is not wanted: "no cheap plastic".
-_OF_UNWANTED = r"(?<!\bno\s)(?<!\bwithout\s)"
+_NOT_OF_UNWANTED = _not_after("no", "without")
 _NOT_EXPENSIVE = re.compile(rf"{_OPPOSITE}{_EXPENSIVE}\b", re.IGNORECASE)
 _NOT_CHEAP = re.compile(rf"{_OPPOSITE}{_CHEAP}\b", re.IGNORECASE)
-_CHEAP_WORD = re.compile(rf"{_OF_UNWANTED}\b{_CHEAP}\b", re.IGNORECASE)
-_EXPENSIVE_WORD = re.compile(rf"{_OF_UNWANTED}\b{_EXPENSIVE}\b", re.IGNORECASE)
+_CHEAP_WORD = re.compile(rf"{_NOT_OF_UNWANTED}\b{_CHEAP}\b", re.IGNORECASE)
+_EXPENSIVE_WORD = re.compile(rf"{_NOT_OF_UNWANTED}\b{_EXPENSIVE}\b", re.IGNORECASE)
 
 #: Words, and the punctuation that ends what is not wanted. A minus before a word is a piece of its own.
 _PIECE = re.compile(r"(?:(?<=\s)|^)-(?=[^\W\d_])|[^\W_]+(?:['’\-][^\W_]+)*|[^\w\s]")
@@ -158,7 +165,7 @@ def _take_unwanted(query: str, names: Sequence[str]) -> tuple[str, tuple[str, ..
     place = 0
     while place < len(words):
         is_name = " ".join(words[place : place + 2]) in names
-        compares = words[place + 1 : place + 2] and words[place + 1] in _COMPARISONS
+        compares = not _COMPARISONS.isdisjoint(words[place + 1 : place + 2])
         if words[place] not in _NEGATIONS or is_name or compares:
             place += 1
             continue
