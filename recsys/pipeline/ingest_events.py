@@ -19,10 +19,10 @@ from recsys.data.optional_columns import check_lacking, merge_lacking
 from recsys.data.read_tasks import ReadTask
 from recsys.errors import InputError
 from recsys.pipeline.cluster import for_each_part, peak_of
-from recsys.pipeline.ingest_feedback import Feedback, ingest_feedback
+from recsys.pipeline.ingest_feedback import ingest_feedback
 from recsys.pipeline.input_counts import count_rows, refuse_bad_input, refuse_lost_events
 from recsys.pipeline.input_parts import Quarantine, event_rules, labels_of, plan_parts
-from recsys.pipeline.input_records import IngestedEvents
+from recsys.pipeline.input_records import IngestedEvents, ReadRows
 from recsys.pipeline.read_events import CellsMissingError, EventFiles, PartOfEvents
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.settled_dates import read_with_settled_dates
@@ -63,8 +63,10 @@ def ingest_events(run: Run) -> IngestedEvents:
     feedback = ingest_feedback(run, now)
     if feedback is not None:
         # Anybody may send feedback: however much of it is bad, it must not stop the night.
-        counts = replace(count_rows([*parts, *feedback.parts]), forgiven=feedback.num_bad)
-        _warn_of_bad_feedback(run, feedback)
+        of_feedback = count_rows(feedback.parts)
+        counts = replace(count_rows([*parts, *feedback.parts]), forgiven=of_feedback.quarantined)
+        if of_feedback.quarantined > feedback.num_torn:
+            _warn_of_bad_feedback(run, of_feedback)
         parts += feedback.parts + feedback.buckets
         num_feedback, num_repeats = feedback.num_accepted, feedback.num_repeats
     accepted = sum(part.get("accepted", 0) for part in parts)
@@ -194,15 +196,13 @@ def _read_part(run: Run, part: str, rows: PartOfEvents, rule: StopRule) -> Recor
     }
 
 
-def _warn_of_bad_feedback(run: Run, feedback: Feedback) -> None:
-    if feedback.num_bad > feedback.num_torn:
-        read = count_rows(feedback.parts)
-        logger.warning(
-            "feedback: %d of %d rows cannot be used and are left out (%s); they are in %s",
-            *(read.quarantined, read.rows - read.filtered),
-            ", ".join(f"{reason} {num:,}" for reason, num in read.reasons.items()),
-            run.storage.url(run.folder.quarantine_dir),
-        )
+def _warn_of_bad_feedback(run: Run, counts: ReadRows) -> None:
+    logger.warning(
+        "feedback: %d of %d rows cannot be used and are left out (%s); they are in %s",
+        *(counts.quarantined, counts.rows - counts.filtered),
+        ", ".join(f"{reason} {num:,}" for reason, num in counts.reasons.items()),
+        run.storage.url(run.folder.quarantine_dir),
+    )
 
 
 def _warn_of_stale_events(run: Run, newest: str) -> None:

@@ -44,11 +44,6 @@ class Feedback:
         return sum(record["torn"] for record in self.parts)
 
     @property
-    def num_bad(self) -> int:
-        """Quarantined rows."""
-        return sum(sum(record["quarantined"]["reasons"].values()) for record in self.parts)
-
-    @property
     def num_accepted(self) -> int:
         """Events that were accepted."""
         return sum(record["accepted"] for record in self.buckets)
