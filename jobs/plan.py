@@ -9,18 +9,15 @@ from rich.table import Table
 
 from jobs.log_output import console
 from recsys.data.config import TableInput
-from recsys.data.estimates import estimate_rows
 from recsys.evaluation.list_checks import CHECKS
 from recsys.pipeline.estimate_stages import REFERENCE, StageCost, estimate_stage, last_nights
 from recsys.pipeline.gate_summary import QUALITY
-from recsys.pipeline.input_list import list_input
+from recsys.pipeline.input_list import estimate_input, list_input
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
 from recsys.pipeline.stage_places import places
 from recsys.pipeline.stage_progress import duration
 from recsys.settings import Config
-from recsys.storage.addresses import open_input
-from recsys.storage.failures import explained
 
 
 def print_plan(run: Run, stages: Iterable[Stage[Any]]) -> None:
@@ -53,9 +50,7 @@ def print_plan(run: Run, stages: Iterable[Stage[Any]]) -> None:
 
 def _size(source: TableInput) -> tuple[int, int, int]:
     files = list_input(source)
-    fs, _ = open_input(source.path)
-    with explained(source.path):
-        return len(files), sum(file.size for file in files), estimate_rows(fs, files, source.format)
+    return len(files), sum(file.size for file in files), estimate_input(source, files)
 
 
 def _stage_table(run: Run, stages: Iterable[Stage[Any]]) -> Table:

@@ -9,7 +9,7 @@ from recsys.data.item_counts import head_items
 from recsys.evaluation.night_metrics import night_metrics
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import CHECK_LISTS
-from recsys.ranking.item_popularity import item_popularity
+from recsys.pipeline.stored_item_counts import read_item_counts
 from recsys.schema import ITEM_REPORT, METRICS
 from recsys.storage.manifest import PublishedTable
 from recsys.storage.night_tables import write_night_table
@@ -34,7 +34,7 @@ def item_report(run: Run) -> pa.Table:
     """ITEM_REPORT of the catalog, in its order."""
     item_ids = read_table(run.storage, run.catalog_path, ["item_id"])["item_id"].combine_chunks()
     places = read_table(run.storage, run.record(CHECK_LISTS).item_places)
-    ever = item_popularity(read_table(run.storage, run.item_counts_path("full")), item_ids)
-    week = item_popularity(read_table(run.storage, run.item_counts_path("full_7d")), item_ids)
+    ever = read_item_counts(run, "full", item_ids)
+    week = read_item_counts(run, "full_7d", item_ids)
     columns = [item_ids, places["num_lists"], places["num_top_10"], week, ever == 0, ~head_items(ever)]
     return pa.table(columns, schema=ITEM_REPORT)

@@ -6,14 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from recsys.data.estimates import estimate_rows
 from recsys.errors import ConfigError, RecsysError
 from recsys.pipeline.estimate_stages import estimate_stage, last_nights
-from recsys.pipeline.input_list import list_input
+from recsys.pipeline.input_list import estimate_input, list_input
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
-from recsys.storage.addresses import open_input
-from recsys.storage.failures import explained
 
 logger = logging.getLogger(__name__)
 
@@ -72,9 +69,7 @@ def _inputs(run: Run) -> tuple[dict[str, int], int]:
     for name, source in (("events", inputs.events), ("items", inputs.items)):
         if source is not None:
             files = list_input(source)
-            fs, _ = open_input(source.path)
-            with explained(source.path):
-                rows[name] = estimate_rows(fs, files, source.format)
+            rows[name] = estimate_input(source, files)
             num_bytes += sum(file.size for file in files)
     return rows, num_bytes
 

@@ -27,7 +27,7 @@ from recsys.pipeline.input_records import ReadRows
 from recsys.pipeline.list_records import CheckedLists, WrittenShard
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.stages import CHECK_LISTS, FINETUNE, INGEST_CATALOG, INGEST_EVENTS, INGEST_USERS, WRITE_LISTS
-from recsys.ranking.item_popularity import item_popularity
+from recsys.pipeline.stored_item_counts import read_item_counts
 from recsys.schema import ITEM_PLACES
 from recsys.storage.manifest import lists_folder
 from recsys.storage.tables import iter_batches, read_table, write_table
@@ -158,7 +158,7 @@ def _write_item_places(run: Run, found: ListFigures) -> str:
 def _num_interactions(run: Run) -> npt.NDArray[np.int64]:
     """[I] interactions with each item of the catalog, up to the night's date."""
     item_ids = read_table(run.storage, run.catalog_path, ["item_id"])["item_id"].combine_chunks()
-    return item_popularity(read_table(run.storage, run.item_counts_path("full")), item_ids)
+    return read_item_counts(run, "full", item_ids)
 
 
 def _quarantine_rate(run: Run) -> float | None:

@@ -16,8 +16,8 @@ from recsys.enrichment.written_text import WrittenText
 from recsys.pipeline.item_sayings import Sayings, gather_sayings
 from recsys.pipeline.model_records import EnrichedItems
 from recsys.pipeline.run import Run
+from recsys.pipeline.stored_item_counts import read_item_counts
 from recsys.pipeline.write_texts import TextWriter, enrich_config, write_missing
-from recsys.ranking.item_popularity import item_popularity
 from recsys.schema import ITEM_TEXTS
 from recsys.storage.tables import read_table, write_table
 
@@ -82,8 +82,8 @@ def importance(run: Run, item_ids: pa.Array) -> npt.NDArray[np.int64]:
 
     Those with most events in the last seven days come first, then new items, then the others by all of their events.
     """
-    week = item_popularity(read_table(run.storage, run.item_counts_path("full_7d")), item_ids)
-    ever = item_popularity(read_table(run.storage, run.item_counts_path("full")), item_ids)
+    week = read_item_counts(run, "full_7d", item_ids)
+    ever = read_item_counts(run, "full", item_ids)
     return np.lexsort((np.arange(len(item_ids)), -ever, ever > 0, -week))
 
 

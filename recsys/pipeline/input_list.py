@@ -9,7 +9,7 @@ import hashlib
 import logging
 import os
 import posixpath
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -18,6 +18,7 @@ from pydantic import ConfigDict
 
 from recsys.config.strict_json import STRICT
 from recsys.data.config import EventsInput, TableInput
+from recsys.data.estimates import estimate_rows
 from recsys.data.feedback import FEEDBACK_DIR, feedback_source
 from recsys.data.feedback_names import file_day, started_before
 from recsys.data.files import list_files
@@ -87,6 +88,13 @@ def list_input(source: TableInput, *, required: bool = True) -> list[FileInfo]:
     fs, path = open_input(source.path)
     with explained(source.path):
         return list_files(fs, path, source.format, required=required)
+
+
+def estimate_input(source: TableInput, files: Sequence[FileInfo]) -> int:
+    """About how many rows the files of an input have; see `estimate_rows`."""
+    fs, _ = open_input(source.path)
+    with explained(source.path):
+        return estimate_rows(fs, files, source.format)
 
 
 def feedback_input(config: Config) -> EventsInput:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from recsys.data.item_counts import merge_counts
 from recsys.pipeline.run import Run
+from recsys.pipeline.stored_item_counts import read_item_counts
 from recsys.ranking.item_popularity import item_popularity
 from recsys.storage.tables import read_table, write_table
 
@@ -26,7 +27,7 @@ def learned_counts(run: Run, item_ids: pa.Array) -> npt.NDArray[np.int64]:
 
     A night of an older release did not store what is held out. There no event counts as such.
     """
-    counts = item_popularity(read_table(run.storage, run.item_counts_path("train")), item_ids)
+    counts = read_item_counts(run, "train", item_ids)
     if run.storage.exists(_path(run)):
         counts[counts == item_popularity(read_table(run.storage, _path(run)), item_ids)] = 0
     return counts

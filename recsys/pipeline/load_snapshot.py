@@ -20,10 +20,10 @@ from recsys.pipeline.published_model import model_card
 from recsys.pipeline.read_titles import catalog_titles, load_title_scorer, read_priors
 from recsys.pipeline.run import COUNTS_OF_VIEW, Run
 from recsys.pipeline.stored_fusion import read_fusion
+from recsys.pipeline.stored_item_counts import read_item_counts
 from recsys.pipeline.stored_vectors import read_text_vectors, read_user_text_vectors
 from recsys.ranking.config import RecommendConfig, RerankConfig
 from recsys.ranking.fusion import Fusion
-from recsys.ranking.item_popularity import item_popularity
 from recsys.ranking.rerank import Reranker
 from recsys.ranking.rules.attributes import attribute_values, needed_attribute
 from recsys.ranking.rules.rule import NightFacts
@@ -77,7 +77,7 @@ def load_snapshots(
         signals = {name: loaded.impute(donors) for name, loaded in signals.items()}
     if view != "full":
         reranks = [rerank.for_measuring() for rerank in reranks]
-    popularity = item_popularity(read_table(run.storage, run.item_counts_path(COUNTS_OF_VIEW[view][1])), night.item_ids)
+    popularity = read_item_counts(run, COUNTS_OF_VIEW[view][1], night.item_ids)
     facts = NightFacts(
         popularity=popularity,
         is_cold=read_cold_items(run, view, popularity),

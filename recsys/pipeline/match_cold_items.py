@@ -16,8 +16,8 @@ from recsys.pipeline.learned_items import learned_counts
 from recsys.pipeline.model_records import MatchedColdItems
 from recsys.pipeline.run import COUNTS_OF_VIEW, CountedDays, Record, Run
 from recsys.pipeline.stages import INGEST_CATALOG, SHUFFLE_HISTORIES
+from recsys.pipeline.stored_item_counts import read_item_counts
 from recsys.pipeline.stored_vectors import read_text_vectors
-from recsys.ranking.item_popularity import item_popularity
 from recsys.schema import COLD_ITEMS, DONORS, TIMESTAMP
 from recsys.signals.donors import Donors, find_donors
 from recsys.signals.products import unit_rows
@@ -68,7 +68,7 @@ def read_cold_items(run: Run, view: DataView, popularity: npt.NDArray[np.integer
 
 def _part_of(run: Run, view: DataView) -> str:
     """The stored part of a view. That of `validation` is stored only where it differs from that of `test`."""
-    own = view == "validation" and run.storage.exists(_path(run, _VALIDATION))
+    own = view == _VALIDATION and run.storage.exists(_path(run, _VALIDATION))
     return _VALIDATION if own else COUNTS_OF_VIEW[view][1]
 
 
@@ -85,8 +85,7 @@ def _matcher(run: Run) -> Callable[[str], Record]:
     vectors = unit_rows(text_vectors)
 
     def match(part: str) -> Record:
-        counts = read_table(run.storage, run.item_counts_path(cast(CountedDays, part)))
-        known = np.asarray(item_popularity(counts, item_ids) > 0)
+        known = np.asarray(read_item_counts(run, cast(CountedDays, part), item_ids) > 0)
         rejected = index_items(_rejected_items(run, run.cutoff if part == "train" else run.end), item_ids)
         if part == COUNTS_OF_VIEW["validation"][1]:
             match_validation(known, rejected)
@@ -99,8 +98,7 @@ def _matcher(run: Run) -> Callable[[str], Record]:
             write(_VALIDATION, learned, rejected)
         else:
             for path in (_path(run, _VALIDATION), _cold_path(run, _VALIDATION)):
-                if run.storage.exists(path):  # of a start that held out others
-                    run.storage.delete(path)
+                run.storage.delete(path)  # of a start that held out others
 
     def write(part: str, known: Bools, rejected: Ints) -> int:
         cold = ~known

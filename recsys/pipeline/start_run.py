@@ -28,8 +28,7 @@ from recsys.pipeline.run_references import run_that_needs
 from recsys.pipeline.settle_encoder import SettledEncoder, settle_encoder, with_encoder
 from recsys.pipeline.stage import Stage
 from recsys.pipeline.stages import FINETUNE, PUBLISH_LISTS
-from recsys.storage.addresses import open_input
-from recsys.storage.failures import explained
+from recsys.storage.addresses import input_bytes
 from recsys.storage.lease import Lease, lock
 from recsys.storage.manifest import is_complete, lists_folder
 from recsys.storage.publish import attempts, pointer_to, published
@@ -181,10 +180,7 @@ def _begin(run: Run, inputs: InputList, *, forced: bool) -> RunStart:
         run.storage.delete_folder(folder)
     for name in ID_LISTS:
         for listed in inputs[name]:
-            fs, path = open_input(listed.file.path)
-            with explained(listed.file.path):
-                content = fs.cat_file(path)
-            run.storage.write_bytes(id_list_path(run.folder, name), content)
+            run.storage.write_bytes(id_list_path(run.folder, name), input_bytes(listed.file.path))
     start = RunStart(
         protocol=run.protocol,
         forced=forced,

@@ -13,15 +13,13 @@ from typing import TypeVar
 
 from recsys.data.config import TableInput
 from recsys.data.date_evidence import DateEvidence
-from recsys.data.estimates import estimate_rows
 from recsys.data.formats.input_format import FileInfo
 from recsys.data.quarantine import Reason
 from recsys.errors import InputError
 from recsys.pipeline.input_counts import count_rows, refuse_bad_rate
+from recsys.pipeline.input_list import estimate_input
 from recsys.pipeline.input_parts import Quarantine
 from recsys.pipeline.run import Record, Run
-from recsys.storage.addresses import open_input
-from recsys.storage.failures import explained
 
 logger = logging.getLogger(__name__)
 
@@ -142,9 +140,7 @@ def _estimate(source: TableInput, files: Sequence[FileInfo]) -> float:
     """About how many rows the files hold; infinite for a small input."""
     if sum(file.size for file in files) < _LEAST_BYTES:
         return math.inf
-    fs, _ = open_input(source.path)
     try:
-        with explained(source.path):
-            return estimate_rows(fs, files, source.format)
+        return estimate_input(source, files)
     except InputError:
         return math.inf  # reading the file will say what is wrong with it

@@ -4,8 +4,6 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import torch
 
@@ -21,9 +19,8 @@ from recsys.pipeline.open_encoder import open_trainable
 from recsys.pipeline.published_model import model_card
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import ENCODE_TEXTS, INGEST_EVENTS, LEARN_BASKETS
+from recsys.pipeline.stored_item_counts import read_item_counts
 from recsys.pipeline.stored_vectors import read_text_vectors, read_user_text_vectors
-from recsys.ranking.item_popularity import item_popularity
-from recsys.storage.tables import read_table
 from recsys.training.missing_ids import draw_missing_ids
 from recsys.training.objective import Objective, TrainableRanker
 
@@ -62,7 +59,7 @@ def build_task(run: Run, model_id: str, warm_model: str | None, *, learns: bool 
     ranker = TrainableRanker(
         spec,
         torch.from_numpy(text_vectors.copy()),
-        torch.from_numpy(_all_counts(run, item_ids) if is_refit else learned_counts(run, item_ids)),
+        torch.from_numpy(read_item_counts(run, "full", item_ids) if is_refit else learned_counts(run, item_ids)),
         Objective.of(config.train, config.recommend.exclude_seen),
         build_decoder(config.ranker),
     )
@@ -109,11 +106,6 @@ def _spec(run: Run, num_items: int, text_dim: int) -> RankerSpec:
         logit_bias=config.train.objective != "softmax",
         relative_time=config.ranker.relative_time,
     )
-
-
-def _all_counts(run: Run, item_ids: pa.Array) -> npt.NDArray[np.int64]:
-    """[I] all events of each item."""
-    return item_popularity(read_table(run.storage, run.item_counts_path("full")), item_ids)
 
 
 def _load_weights(ranker: TrainableRanker, run: Run, model_id: str, item_ids: pa.Array) -> torch.Tensor:

@@ -24,6 +24,18 @@ def open_input(path: str) -> tuple[fsspec.AbstractFileSystem, str]:
         return open_filesystem(address), address.removeprefix("s3://")
 
 
+def input_bytes(path: str) -> bytes:
+    """The whole file at a user's address.
+
+    Raises:
+        ConfigError: see `open_input`.
+        StorageError: the storage fails.
+    """
+    fs, location = open_input(path)
+    with explained(path):
+        return bytes(fs.cat_file(location))
+
+
 def absolute_address(path: str, name: str) -> str:
     """A local path from the root of the machine, or an `s3://` address without a slash at its end.
 

@@ -9,8 +9,7 @@ import pyarrow.compute as pc
 
 from recsys.errors import ConfigError
 from recsys.ranking.order import Bools
-from recsys.storage.addresses import open_input
-from recsys.storage.failures import explained
+from recsys.storage.addresses import input_bytes
 
 #: Unknown ids that a warning names.
 _NUM_NAMED = 5
@@ -37,10 +36,7 @@ def read_id_file(path: str, key: str) -> list[str]:
     Raises:
         ConfigError: it is not UTF-8, or cannot be read.
     """
-    fs, location = open_input(path)
-    with explained(path):
-        content = fs.cat_file(location)
-    return decode_id_lines(content, key)
+    return decode_id_lines(input_bytes(path), key)
 
 
 def decode_id_lines(content: bytes, key: str) -> list[str]:
