@@ -96,14 +96,14 @@ def test_one_bad_file_among_many_stops_nothing(make_run, read_parts) -> None:
 
 def test_a_wrong_estimate_refuses_nothing(make_run, read_parts, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first file proves nothing after all: there are more rows than expected."""
-    monkeypatch.setattr(stop_early, "estimate_rows", lambda *_: 100)
+    monkeypatch.setattr(stop_early, "estimate_input", lambda *_: 100)
     run = make_run(GOOD * 300 + BAD * 30, *[GOOD * 300] * 4)
     found = ingested(run)
     assert (found.rows, found.quarantined, found.accepted) == (1_530, 30, 1_500)
 
 
 def test_a_part_of_a_wrong_estimate_is_read_again(make_run, read_parts, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stop_early, "estimate_rows", lambda *_: 100)
+    monkeypatch.setattr(stop_early, "estimate_input", lambda *_: 100)
     monkeypatch.setattr(stop_early, "_MARGIN", 1)
     found = ingested(make_run(BAD * 30, *[GOOD * 30] * 29))
     assert read_parts == ["00000", *(f"{number:05}" for number in range(30))]
