@@ -39,7 +39,7 @@ class UserTexts:
     """Texts that histories may hold, with their vectors by the text encoder of the items."""
 
     texts: pa.Array
-    """[Q] distinct."""
+    """[Q] distinct, ascending."""
     vectors: npt.NDArray[np.float32]
     """[Q, T]."""
 
@@ -166,7 +166,7 @@ def event_texts(histories: pa.Table, items: IntArray, texts: pa.Array | None) ->
     """
     if texts is None or not len(texts) or "texts" not in histories.column_names:
         return np.zeros_like(items), np.zeros_like(items)
-    rows = index_items(_flat(histories["texts"]), texts)
+    rows = index_catalog(_flat(histories["texts"]), texts)
     without_item = np.asarray(pc.equal(_flat(histories["item_ids"]), ""))
     return text_columns(rows, items, without_item)
 
@@ -182,7 +182,7 @@ def profile_texts(histories: pa.Table, texts: pa.Array | None) -> IntArray:
     """[B] row of each user's profile, −1 for users without one."""
     if texts is None or not len(texts) or "profile" not in histories.column_names:
         return np.full(len(histories), -1, dtype=np.int64)
-    return index_items(histories["profile"], texts)
+    return index_catalog(histories["profile"], texts)
 
 
 def _flat(column: pa.ChunkedArray | pa.Array) -> Any:

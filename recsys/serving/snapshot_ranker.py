@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from recsys.model.features import UserTexts, index_items
+from recsys.model.features import UserTexts, index_catalog
 from recsys.model.text_encoder import TextEncoder
 from recsys.ranking.config import RecommendConfig
 from recsys.ranking.constraints import RequestConstraints
@@ -119,7 +119,7 @@ class SnapshotRanker:
             return UserTexts.none()
         texts = pa.array(sorted(used), pa.string())
         stored = self.snapshot.texts
-        rows = index_items(texts, stored.texts)
+        rows = index_catalog(texts, stored.texts)
         known, new = np.flatnonzero(rows >= 0), np.flatnonzero(rows < 0)
         vectors = np.zeros((len(texts), self.encoder.dim), dtype=np.float32)
         if len(known):

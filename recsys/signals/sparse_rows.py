@@ -1,6 +1,6 @@
 """A few sparse rows over many items, for compiled loops: making a scipy matrix would take longer than using it.
 
-Shapes: B rows, I items, N values.
+Shapes: B rows, D dimensions, I items, N values.
 """
 
 from collections.abc import Sequence
@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from recsys.compiled import compiled
+
 #: Starts of the rows, columns and values of a sparse matrix, as compiled loops take them.
 Rows = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[Any]]
 
 Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +78,23 @@ class SparseRows:
         values = (self.values / sums[owners]).astype(np.float32)
         return SparseRows(starts=self.starts, items=self.items, values=values)
 
+    def times(self, vectors: Floats) -> Floats:
+        """[B, D] the product with a matrix [I, D]."""
+        products = np.zeros((len(self.starts) - 1, vectors.shape[1]), dtype=np.float32)
+        _multiply(self.arrays, np.ascontiguousarray(vectors), products)
+        return products
+
 
 def row_starts(lengths: Ints) -> Ints:
     """[B + 1] where each row's values start, from how many each of B rows has."""
     return np.concatenate([[0], np.cumsum(lengths)])
+
+
+@compiled
+def _multiply(sparse: Rows, vectors: Floats, products: Floats) -> None:
+    starts, items, values = sparse
+    for row in range(len(products)):
+        for place in range(starts[row], starts[row + 1]):
+            item, value = items[place], values[place]
+            for part in range(vectors.shape[1]):
+                products[row, part] += value * vectors[item, part]

@@ -9,7 +9,7 @@ large between any two texts of a shop.
 Shapes: B users, C candidates, I items, T text dimensions.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -96,9 +96,7 @@ class TextEase:
 
     def sum_up(self, history: SparseRows) -> Floats:
         """[B, T] Σ share · z over the items of each user."""
-        sums = np.zeros((len(history.starts) - 1, self.rows.shape[1]), dtype=np.float32)
-        _add_up(history.arrays, self.rows, self.gain, sums)
-        return sums
+        return replace(history, values=history.values / self.gain[history.items]).times(self.rows)
 
     def item_weights(self, items: Ints) -> tuple[Doubles, Doubles]:
         """U and V [H, T]: the weights between some items [H] are UVᵀ but for its diagonal. They are not divided."""
@@ -127,11 +125,15 @@ class TextEase:
 
     def cosines(self, queries: Floats, items: Ints) -> Floats:
         """[B, C] products of vectors of the encoder [B, T] with the text vectors of some items [B, C]."""
-        return self._cosines(queries, inner_products(row_products(queries, self.factor), self.rows, items), items)
+        return self._cosines(queries, inner_products(self.unwhitened(queries), self.rows, items), items)
 
-    def all_cosines(self, queries: Floats) -> Floats:
-        """[B, I] the same with all items."""
-        return self._cosines(queries, row_products(queries, self.factor) @ self.rows.T, slice(None))
+    def unwhitened(self, queries: Floats) -> Floats:
+        """[B, T] vectors whose products with `rows` [I, T] are what `all_cosines` takes; ``queries`` [B, T]."""
+        return row_products(queries, self.factor)
+
+    def all_cosines(self, queries: Floats, products: Floats) -> Floats:
+        """[B, I] `cosines` with all items, from the products [B, I] of `unwhitened` queries with `rows`."""
+        return self._cosines(queries, products, slice(None))
 
     def _cosines(self, queries: Floats, products: npt.NDArray[np.floating], items: Ints | slice) -> Floats:
         """A text vector is the mean text plus its spread times f, and f = L z."""
@@ -145,17 +147,6 @@ def _centred(vectors: Floats, has_text: npt.NDArray[np.bool_], mean: Doubles) ->
     spread: Doubles = np.linalg.norm(centred, axis=1)
     spread[spread < _SAME] = 0.0
     return np.where(spread[:, None] > 0, centred / np.where(spread > 0, spread, 1.0)[:, None], 0.0), spread
-
-
-@compiled
-def _add_up(shares: Rows, rows: Floats, gain: Floats, sums: Floats) -> None:
-    starts, items, values = shares
-    for user in range(len(sums)):
-        for place in range(starts[user], starts[user + 1]):
-            item = items[place]
-            share = values[place] / gain[item]
-            for part in range(rows.shape[1]):
-                sums[user, part] += share * rows[item, part]
 
 
 @compiled

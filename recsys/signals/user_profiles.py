@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import scipy.sparse as sp
 
 from recsys.model.features import TextKind, UserTexts, event_texts, index_catalog
 from recsys.signals.products import unit_rows
@@ -220,9 +219,8 @@ def _searches(
     age = np.maximum(now[user] - moment, 0) / _MICROS_PER_DAY
     newest = np.maximum(now - _newest(user, moment, len(now)), 0) / _MICROS_PER_DAY
     weight = np.exp2(-(age - newest[user]) / SEARCH_HALF_LIFE_DAYS)
-    matrix = sp.csr_array((weight, (user, said)), shape=(len(histories), len(texts.texts)))
-    used = np.unique(said)
-    sums = matrix[:, used] @ unit_rows(texts.vectors[used])
+    used, place = np.unique(said, return_inverse=True)
+    sums = SparseRows.of(user, place, weight, len(histories)).times(unit_rows(texts.vectors[used]))
     freshness = np.maximum(np.exp2(-newest / SEARCH_HALF_LIFE_DAYS), _LEAST_SEARCH)
     return np.asarray(unit_rows(sums) * freshness[:, None], dtype=np.float32)
 

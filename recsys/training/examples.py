@@ -39,7 +39,7 @@ class WindowTexts:
     """The texts that windows may hold."""
 
     texts: pa.Array
-    """[Q] distinct texts; windows hold their row numbers."""
+    """[Q] distinct texts, ascending; windows hold their row numbers."""
     profiles: pa.Table = dataclasses.field(default_factory=PROFILES.empty_table)
     """PROFILES of the users."""
 
