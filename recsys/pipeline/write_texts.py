@@ -96,11 +96,11 @@ def write_missing(run: Run, label: str, writer: TextWriter, requests: Sequence[T
     """
     config = enrich_config(run)
     writer_id, run_id = writer.id(config), run.folder.run_id
-    wanted = list({request.key: request for request in requests}.values())
+    wanted = list({request.key: request for request in requests if request.has_facts}.values())
     before = read_texts(run.storage, writer_id)
     tried = texts_of_run(run.storage, writer_id, run_id).errors  # they wait for the next night
     missing = [request for request in wanted if request.key not in before and request.key not in tried]
-    for batch in _affordable(run, missing):
+    for batch in _affordable(run, label, missing):
         _runner(config)(run, label, writer, batch)
     stored = read_texts(run.storage, writer_id)
     known = {request.key: stored[request.key] for request in wanted if request.key in stored}
@@ -134,10 +134,11 @@ def usable_texts(config: EnrichConfig, stored: dict[str, WrittenText]) -> dict[s
     return {key: text for key, text in zip(stored, passed, strict=True) if not text.refused}
 
 
-def _affordable(run: Run, missing: list[TextRequest]) -> Iterator[list[TextRequest]]:
+def _affordable(run: Run, label: str, missing: list[TextRequest]) -> Iterator[list[TextRequest]]:
     """Requests that surely fit into what is left of the budget; again, as long as answers took less than they could."""
     config, least = enrich_config(run), 1
     night = Budget.of_night(config)
+    missing = _without_too_large(label, missing, night, config.max_output_tokens)
     writers = _writers_of_run(run) if night.is_limited else []
     written = -1
     while missing:
@@ -152,6 +153,18 @@ def _affordable(run: Run, missing: list[TextRequest]) -> Iterator[list[TextReque
         least = max(least, num // SMALLEST_ROUND)
         yield missing[:num]
         missing = missing[num:]
+
+
+def _without_too_large(label: str, missing: list[TextRequest], night: Budget, most: int) -> list[TextRequest]:
+    """The requests that the budget of a whole night can pay; the others would hold up those after them for ever."""
+    payable = [request for request in missing if night.affordable([request], most)]
+    if num := len(missing) - len(payable):
+        logger.warning(
+            "%s: the budget of the night (enrich.max_tokens, enrich.max_cost) is too small for each of %s texts, which "
+            "may take up to %s tokens: raise it, or lower enrich.max_output_tokens",
+            *(label, f"{num:,}", f"{max(request.most_input_tokens for request in missing) + most:,}"),
+        )
+    return payable
 
 
 def _writers_of_run(run: Run) -> list[str]:

@@ -154,6 +154,25 @@ def test_a_budget_takes_the_most_important_first_and_the_rest_comes_in_the_next_
     assert enrich_items(tomorrow(run)).enriched == 10
 
 
+def test_nothing_is_asked_about_items_without_facts(open_night: OpenNight, endpoint: Endpoint) -> None:
+    run = open_night(TITLES | {"i03": "", "i07": ""}, items={"attributes": []})
+    record = enrich_items(run)
+    assert len(endpoint.asked) == 10
+    assert (record.enriched, record.waiting) == (10, 0)
+    assert texts_of(run)["i03"] == ""
+
+
+def test_a_budget_that_is_too_small_for_a_question_says_so(
+    open_night: OpenNight, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    enrich_items(open_night(max_tokens=100))
+    assert not endpoint.asked
+    assert (
+        "enrich: the budget of the night (enrich.max_tokens, enrich.max_cost) is too small for each of 12 texts"
+        in caplog.text
+    )
+
+
 def test_a_cost_is_a_limit_too(open_night: OpenNight, endpoint: Endpoint) -> None:
     record = enrich_items(open_night(max_cost=0.5, price_output=1000.0, max_output_tokens=100))
     assert len(endpoint.asked) == record.enriched == 12  # 100 of 500 tokens at a time, of which each answer takes 5
