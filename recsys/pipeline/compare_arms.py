@@ -50,8 +50,10 @@ def compare_arms(past: PastNights, experiment: Experiment, nights: Sequence[Past
     """The arms of an experiment beside its control, night by night."""
     metrics = [*_METRICS, *(["revenue_per_list"] if past.prices else [])]
     totals = ExperimentTotals({arm.name: arm.share for arm in experiment.arms}, metrics)
+    nobody = (np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.int64), np.zeros((0, len(metrics))))
     for night in nights:
-        parts = [_members(found, experiment, priced=bool(past.prices)) for found in past.results(night)]
+        # a night may have no lists
+        parts = [nobody, *(_members(found, experiment, priced=bool(past.prices)) for found in past.results(night))]
         users, arms, values = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         totals.add_night(users, arms, values)
     return totals.compare()

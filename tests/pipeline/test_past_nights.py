@@ -183,3 +183,17 @@ def test_arms_of_wrong_sizes_are_flagged(warehouse: Path, capsys: pytest.Capture
     assert answer["users"] == {"old": 150, "new": 450}
     assert answer["sample_ratio_mismatch"]
     assert "do not have the sizes of their shares" in capsys.readouterr().err
+
+
+def test_a_night_without_lists_is_compared_as_one_without_users(warehouse: Path) -> None:
+    config = make_config(warehouse, experiments=[{"name": "mix", "arms": ARMS}])
+    shop = PublishedShop(warehouse, config)
+    shop.publish(shop.run(0), [])
+    shop.publish(shop.run(1), [("ann", ["a"])], lambda _: "mix/new")
+    shop.publish(shop.run(2), [("ann", ["a"])], lambda _: "mix/new")
+    shop.know(shop.run(2), PRICES, [(2, "ann", "a")])
+    answer = compare(config, "mix")
+    assert (answer["nights"], answer["users"]) == (2, {"old": 0, "new": 1})
+    hits = answer["results"][0]
+    assert (hits["mean"], hits["control_mean"], hits["different"]) == (1.0, None, False)
+    assert hits["lift_percent"] == {"estimate": None, "low": None, "high": None}
