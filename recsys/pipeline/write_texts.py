@@ -190,7 +190,7 @@ def _writers_of_run(run: Run, writer: TextWriter) -> list[str]:
 
 
 def _hashes_of_model(model: str) -> dict[str, str]:
-    """None of a hub model, and none where the folder is not here or holds no model: the worker that loads it says so."""
+    """None of a hub model, and none where the folder is not here or holds no model: its loader says so."""
     try:
         folder = Path(resolve_model(model))
         return hashes_of(folder, model_files(folder)) if folder.is_dir() else {}
