@@ -26,7 +26,8 @@ class TrainConfig(Section):
     recent_days: Positive = 30
     """Maximum age in days of the targets that the recent phase and the refit train on."""
     recent_epochs: Annotated[int, Field(ge=0)] = 4
-    """Epochs over the recent targets, after those over all windows; their result is kept if validation improves."""
+    """Maximum epochs over the recent targets, after those over all windows; two without a better validation end them.
+    Their result is kept if validation improves."""
     refit: bool = True
     """After the gate, continue the training with the held-out days, so that the lists use all data."""
     listwise_epochs: Annotated[int, Field(ge=0)] = 0

@@ -11,6 +11,7 @@ from recsys.training.phases import Plan, plan_new_events, plan_training
 from recsys.training.progress import (
     CANDIDATE_PASS,
     EPOCH,
+    RECENT_PATIENCE,
     RETRIEVAL,
     Progress,
     candidate_pass_is_better,
@@ -40,13 +41,25 @@ epoch_counts = st.tuples(st.integers(1, 6), st.integers(0, 3), st.integers(0, 3)
 
 
 @given(epoch_counts, st.integers(1, 4), scores)
-def test_softmax_comes_first_and_later_phases_come_whole(
+def test_softmax_comes_first_and_only_the_last_phase_surely_comes_whole(
     epochs: tuple[int, int, int], patience: int, values: list[float]
 ) -> None:
     phases = run(Progress(), plan(*epochs), patience, values)
-    num_softmax = phases.count("softmax")
-    assert phases == ["softmax"] * num_softmax + ["recent"] * epochs[1] + ["listwise"] * epochs[2]
+    num_softmax, num_recent = phases.count("softmax"), phases.count("recent")
+    assert phases == ["softmax"] * num_softmax + ["recent"] * num_recent + ["listwise"] * epochs[2]
     assert min(epochs[0], patience + 1) <= num_softmax <= epochs[0]
+    assert min(epochs[1], RECENT_PATIENCE) <= num_recent <= epochs[1]
+
+
+def test_the_recent_phase_ends_after_two_epochs_of_its_own_without_gain() -> None:
+    todo = plan(2, 4, 0)
+    for values, num_recent in (
+        ([0.3, 0.2, 0.2, 0.2, 0.4, 0.4], 2),  # the epoch before it was no gain either
+        ([0.2, 0.3, 0.2, 0.4, 0.3, 0.3], 4),
+        ([0.2, 0.3, 0.4, 0.3, 0.4, 0.5], 3),
+        ([0.2, 0.3, 0.4, 0.5, 0.6, 0.7], 4),
+    ):
+        assert run(Progress(), todo, 3, values) == ["softmax"] * 2 + ["recent"] * num_recent
 
 
 def test_new_events_end_at_the_first_epoch_that_is_no_better() -> None:
