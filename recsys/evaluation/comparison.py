@@ -84,14 +84,14 @@ class ExperimentTotals:
         self._looks.append(self._look())
 
     def _look(self) -> tuple[Ints, Floats, Floats]:
-        """Users [G], means and variances [G, M] of the arms up to now."""
+        """Users [G], means and variances [G, M] of the arms up to now; the mean is NaN without users."""
         in_arm = self._arm >= 0
         arm, size = self._arm[in_arm], len(self._arms)
         values = self._sums[in_arm] / self._nights[in_arm, None]
         users = np.bincount(arm, minlength=size)
         means, variances = np.zeros((2, size, len(self._metrics)))
         for metric, column in enumerate(values.T):
-            means[:, metric] = np.bincount(arm, column, size) / np.maximum(users, 1)
+            means[:, metric] = np.where(users > 0, np.bincount(arm, column, size) / np.maximum(users, 1), np.nan)
             squares = np.bincount(arm, (column - means[arm, metric]) ** 2, size)
             variances[:, metric] = squares / np.maximum(users - 1, 1)
         return users, means, variances

@@ -31,7 +31,7 @@ class GroupDays:
     users: Floats
     """[D] users so far."""
     mean: Floats
-    """[D] mean over these users."""
+    """[D] mean over these users; NaN without users."""
     variance: Floats
     """[D] variance between these users."""
 
@@ -52,7 +52,8 @@ def difference(treated: GroupDays, control: GroupDays, alpha: float = ALPHA) -> 
 
     The same user counts once, with the mean of the days so far, so days of one user need not be independent.
     """
-    variance = treated.variance / treated.users + control.variance / control.users
+    with np.errstate(divide="ignore", invalid="ignore"):  # a group may have no users yet
+        variance = treated.variance / treated.users + control.variance / control.users
     return _sequence(treated.mean - control.mean, variance, _enough(treated, control), alpha)
 
 

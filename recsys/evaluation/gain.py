@@ -26,16 +26,18 @@ class RelativeGain:
         return f"{self.percent:+.1f} % [{self.low:+.1f}, {self.high:+.1f}]"
 
 
-def relative_gain(values: Floats, without: Floats, seed: int) -> RelativeGain:
+def relative_gain(values: Floats, without: Floats, seed: int) -> RelativeGain | None:
     """The paired difference of a metric with a part and without it, of the same users [U].
+
+    None where the metric is 0 without the part: nothing is a percentage of it.
 
     >>> import numpy as np
     >>> str(relative_gain(np.array([0.3, 0.3]), np.array([0.2, 0.2]), seed=0))
     '+50.0 % [+50.0, +50.0]'
     """
+    whole = float(without.mean())
+    if whole <= 0:
+        return None
     interval = paired_bootstrap(values - without, seed=seed)
-    percent, low, high = (
-        round(100 * value / max(float(without.mean()), 1e-9), 2)
-        for value in (interval.mean, interval.low, interval.high)
-    )
+    percent, low, high = (round(100 * value / whole, 2) for value in (interval.mean, interval.low, interval.high))
     return RelativeGain(percent=percent, low=low, high=high, users=len(values))

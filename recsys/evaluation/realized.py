@@ -140,13 +140,15 @@ class Mean:
     def __add__(self, other: "Mean") -> "Mean":
         return Mean(num=self.num + other.num, total=self.total + other.total, squares=self.squares + other.squares)
 
-    def interval(self) -> tuple[float, float, float]:
-        """Mean, lower and upper bound, by the normal distribution; at least one value.
+    def interval(self) -> tuple[float, float | None, float | None]:
+        """Mean, lower and upper bound, by the normal distribution; one value alone has no bounds. At least one value.
 
         >>> Mean.of(np.array([0.0, 1.0])).interval()
         (0.5, -0.48, 1.48)
         """
         mean = self.total / self.num
-        variance = max(self.squares - self.num * mean**2, 0.0) / max(self.num - 1, 1)
+        if self.num == 1:
+            return round(mean, 6), None, None
+        variance = max(self.squares - self.num * mean**2, 0.0) / (self.num - 1)
         error = 1.96 * (variance / self.num) ** 0.5
         return round(mean, 6), round(mean - error, 6), round(mean + error, 6)

@@ -16,7 +16,7 @@ from recsys.pipeline.publish_lists import delete_intermediate_files, intermediat
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
 from recsys.pipeline.validated_uses import delete_stale_entries
-from recsys.pipeline.write_report import write_report
+from recsys.pipeline.write_report import has_report, write_report
 from recsys.storage.lease import lock
 from recsys.storage.publish import lost_pointer, publish
 
@@ -110,7 +110,7 @@ def make_up(run: Run, stages: Iterable[Stage[Any]]) -> dict[str, Any]:
         For the answer of the job: `made_up`, and errors as of the functions above.
     """
     stages = list(stages)
-    lacks_report = not run.storage.exists(run.folder.report_path)
+    lacks_report = not has_report(run)
     has_leftovers = any(run.storage.list(folder) for folder in intermediate_folders(run, stages))
     pointer = lost_pointer(run.folder)
     if not (lacks_report or has_leftovers or pointer):

@@ -1,7 +1,7 @@
 """Compares the arms of the experiments of past nights by what users did afterwards."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,12 @@ import pyarrow as pa
 from recsys.config.stored import decode_stored
 from recsys.data.assignment import arm_in
 from recsys.data.histories import hash_ids, rank_ids
-from recsys.errors import InputError
+from recsys.errors import InputError, NewerFormatError
 from recsys.evaluation.comparison import Comparison, ExperimentTotals
 from recsys.evaluation.realized import RealizedLists
 from recsys.pipeline.past_lists import PastNight, PastNights
 from recsys.ranking.experiment_config import Experiment
+from recsys.storage.manifest import read_manifest
 
 logger = logging.getLogger(__name__)
 
@@ -29,20 +30,26 @@ def experiment_nights(past: PastNights, name: str) -> tuple[Experiment, list[Pas
     Raises:
         InputError: no past night had the experiment.
     """
-    defined = [(night, _definition(night, name)) for night in past.nights]
+    defined = [(night, _definition(night.manifest, name)) for night in past.nights]
     known = [(night, one) for night, one in defined if one is not None]
     if not known:
-        names = sorted({one["name"] for night in past.nights for one in _experiments(night)})
+        names = sorted({one["name"] for night in past.nights for one in _experiments(night.manifest)})
         raise InputError(f"--compare {name}: no past night has this experiment; they have {', '.join(names) or 'none'}")
     newest = known[-1][1]
     same: list[PastNight] = []
     for night, one in reversed(known):
-        if (one.split_by, one.arms) != (newest.split_by, newest.arms):
+        if not _same_split(one, newest):
             logger.warning(
                 "%s: it was changed after %s; that night and those before are left out", name, night.pointer.run_date
             )
             break
         same.insert(0, night)
+    if same[0] is past.nights[0] and _began_before(past, newest):
+        logger.warning(
+            "%s: it began before the newest %d nights, and older nights are not joined: raise realized.nights, since "
+            "the intervals hold from one first night on",
+            *(name, len(past.nights)),
+        )
     return newest, same
 
 
@@ -50,8 +57,10 @@ def compare_arms(past: PastNights, experiment: Experiment, nights: Sequence[Past
     """The arms of an experiment beside its control, night by night."""
     metrics = [*_METRICS, *(["revenue_per_list"] if past.prices else [])]
     totals = ExperimentTotals({arm.name: arm.share for arm in experiment.arms}, metrics)
+    nobody = (np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.int64), np.zeros((0, len(metrics))))
     for night in nights:
-        parts = [_members(found, experiment, priced=bool(past.prices)) for found in past.results(night)]
+        # a night may have no lists
+        parts = [nobody, *(_members(found, experiment, priced=bool(past.prices)) for found in past.results(night))]
         users, arms, values = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         totals.add_night(users, arms, values)
     return totals.compare()
@@ -71,14 +80,29 @@ def _members(
     return users, arms[inside], np.stack(columns, axis=1)[inside]
 
 
-def _experiments(night: PastNight) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = (night.manifest.get("config") or {}).get("experiments") or []
+def _began_before(past: PastNights, experiment: Experiment) -> bool:
+    """Whether the newest night that is too old to be joined had the experiment, as far as it can be read."""
+    if past.older is None:
+        return False
+    try:
+        before = _definition(read_manifest(past.storage, past.older), experiment.name)
+    except (InputError, NewerFormatError):
+        return False
+    return before is not None and _same_split(before, experiment)
+
+
+def _same_split(one: Experiment, other: Experiment) -> bool:
+    return (one.split_by, one.arms) == (other.split_by, other.arms)
+
+
+def _experiments(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = (manifest.get("config") or {}).get("experiments") or []
     return found
 
 
-def _definition(night: PastNight, name: str) -> Experiment | None:
-    found = next((one for one in _experiments(night) if one["name"] == name), None)
-    return None if found is None else decode_stored(Experiment, found, f"manifest of {night.pointer.run_id}")
+def _definition(manifest: Mapping[str, Any], name: str) -> Experiment | None:
+    found = next((one for one in _experiments(manifest) if one["name"] == name), None)
+    return None if found is None else decode_stored(Experiment, found, f"manifest of {manifest['run_id']}")
 
 
 def as_answer(experiment: Experiment, nights: Sequence[PastNight], compared: Comparison) -> dict[str, Any]:

@@ -58,6 +58,8 @@ class PastNights:
     nights: Sequence[PastNight]
     prices: Mapping[str, float] = field(default_factory=dict)
     """By item; empty where no price is named."""
+    older: Latest | None = None
+    """The newest night that is too old to be joined; None: all nights are joined."""
 
     def results(self, night: PastNight) -> Iterator[RealizedLists]:
         """The lists of one night with what came of them, one shard after the other."""
@@ -84,7 +86,8 @@ def open_past_nights(storage: Storage, settings: Any) -> PastNights:
         InputError: fewer than two nights are published, or a file is damaged.
         ConfigError: no item has a price in the named attribute.
     """
-    pointers = require_nights(storage, 2, "a comparison with later events")[-settings.nights - 1 :]
+    published = require_nights(storage, 2, "a comparison with later events")
+    older, pointers = published[: -settings.nights - 1], published[-settings.nights - 1 :]
     newest = stored_run(RunFolder(storage, pointers[-1].run_id))
     ends = [cutoff_for(pointer.run_date, 0) for pointer in pointers]
     events = _events_since(newest, newest.interactions_dir, ends[0], settings.events)
@@ -104,7 +107,7 @@ def open_past_nights(storage: Storage, settings: Any) -> PastNights:
             )
         )
     prices = {} if settings.price is None else _prices(newest, settings.price)
-    return PastNights(storage=storage, nights=nights, prices=prices)
+    return PastNights(storage=storage, nights=nights, prices=prices, older=older[-1] if older else None)
 
 
 def _between(events: pa.Table, start: dt.datetime, end: dt.datetime) -> pa.Table:

@@ -28,7 +28,7 @@ def measure_gains(
 ) -> dict[str, RelativeGain]:
     """NDCG@10 with all signals, and without each part of `MEASURED`, of validation users.
 
-    A part without any number in ``allowed`` is left out, and so is one without which nothing is left.
+    A part without any number in ``allowed`` is left out, and so is one without which no number or no hit is left.
 
     Args:
         choices: Of validation users with their whole histories.
@@ -48,6 +48,8 @@ def measure_gains(
         columns = {column for name in signals for column in SIGNALS[name].columns}
         if all(everything & SIGNALS[name].columns.keys() for name in signals) and (rest := everything - columns):
             without = cross_fitted_ndcg(choices, names, rest, seed)
-            found[part] = relative_gain(values, without, seed)
-            logger.info("fuse: %s adds %s on %d validation users", part, found[part], len(values))
+            gain = relative_gain(values, without, seed)
+            if gain is not None:
+                found[part] = gain
+                logger.info("fuse: %s adds %s on %d validation users", part, gain, len(values))
     return found

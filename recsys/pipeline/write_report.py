@@ -11,10 +11,19 @@ from recsys.pipeline.run import Run
 from recsys.pipeline.sample_users import sample_users
 from recsys.pipeline.stages import INGEST_CATALOG
 from recsys.report.config_changes import ConfigChange, config_changes, without_credentials
-from recsys.report.night_summary import MOST_NIGHTS, NightSummary, in_order, read_summary, summarize
+from recsys.report.night_summary import (
+    MOST_NIGHTS,
+    UNPUBLISHED,
+    NightSummary,
+    in_order,
+    read_summary,
+    summarize,
+)
 from recsys.report.realized import Realized, summarize_realized
+from recsys.report.recorded import text
 from recsys.schema import REALIZED
 from recsys.storage.filesystem import Storage
+from recsys.storage.manifest import is_complete
 from recsys.storage.read_together import read_together
 from recsys.storage.record_kinds import NIGHT_SUMMARY
 from recsys.storage.runs import RunFolder
@@ -42,6 +51,17 @@ def write_report(run: Run) -> str:
     return ""
 
 
+def has_report(run: Run) -> bool:
+    """Whether a published run has its report: that of an earlier start, which failed, is none."""
+    if not run.storage.exists(run.folder.report_path):
+        return False
+    try:
+        stored = run.storage.read_json(f"{SUMMARIES}/{run.folder.run_id}.json")
+    except (FileNotFoundError, ValueError):
+        return True
+    return text({"night": stored}, "night", "verdict") != UNPUBLISHED
+
+
 def _write(run: Run) -> None:
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it says where its cache is, and that it looks for fonts
     # here, so that a job starts without Matplotlib, and that a night gets along where it cannot be imported
@@ -50,6 +70,8 @@ def _write(run: Run) -> None:
     storage, run_id = run.storage, run.folder.run_id
     stages = dict(sorted(stage_metrics(run).items(), key=lambda entry: str(entry[1].get("finished_at", ""))))
     gate = gate_summary(run)
+    if gate and gate["verdict"] != "refused" and not is_complete(run.folder):
+        gate |= {"verdict": UNPUBLISHED}
     summary = summarize(run_id, stages, gate)
     others = [night for night in read_summaries(storage) if night.run_id != run_id]
     before = _night_before(summary, others)

@@ -8,8 +8,8 @@ from typing import Any
 
 #: Keys that differ in every night, or that name the place and not the night.
 _LEFT_OUT = ("date",)
-#: User and password of an address.
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
+#: User and password of an address. A password may hold an `@`.
+_CREDENTIALS = re.compile(r"(?<=://)[^/\s]*@")
 
 
 @dataclass(frozen=True, slots=True)

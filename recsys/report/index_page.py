@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from recsys.report.night_summary import MOST_NIGHTS, NightSummary, in_order
+from recsys.report.night_summary import MOST_NIGHTS, UNPUBLISHED, NightSummary, in_order
 from recsys.report.page_templates import template
 from recsys.report.realized import Realized
 from recsys.report.trend_charts import realized_chart, trend_charts
@@ -13,6 +13,7 @@ WORDS = {
     "refused": "refused",
     "not_examined": "not examined",
     "overridden": "forced",
+    UNPUBLISHED: "not published",
     "": "ended early",
 }
 

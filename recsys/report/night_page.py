@@ -12,7 +12,7 @@ from typing import Any
 from recsys.report.config_changes import ConfigChange
 from recsys.report.funnel import funnel
 from recsys.report.night_charts import RANKERS, night_charts
-from recsys.report.night_summary import READING, WRITES_LISTS, NightSummary
+from recsys.report.night_summary import READING, UNPUBLISHED, WRITES_LISTS, NightSummary
 from recsys.report.page_templates import template
 from recsys.report.recorded import Recorded, entries, number, numbers, part, text, total
 from recsys.report.sample_lists import SampleList
@@ -23,6 +23,7 @@ HEADLINES = {
     "refused": "Refused, nothing was published",
     "not_examined": "Passed, but not examined",
     "overridden": "Refused, published by --force",
+    UNPUBLISHED: "Ended before its lists were published",
     "": "Ended before a gate",
 }
 #: Stages that have texts written, and about what.

@@ -13,6 +13,8 @@ from recsys.schema import ALL_USERS
 READING = ("ingest", "catalog", "users")
 #: The stage that puts users into quarantine.
 WRITES_LISTS = "recommend"
+#: Verdict of a night that no gate refused, but that failed before its lists were published.
+UNPUBLISHED = "unpublished"
 #: Nights of the index at most, the newest.
 MOST_NIGHTS = 90
 _RUN_ID = re.compile(r"\d{4}-\d{2}-\d{2}-[A-Za-z0-9._-]+")
@@ -27,7 +29,7 @@ class NightSummary:
     finished_at: str
     """Of the last stage; ISO 8601, UTC."""
     verdict: str
-    """See `recsys.pipeline.gate_summary`; empty: the night ended before a gate."""
+    """See `recsys.pipeline.gate_summary`, or `UNPUBLISHED`; empty: the night ended before a gate."""
     reason: str
     metric: str
     model: float | None

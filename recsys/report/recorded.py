@@ -86,13 +86,13 @@ def percent(value: Any, digits: int = 1) -> str:
 def duration(seconds: Any) -> str:
     """Seconds as people say them.
 
-    >>> duration(4.21), duration(90), duration(5400), duration(None)
-    ('4.2 s', '1 min 30 s', '1 h 30 min', '–')
+    >>> duration(4.21), duration(59.97), duration(90), duration(5400), duration(None)
+    ('4.2 s', '1 min 0 s', '1 min 30 s', '1 h 30 min', '–')
     """
     known = finite(seconds)
     if known is None:
         return DASH
-    if known < 60:
+    if round(known, 1) < 60:
         return f"{known:.1f} s"
     minutes, rest = divmod(round(known), 60)
     hours, minutes = divmod(minutes, 60)

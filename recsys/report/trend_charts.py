@@ -181,11 +181,11 @@ def _digits(value: float) -> str:
 def _short(value: float) -> str:
     """A number in few signs.
 
-    >>> _short(950), _short(25_000), _short(3_200_000)
-    ('950', '25 k', '3.2 M')
+    >>> _short(950), _short(25_000), _short(999_600), _short(3_200_000)
+    ('950', '25 k', '1 M', '3.2 M')
     """
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if abs(value) >= size:
+        if float(f"{abs(value):.3g}") >= size:  # as it is written: 999,600 is 1 M
             scale = min(size, 1e3) if unit == "k" else size
             return f"{value / scale:,.3g} {unit}"
     return f"{value:,.4g}"

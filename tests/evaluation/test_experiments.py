@@ -127,3 +127,15 @@ def test_who_was_in_two_arms_is_left_out() -> None:
     compared = totals.compare()
     assert (compared.switched, compared.ratio.users) == (1, [1, 1])
     assert compared.results[0].control_mean.tolist() == [0.5, 1.0, 1.0]
+
+
+def test_an_arm_without_users_has_no_interval_and_no_warning() -> None:
+    totals = ExperimentTotals(EVEN, ["hitrate@10"])
+    totals.add_night(np.array([1, 2], dtype=np.uint64), np.array([0, 0]), np.array([[1.0], [0.0]]))
+    compared = totals.compare()
+    assert compared.ratio.users == [2, 0]
+    assert compared.results[0].control_mean.tolist() == [0.5]
+    assert np.isnan(compared.results[0].mean).all()
+    assert np.isnan(compared.results[0].difference.low).all()
+    assert np.isnan(compared.results[0].lift.estimate).all()
+    assert not compared.results[0].is_different

@@ -183,3 +183,44 @@ def test_arms_of_wrong_sizes_are_flagged(warehouse: Path, capsys: pytest.Capture
     assert answer["users"] == {"old": 150, "new": 450}
     assert answer["sample_ratio_mismatch"]
     assert "do not have the sizes of their shares" in capsys.readouterr().err
+
+
+def test_a_night_without_lists_is_compared_as_one_without_users(warehouse: Path) -> None:
+    config = make_config(warehouse, experiments=[{"name": "mix", "arms": ARMS}])
+    shop = PublishedShop(warehouse, config)
+    shop.publish(shop.run(0), [])
+    shop.publish(shop.run(1), [("ann", ["a"])], lambda _: "mix/new")
+    shop.publish(shop.run(2), [("ann", ["a"])], lambda _: "mix/new")
+    shop.know(shop.run(2), PRICES, [(2, "ann", "a")])
+    answer = compare(config, "mix")
+    assert (answer["nights"], answer["users"]) == (2, {"old": 0, "new": 1})
+    hits = answer["results"][0]
+    assert (hits["mean"], hits["control_mean"], hits["different"]) == (1.0, None, False)
+    assert hits["lift_percent"] == {"estimate": None, "low": None, "high": None}
+
+
+def test_one_active_user_has_a_value_without_an_interval(warehouse: Path) -> None:
+    config = make_config(warehouse)
+    shop = PublishedShop(warehouse, config)
+    for day in range(2):
+        shop.publish(shop.run(day), LISTS)
+    shop.know(shop.run(1), PRICES, [(1, "ann", "a")])
+    answer = realized(config)
+    found = {row["metric"]: row for row in answer["results"]}
+    assert (found["hitrate@10"]["value"], found["hitrate@10"]["low"], found["hitrate@10"]["high"]) == (1.0, None, None)
+    assert found["taken_per_list"]["low"] is not None
+
+
+def test_an_experiment_that_began_before_the_joined_nights_is_said(
+    warehouse: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = make_config(warehouse, experiments=[{"name": "mix", "arms": ARMS}], realized={"nights": 1})
+    shop = PublishedShop(warehouse, config)
+    for day in range(3):
+        shop.publish(shop.run(day), [("ann", ["a"])], lambda _: "mix/new")
+    shop.know(shop.run(2), PRICES, [(1, "ann", "a")])
+    assert compare(config, "mix")["nights"] == 1
+    assert (
+        "mix: it began before the newest 1 nights, and older nights are not joined: raise realized.nights"
+        in caplog.text
+    )

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recsys.pipeline.run import Run
-from recsys.pipeline.write_report import read_summaries, write_report
+from recsys.pipeline.stages import RUN_GATE
+from recsys.pipeline.write_report import has_report, read_summaries, write_report
 from recsys.storage.runs import RunFolder
 from recsys.storage.site import INDEX, STYLE, SUMMARIES, night_page
 from tests.report.made_up_nights import GATE, STAGES, pruned
@@ -52,6 +53,22 @@ def test_the_night_before_is_compared(run: Run) -> None:
     run.storage.write_bytes(night_page(BEFORE), b"page")
     assert write_report(run) == ""
     assert f'href="nights/{BEFORE}.html"' in run.storage.read_bytes(INDEX).decode()
+
+
+def test_a_night_that_failed_after_its_gate_is_not_called_passed(run: Run) -> None:
+    gate = STAGES["gate"] | {"details": GATE, "verdict": "passed", "reason": "good", "compared_with": "none"}
+    timing = {"started_at": "2026-11-22T03:00:00+00:00", "finished_at": "2026-11-22T03:00:02+00:00"}
+    run.folder.finish("gate", gate | timing)
+    assert run.done(RUN_GATE) is not None
+    assert write_report(run) == ""
+    page, index = (run.storage.read_bytes(path).decode() for path in (night_page(run.folder.run_id), INDEX))
+    assert "Ended before its lists were published" in page
+    assert ">not published</span>" in index
+    assert not has_report(run), "another start that publishes the night makes its report"
+    next_night = replace(run, folder=RunFolder(run.storage, "2026-11-23-0123456789ab"))
+    assert write_report(next_night) == ""
+    page = run.storage.read_bytes(night_page(next_night.folder.run_id)).decode()
+    assert "There is no night before to compare with." in page
 
 
 @pytest.mark.parametrize("damage", [b"{", b"[]", b'{"run_id": "../x"}', b"\xff"])

@@ -1,11 +1,13 @@
 """The index shows every night from its stored summary, whatever the summary lacks, and stays small."""
 
+import doctest
 import json
 from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recsys.report import recorded, trend_charts
 from recsys.report.index_page import render_index
 from recsys.report.night_page import render_night
 from recsys.report.night_summary import in_order, read_summary, summarize
@@ -79,3 +81,10 @@ def test_an_index_is_made_whatever_the_summaries_lack(random: Random) -> None:
     found = [read_summary(json.loads(json.dumps(each))) for each in stored]
     page = render_index([summary for summary in found if summary is not None])
     assert page.count('<tr><th scope="row">') == 2
+
+
+def test_the_examples_of_numbers_are_right() -> None:
+    for module in (recorded, trend_charts):
+        found = doctest.testmod(module)
+        assert found.attempted > 0
+        assert found.failed == 0

@@ -10,7 +10,7 @@ from tensorboardX.proto.event_pb2 import Event
 from recsys.report.trackers.config import MlflowConfig, WandbConfig
 from recsys.report.trackers.mlflow import MlflowTracker
 from recsys.report.trackers.tensorboard import TensorboardFiles
-from recsys.report.trackers.tracker import TrackedNight
+from recsys.report.trackers.tracker import TrackedNight, flat
 from recsys.report.trackers.wandb import WandbTracker
 
 NIGHT = TrackedNight(
@@ -18,10 +18,16 @@ NIGHT = TrackedNight(
     model_id="ranker-2026-11-22-abc",
     report="/warehouse/runs/2026-11-22-abc/report.html",
     verdict="passed",
-    settings={f"section.key_{number}": number for number in range(150)} | {"note": "<b>bold</b>"},
+    settings={f"section.key_{number}": number for number in range(150)}
+    | {"note": "<b>bold</b>", "weights.add to cart": 1, "weights.add to cart (web)": 2},
     curves={"finetune/loss": [(1, 4.0), (2, 3.0)], "finetune/validation_ndcg@10": [(1, 0.1), (2, 0.2)]},
-    figures={"gate/ndcg@10": 0.25},
+    figures={"gate/ndcg@10": 0.25, "ingest/non_positive/re?//fund/": 3.0},
 )
+
+
+def test_settings_are_handed_out_without_passwords() -> None:
+    settings = {"tracking": {"mlflow": {"uri": "https://me:p@ss@mlflow:5000"}}, "plugins": ["s3://key:secret@shop/x"]}
+    assert flat(settings) == {"tracking.mlflow.uri": "https://mlflow:5000", "plugins": "s3://shop/x"}
 
 
 def events_in(folder: Path) -> list[Event]:
@@ -60,7 +66,9 @@ def test_mlflow_file_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert run.data.tags["gates"] == "overridden", "the second time replaced the first"
     assert run.data.tags["report"] == NIGHT.report
     assert run.data.tags["model_id"] == NIGHT.model_id
-    assert len(run.data.params) == 151
+    assert len(run.data.params) == 153
+    assert (run.data.params["weights.add_to_cart"], run.data.params["weights.add_to_cart__web_"]) == ("1", "2")
+    assert run.data.metrics["ingest/non_positive/re_/fund"] == 3
     assert run.data.metrics["gate/ndcg_at_10"] == 0.25
     curve = client.get_metric_history(run.info.run_id, "finetune/loss")
     assert [(point.step, point.value) for point in curve] == [(1, 4.0), (2, 3.0)]

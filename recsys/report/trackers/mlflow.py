@@ -8,7 +8,7 @@ from recsys.report.trackers.config import MlflowConfig
 from recsys.report.trackers.tracker import TrackedNight, Tracker, plain_name
 
 #: Limits of one request of MLflow.
-_METRICS, _PARAMS, _PARAM_CHARS = 1000, 100, 6000
+_METRICS, _PARAMS, _PARAM_CHARS, _NAME_CHARS = 1000, 100, 6000, 250
 _TAG = "recsys.run_id"
 
 _T = TypeVar("_T")
@@ -39,10 +39,21 @@ class MlflowTracker(Tracker):
         points = [(name, step, value) for name, curve in night.curves.items() for step, value in curve]
         points += [(name, 0, value) for name, value in night.figures.items()]
         for some in _batches(points, _METRICS):
-            client.log_batch(run, metrics=[Metric(plain_name(name), value, now, step) for name, step, value in some])
-        for keys in _batches(list(night.settings.items()), _PARAMS):
-            client.log_batch(run, params=[Param(key, str(value)[:_PARAM_CHARS]) for key, value in keys])
+            client.log_batch(run, metrics=[Metric(_key(name), value, now, step) for name, step, value in some])
+        settings = {_key(key): str(value)[:_PARAM_CHARS] for key, value in night.settings.items()}
+        for params in _batches(list(settings.items()), _PARAMS):
+            client.log_batch(run, params=[Param(key, value) for key, value in params])
         client.set_terminated(run)
+
+
+def _key(name: str) -> str:
+    """The name of a figure or setting as MLflow takes it: also as a path, it names itself.
+
+    >>> _key("ingest/non_positive/a?//../b/")
+    'ingest/non_positive/a_/b'
+    """
+    parts = (part for part in plain_name(name).split("/") if part.strip("."))
+    return "/".join(parts)[:_NAME_CHARS].rstrip("/") or "_"
 
 
 def _batches(values: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:

@@ -5,6 +5,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from recsys.report.config_changes import without_credentials
+
 Plain = str | int | float | bool | None
 
 
@@ -41,7 +43,7 @@ class Tracker(ABC):
 
 
 def flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, Plain]:
-    """Nested settings with the full path of each key; lists as text.
+    """Nested settings with the full path of each key; lists as text, addresses without users and passwords.
 
     >>> flat({"train": {"epochs": 3}, "plugins": ["a", "b"]})
     {'train.epochs': 3, 'plugins': 'a, b'}
@@ -51,9 +53,11 @@ def flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, Plain]:
         if isinstance(value, Mapping):
             found |= flat(value, f"{prefix}{key}.")
         elif isinstance(value, list | tuple):
-            found[f"{prefix}{key}"] = ", ".join(map(str, value))
+            found[f"{prefix}{key}"] = without_credentials(", ".join(map(str, value)))
         else:
-            found[f"{prefix}{key}"] = value if isinstance(value, Plain) else str(value)
+            found[f"{prefix}{key}"] = (
+                value if isinstance(value, int | float | None) else without_credentials(str(value))
+            )
     return found
 
 
