@@ -9,7 +9,8 @@ import pytest
 
 from recsys.enrichment.backends.backend import WriterNeeds
 from recsys.enrichment.backends.openai_endpoint import OpenAIBackend, OpenAISettings
-from recsys.enrichment.config import ItemTextsConfig
+from recsys.enrichment.backends.registry import require_backend
+from recsys.enrichment.config import EnrichConfig, ItemTextsConfig
 from recsys.enrichment.request import TextReply, TextRequest, request_for
 from recsys.errors import ConfigError
 from tests.llm_endpoint import Endpoint, about_item, completion, facts_in, written
@@ -159,3 +160,14 @@ def test_a_missing_key_stops_the_night_before_it_begins(monkeypatch: pytest.Monk
     with pytest.raises(ConfigError, match="OPENAI_API_KEY is not set"):
         OpenAIBackend().check(OpenAISettings(model="tiny"))
     OpenAIBackend().check(OpenAISettings(model="tiny", key_variable=None))
+
+
+@pytest.mark.parametrize(
+    "wrong", ["sk-secret-1234", "hf_secret1234", "https://me:secret1234@host/v1", "http://h/v1?key=secret1234"]
+)
+def test_a_key_in_the_config_is_refused_and_not_told(wrong: str) -> None:
+    key = "base_url" if "://" in wrong else "key_variable"
+    config = EnrichConfig(backend="openai", settings={"model": "tiny", key: wrong})
+    with pytest.raises((ConfigError, ValueError), match=rf"enrich\.settings\.{key}: ") as error:
+        require_backend(config)
+    assert "secret" not in str(error.value)

@@ -6,11 +6,12 @@ The client is the package `openai`: it retries with growing waits, and waits as 
 import importlib.util
 import logging
 import os
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from recsys.config.section import Positive, Section
 from recsys.enrichment.backends.backend import Backend, Writer, WriterNeeds
@@ -27,14 +28,26 @@ _HOPELESS = (401, 403, 404)
 _MOST_FAILURES = 20
 
 
+def _address(text: str) -> str:
+    if not re.fullmatch(r"https?://[^@\s?#]+", text):  # what is refused may hold a password: it is not repeated
+        raise ValueError("must be an address such as https://host/v1, without a user, a password or what follows a ?")
+    return text
+
+
+def _variable(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise ValueError("must be the name of an environment variable, such as OPENAI_API_KEY, and not the key itself")
+    return name
+
+
 class OpenAISettings(Section):
     """Settings of `openai`."""
 
     model: Annotated[str, Field(min_length=1)]
     """Name of the model, as the endpoint knows it."""
-    base_url: Annotated[str, Field(pattern=r"^https?://[^@\s]+$")] = "https://api.openai.com/v1"
+    base_url: Annotated[str, AfterValidator(_address)] = "https://api.openai.com/v1"
     """Address of the endpoint, up to `/v1`."""
-    key_variable: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = "OPENAI_API_KEY"
+    key_variable: Annotated[str, AfterValidator(_variable)] | None = "OPENAI_API_KEY"
     """Environment variable that holds the key; null: the endpoint asks for none. The key is never in a config."""
     concurrency: Annotated[int, Field(ge=1, le=256)] = 8
     """Requests at a time."""
@@ -87,9 +100,11 @@ class OpenAIBackend(Backend[OpenAISettings]):
         if importlib.util.find_spec("openai") is None:
             raise ConfigError("enrich.backend=openai needs the package openai: pip install 'recsys[openai]'")
         if settings.key_variable is not None and not os.environ.get(settings.key_variable):
+            # some keys look like names in lower case
+            name = settings.key_variable if settings.key_variable.isupper() else "that it names"
             raise ConfigError(
-                f"enrich.settings.key_variable: the environment variable {settings.key_variable} is not set; set it "
-                f"to the key of {settings.base_url}, or key_variable to null if that asks for none"
+                f"enrich.settings.key_variable: the environment variable {name} is not set; set it to the key of "
+                f"{settings.base_url}, or key_variable to null if that asks for none"
             )
 
     def open(self, settings: OpenAISettings, needs: WriterNeeds) -> Writer:
