@@ -118,6 +118,22 @@ def test_a_slow_answer_is_given_up(endpoint: Endpoint) -> None:
     assert replies[0].output_tokens == 50
 
 
+def test_tries_that_took_too_long_are_counted_too(endpoint: Endpoint) -> None:
+    released, tries = threading.Event(), Counter[str]()
+
+    def answer(body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+        tries["all"] += 1
+        if tries["all"] == 1:
+            released.wait(30)
+        return written("fine")
+
+    endpoint.answer = answer
+    (reply,) = write(endpoint, 1, max_retries=1, timeout_s=0.2)
+    released.set()
+    assert reply.error == ""
+    assert (reply.input_tokens, reply.output_tokens) == (requests(1)[0].most_input_tokens + 10, 50 + 5)
+
+
 def test_a_refused_key_ends_the_asking(endpoint: Endpoint, caplog: pytest.LogCaptureFixture) -> None:
     endpoint.answer = lambda _: (401, {}, b'{"error": {"message": "Incorrect API key provided"}}')
     replies = write(endpoint, 50, concurrency=1)

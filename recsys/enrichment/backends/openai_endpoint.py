@@ -7,8 +7,10 @@ import importlib.util
 import logging
 import os
 import re
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
@@ -177,9 +179,10 @@ class OpenAIWriter:
             {"role": "system", "content": request.system},
             {"role": "user", "content": request.prompt},
         ]
+        start = time.monotonic()
         try:
             answer = self._client.chat.completions.create(model=settings.model, messages=messages, **options)
-            return _reply(answer, request, self._most)
+            reply = _reply(answer, request, self._most)
         except APIStatusError as error:
             if error.status_code in _HOPELESS:
                 self._give_up(f"status {error.status_code} for the model {settings.model}; see enrich.settings")
@@ -189,6 +192,15 @@ class OpenAIWriter:
             return self._billed(request, why, tries=1 + settings.max_retries)
         except (OpenAIError, ValueError, AttributeError, TypeError, IndexError):
             return self._billed(request, "an answer that is not of the protocol")
+        # tries of the client that were given up may be billed, and it does not say how many there were
+        lost = self._billed(
+            request, "", tries=min(int((time.monotonic() - start) / settings.timeout_s), settings.max_retries)
+        )
+        return replace(
+            reply,
+            input_tokens=reply.input_tokens + lost.input_tokens,
+            output_tokens=reply.output_tokens + lost.output_tokens,
+        )
 
     def _billed(self, request: TextRequest, error: str, tries: int = 1) -> TextReply:
         """A failure that the endpoint may have counted as an answer: it takes the most tokens from the budget."""
