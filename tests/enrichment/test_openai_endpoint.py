@@ -1,5 +1,6 @@
 """The back end `openai` against a real server: its errors, its limits, its tokens."""
 
+import socket
 import threading
 import time
 from collections import Counter
@@ -116,6 +117,13 @@ def test_a_slow_answer_is_given_up(endpoint: Endpoint) -> None:
     released.set()
     assert [reply.error for reply in replies] == ["no answer in time", "", ""]
     assert replies[0].output_tokens == 50
+
+
+def test_an_endpoint_that_is_not_reached_costs_nothing() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # nobody listens
+        replies = write(Endpoint(f"http://127.0.0.1:{closed.getsockname()[1]}/v1"), 2, max_retries=1)
+    assert {(reply.error, reply.input_tokens, reply.output_tokens) for reply in replies} == {("no connection", 0, 0)}
 
 
 def test_tries_that_took_too_long_are_counted_too(endpoint: Endpoint) -> None:

@@ -23,6 +23,8 @@ from recsys.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
+#: Errors of the client's transport, httpx or httpx2: its versions differ in which of them they take.
+_NOT_REACHED = ("ConnectError", "ConnectTimeout")
 #: Answers that no further try changes: the rest of the night would fail in the same way.
 _HOPELESS = (401, 403, 404)
 #: Requests that fail one after the other, each with its retries, until the endpoint counts as down. Answers that cannot
@@ -187,20 +189,23 @@ class OpenAIWriter:
             if error.status_code in _HOPELESS:
                 self._give_up(f"status {error.status_code} for the model {settings.model}; see enrich.settings")
             return TextReply(error=f"status {error.status_code}")
-        except APIConnectionError as error:  # also a time limit: each try may be billed
+        except APIConnectionError as error:  # also a time limit: each try may be billed, unless it reached nobody
+            if type(error.__cause__).__name__ in _NOT_REACHED:
+                return self._billed(request, "no connection", tries=self._lost_tries(start))
             why = "no answer in time" if isinstance(error, APITimeoutError) else "connection lost"
             return self._billed(request, why, tries=1 + settings.max_retries)
         except (OpenAIError, ValueError, AttributeError, TypeError, IndexError):
             return self._billed(request, "an answer that is not of the protocol")
-        # tries of the client that were given up may be billed, and it does not say how many there were
-        lost = self._billed(
-            request, "", tries=min(int((time.monotonic() - start) / settings.timeout_s), settings.max_retries)
-        )
+        lost = self._billed(request, "", tries=self._lost_tries(start))
         return replace(
             reply,
             input_tokens=reply.input_tokens + lost.input_tokens,
             output_tokens=reply.output_tokens + lost.output_tokens,
         )
+
+    def _lost_tries(self, start: float) -> int:
+        """Tries that the client may have given up since a time: it does not say how many, and each may be billed."""
+        return min(int((time.monotonic() - start) / self._settings.timeout_s), self._settings.max_retries)
 
     def _billed(self, request: TextRequest, error: str, tries: int = 1) -> TextReply:
         """A failure that the endpoint may have counted as an answer: it takes the most tokens from the budget."""
