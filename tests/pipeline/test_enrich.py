@@ -18,7 +18,7 @@ from recsys.enrichment.request import request_for
 from recsys.enrichment.written_text import Refusal, WrittenText
 from recsys.errors import EngineError
 from recsys.pipeline import item_sayings, run_writers
-from recsys.pipeline.enrich_items import enrich_items, item_texts
+from recsys.pipeline.enrich_items import enrich_items, item_facts, item_texts
 from recsys.pipeline.item_texts import read_encoder_texts
 from recsys.pipeline.retention_plan import TEXT_STORE
 from recsys.pipeline.run import Run
@@ -102,6 +102,14 @@ def test_a_template_ends_the_text_once_and_repeats_no_sentence_of_it() -> None:
     assert [row["text"] for row in found] == ["Oak lamp. For desks. oak", "Tin pan. Fries.", "Sofa"]
     assert [row["summary"] for row in found] == ["For desks.", "Fries.", ""]
     assert [row["model"] for row in found] == ["tiny", "tiny", ""]
+
+
+def test_an_attribute_is_a_fact_unless_the_text_has_its_words() -> None:
+    known = [("brand", "Oak & Co"), ("fits", "E27"), ("size", "M"), ("watt", "5")]
+    item = {"item_id": "i", "text": "Oak & Co Mini lamp, 50 W (E27)", "attributes": known}
+    catalog = pa.Table.from_pylist([item | {"available": True, "text_hash": ""}], CATALOG)
+    (facts,) = item_facts(catalog, ItemTextsConfig(), {"review": {}, "search": {}})
+    assert {name for name, value in facts.items() if value} == {"text", "attribute size", "attribute watt"}
 
 
 def test_only_new_and_changed_items_are_asked_for(open_night: OpenNight, endpoint: Endpoint) -> None:
