@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from recsys.data.texts import hash_texts
+from recsys.enrichment.backends.keywords import KeywordsBackend
 from recsys.enrichment.backends.openai_endpoint import OpenAIBackend
 from recsys.enrichment.checks import TEXT_CHECKS, TextCheck
 from recsys.enrichment.config import ItemTextsConfig
@@ -194,6 +195,14 @@ def test_a_budget_that_is_too_small_for_a_question_says_so(
         "enrich: the budget of the night (enrich.max_tokens, enrich.max_cost) is too small for each of 12 texts"
         in caplog.text
     )
+
+
+def test_a_back_end_without_tokens_has_no_budget(
+    open_night: OpenNight, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not KeywordsBackend.counts_tokens
+    monkeypatch.setattr(OpenAIBackend, "counts_tokens", False)
+    assert enrich_items(open_night(max_tokens=100)).enriched == 12
 
 
 def test_a_cost_is_a_limit_too(open_night: OpenNight, endpoint: Endpoint) -> None:
