@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.data.histories import shard_of
+from recsys.data.ids import normal_id
 from recsys.errors import InputError
 from recsys.schema import HISTORIES
 from recsys.storage.runs import RunFolder
@@ -28,7 +29,7 @@ class CommandLine(argparse.ArgumentParser):
 
 
 def user_id(text: str) -> str:
-    """The id of one argument.
+    """The id of one argument, as the night spells it.
 
     Raises:
         argparse.ArgumentTypeError: it is empty, or no UTF-8.
@@ -39,7 +40,7 @@ def user_id(text: str) -> str:
         raise argparse.ArgumentTypeError(f"{text!r} is no UTF-8 text") from error
     if not text:
         raise argparse.ArgumentTypeError("a user id has at least one character")
-    return text
+    return normal_id(text)
 
 
 def named(user_ids: Sequence[str]) -> str:

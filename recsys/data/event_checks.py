@@ -25,7 +25,7 @@ from recsys.data.ids import read_ids
 from recsys.data.missing_values import MISSING_VALUES, without_missing
 from recsys.data.quarantine import Reason
 from recsys.data.row_checks import RowFault, filtered, flags
-from recsys.data.texts import LONGEST_TEXT, clean_text, cut_text, non_empty
+from recsys.data.texts import LONGEST_TEXT, clean_text, cut_text, with_meaning
 from recsys.data.timestamps import read_timestamps
 from recsys.schema import INTERACTIONS_WITH_TEXT, TIMESTAMP, USUAL_EVENT
 
@@ -201,11 +201,11 @@ def _read_kinds(table: pa.Table, column: str | None, missing_values: Sequence[st
 
 
 def _read_texts(table: pa.Table, spec: EventsInput, missing_values: Sequence[str]) -> tuple[Any, list[RowFault]]:
-    """Clean texts [N], cut to their maximum, and "" where there is none."""
+    """Clean texts [N], cut to their maximum, and "" where there is none, or only punctuation."""
     column = spec.columns.text
     if column is None:
         return pa.repeat("", table.num_rows), []
-    raw = non_empty(without_missing(as_text(table[column]), missing_values))
+    raw = with_meaning(without_missing(as_text(table[column]), missing_values))
     too_long = flags(pc.greater(pc.utf8_length(raw), LONGEST_TEXT))
     raw = pc.if_else(pa.array(too_long), pa.scalar(None, pa.string()), raw)
     texts = cut_text(clean_text(pc.fill_null(raw, "")), spec.max_text_chars)

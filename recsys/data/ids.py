@@ -1,5 +1,6 @@
 """Ids of users and items: read from cells of any type, checked, and joined with the ids of the catalog."""
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,12 @@ _LOST_DIGITS = r"^[+-]?\d(?:[.,]\d+)?[eE]\+\d+$"
 #: Largest number up to which a float of so many bits holds all whole numbers.
 _EXACT = {16: 2.0**11, 32: 2.0**24, 64: 2.0**53}
 _UNREADABLE = "\ufffd"
+#: The characters of `_INVISIBLE` and of Arrow's blanks, for Python.
+_ENDS = "".join(
+    letter
+    for letter in map(chr, [*range(0x3001), 0xFEFF])
+    if letter.isspace() or letter in "\ufeff\u200b\u200c\u200d\u200e\u200f\u2060\u202a\u202b\u202c\u202d\u202e"
+)
 _WHOLE, _POINT_ZERO = r"^-?\d+$", r"^(-?\d+)\.0+$"
 
 
@@ -60,6 +67,14 @@ def read_ids(table: pa.Table, column: str, max_id_chars: int, missing_values: Se
             faults.append(RowFault(reason, column, flags(pc.match_substring_regex(ids, pattern=pattern))))
         ids = pc.if_else(pc.match_substring_regex(ids, pattern=missing), pa.scalar(None, pa.string()), ids)
     return Ids(ids, faults)
+
+
+def normal_id(text: str) -> str:
+    """One id that a caller names, spelled as `read_ids` spells the ids of a night.
+
+    A text of nothing but blanks stays as it is: it is the id of nobody.
+    """
+    return unicodedata.normalize("NFC", text.strip(_ENDS)) or text
 
 
 def join_ids(ids: Any, known: pa.Array) -> tuple[Any, Any]:

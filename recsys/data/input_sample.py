@@ -11,6 +11,7 @@ import pyarrow as pa
 from recsys.data.compression import first_text, without_compression
 from recsys.data.config import TableInput
 from recsys.data.files import list_files
+from recsys.data.folders import files_below
 from recsys.data.formats.csv import read_csv
 from recsys.data.formats.input_format import FileInfo
 from recsys.data.formats.registry import FORMATS
@@ -60,12 +61,21 @@ def _files(fs: fsspec.AbstractFileSystem, location: str) -> list[FileInfo]:
     """The files of the format that most names there say."""
     if fs.isfile(location):
         return list_files(fs, location, _format_of(location) or "csv")
-    names = fs.find(location) if fs.isdir(location) else [name for path in fs.glob(location) for name in fs.find(path)]
+    try:
+        folders = [location] if fs.isdir(location) else fs.glob(location)
+        names = [name for folder in folders for name in _names(fs, folder)]
+    except OSError as error:
+        raise InputError(f"{location}: cannot be listed: {error}") from error
     formats = Counter(filter(None, map(_format_of, names)))
     if not formats:
         known = ", ".join(ending for form in FORMATS for ending in form.endings)
         raise InputError(f"{location}: there is no file that ends in {known}; name a file, a folder or a glob")
     return list_files(fs, location, formats.most_common(1)[0][0])
+
+
+def _names(fs: fsspec.AbstractFileSystem, path: str) -> list[str]:
+    """The file, or the files below the folder. Unlike `fs.find` it fails at a folder that cannot be read."""
+    return [file.info.path for file in files_below(fs, path)] if fs.isdir(path) else [path]
 
 
 def _format_of(path: str) -> str | None:

@@ -37,6 +37,11 @@ def says_something(text: Any) -> Any:
     return pc.match_substring_regex(text, pattern=_MEANT)
 
 
+def with_meaning(text: Any) -> Any:
+    """The text, or null if it does not say anything: reviews such as "..." are no texts."""
+    return pc.if_else(says_something(text), text, pa.scalar(None, pa.string()))
+
+
 def hash_texts(texts: Any) -> pa.Array:
     """BLAKE2b of 128 bits [N] as hex; each different text is hashed once."""
     flat = one_chunk(texts)

@@ -27,6 +27,8 @@ def apply_checks(texts: Sequence[WrittenText], names: Iterable[str]) -> list[Wri
     checked = list(texts)
     for name in names:
         places = [place for place, text in enumerate(checked) if not text.refused]
+        if not places:  # many classifiers take no empty batch
+            break
         reasons = TEXT_CHECKS[name].refused([checked[place].as_line for place in places])
         assert len(reasons) == len(places), f"text check {name} gave {len(reasons)} answers for {len(places)} texts"
         for place, reason in zip(places, reasons, strict=True):

@@ -1,9 +1,10 @@
 """A loaded causal language model that answers questions, greedy. The back end `transformers` writes with it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from jinja2 import TemplateError
 
 from recsys.enrichment.backends.local_model import LocalModelSettings
 from recsys.enrichment.request import TextReply, TextRequest
@@ -53,12 +54,17 @@ class LocalModelWriter:
         if self._tokenizer.chat_template is None:
             found: list[int] = self._tokenizer(f"{request.system}\n\n{request.prompt}\n\n")["input_ids"]
             return found
-        messages = [{"role": "system", "content": request.system}, {"role": "user", "content": request.prompt}]
-        chat: Any = self._tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True, **NO_THOUGHTS
-        )
+        try:
+            chat = self._chat({"system": request.system, "user": request.prompt})
+        except TemplateError:  # templates such as Gemma's refuse a system message
+            chat = self._chat({"user": f"{request.system}\n\n{request.prompt}"})
         tokens: list[int] = self._tokenizer(chat, add_special_tokens=False)["input_ids"]
         return tokens
+
+    def _chat(self, messages: Mapping[str, str]) -> Any:
+        """Messages by their role in the form of the model's chat template."""
+        listed = [{"role": role, "content": content} for role, content in messages.items()]
+        return self._tokenizer.apply_chat_template(listed, tokenize=False, add_generation_prompt=True, **NO_THOUGHTS)
 
     def _generate(self, ids: list[list[int]]) -> list[TextReply]:
         batch = self._tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(self._device)

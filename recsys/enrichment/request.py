@@ -31,6 +31,11 @@ class TextRequest:
         return found
 
     @property
+    def has_facts(self) -> bool:
+        """Whether anything is known: about nothing, a model would write what it makes up."""
+        return self.data != "{}"
+
+    @property
     def words(self) -> str:
         """What the facts say, without their names."""
         values = (text for value in self.facts.values() for text in ([value] if isinstance(value, str) else value))

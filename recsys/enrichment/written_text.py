@@ -8,7 +8,7 @@ import itertools
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -53,9 +53,15 @@ _HIDDEN = re.compile(r"<!--.*?-->|<(script|style)\b.*?</\1\s*>", re.IGNORECASE |
 _TAG = re.compile(r"<[/!?a-zA-Z][^<>]*>")
 #: Markdown: images and links keep their words; marks of headings, code, bold and rules go.
 _LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()]*\)")
-_MARKS = re.compile(r"`+|\*+|_{2,}|~~+|\||^\s*(?:#{1,6}|-|\+)\s+", re.MULTILINE)
+_MARKS = re.compile(r"`+|\*+|_{2,}|~~+|\||^[^\S\n]*(?:#{1,6}|-|\+)\s+", re.MULTILINE)
 _ADDRESS = re.compile(r"(?:[a-z][a-z0-9+.-]{1,15}://|javascript:|data:|vbscript:|www\.)\S*", re.IGNORECASE)
 _BLANKS = re.compile(r"\s+")
+#: Letters of scripts without blanks between words (Thai, Lao, Burmese, Khmer, Japanese, Chinese); all others.
+_SIGNS_UNSPACED = (
+    r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uff66-\uff9f"
+    r"\U00020000-\U0003ffff"
+)
+_UNSPACED, _SPACED = re.compile(f"[{_SIGNS_UNSPACED}]"), rf"[^\W{_SIGNS_UNSPACED}]"
 #: Signs of markup and of templates, which no clean text holds.
 _SIGNS = str.maketrans("", "", "<>{}")
 
@@ -88,11 +94,20 @@ def _cleaned(text: str) -> str:
     return _BLANKS.sub(" ", unicodedata.normalize("NFC", _MARKS.sub(" ", text))).strip()
 
 
-def read_reply(text: str) -> tuple[str, list[str]] | None:
+def read_reply(text: str, asked: str = "") -> tuple[str, list[str]] | None:
     """Summary and keywords of the first JSON object that has one of them, not cleaned; None if there is none.
 
     Words around the object, such as a fence of Markdown, are ignored. A field of a wrong type counts as missing.
+
+    Args:
+        text: The answer.
+        asked: What was asked. An object with the words of its example is a thought about the question, and no answer.
     """
+    examples = list(_objects(asked))
+    return next((found for found in _objects(text) if found not in examples), None)
+
+
+def _objects(text: str) -> Iterator[tuple[str, list[str]]]:
     text = text[:MOST_CHARS]
     decoder = json.JSONDecoder()
     for found in itertools.islice(re.finditer(r"\{", text), _MOST_OBJECTS):
@@ -104,8 +119,7 @@ def read_reply(text: str) -> tuple[str, list[str]] | None:
         keywords = value.get("keywords")
         known = (summary if isinstance(summary, str) else "", _texts(keywords))
         if any(known):
-            return known
-    return None
+            yield known
 
 
 def _texts(value: Any) -> list[str]:
@@ -116,7 +130,7 @@ def _texts(value: Any) -> list[str]:
 
 def clean_reply(request: TextRequest, reply: TextReply, config: EnrichConfig) -> WrittenText:
     """The text of an answer, cleaned, cut, and in the language of its facts; else the reason why it is not used."""
-    found = read_reply(reply.text)
+    found = read_reply(reply.text, f"{request.system}\n{request.template}")
     if found is None:
         return WrittenText(refused=Refusal.UNREADABLE)
     summary = plain_line(found[0], config.max_summary_chars)
@@ -132,9 +146,22 @@ def clean_reply(request: TextRequest, reply: TextReply, config: EnrichConfig) ->
 
 
 def without_blocked(texts: Sequence[WrittenText], blocked_words: Iterable[str]) -> list[WrittenText]:
-    """The texts; one with a blocked word or phrase is refused. Words are compared without case, and as whole words."""
-    words = [re.escape(" ".join(word.casefold().split())) for word in blocked_words if word.strip()]
-    if not words:
+    """The texts; one with a blocked word or phrase is refused. Words are compared without case, and as whole words.
+
+    Where a script has no blanks between words, a word may be a part of another.
+    """
+    words = [" ".join(unicodedata.normalize("NFC", word).casefold().split()) for word in blocked_words]
+    if not any(words):
         return list(texts)
-    pattern = re.compile(rf"(?<!\w)(?:{'|'.join(words)})(?!\w)")
+    pattern = _whole_words([word for word in words if word])
     return [WrittenText(refused=Refusal.BLOCKED) if pattern.search(text.as_line.casefold()) else text for text in texts]
+
+
+def _whole_words(words: Sequence[str]) -> re.Pattern[str]:
+    """Matches them where no letter or digit is before and after, unless it is of a script without blanks."""
+    begun = {True: list[str](), False: list[str]()}
+    for word in words:
+        end = "" if _UNSPACED.match(word[-1]) else rf"(?!{_SPACED})"
+        begun[_UNSPACED.match(word) is None].append(re.escape(word) + end)
+    spaced, others = ("|".join(begun[key]) for key in (True, False))
+    return re.compile("|".join(([rf"(?<!{_SPACED})(?:{spaced})"] if spaced else []) + ([others] if others else [])))

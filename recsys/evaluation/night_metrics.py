@@ -84,7 +84,7 @@ def _input(read: Mapping[str, Any], segment: str) -> Iterator[Row]:
         return
     yield "rows", segment, read["rows"]
     yield "quarantined", segment, read.get("quarantined")
-    kept = max(read["rows"] - read.get("filtered", 0), 1)
+    kept = max(read["rows"] - read.get("filtered", 0) - read.get("feedback_rows", 0), 1)
     yield "quarantine_rate", segment, (read.get("quarantined", 0) - read.get("forgiven", 0)) / kept
     yield from (("quarantined", f"{segment}: {reason}", num) for reason, num in read.get("reasons", {}).items())
 

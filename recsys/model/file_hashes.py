@@ -15,8 +15,13 @@ def write_hashes(folder: Path, names: Iterable[str] | None = None) -> None:
     """Write the hashes of files of a local folder; None: of all files, also below it."""
     if names is None:
         names = [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()]
-    hashes = {name: _sha256(folder / name) for name in sorted(set(names) - {HASHES_FILE})}
+    hashes = hashes_of(folder, sorted(set(names) - {HASHES_FILE}))
     (folder / HASHES_FILE).write_text(json.dumps(FILE_HASHES.stamp(hashes), indent=2) + "\n")
+
+
+def hashes_of(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """Hex sha256 of files of a local folder, by name."""
+    return {name: _sha256(folder / name) for name in names}
 
 
 def verify_hashes(folder: Path, names: Iterable[str] | None = None) -> None:

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from recsys.model.file_hashes import HASHES_FILE
+from recsys.model.onnx_encoder import EXPORT_FILE
 from recsys.pipeline.cluster import for_each_part
 from recsys.pipeline.open_encoder import open_trainable
 from recsys.pipeline.run import Record, Run
@@ -35,9 +36,21 @@ def settle_export(run: Run, source_id: str, encoder_id: str, encoder_model: str 
     """
     place = export_folder(encoder_id, encoder_model)
     if run.storage.exists(f"{place}/{HASHES_FILE}"):  # it is written last
-        return
+        if _is_of(run, place, encoder_id):
+            return
+        # training was started again, and the model had another encoder before
+        run.storage.delete(f"{place}/{HASHES_FILE}")
+        run.storage.delete_folder(place)
     logger.info("encode: exporting the text encoder for ONNX Runtime to %s", run.storage.url(place))
     for_each_part([encoder_id], partial(_exporter, run, source_id, encoder_model), label="encode", num_workers=1)
+
+
+def _is_of(run: Run, place: str, encoder_id: str) -> bool:
+    """Whether an export is of this encoder; the loader says where it is damaged."""
+    try:
+        return bool(run.storage.read_json(f"{place}/{EXPORT_FILE}")["encoder_id"] == encoder_id)
+    except (FileNotFoundError, ValueError, LookupError, TypeError):
+        return True
 
 
 def _exporter(run: Run, source_id: str, encoder_model: str | None) -> Callable[[str], Record]:

@@ -64,7 +64,11 @@ def ingest_events(run: Run) -> IngestedEvents:
     if feedback is not None:
         # Anybody may send feedback: however much of it is bad, it must not stop the night.
         of_feedback = count_rows(feedback.parts)
-        counts = replace(count_rows([*parts, *feedback.parts]), forgiven=of_feedback.quarantined)
+        counts = replace(
+            count_rows([*parts, *feedback.parts]),
+            forgiven=of_feedback.quarantined,
+            feedback_rows=of_feedback.rows - of_feedback.filtered,
+        )
         if of_feedback.quarantined > feedback.num_torn:
             _warn_of_bad_feedback(run, of_feedback)
         parts += feedback.parts + feedback.buckets

@@ -24,6 +24,8 @@ class ReadRows(StageRecord):
     quarantined: int
     forgiven: int = 0
     """Quarantined rows of feedback, which anybody may send: they do not count for `inputs.max_quarantine_rate`."""
+    feedback_rows: int = 0
+    """Rows of feedback that `where` kept: none of them counts for the limit, bad or good."""
     reasons: dict[str, int]
     """Quarantined rows by reason."""
     lacking: dict[str, int] = field(default_factory=dict)
@@ -38,8 +40,8 @@ class ReadRows(StageRecord):
 
     @property
     def bad_rate(self) -> float:
-        """Their share of the rows that `where` kept."""
-        return self.num_bad / max(self.rows - self.filtered, 1)
+        """Their share of the rows that `where` kept, without those of feedback."""
+        return self.num_bad / max(self.rows - self.filtered - self.feedback_rows, 1)
 
 
 @dataclass(frozen=True, kw_only=True)

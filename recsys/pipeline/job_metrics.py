@@ -63,7 +63,7 @@ class JobMetrics(logging.Handler):
         figures = told.figures
         if told.stage in _INPUTS:
             bad = figures.get("quarantined", 0) - figures.get("forgiven", 0)
-            kept = told.rows - figures.get("filtered", 0)
+            kept = told.rows - figures.get("filtered", 0) - figures.get("feedback_rows", 0)
             self._quarantine.set(bad / max(kept, 1), {"input": _INPUTS[told.stage]})
         elif told.stage in _GATES:
             self._refused.set(float(figures.get("verdict") == "refused"), stage)

@@ -20,10 +20,12 @@ from recsys.data.date_evidence import (
 )
 from recsys.data.events import CLOCK_TOLERANCE
 from recsys.data.files import list_files
-from recsys.data.formats.input_format import BROKEN_FILE
+from recsys.data.formats.input_format import BROKEN_FILE, FileInfo
+from recsys.data.formats.registry import FORMATS
 from recsys.data.readers import read_chunks
 from recsys.data.row_checks import filtered
 from recsys.data.timestamps import read_timestamps
+from recsys.data.whole_lines import may_grow, whole_bytes
 from recsys.errors import InputError
 from recsys.schema import TIMESTAMP
 from recsys.settings import Config
@@ -75,9 +77,7 @@ def _newest(events: EventsInput, reading: DateReading) -> tuple[dt.datetime | No
     newest: dt.datetime | None = None
     evidence = DateEvidence()
     with explained(events.path):
-        columns = (
-            column for file in list_files(fs, path, events.format) for column in _timestamps(fs, file.path, events)
-        )
+        columns = (column for file in list_files(fs, path, events.format) for column in _timestamps(fs, file, events))
         for column in columns:
             read = read_timestamps(column, events, reading)
             found = pc.max(read.utc.filter(pc.fill_null(pc.less_equal(read.utc, latest), False))).as_py()
@@ -87,19 +87,23 @@ def _newest(events: EventsInput, reading: DateReading) -> tuple[dt.datetime | No
     return newest, evidence
 
 
-def _timestamps(fs: Any, path: str, events: EventsInput) -> Iterator[pa.ChunkedArray]:
-    """The column of timestamps of one file, in pieces; of Parquet without `where`, only this column is read."""
-    name = events.columns.timestamp
+def _timestamps(fs: Any, file: FileInfo, events: EventsInput) -> Iterator[pa.ChunkedArray]:
+    """The column of timestamps of one file, in pieces; of Parquet without `where`, only this column is read.
+
+    A last line that is still written is left out, as the night leaves it out.
+    """
+    name, path, form = events.columns.timestamp, file.path, FORMATS[events.format]
     if events.format == "parquet" and events.where is None:
         try:
             with fs.open(path, "rb") as stream:
-                file = pq.ParquetFile(stream)
-                if name in file.schema_arrow.names and not pa.types.is_nested(file.schema_arrow.field(name).type):
-                    for batch in file.iter_batches(columns=[name], batch_size=1 << 20):
+                table = pq.ParquetFile(stream)
+                if name in table.schema_arrow.names and not pa.types.is_nested(table.schema_arrow.field(name).type):
+                    for batch in table.iter_batches(columns=[name], batch_size=1 << 20):
                         yield pa.chunked_array([batch.column(0)])
                     return
         except BROKEN_FILE:
             pass  # the reader below says what is wrong with the file
-    for chunk in read_chunks(fs, path, events):
+    pieces = ((0, whole_bytes(file, form, events.encoding)),) if may_grow(fs, path, form) else ()
+    for chunk in read_chunks(fs, path, events, pieces=pieces):
         if chunk.table.num_rows and name in chunk.table.column_names:
             yield filtered(chunk.table, events.where, path, "inputs.events.where")[name]

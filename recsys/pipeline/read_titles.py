@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from recsys.errors import ConfigError
 from recsys.model.encoder_files import model_files
 from recsys.model.encoder_source import model_folder
+from recsys.model.file_hashes import hashes_of
 from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.model_records import ReadTitles
 from recsys.pipeline.run import Record, Run
@@ -136,10 +137,7 @@ def _published_priors(run: Run, lm_id: str) -> pa.Table:
 def _lm_digest(settings: LmConfig) -> str:
     """Hex sha256 of what changes log P(title | no history): the files of the model, the prompt, the cut of titles."""
     folder = _folder(settings)
-    files = {}
-    for name in model_files(folder):
-        with (folder / name).open("rb") as stream:
-            files[name] = hashlib.file_digest(stream, "sha256").hexdigest()
+    files = hashes_of(folder, model_files(folder))
     facts = {"files": files, "prompt": settings.prompt, "max_title_tokens": settings.max_title_tokens}
     facts |= {"precision": settings.precision}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -24,6 +24,7 @@ from recsys.pipeline.stages import FINETUNE, INGEST_EVENTS
 from recsys.pipeline.stored_fusion import copy_fusion
 from recsys.pipeline.train_entry import Fit
 from recsys.pipeline.training_budget import settle_training
+from recsys.pipeline.transfer_encoder import share_encoder
 from recsys.pipeline.untrained_model import keep_untrained, why_nothing_to_learn
 from recsys.pipeline.windows import Kind, Windows, cut_windows
 from recsys.training.config import TrainConfig
@@ -158,8 +159,7 @@ def refit(run: Run) -> RefittedModel:
         keep_untrained(run, run.refit_id, run.model_id)
     copy_fusion(run, run.model_id, run.refit_id)
     if run.config.encoder.learns:
-        with run.storage.local_folder(f"{run.model_path()}/{ENCODER_FOLDER}") as encoder:
-            run.storage.upload_folder(encoder, f"{run.model_path(run.refit_id)}/{ENCODER_FOLDER}")
+        share_encoder(run.storage, run.model_id, run.refit_id)
     return RefittedModel(
         rows=int(sum(epoch["windows"] for epoch in figures["history"])),
         windows=num_windows,

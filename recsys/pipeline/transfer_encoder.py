@@ -96,6 +96,14 @@ def export_folder(encoder_id: str, encoder_model: str | None) -> str:
     return f"{encoder_folder(encoder_id, encoder_model)}-onnx"
 
 
+def share_encoder(storage: Storage, model_id: str, refit_id: str) -> None:
+    """Give a refit the encoder that was trained with the model which it continues, in each form that there is."""
+    for place in (encoder_folder, export_folder):
+        if storage.list(place("", model_id)):
+            with storage.local_folder(place("", model_id)) as folder:
+                storage.upload_folder(folder, place("", refit_id))
+
+
 def _note(model: str | None, model_id: str) -> str:
     named = hashlib.sha256(f"{model}\n{model_id}".encode()).hexdigest()
     return f"models/transferred-encoders/{named[:32]}.json"

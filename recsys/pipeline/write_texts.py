@@ -8,8 +8,9 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from recsys.enrichment.backends.backend import Backend, WriterNeeds
@@ -19,6 +20,10 @@ from recsys.enrichment.checks import apply_checks
 from recsys.enrichment.config import EnrichConfig, ItemTextsConfig, UserTextsConfig
 from recsys.enrichment.request import TextReply, TextRequest, prompt_hash
 from recsys.enrichment.written_text import WrittenText, clean_reply, without_blocked
+from recsys.errors import ConfigError
+from recsys.model.encoder_files import model_files
+from recsys.model.encoder_source import resolve_model
+from recsys.model.file_hashes import hashes_of
 from recsys.pipeline.encode_texts import configured_encoder
 from recsys.pipeline.open_encoder import open_trainable
 from recsys.pipeline.run import Run
@@ -37,12 +42,20 @@ class TextWriter:
     spec: ItemTextsConfig | UserTextsConfig
     encoder_id: str
     """Digest of the text encoder, for back ends that write with it; else empty."""
+    model_hashes: dict[str, str]
+    """sha256 of the files of a model that is a folder of the driver's machine, by name; else empty."""
 
     @classmethod
     def of(cls, run: Run, spec: ItemTextsConfig | UserTextsConfig) -> "TextWriter":
         """Settle the encoder; a small one from scratch is trained here, if it is not there."""
-        needs = BACKENDS[enrich_config(run).backend].needs_encoder
-        return cls(spec=spec, encoder_id=configured_encoder(run) if needs else "")
+        config = enrich_config(run)
+        backend = BACKENDS[config.backend]
+        model = backend.local_model(backend_settings(config))
+        return cls(
+            spec=spec,
+            encoder_id=configured_encoder(run) if backend.needs_encoder else "",
+            model_hashes={} if model is None else _hashes_of_model(model),
+        )
 
     def id(self, config: EnrichConfig) -> str:
         """Hex digest of what decides the texts, besides the facts."""
@@ -56,6 +69,8 @@ class TextWriter:
             "limits": [config.max_summary_chars, config.max_keywords, config.max_keyword_chars],
             "checks": [config.check_language, *config.checks],
         }
+        if self.model_hashes:
+            facts["model_hashes"] = self.model_hashes
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def model(self, config: EnrichConfig) -> str:
@@ -96,11 +111,11 @@ def write_missing(run: Run, label: str, writer: TextWriter, requests: Sequence[T
     """
     config = enrich_config(run)
     writer_id, run_id = writer.id(config), run.folder.run_id
-    wanted = list({request.key: request for request in requests}.values())
+    wanted = list({request.key: request for request in requests if request.has_facts}.values())
     before = read_texts(run.storage, writer_id)
     tried = texts_of_run(run.storage, writer_id, run_id).errors  # they wait for the next night
     missing = [request for request in wanted if request.key not in before and request.key not in tried]
-    for batch in _affordable(run, missing):
+    for batch in _affordable(run, label, writer, missing):
         _runner(config)(run, label, writer, batch)
     stored = read_texts(run.storage, writer_id)
     known = {request.key: stored[request.key] for request in wanted if request.key in stored}
@@ -134,11 +149,12 @@ def usable_texts(config: EnrichConfig, stored: dict[str, WrittenText]) -> dict[s
     return {key: text for key, text in zip(stored, passed, strict=True) if not text.refused}
 
 
-def _affordable(run: Run, missing: list[TextRequest]) -> Iterator[list[TextRequest]]:
+def _affordable(run: Run, label: str, writer: TextWriter, missing: list[TextRequest]) -> Iterator[list[TextRequest]]:
     """Requests that surely fit into what is left of the budget; again, as long as answers took less than they could."""
     config, least = enrich_config(run), 1
     night = Budget.of_night(config)
-    writers = _writers_of_run(run) if night.is_limited else []
+    missing = _without_too_large(label, missing, night, config.max_output_tokens)
+    writers = _writers_of_run(run, writer) if night.is_limited else []
     written = -1
     while missing:
         tonight = [texts_of_run(run.storage, writer_id, run.folder.run_id) for writer_id in writers]
@@ -154,11 +170,32 @@ def _affordable(run: Run, missing: list[TextRequest]) -> Iterator[list[TextReque
         missing = missing[num:]
 
 
-def _writers_of_run(run: Run) -> list[str]:
+def _without_too_large(label: str, missing: list[TextRequest], night: Budget, most: int) -> list[TextRequest]:
+    """The requests that the budget of a whole night can pay; the others would hold up those after them for ever."""
+    payable = [request for request in missing if night.affordable([request], most)]
+    if num := len(missing) - len(payable):
+        logger.warning(
+            "%s: the budget of the night (enrich.max_tokens, enrich.max_cost) is too small for each of %s texts, which "
+            "may take up to %s tokens: raise it, or lower enrich.max_output_tokens",
+            *(label, f"{num:,}", f"{max(request.most_input_tokens for request in missing) + most:,}"),
+        )
+    return payable
+
+
+def _writers_of_run(run: Run, writer: TextWriter) -> list[str]:
     """The writers whose tokens count for the night: those of items and of users."""
     config = enrich_config(run)
     specs = (spec for spec in (config.items, config.users) if spec is not None)
-    return [TextWriter.of(run, spec).id(config) for spec in specs]
+    return [replace(writer, spec=spec).id(config) for spec in specs]
+
+
+def _hashes_of_model(model: str) -> dict[str, str]:
+    """None of a hub model, and none where the folder is not here or holds no model: its loader says so."""
+    try:
+        folder = Path(resolve_model(model))
+        return hashes_of(folder, model_files(folder)) if folder.is_dir() else {}
+    except (ConfigError, OSError):
+        return {}
 
 
 def _runner(config: EnrichConfig) -> Any:

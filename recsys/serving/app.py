@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Path, Query, Request
+from fastapi import Depends, FastAPI, Query, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from ray import serve
@@ -26,7 +26,6 @@ from recsys.serving.admission import AdmissionControl
 from recsys.serving.auth import Keys
 from recsys.serving.awaited_answers import LOOK_UP_S, looked_up, result_of, too_slow
 from recsys.serving.contracts import (
-    MAX_ID_CHARS,
     MAX_LIST,
     RANK_PATH,
     RECOMMENDATIONS_PATH,
@@ -35,6 +34,7 @@ from recsys.serving.contracts import (
     ErrorReply,
     FeedbackBody,
     FeedbackEvent,
+    PathId,
     RankedCandidates,
     RankRequest,
     RecommendationRequest,
@@ -185,7 +185,7 @@ class Service:
     )
     async def published(
         self,
-        user_id: Annotated[str, Path(min_length=1, max_length=MAX_ID_CHARS)],
+        user_id: PathId,
         request: Request,
         k: Annotated[int | None, Query(ge=1, le=MAX_LIST)] = None,
     ) -> Response:
@@ -199,9 +199,7 @@ class Service:
         responses={404: {"model": ErrorReply}},
         dependencies=_ADMITTED,
     )
-    async def explanation(
-        self, user_id: Annotated[str, Path(min_length=1, max_length=MAX_ID_CHARS)], request: Request
-    ) -> ExplainedUser:
+    async def explanation(self, user_id: PathId, request: Request) -> ExplainedUser:
         """What the nightly run knows of a user, and what each signal says for the items of the list."""
         request.state.user = hash_user(user_id)
         self._check_ids([("user_id", user_id)])
@@ -223,7 +221,7 @@ class Service:
     )
     async def similar(
         self,
-        item_id: Annotated[str, Path(min_length=1, max_length=MAX_ID_CHARS)],
+        item_id: PathId,
         k: Annotated[int | None, Query(ge=1, le=MAX_LIST)] = None,
     ) -> SimilarItems:
         """Items that go with an item, with scores and reasons."""

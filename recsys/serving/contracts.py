@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from recsys.data.assignment import DEFAULT_VARIANT
+from recsys.data.ids import normal_id
 
 #: The paths of requests that are ranked.
 RECOMMENDATIONS_PATH = "/v1/recommendations"
@@ -44,7 +45,11 @@ def _no_controls(text: str) -> str:
     return text
 
 
-Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARS), AfterValidator(_no_controls)]
+# Ids become as the night spells them, so that they are found however a caller spells them.
+Id = Annotated[
+    str, Field(min_length=1, max_length=MAX_ID_CHARS), AfterValidator(_no_controls), AfterValidator(normal_id)
+]
+PathId = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARS), AfterValidator(normal_id)]
 Word = Annotated[str, Field(max_length=MAX_WORD_CHARS), AfterValidator(_no_controls)]
 Text = Annotated[str, Field(max_length=MAX_QUERY_CHARS), AfterValidator(_without_controls)]
 

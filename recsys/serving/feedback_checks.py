@@ -16,11 +16,12 @@ from recsys.data.ids import read_ids
 from recsys.data.missing_values import without_missing
 from recsys.data.quarantine import Reason
 from recsys.data.row_checks import flags
-from recsys.data.texts import non_empty
+from recsys.data.texts import with_meaning
 from recsys.serving.contracts import ErrorDetail, FeedbackBatch, FeedbackEvent
 from recsys.serving.error_replies import ApiError
 
 _MISSING = "is empty, or a word that stands for a missing value (inputs.missing_values)"
+_NO_TEXT = "is empty, holds only punctuation, or is a word that stands for a missing value (inputs.missing_values)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,6 @@ def _of_times(events: Sequence[FeedbackEvent], rules: RowRules, now: dt.datetime
 def _of_searches(events: Sequence[FeedbackEvent], rules: RowRules) -> Iterator[_Fault]:
     searches = [(place, event.text or "") for place, event in enumerate(events) if event.item_id is None]
     texts = pa.array([text for _, text in searches], pa.string())
-    for row in flags(pc.is_null(non_empty(without_missing(texts, rules.missing_values)))).nonzero()[0]:
+    for row in flags(pc.is_null(with_meaning(without_missing(texts, rules.missing_values)))).nonzero()[0]:
         place, text = searches[row]
-        yield _Fault(place, "text", _MISSING, text)
+        yield _Fault(place, "text", _NO_TEXT, text)

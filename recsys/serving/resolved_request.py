@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from recsys.data.event_weights import weights_of_kinds
+from recsys.data.texts import says_something
 from recsys.schema import USUAL_EVENT
 from recsys.serving.contracts import RecommendationRequest, Strategy, Visitor
 from recsys.serving.live_catalog import LiveCatalog
@@ -90,14 +91,15 @@ def resolve_visitor(
     warnings: list[str] = []
     known = _known_items([event.item_id for event in visitor.history], "history", catalog, warnings)
     events = [event for event in visitor.history if event.item_id in known]
-    query = queries.read(visitor.query) if queries is not None and visitor.query else None
+    asked = _meant(visitor.query or "", warnings)
+    query = queries.read(asked) if queries is not None and asked else None
     kinds = pa.array([event.event or USUAL_EVENT for event in events], pa.string())
     session = Session(
         user_id=visitor.user_id or "",
         stored=None if visitor.user_id is None else users.history(visitor.user_id),
         events=events,
         weights=weights_of_kinds(kinds, event_weights).tolist(),
-        query=visitor.query or "" if query is None else query.text,
+        query=asked if query is None else query.text,
         profile=_profile(visitor.attributes, template, warnings),
     )
     return ResolvedVisitor(visitor=visitor, session=session, warnings=warnings, query=query)
@@ -141,6 +143,14 @@ def _known_items(ids: Sequence[str], field: str, catalog: LiveCatalog, warnings:
         named = ", ".join(unknown[:_NAMED_IDS]) + (" …" if len(unknown) > _NAMED_IDS else "")
         warnings.append(f"{field}: the catalog does not know {named}")
     return set(ids) - set(unknown)
+
+
+def _meant(query: str, warnings: list[str]) -> str:
+    """The search; "" for one of punctuation alone, since items and events with such a text count as without one."""
+    if query and not says_something(pa.scalar(query)).as_py():
+        warnings.append("query: holds only punctuation, and is not read")
+        return ""
+    return query
 
 
 def _profile(attributes: dict[str, str], template: UserTemplate | None, warnings: list[str]) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 
 import fsspec
 
+from recsys.errors import ConfigError
+
 #: A request that fails as networks and servers do is sent so many times, over about half a minute.
 MAX_TRIES = 10
 
@@ -16,6 +18,7 @@ MAX_TRIES = 10
 KEYS_PER_REQUEST = 1000
 
 _CONFLICT_ATTEMPTS = 5
+_ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 #: Codes of answers after which the same request may succeed.
 _TRANSIENT_CODES = frozenset(
     {
@@ -29,13 +32,27 @@ _opening = threading.Lock()
 
 
 def open_bucket(address: str) -> Any:
-    """The filesystem of `s3://bucket/key`. The key may be a glob. All threads of a process share one filesystem."""
+    """The filesystem of `s3://bucket/key`. The key may be a glob. All threads of a process share one filesystem.
+
+    Raises:
+        ConfigError: the AWS settings name an endpoint that is no address.
+    """
     bucket, _, key = address.removeprefix("s3://").partition("/")
     # A bucket policy may allow only a prefix, and a glob begins where its first wildcard is.
     prefix = re.split(r"[*?\[]", key)[0]
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
+    variable = next(filter(os.environ.get, _ENDPOINT_VARIABLES), None)
+    endpoint = None if variable is None else os.environ[variable]
     with _opening:
-        return _open(bucket, prefix, endpoint, os.getpid())
+        try:
+            return _open(bucket, prefix, endpoint, os.getpid())
+        except ValueError as error:
+            if not str(error).startswith("Invalid endpoint"):
+                raise
+            named = "endpoint_url of the AWS profile" if variable is None else f"{variable}={endpoint}"
+            raise ConfigError(
+                f"{named}: is no address of S3 ({error}); write it with http:// or https:// and without underscores in "
+                f"the host, such as http://localhost:9000, or leave it out for AWS"
+            ) from error
 
 
 def create_object(fs: Any, native: str, data: bytes) -> bool:

@@ -92,7 +92,7 @@ class TrainConfig(Section):
     objective: ObjectiveName = "softmax"
     """What training minimises: softmax over items; gbce, a binary loss an item; rating, errors of event weights."""
     pointwise_negatives: Positive = 256
-    """Items without an event that `gbce` and `rating` draw in each step."""
+    """Items that `gbce` and `rating` draw as negatives for every 16 positions."""
     gbce_calibration: Fraction = 0.75
     """t of gSASRec. 0: plain binary cross-entropy, overconfident; 1: probabilities as if all items were negatives."""
     rating_max: Annotated[float, Field(gt=0)] = 5.0

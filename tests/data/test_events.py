@@ -260,6 +260,8 @@ def test_a_text_without_an_item_is_a_search_and_with_one_a_review() -> None:
         GOOD | {"what": " ", "said": "a very long search"},
         GOOD | {"said": "Cafe\u0301"},
         GOOD | {"said": None},
+        GOOD | {"said": " ... !"},
+        GOOD | {"said": "\u2764"},
     ]
     table = pa.Table.from_pylist(rows)
 
@@ -268,7 +270,7 @@ def test_a_text_without_an_item_is_a_search_and_with_one_a_review() -> None:
     assert found.accepted.schema == INTERACTIONS_WITH_TEXT
     assert not len(found.quarantined)
     kept = [(row["item_id"], row["text"]) for row in found.accepted.to_pylist()]
-    assert kept == [("", "Oak bench"), ("", "a very lo"), ("i1", "Café"), ("i1", "")]
+    assert kept == [("", "Oak bench"), ("", "a very lo"), ("i1", "Café"), ("i1", ""), ("i1", ""), ("i1", "\u2764")]
     assert normalise(*rows).quarantined["reason"].to_pylist() == [Reason.MISSING_ITEM] * 2, "where no text is read"
 
 
@@ -277,6 +279,7 @@ def test_a_text_without_an_item_is_a_search_and_with_one_a_review() -> None:
     [
         ({"what": None, "said": None}, Reason.MISSING_ITEM),
         ({"what": "", "said": " \t\x00"}, Reason.MISSING_ITEM),
+        ({"what": None, "said": "???"}, Reason.MISSING_ITEM),
         ({"what": "strange", "said": "a review"}, Reason.ID_TOO_LONG),
         ({"what": "i9", "said": "a review"}, Reason.UNKNOWN_ITEM),
         ({"what": None, "said": "words", "who": None}, Reason.MISSING_USER),

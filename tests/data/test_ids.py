@@ -2,8 +2,10 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from recsys.data.ids import join_ids, read_ids
+from recsys.data.ids import join_ids, normal_id, read_ids
 from recsys.data.quarantine import Reason
 
 
@@ -91,3 +93,14 @@ def test_numbers_with_a_point_and_a_zero_are_joined(ids: Any, known: list[str], 
 
     assert [item if good else None for item, good in zip(found.to_pylist(), is_known, strict=True)] == joined
     assert [bool(good) for good in is_known] == [item is not None for item in joined]
+
+
+@given(
+    st.text(st.sampled_from("ae\u0301\u00e9 \u00a0\ufeff\u200b\u202e\u2029\u3000\u212b\t\n"), min_size=1)
+    | st.text(min_size=1)
+)
+@example(" cafe\u0301\u200b")
+@example("\u200b")
+def test_an_id_that_a_caller_names_is_spelled_as_the_night_spells_it(text: str) -> None:
+    spelled = read_ids(pa.table({"id": [text]}), "id", 1000, missing_values=[]).values[0].as_py()
+    assert normal_id(text) == (text if spelled is None else spelled)

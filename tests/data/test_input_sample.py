@@ -1,5 +1,6 @@
 """The look at a user's files before there is a config."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,20 @@ def test_where_no_file_can_be_read_the_message_says_what_can(tmp_path: Path, nam
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"no file that ends in \.parquet"):
         look(tmp_path / name)
+
+
+@pytest.mark.parametrize("path", [".", "*"])
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    """It is not said that there is no file."""
+    (tmp_path / "locked").mkdir()
+    (tmp_path / "locked" / "rows.csv").write_text("user,item\nu1,i1\n")
+    scandir = os.scandir
+
+    def refusing(folder: str) -> object:  # root may read every folder
+        if str(folder).rstrip("/").endswith("locked"):
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(InputError, match=r"cannot be listed: .*Permission denied: '.*/locked'"):
+        look(tmp_path / path)

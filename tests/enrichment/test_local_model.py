@@ -99,6 +99,16 @@ def test_without_a_chat_template_the_question_is_plain_text(model: Path, tmp_pat
     assert reply.output_tokens > 0
 
 
+def test_a_chat_template_without_a_system_message_gets_its_words_with_the_question(model: Path, tmp_path: Path) -> None:
+    LlamaForCausalLM.from_pretrained(model).save_pretrained(tmp_path)
+    tokenizer = byte_tokenizer()
+    refuses = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    tokenizer.chat_template = refuses + TEMPLATE  # as Gemma's
+    tokenizer.save_pretrained(tmp_path)
+    (reply,) = open_writer(tmp_path).write(requests("Oak"))
+    assert reply.input_tokens == len('<user>Sum up.\n\n{"text": "Oak"}<assistant>')
+
+
 def test_what_is_no_causal_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(ConfigError, match=r"enrich\.settings\.model"):

@@ -133,6 +133,18 @@ def test_a_server_that_is_down_is_not_asked_for_every_item(endpoint: Endpoint) -
     assert replies[-1].error == "not asked after 20 failures in a row"
 
 
+@pytest.mark.parametrize("text", ["", "Sure, a lamp!", '{"summary": "cut o'])
+def test_a_model_that_gives_no_readable_answer_is_not_paid_for_every_item(
+    endpoint: Endpoint, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    endpoint.answer = lambda _: completion(text, {"prompt_tokens": 10, "completion_tokens": 50})
+    replies = write(endpoint, 100, concurrency=1)
+    assert len(endpoint.asked) == 20
+    assert {reply.error for reply in replies[:20]} == {""}, "they are refused, and not asked for again"
+    assert replies[-1].error == "not asked after 20 answers in a row without a summary or keywords"
+    assert "enrich.max_output_tokens" in caplog.text
+
+
 def test_the_rate_limit_counts_requests_of_a_minute(endpoint: Endpoint) -> None:
     spec = OpenAISettings(model="tiny", base_url=endpoint.url, requests_per_minute=3, concurrency=4)
     needs: Any = WriterNeeds(max_output_tokens=50, max_keywords=5, encoder=lambda: None)  # type: ignore[arg-type,return-value]

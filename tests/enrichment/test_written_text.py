@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.enrichment.config import EnrichConfig, ItemTextsConfig
+from recsys.enrichment.config import EnrichConfig, ItemTextsConfig, UserTextsConfig
 from recsys.enrichment.request import TextReply, request_for
 from recsys.enrichment.written_text import (
     Refusal,
@@ -87,6 +87,16 @@ def test_two_fields_are_read(answer: str, expected: object) -> None:
     assert read_reply(answer) == expected
 
 
+@pytest.mark.parametrize("spec", [ItemTextsConfig(), UserTextsConfig()])
+def test_the_example_of_the_prompt_is_no_answer(spec: ItemTextsConfig | UserTextsConfig) -> None:
+    example = spec.system[spec.system.index("{") : spec.system.index("}") + 1]
+    answer = '{"summary": "A lamp of oak", "keywords": ["oak"]}'
+    request = request_for({"text": "Oak lamp"}, spec)
+    found = clean_reply(request, TextReply(text=f"<think>I answer as {example}.</think>{answer}"), CONFIG)
+    assert found == WrittenText(summary="A lamp of oak", keywords=["oak"])
+    assert clean_reply(request, TextReply(text=f"As you say: {example}"), CONFIG).refused == Refusal.UNREADABLE
+
+
 def test_long_texts_are_cut_at_a_word_and_keywords_are_unique() -> None:
     answer = json.dumps({"summary": "word " * 200, "keywords": ["Oak", "oak", "x" * 41, *map(str, range(100, 120))]})
     found = clean_reply(request_for({"text": "Oak"}, ItemTextsConfig()), TextReply(text=answer), CONFIG)
@@ -120,3 +130,20 @@ def test_blocked_words_are_whole_words_in_any_case() -> None:
     assert [text.refused for text in found] == [Refusal.BLOCKED, "", Refusal.BLOCKED]
     assert found[0].as_line == ""
     assert without_blocked([WrittenText(summary="Sold out")], ["sold   out"])[0].refused
+
+
+@pytest.mark.parametrize(
+    ("text", "word", "blocked"),
+    [
+        ("これは激安ランプです", "激安", True),  # Japanese, Chinese and Thai have no blanks between words
+        ("这是最便宜的灯", "便宜", True),
+        ("โคมไฟราคาถูกมาก", "ราคาถูก", True),
+        ("A LED激安 lamp", "led激安", True),
+        ("Sealed激安", "led激安", False),
+        ("저렴한 램프", "저렴", False),  # Korean has them
+        ("Le café noir", "cafe\u0301", True),  # as some keyboards write it
+        ("Cafés", "café", False),
+    ],
+)
+def test_blocked_words_of_other_scripts(text: str, word: str, blocked: bool) -> None:
+    assert bool(without_blocked([WrittenText(summary=text)], [word])[0].refused) == blocked

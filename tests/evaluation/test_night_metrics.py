@@ -9,7 +9,8 @@ DATE = dt.date(2026, 11, 22)
 WHOLE = {"mean": 0.2, "low": 0.1, "high": 0.3}
 RECORDS = {
     "ingest": {
-        "rows": 110,
+        "rows": 150,
+        "feedback_rows": 40,
         "filtered": 10,
         "quarantined": 6,
         "forgiven": 1,

@@ -30,7 +30,7 @@ def written(folder: Path, storage: str) -> str:
 def test_named_users_are_shown_with_titles_and_places(
     config: str, warehouse: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["--config", config, "u00007", "u00003"]) == 0
+    assert main(["--config", config, " u00007\u200b", "u00003"]) == 0
     shown = capsys.readouterr().out
     assert shown.count("user u0000") == 2
     assert "Oak [Desk] Lamp" in shown, "brackets in a title are text"

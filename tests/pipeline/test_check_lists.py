@@ -57,7 +57,7 @@ def test_a_manifest_that_is_there_is_no_shard(run: Run) -> None:
 
 def test_broken_last_lines_of_feedback_do_not_refuse_a_night(run: Run) -> None:
     finish(run, INGEST_CATALOG, rows=100)
-    finish(run, INGEST_EVENTS, rows=50, quarantined=26, forgiven=25, filtered=10)
+    finish(run, INGEST_EVENTS, rows=80, quarantined=26, forgiven=25, feedback_rows=30, filtered=10)
     assert check_written_lists(run).figures.quarantine_rate == 1 / 40
 
 

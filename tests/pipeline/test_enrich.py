@@ -22,6 +22,7 @@ from recsys.pipeline.enrich_items import enrich_items, item_texts
 from recsys.pipeline.item_texts import read_encoder_texts
 from recsys.pipeline.retention_plan import TEXT_STORE
 from recsys.pipeline.run import Run
+from recsys.pipeline.write_texts import TextWriter, enrich_config
 from recsys.schema import CATALOG, ITEM_TEXTS
 from recsys.storage.runs import RunFolder
 from recsys.storage.tables import read_table, write_table
@@ -152,6 +153,39 @@ def test_a_budget_takes_the_most_important_first_and_the_rest_comes_in_the_next_
     assert len(endpoint.asked) == 5
     assert (same_night.written, same_night.enriched) == (5, 5)
     assert enrich_items(tomorrow(run)).enriched == 10
+
+
+@pytest.mark.parametrize("name", ["transformers", "vllm"])
+def test_another_model_in_the_same_folder_writes_other_texts(
+    make_night: Callable[..., Run], draw_events: Callable[..., pa.Table], tmp_path: Path, name: str
+) -> None:
+    enrich = {"backend": name, "settings": {"model": str(tmp_path)}}
+    run = make_night(draw_events(50, days=30), settings={"enrich": enrich})
+    (tmp_path / "config.json").write_text("{}")
+    found = []
+    for weights in (b"first", b"second", b"first"):
+        (tmp_path / "model.safetensors").write_bytes(weights)
+        found.append(TextWriter.of(run, ItemTextsConfig()).id(enrich_config(run)))
+    assert found[0] == found[2] != found[1]
+
+
+def test_nothing_is_asked_about_items_without_facts(open_night: OpenNight, endpoint: Endpoint) -> None:
+    run = open_night(TITLES | {"i03": "", "i07": ""}, items={"attributes": []})
+    record = enrich_items(run)
+    assert len(endpoint.asked) == 10
+    assert (record.enriched, record.waiting) == (10, 0)
+    assert texts_of(run)["i03"] == ""
+
+
+def test_a_budget_that_is_too_small_for_a_question_says_so(
+    open_night: OpenNight, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    enrich_items(open_night(max_tokens=100))
+    assert not endpoint.asked
+    assert (
+        "enrich: the budget of the night (enrich.max_tokens, enrich.max_cost) is too small for each of 12 texts"
+        in caplog.text
+    )
 
 
 def test_a_cost_is_a_limit_too(open_night: OpenNight, endpoint: Endpoint) -> None:

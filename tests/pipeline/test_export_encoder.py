@@ -18,6 +18,7 @@ from recsys.pipeline.open_encoder import open_encoder, open_trainable
 from recsys.pipeline.run import Run
 from recsys.pipeline.settle_encoder import settle_encoder
 from recsys.pipeline.stored_vectors import read_text_vectors
+from recsys.pipeline.transfer_encoder import share_encoder
 from recsys.settings import decode_config
 from tests.pipeline.conftest import IDS
 from tests.pipeline.test_encode_texts import card_of, tiny_encoder
@@ -56,6 +57,17 @@ def test_one_export_serves_all_nights_and_trained_encoders_have_their_own(
     encode_for(with_settings(run, quantization="none"), card_of(tuned.digest, base_encoder_id="configured"))
     np.testing.assert_allclose(read_text_vectors(run, tuned.digest)[1], tuned.encode(IDS), atol=1e-5)
     assert run.storage.exists(f"models/ranker-x/{ENCODER_FOLDER}-onnx/hashes.json")
+
+    onnx = with_settings(run, quantization="none")
+    share_encoder(run.storage, "ranker-x", "ranker-x-refit")
+    for engine in (onnx, with_settings(onnx, engine="torch")):  # as the live service opens it, and the next night
+        with open_encoder(run.storage, engine.config, tuned.digest, "ranker-x-refit") as live:
+            np.testing.assert_allclose(live.encode(IDS), tuned.encode(IDS), atol=1e-5)
+
+    again = tiny_encoder(tmp_path / "again", seed=3)  # the same model, whose training was started again
+    run.storage.upload_folder(tmp_path / "again", f"models/ranker-x/{ENCODER_FOLDER}")
+    encode_for(onnx, card_of(again.digest, base_encoder_id="configured"))
+    np.testing.assert_allclose(read_text_vectors(run, again.digest)[1], again.encode(IDS), atol=1e-5)
 
 
 @pytest.mark.parametrize(

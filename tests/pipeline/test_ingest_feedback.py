@@ -163,6 +163,7 @@ def test_bad_feedback_is_named_and_never_refuses_a_night(
     record = ingest_events(run)
     assert (record.accepted, record.feedback, record.reasons) == (11, 1, {"malformed_row": 1, "unknown_item": 5})
     assert (record.quarantined, record.forgiven, record.bad_rate) == (6, 6, 0)
+    assert record.rows - record.feedback_rows == 10, "good feedback does not make the events look better"
     assert "feedback: 6 of 7 rows cannot be used and are left out (malformed_row 1, unknown_item 5)" in caplog.text
 
 

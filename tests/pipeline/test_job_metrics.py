@@ -46,7 +46,7 @@ def test_every_kind_of_record_sets_its_gauges(
 ) -> None:
     step = StepProgress(step="finetune", share=0.5, seconds=1.0, place="epoch 1", loss=4.0, validation_ndcg=0.25)
     records = [
-        ends("ingest", quarantined=12, forgiven=2, filtered=50),
+        ends("ingest", quarantined=12, forgiven=2, filtered=50, feedback_rows=10),
         step,
         ends("gate", verdict="refused"),
         ends("check", verdict="passed"),
@@ -57,7 +57,7 @@ def test_every_kind_of_record_sets_its_gauges(
         for record in records:
             tell(logger, record)
     tell(logger, ends("catalog"))  # after the job
-    assert values["quarantine_rate", "events"] == 0.2
+    assert values["quarantine_rate", "events"] == 0.25
     assert (values["step_share", "finetune"], values["training_loss", "finetune"]) == (0.5, 4.0)
     assert values["training_validation_ndcg", "finetune"] == 0.25
     assert (values["gate_refused", "gate"], values["gate_refused", "check"]) == (1.0, 0.0)

@@ -138,6 +138,14 @@ def test_the_newest_day_of_parquet_files_is_read_too(open_night: Open, folder: P
     assert open_night(date="newest", events={"format": "parquet"}).date.isoformat() == "2026-11-09"
 
 
+def test_the_newest_day_is_not_that_of_a_line_that_is_still_written(open_night: Open, folder: Path) -> None:
+    path = folder / "events" / "b.csv"
+    path.write_text("user_id,timestamp,item_id\nw,2026-11-21,j\nu2,2026-11-23,12")
+    assert open_night(date="newest").date.isoformat() == "2026-11-21"
+    os.utime(path, (1, 1))
+    assert open_night(date="newest").date.isoformat() == "2026-11-23"
+
+
 def test_without_any_date_newest_says_what_to_do(open_night: Open, folder: Path) -> None:
     for file in (folder / "events").iterdir():
         file.write_text("user_id,item_id,timestamp\nu,i,soon\n")

@@ -13,7 +13,7 @@ from recsys.errors import ConfigError
 from recsys.ranking.config import RerankConfig
 from recsys.ranking.recommendable import recommendable_items
 from recsys.ranking.rules.attributes import attribute_names
-from recsys.ranking.rules.id_lists import decode_id_lines
+from recsys.ranking.rules.id_lists import decode_id_lines, find_ids
 from recsys.schema import CATALOG
 
 DATE = dt.date(2026, 11, 22)
@@ -181,6 +181,11 @@ def test_a_file_of_ids_is_read_line_by_line() -> None:
     content = "\ufeffa\r\n\n  b c \n#1\na\nü\x85x".encode()
     assert decode_id_lines(content, "rerank.block_file") == ["a", "b c", "#1", "ü\x85x"]
     assert decode_id_lines(b"", "rerank.block_file") == []
+
+
+def test_listed_ids_are_spelled_as_the_night_spells_them() -> None:
+    items = catalog([("caf\u00e9", True, {}), ("b", True, {})])
+    assert find_ids(items, ["cafe\u0301", "b\u200b"], "block").listed.all()
 
 
 def test_a_file_that_is_no_text_is_refused() -> None:

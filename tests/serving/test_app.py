@@ -189,7 +189,7 @@ def test_ids_of_any_letters_are_reached_by_path(calls, live) -> None:
 
     def make(url: str) -> list[int]:
         statuses = []
-        for user in [*ODD_IDS, "x/recommendations", "x" * 301]:
+        for user in [*ODD_IDS, "x/recommendations", " cafe\u0301 ", "x" * 301]:
             caller = http.client.HTTPConnection(url.removeprefix("http://"))  # it sends the path as it is
             path = quote(user, safe="").replace(".", "%2E")
             caller.request("GET", f"/v1/users/{path}/recommendations?k=3")
@@ -209,8 +209,8 @@ def test_ids_of_any_letters_are_reached_by_path(calls, live) -> None:
         ]
         return statuses
 
-    assert calls(make, snapshot=asked) == [404] * (len(ODD_IDS) + 1) + [422]
-    assert asked.users == [*ODD_IDS, "x/recommendations"]
+    assert calls(make, snapshot=asked) == [404] * (len(ODD_IDS) + 2) + [422]
+    assert asked.users == [*ODD_IDS, "x/recommendations", "caf\u00e9"], "as the night spells them"
 
 
 def test_the_api_page_can_send_a_key() -> None:

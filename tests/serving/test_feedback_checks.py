@@ -67,8 +67,11 @@ def test_a_search_needs_words_and_the_first_bad_event_is_named() -> None:
     assert fault(item_id=None, text="red lamp") is None
     assert fault(item_id=None, text="n/a") == (
         "text",
-        "text: is empty, or a word that stands for a missing value (inputs.missing_values), got 'n/a'",
+        "text: is empty, holds only punctuation, or is a word that stands for a missing value (inputs.missing_values), "
+        "got 'n/a'",
     )
+    assert (fault(item_id=None, text="?!") or ("",))[0] == "text"
+    assert fault(text="?!") is None, "a review of an item, without a word"
     good = FeedbackEvent(**GOOD)
     late = FeedbackEvent(**GOOD | {"timestamp": "2050-01-01"})
     batch = FeedbackBatch(events=[good, late, FeedbackEvent(**GOOD | {"event_id": "null"})])
@@ -85,7 +88,7 @@ EVENTS = st.fixed_dictionaries(
         "timestamp": TIMES | st.integers(-3, 3).map(lambda days: NOW + dt.timedelta(days)),
         "event": st.text(max_size=9),
         "weight": st.floats(0, 1e6),
-        "text": st.text(max_size=9) | st.sampled_from(["null", " nan ", "<b>", "\u200b"]),
+        "text": st.text(max_size=9) | st.sampled_from(["null", " nan ", "<b>", "\u200b", "?!"]),
     },
 )
 

@@ -168,6 +168,18 @@ def test_filters_that_no_item_passes_give_an_empty_list_with_a_warning(live):
     assert answer.warnings == ["filters: no item passes them"]
 
 
+def test_ids_are_found_however_a_caller_spells_them(live):
+    item = live.catalog.item_ids[0].as_py()
+    answer = ask(live, user_id=" u00001\u200b", history=[{"item_id": f"\u00a0{item} "}], exclude=[f"{item}\ufeff"])
+    assert (answer.strategy, answer.warnings) == ("personalized", [])
+    assert RecommendationRequest(user_id="cafe\u0301").user_id == "caf\u00e9"
+
+
+def test_a_search_of_punctuation_alone_is_no_search(live):
+    answer = ask(live, query="?!")
+    assert (answer.strategy, answer.warnings) == ("popular", ["query: holds only punctuation, and is not read"])
+
+
 def test_unknown_users_and_items_are_no_error(live):
     answer = ask(live, user_id="nobody", history=[{"item_id": "nope"}], exclude=["neither"], attributes={"age": "9"})
     assert answer.strategy == "popular"

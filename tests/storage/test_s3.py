@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from recsys.errors import ConfigError
 from recsys.storage import s3
 from recsys.storage.filesystem import Storage
 from recsys.storage.s3 import create_object, delete_objects, open_bucket
@@ -68,3 +69,12 @@ def test_an_object_that_cannot_be_deleted_is_named() -> None:
 
     with pytest.raises(OSError, match=r"1 objects cannot be deleted, the first is wh/a: AccessDenied no"):
         delete_objects(Refusing(), ["bucket/wh/a", "bucket/wh/b"])
+
+
+@pytest.mark.parametrize("address", ["localhost:9000", "http://min_io:9000"])
+def test_an_endpoint_that_is_no_address_names_the_variable(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+    with pytest.raises(
+        ConfigError, match=rf"^AWS_ENDPOINT_URL={address}: is no address of S3 .* http://localhost:9000"
+    ):
+        open_bucket("s3://bucket/key")

@@ -73,6 +73,10 @@ class Backend(ABC, Generic[S]):
         """Name of its model, for the table of written texts."""
         return self.name
 
+    def local_model(self, settings: S) -> str | None:  # noqa: ARG002 (back ends with a model folder say it)
+        """The model where it may be a folder, whose files decide the texts; None: the identity says all."""
+        return None
+
     def check(self, settings: S) -> None:
         """Refuse what cannot work, before the night begins.
 

@@ -42,6 +42,10 @@ class LocalModelBackend(Backend[LocalModelSettings]):
         """The model as the config names it."""
         return settings.model
 
+    def local_model(self, settings: LocalModelSettings) -> str:
+        """The same: a folder may get other files."""
+        return settings.model
+
     def workers(self, settings: LocalModelSettings) -> int | None:
         """As the settings say."""
         return settings.num_workers

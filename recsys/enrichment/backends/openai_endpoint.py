@@ -15,13 +15,15 @@ from pydantic import Field
 from recsys.config.section import Positive, Section
 from recsys.enrichment.backends.backend import Backend, Writer, WriterNeeds
 from recsys.enrichment.request import TextReply, TextRequest
+from recsys.enrichment.written_text import read_reply
 from recsys.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
 #: Answers that no further try changes: the rest of the night would fail in the same way.
 _HOPELESS = (401, 403, 404)
-#: Requests that fail one after the other, each with its retries, until the endpoint counts as down.
+#: Requests that fail one after the other, each with its retries, until the endpoint counts as down. Answers that cannot
+#: be read count too: each is paid.
 _MOST_FAILURES = 20
 
 
@@ -120,7 +122,8 @@ class OpenAIWriter:
     def write(self, requests: Sequence[TextRequest]) -> list[TextReply]:
         """Some at a time. A request that fails has an error in place of a text; the others go on.
 
-        After an answer that no further try changes, or many failures in a row, the rest is not asked any more.
+        After an answer that no further try changes, or many failures in a row, the rest is not asked any more. The same
+        holds after many answers in a row that cannot be read.
         """
         with ThreadPoolExecutor(self._settings.concurrency) as pool:
             return list(pool.map(self._ask, requests))
@@ -131,14 +134,19 @@ class OpenAIWriter:
         if self._limiter is not None:
             self._limiter.try_acquire("requests")  # waits
         reply = self._answer(request)
-        self._failed_in_a_row = self._failed_in_a_row + 1 if reply.error else 0
+        failed = reply.error or read_reply(reply.text) is None
+        self._failed_in_a_row = self._failed_in_a_row + 1 if failed else 0
         if self._failed_in_a_row >= _MOST_FAILURES:
-            self._give_up(f"not asked after {_MOST_FAILURES} failures in a row")
+            if reply.error:
+                self._give_up(f"not asked after {_MOST_FAILURES} failures in a row")
+            else:
+                why = f"not asked after {_MOST_FAILURES} answers in a row without a summary or keywords"
+                self._give_up(why, "; see enrich.max_output_tokens, which thoughts may use up, and enrich.settings")
         return reply
 
-    def _give_up(self, why: str) -> None:
+    def _give_up(self, why: str, way_out: str = "") -> None:
         if not self._given_up:
-            logger.warning("enrich: %s: %s; the rest waits for the next night", self._settings.base_url, why)
+            logger.warning("enrich: %s: %s%s; the rest waits for the next night", self._settings.base_url, why, way_out)
         self._given_up = why
 
     def _answer(self, request: TextRequest) -> TextReply:

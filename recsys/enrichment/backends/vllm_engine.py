@@ -45,6 +45,10 @@ class VllmBackend(Backend[VllmSettings]):
         """The model as the config names it."""
         return settings.model
 
+    def local_model(self, settings: VllmSettings) -> str:
+        """The same: a folder may get other files."""
+        return settings.model
+
     def check(self, settings: VllmSettings) -> None:  # noqa: ARG002
         """The package must be there.
 

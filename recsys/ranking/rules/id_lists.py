@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys.data.ids import normal_id
 from recsys.errors import ConfigError
 from recsys.ranking.order import Bools
 from recsys.storage.addresses import input_bytes
@@ -57,9 +58,12 @@ def decode_id_lines(content: bytes, key: str) -> list[str]:
 
 
 def find_ids(catalog: pa.Table, ids: Sequence[str], purpose: str) -> FoundIds:
-    """Look ids up in a CATALOG. A warning names unknown ones; `purpose` is its verb, `block` or `allow`."""
+    """Look ids up in a CATALOG, as the night spells them.
+
+    A warning names unknown ones; `purpose` is its verb, `block` or `allow`.
+    """
     item_ids = catalog["item_id"].combine_chunks()
-    wanted = pa.array(list(dict.fromkeys(ids)), pa.string())
+    wanted = pa.array(list(dict.fromkeys(map(normal_id, ids))), pa.string())
     unknown = wanted.filter(pc.invert(pc.is_in(wanted, value_set=item_ids)))
     warnings: tuple[str, ...] = ()
     if len(unknown):

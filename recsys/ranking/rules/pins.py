@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.compiled import compiled
+from recsys.data.ids import normal_id
 from recsys.ranking.config import RerankConfig
 from recsys.ranking.order import Bools, Floats, Ints
 from recsys.ranking.rules.id_lists import find_ids
@@ -52,7 +53,8 @@ def pinned_places(settings: RerankConfig, facts: NightFacts) -> dict[int, int]:
     if not pins:
         return {}
     assert facts.catalog is not None, "pins are prepared without a catalog"
-    found = pc.index_in(pa.array([pin.item for pin in pins]), value_set=facts.catalog["item_id"].combine_chunks())
+    named = pa.array([normal_id(pin.item) for pin in pins])
+    found = pc.index_in(named, value_set=facts.catalog["item_id"].combine_chunks())
     places: dict[int, int] = {}
     for item, pin in zip(found.to_pylist(), pins, strict=True):
         if item is not None:

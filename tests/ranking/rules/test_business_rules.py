@@ -57,6 +57,7 @@ def test_pins_hold_on_their_days_only() -> None:
         return int(lists(pins=[{"item": "i7", **days}]).items[0, 0])
 
     assert first() == 7
+    assert lists(pins=[{"item": "i7\u200b"}]).items[0, 0] == 7, "an id is read as the night reads ids"
     assert first(first_day="2026-11-23", last_day="2026-11-23") == 7, "the lists of the 22nd are shown on the 23rd"
     assert first(first_day="2026-11-24") == 0
     assert first(last_day="2026-11-22") == 0
