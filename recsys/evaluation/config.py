@@ -22,7 +22,7 @@ class GateConfig(Section):
     min_users: Positive = 20
     """With fewer held-out users the gate warns and lets the model pass, since so few users show nothing."""
     max_users: Positive = 10_000
-    """At most this many held-out users are measured; they are chosen by hash."""
+    """At most about this many held-out users are measured, and as many cold users; they are chosen by hash."""
     min_users_ratio: Fraction | None = 0.5
     """Users with a list, at least this share of those of the published night; null: not checked."""
     max_short_lists_rise: Fraction | None = 0.3

@@ -55,8 +55,9 @@ def _quality(gate: Mapping[str, Any]) -> Iterator[Row]:
     metric = details.get("metric")
     if metric is None:
         return
-    yield metric, ALL_USERS, details.get("model")
-    yield "measured_users", ALL_USERS, details.get("num_users")
+    users = details.get("num_users")
+    yield metric, ALL_USERS, details.get("model") if users != 0 else None
+    yield "measured_users", ALL_USERS, users
     for name, baseline in details.get("baselines", {}).items():
         yield metric, name, baseline["mean"]
         yield f"{metric}_difference", name, _interval(baseline["difference"])

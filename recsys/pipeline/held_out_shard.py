@@ -19,6 +19,8 @@ class HeldOutShard:
     """The measured users of one shard. Warm users have interactions in training, cold users have none."""
 
     run: Run
+    share: float
+    """Of all users that is drawn."""
     interactions: pa.Table
     """INTERACTIONS of the drawn users, sorted."""
     split: Split
@@ -38,7 +40,9 @@ class HeldOutShard:
         context, exclude_seen = UserContext.read(run, shard), run.config.recommend.exclude_seen
         wanted = context.targets(split.holdout, split.train, split.holdout, run.cutoff, exclude_seen)
         past = split.train.filter(pc.is_in(split.train["user_id"], value_set=wanted["user_id"].combine_chunks()))
-        return cls(run=run, interactions=interactions, split=split, context=context, wanted=wanted, past=past)
+        return cls(
+            run=run, share=share, interactions=interactions, split=split, context=context, wanted=wanted, past=past
+        )
 
     def histories(self) -> pa.Table:
         """HISTORIES of the warm users before the holdout, in the order of `wanted`."""
@@ -48,10 +52,15 @@ class HeldOutShard:
         """[U] interactions of each warm user in training."""
         return np.diff(user_runs(self.past)[1])
 
-    def wanted_by_cold_users(self) -> pa.Table:
-        """TARGETS of the cold users, whom a split leaves out of the holdout."""
+    def wanted_by_cold_users(self, most: int) -> pa.Table:
+        """TARGETS of the cold users, whom a split leaves out of the holdout: of about so many at most, drawn by hash.
+
+        The share is chosen for the warm users. In a shop of a few days nearly all held-out users are cold.
+        """
         warm = pc.unique(self.split.train["user_id"])
         cold = self.interactions.filter(pc.invert(pc.is_in(self.interactions["user_id"], value_set=warm)))
+        share = self.share * min(1.0, most / max(pc.count_distinct(cold["user_id"]).as_py(), 1))
+        cold = cold.filter(pa.array(validation_users(cold["user_id"], share, self.run.config.seed)))
         exclude_seen = self.run.config.recommend.exclude_seen
         return self.context.targets(cold, self.split.train, self.split.holdout, self.run.cutoff, exclude_seen)
 

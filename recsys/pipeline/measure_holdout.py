@@ -43,15 +43,18 @@ def measure_holdout(
         run: Its protocol says what is held out.
         models: Ids of models that saw nothing of the holdout.
         metrics: Names like `ndcg@10`.
-        max_users: About how many users with held-out events are measured at most; they are chosen by hash.
+        max_users: About how many users with held-out events are measured at most, and about how many cold users; they
+            are chosen by hash.
         depth: What is measured; cold users are a slice.
     """
     recommend = run.config.recommend
     share = min(1.0, max_users / max(run.record(SHUFFLE_HISTORIES).held_out_users, 1))
     num_train_users = count_item_users(run) if depth == "lists" else 0
+    shards = run.record(SHUFFLE_HISTORIES).shards
+    max_cold_users = -(-max_users // len(shards))
     records = for_each_part(
-        run.record(SHUFFLE_HISTORIES).shards,
-        partial(shard_measurer, run, tuple(models), tuple(metrics), share, depth, num_train_users),
+        shards,
+        partial(shard_measurer, run, tuple(models), tuple(metrics), share, max_cold_users, depth, num_train_users),
         label="measure",
         rows=run.record(SHUFFLE_HISTORIES).rows,
         num_workers=recommend.num_workers,

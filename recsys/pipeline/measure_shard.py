@@ -59,6 +59,7 @@ def shard_measurer(
     models: tuple[str, ...],
     metrics: tuple[str, ...],
     share: float,
+    max_cold_users: int,
     depth: Depth = "metrics",
     num_train_users: int = 0,
 ) -> Callable[[str], Record]:
@@ -73,6 +74,7 @@ def shard_measurer(
         models: Ids of models that saw nothing of the holdout.
         metrics: Names like `ndcg@10`.
         share: Share of the users that is measured, chosen by hash.
+        max_cold_users: About how many cold users of a shard are measured at most.
         depth: What is measured.
         num_train_users: The answer of `count_item_users`, for the depth `lists`.
     """
@@ -94,7 +96,7 @@ def shard_measurer(
         record: Record = {"users": len(histories), "values": values}
         if known is not None:
             slices = cut_slices(relevant, held_out.num_events(), head_items(known), known == 0)
-            cold = held_out.wanted_by_cold_users()
+            cold = held_out.wanted_by_cold_users(max_cold_users)
             cold_relevant, nothing = _relevant(cold, item_ids), held_out.cold_histories(cold)
             cold_lists = {name: _rank_all(rank, nothing, item_ids, k) for name, rank in rankers.items()}
             record["slices"] = {

@@ -92,6 +92,7 @@ def open_past_nights(storage: Storage, settings: Any) -> PastNights:
     ends = [cutoff_for(pointer.run_date, 0) for pointer in pointers]
     events = _events_since(newest, newest.interactions_dir, ends[0], settings.events)
     impressions = _events_since(newest, newest.impressions_dir, ends[0], None)
+    impressions = impressions.filter(pc.not_equal(impressions["item_id"], ""))  # those of searches
     window = dt.timedelta(days=settings.window_days)
     nights = []
     for pointer, start, next_end in zip(pointers, ends, ends[1:], strict=False):

@@ -60,7 +60,7 @@ def tracked_night(run: Run) -> TrackedNight:
     metrics = stage_metrics(run)
     gates = gate_summary(run)
     figures = {f"{stage}/{name}": value for stage, record in metrics.items() for name, value in _numbers(record)}
-    if gates:
+    if gates and gates["num_users"]:
         figures |= {f"gate/{gates['metric']}": float(gates["model"])}
         for rival, compared in gates["baselines"].items():
             figures[f"gate/{gates['metric']} of {rival}"] = float(compared["mean"])

@@ -142,7 +142,9 @@ def _training(run: Run, card: ModelCard) -> dict[str, str]:
         "epochs": f"{record.epochs}, the best is {record.best_epoch}",
         "loss of the best epoch": f"{record.loss:.4f}",
         "learning rate, batch": f"{config.learning_rate:g}, {config.batch_size} windows",
-        "NDCG@10 on validation": f"{record.validation_ndcg:.4f} with {record.validation_users:,} users (ranker alone)",
+        "NDCG@10 on validation": f"{record.validation_ndcg:.4f} with {record.validation_users:,} users (ranker alone)"
+        if record.validation_users
+        else "not measured",
         "candidate pass": "used" if record.candidate_pass else "not used",
     }
     if refit is not None and card.base is not None:
@@ -163,7 +165,8 @@ def _metrics(fused: FittedFusion, verdict: GateVerdict | None) -> Sequence[Measu
                 rows.append(
                     _measured(f"{part.metric}, difference from {other}", rival.difference, part.users, sign="+")
                 )
-    rows.append(Measured(what="ndcg@10, validation users", value=f"{fused.ndcg:.4f}", users=fused.users))
+    if fused.alone:  # else the weights are the default ones, which nobody measured
+        rows.append(Measured(what="ndcg@10, validation users", value=f"{fused.ndcg:.4f}", users=fused.users))
     for name, gain in fused.gains.items():
         interval = f"{gain.low:+.1f} … {gain.high:+.1f} %"
         what = f"ndcg@10, what {code(name)} adds on validation"

@@ -33,7 +33,7 @@ class NightSummary:
     reason: str
     metric: str
     model: float | None
-    """The metric of the new model on the held-out days."""
+    """The metric of the new model on the held-out days; None where no user was held out."""
     model_low: float | None
     model_high: float | None
     published: float | None
@@ -86,7 +86,7 @@ def summarize(run_id: str, stages: Mapping[str, Recorded], gate: Recorded) -> Ni
         verdict=text(gate, "verdict"),
         reason=text(gate, "reason"),
         metric=text(gate, "metric"),
-        model=number(gate, "model"),
+        model=number(gate, "model") if number(gate, "num_users") != 0 else None,
         model_low=number(everyone, "model", "low"),
         model_high=number(everyone, "model", "high"),
         published=number(gate, "baselines", "published", "mean"),

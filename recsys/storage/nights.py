@@ -1,10 +1,11 @@
 """The history of published nights."""
 
+import datetime as dt
 import re
 
 from recsys.errors import InputError
 from recsys.storage.filesystem import Storage
-from recsys.storage.latest import Latest
+from recsys.storage.latest import Latest, read_latest
 from recsys.storage.manifest import MANIFEST
 from recsys.storage.publish import pointer_to
 from recsys.storage.runs import RunFolder
@@ -27,10 +28,15 @@ def published_runs(storage: Storage) -> list[Latest]:
 def published_nights(storage: Storage) -> list[Latest]:
     """One run for each date, oldest first: the one that was published last.
 
+    Nights of a date after tomorrow (UTC) are left out where LATEST names an older one: it was pointed back from them,
+    since their year was mistyped or the clock was wrong.
+
     Raises:
         InputError: LATEST or the receipt of a run is damaged.
     """
-    return list({run.run_date: run for run in published_runs(storage)}.values())
+    latest, tomorrow = read_latest(storage), dt.datetime.now(dt.UTC).date() + dt.timedelta(days=1)
+    last = dt.date.max if latest is None else max(latest.run_date, tomorrow)
+    return list({run.run_date: run for run in published_runs(storage) if run.run_date <= last}.values())
 
 
 def require_nights(storage: Storage, least: int, purpose: str) -> list[Latest]:

@@ -61,3 +61,11 @@ def test_every_number_has_its_row_and_its_interval() -> None:
 
 def test_a_night_without_records_has_no_rows() -> None:
     assert night_metrics(DATE, {}).num_rows == 0
+
+
+def test_a_model_that_nobody_could_measure_has_no_quality() -> None:
+    gate = RECORDS["gate"] | {"segments": [], "details": {"metric": "ndcg@10", "model": 0.0, "num_users": 0}}
+    rows = night_metrics(DATE, RECORDS | {"gate": gate}).to_pylist()
+    found = {(row["metric"], row["segment"]): row["value"] for row in rows}
+    assert ("ndcg@10", "all") not in found
+    assert found["measured_users", "all"] == 0

@@ -12,6 +12,8 @@ from recsys.data.assignment import assign_arms
 from recsys.errors import ConfigError, InputError
 from recsys.schema import REALIZED
 from recsys.settings import Config, decode_config
+from recsys.storage.publish import pointer_to, publish
+from recsys.storage.runs import RunFolder
 from tests.conftest import tiny_config
 from tests.published_shop import Events, PublishedShop, Rows, day_of, moment
 
@@ -224,3 +226,30 @@ def test_an_experiment_that_began_before_the_joined_nights_is_said(
         "mix: it began before the newest 1 nights, and older nights are not joined: raise realized.nights"
         in caplog.text
     )
+
+
+def test_a_night_of_a_mistyped_year_does_not_hide_the_events(warehouse: Path) -> None:
+    config = make_config(warehouse)
+    shop = PublishedShop(warehouse, config)
+    mistyped = RunFolder(shop.storage, "2999-11-01-0123456789ab")
+    shop.publish(mistyped, LISTS)
+    shop.know(mistyped, PRICES, [])
+    for day in range(2):
+        shop.publish(shop.run(day), LISTS)
+    shop.know(shop.run(1), PRICES, EVENTS)
+    back = pointer_to(shop.run(1))
+    assert back is not None
+    publish(shop.run(1), back.manifest_sha256, back.model_id, allow_older=True)
+    assert realized(config)["nights"] == 1
+    assert values(warehouse, 0)["all", "active_users"] == 3
+
+
+def test_an_impression_without_an_item_is_not_counted(warehouse: Path) -> None:
+    config = make_config(warehouse)
+    shop = PublishedShop(warehouse, config)
+    for day in range(2):
+        shop.publish(shop.run(day), LISTS)
+    shop.know(shop.run(1), PRICES, [(1, "ann", "a")])
+    shop.happened(shop.run(1), "impressions", [(moment(1, 9), "ann", "a"), (moment(1, 9), "ann", "")])
+    realized(config)
+    assert values(warehouse, 0)["live", "shown"] == 1

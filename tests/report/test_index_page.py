@@ -88,3 +88,9 @@ def test_the_examples_of_numbers_are_right() -> None:
         found = doctest.testmod(module)
         assert found.attempted > 0
         assert found.failed == 0
+
+
+def test_a_night_without_held_out_users_has_no_quality() -> None:
+    summary = summarize("2026-11-22-abc", {}, {"metric": "ndcg@10", "model": 0.0, "num_users": 0, "verdict": "passed"})
+    assert summary.model is None
+    assert "trend-quality" not in render_index([summary])
