@@ -74,7 +74,18 @@ def _attributes(known: dict[str, str], text: str, chosen: Sequence[str] | None) 
     """The attributes that say more than the text, sorted. Names of our own facts cannot be taken by an attribute."""
     names = sorted(known if chosen is None else set(known) & set(chosen))
     shown = {f"attribute {name}": known[name][:_MOST_CHARS] for name in names}
-    return {name: value for name, value in shown.items() if value not in text}
+    return {name: value for name, value in shown.items() if not _has_words(text, value)}
+
+
+def _has_words(text: str, value: str) -> bool:
+    """Whether a text has a value as whole words: `5` is not in `50 W`."""
+    start = text.find(value)
+    while start >= 0:
+        end = start + len(value)
+        if not (text[start - 1 : start].isalnum() or text[end : end + 1].isalnum()):
+            return True
+        start = text.find(value, start + 1)
+    return False
 
 
 def importance(run: Run, item_ids: pa.Array) -> npt.NDArray[np.int64]:

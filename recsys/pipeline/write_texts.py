@@ -152,7 +152,7 @@ def usable_texts(config: EnrichConfig, stored: dict[str, WrittenText]) -> dict[s
 def _affordable(run: Run, label: str, writer: TextWriter, missing: list[TextRequest]) -> Iterator[list[TextRequest]]:
     """Requests that surely fit into what is left of the budget; again, as long as answers took less than they could."""
     config, least = enrich_config(run), 1
-    night = Budget.of_night(config)
+    night = Budget.of_night(config) if BACKENDS[config.backend].counts_tokens else Budget(tokens=None, cost=None)
     missing = _without_too_large(label, missing, night, config.max_output_tokens)
     writers = _writers_of_run(run, writer) if night.is_limited else []
     written = -1

@@ -38,13 +38,15 @@ class LoadedLm(LoadedSignal):
             scorer: The model.
             titles: [I] tokens of each title.
             priors: [I] log P(title | no history).
-            recommendable: [I] items that may be recommended: only these are written.
+            recommendable: [I] items that may be recommended: only these are written, where they have a title.
             settings: The config section.
         """
         self.scorer, self.titles, self.priors, self.settings = scorer, titles, priors, settings
         self.most_candidates = settings.candidates
-        rows = np.flatnonzero(recommendable) if settings.generate else np.zeros(0, dtype=np.int64)
-        self.trie = TitleTrie([titles[row] for row in rows.tolist()], rows)
+        (blank,) = scorer.title_tokens([""])  # an empty line is likely after any history
+        able = np.flatnonzero(recommendable).tolist() if settings.generate else []
+        rows = [row for row in able if titles[row] != blank]
+        self.trie = TitleTrie([titles[row] for row in rows], np.array(rows, dtype=np.int64))
 
     def read(self, users: UserBlock) -> "LmEvidence":
         """Nothing is read before a number is asked for."""

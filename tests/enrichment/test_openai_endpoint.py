@@ -1,5 +1,6 @@
 """The back end `openai` against a real server: its errors, its limits, its tokens."""
 
+import socket
 import threading
 import time
 from collections import Counter
@@ -9,7 +10,8 @@ import pytest
 
 from recsys.enrichment.backends.backend import WriterNeeds
 from recsys.enrichment.backends.openai_endpoint import OpenAIBackend, OpenAISettings
-from recsys.enrichment.config import ItemTextsConfig
+from recsys.enrichment.backends.registry import require_backend
+from recsys.enrichment.config import EnrichConfig, ItemTextsConfig
 from recsys.enrichment.request import TextReply, TextRequest, request_for
 from recsys.errors import ConfigError
 from tests.llm_endpoint import Endpoint, about_item, completion, facts_in, written
@@ -117,6 +119,29 @@ def test_a_slow_answer_is_given_up(endpoint: Endpoint) -> None:
     assert replies[0].output_tokens == 50
 
 
+def test_an_endpoint_that_is_not_reached_costs_nothing() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # nobody listens
+        replies = write(Endpoint(f"http://127.0.0.1:{closed.getsockname()[1]}/v1"), 2, max_retries=1)
+    assert {(reply.error, reply.input_tokens, reply.output_tokens) for reply in replies} == {("no connection", 0, 0)}
+
+
+def test_tries_that_took_too_long_are_counted_too(endpoint: Endpoint) -> None:
+    released, tries = threading.Event(), Counter[str]()
+
+    def answer(body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+        tries["all"] += 1
+        if tries["all"] == 1:
+            released.wait(30)
+        return written("fine")
+
+    endpoint.answer = answer
+    (reply,) = write(endpoint, 1, max_retries=1, timeout_s=0.2)
+    released.set()
+    assert reply.error == ""
+    assert (reply.input_tokens, reply.output_tokens) == (requests(1)[0].most_input_tokens + 10, 50 + 5)
+
+
 def test_a_refused_key_ends_the_asking(endpoint: Endpoint, caplog: pytest.LogCaptureFixture) -> None:
     endpoint.answer = lambda _: (401, {}, b'{"error": {"message": "Incorrect API key provided"}}')
     replies = write(endpoint, 50, concurrency=1)
@@ -159,3 +184,14 @@ def test_a_missing_key_stops_the_night_before_it_begins(monkeypatch: pytest.Monk
     with pytest.raises(ConfigError, match="OPENAI_API_KEY is not set"):
         OpenAIBackend().check(OpenAISettings(model="tiny"))
     OpenAIBackend().check(OpenAISettings(model="tiny", key_variable=None))
+
+
+@pytest.mark.parametrize(
+    "wrong", ["sk-secret-1234", "hf_secret1234", "https://me:secret1234@host/v1", "http://h/v1?key=secret1234"]
+)
+def test_a_key_in_the_config_is_refused_and_not_told(wrong: str) -> None:
+    key = "base_url" if "://" in wrong else "key_variable"
+    config = EnrichConfig(backend="openai", settings={"model": "tiny", key: wrong})
+    with pytest.raises((ConfigError, ValueError), match=rf"enrich\.settings\.{key}: ") as error:
+        require_backend(config)
+    assert "secret" not in str(error.value)

@@ -53,7 +53,7 @@ def test_a_budget_counts_each_question_with_the_most_it_can_take() -> None:
         ({"items": {"text": "{text} {brand}"}}, "enrich.items.text: may name text, summary, keywords, got {brand}"),
         ({"items": {"text": "{text"}}, "expected '}' before end of string"),
         ({"max_cost": 1.0}, "max_cost needs price_input and price_output"),
-        ({"backend": "openai", "settings": {"model": "m", "base_url": "http://k:secret@h/v1"}}, "must match"),
+        ({"backend": "openai", "settings": {"model": "m", "base_url": "http://k:secret@h/v1"}}, "must be an address"),
     ],
 )
 def test_a_wrong_section_is_refused(enrich: dict[str, object], message: str) -> None:

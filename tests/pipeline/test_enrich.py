@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from recsys.data.texts import hash_texts
+from recsys.enrichment.backends.keywords import KeywordsBackend
 from recsys.enrichment.backends.openai_endpoint import OpenAIBackend
 from recsys.enrichment.checks import TEXT_CHECKS, TextCheck
 from recsys.enrichment.config import ItemTextsConfig
@@ -18,7 +19,7 @@ from recsys.enrichment.request import request_for
 from recsys.enrichment.written_text import Refusal, WrittenText
 from recsys.errors import EngineError
 from recsys.pipeline import item_sayings, run_writers
-from recsys.pipeline.enrich_items import enrich_items, item_texts
+from recsys.pipeline.enrich_items import enrich_items, item_facts, item_texts
 from recsys.pipeline.item_texts import read_encoder_texts
 from recsys.pipeline.retention_plan import TEXT_STORE
 from recsys.pipeline.run import Run
@@ -104,6 +105,14 @@ def test_a_template_ends_the_text_once_and_repeats_no_sentence_of_it() -> None:
     assert [row["model"] for row in found] == ["tiny", "tiny", ""]
 
 
+def test_an_attribute_is_a_fact_unless_the_text_has_its_words() -> None:
+    known = [("brand", "Oak & Co"), ("fits", "E27"), ("size", "M"), ("watt", "5")]
+    item = {"item_id": "i", "text": "Oak & Co Mini lamp, 50 W (E27)", "attributes": known}
+    catalog = pa.Table.from_pylist([item | {"available": True, "text_hash": ""}], CATALOG)
+    (facts,) = item_facts(catalog, ItemTextsConfig(), {"review": {}, "search": {}})
+    assert {name for name, value in facts.items() if value} == {"text", "attribute size", "attribute watt"}
+
+
 def test_only_new_and_changed_items_are_asked_for(open_night: OpenNight, endpoint: Endpoint) -> None:
     enrich_items(open_night())
     assert len(endpoint.asked) == 12
@@ -186,6 +195,14 @@ def test_a_budget_that_is_too_small_for_a_question_says_so(
         "enrich: the budget of the night (enrich.max_tokens, enrich.max_cost) is too small for each of 12 texts"
         in caplog.text
     )
+
+
+def test_a_back_end_without_tokens_has_no_budget(
+    open_night: OpenNight, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not KeywordsBackend.counts_tokens
+    monkeypatch.setattr(OpenAIBackend, "counts_tokens", False)
+    assert enrich_items(open_night(max_tokens=100)).enriched == 12
 
 
 def test_a_cost_is_a_limit_too(open_night: OpenNight, endpoint: Endpoint) -> None:

@@ -51,6 +51,17 @@ def test_what_it_writes_may_be_recommended_to_this_user() -> None:
     assert loaded(generate=0).read(USERS).propose(1) is None
 
 
+def test_items_without_a_title_are_not_written() -> None:
+    lm = loaded(generate=12)
+    blank = lm.scorer.title_tokens([""])[0]
+    titles = [blank if item % 2 else tokens for item, tokens in enumerate(lm.titles)]
+    proposed = LoadedLm(lm.scorer, titles, lm.priors, RECOMMENDABLE, lm.settings).read(USERS).propose(1)
+    assert proposed is not None
+    own = proposed[1][proposed[1] != NONE]
+    assert len(own)
+    assert (own % 2 == 0).all()
+
+
 def test_items_with_one_title_are_proposed_together() -> None:
     lm = loaded(generate=1)
     titles = [lm.titles[0]] * len(IDS)

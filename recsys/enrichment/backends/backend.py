@@ -54,6 +54,8 @@ class Backend(ABC, Generic[S]):
     """Texts that a worker writes before it stores them: what an interruption loses at most."""
     needs_encoder: ClassVar[bool] = False
     """Whether it writes with the text encoder of the night."""
+    counts_tokens: ClassVar[bool] = True
+    """Whether its texts take tokens, which the budget of the night limits."""
     runner: ClassVar[str] = "recsys.pipeline.run_writers:write_on_workers"
     """`module:name` of the function that has the parts of a night written."""
 

@@ -36,6 +36,7 @@ class KeywordsBackend(Backend[KeywordsSettings]):
     settings = KeywordsSettings
     texts_per_part = 512
     needs_encoder = True
+    counts_tokens = False
 
     def identity(self, settings: KeywordsSettings, max_output_tokens: int) -> dict[str, Any]:  # noqa: ARG002
         """The diversity; the encoder comes in addition."""

@@ -6,11 +6,14 @@ The client is the package `openai`: it retries with growing waits, and waits as 
 import importlib.util
 import logging
 import os
+import re
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from recsys.config.section import Positive, Section
 from recsys.enrichment.backends.backend import Backend, Writer, WriterNeeds
@@ -20,6 +23,8 @@ from recsys.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
+#: Errors of the client's transport, httpx or httpx2: its versions differ in which of them they take.
+_NOT_REACHED = ("ConnectError", "ConnectTimeout")
 #: Answers that no further try changes: the rest of the night would fail in the same way.
 _HOPELESS = (401, 403, 404)
 #: Requests that fail one after the other, each with its retries, until the endpoint counts as down. Answers that cannot
@@ -27,14 +32,26 @@ _HOPELESS = (401, 403, 404)
 _MOST_FAILURES = 20
 
 
+def _address(text: str) -> str:
+    if not re.fullmatch(r"https?://[^@\s?#]+", text):  # what is refused may hold a password: it is not repeated
+        raise ValueError("must be an address such as https://host/v1, without a user, a password or what follows a ?")
+    return text
+
+
+def _variable(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise ValueError("must be the name of an environment variable, such as OPENAI_API_KEY, and not the key itself")
+    return name
+
+
 class OpenAISettings(Section):
     """Settings of `openai`."""
 
     model: Annotated[str, Field(min_length=1)]
     """Name of the model, as the endpoint knows it."""
-    base_url: Annotated[str, Field(pattern=r"^https?://[^@\s]+$")] = "https://api.openai.com/v1"
+    base_url: Annotated[str, AfterValidator(_address)] = "https://api.openai.com/v1"
     """Address of the endpoint, up to `/v1`."""
-    key_variable: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = "OPENAI_API_KEY"
+    key_variable: Annotated[str, AfterValidator(_variable)] | None = "OPENAI_API_KEY"
     """Environment variable that holds the key; null: the endpoint asks for none. The key is never in a config."""
     concurrency: Annotated[int, Field(ge=1, le=256)] = 8
     """Requests at a time."""
@@ -87,9 +104,11 @@ class OpenAIBackend(Backend[OpenAISettings]):
         if importlib.util.find_spec("openai") is None:
             raise ConfigError("enrich.backend=openai needs the package openai: pip install 'recsys[openai]'")
         if settings.key_variable is not None and not os.environ.get(settings.key_variable):
+            # some keys look like names in lower case
+            name = settings.key_variable if settings.key_variable.isupper() else "that it names"
             raise ConfigError(
-                f"enrich.settings.key_variable: the environment variable {settings.key_variable} is not set; set it "
-                f"to the key of {settings.base_url}, or key_variable to null if that asks for none"
+                f"enrich.settings.key_variable: the environment variable {name} is not set; set it to the key of "
+                f"{settings.base_url}, or key_variable to null if that asks for none"
             )
 
     def open(self, settings: OpenAISettings, needs: WriterNeeds) -> Writer:
@@ -162,18 +181,31 @@ class OpenAIWriter:
             {"role": "system", "content": request.system},
             {"role": "user", "content": request.prompt},
         ]
+        start = time.monotonic()
         try:
             answer = self._client.chat.completions.create(model=settings.model, messages=messages, **options)
-            return _reply(answer, request, self._most)
+            reply = _reply(answer, request, self._most)
         except APIStatusError as error:
             if error.status_code in _HOPELESS:
                 self._give_up(f"status {error.status_code} for the model {settings.model}; see enrich.settings")
             return TextReply(error=f"status {error.status_code}")
-        except APIConnectionError as error:  # also a time limit: each try may be billed
+        except APIConnectionError as error:  # also a time limit: each try may be billed, unless it reached nobody
+            if type(error.__cause__).__name__ in _NOT_REACHED:
+                return self._billed(request, "no connection", tries=self._lost_tries(start))
             why = "no answer in time" if isinstance(error, APITimeoutError) else "connection lost"
             return self._billed(request, why, tries=1 + settings.max_retries)
         except (OpenAIError, ValueError, AttributeError, TypeError, IndexError):
             return self._billed(request, "an answer that is not of the protocol")
+        lost = self._billed(request, "", tries=self._lost_tries(start))
+        return replace(
+            reply,
+            input_tokens=reply.input_tokens + lost.input_tokens,
+            output_tokens=reply.output_tokens + lost.output_tokens,
+        )
+
+    def _lost_tries(self, start: float) -> int:
+        """Tries that the client may have given up since a time: it does not say how many, and each may be billed."""
+        return min(int((time.monotonic() - start) / self._settings.timeout_s), self._settings.max_retries)
 
     def _billed(self, request: TextRequest, error: str, tries: int = 1) -> TextReply:
         """A failure that the endpoint may have counted as an answer: it takes the most tokens from the budget."""
