@@ -33,7 +33,8 @@ def render_index(
     return template("index.html").render(
         nights=nights[::-1],
         deleted=deleted,
-        charts=trend_charts(nights),
+        # one night of a mistyped year would put all others at the left edge
+        charts=trend_charts([night for night in nights if not night.is_of_the_future] or nights),
         realized=realized,
         realized_charts=[] if (chart := realized_chart(realized.nights[-MOST_NIGHTS:])) is None else [chart],
         words=WORDS,

@@ -1,6 +1,7 @@
 """The few figures of a night that the index shows. They are stored, so that no other night is read again."""
 
 import dataclasses
+import datetime as dt
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -59,6 +60,11 @@ class NightSummary:
         return self.quarantined / self.rows if self.quarantined is not None and self.rows else None
 
     @property
+    def is_of_the_future(self) -> bool:
+        """Whether it was over more than a day before its date began: its year was mistyped, or the clock was wrong."""
+        return bool(self.finished_at) and self.run_date > _day_after(self.finished_at)
+
+    @property
     def page(self) -> str:
         """The night's page, relative to the index."""
         return f"nights/{self.run_id}.html"
@@ -114,6 +120,13 @@ def read_summary(stored: Any) -> NightSummary | None:
         for field in fields
     }
     return NightSummary(run_id=run_id, run_date=run_id[:10], **values)  # type: ignore[arg-type]  # typed by the fields
+
+
+def _day_after(moment: str) -> str:
+    try:
+        return (dt.date.fromisoformat(moment[:10]) + dt.timedelta(days=1)).isoformat()
+    except ValueError:
+        return moment
 
 
 def in_order(summaries: list[NightSummary]) -> list[NightSummary]:

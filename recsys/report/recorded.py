@@ -60,17 +60,21 @@ def finite(value: Any) -> float | None:
 def figure(value: Any, digits: int = 0) -> str:
     """A number with thousands separators.
 
-    >>> figure(1234.56), figure(0.12345, 3), figure(None)
-    ('1,235', '0.123', '–')
+    >>> figure(1234.56), figure(0.12345, 3), figure(-0.00001, 4), figure(None)
+    ('1,235', '0.123', '0.0000', '–')
     """
     known = finite(value)
-    return DASH if known is None else f"{known:,.{digits}f}"
+    return DASH if known is None else f"{known:z,.{digits}f}"
 
 
 def signed(value: Any, digits: int = 1) -> str:
-    """A number with its sign."""
+    """A number with its sign.
+
+    >>> signed(-0.25), signed(-0.01), signed(None)
+    ('-0.2', '+0.0', '–')
+    """
     known = finite(value)
-    return DASH if known is None else f"{known:+,.{digits}f}"
+    return DASH if known is None else f"{known:+z,.{digits}f}"
 
 
 def percent(value: Any, digits: int = 1) -> str:
@@ -80,7 +84,7 @@ def percent(value: Any, digits: int = 1) -> str:
     ('1.2 %', '–')
     """
     known = finite(value)
-    return DASH if known is None else f"{100 * known:,.{digits}f} %"
+    return DASH if known is None else f"{100 * known:z,.{digits}f} %"
 
 
 def duration(seconds: Any) -> str:

@@ -35,7 +35,7 @@ _TRENDS: tuple[tuple[str, str, dict[str, _Value], Callable[[float], str]], ...] 
         "coverage",
         "Coverage and overlap, %",
         {
-            "coverage of the catalog": lambda night: _hundred(night.coverage),
+            "coverage of what may be recommended": lambda night: _hundred(night.coverage),
             "overlap with the night before": lambda night: _hundred(night.overlap),
         },
         lambda value: f"{value:.0f}",

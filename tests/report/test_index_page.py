@@ -2,6 +2,7 @@
 
 import doctest
 import json
+from dataclasses import replace
 from random import Random
 
 from hypothesis import given, settings
@@ -94,3 +95,13 @@ def test_a_night_without_held_out_users_has_no_quality() -> None:
     summary = summarize("2026-11-22-abc", {}, {"metric": "ndcg@10", "model": 0.0, "num_users": 0, "verdict": "passed"})
     assert summary.model is None
     assert "trend-quality" not in render_index([summary])
+
+
+def test_a_night_of_a_mistyped_year_does_not_squeeze_the_trends() -> None:
+    finished = "2026-10-03T03:00:00+00:00"
+    made = [replace(night.summary, finished_at=finished) for night in nights(2)]
+    mistyped = replace(made[1], run_id="2062-10-02-abc", run_date="2062-10-02")
+    page = render_index([*made, mistyped])
+    assert trend_charts.trend_charts(made)[0].svg in page
+    assert mistyped.page in page
+    assert trend_charts.trend_charts([mistyped])[0].svg in render_index([mistyped])

@@ -132,3 +132,9 @@ def test_the_page_says_why_the_ranker_was_not_trained() -> None:
     reason = "the ranker adds +0.1 % [-0.4, +0.6] here; trained every 7th night, last on 2026-11-18"
     page, _ = render_night(records(stages={"finetune": TIMING | {"reused": reason, "history": []}}))
     assert f"The ranker was not trained: {reason}." in page
+
+
+def test_coverage_is_of_what_may_be_recommended() -> None:
+    page, _ = render_night(records())
+    assert "<dt>coverage</dt><dd>50.0 % <small>of what may be recommended</small></dd>" in page
+    assert "coverage of the catalog" not in page
