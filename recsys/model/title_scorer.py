@@ -159,7 +159,9 @@ class TitleScorer:
             inputs = targets[:, :-1].clamp(min=0)
             logits = self.model(input_ids=inputs, past_key_values=prefix.cache(len(titles)), use_cache=True).logits
             rest = targets[:, 1:]
-            chosen = logits.float().log_softmax(-1).gather(2, rest.clamp(min=0)[:, :, None])[:, :, 0]
+            # title by title: in float32 the numbers of all of them would take several times the memory of the model's
+            each = zip(logits, rest.clamp(min=0), strict=True)
+            chosen = torch.stack([row.float().log_softmax(-1).gather(1, tokens[:, None])[:, 0] for row, tokens in each])
             total = total + chosen.masked_fill(rest < 0, 0).sum(1)
         return np.asarray(total.cpu().numpy(), dtype=np.float32)
 

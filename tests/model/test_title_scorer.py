@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from recsys.errors import ConfigError
@@ -71,6 +72,30 @@ def test_the_tokens_of_a_title_do_not_depend_on_what_is_before_it() -> None:
 def test_probabilities_add_up_to_one_over_all_that_can_follow() -> None:
     prefix = SCORERS["Qwen3"].read([])
     assert math.isclose(float(prefix.log_probs.exp().sum()), 1, rel_tol=1e-5)
+
+
+class LargestFloat32(TorchDispatchMode):
+    """How many numbers the largest tensor of float32 has that is made within the context."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        for each in found if isinstance(found, tuple | list) else (found,):
+            if isinstance(each, torch.Tensor) and each.dtype == torch.float32:
+                self.numbers = max(self.numbers, each.numel())
+        return found
+
+
+def test_a_batch_is_not_whole_in_float32() -> None:
+    """A vocabulary of 150,000 tokens would take a gigabyte for 32 titles, twice."""
+    vocabulary, num = 20_000, 16
+    one = scorer(untrained_model(vocabulary, hidden_size=16, layers=1).to(torch.bfloat16), batch_size=num)
+    titles = one.title_tokens(["Red lamp with a very long cable"] * num)
+    prefix = one.read([])
+    with LargestFloat32() as made:
+        one.log_probs(prefix, titles)
+    assert made.numbers <= len(titles[0]) * vocabulary
 
 
 def test_long_titles_are_cut_and_long_histories_lose_their_oldest() -> None:
