@@ -41,14 +41,14 @@ def compress(config: Config, options: Namespace) -> command.Answer:
     variants = variants_of(options.variants or usual_variants(config.compress, _engines(run)), config.compress)
     with lock(run.folder, run.folder.run_id), files_named(run.folder), command.on_ray(run.config):
         rows = _rows(run, latest, variants, again=options.force)
-    advised = _advised(rows, config.compress.max_loss)
-    _print(rows, advised)
+    best = advised(rows, config.compress.max_loss)
+    _print(rows, best)
     return {
         "status": "compressed",
         "run_id": run.folder.run_id,
         "path": storage.url("models/compressed-encoders"),
-        "advised": advised["variant"],
-        "encoder": advised["encoder"],
+        "advised": best["variant"],
+        "encoder": best["encoder"],
         "variants": rows,
     }
 
@@ -104,14 +104,19 @@ def _rows(run: Run, latest: Latest, variants: Sequence[EncoderVariant], *, again
     ]
 
 
-def _advised(rows: Sequence[dict[str, Any]], max_loss: float) -> dict[str, Any]:
-    """The fastest variant among those that lose no more than allowed; the first row, if none is faster."""
+def advised(rows: Sequence[dict[str, Any]], max_loss: float) -> dict[str, Any]:
+    """The fastest variant among those that lose no more than allowed; the first row, if none is faster.
+
+    The first row too where no user has an item by which a loss could be measured.
+    """
     full = rows[0]
-    good = [row for row in rows if full["ndcg"] is None or row["ndcg"] >= (1 - max_loss) * row["ndcg_full"]]
+    if full["ndcg"] is None:
+        return full
+    good = [row for row in rows if row["ndcg"] >= (1 - max_loss) * row["ndcg_full"]]
     return max(good, key=lambda row: (row["speed"], -row["bytes"]))
 
 
-def _print(rows: Sequence[dict[str, Any]], advised: dict[str, Any]) -> None:
+def _print(rows: Sequence[dict[str, Any]], best: dict[str, Any]) -> None:
     table = Table(
         "variant",
         "MB",
@@ -126,7 +131,7 @@ def _print(rows: Sequence[dict[str, Any]], advised: dict[str, Any]) -> None:
     )
     for row in rows:
         table.add_row(
-            f"{row['variant']} (advised)" if row is advised else row["variant"],
+            f"{row['variant']} (advised)" if row is best else row["variant"],
             f"{row['bytes'] / 1e6:,.1f}",
             f"{row['size']:.0%}",
             f"{row['texts_per_s']:,.0f}",
@@ -137,10 +142,11 @@ def _print(rows: Sequence[dict[str, Any]], advised: dict[str, Any]) -> None:
             "–" if row["difference"] is None else f"{row['difference']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]",
         )
     console.print(table)
-    if advised is rows[0]:
-        console.print("No variant is faster without a loss: leave the encoder as it is.")
+    if best is rows[0]:
+        why = "nobody's list could be measured" if best["ndcg"] is None else "no variant is faster without a loss"
+        console.print(f"Leave the encoder as it is: {why}.")
         return
-    keys = ", ".join(f"{key}: {value}" for key, value in advised["encoder"].items())
+    keys = ", ".join(f"{key}: {value}" for key, value in best["encoder"].items())
     console.print(f"Put this into the config, and the next night reads it:\n\nencoder: {{{keys}}}\n", soft_wrap=True)
 
 

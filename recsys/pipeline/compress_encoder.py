@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from recsys.errors import InputError
+from recsys.errors import ConfigError, InputError
 from recsys.model.checkpoint import ENCODER_FOLDER
 from recsys.model.config import COMPRESSED
 from recsys.model.encoder_files import encoder_digest
@@ -24,6 +24,7 @@ from recsys.pipeline.run import Run
 from recsys.pipeline.run_training import run_training
 from recsys.pipeline.worker_pools import call_in_worker
 from recsys.pipeline.write_smaller_encoder import write_smaller_encoder
+from recsys.training.compress_config import CompressConfig
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ class EncoderMaker:
             raise InputError(f"compress: {run.folder.run_id} has {len(texts)} different texts, needed: {LEAST_TEXTS}")
         teacher = source.encoder_id
         if compress.teacher is not None:
-            teacher = encoder_digest(compress.teacher, compress.teacher_revision, "auto", spec.max_tokens)
+            teacher = teacher_digest(compress, spec.max_tokens)
         digest = _digest([texts, run.config.seed, spec.max_tokens])
         return cls(run=run, source=source, texts_digest=digest, teacher=teacher)
 
@@ -157,6 +158,21 @@ class EncoderMaker:
             tokens=facts["tokens"],
             agreement=agreement,
         )
+
+
+def teacher_digest(compress: CompressConfig, max_tokens: int) -> str:
+    """Digest of the larger encoder that `compress.teacher` names.
+
+    Raises:
+        ConfigError: it cannot be found.
+    """
+    assert compress.teacher is not None
+    try:
+        return encoder_digest(compress.teacher, compress.teacher_revision, "auto", max_tokens)
+    except ConfigError as error:  # of an encoder of a night, which may be named in more ways
+        why = str(error).partition(";")[0].replace("encoder.model", "compress.teacher")
+        why = why.replace("encoder.revision", "compress.teacher_revision")
+        raise ConfigError(f"{why}; give a hub id, a local folder or package://name/folder") from error
 
 
 def _digest(facts: Sequence[object]) -> str:

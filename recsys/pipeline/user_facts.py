@@ -112,7 +112,7 @@ def facts_of(events: pa.Table, words: ItemWords, disliked: list[str], searched: 
         events: The user's interactions, oldest first; those of at least the mean weight are liked, the others taken.
         words: Of the items.
         disliked: Titles of items that the user returned or disliked.
-        searched: What the user searched for.
+        searched: What the user searched for, oldest first.
     """
     weights = events["weight"].to_numpy()
     liked = weights >= weights.mean() - 1e-6
@@ -124,7 +124,7 @@ def facts_of(events: pa.Table, words: ItemWords, disliked: list[str], searched: 
         "liked": _titles(favourites, words),
         "taken": _titles([item for item, likes in zip(ids, liked, strict=True) if not likes], words),
         "disliked": disliked[-_MOST_TEXTS:],
-        "searched": list(dict.fromkeys(searched))[-_MOST_TEXTS:],
+        "searched": list(dict.fromkeys(reversed(searched)))[:_MOST_TEXTS][::-1],
         "wrote": wrote[-_MOST_TEXTS:],
         "keywords of liked items": [word for word, _ in counts.most_common(_MOST_KEYWORDS)],
     }

@@ -17,8 +17,8 @@ class CompressConfig(Section):
     spare_tokens: Annotated[int, Field(ge=0)] = 2000
     """Frequent words of the tokenizer that stay although no text has them yet, for new items and searches."""
     teacher: str | None = None
-    """A larger encoder whose vectors variants with fewer layers learn, named as `encoder.model`. null: the encoder of
-    the newest published night, which is the one that is compressed."""
+    """A larger encoder whose vectors variants with fewer layers learn: a hub id, a local folder or
+    `package://name/folder`. null: the encoder of the newest published night, which is the one that is compressed."""
     teacher_revision: str | None = None
     """Commit of the teacher, if it is a hub model."""
     steps: Positive = 400

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jobs.compress import with_full_encoder
+from jobs.compress import advised, with_full_encoder
 from recsys.errors import InputError
 from recsys.model.text_encoder import TextEncoder
 from recsys.pipeline.encode_texts import encode_items, open_encoder
@@ -80,6 +80,14 @@ def test_variants_are_made_once_measured_and_readable(
     code, refused = run_job("nightly", "--config", path, "--set", f"encoder.model={model}-gone")
     assert code == 2
     assert f"(there: {student['encoder']['model']}, {model})" in refused["error"]
+
+
+def test_nothing_is_advised_that_nobody_could_measure() -> None:
+    full: dict[str, Any] = {"variant": "full", "speed": 1.0, "bytes": 9, "ndcg": None, "ndcg_full": None}
+    small = full | {"variant": "layers-1", "speed": 5.0}
+    assert advised([full, small], max_loss=0.03) is full  # no user has a last item to find
+    measured = [row | {"ndcg": 0.1, "ndcg_full": 0.1} for row in (full, small)]
+    assert advised(measured, max_loss=0.03) is measured[1]
 
 
 def test_what_is_asked_wrongly_is_said(write_config: WriteConfig, run_job: RunJob, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from recsys.errors import ConfigError
 from recsys.model.config import EncoderConfig
+from recsys.pipeline.compress_encoder import teacher_digest
 from recsys.pipeline.compressed_encoder import CompressedNote, read_note, require_compressed, write_note
 from recsys.pipeline.encoder_variants import usual_variants, variants_of
 from recsys.storage.filesystem import Storage
@@ -38,6 +39,15 @@ def test_a_config_that_reads_a_variant_is_valid() -> None:
         assert EncoderConfig(**read.model_dump()) == read
         assert EncoderConfig(**variant.settings("compressed://x-1")).model == "compressed://x-1"
         assert (read.train, read.pooling, read.revision, read.is_adapted) == ("frozen", "auto", None, False)
+
+
+@pytest.mark.parametrize("teacher", ["/no/such", "storage:///shop", "package://no_such_package/model"])
+def test_a_teacher_that_is_not_found_is_named_with_the_way_out(teacher: str) -> None:
+    with pytest.raises(
+        ConfigError, match=f"^compress.teacher={teacher}: .*; give a hub id, a local folder or"
+    ) as error:
+        teacher_digest(CompressConfig(teacher=teacher), 64)
+    assert "encoder.model" not in str(error.value)
 
 
 def test_a_model_is_named_only_where_it_is_finished(tmp_path: Path) -> None:

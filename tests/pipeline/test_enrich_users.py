@@ -17,6 +17,7 @@ from recsys.pipeline.enrich_users import enrich_users
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import SHUFFLE_HISTORIES
 from recsys.pipeline.user_context import UserContext
+from recsys.pipeline.user_facts import ItemWords, facts_of
 from recsys.pipeline.user_texts import read_profiles, read_until, read_user_texts
 from recsys.schema import HISTORIES, INTERACTIONS, PROFILE, USER_PROFILES
 from recsys.storage.tables import read_table, write_table
@@ -125,3 +126,10 @@ def test_later_stages_see_the_profile(run: Run) -> None:
         assert profiles is not None
         assert UserContext.read(run, shard).profiles == profiles
         assert read_table(run.storage, f"{run.user_profiles_dir}/{shard}.parquet").schema == USER_PROFILES
+
+
+def test_the_newest_searches_are_facts_also_where_they_are_old_ones_again() -> None:
+    events = pa.table({"item_id": ["i1"], "weight": pa.array([1.0], pa.float32())})
+    searched = ["lamp", *(f"vase {number}" for number in range(10)), "lamp"]
+    facts = facts_of(events, ItemWords(titles={"i1": "Oak"}, keywords={}), disliked=[], searched=searched)
+    assert facts["searched"] == [*(f"vase {number}" for number in range(1, 10)), "lamp"]
