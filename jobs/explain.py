@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +18,7 @@ from jobs import command
 from jobs.empty_lists import why_empty
 from jobs.log_output import console
 from jobs.user_ids import named, read_histories, user_id
+from recsys.model.features import index_catalog
 from recsys.pipeline.load_variants import load_variants
 from recsys.pipeline.open_run import stored_run
 from recsys.ranking.snapshot import Snapshot
@@ -60,7 +62,9 @@ def explain(config: Config, options: Namespace) -> command.Answer:
 
 def _print(rows: Sequence[dict[str, Any]], snapshot: Snapshot) -> None:
     """A table a user: what lifts each item above the user's other candidates, in nats, weightiest signals first."""
-    titles = dict(zip(snapshot.item_ids.to_pylist(), snapshot.titles.to_pylist(), strict=True))
+    shown_ids = pa.array(sorted({row["item_id"] for row in rows}), pa.string())
+    places = index_catalog(shown_ids, snapshot.item_ids)
+    titles = dict(zip(shown_ids.to_pylist(), snapshot.titles.take(pa.array(places)).to_pylist(), strict=True))
     for user in dict.fromkeys(row["user_id"] for row in rows):
         own = [row for row in rows if row["user_id"] == user]
         moved = {name: sum(abs(row["contributions"][name]) for row in own) for name in snapshot.columns}

@@ -65,12 +65,16 @@ def render_night(night: NightRecords) -> tuple[str, str]:
 def _values(night: NightRecords) -> dict[str, Any]:
     stages = night.stages
     segments = entries(stages, "gate", "segments")
+    checks = _checks(night.gate)
+    reason = text(night.gate, "reason")  # of the gate of quality, whatever the checks of the lists say
+    refused = [each for each in checks if each["verdict"] == "refused" and each["reason"] != reason]
     return {
         "run_id": night.run_id,
         "now": night.summary,
         "before": night.before,
         "gate": night.gate,
-        "checks": _checks(night.gate),
+        "checks": checks,
+        "refused": "; ".join(f"{each['name']}: {each['reason']}" for each in refused),
         "warnings": _texts(night.gate.get("warnings")),
         "baselines": {name: part(night.gate, "baselines", name) for name in part(night.gate, "baselines")},
         "headline": HEADLINES.get(night.summary.verdict, night.summary.verdict),

@@ -138,3 +138,14 @@ def test_coverage_is_of_what_may_be_recommended() -> None:
     page, _ = render_night(records())
     assert "<dt>coverage</dt><dd>50.0 % <small>of what may be recommended</small></dd>" in page
     assert "coverage of the catalog" not in page
+
+
+def test_the_head_of_a_refused_night_says_what_refused_it() -> None:
+    page, _ = render_night(records())
+    head = page.partition("<main>")[0]
+    assert "schema: 3 % of the lists break the contract of the table; gate.max_invalid_lists is at most 0.0 %" in head
+    assert "users: the users with a list are 3.0 % of those of last night" in head
+    assert "somebody@example.org" not in head
+    quality = {"name": "quality", "verdict": "refused", "reason": GATE["reason"]}
+    by_quality, _ = render_night(records(gate=GATE | {"checks": [quality]}))
+    assert by_quality.partition("<main>")[0].count("ndcg@10 0.2 against") == 1
