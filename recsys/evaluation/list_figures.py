@@ -6,7 +6,7 @@ The lists are read as a reader would read them, so that a fault of the writer, o
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -74,8 +74,9 @@ def _sum(left: Ints, right: Ints) -> Ints:
 def count_lists(tables: Iterable[pa.Table], item_ids: pa.Array, full: int) -> ListFigures:
     """Count the lists of one file.
 
-    A list is invalid if its ranks are not 1 … n in order, an item is in it twice or is not in the catalog, or a score
-    rises with the rank. A table of another schema than RECOMMENDATIONS counts as invalid lists only.
+    A list is invalid if its ranks are not 1 … n in order, an item is in it twice or is not in the catalog, a score
+    rises with the rank, or the file has another list of its user. A table of another schema than RECOMMENDATIONS counts
+    as invalid lists only.
 
     Args:
         tables: The file's rows in their order, in pieces. A list may be in two pieces.
@@ -84,9 +85,15 @@ def count_lists(tables: Iterable[pa.Table], item_ids: pa.Array, full: int) -> Li
     """
     none = np.zeros(len(item_ids), dtype=np.int64)
     total = ListFigures(shown=none, top=none)
+    users: list[pa.Array] = []
     for table in _whole_lists(tables):
-        total += _wrong_schema(table) if table.schema.remove_metadata() != _SCHEMA else _count(table, item_ids, full)
-    return total
+        if table.schema.remove_metadata() != _SCHEMA:
+            total += _wrong_schema(table)
+        elif len(table):
+            starts = _starts(table)
+            users += table["user_id"].take(pa.array(starts)).chunks
+            total += _count(table, starts, item_ids, full)
+    return _with_second_lists(total, pa.chunked_array(users, pa.string()))
 
 
 _SCHEMA = RECOMMENDATIONS.remove_metadata()
@@ -127,10 +134,23 @@ def _wrong_schema(table: pa.Table) -> ListFigures:
     return ListFigures(lists=lists, rows=len(table), invalid=lists, fault=fault)
 
 
-def _count(table: pa.Table, item_ids: pa.Array, full: int) -> ListFigures:
-    if not len(table):
-        return ListFigures()
-    starts = _starts(table)
+def _with_second_lists(total: ListFigures, users: pa.ChunkedArray) -> ListFigures:
+    """The same figures, in which each further list of a user is invalid.
+
+    Args:
+        total: Of the file.
+        users: Whose each list of the file is [L].
+    """
+    second = len(users) - pc.count_distinct(users, mode="all").as_py()
+    if not second:
+        return total
+    counts = pc.value_counts(users)
+    user = counts.field("values").filter(pc.greater(counts.field("counts"), 1))[0].as_py()
+    fault = f"user {user!r}: has lists at two places of the file"
+    return replace(total, invalid=min(total.invalid + second, total.lists), fault=total.fault or fault)
+
+
+def _count(table: pa.Table, starts: Ints, item_ids: pa.Array, full: int) -> ListFigures:
     lengths = np.diff(np.append(starts, len(table)))
     of_list = np.repeat(np.arange(len(starts)), lengths)
     items = np.asarray(pc.fill_null(pc.index_in(table["item_id"], value_set=item_ids), -1)).astype(np.int64)

@@ -84,6 +84,13 @@ def test_a_fault_is_found_and_named(bad: pa.Table, fault: str) -> None:
     assert (found.lists, found.invalid, found.fault) == (4, 1, fault)
 
 
+@pytest.mark.parametrize("cut", [0, 1, 3, 4])
+def test_two_lists_of_a_user_at_two_places_are_found(cut: int) -> None:
+    rows = pa.concat_tables([GOOD, lists(("a", 1, "i3", 0.5), ("a", 2, "i4", 0.4))])
+    found = count_lists([rows.slice(0, cut), rows.slice(cut)], ITEMS, full=1)
+    assert (found.lists, found.invalid, found.fault) == (4, 1, "user 'a': has lists at two places of the file")
+
+
 def test_scores_that_are_no_numbers_are_counted() -> None:
     found = count_lists([lists(("a", 1, "i0", np.inf), ("a", 2, "i1", np.nan), ("a", 3, "i2", 0.0))], ITEMS, 3)
     assert (found.not_finite, found.equal, found.invalid) == (2, 0, 0)
