@@ -20,6 +20,7 @@ from jobs.command import add_overrides, end_process
 from jobs.empty_lists import why_all_empty, why_empty
 from jobs.user_ids import CommandLine, named, shards_of, user_id
 from recsys.errors import RecsysError
+from recsys.pipeline.find_titles import find_titles
 from recsys.schema import RECOMMENDATIONS
 from recsys.settings import Config, load_config
 from recsys.storage.filesystem import Storage
@@ -54,7 +55,7 @@ def show(config: Config, user_ids: Sequence[str] = (), num_users: int = 3) -> No
     shown = set(lists["user_id"].to_pylist())
     empty = [user for user in user_ids if user not in shown]
     reasons = why_empty(RunFolder(storage, latest.run_id), manifest, empty) if empty else {}
-    titles = find_titles(storage, latest, lists["item_id"])
+    titles = find_titles(RunFolder(storage, latest.run_id), lists["item_id"])
     console = Console()
     _print_lists(console, lists, titles)
     for user, reason in reasons.items():
@@ -90,23 +91,6 @@ def find_lists(
         if not user_ids and len(chosen) >= num_users:
             break
     return pa.concat_tables(pieces) if pieces else RECOMMENDATIONS.empty_table()
-
-
-def find_titles(storage: Storage, latest: Latest, item_ids: pa.ChunkedArray) -> dict[str, str]:
-    """Title of each listed item, out of the night's catalog; an item without one is left out.
-
-    Raises:
-        InputError: the catalog is missing or damaged.
-    """
-    titles: dict[str, str] = {}
-    wanted = pc.unique(item_ids).cast(pa.string())
-    path = f"{RunFolder(storage, latest.run_id).dir}/catalog.parquet"
-    for batch in iter_batches(storage, path, _BATCH_ROWS, ["item_id", "attributes"]):
-        rows = batch.filter(pc.is_in(batch["item_id"], value_set=wanted))
-        for item_id, attributes in zip(rows["item_id"].to_pylist(), rows["attributes"].to_pylist(), strict=True):
-            if title := dict(attributes).get("title"):
-                titles[item_id] = title
-    return titles
 
 
 def _published(storage: Storage) -> tuple[Latest, dict[str, Any]]:

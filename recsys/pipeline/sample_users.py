@@ -7,13 +7,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys.pipeline.find_titles import find_titles
 from recsys.pipeline.list_records import WrittenShard
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import WRITE_LISTS
 from recsys.report.sample_lists import SampleEntry, SampleList
 from recsys.schema import RECOMMENDATIONS
 from recsys.storage.manifest import lists_folder
-from recsys.storage.tables import iter_batches, read_table
+from recsys.storage.tables import iter_batches
 
 NUM_USERS = 20
 #: Titles of a history and places of a list that are shown.
@@ -89,9 +90,8 @@ def _key(run: Run) -> bytes:
 
 def _titles(run: Run, item_ids: set[str]) -> dict[str, str]:
     """The title of each item, or its id if it has no title."""
-    catalog = read_table(run.storage, run.catalog_path, ["item_id", "attributes"])
-    rows = catalog.filter(pc.is_in(catalog["item_id"], pa.array(sorted(item_ids), pa.string())))
-    return {row["item_id"]: _cut(dict(row["attributes"]).get("title") or row["item_id"]) for row in rows.to_pylist()}
+    found = find_titles(run.folder, pa.array(sorted(item_ids), pa.string()))
+    return {item_id: _cut(found.get(item_id, item_id)) for item_id in item_ids}
 
 
 def _cut(text: str) -> str:

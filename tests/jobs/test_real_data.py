@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pytest
 
-from jobs.show import find_titles
+from recsys.pipeline.find_titles import find_titles
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import read_latest
 from recsys.storage.manifest import read_manifest, verify
@@ -68,7 +68,7 @@ def run(run_job, tmp_path):
 def titles_of(storage: Storage, lists: pa.Table) -> dict[str, str]:
     latest = read_latest(storage)
     assert latest is not None
-    return find_titles(storage, latest, lists["item_id"])
+    return find_titles(RunFolder(storage, latest.run_id), lists["item_id"])
 
 
 def test_online_retail_lists_every_customer_and_sets_aside_lines_without_one(run):
