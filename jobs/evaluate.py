@@ -32,36 +32,51 @@ from recsys.storage.runs import RunFolder
 
 #: Places of the lists that each accuracy metric looks at.
 CUTOFFS = (10, 20)
+DEFAULT_MAX_USERS = 100_000
 
 
 def evaluate(config: Config, options: Namespace) -> command.Answer:
     """Measure a ranker and popularity on the same held-out users, in all and by slices; or past nights, as asked."""
+    _refuse_together(options)
     if options.realized:
         return realized(config)
     if options.compare is not None:
         return compare(config, options.compare)
-    if options.max_users < 1:
-        raise ConfigError(f"--max-users: must be ≥ 1, got {options.max_users}")
+    max_users = DEFAULT_MAX_USERS if options.max_users is None else options.max_users
+    if max_users < 1:
+        raise ConfigError(f"--max-users: must be ≥ 1, got {max_users}")
     with _measurable_run(config, options) as run:
         from recsys.pipeline.evaluate_run import evaluate_run  # after the checks, since PyTorch is slow to import
 
         metrics = [f"{metric.name}@{k}" for metric in accuracy_metrics() for k in CUTOFFS]
-        figures = evaluate_run(run, metrics, options.max_users)
+        figures = evaluate_run(run, metrics, max_users)
     if not figures["users"]:
         raise InputError(
             f"evaluate: no user has events both in training and held out (protocol {run.protocol}); give more "
             f"events, change gate.holdout_days={run.config.gate.holdout_days}, or raise "
-            f"--max-users {options.max_users}"
+            f"--max-users {max_users}"
         )
     run.storage.write_json(f"{run.folder.dir}/evaluation-{run.protocol}.json", figures)
     print_figures(figures)
     return {"status": "evaluated", "run_id": run.folder.run_id, "path": run.storage.url(run.folder.dir), **figures}
 
 
+def _refuse_together(options: Namespace) -> None:
+    """Refuse what says how a model is measured, beside what measures past nights and would ignore it."""
+    past = "--realized" if options.realized else "--compare" if options.compare is not None else ""
+    given = {"--run": options.run, "--protocol": options.protocol, "--max-users": options.max_users}
+    ignored = [name for name, value in given.items() if value is not None]
+    if past and ignored:
+        raise ConfigError(
+            f"{', '.join(ignored)}: not together with {past}, which measures all past nights and no model; leave one "
+            f"of them out"
+        )
+
+
 @contextmanager
 def _measurable_run(config: Config, options: Namespace) -> Iterator[Run]:
     """A run with a trained model, on Ray: that of `--run`, else the night's own or a backtest, which is trained."""
-    if options.run:
+    if options.run is not None:
         run = _finished_run(config, options.run, options.protocol)
         # Nobody writes to a published run. Another one may be a night at work.
         own_lock = is_complete(run.folder) or run.protocol != "time"
@@ -94,9 +109,8 @@ def main() -> int:
         "--protocol", choices=get_args(Protocol), help="what is held out (default: time; that of --run)"
     )
     parser.add_argument("--run", help="measure the model of this run; default: train one")
-    parser.add_argument(
-        "--max-users", type=int, default=100_000, help="most users to measure (default 100,000); chosen by hash"
-    )
+    help_users = f"most users to measure (default {DEFAULT_MAX_USERS:,}); chosen by hash"
+    parser.add_argument("--max-users", type=int, help=help_users)
     past = parser.add_mutually_exclusive_group()
     past.add_argument("--realized", action="store_true", help="join the lists of past nights with later events")
     past.add_argument("--compare", metavar="EXPERIMENT", help="compare the arms of an experiment by later events")

@@ -1,8 +1,10 @@
 """A bad config and a missing input are refused before anything slow is imported, and nothing is written."""
 
+import importlib
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,3 +39,29 @@ def test_nothing_slow_is_imported_for_a_refusal(job, write_config, tmp_path):
     assert str(events) in answer["error"]
     assert outcome == "3 []"
     assert not (tmp_path / "warehouse").exists()
+
+
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run a job in this process; answers its error, after its exit code was found to be that of a wrong command."""
+
+    def run(job: str, *options: str | Path) -> str:
+        monkeypatch.setattr(sys, "argv", [f"{job}.py", *map(str, options)])
+        code = importlib.import_module(f"jobs.{job}").main()
+        answer = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+        assert (code, answer["status"]) == (2, "refused"), answer
+        error: str = answer["error"]
+        return error
+
+    return run
+
+
+@pytest.mark.parametrize("past", [("--realized",), ("--compare", "diversity")])
+@pytest.mark.parametrize("other", [("--run", "2026-11-22-x"), ("--protocol", "time"), ("--max-users", "5")])
+def test_past_nights_and_a_model_are_not_measured_together(past, other, write_config, refused):
+    error = refused("evaluate", "--config", write_config(), *past, *other)
+    assert error.startswith(f"{other[0]}: not together with {past[0]}, ")
+
+
+def test_an_empty_run_id_is_not_taken_for_none(write_config, refused):
+    assert refused("evaluate", "--config", write_config(), "--run", "").startswith("run id '': must look like")
