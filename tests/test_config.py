@@ -45,6 +45,8 @@ def test_an_unknown_key_is_named_with_the_one_that_was_meant() -> None:
     assert fault(recommend={"topk": 5}) == "recommend.topk: unknown key; did you mean top_k?"
     assert "known here: path, format" in fault(inputs={**INPUTS, "events": {"path": "x", "zzz": 1}})
     assert fault(recomend={}).startswith("recomend: unknown key; did you mean recommend?")
+    space = fault(inputs=INPUTS, tune={"space": {"train.epochs": {"low": 1, "hi": 2}}})
+    assert ".hi: unknown key\n" in space, "within a mapping"
 
 
 def weighing(weights: object) -> dict[str, Any]:
@@ -201,6 +203,16 @@ def test_of_two_overrides_the_later_wins_and_the_date_argument_wins_over_all(tmp
     assert load_config(path, ["date=2026-01-02"], date="2026-01-03").date == dt.date(2026, 1, 3)
     with pytest.raises(ConfigError, match="date: must be a date like"):
         load_config(path, date="tomorrow")
+    for far in ("9999-12-31", "0001-01-01"):
+        with pytest.raises(ConfigError, match=f"date: must be from 1970-01-01 to 9998-12-31, got {far}"):
+            load_config(path, date=far)
+
+
+def test_an_override_switches_an_optional_section_on(tmp_path: Path) -> None:
+    path = written(tmp_path, MINIMAL + "lm: null\n")
+    found = load_config(path, ["lm.model=some/model"]).lm
+    assert found is not None
+    assert found.model == "some/model"
 
 
 @pytest.mark.parametrize(
@@ -262,6 +274,7 @@ def test_variables_work_in_overrides_too(tmp_path: Path, monkeypatch: pytest.Mon
     [
         ("seed: 1\nseed: 2\n", "duplicate key"),
         ("seed: [1\n", "is not valid YAML"),
+        ("seed: &name [*name]\n", "contains itself"),
         ("- a\n- b\n", "must be a mapping of keys, got list"),
         ("", "must be a mapping of keys, got NoneType"),
         ("seed: !!python/object/apply:os.system ['true']\n", "is not valid YAML"),

@@ -57,7 +57,11 @@ def parse_yaml(text: str, origin: str) -> Any:
         ConfigError: it is not YAML; the message begins with `origin`.
     """
     try:
-        return YAML(typ="safe", pure=True).load(text)
+        value = YAML(typ="safe", pure=True).load(text)
+        without_variables(value)  # it goes through all values
+        return value
+    except RecursionError as error:
+        raise ConfigError(f"{origin}: an alias (*name) contains itself; write its values out") from error
     except (YAMLError, ValueError) as error:
         raise ConfigError(f"{origin}: is not valid YAML: {error}") from error
 
@@ -74,7 +78,9 @@ def override_key(raw: dict[str, Any], override: str) -> None:
     *parents, leaf = key.split(".")
     section = raw
     for parent in parents:
-        child = section.setdefault(parent, {})
+        if section.get(parent) is None:  # an optional section that is off
+            section[parent] = {}
+        child = section[parent]
         if not isinstance(child, dict):
             raise ConfigError(f"--set {override}: {parent} is a value, not a section")
         section = child

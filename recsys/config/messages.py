@@ -45,7 +45,13 @@ def _suggest(loc: tuple[str | int, ...], model: type[BaseModel]) -> str:
     for part in loc[:-1]:
         if isinstance(part, int):  # of a list: its type is unwrapped already
             continue
-        annotation = section.model_fields[str(part)].annotation
+        field = getattr(section, "model_fields", {}).get(part)
+        if field is None:  # a key of a mapping, or the name of one of several types
+            return ""
+        annotation = field.annotation
         section = next((kind for kind in get_args(annotation) if kind is not type(None)), annotation)  # of an optional
-    close = difflib.get_close_matches(str(loc[-1]), section.model_fields, n=1)
-    return f"; did you mean {close[0]}?" if close else f"; known here: {', '.join(section.model_fields)}"
+    known = getattr(section, "model_fields", {})
+    if not known:
+        return ""
+    close = difflib.get_close_matches(str(loc[-1]), known, n=1)
+    return f"; did you mean {close[0]}?" if close else f"; known here: {', '.join(known)}"

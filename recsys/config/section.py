@@ -20,6 +20,8 @@ def _iso_date(value: object) -> object:
 
 #: Names of days that stand for a date, see `recsys.pipeline.night_date`.
 DateWord = Literal["today", "yesterday", "newest"]
+#: A night reckons with days before and after its own, and Python's dates end with the year 9999.
+_FIRST_NIGHT, _LAST_NIGHT = dt.date(1970, 1, 1), dt.date(9998, 12, 31)
 
 
 def _night_date(value: object) -> object:
@@ -31,6 +33,8 @@ def _night_date(value: object) -> object:
     except ValueError:
         date = None
     if isinstance(date, dt.date):
+        if not _FIRST_NIGHT <= date <= _LAST_NIGHT:
+            raise ValueError(f"must be from {_FIRST_NIGHT} to {_LAST_NIGHT}, got {date}")
         return date
     raise ValueError(f"must be a date like 2026-11-22, or {', '.join(get_args(DateWord))}, got {value!r}")
 
