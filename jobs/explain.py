@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from rich.table import Table
 from rich.text import Text
 
@@ -19,8 +20,10 @@ from jobs.empty_lists import why_empty
 from jobs.log_output import console
 from jobs.user_ids import named, read_histories, user_id
 from recsys.model.features import index_catalog
+from recsys.pipeline.fallback_lists import fallback_reasons
 from recsys.pipeline.load_variants import load_variants
 from recsys.pipeline.open_run import stored_run
+from recsys.pipeline.run import Run
 from recsys.ranking.snapshot import Snapshot
 from recsys.ranking.variants import recommend_variants
 from recsys.settings import Config
@@ -31,20 +34,19 @@ from recsys.storage.runs import RunFolder
 
 
 def explain(config: Config, options: Namespace) -> command.Answer:
-    """Recompute the lists with their contributions."""
+    """Recompute the lists with their contributions, but not those of users who got popular items instead."""
     storage = Storage(config.storage)
     latest = require_latest(storage)
     run, model_id = stored_run(RunFolder(storage, latest.run_id)), latest.model_id
     histories = read_histories(run.folder, options.user_ids, run.config.histories.shards)
-    recommend = run.config.recommend.model_copy(update={"use_gpu": False})
-    variants = load_variants(run, model_id, recommend)
-    snapshot = variants.default
-    recommended = recommend_variants(variants, histories, recommend)
-    rows = [
-        row | {"contributions": dict(zip(snapshot.columns, np.round(values.astype(float), 4).tolist(), strict=True))}
-        for row, values in zip(recommended.lists.to_pylist(), recommended.contributions, strict=True)
-    ]
-    _print(rows, snapshot)
+    fallback = fallback_reasons(run, histories)
+    for user, reason in fallback.items():
+        words = "the published list is of popular items, since the user's own could not be made"
+        console.print(Text(f"{named([user])}: {words}: {reason}"), soft_wrap=True)
+    histories = histories.filter(
+        pc.invert(pc.is_in(histories["user_id"], value_set=pa.array([*fallback], pa.string())))
+    )
+    rows = _explained(run, model_id, histories) if len(histories) else []
     shown = {row["user_id"] for row in rows}
     empty = [user for user in histories["user_id"].to_pylist() if user not in shown]
     reasons = why_empty(run.folder, read_manifest(storage, latest), empty) if empty else {}
@@ -57,7 +59,22 @@ def explain(config: Config, options: Namespace) -> command.Answer:
         "model_id": model_id,
         "lists": rows,
         "empty": reasons,
+        "fallback": fallback,
     }
+
+
+def _explained(run: Run, model_id: str, histories: pa.Table) -> list[dict[str, Any]]:
+    """Rows of the lists of these users with their contributions; they are printed, too."""
+    recommend = run.config.recommend.model_copy(update={"use_gpu": False})
+    variants = load_variants(run, model_id, recommend)
+    snapshot = variants.default
+    recommended = recommend_variants(variants, histories, recommend)
+    rows = [
+        row | {"contributions": dict(zip(snapshot.columns, np.round(values.astype(float), 4).tolist(), strict=True))}
+        for row, values in zip(recommended.lists.to_pylist(), recommended.contributions, strict=True)
+    ]
+    _print(rows, snapshot)
+    return rows
 
 
 def _print(rows: Sequence[dict[str, Any]], snapshot: Snapshot) -> None:

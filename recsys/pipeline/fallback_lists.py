@@ -1,13 +1,17 @@
-"""Lists of a batch of users. The users who cannot be ranked get the most popular items."""
+"""Lists of a batch of users. The users who cannot be ranked get the most popular items, and are in quarantine."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys.data.histories import shard_of
 from recsys.data.item_counts import recent_popularity
+from recsys.data.quarantine import rows_as_json
 from recsys.pipeline.run import COUNTS_OF_VIEW, Run
 from recsys.ranking.config import RecommendConfig
 from recsys.ranking.popular_lists import popular_batch
@@ -55,6 +59,29 @@ def recommend_or_fall_back(
     fallback_rows = np.asarray(pc.index_in(fallback["user_id"], value_set=histories["user_id"].combine_chunks()))
     order = np.argsort(np.concatenate([done.users[ranked], fallback_rows]), kind="stable")
     return ListsOfBatch(lists=lists.take(pa.array(order)), counts=done.counts)
+
+
+def failing_users_path(run: Run, shard: str) -> str:
+    """QUARANTINE of the users of a shard who got popular items; there is no such file where nobody did."""
+    return f"{run.folder.quarantine_dir}/recommend-{shard}.parquet"
+
+
+def fallback_reasons(run: Run, histories: pa.Table) -> dict[str, str]:
+    """Why users of a table HISTORIES got popular items, by user; who got a list of their own is left out."""
+    present = set(run.storage.list(run.folder.quarantine_dir))
+    shards = {f"shard-{shard:05d}" for shard in shard_of(histories["user_id"], run.config.histories.shards)}
+    paths = [failing_users_path(run, shard) for shard in sorted(shards)]
+    reasons = {
+        json.loads(row["row"])["user_id"]: row["reason"]
+        for path in paths
+        if PurePosixPath(path).name in present
+        for row in read_table(run.storage, path, ["row", "reason"]).to_pylist()
+    }
+    if not reasons:
+        return {}
+    written = (json.loads(row)["user_id"] for row in rows_as_json(histories.select(["user_id"])))  # long ids are cut
+    users = zip(histories["user_id"].to_pylist(), written, strict=True)
+    return {user: reasons[name] for user, name in users if name in reasons}
 
 
 def popular_lists(run: Run, variants: Variants, config: RecommendConfig) -> Callable[[pa.Table], pa.Table]:

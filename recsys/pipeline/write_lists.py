@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from recsys.data.quarantine import quarantined, rows_as_json
 from recsys.pipeline.cluster import Build, for_each_part
-from recsys.pipeline.fallback_lists import popular_lists, recommend_or_fall_back
+from recsys.pipeline.fallback_lists import failing_users_path, popular_lists, recommend_or_fall_back
 from recsys.pipeline.find_failing_users import FailingUsers, UserRange, find_failing_users, require_of_users
 from recsys.pipeline.item_rules import count_filtered
 from recsys.pipeline.list_records import WrittenLists, WrittenShard
@@ -169,7 +169,7 @@ def _quarantine(run: Run, shard: str, failing: FailingUsers) -> None:
     rows = rows_as_json(read_table(run.storage, path).take(pa.array(sorted(failing))))
     reasons = [f"{REASONS[failing[row].kind]}: {failing[row].words}" for row in sorted(failing)]
     table = quarantined(path, rows, ["user_id"] * len(rows), reasons)
-    write_table(run.storage, f"{run.folder.quarantine_dir}/recommend-{shard}.parquet", table, QUARANTINE)
+    write_table(run.storage, failing_users_path(run, shard), table, QUARANTINE)
 
 
 def _histories_path(run: Run, shard: str) -> str:

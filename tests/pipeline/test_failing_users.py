@@ -5,6 +5,7 @@ Here the parts run in this process; `tests/faults` has workers that really die.
 
 import json
 import shutil
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from ray.exceptions import RayTaskError
 
+from jobs.explain import explain
 from jobs.nightly import nightly  # noqa: F401 (Ray comes with it)
 from recsys.errors import EngineError
 from recsys.pipeline import fallback_lists, write_lists
@@ -102,7 +104,24 @@ def test_they_get_popular_items_and_the_others_their_own(
         ("user_id", "ranking_failed: ValueError: no price")
     }
     assert "2 users get popular items" in caplog.text
+    histories = pq.read_table(night.storage.path(night.folder.histories_dir))
+    reasons = fallback_lists.fallback_reasons(night, histories)
+    assert reasons == {user: f"ranking_failed: ValueError: no price for {user}" for user in bad}
     assert not any(user in caplog.text for user in bad), "the log names no user"
+
+
+def test_they_are_told_that_popular_items_were_published(
+    night: Run, fail_for: Callable[[Sequence[str]], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, bad = lists_of(night)["user_id"].unique().to_pylist()[:2]
+    fail_for([bad])
+    write_lists.recommend(night)
+    answer = explain(night.config, Namespace(user_ids=[good, bad]))
+    assert answer["fallback"] == {bad: f"ranking_failed: ValueError: no price for {bad}"}
+    assert {row["user_id"] for row in answer["lists"]} == {good}
+    assert answer["empty"] == {}
+    assert explain(night.config, Namespace(user_ids=[bad]))["lists"] == []
+    assert f"user '{bad}': the published list is of popular items" in capsys.readouterr().err
 
 
 def test_a_night_in_which_many_fail_ends_with_an_error(night: Run, fail_for: Callable[[Sequence[str]], None]) -> None:
