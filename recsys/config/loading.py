@@ -59,11 +59,11 @@ def parse_yaml(text: str, origin: str) -> Any:
     try:
         value = YAML(typ="safe", pure=True).load(text)
         without_variables(value)  # it goes through all values
-        return value
     except RecursionError as error:
         raise ConfigError(f"{origin}: an alias (*name) contains itself; write its values out") from error
     except (YAMLError, ValueError) as error:
         raise ConfigError(f"{origin}: is not valid YAML: {error}") from error
+    return value
 
 
 def override_key(raw: dict[str, Any], override: str) -> None:
