@@ -17,11 +17,12 @@ from rich.text import Text
 from jobs import command
 from jobs.log_output import add_log_options, console
 from jobs.user_ids import CommandLine
+from recsys.config.loading import parse_yaml
 from recsys.data.column_guesses import Guess
 from recsys.data.first_config import NEEDED, GuessedInput, first_config, guess_inputs
 from recsys.data.input_sample import InputSample, sample_input
 from recsys.errors import ConfigError
-from recsys.settings import load_config
+from recsys.settings import decode_config
 from recsys.storage.addresses import open_input
 from recsys.storage.failures import explained
 
@@ -37,9 +38,13 @@ def init(options: Namespace) -> command.Answer:
     if options.ask:
         inputs = {name: _confirmed(name, guessed) for name, guessed in inputs.items()}
     _require_all(inputs)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(first_config(inputs, options.storage), encoding="utf-8")
-    load_config(out)
+    text = first_config(inputs, options.storage)
+    decode_config(parse_yaml(text, f"the config for {out}"))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--out {out}: cannot be written: {error}") from error
     columns = {name: {key: guess.column for key, guess in each.guesses.items()} for name, each in inputs.items()}
     console.print(
         f"wrote {out}. Look at it, then: `recsys doctor --config {out}`, and `recsys nightly --config {out}`",

@@ -72,6 +72,16 @@ def test_a_correction_that_cannot_be_meant_is_refused(
     assert answer["error"].startswith(f"--column {wrong}: ")
 
 
+@pytest.mark.parametrize("words", [["--column", "events.usr_id=Order"], ["--out", "orders.csv/shop.yaml"]])
+def test_nothing_is_left_of_a_config_that_cannot_be_written_or_read(
+    words: list[str], files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, answer, _ = run(monkeypatch, capsys, "--yes", *words)
+    assert (code, answer["status"]) == (2, "refused")
+    assert "usr_id: unknown key" in answer["error"] or "--out orders.csv/shop.yaml: cannot be" in answer["error"]
+    assert sorted(path.name for path in files.iterdir()) == ["orders.csv", "products.csv"]
+
+
 def test_what_nothing_points_to_must_be_named(
     files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
