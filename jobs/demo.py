@@ -9,13 +9,15 @@ import datetime as dt
 import shutil
 from argparse import Namespace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from jobs import command
 from jobs.log_output import add_log_options, console
 from jobs.nightly import nightly
 from jobs.show import show
 from jobs.user_ids import CommandLine
-from recsys.data.synthetic import make_shop, write_shop
+from recsys.data.synthetic import Shop, make_shop, write_shop
+from recsys.errors import ConfigError
 from recsys.settings import load_config
 
 FOLDER = Path("demo")
@@ -27,12 +29,15 @@ def demo(options: Namespace) -> command.Answer:
     """Make the shop and the config where they are missing, then run the night and show lists."""
     path = FOLDER / "demo.yaml"
     if not path.exists():
-        FOLDER.mkdir(exist_ok=True)
-        shutil.copyfile(_CONFIG, path)
+        try:
+            FOLDER.mkdir(exist_ok=True)
+            shutil.copyfile(_CONFIG, path)
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be written: {error}; start the demo in a folder of your own") from error
     config = load_config(path, options.set)
     if not (FOLDER / "data" / "events").exists():
         shop = make_shop(num_users=2000, num_items=800, num_days=90, seed=9, end=dt.date(2026, 11, 22))
-        write_shop(shop, FOLDER / "data")
+        write_data(shop, FOLDER / "data")
     answer = nightly(config, Namespace(dry_run=False, force=False))
     show(config)
     console.print(
@@ -41,6 +46,15 @@ def demo(options: Namespace) -> command.Answer:
         soft_wrap=True,
     )
     return answer
+
+
+def write_data(shop: Shop, folder: Path) -> None:
+    """Write the files of a shop. Its events appear last, all at once: after an interruption all is made again."""
+    folder.mkdir(exist_ok=True)
+    with TemporaryDirectory(dir=folder) as made:
+        write_shop(shop, made)
+        for path in sorted(Path(made).iterdir(), key=lambda path: path.name == "events"):
+            path.replace(folder / path.name)
 
 
 def main() -> int:
