@@ -6,6 +6,7 @@ A text encoder that was trained with the ranker is in ``encoder/``.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ TREES_FILE = "fusion_trees.json"
 MODEL_FILES = ("ranker.safetensors", "vocabulary.parquet", "model.json", HASHES_FILE)
 ENCODER_FOLDER = "encoder"
 ID_EMBEDDING = "id_embedding.weight"
+EVENT_EMBEDDING = "event_embedding.weight"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,3 +191,12 @@ def remap_items(
     flags = torch.zeros(len(new_ids), dtype=torch.bool)
     flags[found] = torch.from_numpy(known.copy())[old[found]]
     return rows, flags
+
+
+def remap_kinds(embedding: Tensor, old_kinds: Sequence[str], new_kinds: Sequence[str]) -> Tensor:
+    """Embeddings [1 + new kinds, D] of kinds of events, from those of a model [1 + old kinds, D] that has other kinds.
+
+    A new kind begins with the embedding of kind 0, as which the model read its events before.
+    """
+    place = {kind: 1 + number for number, kind in enumerate(old_kinds)}
+    return embedding[[0, *(place.get(kind, 0) for kind in new_kinds)]]

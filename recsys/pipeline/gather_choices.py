@@ -51,7 +51,7 @@ def choices_gatherer(run: Run) -> Callable[[str], Record]:
     """Load what all shards share; the returned function writes the choices of one shard."""
     config = run.config.recommend
     snapshot = load_snapshot(run, run.model_id, config, "validation", default_fusion(signals_of(run.config)))
-    share = min(1.0, CUT_USERS / max(run.record(FINETUNE).validation_users, 1))
+    share = cut_share(run)
 
     def gather(shard: str) -> Record:
         interactions = read_table(run.storage, f"{run.interactions_dir}/{shard}.parquet")
@@ -91,6 +91,13 @@ def choices_gatherer(run: Run) -> Callable[[str], Record]:
         yield from scored_blocks(as_rows, snapshot, histories, asked, now)
 
     return gather
+
+
+def cut_share(run: Run) -> float:
+    """The share of the validation users whose histories are cut, so that they are about `CUT_USERS`."""
+    # a night that uses the published model again trains nothing, and its record counts no validation users
+    users = run.record(FINETUNE).validation_users or len(run.held_out_baskets_of(run.model_id))
+    return min(1.0, CUT_USERS / max(users, 1))
 
 
 def read_choices(run: Run) -> tuple[Choices, Choices]:

@@ -9,7 +9,14 @@ import torch
 
 from recsys.config.section import Precision
 from recsys.model.catalog_encoder import CatalogEncoder
-from recsys.model.checkpoint import ENCODER_FOLDER, ModelCard, load_weights, save_ranker
+from recsys.model.checkpoint import (
+    ENCODER_FOLDER,
+    EVENT_EMBEDDING,
+    ModelCard,
+    load_weights,
+    remap_kinds,
+    save_ranker,
+)
 from recsys.model.decoder import build_decoder, decoder_config
 from recsys.model.encoder_files import folder_digest
 from recsys.model.ranker_spec import RankerSpec
@@ -56,21 +63,26 @@ def build_task(run: Run, model_id: str, warm_model: str | None, *, learns: bool 
         encoder_id = run.record(LEARN_BASKETS).encoder_id
     item_ids, text_vectors = read_text_vectors(run, encoder_id)
     spec = _spec(run, len(item_ids), text_vectors.shape[1])
+    kinds, max_length = run.record(INGEST_EVENTS).kinds, config.histories.max_length
+    kept = warm if not learns else None  # stays as it is, also where the settings or the kinds of events are others now
+    if kept is not None:
+        spec = replace(kept.spec, num_items=len(item_ids))
+        kinds, max_length = kept.event_kinds, kept.max_length
     ranker = TrainableRanker(
         spec,
         torch.from_numpy(text_vectors.copy()),
         torch.from_numpy(read_item_counts(run, "full", item_ids) if is_refit else learned_counts(run, item_ids)),
         Objective.of(config.train, config.recommend.exclude_seen),
-        build_decoder(config.ranker),
+        build_decoder(config.ranker) if kept is None else None,
     )
     ranker.text_adapter.fit(ranker.text_vectors)
     if warm is not None:  # it brings the matrix that its adapter was trained with
-        known = _load_weights(ranker, run, warm.model_id, item_ids)
+        known = _load_weights(ranker, run, warm, item_ids, kinds)
         if not learns:
             ranker.known.copy_(known)  # an item that came since has an id that was never trained
     if learns:
         draw_missing_ids(ranker)
-    if config.ranker.train == "lora":
+    if config.ranker.train == "lora" and learns:
         ranker.add_lora(config.ranker.lora_rank)
     if config.encoder.learns_with_ranker and not is_refit:
         ranker.add_encoder(learning_encoder(run, encoder_id, warm.encoder_model if warm else None))
@@ -82,8 +94,8 @@ def build_task(run: Run, model_id: str, warm_model: str | None, *, learns: bool 
         trained_until=warm.trained_until if warm and not learns else (run.end if is_refit else run.cutoff).isoformat(),
         candidate_pass=(is_refit or not learns) and warm is not None and warm.candidate_pass,
         trained=learns or (warm is not None and warm.trained),
-        max_length=config.histories.max_length,
-        event_kinds=run.record(INGEST_EVENTS).kinds,
+        max_length=max_length,
+        event_kinds=kinds,
         spec=spec,
     )
     texts = torch.from_numpy(read_user_text_vectors(run, encoder_id).vectors.copy()) if spec.user_texts else None
@@ -108,10 +120,15 @@ def _spec(run: Run, num_items: int, text_dim: int) -> RankerSpec:
     )
 
 
-def _load_weights(ranker: TrainableRanker, run: Run, model_id: str, item_ids: pa.Array) -> torch.Tensor:
-    """Start from the weights of a model; returns [I] the items that it knows."""
+def _load_weights(
+    ranker: TrainableRanker, run: Run, start: ModelCard, item_ids: pa.Array, kinds: list[str]
+) -> torch.Tensor:
+    """Start from the weights of a model, for the kinds of events of the ranker; returns [I] the items that it knows."""
+    model_id = start.model_id
     with run.storage.local_folder(run.model_path(model_id), recursive=False) as folder:
         weights, known = load_weights(folder, item_ids)
+    if EVENT_EMBEDDING in weights:
+        weights[EVENT_EMBEDDING] = remap_kinds(weights[EVENT_EMBEDDING], start.event_kinds, kinds)
     skipped = ranker.load_fitting(weights)
     if skipped:
         logger.info("finetune: %d tensors of %s do not fit and start at random: %s", len(skipped), model_id, skipped)

@@ -59,7 +59,7 @@ class TrainingPast:
     trained: str
     """Date of the night that trained the model; nights that use it again keep this date."""
     settings: str
-    """Digest of the settings of that training."""
+    """Digest of the settings of that training; nights that use the model again keep it."""
     within_noise: int
     """Nights in a row, up to this one, in which the ranker added nothing that could be measured."""
     gain: RelativeGain | None
@@ -163,7 +163,7 @@ def remember_training(run: Run, gain: RelativeGain | None) -> None:
     past = TrainingPast(
         night=run.date.isoformat(),
         trained=before.trained if reused and before is not None else run.date.isoformat(),
-        settings=digest,
+        settings=before.settings if reused and before is not None else digest,
         within_noise=nights,
         gain=gain,
     )

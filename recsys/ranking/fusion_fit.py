@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from recsys.ranking.choices import Choices
 from recsys.ranking.fusion import Bools, Fusion
-from recsys.ranking.fusion_objective import CONSTANT, DIGITS, fit_likelihood, fit_ndcg, fit_temperature
+from recsys.ranking.fusion_objective import CONSTANT, DIGITS, fit_likelihood, fit_ndcg, fit_temperature, rounded
 
 Floats = npt.NDArray[np.float64]
 
@@ -65,7 +65,7 @@ def fit_weights(
         weights = fit_likelihood(choices, usable, weights, FIRST_RIDGE / users, spread, power=power)
     penalty = RIDGE / users * float(((weights * spread) ** 2).sum())
     weights = weights / (1 + fit_temperature(choices.scores(weights), choices.taken, np.ones(users), penalty))
-    weights = np.round(weights, DIGITS)
+    weights = rounded(weights, spread)
     fused = choices.ndcg(weights)
     ndcg_alone = choices.ndcg_alone() if ndcg_alone is None else ndcg_alone
     alone = {name: ndcg_alone[place] for place, name in enumerate(names) if usable[place]}

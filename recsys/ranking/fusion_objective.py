@@ -25,6 +25,8 @@ Floats = npt.NDArray[np.float64]
 CONSTANT = 1e-6
 #: Decimals of weights and temperatures.
 DIGITS = 6
+#: Weights of numbers that spread further than this have more decimals: they are small.
+WIDE = 1e3
 #: Bounds of the temperature t; 1 + s · t stays above 0.
 _TEMPERATURES = (-1.0, 100.0)
 
@@ -118,7 +120,13 @@ def _minimise(
     """[S] rounded weights that minimise an objective of the standardised weights [S]."""
     bounds = [(None, None) if free else (0.0, 0.0) for free in usable]
     found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds)
-    return np.asarray(np.round(found.x / spread, DIGITS))
+    return rounded(found.x / spread, spread)
+
+
+def rounded(weights: Floats, spread: Floats) -> Floats:
+    """[S] the weights with `DIGITS` decimals; a number that spreads widely [S] has them in units of its spread."""
+    unit = np.where(spread > WIDE, 10 ** np.floor(np.log10(np.maximum(spread, 1.0))), 1.0)
+    return np.asarray(np.round(weights * unit, DIGITS) / unit)
 
 
 def fit_temperature(

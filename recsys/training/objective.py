@@ -97,7 +97,7 @@ class TrainableRanker(Ranker):
         """As `Ranker`; ``counts`` [I] int64 are each item's training interactions. Items without any are not known."""
         super().__init__(spec, text_vectors, counts > 0, decoder)
         self.objective = objective
-        if objective.name == "gbce":
+        if objective.name == "gbce" and spec.logit_bias:
             torch.nn.init.constant_(self.logit_bias, _FIRST_BIAS)
         self.register_buffer("counts", counts, persistent=False)
         self.num_known = int((counts > 0).sum())

@@ -44,6 +44,7 @@ def encode_rows(engine: RankerCall, encoder: CatalogEncoder, rows: torch.Tensor 
     """
     several = dist.is_initialized()
     num_workers, rank = (dist.get_world_size(), dist.get_rank()) if several else (1, 0)
+    rows = None if rows is None else rows.to(encoder.lengths.device)
     lengths = encoder.lengths if rows is None else encoder.lengths[rows]
     order = lengths.argsort(stable=True)  # texts of similar length together need little padding
     share = -(-len(order) // num_workers)

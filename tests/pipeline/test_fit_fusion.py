@@ -5,13 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pytest
 
 from recsys.model.features import HistoryBatch, UserTexts
-from recsys.pipeline.gather_choices import _CHOICES, _as_rows, _path, read_choices
+from recsys.pipeline.gather_choices import _CHOICES, CUT_USERS, _as_rows, _path, cut_share, read_choices
 from recsys.pipeline.run import Run
-from recsys.pipeline.stages import SHUFFLE_HISTORIES
+from recsys.pipeline.stages import FINETUNE, SHUFFLE_HISTORIES
 from recsys.ranking.scoring import Scored
+from recsys.schema import HELD_OUT_BASKETS
 from recsys.settings import decode_config
 from recsys.signals.excluded import ExcludedItems
 from recsys.signals.registry import columns_of, usual_signals
@@ -66,6 +68,15 @@ def scored(items: Sequence[Sequence[int]], length: int = 2) -> Scored:
 def pairs(*taken: tuple[int, int]) -> npt.NDArray[np.int64]:
     """(user, item) columns."""
     return np.array(taken, dtype=np.int64).reshape(-1, 2).T
+
+
+def test_about_as_many_histories_are_cut_where_the_night_trains_and_where_it_uses_a_model_again(run: Run) -> None:
+    held_out = pa.table([range(2000), [0] * 2000], schema=HELD_OUT_BASKETS)
+    write_table(run.storage, run.held_out_path(run.model_id), held_out, HELD_OUT_BASKETS)
+    finish(run, FINETUNE, reused="train.budget is never")
+    assert cut_share(run) == CUT_USERS / 2000
+    finish(run, FINETUNE, validation_users=1000)
+    assert cut_share(run) == CUT_USERS / 1000
 
 
 def test_what_was_taken_is_marked_for_its_own_user() -> None:

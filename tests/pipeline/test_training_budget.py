@@ -154,6 +154,16 @@ def test_nights_without_a_gain_are_counted(
     assert dt.date.fromisoformat(stored.trained) == trained
 
 
+def test_a_model_that_is_used_again_keeps_the_settings_that_it_was_trained_with(continued: Callable[..., Run]) -> None:
+    """A later night must not continue it with new events alone, as if tonight's settings had trained it."""
+    run = continued(**WHOLE | {"settings": "of another config"}, budget="never")
+    finish(run, FINETUNE, reused="train.budget is never")
+    remember_training(run, MUCH)
+    stored = read_past(run, run.model_id)
+    assert stored is not None
+    assert stored.settings == "of another config"
+
+
 def test_the_first_night_counts_too(continued: Callable[..., Run]) -> None:
     run = continued()
     run.remember_part(FINETUNE, WARM_START, WarmStart(model_id="", trained_until=""))

@@ -106,6 +106,19 @@ def test_another_unit_of_a_signal_is_another_weight() -> None:
     assert scaled.weights["weak"] == pytest.approx(plain.weights["weak"] * 100, rel=0.01)
 
 
+@pytest.mark.parametrize("unit", [1e3, 1e7, 1e12])
+def test_a_signal_in_a_small_unit_has_a_small_weight_and_not_none(unit: float) -> None:
+    """Ages in microseconds differ by billions of times what logarithms do."""
+    choices = simulate(3, 400)
+    plain = fitted(choices).weights
+    numbers = choices.numbers.copy()
+    numbers[:, :, 0] *= np.float32(unit)
+    scaled = fitted(replace(choices, numbers=numbers)).weights
+    assert scaled[NAMES[0]] * unit == pytest.approx(plain[NAMES[0]], rel=1e-2)
+    for name in NAMES[1:]:
+        assert scaled[name] == pytest.approx(plain[name], rel=1e-2, abs=1e-3)
+
+
 @settings(max_examples=40)
 @given(st.integers(0, 9999), st.integers(1, 40), st.integers(1, 15), st.sampled_from([0.0, 1.0, -1.0]))
 def test_weights_are_finite_and_no_part_is_clearly_better(seed: int, users: int, candidates: int, sign: float) -> None:

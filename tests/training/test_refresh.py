@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from recsys.training.engine import parameter_groups
 from recsys.training.engine_torch import TorchEngine
 from recsys.training.objective import Objective, TrainableRanker
 from recsys.training.pretrain import pretrain_encoder
-from recsys.training.refresh import refresh_text_vectors
+from recsys.training.refresh import encode_rows, refresh_text_vectors
 from tests.training.test_loop import constant_rate
 
 TEXTS = [f"{colour} wool scarf{' with fringes' * number}" for number in range(5) for colour in ("red", "a very blue")]
@@ -108,3 +109,21 @@ def test_the_encoder_has_a_learning_rate_of_its_own(ranker: TrainableRanker) -> 
     assert [id(each) for group in parameter_groups(ranker, 1e-3, 3e-5) for each in group["params"]] == [
         id(each) for each in ranker.parameters()
     ]
+
+
+def test_rows_are_read_where_the_encoder_is() -> None:
+    """The rows of a catalog are drawn on the CPU, and the encoder of a training may be on a GPU."""
+
+    class Elsewhere:
+        lengths, batch_size = torch.tensor([3, 1, 2, 5], device="meta"), 2
+        found: ClassVar[list[torch.device]] = []
+
+        def eval(self) -> None: ...
+
+        def __call__(self, rows: torch.Tensor) -> torch.Tensor:
+            self.found.append(rows.device)
+            return torch.empty(len(rows), 3, device="meta")
+
+    there = Elsewhere()
+    encode_rows(there, there, torch.tensor([2, 0, 1]))  # type: ignore[arg-type]
+    assert {device.type for device in there.found} == {"meta"}
