@@ -6,10 +6,13 @@ python jobs/serve.py --config configs/demo.yaml
 import io
 import logging
 import os
+import signal
+import socket
 import sys
 import time
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from ruamel.yaml import YAML
 
 from jobs import command
 from recsys.config.live_service import ServeConfig
+from recsys.errors import ConfigError
 from recsys.pipeline.load_variants import load_variants
 from recsys.pipeline.model_files import verify_model_files
 from recsys.pipeline.open_encoder import open_encoder
@@ -135,7 +139,7 @@ def start(config: Config) -> str:
 
     Raises:
         InputError: nothing is published.
-        ConfigError: the keys file is wrong.
+        ConfigError: the keys file is wrong, or another program listens on the port.
     """
     Keys.load(config.serve.keys_file)
     require_latest(Storage(config.storage))
@@ -144,9 +148,36 @@ def start(config: Config) -> str:
         os.environ.setdefault(name, value)  # read by the processes that `ray.init` starts
     quiet_engine()
     ray.init(ignore_reinit_error=True, log_to_driver=True)
+    if not (os.environ.get("RAY_ADDRESS") or serve.status().proxies):
+        # on another machine, or as Serve's own, the port may be taken
+        require_free_port(spec.host, spec.port)
     serve.start(http_options={"host": spec.host, "port": spec.port}, logging_config=LOGGING)
     serve.run(_application(config), name=APP, route_prefix="/")
     return f"http://{spec.host}:{spec.port}"
+
+
+def require_free_port(host: str, port: int) -> None:
+    """Raise ConfigError where another program listens: Ray would find it only after a minute, and not name the port."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that are over do not count
+            probe.bind(address)
+    except OSError as error:
+        raise ConfigError(
+            f"serve.host={host}, serve.port={port}: the service cannot listen there ({error}); stop the program that "
+            "does, or set another port"
+        ) from error
+
+
+def wait_for_signal() -> None:
+    """Return at SIGINT (Ctrl-C) or SIGTERM (`docker stop`, systemd, Kubernetes)."""
+    with suppress(KeyboardInterrupt):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # a script starts `serve.py &` with SIGINT ignored, and Ray's handler of SIGTERM drops requests in hand
+            signal.signal(number, signal.default_int_handler)
+        while True:
+            time.sleep(3600)
 
 
 def deploy_file(config: Config, path: str, overrides: Sequence[str]) -> str:
@@ -176,11 +207,8 @@ def run(config: Config, options: Namespace) -> command.Answer:
         return {"status": "written", "path": options.deploy_file}
     address = start(config)
     logger.info("the service is at %s (a page to try it; the API is at %s/docs); Ctrl-C stops it", address, address)
-    try:
-        while True:
-            time.sleep(3600)
-    except KeyboardInterrupt:
-        serve.shutdown()  # type: ignore[no-untyped-call]
+    wait_for_signal()
+    serve.shutdown()  # type: ignore[no-untyped-call]
     return {"status": "stopped"}
 
 

@@ -212,6 +212,15 @@ def test_machines_are_alike_and_guarded(path: Path) -> None:
             assert resources["requests"]["memory"] == resources["limits"]["memory"], "else Ray counts what is not there"
 
 
+def test_the_image_holds_no_data_of_the_machine_that_built_it() -> None:
+    """The Dockerfile copies the whole folder, where a warehouse with histories of users may lie."""
+    ignored, left_out = (
+        [line.rstrip("/") for line in (ROOT / name).read_text(encoding="utf-8").split("\n") if line]
+        for name in (".gitignore", ".dockerignore")
+    )
+    assert {".git", *(f"**/{name}" for name in ignored)} <= set(left_out)
+
+
 def test_the_image_has_the_pinned_ray_where_the_manifests_look() -> None:
     dockerfile = (FOLDER / "Dockerfile").read_text(encoding="utf-8")
     pins = (ROOT / "configs" / "constraints.txt").read_text(encoding="utf-8")

@@ -244,9 +244,10 @@ class Service:
         return {"status": "alive"}
 
     @api.get("/readyz")
-    async def readyz(self) -> JSONResponse:
+    async def readyz(self, request: Request) -> JSONResponse:
         """The loaded run; `fault`: why a newer run could not be loaded; `keys_fault`: whether the keys file is bad."""
-        state = self._ranker.state()
+        caller = self.keys.caller_of(key_in(request.headers.get("Authorization", "")))
+        state = self._ranker.state(details=caller is not None)
         return JSONResponse(
             state | {"keys_fault": self.keys.error is not None}, status_code=200 if state["ready"] else 503
         )

@@ -84,7 +84,8 @@ def _validation_message(error: Mapping[str, Any], field: str | None) -> str:
         return f"{field}: there is no such field; see /docs"
     text = str(error["msg"]).removeprefix("Value error, ")
     value = error.get("input")
-    shown = f", got {value!r}" if isinstance(value, int | float | bool) or (value and len(str(value)) <= 40) else ""
+    wanted = isinstance(value, int | float) or value  # 0 and False too, but no empty text
+    shown = f", got {value!r}" if wanted and len(str(value)) <= 40 else ""
     return f"{field or 'the body'}: {text[0].lower()}{text[1:]}{shown}"
 
 

@@ -69,7 +69,7 @@ def decode_keys(text: str, origin: str) -> tuple[KeyEntry, ...]:
     """
     try:
         raw = YAML(typ="safe", pure=True).load(text)
-    except (YAMLError, ValueError, RecursionError) as error:
+    except (YAMLError, ValueError, LookupError, RecursionError) as error:  # a tag of a wrong value: LookupError
         # the parser's own message quotes the text, so it is not used
         mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None
         line = "" if mark is None else f", line {mark.line + 1}"

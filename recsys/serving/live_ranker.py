@@ -28,6 +28,8 @@ Result = TypeVar("Result")
 NOT_READY = ErrorDetail(
     code="not_ready", field=None, message="no published run is loaded yet; publish one, or try again later"
 )
+#: What callers without a key read of a fault.
+_FAULT = "the newest run cannot be loaded; ask with a key, or see the log of the service"
 
 
 class LiveRanker:
@@ -119,14 +121,14 @@ class LiveRanker:
             return NOT_READY
         return await _in_thread(self._rank_thread, partial(snapshot.find_items, text, limit))
 
-    def state(self) -> dict[str, Any]:
-        """The loaded run, for `/readyz`."""
-        snapshot = self._snapshots.current
+    def state(self, *, details: bool = True) -> dict[str, Any]:
+        """The loaded run, for `/readyz`; without `details` its `fault` names no file, address or setting."""
+        snapshot, fault = self._snapshots.current, self._snapshots.error
         return {
             "ready": snapshot is not None,
             "run_id": None if snapshot is None else snapshot.latest.run_id,
             "published_at": None if snapshot is None else snapshot.latest.published_at,
-            "fault": self._snapshots.error,
+            "fault": fault if details or fault is None else _FAULT,
         }
 
     async def _rank_batch(self, requests: list[RecommendationRequest]) -> list[Recommendations | ErrorDetail]:

@@ -1,7 +1,6 @@
 """The site of the nights, as the live service gives it to browsers: only pages and their looks, never another file."""
 
 import base64
-import binascii
 import re
 
 from recsys.storage.filesystem import Storage
@@ -26,7 +25,7 @@ def key_in(authorization: str) -> str | None:
         return None
     try:
         return base64.b64decode(value, validate=True).decode().partition(":")[2] or None
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # no base64, no ASCII, or no UTF-8 in it
         return None
 
 

@@ -78,7 +78,8 @@ class AppendLog:
     def append(self, data: bytes) -> None:
         """Append a block. It is on the disk or in the bucket when this returns.
 
-        If this raises, the block may be there, in part (local) or whole. The next block begins a new file.
+        If this raises, the block may be there, in part (local) or whole. The next block does not come behind it: it
+        begins a new file, or takes the one that is still empty.
 
         Raises:
             ConfigError: the storage cannot be used: no bucket, no credentials, no right to write.
@@ -109,7 +110,9 @@ class AppendLog:
             os.fsync(file.descriptor)
         except BaseException:
             with contextlib.suppress(OSError):  # the first error is the one to report
-                self.close()
+                # A full disk takes no byte of the block. Then the file stays in use: else each try would leave one.
+                if os.fstat(file.descriptor).st_size > 0:
+                    self.close()
             raise
         file.size += len(data)
 

@@ -2,13 +2,19 @@
 
 import hashlib
 import json
+import os
 import re
+import signal
+import socket
+import threading
+import time
 
 import pytest
 from ray.serve.schema import ServeDeploySchema
 from ruamel.yaml import YAML
 
-from jobs.serve import app
+from jobs.serve import app, require_free_port, wait_for_signal
+from recsys.errors import ConfigError
 from tests.jobs.conftest import RunJob, WriteConfig
 
 
@@ -49,3 +55,30 @@ def test_the_file_for_serve_deploy_names_the_config(write_config: WriteConfig, r
     assert application.import_path == "jobs.serve:app"
     assert application.args == {"config": str(config), "set": ["serve.replicas=2"]}
     assert app(application.args)._bound_deployment.name == "service"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_waits_for_either_signal_also_where_they_are_ignored(number: signal.Signals) -> None:
+    before = {each: signal.signal(each, signal.SIG_IGN) for each in (signal.SIGINT, signal.SIGTERM)}
+
+    def send() -> None:
+        while signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
+            time.sleep(0.001)
+        os.kill(os.getpid(), number)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        wait_for_signal()
+    finally:
+        sender.join()
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def test_a_port_on_which_another_program_listens_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0), reuse_port=True) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=rf"serve\.port={port}: the service cannot listen there \(.*in use"):
+            require_free_port("127.0.0.1", port)
+    require_free_port("127.0.0.1", port)

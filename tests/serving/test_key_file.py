@@ -75,6 +75,7 @@ def test_an_empty_list_withdraws_all_keys_and_a_blank_text_is_refused() -> None:
         (f'- {{name: a, sha256: "{HASH}"}}\n- {{name: a, sha256: "{OTHER}"}}', "the name a is there twice"),
         (f'- {{name: a, sha256: "{HASH}"}}\n- {{name: b, sha256: "{HASH}"}}', "a and b have the same key"),
         (f'- {{name: a, sha256: "{HASH}"}}\n- {{', "k.yaml, line 2: is not valid YAML"),
+        ('- {name: a, sha256: !!int ""}', "k.yaml: is not valid YAML"),
         (f'- {{name: a, name: a, sha256: "{HASH}"}}', "k.yaml, line 1: is not valid YAML"),
     ],
 )

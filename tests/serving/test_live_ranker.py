@@ -11,7 +11,7 @@ from recsys.data.histories import shard_of
 from recsys.serving.contracts import RecommendationRequest
 from recsys.serving.live_ranker import NOT_READY, TOO_MANY_REQUESTS, LiveRanker, answer_batch
 from recsys.storage.filesystem import Storage
-from recsys.storage.latest import require_latest
+from recsys.storage.latest import LATEST, require_latest
 from tests.serving.conftest import HeldSnapshot
 
 
@@ -62,3 +62,17 @@ def test_without_a_published_run_every_request_gets_not_ready(tmp_path):
     answers, state = asyncio.run(run())
     assert answers == [NOT_READY] * 3
     assert state == {"ready": False, "run_id": None, "published_at": None, "fault": None}
+
+
+def test_a_caller_without_a_key_learns_that_there_is_a_fault_but_no_address(tmp_path):
+    Storage(str(tmp_path)).write_bytes(LATEST, b"{")
+
+    async def run():
+        ranker = LiveRanker(str(tmp_path), ServeConfig(), load_live)
+        await ranker.start()
+        return ranker.state()["fault"], ranker.state(details=False)["fault"]
+
+    known, unknown = asyncio.run(run())
+    assert str(tmp_path) in known
+    assert unknown is not None
+    assert str(tmp_path) not in unknown

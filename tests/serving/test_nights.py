@@ -4,7 +4,7 @@ import base64
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from recsys.serving.nights import key_in, read_site_file
@@ -43,6 +43,7 @@ def test_nothing_else_is_given_out(storage: Storage, name: str) -> None:
 
 
 @given(st.text())
+@example("Basic é")
 def test_any_header_is_read(header: str) -> None:
     key_in(header)
 

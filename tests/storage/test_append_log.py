@@ -121,3 +121,20 @@ def test_a_missing_bucket_is_named_and_may_be_made(s3_endpoint: str) -> None:
 def test_a_writer_that_is_no_part_of_a_name_is_refused(tmp_path: Path, writer: str) -> None:
     with pytest.raises(ConfigError, match="writer"):
         AppendLog(Storage(str(tmp_path)), "feedback", writer)
+
+
+def test_a_full_disk_does_not_get_a_file_for_each_try(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    log = AppendLog(storage, "feedback", "w")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        for _ in range(3):
+            with pytest.raises(OSError, match="large"):
+                log.append(b"refused\n")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(blocks(storage).values()) == [b""]
+    log.append(b"again\n")
+    log.close()
+    assert list(blocks(storage).values()) == [b"again\n"]
