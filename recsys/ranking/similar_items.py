@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from recsys.model.features import index_catalog
 from recsys.ranking.config import RecommendConfig
-from recsys.ranking.fusion import default_fusion
+from recsys.ranking.fusion import default_fusion, untrained_fusion
 from recsys.ranking.lists import recommend_batch
 from recsys.ranking.snapshot import Snapshot
 from recsys.schema import HISTORIES, SIMILAR_ITEMS, USUAL_EVENT
@@ -30,9 +30,11 @@ Ints = npt.NDArray[np.int64]
 def of_related_items(snapshot: Snapshot) -> Snapshot:
     """The night as `similar_items` reads it: only signals that relate items have a weight, and no rule applies."""
     allowed = frozenset(columns_of(SIGNALS[name] for name in snapshot.signals if SIGNALS[name].relates_items))
+    if not snapshot.fusion.trained:
+        allowed -= SIGNALS["ranker"].columns.keys()  # they are random
     fusion = snapshot.fusion.only(allowed)
-    if not any(fusion.weights.values()):
-        fusion = default_fusion(SIGNALS).only(allowed)
+    if not any(snapshot.fusion.weights.get(name) for name in allowed):
+        fusion = default_fusion(SIGNALS).only(allowed) if fusion.trained else untrained_fusion(SIGNALS, allowed)
     cheap = {name: loaded for name, loaded in snapshot.signals.items() if loaded.most_candidates is None}
     return replace(
         snapshot,

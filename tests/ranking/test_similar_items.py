@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pyarrow.compute as pc
 
-from recsys.ranking.fusion import Fusion
+from recsys.ranking.fusion import UNTRAINED_WEIGHTS, Fusion
 from recsys.ranking.similar_items import of_related_items, similar_items
 from recsys.schema import SIMILAR_ITEMS
 from recsys.signals.registry import SIGNALS
@@ -50,3 +50,13 @@ def test_where_popularity_alone_has_a_weight_the_default_weights_relate_items() 
     night = of_related_items(make_snapshot(fusion=Fusion(weights=dict.fromkeys(COLUMNS, 0.0) | {"popularity": 1.0})))
     assert any(night.fusion.weights.values())
     assert all(SIGNALS[row["source"]].relates_items for row in similar_items(night, EVERY, config(), 3).to_pylist())
+
+
+def test_a_ranker_that_learned_nothing_relates_no_items() -> None:
+    """Its weights are random. Where popularity alone makes the lists, no other number has a weight to start from."""
+    night = of_related_items(make_snapshot(fusion=Fusion(weights={"popularity": 1.0}, trained=False)))
+    assert not night.fusion.weights.keys() & SIGNALS["ranker"].columns.keys()
+    assert night.fusion.weights["text"] == UNTRAINED_WEIGHTS["text"]
+    sources = set(similar_items(night, EVERY, config(), 3)["source"].to_pylist())
+    assert sources
+    assert "ranker" not in sources
