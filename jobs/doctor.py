@@ -40,7 +40,7 @@ def main() -> int:
         "path": None,
         "checks": [asdict(each) for each in found],
     }
-    print(json.dumps(answer, ensure_ascii=False), flush=True)  # noqa: T201 (the job's answer)
+    print(json.dumps(answer), flush=True)  # noqa: T201 (the job's answer)
     return 0 if good else 1
 
 

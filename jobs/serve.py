@@ -131,7 +131,8 @@ def _application(config: Config) -> serve.Application:
 
 def app(arguments: dict[str, Any]) -> serve.Application:
     """For `serve run jobs.serve:app config=configs/demo.yaml`, and for `serve deploy` with `deploy_file`'s file."""
-    return _application(load_config(arguments["config"], arguments.get("set", ())))
+    overrides = arguments.get("set", ())  # one text on the command line of `serve run`
+    return _application(load_config(arguments["config"], [overrides] if isinstance(overrides, str) else overrides))
 
 
 def start(config: Config) -> str:
@@ -203,7 +204,11 @@ def run(config: Config, options: Namespace) -> command.Answer:
         sys.stderr.write(f"the key, shown only once: {key}\nthe line for serve.keys_file: {entry}\n")
         return {"status": "made"}
     if options.deploy_file is not None:
-        Path(options.deploy_file).write_text(deploy_file(config, options.config, options.set), encoding="utf-8")
+        text = deploy_file(config, options.config, options.set)
+        try:
+            Path(options.deploy_file).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"--deploy-file {options.deploy_file}: cannot be written: {error}") from error
         return {"status": "written", "path": options.deploy_file}
     address = start(config)
     logger.info("the service is at %s (a page to try it; the API is at %s/docs); Ctrl-C stops it", address, address)

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -65,3 +66,17 @@ def test_past_nights_and_a_model_are_not_measured_together(past, other, write_co
 
 def test_an_empty_run_id_is_not_taken_for_none(write_config, refused):
     assert refused("evaluate", "--config", write_config(), "--run", "").startswith("run id '': must look like")
+
+
+def test_a_file_for_serve_deploy_that_cannot_be_written_is_named(write_config, refused, tmp_path):
+    path = tmp_path / "nowhere" / "serve.yaml"
+    assert refused("serve", "--config", write_config(), "--deploy-file", path).startswith(f"--deploy-file {path}: ")
+
+
+def test_the_doctor_answers_for_a_path_that_is_no_text():
+    code = "import sys; from jobs.doctor import main; sys.exit(main())"
+    environment = os.environ | {"PYTHONIOENCODING": "utf-8"}  # refuses such characters on stdout, as a terminal's does
+    command = [sys.executable, "-c", code, "--config", "shop\udcff.yaml"]
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert ended.returncode == 1
+    assert "cannot be read" in json.loads(ended.stdout.splitlines()[-1])["checks"][0]["found"]

@@ -55,6 +55,7 @@ def test_the_file_for_serve_deploy_names_the_config(write_config: WriteConfig, r
     assert application.import_path == "jobs.serve:app"
     assert application.args == {"config": str(config), "set": ["serve.replicas=2"]}
     assert app(application.args)._bound_deployment.name == "service"
+    assert app({"config": str(config), "set": "serve.replicas=2"})._bound_deployment.name == "service", "one text"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
