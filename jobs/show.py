@@ -18,7 +18,8 @@ from rich.text import Text
 
 from jobs.command import add_overrides, end_process
 from jobs.empty_lists import why_all_empty, why_empty
-from jobs.user_ids import CommandLine, named, shards_of, user_id
+from jobs.user_ids import CommandLine, named, user_id
+from recsys.data.histories import shards_of
 from recsys.errors import RecsysError
 from recsys.pipeline.find_titles import find_titles
 from recsys.schema import RECOMMENDATIONS
@@ -77,7 +78,7 @@ def find_lists(
     """
     shards: list[Shard] = [shard for shard in manifest["shards"] if shard["users"]]
     if user_ids:
-        wanted = shards_of(user_ids, manifest["config"]["histories"]["shards"])
+        wanted = shards_of(pa.array(user_ids, pa.string()), manifest["config"]["histories"]["shards"])
         shards = [shard for shard in shards if shard["name"].removesuffix(".parquet") in wanted]
     pieces: list[pa.Table] = []
     chosen: list[str] = list(dict.fromkeys(user_ids))

@@ -7,7 +7,7 @@ from typing import NoReturn
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.data.histories import shard_of
+from recsys.data.histories import shards_of
 from recsys.data.ids import normal_id
 from recsys.errors import InputError
 from recsys.schema import HISTORIES
@@ -48,11 +48,6 @@ def named(user_ids: Sequence[str]) -> str:
     return f"{'users' if len(user_ids) > 1 else 'user'} {', '.join(map(repr, user_ids))}"
 
 
-def shards_of(user_ids: Sequence[str], num_shards: int) -> list[str]:
-    """Names of the shards that hold these users, sorted."""
-    return [f"shard-{shard:05d}" for shard in sorted(set(shard_of(pa.array(user_ids, pa.string()), num_shards)))]
-
-
 def read_histories(run: RunFolder, user_ids: Sequence[str], num_shards: int) -> pa.Table:
     """HISTORIES of these users, in the order of their ids, each once; reads only their shards.
 
@@ -65,7 +60,7 @@ def read_histories(run: RunFolder, user_ids: Sequence[str], num_shards: int) -> 
         raise InputError(f"{named(wanted)}: nothing is known in run {run.run_id}, since its histories are deleted")
     paths = [
         f"{run.histories_dir}/{name}"
-        for shard in shards_of(wanted, num_shards)
+        for shard in shards_of(pa.array(wanted, pa.string()), num_shards)
         if (name := f"{shard}.parquet") in present
     ]
     batches = (batch for path in paths for batch in iter_batches(run.storage, path, _BATCH_ROWS))

@@ -39,6 +39,16 @@ def shard_of(user_ids: pa.Array | pa.ChunkedArray, num_shards: int) -> npt.NDArr
     return (hash_ids(user_ids, _SHARD_KEY) % np.uint64(num_shards)).astype(np.int32)
 
 
+def shard_name(number: int) -> str:
+    """What the files of a shard are called."""
+    return f"shard-{number:05d}"
+
+
+def shards_of(user_ids: pa.Array | pa.ChunkedArray, num_shards: int) -> list[str]:
+    """Names of the shards that hold these users [N], sorted, each once."""
+    return [shard_name(number) for number in np.unique(shard_of(user_ids, num_shards)).tolist()]
+
+
 def newest_events(users: npt.NDArray[np.int64], num: int) -> npt.NDArray[np.bool_]:
     """Mask over rows [N]: the last `num` of each user. The rows are grouped by user (int [N]), oldest first."""
     ends = np.cumsum(np.bincount(users))

@@ -15,20 +15,17 @@ from recsys.data.quarantine import Reason
 from recsys.data.row_checks import RowFault, flags
 from recsys.errors import InputError
 
-#: Blanks and characters without a width at the ends of an id, such as the byte-order mark of a file.
-_INVISIBLE = r"[\s\p{Z}\x{FEFF}\x{200B}-\x{200F}\x{2060}\x{202A}-\x{202E}]+"
+#: Characters without a width, such as the byte-order mark of a file.
+_NO_WIDTH = "\ufeff\u200b\u200c\u200d\u200e\u200f\u2060\u202a\u202b\u202c\u202d\u202e"
+#: They and blanks at the ends of an id, for Arrow and for Python.
+_INVISIBLE = rf"[\s\p{{Z}}{_NO_WIDTH}]+"
+_ENDS = _NO_WIDTH + "".join(filter(str.isspace, map(chr, range(0x3001))))
 _UNPRINTABLE = r"[\p{Cc}\x{2028}\x{2029}]"
 #: How spreadsheets show long numbers: `1.23457E+11`.
 _LOST_DIGITS = r"^[+-]?\d(?:[.,]\d+)?[eE]\+\d+$"
 #: Largest number up to which a float of so many bits holds all whole numbers.
 _EXACT = {16: 2.0**11, 32: 2.0**24, 64: 2.0**53}
 _UNREADABLE = "\ufffd"
-#: The characters of `_INVISIBLE` and of Arrow's blanks, for Python.
-_ENDS = "".join(
-    letter
-    for letter in map(chr, [*range(0x3001), 0xFEFF])
-    if letter.isspace() or letter in "\ufeff\u200b\u200c\u200d\u200e\u200f\u2060\u202a\u202b\u202c\u202d\u202e"
-)
 _WHOLE, _POINT_ZERO = r"^-?\d+$", r"^(-?\d+)\.0+$"
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.data.histories import shard_of
+from recsys.data.histories import shards_of
 from recsys.data.item_counts import recent_popularity
 from recsys.data.quarantine import rows_as_json
 from recsys.pipeline.run import COUNTS_OF_VIEW, Run
@@ -69,8 +69,8 @@ def failing_users_path(run: Run, shard: str) -> str:
 def fallback_reasons(run: Run, histories: pa.Table) -> dict[str, str]:
     """Why users of a table HISTORIES got popular items, by user; who got a list of their own is left out."""
     present = set(run.storage.list(run.folder.quarantine_dir))
-    shards = {f"shard-{shard:05d}" for shard in shard_of(histories["user_id"], run.config.histories.shards)}
-    paths = [failing_users_path(run, shard) for shard in sorted(shards)]
+    shards = shards_of(histories["user_id"], run.config.histories.shards)
+    paths = [failing_users_path(run, shard) for shard in shards]
     reasons = {
         json.loads(row["row"])["user_id"]: row["reason"]
         for path in paths

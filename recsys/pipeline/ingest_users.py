@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
-from recsys.data.histories import shard_of
+from recsys.data.histories import shard_name, shard_of
 from recsys.data.profile_table import build_profiles, user_version_spec
 from recsys.pipeline.described_input import read_described
 from recsys.pipeline.input_records import IngestedUsers
@@ -24,6 +24,6 @@ def ingest_users(run: Run) -> IngestedUsers:
     profiles = build_profiles(versions, spec)
     shard = shard_of(profiles["user_id"], run.config.histories.shards)
     for number in np.unique(shard):
-        path = f"{run.profiles_dir}/shard-{number:05d}.parquet"
+        path = f"{run.profiles_dir}/{shard_name(number)}.parquet"
         write_table(run.storage, path, profiles.filter(pa.array(shard == number)), PROFILES)
     return IngestedUsers(**vars(counts), users=len(profiles), path=run.profiles_dir)

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 
-from recsys.data.histories import shard_of
+from recsys.data.histories import shards_of
 from recsys.errors import InputError
 from recsys.pipeline.load_variants import load_variants
 from recsys.pipeline.open_run import stored_run
@@ -131,7 +131,7 @@ class PublishedNight:
         return replace(self, added_weights={**self.added_weights, number: weight})
 
     def _rows(self, folder: str, user_id: str) -> pa.Table:
-        shard = f"shard-{shard_of(pa.array([user_id], pa.string()), self.run.config.histories.shards)[0]:05d}"
+        (shard,) = shards_of(pa.array([user_id], pa.string()), self.run.config.histories.shards)
         return KeyedFiles(self.run.storage, {shard: f"{folder}/{shard}.parquet"}, "user_id").rows(shard, user_id)
 
 

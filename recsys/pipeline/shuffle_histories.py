@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import ray.data
 
 from recsys.data.events import interactions_schema
-from recsys.data.histories import shard_of, sort_interactions
+from recsys.data.histories import shard_name, shard_of, sort_interactions
 from recsys.data.impressions import split_impressions, with_served
 from recsys.data.non_positives import split_non_positives, with_equal_weights
 from recsys.data.searches import split_searches
@@ -115,7 +115,7 @@ def _shuffle_shards(run: Run, paths: list[str]) -> list[Record]:
     )
     records = [json.loads(row["record"]) for row in rows]
     written = {record["shard"] for record in records}
-    without_events = [number for number in profile_shards(run) if _name(number) not in written]
+    without_events = [number for number in profile_shards(run) if shard_name(number) not in written]
     return sorted([*records, *_write_each(run, [], without_events, 0)], key=lambda record: str(record["shard"]))
 
 
@@ -142,7 +142,7 @@ def _write_shard(run: Run, number: int, group: pa.Table) -> Record:
         number: Of the shard.
         group: All events of its users, in any order.
     """
-    name = _name(number)
+    name = shard_name(number)
     schema = interactions_schema(run.config.inputs.event_settings)
     group = group.select(schema.names).cast(schema)
     if run.record(INGEST_EVENTS).weightless:
@@ -190,10 +190,6 @@ def _write_shard(run: Run, number: int, group: pa.Table) -> Record:
         "trainable": count_trainable_users(run, split.train),
         "oldest": _oldest(everything),
     }
-
-
-def _name(number: int) -> str:
-    return f"shard-{number:05d}"
 
 
 def _oldest(events: pa.Table) -> str:

@@ -20,7 +20,6 @@ from recsys.report.night_summary import (
     summarize,
 )
 from recsys.report.realized import Realized, summarize_realized
-from recsys.report.recorded import text
 from recsys.schema import REALIZED
 from recsys.storage.filesystem import Storage
 from recsys.storage.manifest import is_complete
@@ -56,10 +55,10 @@ def has_report(run: Run) -> bool:
     if not run.storage.exists(run.folder.report_path):
         return False
     try:
-        stored = run.storage.read_json(f"{SUMMARIES}/{run.folder.run_id}.json")
+        summary = read_summary(run.storage.read_json(f"{SUMMARIES}/{run.folder.run_id}.json"))
     except (FileNotFoundError, ValueError):
         return True
-    return text({"night": stored}, "night", "verdict") != UNPUBLISHED
+    return summary is None or summary.verdict != UNPUBLISHED
 
 
 def _write(run: Run) -> None:

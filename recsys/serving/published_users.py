@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from recsys.data.histories import shard_of
+from recsys.data.histories import shards_of
 from recsys.errors import InputError
 from recsys.schema import HISTORIES, RECOMMENDATIONS
 from recsys.storage.lookup import KeyedFiles
@@ -50,7 +50,7 @@ class PublishedUsers:
         return self._rows(self.lists, user_id, RECOMMENDATIONS)
 
     def _rows(self, files: KeyedFiles, user_id: str, schema: pa.Schema) -> pa.Table | None:
-        shard = f"shard-{int(shard_of(pa.array([user_id], pa.string()), self.num_shards)[0]):05d}"
+        (shard,) = shards_of(pa.array([user_id], pa.string()), self.num_shards)
         if shard not in self.shards:
             return schema.empty_table()
         try:

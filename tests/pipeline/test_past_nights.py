@@ -201,12 +201,18 @@ def test_a_night_without_lists_is_compared_as_one_without_users(warehouse: Path)
     assert hits["lift_percent"] == {"estimate": None, "low": None, "high": None}
 
 
-def test_one_active_user_has_a_value_without_an_interval(warehouse: Path) -> None:
+def shop_of_one_event(warehouse: Path) -> tuple[Config, PublishedShop]:
+    """Two nights, after the first of which one user took an item."""
     config = make_config(warehouse)
     shop = PublishedShop(warehouse, config)
     for day in range(2):
         shop.publish(shop.run(day), LISTS)
     shop.know(shop.run(1), PRICES, [(1, "ann", "a")])
+    return config, shop
+
+
+def test_one_active_user_has_a_value_without_an_interval(warehouse: Path) -> None:
+    config, _ = shop_of_one_event(warehouse)
     answer = realized(config)
     found = {row["metric"]: row for row in answer["results"]}
     assert (found["hitrate@10"]["value"], found["hitrate@10"]["low"], found["hitrate@10"]["high"]) == (1.0, None, None)
@@ -245,11 +251,7 @@ def test_a_night_of_a_mistyped_year_does_not_hide_the_events(warehouse: Path) ->
 
 
 def test_an_impression_without_an_item_is_not_counted(warehouse: Path) -> None:
-    config = make_config(warehouse)
-    shop = PublishedShop(warehouse, config)
-    for day in range(2):
-        shop.publish(shop.run(day), LISTS)
-    shop.know(shop.run(1), PRICES, [(1, "ann", "a")])
+    config, shop = shop_of_one_event(warehouse)
     shop.happened(shop.run(1), "impressions", [(moment(1, 9), "ann", "a"), (moment(1, 9), "ann", "")])
     realized(config)
     assert values(warehouse, 0)["live", "shown"] == 1
