@@ -12,7 +12,7 @@ Answer = TypeVar("Answer")
 #: Seconds that a request may take that has no deadline of its own.
 LOOK_UP_S = 5.0
 #: Seconds after which a caller may try again, by error code.
-_RETRY_AFTER_S = {"not_ready": 5.0, "too_many_requests": 1.0}
+_RETRY_AFTER_S = {"not_ready": 5.0, "unreadable": 5.0, "too_many_requests": 1.0}
 
 
 def too_slow() -> ApiError:

@@ -267,7 +267,7 @@ class ErrorDetail(Contract):
 
     code: str
     """For programs: `invalid`, `unauthorized`, `not_found`, `not_allowed`, `too_large`, `too_many_requests`,
-    `not_ready`, `too_slow`, `not_kept`, `failed`."""
+    `not_ready`, `too_slow`, `not_kept`, `unreadable`, `failed`."""
     field: str | None
     """The wrong field; null: the error is not about one field."""
     message: str

@@ -24,8 +24,9 @@ STATUS = {
     "not_ready": 503,
     "too_slow": 503,
     "not_kept": 503,
+    "unreadable": 503,
 }
-_CODES = {status: code for code, status in STATUS.items() if code not in ("too_slow", "not_kept")}
+_CODES = {status: code for code, status in STATUS.items() if code not in ("too_slow", "not_kept", "unreadable")}
 
 TOO_MANY_REQUESTS = ErrorDetail(
     code="too_many_requests", field=None, message="too many requests are waiting; wait, then try again"

@@ -18,6 +18,7 @@ from recsys.serving.live_snapshot import LiveSnapshot
 from recsys.serving.look_up_replies import ExplainedUser, FoundItem, SimilarItems
 from recsys.serving.request_batcher import RequestBatcher
 from recsys.serving.snapshot_reload import Load, SnapshotReloader
+from recsys.serving.timely_rows import UnreadableError
 from recsys.storage.filesystem import Storage
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,9 @@ Result = TypeVar("Result")
 
 NOT_READY = ErrorDetail(
     code="not_ready", field=None, message="no published run is loaded yet; publish one, or try again later"
+)
+UNREADABLE = ErrorDetail(
+    code="unreadable", field="user_id", message="what the run has of this user cannot be read now; try again later"
 )
 #: What callers without a key read of a fault.
 _FAULT = "the newest run cannot be loaded; ask with a key, or see the log of the service"
@@ -83,16 +87,15 @@ class LiveRanker:
         snapshot = self._snapshots.current
         if snapshot is None:
             return NOT_READY
-        found = await _in_thread(self._look_up_thread, partial(snapshot.published_list, user_id, top_k, _now()))
-        return found or _unknown_user(snapshot)
+        look_up = partial(snapshot.published_list, user_id, top_k, _now())
+        return await _of_user(self._look_up_thread, look_up, snapshot)
 
     async def explain_user(self, user_id: str) -> ExplainedUser | ErrorDetail:
         """What the nightly run knows of a user, and what each signal says for the list."""
         snapshot = self._snapshots.current
         if snapshot is None:
             return NOT_READY
-        found = await _in_thread(self._rank_thread, partial(snapshot.explain_user, user_id, _now()))
-        return found or _unknown_user(snapshot)
+        return await _of_user(self._rank_thread, partial(snapshot.explain_user, user_id, _now()), snapshot)
 
     async def similar(self, item_id: str, top_k: int | None) -> SimilarItems | ErrorDetail:
         """The items that go with an item."""
@@ -163,6 +166,17 @@ class LiveRanker:
 
 async def _in_thread(thread: ThreadPoolExecutor, work: Callable[[], Result]) -> Result:
     return await asyncio.get_running_loop().run_in_executor(thread, work)
+
+
+async def _of_user(
+    thread: ThreadPoolExecutor, work: Callable[[], Result | None], snapshot: LiveSnapshot
+) -> Result | ErrorDetail:
+    """What the night has of a user, or the error that says why there is nothing."""
+    try:
+        found = await _in_thread(thread, work)
+    except UnreadableError:
+        return UNREADABLE
+    return found or _unknown_user(snapshot)
 
 
 def answer_batch(snapshot: LiveSnapshot, requests: list[RecommendationRequest]) -> list[Recommendations | ErrorDetail]:

@@ -29,6 +29,7 @@ from recsys.serving.published_users import PublishedUsers
 from recsys.serving.query_reader import QueryReader, ReadQuery
 from recsys.serving.resolved_request import ResolvedRequest, ResolvedVisitor, resolve_request, resolve_visitor
 from recsys.serving.snapshot_ranker import SnapshotRanker
+from recsys.serving.timely_rows import UnreadableError
 from recsys.serving.user_template import UserTemplate
 from recsys.storage.latest import Latest
 
@@ -129,7 +130,11 @@ class LiveSnapshot:
         )
 
     def explain_user(self, user_id: str, now: dt.datetime) -> ExplainedUser | None:
-        """What the run knows of a user, and why the list is as it is; None for a user whom the run did not know."""
+        """What the run knows of a user, and why the list is as it is; None for a user whom the run did not know.
+
+        Raises:
+            UnreadableError: what the run knows cannot be read now.
+        """
         stored = self.users.stored(user_id)
         if not len(stored):
             return None
@@ -157,10 +162,12 @@ class LiveSnapshot:
         )
 
     def published_list(self, user_id: str, top_k: int | None, now: dt.datetime) -> Recommendations | None:
-        """The first `top_k` items of a user's published list; None for a user without one, or whose file is damaged."""
+        """The first `top_k` items of a user's published list; None for a user without one.
+
+        Raises:
+            UnreadableError: it cannot be read now.
+        """
         rows = self.users.list_of(user_id)
-        if rows is None:
-            return None
         if self.expires_at is not None:
             rows = rows.filter(pa.array(~self._expired(now)[self.catalog.indices(rows["item_id"])]))
         return self._reply(rows.slice(0, top_k), "precomputed", [], now) if len(rows) else None
@@ -174,12 +181,13 @@ class LiveSnapshot:
             request: Of a named user; its history, query and attributes do not change the order.
             warning: What the reply says.
             now: The time of the request.
+
+        Raises:
+            UnreadableError: the list cannot be read now.
         """
         if request.user_id is None or self.catalog.filter_error(request.filters) is not None:
             return None
         rows = self.users.list_of(request.user_id)
-        if rows is None:
-            return None
         left_out = np.isin(
             rows["item_id"].to_pylist(), [*request.exclude, *(event.item_id for event in request.history)]
         )
@@ -209,8 +217,9 @@ class LiveSnapshot:
         """The published list without the excluded items; None where a list has to be ranked."""
         if request.needs_ranking:
             return None
-        rows = self.users.list_of(request.session.user_id)
-        if rows is None:
+        try:
+            rows = self.users.list_of(request.session.user_id)
+        except UnreadableError:
             return None
         kept = rows.filter(pa.array(~request.excluded[self.catalog.indices(rows["item_id"])]))
         length = self._length(request)
@@ -229,10 +238,14 @@ class LiveSnapshot:
         ]
 
     def _listed(self, request: ResolvedRequest) -> npt.NDArray[np.int64]:
-        """Items of the user's published list; none for a user without one."""
-        known = request.session.stored is not None
-        rows = self.users.list_of(request.session.user_id) if known else None
-        return np.empty(0, np.int64) if rows is None else self.catalog.indices(rows["item_id"])
+        """Items of the user's published list; none for a user without one, or where it cannot be read now."""
+        if request.session.stored is None:
+            return np.empty(0, np.int64)
+        try:
+            rows = self.users.list_of(request.session.user_id)
+        except UnreadableError:
+            return np.empty(0, np.int64)
+        return self.catalog.indices(rows["item_id"])
 
     def _reply(
         self,

@@ -5,6 +5,7 @@ Shapes: I items.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ from recsys.serving.live_catalog import LiveCatalog
 from recsys.serving.published_users import PublishedUsers
 from recsys.serving.query_reader import QueryReader, ReadQuery
 from recsys.serving.sessions import Session
+from recsys.serving.timely_rows import UnreadableError
 from recsys.serving.user_template import UserTemplate
 
 Bools = npt.NDArray[np.bool_]
@@ -96,7 +98,7 @@ def resolve_visitor(
     kinds = pa.array([event.event or USUAL_EVENT for event in events], pa.string())
     session = Session(
         user_id=visitor.user_id or "",
-        stored=None if visitor.user_id is None else users.history(visitor.user_id),
+        stored=None if visitor.user_id is None else _stored(visitor.user_id, users, warnings),
         events=events,
         weights=weights_of_kinds(kinds, event_weights).tolist(),
         query=asked if query is None else query.text,
@@ -143,6 +145,15 @@ def _known_items(ids: Sequence[str], field: str, catalog: LiveCatalog, warnings:
         named = ", ".join(unknown[:_NAMED_IDS]) + (" …" if len(unknown) > _NAMED_IDS else "")
         warnings.append(f"{field}: the catalog does not know {named}")
     return set(ids) - set(unknown)
+
+
+def _stored(user_id: str, users: PublishedUsers, warnings: list[str]) -> dict[str, Any] | None:
+    """The user's row of HISTORIES; None for a user whom the run did not know, or who is unreadable, with a warning."""
+    try:
+        return users.history(user_id)
+    except UnreadableError:
+        warnings.append("user_id: what the run has of this user cannot be read now")
+        return None
 
 
 def _meant(query: str, warnings: list[str]) -> str:

@@ -65,11 +65,15 @@ class KeyedFiles:
             InputError: the file is missing, truncated, damaged, or lacks the key's column.
             ConfigError, ConnectionError: the storage refuses, or cannot be reached.
         """
-        rows = self._answers.get((name, key))
+        rows = self.kept(name, key)
         if rows is None:
             rows = self._read(self._paths[name], key)
             self._answers.put((name, key), rows, rows.nbytes + _TABLE_BYTES)
         return rows
+
+    def kept(self, name: str, key: str) -> pa.Table | None:
+        """What `rows` would return, where that is in memory; else None."""
+        return self._answers.get((name, key))
 
     def _read(self, path: str, key: str) -> pa.Table:
         with self._explained(path):

@@ -26,7 +26,10 @@ def test_users_of_a_damaged_file_are_answered_without_it(one_night, tmp_path, ca
     damaged.write_bytes(damaged.read_bytes()[:-20])
     requests = [RecommendationRequest(user_id=hurt), RecommendationRequest(user_id=sound), RecommendationRequest()]
     first, *others = answer_batch(live, [*requests, RecommendationRequest(filters={"nothing": "x"})])
-    assert first.strategy == "popular"
+    assert (first.strategy, first.warnings) == (
+        "popular",
+        ["user_id: what the run has of this user cannot be read now"],
+    )
     assert "users are answered without their rows in it" in caplog.text
     assert [answer.strategy for answer in others[:2]] == ["precomputed", "popular"]
     assert others[2].field == "filters.nothing"

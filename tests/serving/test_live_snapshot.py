@@ -8,6 +8,7 @@ import pyarrow.dataset as ds
 import pytest
 
 from recsys.serving.contracts import HistoryEvent, RecommendationRequest
+from recsys.serving.timely_rows import UnreadableError
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import require_latest
 from recsys.storage.lookup import KeyedFiles
@@ -218,5 +219,8 @@ def test_a_damaged_file_of_lists_spoils_no_batch(live, published, tmp_path, capl
     first, second = live.answer([request, request], NOW)
     assert [answer.strategy for answer in (first, second)] == ["personalized", "personalized"]
     assert len(first.items) == 3
-    assert live.published_list(user, None, NOW) is live.published_fallback(request, "", NOW) is None
+    with pytest.raises(UnreadableError, match=r"damaged\.parquet"):
+        live.published_list(user, None, NOW)
+    with pytest.raises(UnreadableError, match=r"damaged\.parquet"):
+        live.published_fallback(request, "", NOW)
     assert caplog.text.count("damaged.parquet: is truncated or damaged") == 1

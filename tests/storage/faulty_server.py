@@ -48,6 +48,9 @@ class FaultyServer(ThreadingHTTPServer):
         self.upstream = host, port
         self.faults: list[str] = []
         self.num_spoilt = self.num_requests = 0
+        self.answers = threading.Event()
+        """While it is not set, no request gets an answer."""
+        self.answers.set()
         self._share, self._random = 0.0, random.Random()  # noqa: S311 (no secret)
         self._refusal, self._refused_from = "", 0
         self._kill: _Kill | None = None
@@ -115,6 +118,7 @@ class _Forwarder(BaseHTTPRequestHandler):
     def _forward(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         fault = self.server.next_fault()
+        self.server.answers.wait()
         kill = self.server.kill_at(self.command, self.path)
         if kill is not None and not kill.done:
             os.kill(kill.pid, signal.SIGKILL)

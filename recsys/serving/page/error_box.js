@@ -11,6 +11,7 @@ const TITLES = {
   too_slow: "The service is busy.",
   too_large: "The request is too large.",
   not_found: "Not found:",
+  unreadable: "Not readable:",
   unreachable: "The service cannot be reached:",
   timeout: "The service is slow:",
 };
