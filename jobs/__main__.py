@@ -62,10 +62,11 @@ def _print_help(console: Console, jobs: dict[str, str]) -> None:
 
 def program() -> NoReturn:
     """The program `recsys`."""
-    code = main()
-    from jobs.command import end_process  # not before a help is shown
+    if not set(sys.argv[1:2]) & job_summaries().keys():
+        sys.exit(main())
+    from jobs.command import end_process  # it takes a second, so no help waits for it
 
-    end_process(code)
+    end_process(main)
 
 
 if __name__ == "__main__":

@@ -155,6 +155,7 @@ def main() -> int:
     parser = command.parser(
         "Make smaller variants of the text encoder, measure them, and say which one to take.",
         force="measure again what was measured before",
+        dated=False,
     )
     help_layers = "make variants with so many layers (default: compress.layers)"
     parser.add_argument("--layers", type=int, nargs="+", metavar="N", help=help_layers)
@@ -167,4 +168,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    command.end_process(main())
+    command.end_process(main)

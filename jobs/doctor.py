@@ -75,4 +75,4 @@ def _print(diagnosis: Diagnosis) -> None:
 
 
 if __name__ == "__main__":
-    command.end_process(main())
+    command.end_process(main)

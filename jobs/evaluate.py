@@ -64,7 +64,8 @@ def evaluate(config: Config, options: Namespace) -> command.Answer:
 def _refuse_together(options: Namespace) -> None:
     """Refuse what says how a model is measured, beside what measures past nights and would ignore it."""
     past = "--realized" if options.realized else "--compare" if options.compare is not None else ""
-    given = {"--run": options.run, "--protocol": options.protocol, "--max-users": options.max_users}
+    given = {"--date": options.date, "--run": options.run, "--protocol": options.protocol}
+    given["--max-users"] = options.max_users
     ignored = [name for name, value in given.items() if value is not None]
     if past and ignored:
         raise ConfigError(
@@ -118,4 +119,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    command.end_process(main())
+    command.end_process(main)

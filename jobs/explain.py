@@ -95,11 +95,11 @@ def _print(rows: Sequence[dict[str, Any]], snapshot: Snapshot) -> None:
 
 def main() -> int:
     """The command line."""
-    parser = command.parser("Tell what each signal contributes to the published lists of some users.")
+    parser = command.parser("Tell what each signal contributes to the published lists of some users.", dated=False)
     help_ids = "users whose lists are explained; write -- before ids that begin with -"
     parser.add_argument("user_ids", nargs="+", type=user_id, metavar="USER_ID", help=help_ids)
     return command.run(explain, parser)
 
 
 if __name__ == "__main__":
-    command.end_process(main())
+    command.end_process(main)

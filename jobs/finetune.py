@@ -46,4 +46,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    command.end_process(main())
+    command.end_process(main)

@@ -36,7 +36,10 @@ def init(options: Namespace) -> command.Answer:
     for correction in options.column:
         inputs = _corrected(inputs, correction)
     if options.ask:
-        inputs = {name: _confirmed(name, guessed) for name, guessed in inputs.items()}
+        try:
+            inputs = {name: _confirmed(name, guessed) for name, guessed in inputs.items()}
+        except EOFError:
+            raise ConfigError("the answers ended; answer each question, or take the guesses with --yes") from None
     _require_all(inputs)
     text = first_config(inputs, options.storage)
     decode_config(parse_yaml(text, f"the config for {out}"))
@@ -138,4 +141,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    command.end_process(main())
+    command.end_process(main)

@@ -103,7 +103,8 @@ def _mb(size: int) -> str:
 
 def main() -> int:
     """The command line."""
-    parser = command.parser("Show the published nights, move LATEST to one of them, or delete old ones.")
+    description = "Show the published nights, move LATEST to one of them, or delete old ones."
+    parser = command.parser(description, dated=False)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--list", action="store_true", help="show the published nights, the oldest first")
     what.add_argument("--to", metavar="RUN_ID", help="check every file of this night, then point LATEST to it")
@@ -113,4 +114,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    command.end_process(main())
+    command.end_process(main)

@@ -219,11 +219,11 @@ def run(config: Config, options: Namespace) -> command.Answer:
 
 def main() -> int:
     """The command line."""
-    parser = command.parser("Start the live service.")
+    parser = command.parser("Start the live service.", dated=False)
     parser.add_argument("--new-key", metavar="NAME", help="make a key for a caller, print it once, and exit")
     parser.add_argument("--deploy-file", metavar="PATH", help="write the YAML for `serve deploy`, and exit")
     return command.run(run, parser)
 
 
 if __name__ == "__main__":
-    command.end_process(main())
+    command.end_process(main)

@@ -145,4 +145,4 @@ def _positive(text: str) -> int:
 
 
 if __name__ == "__main__":
-    end_process(main())
+    end_process(main)

@@ -121,4 +121,4 @@ def _run(
 
     from jobs.command import end_process
 
-    end_process(import_module(f"jobs.{job}").main())
+    end_process(import_module(f"jobs.{job}").main)

@@ -102,3 +102,15 @@ def test_on_a_terminal_each_column_is_asked_for(
     assert answer["columns"]["events"]["user_id"] == "Order", "the first answer was no column, so it asked again"
     assert answer["columns"]["events"]["item_id"] == "SKU"
     assert "title" not in answer["columns"]["items"]
+
+
+def test_answers_that_end_write_nothing(
+    files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As Ctrl-D ends them."""
+    answers = io.StringIO("Order\n")
+    answers.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stdin", answers)
+    code, answer, _ = run(monkeypatch, capsys)
+    assert (code, answer["error"]) == (2, "the answers ended; answer each question, or take the guesses with --yes")
+    assert not (files / "recsys.yaml").exists()

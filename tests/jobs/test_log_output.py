@@ -153,15 +153,30 @@ connection = duckdb.connect()
 kept = connection.sql("SELECT 1 AS one")  # the binding complains of what is alive when modules are cleared
 atexit.register(print, "registered")
 sys.stdout.write("no line break")
-command.end_process(3)
+command.end_process(lambda: 3)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (3, "")
     assert done.stdout == "no line breakregistered\n"
 
 
+def test_a_job_that_is_interrupted_ends_without_a_traceback() -> None:
+    program = """
+import os, signal
+from jobs import command
+
+def main():
+    os.kill(os.getpid(), signal.SIGINT)
+    signal.pause()
+
+command.end_process(main)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "interrupted\n")
+
+
 def test_every_job_ends_its_process_by_that_function() -> None:
     for path in (Path(__file__).parents[2] / "jobs").glob("[a-z]*.py"):
         text = path.read_text(encoding="utf-8")
         if '__name__ == "__main__"' in text:
-            assert re.search(r"^    (command\.)?end_process\(main\(\)\)$", text, re.MULTILINE), path
+            assert re.search(r"^    (command\.)?end_process\(main\)$", text, re.MULTILINE), path

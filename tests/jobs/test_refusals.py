@@ -58,10 +58,21 @@ def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.parametrize("past", [("--realized",), ("--compare", "diversity")])
-@pytest.mark.parametrize("other", [("--run", "2026-11-22-x"), ("--protocol", "time"), ("--max-users", "5")])
+@pytest.mark.parametrize(
+    "other", [("--run", "2026-11-22-x"), ("--protocol", "time"), ("--max-users", "5"), ("--date", "newest")]
+)
 def test_past_nights_and_a_model_are_not_measured_together(past, other, write_config, refused):
     error = refused("evaluate", "--config", write_config(), *past, *other)
     assert error.startswith(f"{other[0]}: not together with {past[0]}, ")
+
+
+@pytest.mark.parametrize("words", [("explain", "u1"), ("publish", "--list"), ("serve",), ("compress",)])
+def test_a_job_that_reads_what_is_published_takes_no_date(words, write_config, monkeypatch, capsys):
+    """It would say nothing of the night of that day."""
+    monkeypatch.setattr(sys, "argv", [*words, "--config", str(write_config()), "--date", "2026-11-22"])
+    with pytest.raises(SystemExit, match="2"):
+        importlib.import_module(f"jobs.{words[0]}").main()
+    assert "unrecognized arguments: --date" in capsys.readouterr().err
 
 
 def test_an_empty_run_id_is_not_taken_for_none(write_config, refused):
