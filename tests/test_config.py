@@ -108,6 +108,10 @@ def test_a_missing_key_is_named() -> None:
         ({"train": {"precision": "int8"}}, "train.precision: must be 'auto', 'fp32', 'bf16' or 'fp16', got 'int8'"),
         ({"serve": {"port": 70_000}}, "serve.port: must be ≤ 65535, got 70000"),
         ({"seed": -1}, "seed: must be ≥ 0, got -1"),
+        (
+            {"inputs": INPUTS | {"events": {"path": "x", "columns": {"user_id": ""}}}},
+            "inputs.events.columns.user_id: must have at least 1 character, got ''",
+        ),
     ],
 )
 def test_a_value_out_of_range_names_its_path_its_bound_and_itself(sections: dict[str, Any], message: str) -> None:

@@ -14,6 +14,7 @@ _BOUNDS = {
     "less_than": "must be < {lt}",
     "literal_error": "must be {expected}",
     "string_pattern_mismatch": "must match {pattern}",
+    "string_too_short": "must have at least {min_length} character",
 }
 
 

@@ -35,6 +35,7 @@ def _check_format(name: str) -> str:
 LARGEST_KIND_WEIGHT = 1e6
 #: How a CSV file writes a text that holds the delimiter: in quotes, or not at all.
 Quoting = Literal["standard", "none"]
+ColumnName = Annotated[str, Field(min_length=1)]
 #: A SQL condition over the columns of one row; see `recsys.data.row_filter`.
 Condition = Annotated[str, AfterValidator(_check_condition)]
 
@@ -42,39 +43,39 @@ Condition = Annotated[str, AfterValidator(_check_condition)]
 class EventColumns(Section):
     """Names of the columns of the events."""
 
-    user_id: str = "user_id"
+    user_id: ColumnName = "user_id"
     """Column with the user's id."""
-    item_id: str = "item_id"
+    item_id: ColumnName = "item_id"
     """Column with the item's id."""
-    timestamp: str = "timestamp"
+    timestamp: ColumnName = "timestamp"
     """Column with the time: a date, a time, a text in a common spelling, or a number since 1970."""
-    event: str | None = None
+    event: ColumnName | None = None
     """Column with the kind of event (`view`, `purchase` …); null: every row is an `interaction`."""
-    weight: str | None = None
+    weight: ColumnName | None = None
     """Column with the strength of the event; null: 1 for every row. 0 or less: no positive, see `event_weights`."""
-    text: str | None = None
+    text: ColumnName | None = None
     """Column with a text of the user: a review, or a search, which needs no item. Null: no texts are read."""
 
 
 class ItemColumns(Section):
     """Names of the columns of the items."""
 
-    item_id: str = "item_id"
+    item_id: ColumnName = "item_id"
     """Column with the item's id."""
-    timestamp: str | None = None
+    timestamp: ColumnName | None = None
     """Column that says which version of an item is the latest; null: the last row of the last file wins."""
-    available: str | None = None
+    available: ColumnName | None = None
     """Column that is true (yes, y, t, on, 1) if the item may be recommended; null: every item may be recommended."""
-    title: str | None = None
+    title: ColumnName | None = None
     """Column with the name that people see; null: the first column of `inputs.items.text`."""
 
 
 class UserColumns(Section):
     """Names of the columns of the users."""
 
-    user_id: str = "user_id"
+    user_id: ColumnName = "user_id"
     """Column with the user's id."""
-    timestamp: str | None = None
+    timestamp: ColumnName | None = None
     """Column that says which version of a user is the latest; null: the last row of the last file wins."""
 
 
@@ -123,7 +124,7 @@ class ItemsInput(TableInput):
     """Our column names, each with the name in the files."""
     text: Annotated[str, Field(min_length=1)]
     """Template over the items' columns for the text that a language model reads: `{title}. {category}`."""
-    attributes: list[str] | None = None
+    attributes: list[ColumnName] | None = None
     """Columns that are kept as attributes; null: the columns of `text`."""
     max_text_chars: Positive = 1000
     """Longer item texts are cut to this many characters."""
