@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys.errors import InputError
 from recsys.model.features import encode_histories, index_catalog, profile_texts
 from recsys.ranking.candidates import find_candidates
 from recsys.ranking.config import RecommendConfig
@@ -162,7 +163,7 @@ def _measured(snapshot: Snapshot, evidence: Mapping[str, Evidence], users: UserB
     costly = [name for name, loaded in snapshot.signals.items() if loaded.most_candidates is not None]
     for name, each in evidence.items():
         if name not in costly:
-            numbers[:, :, snapshot.slices[name]] = each.measure(items)
+            numbers[:, :, snapshot.slices[name]] = _finite(snapshot, name, items, each.measure(items))
     if not costly:
         return numbers
     profiles, fusion = users.profiles, snapshot.fusion
@@ -175,8 +176,29 @@ def _measured(snapshot: Snapshot, evidence: Mapping[str, Evidence], users: UserB
             continue  # nothing would read the numbers
         place = np.argsort(np.argsort(-scores, axis=1, kind="stable"), axis=1)
         chosen = np.where(place < most, items, NONE)
-        numbers[:, :, own] = np.where((chosen >= 0)[:, :, None], evidence[name].measure(chosen), 0)
+        found = _finite(snapshot, name, chosen, evidence[name].measure(chosen))
+        numbers[:, :, own] = np.where((chosen >= 0)[:, :, None], found, 0)
     return numbers
+
+
+def _finite(snapshot: Snapshot, name: str, items: Ints, found: Floats) -> Floats:
+    """[B, C, L] the numbers of a signal for items [B, C]; 0 in place of NaN where there is no candidate.
+
+    Raises:
+        InputError: the signal, which may be a plugin, gives a candidate a number that is NaN or infinite.
+    """
+    wrong = ~np.isfinite(found)
+    if not wrong.any():
+        return found
+    of_candidates = np.argwhere(wrong & (items >= 0)[:, :, None])
+    if len(of_candidates):
+        user, place, column = of_candidates[0]
+        raise InputError(
+            f"signal {name!r}: its number {snapshot.columns[snapshot.slices[name]][column]!r} is "
+            f"{found[user, place, column]} for the item {snapshot.item_ids[items[user, place]].as_py()!r}; all numbers "
+            f"of a signal must be finite: give 0 where it has nothing to say"
+        )
+    return np.where(wrong, np.float32(0), found)
 
 
 def _actions(

@@ -53,7 +53,7 @@ def _select(logits: Floats, least: Floats, found: Ints) -> None:
             above += logit > least[user]
         equals, place = most - above, 0
         for column, logit in enumerate(logits[user]):
-            if logit == -np.inf or logit < least[user]:
+            if logit == -np.inf or not logit >= least[user]:  # NaN is never one of the best
                 continue
             if logit == least[user]:
                 if equals == 0:

@@ -40,3 +40,12 @@ def test_a_rank_is_the_number_of_larger_ones_among_the_best() -> None:
 
 def test_names_of_features_are_different() -> None:
     assert feature_names(NAMES) == ("one", "two", "rank:one", "rank:two", "length")
+
+
+def test_a_score_that_is_no_number_is_never_one_of_the_best() -> None:
+    """It is neither above nor below the least of the best, so that it must take no place of its own."""
+    logits = np.zeros((2, 300), dtype=np.float32)
+    logits[:, :30] = np.nan
+    found = best_candidates(logits)
+    assert (found >= 30).all()
+    assert (best_candidates(np.full((1, 70), np.nan, dtype=np.float32)) == -1).all()
