@@ -3,11 +3,12 @@
 `recsys.ranking.trees_fit` fits them with LightGBM; this file holds, checks and evaluates them. The code that evaluates
 them is our own, so that the live service needs no LightGBM, and that each row costs less than a microsecond.
 
-What a tree adds is split up by feature, as in Saabas ("Interpreting random forests", 2014): the value of a node is
-the mean of its leaves, and each split on the way to a leaf counts what it changes that value by. These parts add up to
-what the tree adds, and they belong to the leaf, so that they cost nothing to look up. A split on the length of the
-history says nothing of an item: what it changes counts for the split above it. Without one above, it is the same for
-all candidates of the user, whose order it leaves as it is.
+What a tree adds is split up by feature, as in Saabas ("Interpreting random forests", 2014): each node has a value,
+what it would add if it were a leaf, and each split on the way to a leaf counts what it changes that value by. A root
+has 0, since the slopes of a softmax sum to 0. So these parts add up to what the tree adds, and they belong to the leaf,
+so that they cost nothing to look up. A split on the length of the history says nothing of an item: what it changes
+counts for the split above it. Without one above, it is the same for all candidates of the user, whose order it leaves
+as it is.
 
 Shapes: B users, C candidates, F features, M best candidates, N rows, S numbers of all signals, T trees, V nodes of all
 trees.
@@ -57,7 +58,7 @@ class Trees:
     right: Nodes
     """[V]."""
     value: Floats
-    """[V] what a leaf adds to the score, in nats; of other nodes: the mean of their leaves over the fitted rows."""
+    """[V] what a leaf adds to the score, in nats; of other nodes: what they would add as leaves, 0 for a root."""
 
     def leaves(self, rows: Floats) -> Nodes:
         """[N, T] the leaf that each row [N, F] comes to in each tree."""

@@ -53,6 +53,7 @@ def test_trees_find_what_weights_cannot_say() -> None:
     assert ndcg(others, before) == pytest.approx(found.ndcg_without, abs=0.05)
     assert ndcg(others, after) == pytest.approx(found.ndcg, abs=0.05)
     assert {name.removeprefix("rank:") for name in found.trees.features} == {"strong", "gate", "length"}
+    np.testing.assert_allclose(found.trees.value[found.trees.roots], 0, atol=1e-6)
     again = fit_trees(simulate(0, 900, gated=True), NAMES, WEIGHTS)
     assert again.trees is not None
     assert again.trees.as_dict() == found.trees.as_dict()
