@@ -37,7 +37,8 @@ class ItemIndex:
     def of(cls, vectors: Tensor) -> "ItemIndex":
         """An index of [I, D] vectors on their device; float32 vectors are shared, not copied."""
         vectors = vectors.float()
-        screens = len(vectors) > 0 and multiplies_int8(vectors.device)
+        # int8 products of vectors with one dimension are wrong in torch 2.13, and would save nothing
+        screens = len(vectors) > 0 and vectors.shape[1] > 1 and multiplies_int8(vectors.device)
         return cls(
             vectors=vectors,
             rounded=Int8Vectors.of(vectors) if screens else None,

@@ -2,6 +2,7 @@
 
 import datetime as dt
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -46,6 +47,15 @@ def test_lists_follow_popularity(popular: list[str], seen: list[list[str]], top_
         expected += [(f"u{number}", rank, item) for rank, item in enumerate(kept, start=1)]
     columns = (table[name].to_pylist() for name in ("user_id", "rank", "item_id"))
     assert list(zip(*columns, strict=True)) == expected
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_lists_of_a_large_catalog_follow_popularity(seed: int) -> None:
+    """So many items that a CPU screens them where it can."""
+    ids = pa.array([f"i{number:04}" for number in range(2_000)])
+    popular = ids.take(pa.array(np.random.default_rng(seed).permutation(2_000)))
+    table = popular_batch(popular, ids, as_histories([[], popular[:2].to_pylist()]), settings(20))
+    assert table["item_id"].to_pylist() == popular[:20].to_pylist() + popular[2:22].to_pylist()
 
 
 def test_the_score_is_minus_the_place() -> None:

@@ -141,6 +141,15 @@ def test_rounded_products_are_for_catalogs_of_all_sizes(num_items: int, num_cand
     torch.testing.assert_close(found.logits, best)
 
 
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+def test_an_index_of_few_dimensions_is_exact(dimensions: int) -> None:
+    """As the device screens by itself: torch multiplies int8 vectors of one dimension wrongly."""
+    generator = torch.Generator().manual_seed(0)
+    users, items = (torch.randn(rows, dimensions, generator=generator) for rows in (3, 5_000))
+    found = retrieve(users, ItemIndex.of(items), ExcludedItems.none(), 20)
+    torch.testing.assert_close(found.logits, (users @ items.T).topk(20, dim=1).values)
+
+
 @needs_int8
 def test_a_user_without_a_direction_has_the_first_items() -> None:
     """All products are 0 or not known; nothing may be lost by dividing by 0."""
