@@ -3,6 +3,7 @@
 import codecs
 import json
 import math
+import re
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -21,6 +22,8 @@ from recsys.errors import InputError
 from recsys.schema import QUARANTINE
 
 _LONGEST_LINE_BLOCKS = 8
+#: Arrow's parser takes a line `null` for a row, and one at the beginning of a block ends the process.
+_NULL_LINE = re.compile(rb"\s*null\b")
 
 
 class JsonlFormat(InputFormat):
@@ -93,6 +96,8 @@ def _line_blocks(stream: Readable, path: str, block_bytes: int) -> Iterator[byte
 
 def _parsed_block(block: bytes) -> pa.Table | None:
     """The rows, or None if only reading line by line keeps every value as it was written."""
+    if _NULL_LINE.match(block) or b"\nnull" in block:
+        return None
     options = pyarrow.json.ReadOptions(use_threads=False, block_size=len(block) + 1)
     try:
         block.decode()  # the parser would let broken text pass

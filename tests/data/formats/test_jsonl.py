@@ -43,6 +43,15 @@ def test_bad_json_lines_are_set_aside_and_their_neighbours_kept() -> None:
     assert [reason for _, reason in aside] == ["malformed_row"] * 2 + ["invalid_encoding"] * 2 + ["malformed_row"]
 
 
+@pytest.mark.parametrize("content", ['null\n{"a":1}\n', ' \r\n null\r\n{"a":1}', '{"a":1}\nnull\n', '[null, {"a":1}]'])
+def test_a_null_among_the_objects_is_no_row(content: str) -> None:
+    """Arrow's parser crashes at a first `null`, which `jq` writes where a value is missing."""
+    rows, aside = read(content)
+
+    assert rows == [{"a": 1}]
+    assert [(row["raw"].strip(), reason) for row, reason in aside] == [("null", "malformed_row")]
+
+
 @pytest.mark.parametrize(
     ("lines", "values"),
     [
