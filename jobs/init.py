@@ -19,6 +19,7 @@ from jobs.log_output import add_log_options, console
 from jobs.user_ids import CommandLine
 from recsys.config.loading import parse_yaml
 from recsys.data.column_guesses import Guess
+from recsys.data.columns import if_values
 from recsys.data.first_config import NEEDED, GuessedInput, first_config, guess_inputs
 from recsys.data.input_sample import InputSample, sample_input
 from recsys.errors import ConfigError
@@ -112,7 +113,8 @@ def _require_all(inputs: Mapping[str, GuessedInput]) -> None:
             if ours not in guessed.guesses:
                 raise ConfigError(
                     f"{name}: no column of {guessed.sample.source.path} looks like {ours}; name it with "
-                    f"--column {name}.{ours}=COLUMN; its columns are {', '.join(guessed.columns)}"
+                    f"--column {name}.{ours}=COLUMN, or join the files first if another file has it; its columns are "
+                    f"{', '.join(guessed.columns)}{if_values(guessed.columns)}"
                 )
 
 

@@ -112,6 +112,10 @@ def test_a_missing_key_is_named() -> None:
             {"inputs": INPUTS | {"events": {"path": "x", "columns": {"user_id": ""}}}},
             "inputs.events.columns.user_id: must have at least 1 character, got ''",
         ),
+        (
+            {"inputs": INPUTS | {"events": {"path": "x", "delimiter": "::"}}},
+            "inputs.events.delimiter: must have at most 1 character, got '::'",
+        ),
     ],
 )
 def test_a_value_out_of_range_names_its_path_its_bound_and_itself(sections: dict[str, Any], message: str) -> None:

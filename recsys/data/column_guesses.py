@@ -6,6 +6,7 @@ from typing import Literal
 
 from recsys.data.column_values import ColumnValues
 from recsys.data.column_words import names_any, names_id
+from recsys.data.templates import may_name
 from recsys.data.timestamp_formats import DAY_FIRST, MONTH_FIRST
 
 Columns = Mapping[str, ColumnValues]
@@ -89,13 +90,11 @@ def guess_users(users: Columns, user_id: ColumnValues | None) -> Guesses:
 def item_texts(items: Columns, guesses: Guesses) -> list[str]:
     """Columns that say what an item is: title, classes such as category and brand, then other texts and descriptions.
 
-    A name with braces cannot be in a template, and is left out.
+    A column that a template cannot name is left out.
     """
     title = guesses["title"].column if "title" in guesses else None
     taken = {guess.column for guess in guesses.values()} - {title}
-    prose = [
-        name for name, column in items.items() if column.is_prose and name not in taken and not set("{}") & set(name)
-    ]
+    prose = [name for name, column in items.items() if column.is_prose and name not in taken and may_name(name)]
     return sorted(
         prose, key=lambda name: (name != title, not names_any(name, "class"), names_any(name, "description"))
     )[:_MOST_TEXTS]
@@ -114,7 +113,7 @@ def user_texts(users: Columns, guesses: Guesses) -> list[str]:
         for name, column in users.items()
         if name not in taken
         and not names_any(name, "private")
-        and not set("{}") & set(name)
+        and may_name(name)
         and not column.is_unique
         and not column.is_time
         and (column.is_prose or column.is_number)
@@ -136,15 +135,21 @@ def guess_timestamp_format(times: ColumnValues) -> str | None:
 
 def _id_of(columns: Columns, others: Columns | None, what: str) -> Guess | None:
     """The id column, by its name and by how many of its values another file has."""
-    by_name = {name: names_id(name, what) for name in columns}
-    shares = {name: _best_share(column, others.values()) for name, column in columns.items()} if others else {}
-    scores = {name: by_name[name] + (4 * shares[name] if shares.get(name, 0.0) >= _SAME_IDS else 0) for name in columns}
+    by_name = {name: names_id(name, what) for name in columns if not _names_other(name, what)}
+    shares = {name: _best_share(columns[name], others.values()) for name in by_name} if others else {}
+    scores = {name: by_name[name] + (4 * shares[name] if shares.get(name, 0.0) >= _SAME_IDS else 0) for name in by_name}
     best = max(scores, key=lambda name: scores[name], default=None)
     if best is None or not scores[best]:
         return None
     share = shares.get(best, 0.0)
     found = f"{share:.0%} of its values are in the other file" if share >= _SAME_IDS else ""
     return Guess(best, ", and ".join(filter(None, ["its name" if by_name[best] else "", found])))
+
+
+def _names_other(name: str, what: str) -> bool:
+    """Whether a name clearly says an id of the other kind. Users and items that are both counted from 1 share ids."""
+    other = "user" if what == "item" else "item"
+    return names_id(name, other) == 3 and not names_id(name, what)
 
 
 def _best_share(column: ColumnValues, others: Iterable[ColumnValues]) -> float:

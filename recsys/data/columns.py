@@ -1,12 +1,17 @@
 """Checks on the column names of a file."""
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 
 from recsys.data.cells import is_list_of_texts
 from recsys.errors import InputError
+
+_NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d+)?$")
+#: `2010-12-01` and `978300760` have so many digits; names of columns seldom do.
+_DIGITS_OF_A_TIME = 8
 
 
 def require_columns(table_columns: Sequence[str], wanted: Iterable[str], path: str, key: str) -> None:
@@ -17,7 +22,7 @@ def require_columns(table_columns: Sequence[str], wanted: Iterable[str], path: s
     """
     for column in wanted:
         if column not in table_columns:
-            known = ", ".join(table_columns) or "none"
+            known = (", ".join(table_columns) or "none") + if_values(table_columns)
             raise InputError(f"{key}: column {column!r} is not in {path}{_similar(column, table_columns)} {known}")
 
 
@@ -49,8 +54,16 @@ def distinct_columns(names: Sequence[str], path: str) -> list[str]:
     """
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise InputError(f"{path}: more than one column is called {', '.join(map(repr, twice))}; rename all but one")
+        shown = ", ".join(map(repr, twice))
+        raise InputError(f"{path}: more than one column is called {shown}; rename all but one{if_values(twice)}")
     return list(names)
+
+
+def if_values(names: Iterable[str]) -> str:
+    """A clause about files without a header, for a message that names columns; "" if no name looks like a value."""
+    if not any(_NUMBER.match(name) or sum(map(str.isdigit, name)) >= _DIGITS_OF_A_TIME for name in names):
+        return ""
+    return "; if these are values, the file has no header: write the names of its columns into its first line"
 
 
 def _similar(column: str, known: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from recsys.data.compression import first_text, without_compression
 from recsys.data.config import TableInput
+from recsys.data.decoding import Utf8Stream
 from recsys.data.files import list_files
 from recsys.data.folders import files_below
 from recsys.data.formats.csv import read_csv
@@ -85,10 +86,7 @@ def _format_of(path: str) -> str | None:
 
 
 def _first_rows(fs: fsspec.AbstractFileSystem, file: FileInfo, source: TableInput) -> pa.Table:
-    table = next(read_chunks(fs, file.path, source)).table.slice(0, SAMPLE_ROWS)
-    while any(pa.types.is_struct(field.type) for field in table.schema):
-        table = table.flatten()
-    return table
+    return next(read_chunks(fs, file.path, source)).table.slice(0, SAMPLE_ROWS)
 
 
 def _encoding(fs: fsspec.AbstractFileSystem, file: FileInfo) -> str:
@@ -104,16 +102,17 @@ def _encoding(fs: fsspec.AbstractFileSystem, file: FileInfo) -> str:
 
 
 def _delimiter(fs: fsspec.AbstractFileSystem, file: FileInfo, encoding: str) -> str:
-    """The one that gives the most columns."""
+    """The one that gives the most columns; where no header can be used, the one that its first line has most often."""
     text = _first_bytes(fs, file)
     num_columns = dict.fromkeys(_DELIMITERS, 0)
     for delimiter in _DELIMITERS:
         try:
             chunk = next(read_csv(io.BytesIO(text), file.path, encoding=encoding, delimiter=delimiter))
         except InputError:
-            continue  # another delimiter fits; if none does, the file is read with a comma, which says what is wrong
+            continue  # another delimiter fits; if none does, the reader says what is wrong with the header
         num_columns[delimiter] = chunk.table.num_columns
-    return max(num_columns, key=lambda delimiter: num_columns[delimiter])
+    first = Utf8Stream(io.BytesIO(text), encoding).read().partition(b"\n")[0].decode()
+    return max(num_columns, key=lambda delimiter: (num_columns[delimiter], first.count(delimiter)))
 
 
 def _first_bytes(fs: fsspec.AbstractFileSystem, file: FileInfo) -> bytes:

@@ -61,6 +61,14 @@ def template_columns(text: str, key: str = "inputs.items.text") -> list[str]:
     return list(dict.fromkeys(column for _, column in _parse(text, key) if column is not None))
 
 
+def may_name(column: str) -> bool:
+    """Whether a template can name a column: braces, `:` and `!` have another meaning there, and brackets must close."""
+    try:
+        return template_columns(f"{{{column}}}") == [column]
+    except ConfigError:
+        return False
+
+
 def filled_template(text: str, key: str, values: dict[str, Any], num_rows: int, max_chars: int) -> Any:
     """Clean texts [N] of a template; empty where its columns hold no more than punctuation.
 
@@ -93,8 +101,8 @@ def _parse(text: str, key: str) -> list[tuple[str, str | None]]:
     for _, column, form, conversion in parsed:
         if column is None:
             continue
-        if not column or form or conversion or set(column) & set(".[]{}"):
-            raise ConfigError(f"{key} {text!r}: {{{column}}} must be a plain column name, like {{title}}")
+        if not column or form or conversion or set(column) & set("{}"):
+            raise ConfigError(f"{key} {text!r}: {{{column}}} must be a column name without `{{`, `}}`, `:` and `!`")
     if all(column is None for _, column, _, _ in parsed):
         raise ConfigError(f"{key} {text!r}: names no column; write one like {{title}}")
     return [(literal, column) for literal, column, _, _ in parsed]

@@ -54,6 +54,15 @@ def test_events_by_their_names(user: str, item: str, time: str) -> None:
     assert names(guess_items(items, events[item]))["item_id"] == "Nummer"
 
 
+def test_users_and_items_that_are_both_counted_from_1_are_told_by_their_names() -> None:
+    """Instacart's `orders` have a user, and its `products` an id, that count from 1."""
+    counted = [str(1 + row % 20) for row in range(NUM)]
+    items = columns(product_id=[str(1 + row) for row in range(NUM)])
+    assert names(guess_events(columns(user_id=counted, at=TIMES), items)) == {"user_id": "user_id", "timestamp": "at"}
+    events = columns(user_id=counted, number=counted, at=TIMES)
+    assert names(guess_events(events, items)) == {"user_id": "user_id", "item_id": "number", "timestamp": "at"}
+
+
 def test_a_kind_has_few_values() -> None:
     kinds = ["view", "cart", "purchase", "view"] * (NUM // 4)
     assert names(guess_events(columns(user=USERS, item=ITEMS, time=TIMES, action=kinds)))["event"] == "action"

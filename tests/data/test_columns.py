@@ -3,7 +3,7 @@ import re
 import pyarrow as pa
 import pytest
 
-from recsys.data.columns import require_columns, require_plain_columns
+from recsys.data.columns import distinct_columns, require_columns, require_plain_columns
 from recsys.errors import InputError
 
 
@@ -14,6 +14,16 @@ def test_a_missing_column_is_named_with_its_key() -> None:
     assert (
         str(error.value) == "inputs.events.columns.user_id: column 'CustomerID' is not in f.csv; its columns are a, b"
     )
+
+
+@pytest.mark.parametrize("names", [["196", "242", "3"], ["u1", "i1", "2026-10-14 08:00"], ["u1", "-0.5"]])
+def test_a_row_in_the_place_of_the_header_is_told_from_names(names: list[str]) -> None:
+    with pytest.raises(InputError, match=f"its columns are {', '.join(names)}; if these are values, the file has no"):
+        require_columns(names, ["user_id"], "f.csv", "k")
+    with pytest.raises(InputError, match="the file has no header: write the names of its columns"):
+        distinct_columns([*names, *names], "f.csv")
+    with pytest.raises(InputError, match=r"rename all but one$"):
+        distinct_columns(["a", "a", "utm_2", "2026"], "f.csv")
 
 
 def test_a_nested_column_is_named_with_its_key_its_file_and_the_way_out() -> None:

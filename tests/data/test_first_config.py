@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 from ruamel.yaml import YAML
 
+from recsys.data.catalog import item_version_spec
 from recsys.data.config import TableInput
 from recsys.data.first_config import first_config, guess_inputs
 from recsys.data.input_sample import InputSample
@@ -58,6 +59,14 @@ def test_items_out_of_the_events_files_have_only_columns_that_belong_to_items() 
     config = decoded(first_config(guess_inputs({"events": shared, "items": shared}), "x"))
     assert config.inputs.items.text == "{description}"
     assert config.inputs.items.columns.timestamp == "time"
+
+
+def test_the_template_has_fields_of_objects_and_no_column_that_it_cannot_name() -> None:
+    """Yelp's businesses have `attributes.WiFi`, and Amazon's products `details.ASIN: `."""
+    brands = ["Oak Ltd", "Elm Ltd"] * 15
+    items = sample("items.csv", item=EVENTS["item"], **{"brand.name": brands, "details.By: ": brands, "a [b": brands})
+    config = decoded(first_config(guess_inputs({"events": sample("orders.csv", **EVENTS), "items": items}), "x"))
+    assert item_version_spec(config.inputs.items).values["inputs.items.text"] == ["brand.name"]
 
 
 @pytest.mark.parametrize("odd", ["#", ": x", "'\"", "${HOME}", "a\nstorage: stolen", "\u2028b", "- [", "é\t"])

@@ -3,8 +3,11 @@
 import os
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from recsys.data.column_values import values_of
 from recsys.data.input_sample import InputSample, sample_input
 from recsys.errors import InputError
 from recsys.storage.addresses import open_input
@@ -33,6 +36,16 @@ def test_a_delimiter_inside_texts_is_not_taken_for_that_of_the_columns(tmp_path:
     assert look(path).rows.column_names == ["user", "item"]
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("1|Lamp|0|0\n2|Vase|0|1\n", "the file has no header"), ("Sales;;\nuser;item;at\n", "delete the lines above")],
+)
+def test_a_header_that_cannot_be_used_is_told_with_the_right_delimiter(tmp_path: Path, content: str, said: str) -> None:
+    (tmp_path / "rows.csv").write_text(content)
+    with pytest.raises(InputError, match=said):
+        look(tmp_path / "rows.csv")
+
+
 def test_of_a_folder_the_first_and_the_last_file_of_the_commonest_format_are_read(tmp_path: Path) -> None:
     for day in range(1, 5):
         (tmp_path / f"{day}.jsonl").write_text(f'{{"user": {{"id": "u{day}"}}, "item": "i1"}}\n')
@@ -41,6 +54,17 @@ def test_of_a_folder_the_first_and_the_last_file_of_the_commonest_format_are_rea
     assert (sample.source.format, sample.num_files) == ("jsonl", 4)
     assert sample.rows["user.id"].to_pylist() == ["u1", "u4"], "fields of objects are columns"
     assert look(tmp_path / "*.jsonl").num_files == 4
+
+
+def test_fields_of_structs_are_columns_once(tmp_path: Path) -> None:
+    path = tmp_path / "items.parquet"
+    pq.write_table(pa.table({"item": ["i1"], "brand": [{"name": "Acme", "seat": {"city": "Rome"}}]}), path)
+    columns = values_of(look(path).rows, look(path).source)
+    assert {name: values.examples for name, values in columns.items()} == {
+        "item": ["i1"],
+        "brand.name": ["Acme"],
+        "brand.seat.city": ["Rome"],
+    }
 
 
 @pytest.mark.parametrize("name", ["nothing.csv", "empty", "*.csv"])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.data.templates import filled_template, template_columns
+from recsys.data.templates import filled_template, may_name, template_columns
 from recsys.data.texts import clean_text, hash_texts
 from recsys.errors import ConfigError
 
@@ -19,7 +19,7 @@ def fill(template: str, **values: str | None) -> str:
     return str(filled_template(template, "key", columns, 1, 1000)[0].as_py())
 
 
-@pytest.mark.parametrize("text", ["{a.b}", "{a[0]}", "{a!r}", "{a:>5}", "{}", "{a", "a}", "no column", ""])
+@pytest.mark.parametrize("text", ["{a!r}", "{a:>5}", "{}", "{a", "a}", "no column", ""])
 def test_bad_templates(text: str) -> None:
     with pytest.raises(ConfigError, match=r"inputs\.items\.text"):
         template_columns(text)
@@ -27,8 +27,20 @@ def test_bad_templates(text: str) -> None:
 
 def test_templates_name_columns_once_and_may_hold_braces() -> None:
     assert template_columns("{b} {{x}} {a name} {b}") == ["b", "a name"]
+    assert template_columns("{brand.name}. {Price [EUR]}") == ["brand.name", "Price [EUR]"], "fields of objects, units"
     filled = filled_template("{{{name}}} {{x}}", "key", {"name": pa.array(["n", ""])}, 2, 100)
     assert filled.to_pylist() == ["{n} {x}", ""], "the template's own words alone say nothing"
+
+
+@pytest.mark.parametrize("column", ["a name", "brand.name", "Price [EUR]", "0"])
+def test_most_columns_may_be_named(column: str) -> None:
+    assert may_name(column)
+    assert fill(f"{{{column}}}!", **{column: "x"}) == "x!"
+
+
+@pytest.mark.parametrize("column", ["", "a:b", "Wow!", "{a", "b}", "a[b"])
+def test_some_columns_may_not(column: str) -> None:
+    assert not may_name(column)
 
 
 @pytest.mark.parametrize(

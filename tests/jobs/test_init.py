@@ -88,7 +88,7 @@ def test_what_nothing_points_to_must_be_named(
     (files / "orders.csv").write_text(ORDERS.replace("Customer", "Kto"))
     code, answer, _ = run(monkeypatch, capsys, "--yes")
     assert code == 2
-    assert "--column events.user_id=COLUMN" in answer["error"]
+    assert "--column events.user_id=COLUMN, or join the files first" in answer["error"]
 
 
 def test_on_a_terminal_each_column_is_asked_for(

@@ -16,6 +16,7 @@ _HEADER_BYTES = 1 << 20
 _MOST_HEADER_LINES = 50
 #: Excel writes the delimiter into a first line.
 _EXCEL_DELIMITER = re.compile(r'^"?sep=(.)"?$', re.IGNORECASE)
+_LONG_DELIMITER = "::"
 _DELIMITERS = {";": "';'", "\t": r'"\t"', "|": "'|'", ",": "','"}
 
 
@@ -128,6 +129,12 @@ def _check_encoding(names: list[str], path: str) -> None:
 
 
 def _check_delimiter(names: list[str], path: str, delimiter: str) -> None:
+    if names[0].count(_LONG_DELIMITER) > 1:
+        raise InputError(
+            f"{path}: has {_LONG_DELIMITER!r} between its fields, as old files of MovieLens: {names[0][:80]!r}; a "
+            f"`delimiter` is one character, so write the file with another one, and with the names of its columns in "
+            f"the first line"
+        )
     if len(names) > 1:
         return
     if names[0].lstrip()[:1] in ("{", "["):
