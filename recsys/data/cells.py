@@ -32,9 +32,12 @@ def as_text(values: Any) -> Any:
     if isinstance(kind, pa.BaseExtensionType):  # such as a UUID: only its Python value gives the text
         return pa.array([None if value is None else str(value) for value in values.to_pylist()], pa.string())
     if pa.types.is_floating(kind):
-        return _float_text(pc.cast(values, pa.float64()))
+        return _float_text(values)
     if pa.types.is_decimal(kind):
-        return pc.replace_substring_regex(pc.cast(values, pa.string()), pattern=r"\.0+$", replacement="")
+        # Arrow writes the zero of a column with many decimals as 0E-10.
+        return pc.replace_substring_regex(
+            pc.cast(values, pa.string()), pattern=r"^(-?\d+)\.0+$|^(0)E-\d+$", replacement=r"\1\2"
+        )
     if is_list_of_texts(kind):
         return pc.cast(pc.binary_join(pc.cast(values, pa.list_(pa.string())), ", "), pa.string())
     if pa.types.is_nested(kind):
@@ -95,9 +98,10 @@ def is_list_of_texts(kind: pa.DataType) -> bool:
 
 
 def _float_text(values: Any) -> Any:
-    whole = pc.and_(pc.equal(values, pc.trunc(values)), pc.less(pc.abs(values), 2.0**63))
-    integers = pc.cast(pc.if_else(whole, values, pa.scalar(None, pa.float64())), pa.int64())
-    known = pc.if_else(pc.is_nan(values), pa.scalar(None, pa.float64()), values)
+    wide = pc.cast(values, pa.float64())
+    whole = pc.and_(pc.equal(wide, pc.trunc(wide)), pc.less(pc.abs(wide), 2.0**63))
+    integers = pc.cast(pc.if_else(whole, wide, pa.scalar(None, pa.float64())), pa.int64())
+    known = pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)  # 0.1 of 32 bits is 0.10000000149 in 64
     return pc.coalesce(pc.cast(integers, pa.string()), pc.cast(known, pa.string()))
 
 

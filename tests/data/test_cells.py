@@ -5,6 +5,14 @@ from recsys.data.cells import as_boolean, as_number, as_text
 from recsys.errors import InputError
 
 
+@pytest.mark.parametrize("scale", [0, 2, 10, 18])
+def test_decimals_are_the_numbers_that_they_hold(scale: int) -> None:
+    """Spark and Oracle give ids as decimals of scale 10 or 18, whose zero Arrow writes as 0E-10."""
+    numbers = pa.array([0, 7, -7, 17850, None]).cast(pa.decimal128(38, scale))
+    assert as_text(numbers).to_pylist() == ["0", "7", "-7", "17850", None]
+    assert as_boolean(numbers).to_pylist() == [False, *[None] * 4]
+
+
 def test_cells_as_text_number_and_boolean() -> None:
     assert as_text(pa.array([17850.0, 1.5, float("nan"), 1e300, None])).to_pylist() == [
         "17850",
@@ -13,6 +21,10 @@ def test_cells_as_text_number_and_boolean() -> None:
         "1e+300",
         None,
     ]
+    single = pa.array([19.99, 0.1, 2**24, -3.0, float("nan"), None], pa.float32())
+    assert as_text(single).to_pylist() == ["19.99", "0.1", "16777216", "-3", None, None], "as it was written"
+    assert as_text(pa.scalar(0.1, pa.float32())).as_py() == "0.1"
+    assert as_text(pa.array([1.5, 2.0], pa.float16())).to_pylist() == ["1.5", "2"]
     assert as_text(pa.array([["a", "b"], None, []])).to_pylist() == ["a, b", None, ""]
     assert as_text(pa.array([b"ok", b"\xff"])).to_pylist() == ["ok", None]
     assert as_text(pa.array(["a", "b", "a"]).dictionary_encode()).to_pylist() == ["a", "b", "a"]
