@@ -36,9 +36,9 @@ def list_files(
 ) -> list[FileInfo]:
     """Files of a file, folder (recursive, by ending) or glob, sorted by path.
 
-    In a folder, files without an ending are read too if their name has a digit (`part-00000`). Files and folders whose
-    name begins with `_` or `.` are left out, and so are empty files and those of other kinds; one log line names them.
-    Symbolic links are followed. A folder of a Delta Lake table gives the files of its newest version. A path that
+    In a folder, files without an ending are read too if their name has a digit (`part-00000`), and those of other kinds
+    are left out. In a folder and in a glob, files and folders whose name begins with `_` or `.` are left out, and empty
+    files. One log line names them. Symbolic links are followed. A folder of a Delta Lake table gives the files of its newest version. A path that
     exists is never taken for a glob.
 
     Raises:
@@ -108,12 +108,13 @@ def _tell_left_out(root: str, name: str, left_out: tuple[str, ...]) -> None:
 
 
 def _matching(fs: fsspec.AbstractFileSystem, pattern: str, form: InputFormat, others: list[str]) -> list[FileInfo]:
-    """Files that match a glob, and those of the folders that match it."""
+    """Files that match a glob, and those of the folders that match it; without hidden ones that it does not name."""
     if not _WILDCARDS.search(pattern):
         return []
     found: dict[str, FileInfo] = {}
+    written = set(pattern.split("/"))
     for name, details in fs.glob(_with_literal_folders(fs, pattern), detail=True).items():
-        if _is_hidden(posixpath.basename(str(name).rstrip("/"))):
+        if any(_is_hidden(part) for part in str(name).rstrip("/").split("/") if part not in written):
             continue
         try:
             info = fs.info(name) if details["type"] == "other" else details  # fsspec says so of links
@@ -122,7 +123,10 @@ def _matching(fs: fsspec.AbstractFileSystem, pattern: str, form: InputFormat, ot
         inside = _in_folder(fs, str(name), form, others) if info["type"] == "directory" else [file_info(info)]
         found.update({file.path: file for file in inside})
     _refuse_part_of_table(fs, pattern, list(found))
-    return list(found.values())
+    if empty := tuple(sorted(path for path, file in found.items() if not file.size)):
+        _tell_left_out(pattern, form.name, empty)
+        others += empty
+    return [file for file in found.values() if file.size]
 
 
 def _with_literal_folders(fs: fsspec.AbstractFileSystem, pattern: str) -> str:

@@ -128,6 +128,23 @@ def test_empty_files_alone_are_no_input(tmp_path: Path) -> None:
     assert not list_files(FS, str(tmp_path), "csv", required=False)
 
 
+def test_a_glob_gives_no_hidden_and_no_empty_files(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Spark writes unfinished files into `_temporary`, Jupyter copies into `.ipynb_checkpoints`."""
+    write(
+        tmp_path, ".home/d/1.csv", ".home/d/e/2.csv", ".home/d/_temporary/0/3.csv", ".home/d/.ipynb_checkpoints/4.csv"
+    )
+    (tmp_path / ".home/d/0.csv").touch()
+    folder = tmp_path / ".home/d"
+
+    assert names(folder, path=f"{folder}/**/*.csv") == ["1.csv", "e/2.csv"]
+    assert names(folder, path=f"{folder}/*/*.csv") == ["e/2.csv"]
+    assert names(folder, path=f"{folder}/_temporary/*/*.csv") == ["_temporary/0/3.csv"], "the glob names it"
+    assert f"{folder}/**/*.csv: 1 files are left out" in caplog.records[0].getMessage()
+    with pytest.raises(InputError, match=r"its files are empty or hidden: .*0\.csv"):
+        list_files(FS, f"{folder}/0.c*", "csv")
+    assert names(folder, path=f"{folder}/0.csv") == ["0.csv"], "the reader says that it is empty"
+
+
 @pytest.mark.parametrize("name", ["a.csv.tar.gz", "a.csv.snappy", "a.CSV.7z", "a.csv.lzo"])
 def test_compressions_that_are_not_read_are_named(name: str, tmp_path: Path) -> None:
     write(tmp_path, "1.csv", name)
