@@ -1,0 +1,53 @@
+"""Modules of users: what a job says where one cannot be loaded."""
+
+from pathlib import Path
+
+import pytest
+
+from recsys.errors import ConfigError
+from recsys.plugins import load_plugins
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "no_such_shop.signals",
+            r"no_such_shop\.signals cannot be imported \(No module named 'no_such_shop'\); install",
+        ),
+        ("./my_shop/signals.py", r"\./my_shop/signals\.py is no name of a module: write my_shop\.signals"),
+        ("my_shop/signals.py", "is no name of a module"),
+        (".signals", "is no name of a module"),
+    ],
+)
+def test_a_module_that_is_not_found_is_refused_with_the_way_out(name: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^plugins: .*{message}"):
+        load_plugins([name])
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("price = 1\nshare = price / 0\n", r"ZeroDivisionError: .* \(.*broken_plugin\.py, line 2\)"),
+        ("def load(:\n", r"SyntaxError: .* \(broken_plugin\.py, line 1\)"),
+    ],
+)
+def test_a_module_that_fails_is_named_with_its_line(
+    code: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_plugin.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match=f"^plugins: broken_plugin fails while it is imported: {message}$"):
+        load_plugins(["broken_plugin"])
+
+
+def test_a_name_that_is_taken_is_said_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "csv_plugin.py").write_text(
+        "from recsys.data.formats.jsonl import JsonlFormat\n"
+        "from recsys.data.formats.registry import FORMATS\n\n\n"
+        "class Mine(JsonlFormat):\n    name = 'csv'\n\n\n"
+        "FORMATS.register(Mine())\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match=r"^input format 'csv' is registered twice: choose another name"):
+        load_plugins(["csv_plugin"])
