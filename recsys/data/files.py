@@ -38,8 +38,8 @@ def list_files(
 
     In a folder, files without an ending are read too if their name has a digit (`part-00000`), and those of other kinds
     are left out. In a folder and in a glob, files and folders whose name begins with `_` or `.` are left out, and empty
-    files. One log line names them. Symbolic links are followed. A folder of a Delta Lake table gives the files of its newest version. A path that
-    exists is never taken for a glob.
+    files. One log line names them. Symbolic links are followed. A folder of a Delta Lake table gives the files of its
+    newest version. A path that exists is never taken for a glob.
 
     Raises:
         InputError: the path cannot be listed, there is no file and one is `required`, a file cannot be read as it is
