@@ -1,6 +1,5 @@
 """The layers of a transformer: where a model holds them, and a model with some of them alone."""
 
-import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -24,25 +23,42 @@ def only_layers(model: nn.Module, kept: Sequence[int]) -> Iterator[None]:
     """Within this context the model has only these of its layers."""
     parent, name, layers = _place(model)
     config: Any = model.config
-    whole = config.num_hidden_layers
+    # some models read these in their forward pass, by the places that layers have then
+    fewer = {"num_hidden_layers": len(kept)} | _of_each_layer(config, {}, kept)
+    whole = {setting: getattr(config, setting) for setting in fewer}
     setattr(parent, name, nn.ModuleList(layers[layer] for layer in kept))
-    config.num_hidden_layers = len(kept)  # some models read it in their forward pass
     try:
+        for setting, value in fewer.items():
+            setattr(config, setting, value)
         yield
     finally:
         setattr(parent, name, layers)
-        config.num_hidden_layers = whole
+        for setting, value in whole.items():
+            setattr(config, setting, value)
 
 
 def config_of_layers(config: dict[str, Any], model: nn.Module, kept: Sequence[int]) -> dict[str, Any]:
     """The content of `config.json` for a model with only these of its layers."""
-    whole, loaded = num_layers(model), copy.copy(config)
     names: dict[str, str] = getattr(model.config, "attribute_map", {})
-    loaded[names.get("num_hidden_layers", "num_hidden_layers")] = len(kept)
-    for name in ("layer_types", "no_rope_layers", "mlp_layer_types"):  # one value for each layer
-        if isinstance(values := loaded.get(name), list) and len(values) == whole:
-            loaded[name] = [values[layer] for layer in kept]
-    return loaded
+    fewer = {names.get("num_hidden_layers", "num_hidden_layers"): len(kept)}
+    return config | fewer | _of_each_layer(model.config, config, kept)
+
+
+def _of_each_layer(config: Any, stored: dict[str, Any], kept: Sequence[int]) -> dict[str, list[Any]]:
+    """Settings that have one value for each layer, with the values of these layers alone.
+
+    Args:
+        config: Of the loaded model with all layers. Where `config.json` has a rule in place of the values, such as
+            "every third layer", it has the values; the rule would count the kept layers alone.
+        stored: The content of `config.json`, whose values count where it has them.
+        kept: Numbers of the layers.
+    """
+    found = {}
+    for name in ("layer_types", "no_rope_layers", "mlp_layer_types"):
+        values = stored.get(name, getattr(config, name, None))
+        if isinstance(values, list) and len(values) == config.num_hidden_layers:
+            found[name] = [values[layer] for layer in kept]
+    return found
 
 
 def _place(model: nn.Module) -> tuple[nn.Module, str, nn.ModuleList]:

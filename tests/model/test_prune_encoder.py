@@ -162,6 +162,54 @@ def test_a_decoder_loses_layers_too(decoder: Path, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "one/config.json").read_text())["layer_types"] == ["full_attention"]
 
 
+def test_layers_keep_their_kind_of_attention(encoders: dict[str, TextEncoder], tmp_path: Path) -> None:
+    """Published configs of ModernBERT say that every third layer sees the whole text, and list no kinds."""
+    source, whole = encoders["WordPiece"], tmp_path / "whole"
+    source.tokenizer.save_pretrained(whole)
+    config = transformers.ModernBertConfig(
+        vocab_size=len(source.tokenizer), hidden_size=32, num_hidden_layers=4, num_attention_heads=2,
+        intermediate_size=48, local_attention=4, pad_token_id=0,
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        transformers.ModernBertModel(config).save_pretrained(whole)
+    stored = json.loads((whole / "config.json").read_text())
+    del stored["layer_types"]
+    (whole / "config.json").write_text(json.dumps(stored | {"global_attn_every_n_layers": 3}))
+    encoder = TextEncoder.load(str(whole), max_tokens=24)
+    write_pruned(encoder, tmp_path / "some", layers=[0, 3])
+    smaller = TextEncoder.load(str(tmp_path / "some"), max_tokens=24)
+    assert smaller.model.config.layer_types == ["full_attention"] * 2
+    with only_layers(encoder.model, [0, 3]):
+        np.testing.assert_allclose(smaller.encode(SHOP), encoder.encode(SHOP), atol=1e-6)
+
+
+def test_a_model_that_lacks_layers_reads_the_kinds_of_those_that_it_has(
+    encoders: dict[str, TextEncoder], tmp_path: Path
+) -> None:
+    """Gemma looks up the kind of each layer by its place; layers are chosen by what such a model says."""
+    source, whole = encoders["WordPiece"], tmp_path / "whole"
+    source.tokenizer.save_pretrained(whole)
+    config = transformers.Gemma3TextConfig(
+        vocab_size=len(source.tokenizer), hidden_size=32, num_hidden_layers=3, num_attention_heads=2, head_dim=16,
+        num_key_value_heads=1, intermediate_size=48, sliding_window=4, pad_token_id=0,
+        layer_types=["sliding_attention", "sliding_attention", "full_attention"],
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        model = transformers.Gemma3TextModel(config)
+        for weight in model.parameters():
+            torch.nn.init.normal_(weight, std=0.3)
+        model.save_pretrained(whole)
+    encoder = TextEncoder.load(str(whole), max_tokens=24)
+    before = encoder.encode(SHOP)
+    write_pruned(encoder, tmp_path / "some", layers=[0, 2])
+    with only_layers(encoder.model, [0, 2]):
+        found = encoder.encode(SHOP)
+    np.testing.assert_allclose(found, TextEncoder.load(str(tmp_path / "some"), max_tokens=24).encode(SHOP), atol=1e-6)
+    np.testing.assert_array_equal(encoder.encode(SHOP), before)
+
+
 def test_weights_keep_the_type_in_which_they_are_stored(decoder: Path, tmp_path: Path) -> None:
     encoder = TextEncoder.load(str(decoder), max_tokens=24)
     assert stored_dtype(decoder) == torch.float32
