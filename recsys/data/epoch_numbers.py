@@ -30,6 +30,8 @@ _DATE_NUMBERS = (
     (1900_01_01_00_00, 2100_12_31_23_59, 10_000),
     (1900_01_01_00_00_00, 2100_12_31_23_59_59, 1_000_000),
 )
+#: .NET counts 100 ns from the year 1: its ticks of the years 1997 to 2060 would be nanoseconds of 1990.
+_TICKS = (6.3e17, 6.5e17)
 #: A number proves that a column counts from 1970 if it is a time of the years 1990 to 2100.
 _PROOF = (631_152_000 * MICROS_PER_SECOND, 4_102_444_800 * MICROS_PER_SECOND)
 
@@ -38,9 +40,10 @@ def read_integers(values: Ints, known: Bools, reading: DateReading) -> tuple[Mom
     """Points in time of whole numbers.
 
     A number since 1970 is in seconds below 1e11, in milliseconds below 1e14, in microseconds below 1e17, else in
-    nanoseconds.
+    nanoseconds. The ticks of .NET are unknown.
     """
     size = np.abs(values.astype(np.float64))  # the smallest int64 has no absolute value in int64
+    known = known & ~_are_ticks(size)
     seconds, millis, nanos = size < 1e11, size < 1e14, size >= 1e17
     scale = np.where(seconds, MICROS_PER_SECOND, np.where(millis, 1_000, 1)).astype(np.int64)
     micros = np.where(nanos, values // 1_000, np.where(nanos, 0, values) * scale)
@@ -52,6 +55,7 @@ def read_floats(values: npt.NDArray[np.float64], known: Bools, reading: DateRead
     known = known & np.isfinite(values) & (np.abs(values) < 1e21)
     values = np.where(known, values, 0.0)
     size = np.abs(values)
+    known = known & ~_are_ticks(size)
     scale = np.where(size < 1e11, 1e6, np.where(size < 1e14, 1e3, np.where(size < 1e17, 1.0, 1e-3)))
     micros, readable = _rounded(values * scale)
     whole = np.where(np.trunc(values) == values, values, 0.0)
@@ -69,6 +73,11 @@ def read_in_unit(values: npt.NDArray[np.float64], known: Bools, unit: str) -> Mo
         return local(micros, known & readable)
     micros, readable = _rounded(values * EPOCH_UNITS[unit])
     return absolute(micros, known & readable)
+
+
+def _are_ticks(size: npt.NDArray[np.float64]) -> Bools:
+    first, last = _TICKS
+    return np.asarray((size >= first) & (size < last))
 
 
 def _rounded(micros: Any) -> tuple[Ints, Bools]:

@@ -16,6 +16,8 @@ _NUMBER = re.compile(r"^[+-]?\d+(?:[.,]\d+)?$")
 #: The days 32874 to 59999 are of the years 1990 to 2064.
 _SPREADSHEET_DAY = re.compile(r"^(?:3[3-9]|[45]\d)\d{3}(?:[.,]\d+)?$")
 _YEAR_MONTH = re.compile(r"^(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:\.0+)?$")
+#: .NET counts 100 ns from the year 1.
+_TICKS = re.compile(r"^6[34]\d{16}(?:\.0)?$")
 _CLOCK = re.compile(r"^\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?[AaPp][Mm])?$")
 _NO_TIME = re.compile(r"^(?:0000-00-00.*|n/?a|null|none|nan|nat|-+|\?+|\\N)$", re.IGNORECASE)
 
@@ -118,6 +120,11 @@ def _timestamp(bad: BadInput) -> str:
         return f"these are times without a date: name a column with the date in {bad.key}.columns.timestamp"
     if all(_ROUNDED.match(text) for text in texts):
         return f"a program has rounded these numbers: export {bad.column!r} with all digits"
+    if bad.source.timestamp_format is None and all(_TICKS.match(text) for text in texts):
+        return (
+            f"these numbers look like ticks of .NET: write times, or seconds since 1970; if they are nanoseconds since "
+            f"1970, set {key} to epoch_ns"
+        )
     formats = fitting_formats(texts)
     now = f" (it is {bad.source.timestamp_format!r} now)" if bad.source.timestamp_format is not None else ""
     if formats:

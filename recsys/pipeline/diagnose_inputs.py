@@ -130,7 +130,7 @@ class _Inputs:
     def items(self) -> Diagnosis:
         """Check the first items; keep the ids of many, and with them a catalog."""
         spec = self._run.config.inputs.items
-        how, first = item_version_spec(spec), _FirstRows.of(spec, MOST_ITEM_ROWS)
+        how, first = self._with_missing(item_version_spec(spec)), _FirstRows.of(spec, MOST_ITEM_ROWS)
         versions = [read_versions(table, file, how, self._longest_id, 0).versions for file, table, _ in first.chunks]
         catalog = build_catalog(merge_versions(versions), spec)
         write_table(self._run.storage, self._run.catalog_path, catalog, CATALOG)
@@ -141,7 +141,7 @@ class _Inputs:
         """Check the first users."""
         spec = self._run.config.inputs.users
         assert spec is not None, "asked only where the config has users"
-        how = user_version_spec(spec)
+        how = self._with_missing(user_version_spec(spec))
         return self._judge("users", _FirstRows.of(spec, FIRST_ROWS), how.timestamp, self._version_check(how))
 
     def events(self) -> Diagnosis:
@@ -178,11 +178,12 @@ class _Inputs:
     def _longest_id(self) -> int:
         return self._run.config.inputs.max_id_chars
 
-    def _version_check(self, how: VersionSpec) -> _Check:
-        known = replace(how, missing_values=self._run.config.inputs.missing_values)
+    def _with_missing(self, how: VersionSpec) -> VersionSpec:
+        return replace(how, missing_values=self._run.config.inputs.missing_values)
 
+    def _version_check(self, how: VersionSpec) -> _Check:
         def check(table: pa.Table, file: str, reading: DateReading) -> _Checked:
-            found = read_versions(table, file, replace(known, reading=reading), self._longest_id, 0, self._run.end)
+            found = read_versions(table, file, replace(how, reading=reading), self._longest_id, 0, self._run.end)
             return _Checked(
                 rows=found.num_read,
                 filtered=found.num_filtered,

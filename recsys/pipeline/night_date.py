@@ -96,7 +96,7 @@ def _timestamps(fs: Any, file: FileInfo, events: EventsInput) -> Iterator[pa.Chu
     if events.format == "parquet" and events.where is None:
         try:
             with fs.open(path, "rb") as stream:
-                table = pq.ParquetFile(stream)
+                table = pq.ParquetFile(stream, coerce_int96_timestamp_unit="us")
                 if name in table.schema_arrow.names and not pa.types.is_nested(table.schema_arrow.field(name).type):
                     for batch in table.iter_batches(columns=[name], batch_size=1 << 20):
                         yield pa.chunked_array([batch.column(0)])

@@ -62,6 +62,17 @@ def test_parquet_view_types_become_plain(tmp_path: Path) -> None:
     assert chunk.table.filter(pa.array([False, True])).to_pylist() == [{"a": "y"}]
 
 
+def test_old_timestamps_of_parquet_hold_all_years(tmp_path: Path) -> None:
+    """Spark and Impala write INT96; tables write 9999-12-31 for "still valid"."""
+    texts = ["9999-12-31 00:00:00", "2026-11-20 08:15:00.000005", "0001-01-01 00:00:00", None]
+    table = pa.table({"at": pa.array(texts).cast(pa.timestamp("us"))})
+    pq.write_table(table, tmp_path / "a.parquet", use_deprecated_int96_timestamps=True)
+
+    (chunk,) = chunks(tmp_path / "a.parquet", "parquet")
+
+    assert chunk.table == table
+
+
 def test_a_cut_parquet_file_is_named(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": list(range(1000))}), tmp_path / "a.parquet")
     whole = (tmp_path / "a.parquet").read_bytes()

@@ -199,6 +199,14 @@ def test_a_format_holds_for_texts_and_numbers(form: str, values: Any, timestamp:
     assert read(values, timestamp_format=form) == [timestamp]
 
 
+@pytest.mark.parametrize(
+    "values", [[638396640000000000], ["638396640000000000"], [6.38396640e17], [-638396640000000000]]
+)
+def test_ticks_of_dotnet_are_no_nanoseconds_of_1990(values: Any) -> None:
+    assert read(values) == [None]
+    assert read(values, timestamp_format="epoch_ns")[0] is not None
+
+
 def test_dates_of_a_spreadsheet_are_local() -> None:
     assert read([40513.5], "Asia/Tokyo", "excel") == [utc(2010, 12, 1, 3)]
     assert read([20101201, "20101201"][:1], "Asia/Tokyo") == read(["20101201"], "Asia/Tokyo") == [utc(2010, 11, 30, 15)]

@@ -66,6 +66,11 @@ def test_bad_rows_are_told_with_their_reason_and_refused_above_the_limit(config:
     assert "above inputs.max_quarantine_rate=5.0% the night is refused" in many.way_out
 
 
+def test_ids_that_are_words_for_missing_values_are_known_where_the_config_says_so(config: Write) -> None:
+    items = "item_id,title\nNA,Namibia\n"
+    assert checks(config("u,NA,2026-11-20\n", items, missing_values=[]))["events"].ok
+
+
 def test_only_the_first_rows_are_judged(config: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FIRST_ROWS", 20)
     found = checks(config(GOOD + "u,z,never\n"))["events"]

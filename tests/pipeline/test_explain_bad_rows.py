@@ -206,6 +206,12 @@ def test_the_commonest_values_are_shown_with_a_line_and_the_details(refuse, tmp_
             id="days of a spreadsheet",
         ),
         pytest.param(
+            events(*["u1,i1,638396640000000000"] * 3),
+            {},
+            ["unreadable_timestamp 3", "look like ticks of .NET: write times, or seconds since 1970"],
+            id="ticks of .NET",
+        ),
+        pytest.param(
             events(*["u1,i1,8640"] * 3),
             {},
             ["'8640' (3)", "set inputs.earliest_date to 1970-01-01"],

@@ -65,7 +65,8 @@ def _opened(stream: IO[bytes], path: str) -> pq.ParquetFile:
         raise InputError(f"{path}: is {kind}, not Parquet; {way_out}")
     if first and first[:4] not in (b"PAR1", b"PARE"):
         raise InputError(f"{path}: is no Parquet file: it begins with {first[:20]!r}; correct `format`, or remove it")
-    return pq.ParquetFile(stream)
+    # in nanoseconds, the usual unit of old timestamps (INT96), the year 9999 would become 1816
+    return pq.ParquetFile(stream, coerce_int96_timestamp_unit="us")
 
 
 def _without_views(table: pa.Table) -> pa.Table:
