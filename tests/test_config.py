@@ -112,9 +112,13 @@ def test_a_missing_key_is_named() -> None:
             {"inputs": INPUTS | {"events": {"path": "x", "columns": {"user_id": ""}}}},
             "inputs.events.columns.user_id: must have at least 1 character, got ''",
         ),
-        (
-            {"inputs": INPUTS | {"events": {"path": "x", "delimiter": "::"}}},
-            "inputs.events.delimiter: must have at most 1 character, got '::'",
+        *(
+            (
+                {"inputs": INPUTS | {"events": {"path": "x", "delimiter": delimiter}}},
+                f"inputs.events.delimiter: must be one ASCII character, and no quote or line end, got {delimiter!r}; a "
+                'tab is "\\t", in double quotes',
+            )
+            for delimiter in ("::", r"\t", "", "¦", '"', "\n", "\0")
         ),
     ],
 )

@@ -15,7 +15,6 @@ _BOUNDS = {
     "literal_error": "must be {expected}",
     "string_pattern_mismatch": "must match {pattern}",
     "string_too_short": "must have at least {min_length} character",
-    "string_too_long": "must have at most {max_length} character",
 }
 
 

@@ -31,6 +31,14 @@ def _check_format(name: str) -> str:
     return name
 
 
+def _check_delimiter(text: str) -> str:
+    if len(text) != 1 or not text.isascii() or text in '"\r\n\0':
+        raise ValueError(
+            f'must be one ASCII character, and no quote or line end, got {text!r}; a tab is "\\t", in double quotes'
+        )
+    return text
+
+
 #: Largest weight of a kind of event.
 LARGEST_KIND_WEIGHT = 1e6
 #: How a CSV file writes a text that holds the delimiter: in quotes, or not at all.
@@ -86,7 +94,7 @@ class TableInput(Section):
     """A file, a folder or a glob; local or `s3://`."""
     format: Annotated[str, AfterValidator(_check_format)] = "parquet"
     """`parquet`, `csv` or `jsonl` (the last two also compressed), or a format that one of `plugins` registers."""
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
+    delimiter: Annotated[str, AfterValidator(_check_delimiter)] = ","
     """CSV only: one character between fields."""
     quoting: Quoting | None = None
     """CSV only: `standard` if cells may be in double quotes, `none` if a quote is a character like any other; null:
