@@ -127,6 +127,21 @@ def test_a_value_out_of_range_names_its_path_its_bound_and_itself(sections: dict
 
 
 @pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("text", "{title", "'{title': expected '}' before end of string; write {{ and }} for braces"),
+        ("text", "title", "'title': names no column; write one like {title}"),
+        ("encoding", "utf-88", "encoding 'utf-88' is unknown; use a name such as utf-8 or latin-1"),
+        ("encoding", "rot13", "encoding 'rot13' is unknown"),
+        ("timezone", "Berlin", "timezone 'Berlin' is unknown; did you mean Europe/Berlin?"),
+    ],
+)
+def test_how_an_input_is_read_is_checked_before_anything_starts(key: str, value: str, message: str) -> None:
+    items = {"path": "items.csv", "text": "{title}"} | {key: value}
+    assert fault(inputs=INPUTS | {"items": items}).startswith(f"inputs.items.{key}: {message}")
+
+
+@pytest.mark.parametrize(
     ("sections", "message"),
     [
         ({"recommend": {"top_k": "20"}}, "recommend.top_k: must be a valid integer, got '20'"),

@@ -1,25 +1,39 @@
 """Settings of the inputs, and of the histories that are built from them."""
 
 import datetime as dt
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator
 
 from recsys.config.section import Date, Fraction, Positive, Section
+from recsys.data.decoding import text_codec
 from recsys.data.event_weights import IMPRESSION, plain_kind
 from recsys.data.missing_values import MISSING_VALUES
+from recsys.data.moments import check_timezone
+from recsys.data.templates import template_columns
 from recsys.data.timestamp_formats import check_timestamp_format
 from recsys.errors import ConfigError
 
 
-def _check_condition(text: str) -> str:
+def _check_condition(text: str) -> None:
     from recsys.data.row_filter import row_filter  # loading DuckDB takes 0.2 s, and few configs need it
 
-    try:
-        row_filter(text, "")
-    except ConfigError as error:
-        raise ValueError(str(error)) from error
-    return text
+    row_filter(text, "")
+
+
+def _valid(check: Callable[[str], object]) -> AfterValidator:
+    """A validator of a text, from a check that raises ConfigError."""
+
+    def validate(text: str) -> str:
+        try:
+            check(text)
+        except ConfigError as error:
+            raise ValueError(str(error).strip()) from error
+        return text
+
+    return AfterValidator(validate)
 
 
 def _check_format(name: str) -> str:
@@ -45,7 +59,9 @@ LARGEST_KIND_WEIGHT = 1e6
 Quoting = Literal["standard", "none"]
 ColumnName = Annotated[str, Field(min_length=1)]
 #: A SQL condition over the columns of one row; see `recsys.data.row_filter`.
-Condition = Annotated[str, AfterValidator(_check_condition)]
+Condition = Annotated[str, _valid(_check_condition)]
+#: A template over columns; see `recsys.data.templates`.
+Template = Annotated[str, _valid(partial(template_columns, key=""))]
 
 
 class EventColumns(Section):
@@ -99,12 +115,12 @@ class TableInput(Section):
     quoting: Quoting | None = None
     """CSV only: `standard` if cells may be in double quotes, `none` if a quote is a character like any other; null:
     `none` for files with the typed header of RecBole, else `standard`."""
-    encoding: str = "utf-8"
+    encoding: Annotated[str, _valid(text_codec)] = "utf-8"
     """CSV only: the files' text encoding."""
     where: Condition | None = None
     """SQL condition for the rows to use, e.g. `Quantity > 0 and Country in ('France', 'Spain')`; null: all rows.
     Rows that it leaves out are counted, not quarantined."""
-    timezone: str = "UTC"
+    timezone: Annotated[str, _valid(check_timezone)] = "UTC"
     """Time zone of timestamps without one, e.g. `Europe/London`."""
     timestamp_format: Annotated[str, AfterValidator(check_timestamp_format)] | None = None
     """strptime format of timestamps that are texts or numbers, e.g. `%d/%m/%Y %H:%M`; or `month_first` or `day_first`
@@ -130,7 +146,7 @@ class ItemsInput(TableInput):
 
     columns: ItemColumns = ItemColumns()
     """Our column names, each with the name in the files."""
-    text: Annotated[str, Field(min_length=1)]
+    text: Template
     """Template over the items' columns for the text that a language model reads: `{title}. {category}`."""
     attributes: list[ColumnName] | None = None
     """Columns that are kept as attributes; null: the columns of `text`."""
@@ -143,7 +159,7 @@ class UsersInput(TableInput):
 
     columns: UserColumns = UserColumns()
     """Our column names, each with the name in the files."""
-    text: Annotated[str, Field(min_length=1)]
+    text: Template
     """Template of the text at the beginning of a user's history: `{age} year old {occupation}`."""
     max_text_chars: Positive = 1000
     """Longer user texts are cut to this many characters."""

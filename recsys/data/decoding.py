@@ -26,6 +26,19 @@ _UNREADABLE_PREFIX = chr(_UNREADABLE).encode()[:2]
 _UNREADABLE_CHARACTERS = re.compile("[\U0010ff00-\U0010ffff]")
 
 
+def text_codec(encoding: str) -> codecs.CodecInfo:
+    """The codec of a text encoding.
+
+    Raises:
+        ConfigError: the encoding is unknown.
+    """
+    try:
+        "".encode(encoding)  # refuses codecs that do not encode text, such as rot13
+        return codecs.lookup(encoding)
+    except (LookupError, TypeError, ValueError) as error:
+        raise ConfigError(f"encoding {encoding!r} is unknown; use a name such as utf-8 or latin-1") from error
+
+
 def show_unreadable(text: str) -> str:
     """The text as people should see it, with � for each private character."""
     return _UNREADABLE_CHARACTERS.sub("\ufffd", text)
@@ -58,11 +71,7 @@ class Utf8Stream(io.RawIOBase):
     """
 
     def __init__(self, stream: Readable, encoding: str) -> None:
-        try:
-            "".encode(encoding)  # refuses codecs that do not encode text, such as rot13
-            self._codec = codecs.lookup(encoding)
-        except (LookupError, TypeError) as error:
-            raise ConfigError(f"encoding {encoding!r} is unknown; use a name such as utf-8 or latin-1") from error
+        self._codec = text_codec(encoding)
         self._stream = stream
         self._buffer = b""
         self._decoder: io.IncrementalNewlineDecoder | None = None

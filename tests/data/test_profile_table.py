@@ -8,7 +8,7 @@ import pytest
 from recsys.data.config import UsersInput
 from recsys.data.profile_table import build_profiles, user_version_spec, with_profiles
 from recsys.data.versions import Versions, merge_versions, read_versions
-from recsys.errors import ConfigError, InputError
+from recsys.errors import InputError
 from recsys.evaluation.slices import empty_histories
 from recsys.schema import HISTORIES, PROFILE, PROFILES
 
@@ -68,8 +68,6 @@ def test_errors_name_the_key_of_the_users() -> None:
         versions([{"who": "a", "age": "1"}], spec())
     with pytest.raises(InputError, match=r"inputs\.users\.columns\.user_id: column 'who' is not in"):
         versions([{"age": "1", "job": "x"}], spec())
-    with pytest.raises(ConfigError, match=r"inputs\.users\.text"):
-        user_version_spec(spec("no column"))
 
 
 def test_histories_get_the_profiles_of_their_users() -> None:

@@ -10,7 +10,6 @@ from pydantic import ValidationError
 
 from recsys.data.config import EventsInput
 from recsys.data.timestamps import read_timestamps
-from recsys.errors import ConfigError
 from recsys.schema import TIMESTAMP
 
 
@@ -230,8 +229,8 @@ def test_unknown_formats(form: str) -> None:
     ],
 )
 def test_unknown_zones(timezone: str, hint: str) -> None:
-    with pytest.raises(ConfigError, match=rf"{re.escape(timezone)}.*{hint}"):
-        read(["2010-12-01"], timezone)
+    with pytest.raises(ValidationError, match=rf"{re.escape(timezone)}.*{hint}"):
+        EventsInput(path="unused", timezone=timezone)
 
 
 @given(st.lists(st.datetimes(timezones=st.just(dt.UTC)), max_size=5))
