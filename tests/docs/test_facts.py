@@ -2,6 +2,11 @@
 
 import re
 import tomllib
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
 
 from recsys.data.where_syntax import FUNCTIONS
 from recsys.evaluation.list_checks import CHECKS
@@ -20,6 +25,23 @@ def test_the_page_about_filters_names_every_function() -> None:
     assert named - {"coalesce", "cast"} == FUNCTIONS - {
         "startswith"
     }  # `coalesce` is an operator; `startswith` is an alias
+
+
+def test_several_tables_become_one_by_the_sql_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("orders.csv").write_text("order_id,user_id,at\n1,u1,2026-11-20\n")
+    Path("order_lines.csv").write_text("order_id,sku\n1,a\n1,b\n")
+    Path("properties.csv").write_text(
+        "timestamp,item_id,property,value\n1,a,title,Old\n2,a,title,Lamp\n1,a,color,red\n"
+    )
+    with duckdb.connect() as connection:
+        for statement in re.findall(r"`(COPY .*)`", page("your-data.md")):
+            connection.execute(statement)
+    assert pq.read_table("events.parquet").select(["user_id", "sku"]).sort_by("sku").to_pylist() == [
+        {"user_id": "u1", "sku": "a"},
+        {"user_id": "u1", "sku": "b"},
+    ]
+    assert pq.read_table("items.parquet").to_pylist() == [{"item_id": "a", "color": "red", "title": "Lamp"}]
 
 
 def test_pages_name_no_key_that_the_config_does_not_have() -> None:
