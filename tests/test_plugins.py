@@ -6,6 +6,7 @@ import pytest
 
 from recsys.errors import ConfigError
 from recsys.plugins import load_plugins
+from recsys.signals.registry import SIGNALS
 
 
 @pytest.mark.parametrize(
@@ -51,3 +52,20 @@ def test_a_name_that_is_taken_is_said_as_it_is(tmp_path: Path, monkeypatch: pyte
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ConfigError, match=r"^input format 'csv' is registered twice: choose another name"):
         load_plugins(["csv_plugin"])
+
+
+def test_a_number_of_a_signal_needs_a_name_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights are fitted for each number and kept by its name: of two with one name both got the weight of one."""
+    (tmp_path / "popular_plugin.py").write_text(
+        "from recsys.signals.popularity import Popularity\n"
+        "from recsys.signals.registry import SIGNALS\n\n\n"
+        "class Mine(Popularity):\n    name = 'mine'\n\n\n"
+        "SIGNALS.register(Mine())\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    said = (
+        r"^signal 'mine': its number 'popularity' has the name of a number of the signal 'popularity': choose another"
+    )
+    with pytest.raises(ConfigError, match=said):
+        load_plugins(["popular_plugin"])
+    assert "mine" not in SIGNALS

@@ -14,7 +14,24 @@ from recsys.signals.signal import Signal
 from recsys.signals.text import Text
 from recsys.signals.transitions import Transitions
 
-SIGNALS: Registry[Signal] = Registry("signal")
+
+class _Signals(Registry[Signal]):
+    def register(self, thing: Signal) -> Signal:
+        """As `Registry.register`. Weights are kept by the names of numbers, so no two numbers may share one.
+
+        Raises:
+            ConfigError: another signal has the name, or the name of a number.
+        """
+        for other in self:
+            if other.name != thing.name and (shared := sorted(other.columns.keys() & thing.columns.keys())):
+                raise ConfigError(
+                    f"signal {thing.name!r}: its number {shared[0]!r} has the name of a number of the signal "
+                    f"{other.name!r}: choose another name for the plugin's"
+                )
+        return super().register(thing)
+
+
+SIGNALS: Registry[Signal] = _Signals("signal")
 SIGNALS.register(RankerSignal())
 SIGNALS.register(Transitions())
 SIGNALS.register(Ease())
