@@ -54,18 +54,27 @@ def test_a_name_that_is_taken_is_said_as_it_is(tmp_path: Path, monkeypatch: pyte
         load_plugins(["csv_plugin"])
 
 
-def test_a_number_of_a_signal_needs_a_name_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Weights are fitted for each number and kept by its name: of two with one name both got the weight of one."""
-    (tmp_path / "popular_plugin.py").write_text(
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (
+            "popularity",
+            "its number 'popularity' has the name of a number of the signal 'popularity': choose another name",
+        ),
+        ("length", "'length' is the length of the history: rename its number"),
+    ],
+)
+def test_a_number_of_a_signal_needs_a_name_of_its_own(
+    number: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights are kept by the names of numbers, and trees ask for numbers by name."""
+    (tmp_path / f"{number}_plugin.py").write_text(
         "from recsys.signals.popularity import Popularity\n"
         "from recsys.signals.registry import SIGNALS\n\n\n"
-        "class Mine(Popularity):\n    name = 'mine'\n\n\n"
+        f"class Mine(Popularity):\n    name = 'mine'\n    columns = {{{number!r}: 'a number'}}\n\n\n"
         "SIGNALS.register(Mine())\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    said = (
-        r"^signal 'mine': its number 'popularity' has the name of a number of the signal 'popularity': choose another"
-    )
-    with pytest.raises(ConfigError, match=said):
-        load_plugins(["popular_plugin"])
+    with pytest.raises(ConfigError, match=f"^signal 'mine': {said}"):
+        load_plugins([f"{number}_plugin"])
     assert "mine" not in SIGNALS

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.compiled import compiled
+from recsys.signals.registry import HISTORY_LENGTH
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -22,7 +23,7 @@ NUM_BEST = 64
 #: Prefix of the name of a feature: the number of the user's best candidates whose number is larger.
 RANK = "rank:"
 #: Name of a feature: different items of the user's history.
-LENGTH = "length"
+LENGTH = HISTORY_LENGTH
 
 
 def feature_names(columns: Sequence[str]) -> tuple[str, ...]:

@@ -14,14 +14,21 @@ from recsys.signals.signal import Signal
 from recsys.signals.text import Text
 from recsys.signals.transitions import Transitions
 
+#: What the trees of the fusion call the length of a user's history, which they read beside the numbers.
+HISTORY_LENGTH = "length"
+
 
 class _Signals(Registry[Signal]):
     def register(self, thing: Signal) -> Signal:
         """As `Registry.register`. Weights are kept by the names of numbers, so no two numbers may share one.
 
         Raises:
-            ConfigError: another signal has the name, or the name of a number.
+            ConfigError: another signal has the name or a number's name, or a number has the name `HISTORY_LENGTH`.
         """
+        if HISTORY_LENGTH in thing.columns:
+            raise ConfigError(
+                f"signal {thing.name!r}: {HISTORY_LENGTH!r} is the length of the history: rename its number"
+            )
         for other in self:
             if other.name != thing.name and (shared := sorted(other.columns.keys() & thing.columns.keys())):
                 raise ConfigError(
