@@ -29,7 +29,7 @@ class ItemIndex:
     vectors: Tensor
     """[I, D] float32."""
     rounded: Int8Vectors | None
-    """The same for screening; None: the device does not screen."""
+    """The same for screening; None: nothing is screened."""
     length: float
     """Length of the longest vector."""
 
@@ -55,7 +55,7 @@ class ItemIndex:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retrieved:
-    """The best items of B users, best first."""
+    """The best items of B users, best first where `retrieve` is asked for that."""
 
     items: Tensor
     """[B, C] int64 rows of the item matrix; where a score is −inf there was no further item."""
