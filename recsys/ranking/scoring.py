@@ -13,7 +13,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.errors import InputError
 from recsys.model.features import encode_histories, index_catalog, profile_texts
 from recsys.ranking.candidates import find_candidates
 from recsys.ranking.config import RecommendConfig
@@ -185,7 +184,8 @@ def _finite(snapshot: Snapshot, name: str, items: Ints, found: Floats) -> Floats
     """[B, C, L] the numbers of a signal for items [B, C]; 0 in place of NaN where there is no candidate.
 
     Raises:
-        InputError: the signal, which may be a plugin, gives a candidate a number that is NaN or infinite.
+        ValueError: the signal gives a candidate a number that is NaN or infinite. It is a defect, such as of a plugin,
+            that may show for some users only: these get popular items.
     """
     wrong = ~np.isfinite(found)
     if not wrong.any():
@@ -193,7 +193,7 @@ def _finite(snapshot: Snapshot, name: str, items: Ints, found: Floats) -> Floats
     of_candidates = np.argwhere(wrong & (items >= 0)[:, :, None])
     if len(of_candidates):
         user, place, column = of_candidates[0]
-        raise InputError(
+        raise ValueError(
             f"signal {name!r}: its number {snapshot.columns[snapshot.slices[name]][column]!r} is "
             f"{found[user, place, column]} for the item {snapshot.item_ids[items[user, place]].as_py()!r}; all numbers "
             f"of a signal must be finite: give 0 where it has nothing to say"

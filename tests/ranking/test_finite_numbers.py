@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from recsys.errors import InputError
 from recsys.ranking.snapshot import Snapshot
 from recsys.signals.signal import LoadedSignal
 from recsys.signals.users import UserBlock
@@ -40,7 +39,7 @@ def test_the_signal_and_the_item_are_named(value: float, costly: bool) -> None:
     prices[7] = value
     snapshot = with_prices(prices, costly=costly)
     snapshot = replace(snapshot, fusion=replace(snapshot.fusion, weights=snapshot.fusion.weights | {"lm": 0.1}))
-    with pytest.raises(InputError, match=rf"signal 'lm': its number 'lm' is {value} for the item 'i07'.*must be finit"):
+    with pytest.raises(ValueError, match=rf"signal 'lm': its number 'lm' is {value} for the item 'i07'.*must be finit"):
         scored(snapshot, HISTORIES, config())
 
 
