@@ -17,6 +17,9 @@ _FASTMATH = {"reassoc", "contract"}
 def compiled(function: _Function) -> _Function:
     """Compile a function of arrays and numbers at its first call, and keep the machine code for later processes.
 
+    It is kept until the function's file changes. Where it calls compiled functions of another file, the file names that
+    one with a digest (tests/test_compiled.py).
+
     Sums may be added in another order than in the source, but always in the same order: a result depends only on the
     arguments.
     """

@@ -12,6 +12,8 @@ from recsys.signals.donors import Donors
 from recsys.signals.selection import best_items
 from recsys.signals.sparse_rows import Rows, row_starts
 
+# Compiled in, see tests/test_compiled.py: recsys.signals.selection c4aff58ded6b
+
 #: Items whose pairs are made at a time.
 _AT_A_TIME = 4096
 

@@ -32,6 +32,8 @@ from recsys.signals.sparse_rows import Rows
 from recsys.signals.user_profiles import first_of_basket
 from recsys.signals.users import UserBlock
 
+# Compiled in, see tests/test_compiled.py: recsys.signals.selection c4aff58ded6b
+
 #: Users with the average probability that are added to the users of each item: few users say little.
 PRIOR_USERS = 10
 #: Added before the logarithm, so that an item that the user never took is unlikely and not impossible.
