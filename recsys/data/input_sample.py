@@ -31,7 +31,7 @@ class InputSample:
     source: TableInput
     """With the path as the user wrote it."""
     rows: pa.Table
-    """At most 2 × SAMPLE_ROWS rows, with the columns of the first file; fields of structs are columns `user.id`."""
+    """At most 2 × SAMPLE_ROWS rows, at least one, with the columns of one file; fields of structs are columns too."""
     num_files: int
 
 
@@ -44,7 +44,7 @@ def sample_input(fs: fsspec.AbstractFileSystem, location: str, path: str) -> Inp
         path: The path as the user wrote it.
 
     Raises:
-        InputError: no file can be read there.
+        InputError: no file can be read there, or none has a row.
     """
     files = _files(fs, location)
     form = _format_of(files[0].path) or "csv"
@@ -52,7 +52,12 @@ def sample_input(fs: fsspec.AbstractFileSystem, location: str, path: str) -> Inp
     if form == "csv":
         encoding = _encoding(fs, files[0])
         source = source.model_copy(update={"encoding": encoding, "delimiter": _delimiter(fs, files[0], encoding)})
-    tables = [_first_rows(fs, file, source) for file in dict.fromkeys([files[0], files[-1]])]
+    looked_at = [_first_rows(fs, file, source) for file in dict.fromkeys([files[0], files[-1]])]
+    tables = [table for table in looked_at if len(table)]
+    if not tables:  # Spark writes files of a header alone
+        tables = [_first_rows(fs, max(files, key=lambda file: file.size), source)]
+    if not len(tables[0]):
+        raise InputError(f"{path}: has no rows to guess the columns from; name files with rows")
     names = tables[0].column_names
     same = [table for table in tables if table.schema == tables[0].schema]
     return InputSample(source=source, rows=pa.concat_tables(same).select(names), num_files=len(files))
@@ -67,6 +72,8 @@ def _files(fs: fsspec.AbstractFileSystem, location: str) -> list[FileInfo]:
         names = [name for folder in folders for name in _names(fs, folder)]
     except OSError as error:
         raise InputError(f"{location}: cannot be listed: {error}") from error
+    if not names and not fs.isdir(location):
+        return list_files(fs, location, _format_of(location) or "csv")  # it says why there is none
     formats = Counter(filter(None, map(_format_of, names)))
     if not formats:
         known = ", ".join(ending for form in FORMATS for ending in form.endings)

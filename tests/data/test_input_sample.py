@@ -67,11 +67,26 @@ def test_fields_of_structs_are_columns_once(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["nothing.csv", "empty", "*.csv"])
-def test_where_no_file_can_be_read_the_message_says_what_can(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("order.csv", r"it does not exist; did you mean .*/orders\.csv\?"),
+        ("*.tsv", "nothing matches it"),
+        ("empty", r"there is no file that ends in \.parquet"),
+        ("orders.csv", "has no rows to guess the columns from"),
+    ],
+)
+def test_where_no_file_can_be_read_the_message_says_what_can(tmp_path: Path, name: str, said: str) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"no file that ends in \.parquet"):
+    (tmp_path / "orders.csv").write_text("user,item\n")
+    with pytest.raises(InputError, match=said):
         look(tmp_path / name)
+
+
+def test_files_of_a_header_alone_are_passed_over(tmp_path: Path) -> None:
+    for number, rows in enumerate(["", "u1,i1\nu2,i2\n", ""]):
+        (tmp_path / f"part-{number}.csv").write_text(f"user,item\n{rows}")
+    assert look(tmp_path).rows.to_pylist() == [{"user": "u1", "item": "i1"}, {"user": "u2", "item": "i2"}]
 
 
 @pytest.mark.parametrize("path", [".", "*"])
