@@ -39,7 +39,7 @@ def as_text(values: Any) -> Any:
             pc.cast(values, pa.string()), pattern=r"^(-?\d+)\.0+$|^(0)E-\d+$", replacement=r"\1\2"
         )
     if is_list_of_texts(kind):
-        return pc.cast(pc.binary_join(pc.cast(values, pa.list_(pa.string())), ", "), pa.string())
+        return _joined_lists(pc.cast(values, pa.list_(pa.string())))
     if pa.types.is_nested(kind):
         raise InputError(
             f"a column of type {kind} cannot be read as text; use a column of plain values, or flatten it first"
@@ -95,6 +95,16 @@ def is_number(kind: pa.DataType) -> bool:
 def is_list_of_texts(kind: pa.DataType) -> bool:
     """Whether a column of this type holds lists of strings."""
     return bool((pa.types.is_list(kind) or pa.types.is_large_list(kind)) and is_text(kind.value_type))
+
+
+def _joined_lists(lists: Any) -> Any:
+    """The texts of each list, without those that are null."""
+    joined = pc.binary_join(lists, ", ")
+    with_nulls = pc.and_(pc.is_valid(lists), pc.is_null(joined))  # Arrow gives null where one text is null
+    if not pc.any(with_nulls).as_py():
+        return joined
+    mended = [", ".join(text for text in texts if text is not None) for texts in lists.filter(with_nulls).to_pylist()]
+    return pc.replace_with_mask(one_chunk(joined), one_chunk(with_nulls), pa.array(mended, pa.string()))
 
 
 def _float_text(values: Any) -> Any:

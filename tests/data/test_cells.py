@@ -26,6 +26,8 @@ def test_cells_as_text_number_and_boolean() -> None:
     assert as_text(pa.scalar(0.1, pa.float32())).as_py() == "0.1"
     assert as_text(pa.array([1.5, 2.0], pa.float16())).to_pylist() == ["1.5", "2"]
     assert as_text(pa.array([["a", "b"], None, []])).to_pylist() == ["a, b", None, ""]
+    with_nulls = pa.chunked_array([[["a", None, "b"], None], [[None], ["c"]]], pa.large_list(pa.large_string()))
+    assert as_text(with_nulls).to_pylist() == ["a, b", None, "", "c"], "a tag that is null hides no other"
     assert as_text(pa.array([b"ok", b"\xff"])).to_pylist() == ["ok", None]
     assert as_text(pa.array(["a", "b", "a"]).dictionary_encode()).to_pylist() == ["a", "b", "a"]
     assert as_number(pa.array([" 5 ", ".5", "1e3", "inf", "1,5", "0x1", ""])).to_pylist() == [
