@@ -59,6 +59,10 @@ def _malformed(bad: BadInput) -> str:
         return "each line must be one JSON object, with its names and texts in double quotes"
     if bad.source.format != "csv":
         return "write these files again"
+    if any('\\"' in text for text in bad.texts):
+        return (
+            r'these lines have \" for a quote within quotes: write it as two quotes, in Spark by option("escape", "\"")'
+        )
     return (
         f"these lines have more or fewer fields than the header: put texts that hold {bad.source.delimiter!r} into "
         f"double quotes, or set {bad.key}.delimiter"

@@ -135,6 +135,12 @@ def test_the_commonest_values_are_shown_with_a_line_and_the_details(refuse, tmp_
             id="more fields than the header",
         ),
         pytest.param(
+            events(*[r'"a \"big\", u1",i1,2021-01-02'] * 3),
+            {},
+            ["malformed_row 3. For example", r'write it as two quotes, in Spark by option("escape", "\"")'],
+            id="quotes within quotes as Spark writes them",
+        ),
+        pytest.param(
             events("u1,i1,2021-01-02").encode() + "ué,i1,2021-01-02\n".encode("cp1252"),
             {},
             ["invalid_encoding 1 in 'user_id': 'u\ufffd' (1)", "inputs.events.encoding, such as cp1252"],
