@@ -55,7 +55,7 @@ def _of_each_layer(config: Any, stored: dict[str, Any], kept: Sequence[int]) -> 
     """
     found = {}
     for name in ("layer_types", "no_rope_layers", "mlp_layer_types"):
-        values = stored.get(name, getattr(config, name, None))
+        values = stored.get(name, vars(config).get(name))  # of some kinds it is computed from the number of layers
         if isinstance(values, list) and len(values) == config.num_hidden_layers:
             found[name] = [values[layer] for layer in kept]
     return found

@@ -18,7 +18,7 @@ from recsys.model.file_hashes import verify_hashes
 from recsys.model.prune_encoder import store_as, stored_dtype, write_pruned
 from recsys.model.prune_tokenizer import prune_tokenizer
 from recsys.model.text_encoder import TextEncoder
-from recsys.model.transformer_layers import num_layers, only_layers
+from recsys.model.transformer_layers import config_of_layers, num_layers, only_layers
 
 #: What the tokenizers learn from; the shop uses a part of it.
 CORPUS = [
@@ -208,6 +208,15 @@ def test_a_model_that_lacks_layers_reads_the_kinds_of_those_that_it_has(
         found = encoder.encode(SHOP)
     np.testing.assert_allclose(found, TextEncoder.load(str(tmp_path / "some"), max_tokens=24).encode(SHOP), atol=1e-6)
     np.testing.assert_array_equal(encoder.encode(SHOP), before)
+
+
+def test_kinds_that_a_config_computes_are_left_to_it() -> None:
+    config = transformers.MambaConfig(vocab_size=8, hidden_size=8, num_hidden_layers=3, state_size=4)
+    model = transformers.MambaModel(config)
+    with only_layers(model, [0, 2]):
+        assert (num_layers(model), config.layer_types) == (2, ["linear_attention"] * 2)
+    assert num_layers(model) == len(config.layer_types) == 3
+    assert "layer_types" not in config_of_layers({}, model, [0])
 
 
 def test_weights_keep_the_type_in_which_they_are_stored(decoder: Path, tmp_path: Path) -> None:
