@@ -77,11 +77,11 @@ class _FirstRows:
         """Read so many rows.
 
         Raises:
-            InputError: a file cannot be read, or lacks a column.
+            InputError: a file cannot be read, or lacks a column that the newest file lacks too.
         """
         lacking = LackingColumns(source)
         chunks, is_all = _read_chunks(source, lacking, most)
-        check_lacking([lacking.close()], source)
+        check_lacking([lacking.close(), *([] if is_all else [_lacking_in_last_file(source)])], source)
         return cls(source=source, chunks=chunks, lacking=lacking.close(), is_all=is_all)
 
     def head(self, most: int) -> list[_Chunk]:
@@ -103,6 +103,15 @@ def _read_chunks(source: TableInput, lacking: LackingColumns, most: int) -> tupl
             chunks.append((file, table, malformed))
             most -= len(table)
     return chunks, True
+
+
+def _lacking_in_last_file(source: TableInput) -> Record:
+    """Of the first rows of the last file: older files may lack columns, see `LackingColumns`."""
+    lacking = LackingColumns(source)
+    for task in plan_parts(source, list_input(source)[-1:]).values():
+        next(read_part(source, task, lacking), None)
+        break
+    return lacking.close()
 
 
 @dataclass(frozen=True, kw_only=True)

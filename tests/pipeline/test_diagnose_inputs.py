@@ -71,6 +71,24 @@ def test_ids_that_are_words_for_missing_values_are_known_where_the_config_says_s
     assert checks(config("u,NA,2026-11-20\n", items, missing_values=[]))["events"].ok
 
 
+def test_older_files_may_lack_a_column_and_no_file_may(
+    config: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FIRST_ROWS", 20)
+    (tmp_path / "events").mkdir()
+    (tmp_path / "events" / "1.csv").write_text(f"user_id,item_id,timestamp\n{GOOD}")
+    (tmp_path / "events" / "2.csv").write_text("user_id,item_id,timestamp,action\nu,a,2026-11-21,view\n")
+
+    def found(column: str) -> Diagnosis:
+        raw = config("").model_dump(exclude_unset=True)
+        raw["inputs"]["events"] = {"path": f"{tmp_path}/events", "format": "csv", "columns": {"event": column}}
+        return checks(decode_config(raw))["events"]
+
+    assert found("action").ok
+    assert "column 'acton' is not in" in found("acton").found
+    assert "did you mean 'action'?" in found("acton").found
+
+
 def test_only_the_first_rows_are_judged(config: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FIRST_ROWS", 20)
     found = checks(config(GOOD + "u,z,never\n"))["events"]
