@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from recsys.data.column_guesses import (
     Columns,
@@ -36,34 +36,30 @@ class GuessedInput:
     sample: InputSample
     columns: Columns
     guesses: Guesses
-    texts: Sequence[str] = field(default=())
-    """Columns of the template."""
 
 
 def guess_inputs(samples: Mapping[str, InputSample]) -> dict[str, GuessedInput]:
     """Guess the columns of `events`, `items` and, where it is given, `users`."""
     columns = {name: values_of(sample.rows, sample.source) for name, sample in samples.items()}
-    shared = samples["items"].source.path == samples["events"].source.path
+    shared = _same_files(samples["items"], samples["events"])
     events = guess_events(columns["events"], None if shared else columns["items"], columns.get("users"))
     ids = {name: columns["events"][events[name].column] for name in ("user_id", "item_id") if name in events}
     items = guess_items(columns["items"], None if shared else ids.get("item_id"))
     if shared and "item_id" in events:
         items["item_id"] = events["item_id"]
-        if "timestamp" in events:
-            items["timestamp"] = Guess(events["timestamp"].column, "the newest row of an item wins")
-    texts = item_texts(columns["items"], items)
-    if shared and len(ids) == len(("user_id", "item_id")):
-        texts = [
-            name for name in texts if belongs_to(columns["events"][name], ids["item_id"], ids["user_id"]) == "item"
-        ]
-    found: dict[str, tuple[Guesses, Sequence[str]]] = {"events": (events, ()), "items": (items, texts)}
+    if shared and "timestamp" in events:
+        items["timestamp"] = Guess(events["timestamp"].column, "the newest row of an item wins")
+    found = {"events": events, "items": items}
     if "users" in samples:
-        users = guess_users(columns["users"], ids.get("user_id"))
-        found["users"] = (users, user_texts(columns["users"], users))
+        found["users"] = guess_users(columns["users"], ids.get("user_id"))
     return {
-        name: GuessedInput(sample=samples[name], columns=columns[name], guesses=guesses, texts=texts)
-        for name, (guesses, texts) in found.items()
+        name: GuessedInput(sample=samples[name], columns=columns[name], guesses=guesses)
+        for name, guesses in found.items()
     }
+
+
+def _same_files(items: InputSample, events: InputSample) -> bool:
+    return items.source.path == events.source.path
 
 
 def first_config(inputs: Mapping[str, GuessedInput], storage: str) -> str:
@@ -77,11 +73,23 @@ def first_config(inputs: Mapping[str, GuessedInput], storage: str) -> str:
         "inputs:",
     ]
     for name, guessed in inputs.items():
-        lines += [f"  {name}:", *(f"    {line}" for line in _input_lines(name, guessed))]
+        lines += [f"  {name}:", *(f"    {line}" for line in _input_lines(name, guessed, _texts(name, inputs)))]
     return "\n".join(lines) + "\n"
 
 
-def _input_lines(name: str, guessed: GuessedInput) -> list[str]:
+def _texts(name: str, inputs: Mapping[str, GuessedInput]) -> Sequence[str]:
+    """Columns of the template of the items or users, by the columns that people confirmed."""
+    guessed, events = inputs[name], inputs["events"]
+    if name == "users":
+        return user_texts(guessed.columns, guessed.guesses)
+    texts = item_texts(guessed.columns, guessed.guesses)
+    if not _same_files(guessed.sample, events.sample) or not {"item_id", "user_id"} <= events.guesses.keys():
+        return texts
+    item, user = (events.columns[events.guesses[key].column] for key in ("item_id", "user_id"))
+    return [text for text in texts if belongs_to(events.columns[text], item, user) == "item"]
+
+
+def _input_lines(name: str, guessed: GuessedInput, texts: Sequence[str]) -> list[str]:
     source = guessed.sample.source
     lines = [f"path: {_quoted(source.path)}", f"format: {source.format}"]
     if source.delimiter != ",":
@@ -93,7 +101,7 @@ def _input_lines(name: str, guessed: GuessedInput) -> list[str]:
         why = _why(guess, guessed.columns) if guess.sure else _UNSURE
         lines.append(f"  {'' if guess.sure else '# '}{key}: {_quoted(guess.column)}   # {why}")
     if name != "events":
-        lines.append(f"text: {_quoted(template(guessed))}   # what the language model reads")
+        lines.append(f"text: {_quoted(template(guessed, texts))}   # what the language model reads")
     if (time := guessed.guesses.get("timestamp")) and time.column in guessed.columns:
         lines += _timestamp_lines(guessed.columns, time.column)
     if name == "events":
@@ -108,15 +116,15 @@ def _timestamp_lines(columns: Columns, column: str) -> list[str]:
     return [f"timestamp_format: {_quoted(form)}   # please check: the first rows can be read in two ways"]
 
 
-def template(guessed: GuessedInput) -> str:
-    """The template over the chosen columns; numbers have the name of their column before them.
+def template(guessed: GuessedInput, texts: Sequence[str]) -> str:
+    """The template over the columns `texts`; numbers have the name of their column before them.
 
     Without a column that can be read, the id is the text.
     """
     ids = [guess.column for key, guess in guessed.guesses.items() if key in ("item_id", "user_id")]
-    names = list(guessed.texts) or ids
+    names = list(texts) or ids
     return ". ".join(
-        f"{name.replace('_', ' ')} {{{name}}}" if guessed.columns[name].is_number and guessed.texts else f"{{{name}}}"
+        f"{name.replace('_', ' ')} {{{name}}}" if guessed.columns[name].is_number and texts else f"{{{name}}}"
         for name in names
     )
 

@@ -1,5 +1,6 @@
 """The first config: YAML that decodes, whatever the files hold."""
 
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -7,6 +8,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from recsys.data.catalog import item_version_spec
+from recsys.data.column_guesses import Guess
 from recsys.data.config import TableInput
 from recsys.data.first_config import first_config, guess_inputs
 from recsys.data.input_sample import InputSample
@@ -59,6 +61,21 @@ def test_items_out_of_the_events_files_have_only_columns_that_belong_to_items() 
     config = decoded(first_config(guess_inputs({"events": shared, "items": shared}), "x"))
     assert config.inputs.items.text == "{description}"
     assert config.inputs.items.columns.timestamp == "time"
+
+
+def test_columns_that_people_name_decide_which_texts_are_of_the_items() -> None:
+    """Words that we do not know: `Kunde`, `Artikel`."""
+    names = [f"Lamp {item}" for item in EVENTS["item"]]
+    cities = ["Rome" if user < "u3" else "Oslo" for user in EVENTS["user"]]
+    rows = {"Kunde": EVENTS["user"], "Artikel": EVENTS["item"], "Zeit": EVENTS["time"], "Stadt": cities, "Name": names}
+    inputs = guess_inputs({"events": sample("orders.csv", **rows), "items": sample("orders.csv", **rows)})
+    said = {"user_id": Guess("Kunde", "as you said"), "item_id": Guess("Artikel", "as you said")}
+    for name, keys in (("events", ("user_id", "item_id")), ("items", ("item_id",))):
+        own = {key: said[key] for key in keys}
+        inputs[name] = replace(inputs[name], guesses=inputs[name].guesses | own)
+    items = decoded(first_config(inputs, "x")).inputs.items
+    assert items.text == "{Name}"
+    assert (items.columns.item_id, items.columns.timestamp) == ("Artikel", "Zeit")
 
 
 def test_the_template_has_fields_of_objects_and_no_column_that_it_cannot_name() -> None:
