@@ -167,7 +167,10 @@ def _best(columns: Columns, score: Callable[[ColumnValues], int]) -> str | None:
 
 
 def _time_score(column: ColumnValues) -> int:
-    return (1 + 2 * names_any(column.name, "time")) if column.is_time else 0
+    named_id = (
+        max(names_id(column.name, "item"), names_id(column.name, "user")) == 3
+    )  # 706016001 is a time of 1992, too
+    return (1 + 2 * names_any(column.name, "time")) if column.is_time and not named_id else 0
 
 
 def _kind_score(column: ColumnValues) -> int:

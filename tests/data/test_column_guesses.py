@@ -78,6 +78,12 @@ def test_a_column_of_times_is_no_id_and_small_numbers_are_no_times() -> None:
     assert names(found) == {"user_id": "user", "item_id": "item", "timestamp": "user_time"}
 
 
+def test_numbers_of_articles_that_would_be_times_since_1970_are_none() -> None:
+    articles = [str(706_016_001 + row % 13) for row in range(NUM)]
+    found = guess_events(columns(article_id=articles, customer_id=USERS, dt=TIMES))
+    assert names(found) == {"item_id": "article_id", "user_id": "customer_id", "timestamp": "dt"}
+
+
 def test_items_have_a_title_texts_and_what_is_available() -> None:
     items = columns(
         sku=[f"s{row}" for row in range(NUM)],
