@@ -250,6 +250,8 @@ def test_an_override_switches_an_optional_section_on(tmp_path: Path) -> None:
         ("recommend.topk=20", "did you mean top_k"),
         ("storage.path=x", "storage is a value, not a section"),
         ("recommend.top_k=[1", "is not valid YAML"),
+        ("inputs.events.decimal=,", "A text with such signs needs quotes: --set 'inputs.events.decimal=\",\"'"),
+        ("inputs.events.timestamp_format=%Y%m%d", "needs quotes: --set 'inputs.events.timestamp_format=\"%Y%m%d\"'"),
         ("recommend.top_k=many", "must be a valid integer, got 'many'"),
     ],
 )

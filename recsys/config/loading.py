@@ -1,5 +1,6 @@
 """Reading a config: YAML, overrides of the command line, variables of the environment."""
 
+import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -84,7 +85,11 @@ def override_key(raw: dict[str, Any], override: str) -> None:
         if not isinstance(child, dict):
             raise ConfigError(f"--set {override}: {parent} is a value, not a section")
         section = child
-    section[leaf] = parse_yaml(value, f"--set {override}")
+    try:
+        section[leaf] = parse_yaml(value, f"--set {override}")
+    except ConfigError as error:
+        quoted = json.dumps(value, ensure_ascii=False).replace("'", "'\\''")
+        raise ConfigError(f"{error}\nA text with such signs needs quotes: --set '{key}={quoted}'") from error
 
 
 _VARIABLE = re.compile(r"\$(?P<escaped>\$\{)|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
