@@ -146,6 +146,10 @@ def test_how_an_input_is_read_is_checked_before_anything_starts(key: str, value:
     [
         ({"recommend": {"top_k": "20"}}, "recommend.top_k: must be a valid integer, got '20'"),
         ({"recommend": {"top_k": 2.5}}, "recommend.top_k: must be a valid integer, got 2.5"),
+        (
+            {"inputs": INPUTS | {"items": {"path": "y", "text": {"title": None}}}},
+            "inputs.items.text: must be a text, got a mapping of keys; in YAML a text that begins with { needs quotes",
+        ),
         ({"train": {"use_gpu": "yes"}}, "train.use_gpu: must be a valid boolean, got 'yes'"),
         ({"train": {"use_gpu": 1}}, "train.use_gpu: must be a valid boolean, got 1"),
         ({"storage": 7}, "storage: must be a valid string, got 7"),

@@ -33,6 +33,8 @@ def explain(fault: Any, model: type[BaseModel]) -> str:
         return f"{prefix}{fault['ctx']['error']}"
     if kind in _BOUNDS:
         return f"{prefix}{_BOUNDS[kind].format(**fault['ctx'])}, got {fault['input']!r}"
+    if kind == "string_type" and isinstance(fault["input"], dict):
+        return f"{prefix}must be a text, got a mapping of keys; in YAML a text that begins with {{ needs quotes"
     message = fault["msg"].removeprefix("Input should be ").removeprefix("Value should be ")
     return (
         f"{prefix}must be {message}, got {fault['input']!r}"
