@@ -34,12 +34,17 @@ def test_several_tables_become_one_by_the_sql_of_the_page(tmp_path: Path, monkey
     Path("properties.csv").write_text(
         "timestamp,item_id,property,value\n1,a,title,Old\n2,a,title,Lamp\n1,a,color,red\n"
     )
+    Path("sessions.jsonl").write_text('{"session":7,"events":[{"aid":1,"ts":5},{"aid":2,"ts":6}]}\n')
     with duckdb.connect() as connection:
         for statement in re.findall(r"`(COPY .*)`", page("your-data.md")):
             connection.execute(statement)
     assert pq.read_table("events.parquet").select(["user_id", "sku"]).sort_by("sku").to_pylist() == [
         {"user_id": "u1", "sku": "a"},
         {"user_id": "u1", "sku": "b"},
+    ]
+    assert pq.read_table("clicks.parquet").sort_by("aid").to_pylist() == [
+        {"session": 7, "aid": 1, "ts": 5},
+        {"session": 7, "aid": 2, "ts": 6},
     ]
     assert pq.read_table("items.parquet").to_pylist() == [{"item_id": "a", "color": "red", "title": "Lamp"}]
 
