@@ -89,7 +89,7 @@ class _FirstRows:
         found: list[_Chunk] = []
         for file, table, malformed in self.chunks:
             if most > 0:
-                found.append((file, table.slice(0, most), malformed))
+                found.append(_first_of((file, table, malformed), most))
             most -= len(table)
         return found
 
@@ -99,7 +99,7 @@ def _read_chunks(source: TableInput, lacking: LackingColumns, most: int) -> tupl
     for task in plan_parts(source, list_input(source)).values():
         for file, table, malformed in read_part(source, task, lacking):
             if len(table) > most:
-                return [*chunks, (file, table.slice(0, most), malformed)], False
+                return [*chunks, _first_of((file, table, malformed), most)], False
             chunks.append((file, table, malformed))
             most -= len(table)
     return chunks, True
@@ -112,6 +112,14 @@ def _lacking_in_last_file(source: TableInput) -> Record:
         next(read_part(source, task, lacking), None)
         break
     return lacking.close()
+
+
+def _first_of(chunk: _Chunk, most: int) -> _Chunk:
+    """The first rows of a chunk, with the same share of its malformed lines: nobody knows where these were."""
+    file, table, malformed = chunk
+    if len(table) <= most:
+        return chunk
+    return file, table.slice(0, most), malformed.slice(0, -(-len(malformed) * most // len(table)))
 
 
 @dataclass(frozen=True, kw_only=True)

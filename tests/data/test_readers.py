@@ -35,6 +35,15 @@ def test_chunks_are_bounded_and_keep_the_order(tmp_path: Path) -> None:
     assert [int(n) for chunk in found for n in chunk.table["n"].to_pylist()] == list(range(100_000))
 
 
+def test_malformed_lines_are_divided_as_the_rows_are(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("n,pad\n" + ("1,x\n" * 99 + "1,x,y\n") * 2000)
+
+    found = chunks(tmp_path / "a.csv")
+
+    assert sum(len(chunk.malformed) for chunk in found) == 2000
+    assert all(len(chunk.malformed) == pytest.approx(chunk.table.num_rows / 99, abs=1) for chunk in found)
+
+
 def test_a_file_with_only_a_broken_line_has_no_rows(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"a":')
 

@@ -99,6 +99,15 @@ def test_only_the_first_rows_are_judged(config: Write, monkeypatch: pytest.Monke
     assert unread.found.endswith("20 usable; item ids were not checked: there are over 1 items")
 
 
+def test_lines_that_are_no_rows_are_judged_with_the_rows_around_them(config: Write) -> None:
+    """The night takes up to 5 % of them: the first rows must not count with the bad lines of the whole block."""
+    lines = ("u,a,2026-11-20\n" * 50 + "u,a,2026-11-20,and more\n") * 2000
+    items = "item_id,title\na,Lamp\nb,Vase\n" + ("b,Vase\n" * 50 + "b,Vase,blue\n") * 2000
+    found = checks(config(lines, items))
+    assert [each.ok for each in found.values()] == [True, True]
+    assert all("1,000 usable, 20 would be quarantined" in each.found for each in found.values())
+
+
 def test_dates_are_read_as_the_rows_prove_it(config: Write) -> None:
     proved = checks(config("u,a,25/10/2026\nu,a,02/11/2026\nu,b,03/11/2026\n"))["events"]
     assert "3 usable" in proved.found
