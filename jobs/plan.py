@@ -88,7 +88,10 @@ def _sources_of(costs: Iterable[StageCost]) -> str:
     words = "Scaled to the rows of the inputs. Memory is that of the largest process."
     if any(cost.measured == REFERENCE.name for cost in costs):
         size = f"{REFERENCE.events:,} events and {REFERENCE.items:,} items"
-        words += f" {REFERENCE.name}: no night of this storage has the stage; one of {size} on two CPU cores."
+        words += (
+            f" {REFERENCE.name}: one of {size} on two CPU cores, where no night of this storage has the stage, or only "
+            f"much smaller ones have it."
+        )
     return words
 
 

@@ -22,7 +22,8 @@ WORKING_SPACE = 2.0
 def check_free_space(run: Run, stages: Iterable[Stage[Any]]) -> None:
     """Refuse a night that does not fit into the storage, before it writes anything.
 
-    A storage without a published night has no sizes to go by. Then a warning says if the inputs would not fit either.
+    A storage without a published night, or with much smaller ones alone, has no sizes to go by. Then a warning says if
+    the inputs would not fit either.
 
     Args:
         run: The night; finished stages of it need no space any more.
@@ -35,11 +36,12 @@ def check_free_space(run: Run, stages: Iterable[Stage[Any]]) -> None:
         return
     free = free_bytes(run.storage.root)
     left = [stage for stage in stages if stage.applies(run.config) and run.folder.done(stage.name) is None]
-    nights = last_nights(run, left)
     try:
         rows, num_bytes = _inputs(run)
     except RecsysError:
         return  # the night reads its inputs next, and says what is wrong with them
+    events, items = rows.get("events", 0), rows.get("items", 0)
+    nights = [night for night in last_nights(run, left) if night.says_of(events, items)]
     if not nights:
         if free < num_bytes:
             logger.warning(
@@ -47,7 +49,7 @@ def check_free_space(run: Run, stages: Iterable[Stage[Any]]) -> None:
                 *(run.storage.root, _size(free), _size(num_bytes)),
             )
         return
-    costs = (estimate_stage(stage.name, nights, rows.get("events", 0), rows.get("items", 0)) for stage in left)
+    costs = (estimate_stage(stage.name, nights, events, items) for stage in left)
     needed = round(WORKING_SPACE * sum(cost.stored_bytes for cost in costs if cost is not None))
     if free < needed:
         raise ConfigError(

@@ -1,8 +1,8 @@
 """About how long each stage of a night will take, and how much memory and storage, from nights that were measured.
 
-Those are the last nights of the storage. A stage that none of them has is estimated from a night that was measured
-when this version was made. Time, storage, and memory above that of loaded libraries are scaled with the rows
-of an input.
+Those are the last nights of the storage that are not much smaller. A stage that none of them has is estimated from a
+night that was measured when this version was made. Time, storage, and memory above that of loaded libraries are scaled
+with the rows of an input.
 """
 
 import logging
@@ -25,6 +25,9 @@ logger = logging.getLogger(__name__)
 
 #: Nights that are looked at. One alone may have run beside other work.
 MOST_NIGHTS = 3
+#: A night of less than one in so many rows says nothing: most of its cost does not grow with the rows. A new shop has
+#: nights without events, and a storage may begin with a night of a small sample.
+_MOST_GROWTH = 100
 #: Stages whose work grows with the items; that of the others grows with the events.
 _BY_ITEMS = ("catalog", "enrich", "encode", "reencode", "cold", "titles", "similar_items")
 #: Memory of a process that has loaded all libraries and models, MB: it does not grow with the rows.
@@ -53,6 +56,10 @@ class MeasuredNight:
     items: int
     costs: Mapping[str, tuple[float, float, int]]
     """Seconds, MB, bytes."""
+
+    def says_of(self, events: int, items: int) -> bool:
+        """Whether its costs can be scaled to these numbers of rows."""
+        return events <= _MOST_GROWTH * self.events and items <= _MOST_GROWTH * self.items
 
     def scaled(self, stage: str, events: int, items: int) -> StageCost:
         """The cost of a stage for other numbers of rows."""
@@ -103,7 +110,8 @@ def last_nights(run: Run, stages: Iterable[Stage[Any]]) -> list[MeasuredNight]:
 
 def estimate_stage(stage: str, nights: Sequence[MeasuredNight], events: int, items: int) -> StageCost | None:
     """The median of the nights, scaled to these rows; else the `REFERENCE`, scaled; None: no night has the stage."""
-    scaled = [night.scaled(stage, events, items) for night in nights if stage in night.costs]
+    near = [night for night in nights if stage in night.costs and night.says_of(events, items)]
+    scaled = [night.scaled(stage, events, items) for night in near]
     if not scaled:
         return REFERENCE.scaled(stage, events, items) if stage in REFERENCE.costs else None
     return StageCost(

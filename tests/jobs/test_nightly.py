@@ -439,4 +439,4 @@ def test_a_dry_run_estimates_from_the_last_night(write_config, run_job, night_be
     measured = dict(re.findall(r"^│ (\w+) .*│ (last night|Online Retail) +│", estimates, re.MULTILINE))
     # the manifest is written before the stage that writes it ends
     assert measured == dict.fromkeys(STAGES, "last night") | {"publish": "Online Retail"}
-    assert "Online Retail: no night of this storage has the stage" in " ".join(estimates.split())
+    assert "where no night of this storage has the stage" in " ".join(estimates.split())

@@ -1,5 +1,6 @@
 """A night that does not fit into the storage is refused before it writes anything."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,18 @@ def run_of(shop: Path, storage: Path | str, **settings: Any) -> Run:
 
 @pytest.fixture
 def published(warehouse: Path, tmp_path: Path) -> Path:
-    """A storage with a published night."""
-    return Path(shutil.copytree(warehouse, tmp_path / "warehouse"))
+    """A storage with a published night of 5,000 events."""
+    storage = Path(shutil.copytree(warehouse, tmp_path / "warehouse"))
+    set_events(storage, 5000)
+    return storage
+
+
+def set_events(storage: Path, num: int) -> None:
+    """Let the published night have so many events."""
+    (manifest,) = storage.glob("recommendations/*/*/_MANIFEST.json")
+    cost = {"seconds": 1.0, "peak_memory_mb": 700.0}
+    metrics = {"ingest": {"rows": num, **cost}, "catalog": {"rows": 80, **cost}}
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"metrics": metrics}))
 
 
 def set_free(monkeypatch: pytest.MonkeyPatch, num_bytes: int) -> None:
@@ -46,6 +57,18 @@ def test_a_night_that_does_not_fit_is_refused(shop: Path, published: Path, monke
         run.folder.finish(stage.name, {})
     check_free_space.check_free_space(run, NIGHT)  # nothing is left to do
     assert not list(published.glob("runs/*/start.json"))
+
+
+def test_a_night_without_events_says_nothing_of_the_first_one_with_events(
+    shop: Path, published: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    set_events(published, 0)
+    set_free(monkeypatch, 1 << 30)
+    check_free_space.check_free_space(run_of(shop, published), NIGHT)
+    assert not caplog.records
+    set_free(monkeypatch, 1000)
+    check_free_space.check_free_space(run_of(shop, published), NIGHT)
+    assert "the night may not fit" in caplog.text
 
 
 def test_the_first_night_is_warned_if_even_its_inputs_would_not_fit(

@@ -29,5 +29,15 @@ def test_a_stage_that_no_night_of_the_storage_has_is_estimated_from_the_referenc
     assert estimate_stage("of a plugin", [], 1, 1) is None
 
 
+def test_a_night_of_a_shop_without_events_says_nothing_of_the_first_events() -> None:
+    cost = estimate_stage("ingest", [night(2.0, events=0)], REFERENCE.events, REFERENCE.items)
+    assert cost is not None
+    assert (cost.seconds, cost.measured) == (0.2, "Online Retail")
+    sample = estimate_stage("ingest", [night(2.0, events=REFERENCE.events // 1000)], REFERENCE.events, REFERENCE.items)
+    assert sample == cost
+    still_without = estimate_stage("ingest", [night(2.0, events=0)], 0, 100)
+    assert still_without == StageCost(seconds=0.0, peak_memory_mb=800.0, stored_bytes=0, measured="last night")
+
+
 def test_the_reference_has_every_stage_that_all_nights_have() -> None:
     assert {stage.name for stage in NIGHT if stage.condition is None} <= set(REFERENCE.costs)
