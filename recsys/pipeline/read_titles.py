@@ -5,6 +5,7 @@ The titles that the published night has read with the same model are taken from 
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.errors import ConfigError
+from recsys.errors import ConfigError, InputError
 from recsys.model.encoder_files import model_files
 from recsys.model.encoder_source import model_folder
 from recsys.model.file_hashes import hashes_of
@@ -27,7 +28,6 @@ from recsys.ranking.config import RecommendConfig
 from recsys.ranking.rules.attributes import attribute_values
 from recsys.signals.lm import HISTORY, LmConfig
 from recsys.storage.latest import read_latest
-from recsys.storage.record_kinds import STAGE
 from recsys.storage.runs import RunFolder
 from recsys.storage.tables import read_table, write_table
 
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from recsys.model.title_scorer import TitleScorer
 
 Floats = npt.NDArray[np.float32]
+
+logger = logging.getLogger(__name__)
 
 #: Titles of one part.
 TITLES_PER_PART = 4096
@@ -122,15 +124,16 @@ def _reader(run: Run) -> Callable[[str], Record]:
 
 
 def _published_priors(run: Run, lm_id: str) -> pa.Table:
-    """The table of the published night, if the same model read its titles; else an empty one."""
+    """The table of the published night, if the same model read its titles and it is whole; else an empty one."""
     latest = read_latest(run.storage)
     if latest is not None:
         folder = RunFolder(run.storage, latest.run_id)
-        record, table = folder.stage_path(READ_TITLES.name), _priors_path(folder)
-        if run.storage.exists(record) and run.storage.exists(table):
-            stored = STAGE.decode(run.storage.read_bytes(record), run.storage.url(record))
-            if stored.get("lm_id") == lm_id:
+        record, table = folder.done(READ_TITLES.name), _priors_path(folder)
+        if record is not None and record.get("lm_id") == lm_id:
+            try:
                 return read_table(run.storage, table)
+            except InputError as error:
+                logger.warning("all titles are read again: %s", error)
     return _PRIORS.empty_table()
 
 

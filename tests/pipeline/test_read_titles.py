@@ -101,6 +101,17 @@ def test_a_night_with_a_language_model(run: Run, caplog: pytest.LogCaptureFixtur
     )
 
 
+@pytest.mark.parametrize("damaged", ["stages/titles.json", "title_priors.parquet"])
+def test_titles_are_read_again_where_those_of_the_published_night_are_damaged(
+    run: Run, damaged: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_stages(run, (READ_TITLES,))
+    run.storage.write_bytes(f"{run.folder.dir}/{damaged}", b"{")
+    again = read_titles(run)
+    assert again.computed == again.rows > 0
+    assert damaged in caplog.text
+
+
 def test_a_model_that_is_not_there_is_named(run: Run) -> None:
     assert run.config.lm is not None
     wrong = run.config.model_copy(update={"lm": run.config.lm.model_copy(update={"model": "./nowhere"})})
