@@ -34,15 +34,15 @@ class ListedItem:
     item_id: str
     title: str
     score: float
-    """log P(item | user) among the candidates, minus what the re-ranking rules took."""
+    """log P(item | user) among the candidates, and what the rules added to it or took from it."""
     source: str
     reason: str
     parts: Mapping[str, float]
     """How far each number of a signal lifts the item above the user's other candidates, in nats."""
     base: float
-    """The same for all items of a list."""
+    """The rest of log P(item | user): the same for all items that are among the user's best candidates."""
     rules: float
-    """What the re-ranking rules changed; 0 for most items."""
+    """What the rules changed; 0 where none did."""
 
 
 @dataclass(frozen=True)
@@ -108,9 +108,8 @@ class PublishedNight:
     def recommend(self, history: pa.Table) -> list[ListedItem]:
         """The list for one row of HISTORIES, made as the night makes lists."""
         made = recommend_variants(self.variants, history, self._config)
-        rows, lifts = made.lists.to_pylist(), made.contributions.astype(np.float64)
+        lifts, log_p = made.contributions.astype(np.float64), made.log_probabilities.astype(np.float64)
         places = self.snapshot.item_ids.index
-        base = rows[0]["score"] - lifts[0].sum() if rows else 0.0
         return [
             ListedItem(
                 rank=row["rank"],
@@ -120,10 +119,10 @@ class PublishedNight:
                 source=row["source"],
                 reason=row["reason"],
                 parts={name: float(lift) for name, lift in zip(self.snapshot.columns, lifted, strict=True) if lift},
-                base=float(base),
-                rules=float(row["score"] - base - lifted.sum()),
+                base=float(own - lifted.sum()),
+                rules=float(row["score"] - own),
             )
-            for row, lifted in zip(rows, lifts, strict=True)
+            for row, lifted, own in zip(made.lists.to_pylist(), lifts, log_p, strict=True)
         ]
 
     def with_weight(self, number: str, weight: float) -> "PublishedNight":

@@ -32,6 +32,8 @@ class Recommended:
     """[N] row of each place's user in the batch."""
     contributions: npt.NDArray[np.float32]
     """[N, S] how far each number lifts the item above the user's other candidates, in nats."""
+    log_probabilities: npt.NDArray[np.float32]
+    """[N] log P(item | user), before any rule changed it."""
     counts: RerankCounts
 
 
@@ -64,6 +66,7 @@ def recommend_batch(
             lists=RECOMMENDATIONS.empty_table(),
             users=np.zeros(0, dtype=np.int64),
             contributions=np.zeros((0, len(snapshot.columns)), dtype=np.float32),
+            log_probabilities=np.zeros(0, dtype=np.float32),
             counts=RerankCounts(),
         )
     owners = np.concatenate([part.users for part in done])
@@ -72,6 +75,7 @@ def recommend_batch(
         lists=pa.concat_tables(part.lists for part in done).take(pa.array(order)),
         users=owners[order],
         contributions=np.concatenate([part.contributions for part in done])[order],
+        log_probabilities=np.concatenate([part.log_probabilities for part in done])[order],
         counts=RerankCounts.sum(part.counts for part in done),
     )
 
@@ -90,7 +94,13 @@ def _lists_of(snapshot: Snapshot, user_ids: pa.ChunkedArray, scored: Scored, top
     lists = as_recommendations(
         user_ids, snapshot.item_ids, reranked.items, reranked.scores, source=source, reason=reason
     )
-    return Recommended(lists=lists, users=users, contributions=lifts[users, places], counts=counts)
+    return Recommended(
+        lists=lists,
+        users=users,
+        contributions=lifts[users, places],
+        log_probabilities=fused.log_probabilities[users, columns[users, places]],
+        counts=counts,
+    )
 
 
 def _columns_of(candidates: Ints, items: Ints) -> Ints:

@@ -87,6 +87,7 @@ def recommend_variants(
         lists=pa.concat_tables(part.lists for part in parts).take(pa.array(order)),
         users=owners[order],
         contributions=np.concatenate([part.contributions for part in parts])[order],
+        log_probabilities=np.concatenate([part.log_probabilities for part in parts])[order],
         counts=RerankCounts.sum(part.counts for part in parts),
     )
 

@@ -1,8 +1,13 @@
 """The explained lists are the published ones, and each score is the sum of its contributions."""
 
+from dataclasses import replace
+
+import numpy as np
 import pyarrow.dataset as ds
 import pytest
 
+from recsys.pipeline.published_night import open_night
+from recsys.ranking.business_config import Boost
 from recsys.signals.registry import SIGNALS, usual_signals
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import read_latest
@@ -35,6 +40,20 @@ def test_contributions_are_those_of_the_published_lists(write_config, run_job, n
             lifts["text" if imputed else SIGNAL_OF[name]] += value
         if row["source"] not in ("ranker", "exploration"):
             assert lifts[row["source"]] == pytest.approx(max(lifts.values()), abs=1e-3), "what lifts it most"
+
+
+def test_python_says_what_the_rules_changed_in_each_score(one_night):
+    night = open_night(str(one_night[0]))
+    history = night.history(["i0003", "i0017"])
+    plain = night.recommend(history)
+    assert [item.rules for item in plain] == [0] * len(plain)
+    config = night.run.config
+    rerank = config.rerank.model_copy(update={"boosts": [Boost(items=[plain[-1].item_id], factor=1e6)]})
+    boosted = replace(night, run=replace(night.run, config=config.model_copy(update={"rerank": rerank})))
+    first, *others = boosted.recommend(history)
+    assert (first.item_id, first.base) == (plain[-1].item_id, pytest.approx(plain[-1].base, abs=1e-4))
+    assert first.rules == pytest.approx(np.log(1e6), abs=1e-4)
+    assert [item.rules for item in others] == [0] * len(others)
 
 
 def test_who_is_not_known_is_named(write_config, run_job, night_before):

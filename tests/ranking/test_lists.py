@@ -262,6 +262,20 @@ def test_rules_of_the_shop_reach_the_lists() -> None:
     assert found.counts.moved["pins"] == 2
 
 
+def test_what_a_rule_added_to_a_score_can_be_told_from_log_p() -> None:
+    """The first place too may stand there by a rule."""
+    nobody = as_histories([([], [])])
+    plain = recommend_batch(SNAPSHOT, nobody, config())
+    assert plain.log_probabilities.tolist() == plain.lists["score"].to_pylist()
+    last = plain.lists["item_id"][4].as_py()
+    boosts = [{"items": [last], "factor": 1e3}]
+    boosted = make_snapshot(catalog=pa.table({"item_id": pa.array(IDS)}), boosts=boosts)
+    found = recommend_batch(boosted, nobody, config())
+    assert found.lists["item_id"][0].as_py() == last
+    changed = np.asarray(found.lists["score"]) - found.log_probabilities
+    assert changed == pytest.approx([np.log(1e3), 0, 0, 0, 0], abs=1e-5)
+
+
 def test_what_was_shown_and_not_taken_goes_down_or_out() -> None:
     rows: Rows = [(["i00"], []), (["i00"], []), (["i00"], []), ([], [])]
     histories, settings = as_histories(rows), config(4, 10)
