@@ -70,7 +70,7 @@ def _print_realized(table: pa.Table) -> None:
 
 
 def _print_comparison(answer: Answer) -> None:
-    title = f"{answer['experiment']}: {answer['nights']} nights, control {answer['control']}"
+    title = f"{answer['experiment']}: control {answer['control']}, nights: {answer['nights']}"
     table = Table("arm", "metric", "mean", "control", "lift", "95 % at all times", "different", title=Text(title))
     for row in answer["results"]:
         lift = row["lift_percent"]

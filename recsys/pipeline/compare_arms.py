@@ -46,9 +46,9 @@ def experiment_nights(past: PastNights, name: str) -> tuple[Experiment, list[Pas
         same.insert(0, night)
     if same[0] is past.nights[0] and _began_before(past, newest):
         logger.warning(
-            "%s: it began before the newest %d nights, and older nights are not joined: raise realized.nights, since "
-            "the intervals hold from one first night on",
-            *(name, len(past.nights)),
+            "%s: it began before %s, and older nights are not joined: raise realized.nights, since the intervals hold "
+            "from one first night on",
+            *(name, past.nights[0].pointer.run_date),
         )
     return newest, same
 

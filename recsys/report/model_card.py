@@ -46,7 +46,7 @@ def render_model_card(facts: CardFacts) -> str:
         (code(name), *(f"{value:+.4f}" for value in values)) for name, values in facts.weights.items() if any(values)
     ]
     metrics = [(each.what, each.value, each.interval, f"{each.users:,}") for each in facts.metrics]
-    trees = f"{facts.trees} trees correct the weighted sum." if facts.trees else "No trees correct the weighted sum."
+    trees = f"Trees that correct the weighted sum: {facts.trees or 'none'}."
     parts = [
         f"# Model {facts.model_id}",
         f"The night of {facts.night} made this model. It ranks the items of one shop for the users of that shop. "

@@ -56,7 +56,7 @@ def _loss(stages: Mapping[str, Recorded]) -> Chart | None:
     chart, axes = new_chart()
     axes.plot(*zip(*known, strict=True), color=SERIES[0], linewidth=2)
     _whole_numbers(axes, len(epochs))
-    words = f"Training loss of {len(epochs)} epochs, from {known[0][1]:.3f} to {known[-1][1]:.3f}."
+    words = f"Training loss by epoch, from {known[0][1]:.3f} to {known[-1][1]:.3f}."
     return Chart(title="Training loss by epoch", svg=as_svg(chart, "loss", words), note=words)
 
 

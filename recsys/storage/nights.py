@@ -48,7 +48,7 @@ def require_nights(storage: Storage, least: int, purpose: str) -> list[Latest]:
     nights = published_nights(storage)
     if len(nights) < least:
         raise InputError(
-            f"{storage.root}: {len(nights)} nights are published there; {purpose} needs at least {least}, since later "
+            f"{storage.root}: published nights: {len(nights)}; {purpose} needs at least {least}, since later "
             f"events are read from a later night"
         )
     return nights
