@@ -14,6 +14,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 from ruamel.yaml import YAML
 
@@ -104,9 +105,9 @@ def _print(results: Sequence[dict[str, Any]], best: dict[str, Any]) -> None:
     keys = sorted({key for result in results for key in result["overrides"]})
     table = Table("trial", *keys, "NDCG@10", "ranker alone", "epochs", "seconds", title="validation users, best first")
     for result in sorted(results, key=lambda result: -result["ndcg"]):
-        values = [str(result["overrides"].get(key, "as it is")) for key in keys]
+        values = [escape(str(result["overrides"].get(key, "as it is"))) for key in keys]
         figures = [f"{result['ndcg']:.4f}", f"{result['ranker_ndcg']:.4f}"]
-        last = [result["error"]] if result["error"] else [str(result["epochs"]), f"{result['seconds']:,.0f}"]
+        last = [escape(result["error"])] if result["error"] else [str(result["epochs"]), f"{result['seconds']:,.0f}"]
         name = f"{result['number']} (best)" if result is best else str(result["number"])
         table.add_row(name, *values, *figures, *last)
     console.print(table)

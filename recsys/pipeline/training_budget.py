@@ -26,6 +26,7 @@ from recsys.evaluation.gain import RelativeGain
 from recsys.pipeline.model_records import WARM_START, WarmStart
 from recsys.pipeline.run import CountedDays, Run
 from recsys.pipeline.stages import FINETUNE, FIT_FUSION
+from recsys.settings import EXECUTION_ONLY
 from recsys.storage.latest import read_latest
 from recsys.storage.record_kinds import TRAINING_PAST
 from recsys.storage.tables import read_table
@@ -199,11 +200,11 @@ def read_past(run: Run, model_id: str) -> TrainingPast | None:
 
 def settings_digest(run: Run) -> str:
     """Digest of what decides a training, apart from the data."""
-    config = run.config
+    config, encoder = run.config, run.config.encoder.for_digest()
     sections = {
-        "encoder": config.encoder.for_digest(),
+        "encoder": {key: value for key, value in encoder.items() if key not in EXECUTION_ONLY["encoder"]},
         "ranker": config.ranker.model_dump(mode="json"),
-        "train": config.train.model_dump(mode="json", exclude=set(_NOT_OF_A_TRAINING)),
+        "train": config.train.model_dump(mode="json", exclude={*_NOT_OF_A_TRAINING, *EXECUTION_ONLY["train"]}),
         "histories": config.histories.model_dump(mode="json"),
         "holdout_days": config.gate.holdout_days,
         "seed": config.seed,

@@ -1,6 +1,7 @@
 """`jobs/tune.py` on a tiny shop: two trials, chosen by validation, and its answers when it is started again."""
 
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,17 @@ def test_two_trials_and_the_best_config(
     assert run_trials(base, OF_TRIAL, [result.overrides for result in results], 1) == results
     assert capsys.readouterr().out == ""
     assert not [path for path in (tmp_path / "warehouse/runs").rglob("*") if path.is_file()], "no trial has run again"
+
+
+def test_the_table_shows_errors_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    from jobs.tune import _print
+
+    fine = TrialResult(number=0, overrides={}, ndcg=0.1, ranker_ndcg=0.1, epochs=1, seconds=2.0)
+    failed = replace(fine, number=1, overrides={"ranker.model": "./[a]"}, ndcg=0.0, error="no [/data] here")
+    _print([asdict(fine), asdict(failed)], asdict(fine))
+    shown = " ".join(capsys.readouterr().err.split())
+    assert "./[a]" in shown
+    assert "no [/data] here" in shown
 
 
 def test_an_encoder_that_is_trained_before_the_trials_is_refused(write_config: WriteConfig, run_job: RunJob) -> None:

@@ -186,6 +186,7 @@ def test_the_budget_itself_and_the_lists_do_not_change_the_settings_of_a_trainin
 
     assert digest("train", "budget", "full") == digest("recommend", "top_k", 3) == settings_digest(run)
     assert digest("train", "full_every", 7) == digest("train", "replay", 1.0) == settings_digest(run)
+    assert digest("encoder", "num_workers", 3) == digest("train", "max_failures", 9) == settings_digest(run)
     for change in (("train", "epochs", 3), ("ranker", "hidden_size", 32), ("encoder", "max_tokens", 16)):
         assert digest(*change) != settings_digest(run)
 
