@@ -44,7 +44,7 @@ class EncoderFigures:
     size: float
     """Share of the full encoder's bytes."""
     texts_per_s: float
-    """Texts of the catalog for each second of CPU time, in batches."""
+    """Texts of the shop for each second of CPU time, in batches."""
     speed: float
     """Texts per second over those of the full encoder, in the same rounds."""
     p50_ms: float
@@ -87,7 +87,7 @@ def measure_encoder(full: MeasuredEncoder, other: MeasuredEncoder | None) -> Enc
     opened = [_opened(each) for each in ([full] if other is None else [full, other])]
     encoders, sizes = [each.encoder for each in opened], [each.bytes for each in opened]
     batch_size = run.config.encoder.batch_size
-    timed = shop_texts(run)[:: max(len(texts) // _TIMED_TEXTS, 1)][:_TIMED_TEXTS]
+    timed = spread(shop_texts(run), _TIMED_TEXTS)
     seconds = _in_turns([partial(each.encode, timed, batch_size) for each in encoders])
     waits = 1000 * _search_seconds(encoders[-1], like_searches(timed, run.config.seed)[:_TIMED_SEARCHES])
     held_out = _held_out(run, len(texts))
@@ -111,6 +111,11 @@ def measure_encoder(full: MeasuredEncoder, other: MeasuredEncoder | None) -> Enc
         low=interval.low if interval else None,
         high=interval.high if interval else None,
     )
+
+
+def spread(texts: Sequence[str], most: int) -> list[str]:
+    """So many of the sorted texts, at even distances, since neighbours begin with the same words."""
+    return [texts[place * len(texts) // most] for place in range(most)] if len(texts) > most else list(texts)
 
 
 class _Opened(NamedTuple):

@@ -10,6 +10,7 @@ from recsys.model.config import EncoderConfig
 from recsys.pipeline.compress_encoder import teacher_digest
 from recsys.pipeline.compressed_encoder import CompressedNote, read_note, require_compressed, write_note
 from recsys.pipeline.encoder_variants import usual_variants, variants_of
+from recsys.pipeline.measure_encoder import spread
 from recsys.storage.filesystem import Storage
 from recsys.training.compress_config import CompressConfig
 
@@ -64,3 +65,8 @@ def test_a_model_is_named_only_where_it_is_finished(tmp_path: Path) -> None:
     for bad in ("compressed://../../x", "compressed://", "compressed://a/b"):
         with pytest.raises(ConfigError, match="is no name of an encoder"):
             require_compressed(storage, bad)
+
+
+def test_timed_texts_are_spread_over_all_texts() -> None:
+    assert spread([f"{number:03d}" for number in range(511)], 5) == ["000", "102", "204", "306", "408"]
+    assert spread(["a", "b"], 5) == ["a", "b"]
