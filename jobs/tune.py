@@ -10,6 +10,7 @@ import io
 import json
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,14 @@ from jobs import command
 from jobs.log_output import console
 from jobs.nightly import TRAINING
 from recsys.config.loading import override_key
-from recsys.errors import ConfigError, InputError
+from recsys.errors import ConfigError, InputError, LockedError
 from recsys.pipeline.open_run import open_run
 from recsys.pipeline.run import Run
 from recsys.pipeline.run_stages import run_stages
 from recsys.pipeline.stages import FINETUNE
 from recsys.pipeline.start_run import started_run
 from recsys.settings import Config
+from recsys.storage.lease import lock
 from recsys.storage.runs import RunFolder
 from recsys.training.tuning import draw_trials, with_overrides
 
@@ -46,6 +48,8 @@ def tune(config: Config, options: Namespace) -> command.Answer:
     if not base.storage.exists(f"{place}/results.json"):
         _run(base, place)
     results: list[dict[str, Any]] = base.storage.read_json(f"{place}/results.json")
+    if base.storage.list(base.folder.dir, recursive=True):  # the start that wrote the results was stopped then
+        _delete_rest(base, len(results))
     measured = [result for result in results if not result["error"]]
     if not measured:
         raise InputError(f"tune: no trial has figures; the first one says: {results[0]['error']}")
@@ -84,6 +88,14 @@ def _run(base: Run, place: str) -> None:
         results = run_trials(run, OF_TRIAL, trials, run.config.tune.concurrent)
         run.storage.write_json(f"{place}/results.json", [asdict(result) for result in results])
         delete_trials(run, len(trials))
+
+
+def _delete_rest(base: Run, num_trials: int) -> None:
+    """Delete what the results are made of, unless another start is at it."""
+    from recsys.pipeline.run_trials import delete_trials  # Ray comes with it
+
+    with suppress(LockedError), lock(base.folder, base.folder.run_id):
+        delete_trials(base, num_trials)
 
 
 def _best_config(options: Namespace, overrides: dict[str, Any]) -> bytes:

@@ -157,7 +157,10 @@ def share_inputs(base: Run, run: Run) -> None:
 
 
 def delete_trials(base: Run, num_trials: int) -> None:
-    """Delete the files of a finished tuning: those of the base, and the models of the trials. Results stay."""
-    for run in [base, *(trial_run(base, number, {}) for number in range(num_trials))]:
-        for folder in (run.folder.dir, run.folder.histories_dir, run.model_path()):
+    """Delete the files of a finished tuning: those of the trials, then those of the base. Results stay.
+
+    The folder of the base goes last: where it is left, a deletion was interrupted.
+    """
+    for run in [*(trial_run(base, number, {}) for number in range(num_trials)), base]:
+        for folder in (run.model_path(), run.folder.histories_dir, run.folder.dir):
             run.storage.delete_folder(folder)

@@ -37,10 +37,17 @@ def test_two_trials_and_the_best_config(
     code, again = run_job("tune", "--config", path)
     assert (code, again) == (0, answer), "a finished tuning answers at once"
 
-    # Ray Tune has kept the results, so a tuning that was stopped before its end asks for no trial again.
     from jobs.tune import OF_TRIAL, _base_run
 
+    # The start that wrote the results may have been killed before it deleted the rest.
     base = _base_run(load_config(path))
+    rest = (base.folder.start_path, f"{base.folder.histories_dir}/x", f"models/ranker-{base.folder.run_id}-1/x")
+    for name in rest:
+        base.storage.write_bytes(name, b"{}")
+    assert run_job("tune", "--config", path) == (0, answer)
+    assert not [name for name in rest if base.storage.exists(name)]
+
+    # Ray Tune has kept the results, so a tuning that was stopped before its end asks for no trial again.
     capsys.readouterr()
     assert run_trials(base, OF_TRIAL, [result.overrides for result in results], 1) == results
     assert capsys.readouterr().out == ""
