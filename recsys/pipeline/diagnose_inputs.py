@@ -129,8 +129,11 @@ class _Checked:
     rows: int
     filtered: int
     later: int
+    """From after the night's date, so that it does not read them."""
     quarantined: pa.Table
     dates: DateEvidence
+    as_now: int = 0
+    """From after the night's date, but read as they are now, see `known_by`."""
 
 
 #: Checks the rows of a file, with a reading of its dates.
@@ -201,12 +204,15 @@ class _Inputs:
     def _version_check(self, how: VersionSpec) -> _Check:
         def check(table: pa.Table, file: str, reading: DateReading) -> _Checked:
             found = read_versions(table, file, replace(how, reading=reading), self._longest_id, 0, self._run.end)
+            versions = pa.concat_tables([found.versions, found.later])
+            has_history = len(versions) > pc.count_distinct(versions[how.id_name]).as_py()
             return _Checked(
                 rows=found.num_read,
                 filtered=found.num_filtered,
-                later=len(found.later),
+                later=len(found.later) if has_history else 0,
                 quarantined=found.quarantined,
                 dates=found.dates,
+                as_now=0 if has_history else len(found.later),
             )
 
         return check
@@ -224,7 +230,7 @@ class _Inputs:
             if needs_second_reading(evidence, reading):
                 checked = [check(table, file, reading) for file, table, _ in chunks]
         counts = self._counts(name, chunks, checked, first.lacking)
-        return _outcome(self._run, name, first, counts, note)
+        return _outcome(self._run, name, first, counts, note, sum(each.as_now for each in checked))
 
     def _counts(self, name: str, chunks: Sequence[_Chunk], checked: Sequence[_Checked], lacking: Record) -> ReadRows:
         quarantine = Quarantine(self._run.storage, self._run.folder.quarantine_dir, name)
@@ -242,16 +248,17 @@ class _Inputs:
         return count_rows([part])
 
 
-def _outcome(run: Run, name: str, first: _FirstRows, counts: ReadRows, note: str) -> Diagnosis:
+def _outcome(run: Run, name: str, first: _FirstRows, counts: ReadRows, note: str, as_now: int) -> Diagnosis:
     usable = counts.rows - counts.filtered - counts.later - counts.quarantined
     limit = run.config.inputs.max_quarantine_rate
+    can_be_used = f"usable ({as_now:,} of them from after {run.date}, read as they are now)" if as_now else "usable"
     words = {
-        "usable": usable,
+        can_be_used: usable,
         "left out by `where`": counts.filtered,
         f"after the night's date {run.date}": counts.later,
         "would be quarantined": counts.quarantined,
     }
-    said = ", ".join(f"{number:,} {what}" for what, number in words.items() if number or what == "usable")
+    said = ", ".join(f"{number:,} {what}" for what, number in words.items() if number or what == can_be_used)
     rows = f"the first {counts.rows:,} rows" if counts.rows >= FIRST_ROWS else f"all {counts.rows:,} rows"
     found = f"{rows} of {first.source.path}: {said}"
     bad = explain_bad_rows(run, counts, name) if counts.quarantined else ""

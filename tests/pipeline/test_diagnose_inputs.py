@@ -108,6 +108,23 @@ def test_lines_that_are_no_rows_are_judged_with_the_rows_around_them(config: Wri
     assert all("1,000 usable, 20 would be quarantined" in each.found for each in found.values())
 
 
+def test_items_that_were_updated_after_the_date_are_read_as_they_are_now(config: Write) -> None:
+    """As the night reads them, where there is one row for each item."""
+
+    def found(rows: str) -> Diagnosis:
+        named = config(GOOD, f"item_id,title,updated\n{rows}")
+        columns = named.inputs.items.columns.model_copy(update={"timestamp": "updated"})
+        items = named.inputs.items.model_copy(update={"columns": columns})
+        return checks(named.model_copy(update={"inputs": named.inputs.model_copy(update={"items": items})}), BEFORE)[
+            "items"
+        ]
+
+    rows = "a,Lamp,2026-11-19\nb,Vase,2026-11-25\n"
+    assert found(rows).found.endswith(f": 2 usable (1 of them from after {BEFORE}, read as they are now)")
+    assert found(rows.replace("-19", "-25")).ok
+    assert found(f"{rows}a,Lamp,2026-11-25\n").found.endswith(f": 1 usable, 2 after the night's date {BEFORE}")
+
+
 def test_dates_are_read_as_the_rows_prove_it(config: Write) -> None:
     proved = checks(config("u,a,25/10/2026\nu,a,02/11/2026\nu,b,03/11/2026\n"))["events"]
     assert "3 usable" in proved.found
