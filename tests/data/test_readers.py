@@ -71,6 +71,23 @@ def test_parquet_view_types_become_plain(tmp_path: Path) -> None:
     assert chunk.table.filter(pa.array([False, True])).to_pylist() == [{"a": "y"}]
 
 
+def test_parquet_view_types_become_plain_in_nested_columns(tmp_path: Path) -> None:
+    """Programs of Arrow's Rust library write them. A column that nobody names must not stop the others."""
+    view = pa.string_view()
+    nested = {
+        "tags": pa.array([["x"], ["y", "z"]], pa.list_(view)),
+        "maker": pa.array([{"name": "A"}, {"name": "B"}], pa.struct([("name", view)])),
+        "facts": pa.array([[("k", "v")], None], pa.map_(view, view)),
+    }
+    pq.write_table(pa.table(nested), tmp_path / "a.parquet")
+
+    (chunk,) = chunks(tmp_path / "a.parquet", "parquet")
+
+    assert chunk.table.filter(pa.array([False, True])).to_pylist() == [
+        {"tags": ["y", "z"], "maker": {"name": "B"}, "facts": None, "maker.name": "B"}
+    ]
+
+
 def test_old_timestamps_of_parquet_hold_all_years(tmp_path: Path) -> None:
     """Spark and Impala write INT96; tables write 9999-12-31 for "still valid"."""
     texts = ["9999-12-31 00:00:00", "2026-11-20 08:15:00.000005", "0001-01-01 00:00:00", None]

@@ -70,10 +70,26 @@ def _opened(stream: IO[bytes], path: str) -> pq.ParquetFile:
 
 
 def _without_views(table: pa.Table) -> pa.Table:
-    """View types as plain ones: Arrow cannot filter them."""
-    plain = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
-    fields = [field.with_type(plain.get(field.type, field.type)) for field in table.schema]
+    """View types as plain ones, also in lists, structs and maps: Arrow cannot filter them."""
+    fields = [_plain_field(field) for field in table.schema]
     return table.cast(pa.schema(fields)) if pa.schema(fields) != table.schema.remove_metadata() else table
+
+
+def _plain_field(field: pa.Field) -> pa.Field:
+    kind = field.type
+    if kind == pa.string_view():
+        return field.with_type(pa.large_string())
+    if kind == pa.binary_view():
+        return field.with_type(pa.large_binary())
+    if pa.types.is_list(kind):
+        return field.with_type(pa.list_(_plain_field(kind.value_field)))
+    if pa.types.is_large_list(kind):
+        return field.with_type(pa.large_list(_plain_field(kind.value_field)))
+    if pa.types.is_struct(kind):
+        return field.with_type(pa.struct([_plain_field(child) for child in kind.fields]))
+    if pa.types.is_map(kind):
+        return field.with_type(pa.map_(_plain_field(kind.key_field), _plain_field(kind.item_field)))
+    return field
 
 
 def _with_fields(table: pa.Table) -> pa.Table:
