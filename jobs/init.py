@@ -19,7 +19,7 @@ from jobs.log_output import add_log_options, console
 from jobs.user_ids import CommandLine
 from recsys.config.loading import parse_yaml
 from recsys.data.column_guesses import Guess
-from recsys.data.columns import if_values
+from recsys.data.columns import if_values, listed
 from recsys.data.first_config import NEEDED, GuessedInput, first_config, guess_inputs
 from recsys.data.input_sample import InputSample, sample_input
 from recsys.errors import ConfigError
@@ -77,7 +77,7 @@ def _corrected(inputs: Mapping[str, GuessedInput], correction: str) -> dict[str,
     if name not in inputs or not ours or not column:
         raise ConfigError(f"--column {correction}: must look like events.user_id=customer")
     if column not in inputs[name].columns:
-        raise ConfigError(f"--column {correction}: {name} has the columns {', '.join(inputs[name].columns)}")
+        raise ConfigError(f"--column {correction}: {name} has the columns {listed(inputs[name].columns)}")
     return {**inputs, name: _with_column(inputs[name], ours, Guess(column, "as you said"))}
 
 
@@ -114,7 +114,7 @@ def _require_all(inputs: Mapping[str, GuessedInput]) -> None:
                 raise ConfigError(
                     f"{name}: no column of {guessed.sample.source.path} looks like {ours}; name it with "
                     f"--column {name}.{ours}=COLUMN, or join the files first if another file has it; its columns are "
-                    f"{', '.join(guessed.columns)}{if_values(guessed.columns)}"
+                    f"{listed(guessed.columns)}{if_values(guessed.columns)}"
                 )
 
 

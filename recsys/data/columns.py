@@ -12,6 +12,7 @@ from recsys.errors import InputError
 _NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d+)?$")
 #: `2010-12-01` and `978300760` have so many digits; names of columns seldom do.
 _DIGITS_OF_A_TIME = 8
+_MOST_NAMES = 100
 
 
 def require_columns(table_columns: Sequence[str], wanted: Iterable[str], path: str, key: str) -> None:
@@ -22,7 +23,7 @@ def require_columns(table_columns: Sequence[str], wanted: Iterable[str], path: s
     """
     for column in wanted:
         if column not in table_columns:
-            known = (", ".join(table_columns) or "none") + if_values(table_columns)
+            known = (listed(table_columns) or "none") + if_values(table_columns)
             raise InputError(f"{key}: column {column!r} is not in {path}{_similar(column, table_columns)} {known}")
 
 
@@ -57,6 +58,13 @@ def distinct_columns(names: Sequence[str], path: str) -> list[str]:
         shown = ", ".join(map(repr, twice))
         raise InputError(f"{path}: more than one column is called {shown}; rename all but one{if_values(twice)}")
     return list(names)
+
+
+def listed(names: Iterable[str]) -> str:
+    """The names for a message, at most `_MOST_NAMES` of them."""
+    shown = list(names)
+    more = f" and {len(shown) - _MOST_NAMES:,} more" if len(shown) > _MOST_NAMES else ""
+    return ", ".join(shown[:_MOST_NAMES]) + more
 
 
 def if_values(names: Iterable[str]) -> str:

@@ -16,6 +16,11 @@ def test_a_missing_column_is_named_with_its_key() -> None:
     )
 
 
+def test_of_many_columns_some_are_named() -> None:
+    with pytest.raises(InputError, match=r"its columns are c0, .*, c99 and 2,900 more$"):
+        require_columns([f"c{number}" for number in range(3000)], ["user"], "f.csv", "k")
+
+
 @pytest.mark.parametrize("names", [["196", "242", "3"], ["u1", "i1", "2026-10-14 08:00"], ["u1", "-0.5"]])
 def test_a_row_in_the_place_of_the_header_is_told_from_names(names: list[str]) -> None:
     with pytest.raises(InputError, match=f"its columns are {', '.join(names)}; if these are values, the file has no"):

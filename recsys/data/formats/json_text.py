@@ -13,6 +13,8 @@ LONGEST_OBJECT = 64 << 20
 
 _READ_BYTES = 1 << 20
 _BOMS_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+#: `{"user":{"0":"u1","1":…`
+_BY_COLUMN = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"(?:[^"\\]|\\.)*"\s*:\s*\{\s*"0"\s*:[^\n]*\Z')
 _BETWEEN = re.compile(r"[\s\ufeff,\[\]]*")
 
 
@@ -20,8 +22,17 @@ class JsonLines:
     """A stream of JSON lines from a stream of any JSON text."""
 
     def __init__(self, stream: Readable, path: str) -> None:
-        """Look at the first line; the path is for messages."""
+        """Look at the first line; the path is for messages.
+
+        Raises:
+            InputError: the text is a table by column, in one line.
+        """
         first = stream.read(_READ_BYTES)
+        if _BY_COLUMN.match(first.rstrip()):
+            raise InputError(
+                f"{path}: is one object with all rows of each column, as pandas writes it: write one object a line "
+                f"(to_json(…, orient='records', lines=True))"
+            )
         if first.startswith(_BOMS_16):
             text = Utf8Stream(_Joined(first, stream), "utf-16")
             first, stream = text.read(_READ_BYTES), text

@@ -2,6 +2,7 @@ import io
 import json
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -41,6 +42,16 @@ def test_bad_json_lines_are_set_aside_and_their_neighbours_kept() -> None:
 
     assert rows == [{"a": 1}, {"a": 2}]
     assert [reason for _, reason in aside] == ["malformed_row"] * 2 + ["invalid_encoding"] * 2 + ["malformed_row"]
+
+
+def test_a_table_by_column_is_refused_with_the_way_out() -> None:
+    """What pandas writes by default: each row would be some columns of their own."""
+    content = pd.DataFrame({"user": ["u1", "u2"], "item": [1, 2]}).to_json()
+    for written in (content, f"\ufeff{content}\n"):
+        with pytest.raises(InputError, match=r"a\.jsonl: is one object .* orient='records', lines=True"):
+            read(written)
+    rows, _ = read('{"stars":{"0":5},"user":"u1"}\n{"stars":{"0":4},"user":"u2"}\n')
+    assert [(row["user"], row["stars.0"]) for row in rows] == [("u1", 5), ("u2", 4)]
 
 
 @pytest.mark.parametrize("content", ['null\n{"a":1}\n', ' \r\n null\r\n{"a":1}', '{"a":1}\nnull\n', '[null, {"a":1}]'])
