@@ -17,6 +17,7 @@ import ray
 from ray import tune
 
 from recsys.config.loading import without_variables
+from recsys.errors import EngineError
 from recsys.pipeline.cluster import cluster
 from recsys.pipeline.cpu_needs import min_cpus
 from recsys.pipeline.run import Run
@@ -62,10 +63,14 @@ def run_trials(
         stages: What each trial runs, from the training to the fitted weights.
         trials: The settings that differ from those of the base.
         concurrent: Trials at the same time.
+
+    Raises:
+        EngineError: not all trials have ended.
     """
     filesystem, root = base.storage.arrow()
     folder = f"{root}/tune/{base.folder.run_id}"
     os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"  # relative paths of the config start at the working directory
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # with it, Ctrl-C would end `fit` as if all trials were done
     trial = tune.with_resources(
         tune.with_parameters(_trial, base=base, stages=list(stages), trials=list(trials)), {"cpu": _TRIAL_CPUS}
     )
@@ -85,18 +90,21 @@ def run_trials(
                 ),
             )
         grid = tuner.fit()
-    found = [_result_of(grid[place], trials) for place in range(len(grid))]
-    return sorted(found, key=lambda result: result.number)
+    ended = [grid[place] for place in range(len(grid))]
+    if len(ended) < len(trials) or not all(each.error or "ndcg" in (each.metrics or {}) for each in ended):
+        raise EngineError("tune: Ray Tune ended before the last trial did; start the tuning again: it goes on")
+    return sorted((_result_of(each, trials) for each in ended), key=lambda result: result.number)
 
 
 def _result_of(result: tune.Result, trials: Sequence[Overrides]) -> TrialResult:
     assert result.config is not None, "every trial has its number"
     number = result.config["number"]
-    if result.error is not None or not result.metrics or "ndcg" not in result.metrics:
-        why = str(result.error).strip().splitlines()[-1] if result.error else "it did not finish"
+    if result.error is not None:
+        why = str(result.error).strip().splitlines()[-1]
         return TrialResult(
             number=number, overrides=trials[number], ndcg=0.0, ranker_ndcg=0.0, epochs=0, seconds=0.0, error=why
         )
+    assert result.metrics is not None, "it has ended"
     figures = {key: result.metrics[key] for key in ("ndcg", "ranker_ndcg", "epochs", "seconds")}
     return TrialResult(number=number, overrides=trials[number], **figures)
 

@@ -1,6 +1,11 @@
 """`jobs/tune.py` on a tiny shop: two trials, chosen by validation, and its answers when it is started again."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -10,14 +15,30 @@ from recsys.pipeline.run_trials import TrialResult, run_trials, trial_config
 from recsys.settings import load_config
 from tests.jobs.conftest import RunJob, WriteConfig
 
+ROOT = Path(__file__).parents[2]
 TRAIN = {"epochs": 1, "min_steps": 0, "recent_epochs": 0}
 TUNE = {"trials": 2, "space": {"ranker.dropout": [0.4]}}
+
+
+def interrupt_first_trial(config: Path, storage: Path) -> None:
+    """Start a tuning in a process of its own, and send it Ctrl-C while the first trial trains."""
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    command = [sys.executable, "jobs/tune.py", "--config", config]
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        while not list(storage.glob("runs/*-0/stages/finetune/start.json")):
+            with suppress(subprocess.TimeoutExpired):
+                pytest.fail(f"the tuning ended with {process.wait(0.05)} before a trial began")
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=100)
+    assert (process.returncode, json.loads(output)["status"]) == (1, "interrupted")
 
 
 def test_two_trials_and_the_best_config(
     write_config: WriteConfig, run_job: RunJob, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write_config(train=TRAIN, tune=TUNE)
+    interrupt_first_trial(path, tmp_path / "warehouse")
+    assert not list((tmp_path / "warehouse").glob("tune/*/results.json")), "there are more trials to run"
     code, answer = run_job("tune", "--config", path)
     assert (code, answer["status"]) == (0, "tuned"), answer
     results = [TrialResult(**result) for result in json.loads(Path(answer["path"], "results.json").read_text())]
