@@ -46,12 +46,13 @@ def _refuse_wrapped_rows(table: pa.Table, source: Source) -> None:
     """Refuse one object around all rows: `{"data": [{…}, {…}]}`."""
     if set(source.options.columns.model_dump(exclude_none=True).values()) & set(table.column_names):
         return
-    for name in table.column_names:
-        value = table[name][0].as_py()
-        if isinstance(value, str) and value.startswith("[{"):
-            raise InputError(
-                f"{source.path}: its rows are in the list {name!r} of one object; write the list alone (jq '.{name}')"
-            )
+    values = {name: table[name][0].as_py() for name in table.column_names}
+    lists = {name: value for name, value in values.items() if isinstance(value, str) and value.startswith("[{")}
+    if lists:
+        name = max(lists, key=lambda name: len(lists[name]))
+        raise InputError(
+            f"{source.path}: its rows are in the list {name!r} of one object; write the list alone (jq '.{name}')"
+        )
 
 
 def read_jsonl(stream: IO[bytes], path: str, *, block_bytes: int = BLOCK_BYTES) -> Iterator[Chunk]:

@@ -190,7 +190,12 @@ def test_numbers_among_texts_are_written_as_in_a_block_of_numbers() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ['{"data": [{"item_id": "a"}, {"item_id": "b"}], "next": null}', '{"item_id": "a"}']
+    "content",
+    [
+        '{"data": [{"item_id": "a"}, {"item_id": "b"}], "next": null}',
+        '{"schema": {"fields": [{"name": "item_id"}]}, "data": [{"item_id": "a"}, {"item_id": "b"}]}',
+        '{"item_id": "a"}',
+    ],
 )
 def test_an_object_around_the_rows_is_refused(content: str) -> None:
     source = Source(path="a.json", options=EventsInput(path="a.json", format="jsonl"))
