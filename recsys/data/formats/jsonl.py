@@ -22,6 +22,7 @@ from recsys.errors import InputError
 from recsys.schema import QUARANTINE
 
 _LONGEST_LINE_BLOCKS = 8
+_MOST_COLUMNS = 10_000
 #: Arrow's parser takes a line `null` for a row, and one at the beginning of a block ends the process.
 _NULL_LINE = re.compile(rb"\s*null\b")
 
@@ -63,7 +64,8 @@ def read_jsonl(stream: IO[bytes], path: str, *, block_bytes: int = BLOCK_BYTES) 
     of Extended JSON (`{"$date": …}`) are read as what they stand for. A line that is not a JSON object is malformed.
 
     Raises:
-        InputError: the file is empty or no text, a line is too long, or an array is cut off.
+        InputError: the file is empty or no text, a line is too long, an array is cut off, or objects have very many
+            fields.
     """
     known: dict[str, pa.DataType] = {}
     for block in _line_blocks(JsonLines(text_content(stream, path), path), path, block_bytes):
@@ -132,6 +134,11 @@ def _parsed_lines(block: bytes, path: str) -> tuple[pa.Table, pa.Table]:
         else:
             rows.append(row)
     names = dict.fromkeys(name for row in rows for name in row)
+    if len(names) > _MOST_COLUMNS:
+        raise InputError(
+            f"{path}: its objects have over {_MOST_COLUMNS:,} fields, so the rows may be the values of one object; "
+            f"write them alone, one a line (jq -c '.[]')"
+        )
     values = {name: [row.get(name) for row in rows] for name in names}
     columns = {name: _common_column(cells) for name, cells in values.items() if not _are_objects(cells)}
     return pa.table(columns), raw_rows(path, bad, reasons)

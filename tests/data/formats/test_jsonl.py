@@ -54,6 +54,13 @@ def test_a_table_by_column_is_refused_with_the_way_out() -> None:
     assert [(row["user"], row["stars.0"]) for row in rows] == [("u1", 5), ("u2", 4)]
 
 
+def test_rows_that_are_the_values_of_one_object_are_refused() -> None:
+    """Games of Steam are so: `{"10": {"name": …}, "20": {"name": …}}`."""
+    content = json.dumps({str(number): {"name": "Lamp", "price": 5} for number in range(4000)})
+    with pytest.raises(InputError, match=r"a\.jsonl: its objects have over 10,000 fields.*jq -c '\.\[\]'"):
+        read(content)
+
+
 @pytest.mark.parametrize("content", ['null\n{"a":1}\n', ' \r\n null\r\n{"a":1}', '{"a":1}\nnull\n', '[null, {"a":1}]'])
 def test_a_null_among_the_objects_is_no_row(content: str) -> None:
     """Arrow's parser crashes at a first `null`, which `jq` writes where a value is missing."""
