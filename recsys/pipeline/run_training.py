@@ -63,15 +63,19 @@ class _NoProcessGroup(TorchConfig):
 
 
 class _Trainer(TorchTrainer):
-    """Without the actor that removes the workers' resources after the controller died: Ray does this when the job ends.
+    """Without two things that Ray does itself when the job ends.
 
-    The actor asks for the controller's state by the address of a Ray that it looks for on the machine. Where it finds
-    another Ray, or one without a dashboard, it writes warnings and tracebacks into every night.
+    An actor removes the workers' resources after the controller died. It asks for the controller's state by the address
+    of a Ray that it looks for on the machine. Where it finds another Ray, or one without a dashboard, it writes
+    warnings and tracebacks into every night. A handler of Ctrl-C ends the training, and the process without a word.
     """
 
     def _create_default_callbacks(self) -> list[Any]:
         created: list[Any] = super()._create_default_callbacks()  # type: ignore[misc]  # mypy reads Ray Train v1
         return [each for each in created if type(each).__name__ != "PlacementGroupCleanerCallback"]
+
+    def _register_sigint_handler(self, controller: Any) -> None:
+        """Leave Ctrl-C to the job, which says that it was interrupted. The handler would stay after the training."""
 
 
 def _by_ray_train(fit: Training) -> Trained:

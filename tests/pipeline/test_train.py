@@ -156,8 +156,10 @@ def test_every_zero_stage_learns_the_same(
 ) -> None:
     """Over two workers, with a compiled decoder in stage 2; the last batch of an epoch is smaller than the others."""
     run = variant(f"zero{stage}", zero_stage=stage, num_workers=2, compile=compiling)
+    on_interrupt = signal.getsignal(signal.SIGINT)
     with caplog.at_level(PROGRESS, "recsys"):
         record = finetune(run)
+    assert signal.getsignal(signal.SIGINT) is on_interrupt, "Ray Train would end the process without an answer"
     assert ("the decoder is compiled" in caplog.text) == (compiling == "always")
     assert "cannot be compiled" not in caplog.text
     assert "epoch 2 of at most 2 (softmax)" in caplog.text
