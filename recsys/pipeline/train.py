@@ -142,9 +142,10 @@ def refit(run: Run) -> RefittedModel:
     windows if the night learned only from new events. No data are left to measure the result: the gate's figures are
     those of the model that the refit continues. The text encoder stays as it is. A model that learned nothing stays as
     it is, since nothing could measure what it would learn now. Where the night uses the published model again, it uses
-    that model's refit again.
+    that model's refit again, or the model itself if it has none.
     """
-    reused = run.warm_start.reused_refit if run.warm_start else ""
+    start = run.warm_start
+    reused = (start.reused_refit or run.model_id) if start is not None and start.reused else ""
     windows = {} if reused else _refit_windows(run)
     num_windows = sum(each.count for each in windows.values())
     figures: dict[str, Any] = {"history": [], "peak_memory_mb": 0.0}

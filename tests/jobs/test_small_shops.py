@@ -235,6 +235,18 @@ def test_nothing_is_learned_with_a_budget_of_never(night_of: NightOf) -> None:
     assert (night.run.record(FINETUNE).trained, night.run.record(FINETUNE).windows) == (False, 0)
 
 
+def test_a_budget_of_never_makes_no_refit_either(night_of: NightOf) -> None:
+    """Also where the published model has none that could be used again."""
+    first = night_of(shop(8, 5, first=60, step=3), titles(12))
+    train = {"refit": True, "budget": "never"}
+    events = [*shop(8, 5, first=60, step=3), *shop(8, 1, first=-3, step=1)]
+    storage = str(first.run.storage.root)
+    later = night_of(events, titles(12), "later", storage=storage, date="2026-11-29", train=train)
+    assert later.run.record(FINETUNE).reused == "train.budget is never"
+    assert later.run.record(REFIT).windows == 0
+    assert read_card(Path(later.run.storage.path(later.run.model_path(later.run.refit_id)))).trained
+
+
 def test_show_and_explain_say_why_a_list_is_empty(night_of: NightOf, run_job, capsys) -> None:
     """Everybody saw everything, or what is left may not be recommended."""
     events = [(f"u{user}", f"i{item}", 20.0 - item) for user in range(3) for item in range(3)]
