@@ -180,6 +180,15 @@ def before_held_out(events: pa.Table, held_out: pa.Table, cutoff: dt.datetime, a
     return events.filter(pc.and_(early, pc.fill_null(earlier(events["timestamp"], bound), True)))
 
 
+def first_events(interactions: pa.Table) -> npt.NDArray[np.bool_]:
+    """Mask over rows [N]: each user's first event with an item; the rows of a user are in the order of time."""
+    _, user = rank_ids(interactions["user_id"])
+    items, item = rank_ids(interactions["item_id"])
+    mask = np.zeros(len(interactions), dtype=bool)
+    mask[np.unique(user * len(items) + item, return_index=True)[1]] = True
+    return mask
+
+
 def targets(holdout: pa.Table, seen: pa.Table, exclude_seen: bool) -> pa.Table:
     """TARGETS of each user of `holdout`, by user id: the distinct items that a good list would contain.
 

@@ -101,7 +101,7 @@ def windows_of_shard(run: Run, shard: str, kinds: Sequence[Kind]) -> dict[Kind, 
     cut: dict[Kind, pa.Table] = {}
     for kind in kinds:
         if kind == "validation":
-            events = context.windowed(with_first_target(learned, kept))
+            events = context.windowed(with_first_target(learned, kept, run.config.recommend.exclude_seen))
             max_events = length + 1  # one window a user
             cut[kind] = build_windows(events, item_ids, event_kinds, length, max_events, texts=texts)
             continue

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys.data.splits import first_events
 from recsys.model.features import (
     TextKind,
     gap_buckets,
@@ -237,13 +238,16 @@ def _cells(
     )
 
 
-def with_first_target(learned: pa.Table, kept: pa.Table) -> pa.Table:
+def with_first_target(learned: pa.Table, kept: pa.Table, exclude_seen: bool = False) -> pa.Table:
     """Validation events: for each user of ``kept``, the events that training sees, and the first one that it does not.
 
     Args:
         learned: INTERACTIONS sorted by user and time.
         kept: Later INTERACTIONS of some users, sorted in the same way; the first of each user becomes the target.
+        exclude_seen: Whether lists leave out seen items. Then an item that the user had before is no target.
     """
+    if exclude_seen:
+        kept = kept.filter(pa.array(first_events(pa.concat_tables([learned, kept]))[len(learned) :]))
     codes = kept["user_id"].combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
     first = kept.take(np.flatnonzero(np.diff(codes, prepend=-1)))
     known = learned.filter(pc.is_in(learned["user_id"], value_set=first["user_id"].combine_chunks()))

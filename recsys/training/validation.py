@@ -24,11 +24,11 @@ def validate(
         engine: The ranker.
         batches: One window a user; its last target is the item to find.
         num_items: I.
-        exclude_history: Rank the items of the window last, as lists leave out seen items.
+        exclude_history: Rank the items of the window last, as lists leave out seen items. None of them is a target.
         k: Length of the list.
     """
     ranks = [
-        _ranks(_without_history(logits, wanted, history), wanted).cpu()
+        _ranks(_without_history(logits, history), wanted).cpu()
         for _, logits, wanted, history in _last_targets(engine, batches, num_items, exclude_history)
     ]
     return _ndcg(ranks, k)
@@ -54,7 +54,7 @@ def validate_candidate_pass(
     """
     retrieved, scored = [], []
     for batch, logits, wanted, history in _last_targets(engine, batches, num_items, exclude_history):
-        open_logits = _without_history(logits, wanted, history)
+        open_logits = _without_history(logits, history)
         retrieved.append(_ranks(open_logits, wanted).cpu())
         best = open_logits.topk(min(num_candidates, num_items), dim=1)
         candidates = best.indices.masked_fill(best.values == -torch.inf, num_items).sort(dim=1).values
@@ -95,11 +95,10 @@ def _ranks(logits: Tensor, wanted: Tensor) -> Tensor:
     return (~(logits <= own) | ((logits == own) & before)).sum(dim=1) + 1
 
 
-def _without_history(logits: Tensor, wanted: Tensor, history: Tensor) -> Tensor:
-    """Logits [B, I] with −inf for the items of the history except the wanted one, which may be a repeat."""
+def _without_history(logits: Tensor, history: Tensor) -> Tensor:
+    """Logits [B, I] with −inf for the items of the history."""
     padded = torch.cat([logits, logits.new_zeros(len(logits), 1)], dim=1)  # column I takes the padding of the history
-    padded.scatter_(1, history, -torch.inf)
-    return padded[:, :-1].scatter(1, wanted[:, None], logits.gather(1, wanted[:, None]))
+    return padded.scatter_(1, history, -torch.inf)[:, :-1]
 
 
 def _ndcg(ranks: list[Tensor], k: int) -> float:

@@ -165,17 +165,19 @@ def test_an_item_outside_the_catalog_is_a_defect() -> None:
         build_windows(table, ITEMS.filter(pc.not_equal(ITEMS, "i1")), KINDS, 3, 100)
 
 
-def test_validation_reads_what_is_learned_and_looks_for_the_first_kept_event() -> None:
-    def table(*rows: tuple[str, str, int]) -> pa.Table:
-        start = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-        records = [
-            {"user_id": u, "item_id": i, "timestamp": start + dt.timedelta(hours=h), "event": "view", "weight": 1.0}
-            for u, i, h in rows
-        ]
-        return pa.Table.from_pylist(records, schema=INTERACTIONS)
+def touches(*rows: tuple[str, str, int]) -> pa.Table:
+    """INTERACTIONS of (user, item, hour)."""
+    start = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    records = [
+        {"user_id": u, "item_id": i, "timestamp": start + dt.timedelta(hours=h), "event": "view", "weight": 1.0}
+        for u, i, h in rows
+    ]
+    return pa.Table.from_pylist(records, schema=INTERACTIONS)
 
-    learned = table(("a", "i1", 1), ("a", "i2", 2), ("b", "i3", 1), ("c", "i1", 1))
-    kept = table(("a", "i4", 5), ("a", "i3", 5), ("c", "i2", 7))
+
+def test_validation_reads_what_is_learned_and_looks_for_the_first_kept_event() -> None:
+    learned = touches(("a", "i1", 1), ("a", "i2", 2), ("b", "i3", 1), ("c", "i1", 1))
+    kept = touches(("a", "i4", 5), ("a", "i3", 5), ("c", "i2", 7))
     events = with_first_target(learned, kept)
     assert list(zip(events["user_id"].to_pylist(), events["item_id"].to_pylist(), strict=True)) == [
         ("a", "i1"),
@@ -185,6 +187,13 @@ def test_validation_reads_what_is_learned_and_looks_for_the_first_kept_event() -
         ("c", "i2"),
     ]
     assert len(with_first_target(learned, kept.slice(0, 0))) == 0
+
+
+def test_an_item_that_the_user_had_is_no_target_where_lists_leave_out_seen_items() -> None:
+    learned = touches(("a", "i1", 1), ("a", "i2", 2), ("a", "i1", 3), ("b", "i1", 1), ("c", "i2", 4))
+    kept = touches(("a", "i2", 5), ("a", "i3", 5), ("b", "i1", 7))
+    events = with_first_target(learned, kept, exclude_seen=True)
+    assert events["item_id"].to_pylist() == ["i1", "i2", "i1", "i3"], "b took nothing new"
 
 
 @given(shops, st.integers(1, 5), st.integers(0, 200_000))

@@ -43,9 +43,9 @@ class StoppedByNdcg(TransformerLightningModule):
         """Log NDCG@10 of the one target of each user."""
         scores = self.torch_model.encode_sessions(batch, self.item_embs)[:, -1] @ self.item_embs.T
         target = batch["y"][:, :1]
-        wanted = scores.gather(1, target)
         scores = scores.scatter(1, batch["x"], -torch.inf)
         scores[:, 0] = -torch.inf  # the padding
+        wanted = scores.gather(1, target)  # −inf where the user had it before: no list would hold it
         place = (scores > wanted).sum(dim=1)
         ndcg = torch.where(place < 10, 1 / torch.log2(place + 2.0), 0.0)
         self.log(VALIDATION_NDCG, ndcg.mean(), on_step=False, on_epoch=True, batch_size=len(target))
