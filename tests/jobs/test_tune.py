@@ -21,14 +21,19 @@ TUNE = {"trials": 2, "space": {"ranker.dropout": [0.4]}}
 
 
 def interrupt_first_trial(config: Path, storage: Path) -> None:
-    """Start a tuning in a process of its own, and send it Ctrl-C while the first trial trains."""
+    """Start a tuning in a process of its own, and send it Ctrl-C while the first trial trains.
+
+    One was lost on a busy machine, once in some ten times: nobody knows where. So it is sent again if the next trial
+    begins, as people press it again.
+    """
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     command = [sys.executable, "jobs/tune.py", "--config", config]
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        while not list(storage.glob("runs/*-0/stages/finetune/start.json")):
-            with suppress(subprocess.TimeoutExpired):
-                pytest.fail(f"the tuning ended with {process.wait(0.05)} before a trial began")
-        process.send_signal(signal.SIGINT)
+        for trial in range(2):
+            while process.poll() is None and not list(storage.glob(f"runs/*-{trial}/stages/finetune/start.json")):
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(0.05)
+            process.send_signal(signal.SIGINT)  # nothing happens where it has ended
         output, _ = process.communicate(timeout=100)
     assert (process.returncode, json.loads(output)["status"]) == (1, "interrupted")
 
