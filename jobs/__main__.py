@@ -7,6 +7,7 @@ import ast
 import importlib
 import sys
 from collections.abc import Sequence
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
@@ -15,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 
+@cache
 def job_summaries() -> dict[str, str]:
     """The first sentence about each job, by its name. A job is a module of this folder with a function `main`.
 

@@ -64,8 +64,12 @@ def evaluate(config: Config, options: Namespace) -> command.Answer:
 def _refuse_together(options: Namespace) -> None:
     """Refuse what says how a model is measured, beside what measures past nights and would ignore it."""
     past = "--realized" if options.realized else "--compare" if options.compare is not None else ""
-    given = {"--date": options.date, "--run": options.run, "--protocol": options.protocol}
-    given["--max-users"] = options.max_users
+    given = {
+        "--date": options.date,
+        "--run": options.run,
+        "--protocol": options.protocol,
+        "--max-users": options.max_users,
+    }
     ignored = [name for name, value in given.items() if value is not None]
     if past and ignored:
         raise ConfigError(

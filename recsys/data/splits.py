@@ -180,13 +180,11 @@ def before_held_out(events: pa.Table, held_out: pa.Table, cutoff: dt.datetime, a
     return events.filter(pc.and_(early, pc.fill_null(earlier(events["timestamp"], bound), True)))
 
 
-def first_events(interactions: pa.Table) -> npt.NDArray[np.bool_]:
-    """Mask over rows [N]: each user's first event with an item; the rows of a user are in the order of time."""
-    _, user = rank_ids(interactions["user_id"])
-    items, item = rank_ids(interactions["item_id"])
-    mask = np.zeros(len(interactions), dtype=bool)
-    mask[np.unique(user * len(items) + item, return_index=True)[1]] = True
-    return mask
+def unseen(holdout: pa.Table, seen: pa.Table) -> npt.NDArray[np.bool_]:
+    """Mask over rows [N] of `holdout`: events with an item that the user does not have in `seen`."""
+    users, user = rank_ids(holdout["user_id"])
+    items, item = rank_ids(holdout["item_id"])
+    return ~np.isin(user * len(items) + item, _known_pairs(seen, users, items))
 
 
 def targets(holdout: pa.Table, seen: pa.Table, exclude_seen: bool) -> pa.Table:
@@ -199,10 +197,7 @@ def targets(holdout: pa.Table, seen: pa.Table, exclude_seen: bool) -> pa.Table:
     items, item = rank_ids(holdout["item_id"])
     pairs = np.unique(user * len(items) + item)
     if exclude_seen:
-        touched = seen.filter(
-            pc.and_(pc.is_in(seen["user_id"], value_set=users), pc.is_in(seen["item_id"], value_set=items))
-        )
-        pairs = pairs[~np.isin(pairs, _pairs(touched["user_id"], touched["item_id"], users, items))]
+        pairs = pairs[~np.isin(pairs, _known_pairs(seen, users, items))]
     lists = item_lists(pairs, len(users), items)
     table = pa.Table.from_arrays([users, lists], schema=TARGETS)
     return table.filter(pc.greater(pc.list_value_length(lists), 0))
@@ -232,6 +227,14 @@ def show_first(holdout: pa.Table, wanted: pa.Table, num: int) -> Split:
     place = np.arange(len(first)) - (np.cumsum(counts) - counts)[user[first]]
     shown = np.isin(pairs, pairs[first[place < np.minimum(num, counts[user[first]] - 1)]])
     return _split(holdout, shown, ~shown)
+
+
+def _known_pairs(events: pa.Table, users: pa.Array, items: pa.Array) -> npt.NDArray[np.int64]:
+    """`_pairs` of the events of these users with these items; the others are left out."""
+    touched = events.filter(
+        pc.and_(pc.is_in(events["user_id"], value_set=users), pc.is_in(events["item_id"], value_set=items))
+    )
+    return _pairs(touched["user_id"], touched["item_id"], users, items)
 
 
 def _pairs(

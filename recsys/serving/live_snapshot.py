@@ -217,9 +217,8 @@ class LiveSnapshot:
         """The published list without the excluded items; None where a list has to be ranked."""
         if request.needs_ranking:
             return None
-        try:
-            rows = self.users.list_of(request.session.user_id)
-        except UnreadableError:
+        rows = self._readable_list(request)
+        if rows is None:
             return None
         kept = rows.filter(pa.array(~request.excluded[self.catalog.indices(rows["item_id"])]))
         length = self._length(request)
@@ -239,13 +238,15 @@ class LiveSnapshot:
 
     def _listed(self, request: ResolvedRequest) -> npt.NDArray[np.int64]:
         """Items of the user's published list; none for a user without one, or where it cannot be read now."""
-        if request.session.stored is None:
-            return np.empty(0, np.int64)
+        rows = None if request.session.stored is None else self._readable_list(request)
+        return np.empty(0, np.int64) if rows is None else self.catalog.indices(rows["item_id"])
+
+    def _readable_list(self, request: ResolvedRequest) -> pa.Table | None:
+        """Rows of the published list of a user; None where they cannot be read now."""
         try:
-            rows = self.users.list_of(request.session.user_id)
+            return self.users.list_of(request.session.user_id)
         except UnreadableError:
-            return np.empty(0, np.int64)
-        return self.catalog.indices(rows["item_id"])
+            return None
 
     def _reply(
         self,

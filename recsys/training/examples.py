@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.data.splits import first_events
+from recsys.data.splits import unseen
 from recsys.model.features import (
     TextKind,
     gap_buckets,
@@ -247,7 +247,7 @@ def with_first_target(learned: pa.Table, kept: pa.Table, exclude_seen: bool = Fa
         exclude_seen: Whether lists leave out seen items. Then an item that the user had before is no target.
     """
     if exclude_seen:
-        kept = kept.filter(pa.array(first_events(pa.concat_tables([learned, kept]))[len(learned) :]))
+        kept = kept.filter(pa.array(unseen(kept, learned)))
     codes = kept["user_id"].combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
     first = kept.take(np.flatnonzero(np.diff(codes, prepend=-1)))
     known = learned.filter(pc.is_in(learned["user_id"], value_set=first["user_id"].combine_chunks()))

@@ -35,6 +35,13 @@ def run(
     return code, json.loads(captured.out.splitlines()[-1]), captured.err
 
 
+def answer_questions(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Let somebody on a terminal type this."""
+    answers = io.StringIO(text)
+    answers.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stdin", answers)
+
+
 def test_it_writes_a_config_that_the_night_reads(
     files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -94,9 +101,7 @@ def test_what_nothing_points_to_must_be_named(
 def test_on_a_terminal_each_column_is_asked_for(
     files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    answers = io.StringIO("Nobody\nOrder\n\n\n\n-\n")
-    answers.isatty = lambda: True  # type: ignore[method-assign]
-    monkeypatch.setattr(sys, "stdin", answers)
+    answer_questions(monkeypatch, "Nobody\nOrder\n\n\n\n-\n")
     code, answer, _ = run(monkeypatch, capsys)
     assert code == 0
     assert answer["columns"]["events"]["user_id"] == "Order", "the first answer was no column, so it asked again"
@@ -108,9 +113,7 @@ def test_answers_that_end_write_nothing(
     files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As Ctrl-D ends them."""
-    answers = io.StringIO("Order\n")
-    answers.isatty = lambda: True  # type: ignore[method-assign]
-    monkeypatch.setattr(sys, "stdin", answers)
+    answer_questions(monkeypatch, "Order\n")
     code, answer, _ = run(monkeypatch, capsys)
     assert (code, answer["error"]) == (2, "the answers ended; answer each question, or take the guesses with --yes")
     assert not (files / "recsys.yaml").exists()
