@@ -30,8 +30,10 @@ ATTRIBUTES = {
     "i3": {"title": "Unseen", "category": "Decor"},
     "i4": {"title": "Chair"},
 }
-#: The lists of two nights. A third night and a second run of the last one were never published.
+#: The lists of two nights. The last one was published before, with other lists. A third night and a third run of the
+#: last one were never published.
 FIRST: Rows = [(user, ["i1", "i2"]) for user in USERS]
+BEFORE: Rows = [("u00007", ["i1", "i2"]), ("u00012", ["i1", "i4"])]
 SECOND: Rows = [("u00001", ["i1", "i2"]), ("u00007", ["i2", "i4"]), ("u00012", ["i4", "i3"][:1]), ("u00030", ["i1"])]
 DATES = [day_of(day).isoformat() for day in range(2)]
 
@@ -46,7 +48,11 @@ ANSWERS: list[list[tuple[Any, ...]]] = [
 ]
 #: The answers of the blocks below `Metrics and items`.
 OF_TABLES: list[list[tuple[Any, ...]]] = [
-    [(DATES[1], "coverage", 0.75, None, None), (DATES[1], "ndcg@10", 0.25, 0.2, 0.3)],
+    [
+        (day_of(-1).isoformat(), "coverage", 0.125, None, None),
+        (DATES[1], "coverage", 0.75, None, None),
+        (DATES[1], "ndcg@10", 0.25, 0.2, 0.3),
+    ],
     [("i4", 2, 0)],
 ]
 
@@ -56,17 +62,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the storage `warehouse` and the sales."""
     folder = tmp_path_factory.mktemp("analyst")
     shop = PublishedShop(folder / "warehouse", decode_config(tiny_config(Path("shop"), folder / "warehouse")))
-    run = shop.run(1)
+    run, repeated = shop.run(1, "0123456789ab-2"), shop.run(1)
     metrics = [
         {"run_date": run.date, "metric": "ndcg@10", "segment": "all", "value": 0.25, "low": 0.2, "high": 0.3},
         {"run_date": run.date, "metric": "coverage", "segment": "all", "value": 0.75, "low": None, "high": None},
         {"run_date": run.date, "metric": "rows", "segment": "items", "value": 4.0, "low": None, "high": None},
     ]
+    deleted = shop.run(-1)  # retention keeps its metrics
+    for other, value in ((repeated, 0.5), (deleted, 0.125)):
+        rows = [metrics[1] | {"run_date": other.date, "value": value}]
+        write_night_table(other, "metrics", pa.Table.from_pylist(rows, schema=METRICS), METRICS)
     items = [
         {"item_id": item, "num_lists": lists, "num_top_10": lists, "num_taken": 0, "is_new": new, "is_tail": new}
         for item, lists, new in (("i1", 2, False), ("i2", 2, False), ("i3", 0, True), ("i4", 2, True))
     ]
     shop.publish(shop.run(0), FIRST)
+    shop.publish(repeated, BEFORE)
     shop.publish(
         run,
         SECOND,
