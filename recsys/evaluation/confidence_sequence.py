@@ -20,13 +20,16 @@ Floats = npt.NDArray[np.float64]
 ALPHA = 0.05
 #: Groups below this size have no interval: the variance of so few users says little.
 MIN_USERS = 100
+#: As many users must carry the mean of the smaller group, see `_enough`: where one user in a hundred takes something,
+#: a group of 200 may have nobody who does, and its variance of 0 would be believed.
+MIN_CARRIERS = 30.0
 #: The interval is tightest when the estimate has this many times the information of the first look.
 TIGHTEST_AT = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupDays:
-    """A value of the users of one group, after each of D days."""
+    """A value of the users of one group, after each of D days. No user's value is below 0."""
 
     users: Floats
     """[D] users so far."""
@@ -72,7 +75,20 @@ def relative_lift(treated: GroupDays, control: GroupDays, alpha: float = ALPHA) 
 
 
 def _enough(treated: GroupDays, control: GroupDays) -> npt.NDArray[np.bool_]:
-    return np.minimum(treated.users, control.users) >= MIN_USERS
+    """[D] whether both groups are so large that their means are about normally distributed.
+
+    Of n users with a value, n · mean² / (mean of the squares) carry the mean (the effective sample size of Kish): all of
+    them where the values are equal, those who took something where the others have 0, and fewer where few pay much. It
+    is asked for the smaller group, with the values of both together: so a group in which nothing works has an interval.
+    """
+    groups = (treated, control)
+    total = treated.users + control.users
+    with np.errstate(divide="ignore", invalid="ignore"):  # a group may have no users yet, or no values but 0
+        mean = sum(group.users * group.mean for group in groups) / total
+        squares = sum(group.users * (group.variance + group.mean**2) for group in groups) / total
+        smaller = np.minimum(treated.users, control.users)
+        found: npt.NDArray[np.bool_] = (smaller >= MIN_USERS) & (smaller * mean**2 / squares >= MIN_CARRIERS)
+    return found
 
 
 def _sequence(estimate: Floats, variance: Floats, known: npt.NDArray[np.bool_], alpha: float) -> Sequence:

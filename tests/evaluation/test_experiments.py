@@ -16,15 +16,19 @@ NIGHTS = 21
 
 
 def simulate(
-    random: np.random.Generator, arms: npt.NDArray[np.int64], lift: float = 0.0, num_nights: int = NIGHTS
+    random: np.random.Generator,
+    arms: npt.NDArray[np.int64],
+    lift: float = 0.0,
+    num_nights: int = NIGHTS,
+    active: float = 1.0,
 ) -> Comparison:
     """An experiment of users who differ, half of whom come later, and who stay as they are from night to night.
 
-    A user is active in some nights, takes an item of the list in a few of these, and pays a price that is far from a
-    normal distribution.
+    A user is active in some nights, takes an item of the list in a few of these (`active` times a tenth, on average),
+    and pays a price that is far from a normal distribution.
     """
     users = np.arange(len(arms)).astype(np.uint64)
-    taste = random.beta(1, 9, len(arms)) * np.where(arms == 1, 1 + lift, 1)
+    taste = active * random.beta(1, 9, len(arms)) * np.where(arms == 1, 1 + lift, 1)
     comes = np.where(random.random(len(arms)) < 0.5, 0, random.integers(0, num_nights, len(arms)))
     totals = ExperimentTotals(EVEN, ["hitrate@10", "revenue"])
     for night in range(num_nights):
@@ -65,7 +69,7 @@ def test_an_effect_is_found_and_lies_in_its_interval() -> None:
 
 def test_the_interval_is_that_of_the_paper() -> None:
     """At the first look after 1,000 users of variance 1 in each arm; the formula is written out again here."""
-    group = GroupDays(users=np.array([1000.0]), mean=np.array([0.0]), variance=np.array([1.0]))
+    group = GroupDays(users=np.array([1000.0]), mean=np.array([1.0]), variance=np.array([1.0]))
     scale = (2 * np.log(20) + np.log(2 * np.log(20) + 1)) / 5
     expected = np.sqrt(2 / 1000) * np.sqrt(2 * (scale + 1) / scale * np.log(np.sqrt(scale + 1) / 0.05))
     assert difference(group, group).high[0] == pytest.approx(expected)
@@ -139,3 +143,23 @@ def test_an_arm_without_users_has_no_interval_and_no_warning() -> None:
     assert np.isnan(compared.results[0].difference.low).all()
     assert np.isnan(compared.results[0].lift.estimate).all()
     assert not compared.results[0].is_different
+
+
+def test_a_small_arm_of_which_hardly_anybody_takes_something_shows_no_effect() -> None:
+    """A tenth of the users is in the new arm, and one in a hundred takes something on a day: on the first days of many
+    experiments nobody in the new arm does."""
+    random = np.random.default_rng(4)
+    wrong = np.zeros(2)
+    for number in range(150):
+        arms = assign_arms(USERS[:2000], f"small {number}", [0.9, 0.1])
+        compared = simulate(random, arms, active=0.1)
+        wrong += [result.is_different for result in compared.results]
+    assert (wrong / 150 <= 0.05).all(), f"{wrong} of 150 are wrong"
+
+
+def test_an_arm_in_which_nothing_works_is_different_from_its_control() -> None:
+    works = GroupDays(users=np.array([5000.0]), mean=np.array([0.02]), variance=np.array([0.02 * 0.98]))
+    broken = GroupDays(users=np.array([5000.0]), mean=np.array([0.0]), variance=np.array([0.0]))
+    assert difference(broken, works).high[0] < 0
+    few = GroupDays(users=np.array([1000.0]), mean=np.array([0.0]), variance=np.array([0.0]))
+    assert np.isnan(difference(few, works).high).all(), "17 users are too few to carry the mean"
