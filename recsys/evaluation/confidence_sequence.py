@@ -77,9 +77,9 @@ def relative_lift(treated: GroupDays, control: GroupDays, alpha: float = ALPHA) 
 def _enough(treated: GroupDays, control: GroupDays) -> npt.NDArray[np.bool_]:
     """[D] whether both groups are so large that their means are about normally distributed.
 
-    Of n users with a value, n · mean² / (mean of the squares) carry the mean (the effective sample size of Kish): all of
-    them where the values are equal, those who took something where the others have 0, and fewer where few pay much. It
-    is asked for the smaller group, with the values of both together: so a group in which nothing works has an interval.
+    Of n users, n · mean² / (mean of the squares) carry the mean (the effective sample size of Kish): all of them where
+    the values are equal, those who took something where the others have 0, and fewer where few pay much. It is asked
+    for the smaller group, with the values of both together: so a group in which nothing works has an interval.
     """
     groups = (treated, control)
     total = treated.users + control.users
