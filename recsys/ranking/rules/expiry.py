@@ -13,6 +13,8 @@ from recsys.ranking.rules.rule import ItemCheck, ItemRule
 
 #: What no date says: the item is valid for ever.
 FOR_EVER = np.iinfo(np.int64).max
+#: How a date or a time begins. A month or a year alone is none: nobody can tell on which day the item ends.
+_DAY = r"(?:\d{4}-\d{1,2}-\d{1,2}|\d{8})"
 
 
 class Expiry(ItemRule[RerankConfig]):
@@ -55,8 +57,9 @@ def expiry_times(catalog: pa.Table, attribute: str) -> tuple[npt.NDArray[np.int6
         ConfigError: no item has the attribute.
     """
     texts = needed_attribute(catalog, attribute).to_pandas().str.strip()
-    times = pd.to_datetime(texts, format="ISO8601", utc=True, errors="coerce")
-    whole_days = texts.str.fullmatch(r"\d{4}-?\d{2}-?\d{2}", na=False).to_numpy(dtype=bool)
+    dated = texts.where(texts.str.match(rf"{_DAY}(?!\d)", na=False))  # pandas also reads `2026` and `now`
+    times = pd.to_datetime(dated, format="ISO8601", utc=True, errors="coerce")
+    whole_days = texts.str.fullmatch(_DAY, na=False).to_numpy(dtype=bool)
     known = times.notna().to_numpy()
     ends = np.full(len(texts), FOR_EVER)
     moments = times.dt.tz_localize(None).to_numpy(dtype="datetime64[us]").astype(np.int64)

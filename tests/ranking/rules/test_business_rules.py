@@ -152,6 +152,20 @@ def test_what_does_not_last_through_the_day_is_expired() -> None:
         recommendable_items(catalog(), RerankConfig(expiry="until"), DATE)
 
 
+def test_a_date_counts_to_its_end_and_a_month_or_a_year_is_no_date() -> None:
+    texts = ["2026-1-5", "20260105", "9999-12-31", "2026-01-05 08:00", "2026-01", "2026", "now", "today", "1767600000"]
+    rows = [
+        {"item_id": text, "text": "", "available": True, "text_hash": "", "attributes": {"until": text}}
+        for text in texts
+    ]
+    ends, num_unreadable = expiry_times(pa.Table.from_pylist(rows, schema=CATALOG), "until")
+    end_of_day = dt.datetime(2026, 1, 6, tzinfo=dt.UTC).timestamp() * 1e6
+    assert ends[[0, 1, 3]].tolist() == [end_of_day, end_of_day, end_of_day - 16 * 3600e6]
+    assert end_of_day < ends[2] < FOR_EVER
+    assert (ends[4:] == FOR_EVER).all()
+    assert num_unreadable == 5
+
+
 def test_unknown_ids_of_pins_and_boosts_are_named() -> None:
     settings = {"pins": [{"item": "x"}], "boosts": [{"items": ["y", "i1"], "factor": 2.0}]}
     found = recommendable_items(catalog(), RerankConfig.model_validate(settings), DATE)
