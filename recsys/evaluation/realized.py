@@ -3,6 +3,7 @@
 Shapes: U users with a list, K length of the lists, R rows of lists, E events, S sources.
 """
 
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -106,21 +107,32 @@ class ShownItems:
     """Prices of the events with these items."""
 
 
-def shown_items(impressions: pa.Table, events: pa.Table, prices: Mapping[str, float]) -> ShownItems:
-    """Join impressions with the events after them.
+def after_impressions(events: pa.Table, impressions: pa.Table, most: dt.timedelta) -> pa.Table:
+    """The events of items that their users were shown before, and `shown_at`: when that was last.
 
     Args:
-        impressions: `user_id`, `item_id` and `timestamp`: who saw what, and when.
-        events: The same of what users took.
+        events: `user_id`, `item_id` and `timestamp` of what users took.
+        impressions: The same of what they were shown.
+        most: From the impression to the event.
+    """
+    shown = impressions.append_column("shown_at", impressions["timestamp"]).sort_by("timestamp")
+    theirs = events.filter(pc.is_in(events["user_id"], value_set=pc.unique(shown["user_id"]))).sort_by("timestamp")
+    tolerance = -(most // dt.timedelta(microseconds=1))  # below 0: the impression comes first
+    joined = theirs.join_asof(shown, on="timestamp", by=["user_id", "item_id"], tolerance=tolerance)
+    return joined.filter(pc.is_valid(joined["shown_at"]))
+
+
+def shown_items(impressions: pa.Table, followed: pa.Table, prices: Mapping[str, float]) -> ShownItems:
+    """Count what was shown and taken.
+
+    Args:
+        impressions: `user_id` and `item_id`: who saw what.
+        followed: The same of the events that came after these impressions, see `after_impressions`.
         prices: Of items; an item without a price brings nothing.
     """
-    first = impressions.group_by(["user_id", "item_id"]).aggregate([("timestamp", "min")])
-    joined = events.join(first, ["user_id", "item_id"], join_type="inner")
-    taken = joined.filter(pc.greater_equal(joined["timestamp"], joined["timestamp_min"]))
+    shown, taken = (len(table.group_by(["user_id", "item_id"]).aggregate([])) for table in (impressions, followed))
     return ShownItems(
-        shown=len(first),
-        taken=len(taken.group_by(["user_id", "item_id"]).aggregate([])),
-        revenue=sum(prices.get(item, 0.0) for item in taken["item_id"].to_pylist()),
+        shown=shown, taken=taken, revenue=sum(prices.get(item, 0.0) for item in followed["item_id"].to_pylist())
     )
 
 

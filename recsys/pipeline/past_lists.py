@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from recsys.data.histories import shard_of
 from recsys.data.splits import cutoff_for
 from recsys.errors import ConfigError
-from recsys.evaluation.realized import RealizedLists, realized_lists
+from recsys.evaluation.realized import RealizedLists, after_impressions, realized_lists
 from recsys.pipeline.open_run import stored_run
 from recsys.pipeline.run import Run
 from recsys.ranking.rules.attributes import attribute_values
@@ -43,6 +43,8 @@ class PastNight:
     """`user_id`, `item_id` and `timestamp`."""
     impressions: pa.Table
     """The same of what clients of the live service reported as shown, in the same days."""
+    followed: pa.Table
+    """The same of the events for which these impressions are the newest of their user and item."""
 
     @property
     def shards(self) -> list[str]:
@@ -76,7 +78,7 @@ def open_past_nights(storage: Storage, settings: Any) -> PastNights:
     """The published nights before the newest one. The newest night holds the events, cleaned, and feedback among them.
 
     An event counts for the newest list before it: from the end of that night's date to the end of the next published
-    night's date, and not longer than `window_days`.
+    night's date, and not longer than `window_days`. So it does for the newest impression of the item, on whatever day.
 
     Args:
         storage: Of the nights.
@@ -94,6 +96,7 @@ def open_past_nights(storage: Storage, settings: Any) -> PastNights:
     impressions = _events_since(newest, newest.impressions_dir, ends[0], None)
     impressions = impressions.filter(pc.not_equal(impressions["item_id"], ""))  # those of searches
     window = dt.timedelta(days=settings.window_days)
+    followed = after_impressions(events, impressions, window)
     nights = []
     for pointer, start, next_end in zip(pointers, ends, ends[1:], strict=False):
         end = min(next_end, start + window)
@@ -103,16 +106,17 @@ def open_past_nights(storage: Storage, settings: Any) -> PastNights:
                 manifest=read_manifest(storage, pointer),
                 start=start,
                 end=end,
-                events=_between(events, start, end),
-                impressions=_between(impressions, start, end),
+                events=_between(events, "timestamp", start, end),
+                impressions=_between(impressions, "timestamp", start, end),
+                followed=_between(followed, "shown_at", start, end),
             )
         )
     prices = {} if settings.price is None else _prices(newest, settings.price)
     return PastNights(storage=storage, nights=nights, prices=prices, older=older[-1] if older else None)
 
 
-def _between(events: pa.Table, start: dt.datetime, end: dt.datetime) -> pa.Table:
-    times = events["timestamp"]
+def _between(events: pa.Table, column: str, start: dt.datetime, end: dt.datetime) -> pa.Table:
+    times = events[column]
     return events.filter(
         pc.and_(pc.greater_equal(times, pa.scalar(start, TIMESTAMP)), pc.less(times, pa.scalar(end, TIMESTAMP)))
     )

@@ -51,7 +51,7 @@ def _night_rows(past: PastNights, night: PastNight) -> Iterator[dict[str, Any]]:
             yield written | _plain(segment, "revenue", means[segment]["revenue_per_list"].total)
     for name, (shown, taken_places, revenue) in sorted(sources.items()):
         yield from (written | row for row in _shown_rows(f"source:{name}", shown, taken_places, revenue, past))
-    live = shown_items(night.impressions, night.events, past.prices)
+    live = shown_items(night.impressions, night.followed, past.prices)
     if live.shown:
         yield from (written | row for row in _shown_rows("live", live.shown, live.taken, live.revenue, past))
 

@@ -97,6 +97,22 @@ def test_impressions_of_the_live_service_are_joined_too(warehouse: Path) -> None
     assert (found["live", "shown"], found["live", "taken_share"]) == (3, pytest.approx(1 / 3, abs=1e-6))
 
 
+def test_what_was_shown_before_midnight_and_taken_after_it_counts_for_the_night_that_showed_it(warehouse: Path) -> None:
+    config = make_config(warehouse, realized={"price": "price", "window_days": 3})
+    shop = PublishedShop(warehouse, config)
+    for day in range(6):
+        shop.publish(shop.run(day), LISTS)
+    shop.know(shop.run(5), PRICES, [(2, "ann", "a"), (2, "bob", "b"), (5, "eve", "a"), (3, "joe", "b")])
+    seen = [("ann", "a", 1, 23), ("bob", "b", 1, 23), ("bob", "b", 2, 9), ("eve", "a", 1, 23), ("joe", "a", 1, 23)]
+    impressions = [(moment(day, hour), user, item) for user, item, day, hour in seen]
+    shop.happened(shop.run(5), "impressions", impressions)
+    realized(config)
+    first, second = values(warehouse, 0), values(warehouse, 1)
+    assert (first["live", "shown"], first["live", "taken_share"], first["live", "revenue"]) == (4, 0.25, 10)
+    assert (second["live", "shown"], second["live", "taken_share"], second["live", "revenue"]) == (1, 1, 2.5)
+    assert ("live", "shown") not in values(warehouse, 2)
+
+
 def test_only_the_kinds_of_events_that_count_are_joined(warehouse: Path) -> None:
     config = make_config(warehouse, realized={"events": ["view"]})
     shop = PublishedShop(warehouse, config)
