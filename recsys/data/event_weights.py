@@ -46,6 +46,7 @@ BUILT_IN[IMPRESSION] = 0.0
 #: A smaller weight would be stored as 0, which is no positive.
 _SMALLEST = float(np.finfo(np.float32).tiny)
 
+Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 
 
@@ -57,6 +58,18 @@ def plain_kind(kind: str) -> str:
     """
     plain = re.sub(r"[\s_-]+", "_", unicodedata.normalize("NFKC", kind).strip().casefold())
     return re.sub(r"^(\d+)\.0+$", r"\1", plain)
+
+
+def are_of_kinds(events: pa.Array | pa.ChunkedArray, kinds: Iterable[str]) -> Bools:
+    """[N] whether each event is of one of these kinds, however they are spelled.
+
+    >>> are_of_kinds(pa.array(["Purchase", "view", "Add to cart"]), ["purchase", "add_to_cart"]).tolist()
+    [True, False, True]
+    """
+    wanted = {plain_kind(kind) for kind in kinds}
+    distinct = pc.unique(events)
+    matching = distinct.filter(pa.array([plain_kind(kind) in wanted for kind in distinct.to_pylist()], pa.bool_()))
+    return np.asarray(pc.is_in(events, value_set=matching), dtype=bool)
 
 
 def weights_of_kinds(kinds: pa.Array | pa.ChunkedArray, configured: Mapping[str, float]) -> Floats:

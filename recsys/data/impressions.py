@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.data.event_weights import IMPRESSION, plain_kind
+from recsys.data.event_weights import IMPRESSION, are_of_kinds
 from recsys.data.histories import newest_events
 from recsys.schema import SERVED
 
@@ -20,9 +20,7 @@ _PAIR = ["user_id", "item_id"]
 
 def is_impression(events: pa.Table) -> Any:
     """Bool [N]: events of the kind `impression`, however it is spelled, whatever their weight."""
-    distinct = pc.unique(events["event"])
-    matching = distinct.filter(pa.array([plain_kind(kind) == IMPRESSION for kind in distinct.to_pylist()], pa.bool_()))
-    return np.asarray(pc.is_in(events["event"], value_set=matching), dtype=bool)
+    return are_of_kinds(events["event"], [IMPRESSION])
 
 
 def split_impressions(events: pa.Table) -> tuple[pa.Table, pa.Table]:

@@ -10,8 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys.data.event_weights import are_of_kinds, unused_kinds
 from recsys.data.histories import shard_of
 from recsys.data.splits import cutoff_for
+from recsys.data.written_numbers import number_in
 from recsys.errors import ConfigError
 from recsys.evaluation.realized import RealizedLists, after_impressions, realized_lists
 from recsys.pipeline.open_run import stored_run
@@ -125,32 +127,38 @@ def _between(events: pa.Table, column: str, start: dt.datetime, end: dt.datetime
 def _events_since(run: Run, folder: str, start: dt.datetime, kinds: Sequence[str] | None) -> pa.Table:
     """Events of a run at or after a time, from the files of a folder."""
     columns = ["user_id", "item_id", "timestamp", "event"]
+    known: set[str] = set()
     parts = [pa.schema([INTERACTIONS.field(name) for name in columns]).empty_table()]
     for name in run.storage.list(folder):
         table = read_table(run.storage, f"{folder}/{name}", columns)
-        wanted = pc.greater_equal(table["timestamp"], pa.scalar(start, TIMESTAMP))
+        table = table.filter(pc.greater_equal(table["timestamp"], pa.scalar(start, TIMESTAMP)))
         if kinds is not None:
-            wanted = pc.and_(wanted, pc.is_in(table["event"], value_set=pa.array(kinds, pa.string())))
-        parts.append(table.filter(wanted))
+            known.update(pc.unique(table["event"]).to_pylist())
+            table = table.filter(pa.array(are_of_kinds(table["event"], kinds)))
+        parts.append(table)
+    if unused := unused_kinds(kinds or (), known):
+        there = ", ".join(sorted(known)) or "none"
+        logger.warning("realized.events: no event is of the kind %s; the kinds are %s", ", ".join(unused), there)
     return pa.concat_tables(parts).drop_columns("event")
 
 
 def _prices(run: Run, attribute: str) -> dict[str, float]:
     """The price of each item that has one above 0."""
     catalog = read_table(run.storage, run.catalog_path, ["item_id", "attributes"])
-    prices: dict[str, float] = {}
-    for item, text in zip(
-        catalog["item_id"].to_pylist(), attribute_values(catalog, attribute).to_pylist(), strict=True
-    ):
-        try:
-            price = float(text) if text else 0.0
-        except ValueError:
-            continue
-        if np.isfinite(price) and price > 0:
-            prices[item] = price
+    texts = attribute_values(catalog, attribute).to_pylist()
+    found = {
+        item: number_in(text)
+        for item, text in zip(catalog["item_id"].to_pylist(), texts, strict=True)
+        if text is not None
+    }
+    prices = {item: price for item, price in found.items() if price > 0}
     if not prices:
         raise ConfigError(
             f"realized.price={attribute}: no item has a number above 0 there; `inputs.items.attributes` says which "
             f"columns of the items are kept"
+        )
+    if num_unread := sum(np.isnan(price) for price in found.values()):
+        logger.warning(
+            "realized.price: of %d items the price in %r is no number; they bring nothing", num_unread, attribute
         )
     return prices

@@ -12,11 +12,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys.data.written_numbers import number_in
 from recsys.ranking.rules.attributes import WHERE_KEPT, attribute_names, attribute_values, known_attributes
 from recsys.serving.contracts import UnderstoodQuery
 from recsys.serving.query_rules import Level, QueryRules, negated_phrases, read_query
 from recsys.serving.word_index import WordIndex
-from recsys.serving.written_numbers import number_in
 
 logger = logging.getLogger(__name__)
 

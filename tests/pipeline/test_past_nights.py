@@ -113,7 +113,7 @@ def test_what_was_shown_before_midnight_and_taken_after_it_counts_for_the_night_
     assert ("live", "shown") not in values(warehouse, 2)
 
 
-def test_only_the_kinds_of_events_that_count_are_joined(warehouse: Path) -> None:
+def test_only_the_kinds_of_events_that_count_are_joined(warehouse: Path, caplog: pytest.LogCaptureFixture) -> None:
     config = make_config(warehouse, realized={"events": ["view"]})
     shop = PublishedShop(warehouse, config)
     shop.publish(shop.run(0), LISTS)
@@ -121,6 +121,23 @@ def test_only_the_kinds_of_events_that_count_are_joined(warehouse: Path) -> None
     shop.know(shop.run(1), PRICES, EVENTS)
     realized(config)
     assert values(warehouse, 0)["all", "active_users"] == 0
+    assert "realized.events: no event is of the kind view; the kinds are buy" in caplog.text
+    caplog.clear()
+    realized(make_config(warehouse, realized={"events": ["Buy"]}))  # kinds are compared as everywhere else
+    assert values(warehouse, 0)["all", "active_users"] == 3
+    assert "realized.events" not in caplog.text
+
+
+def test_prices_are_read_as_people_write_them(warehouse: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = make_config(warehouse, realized={"price": "price"})
+    shop = PublishedShop(warehouse, config)
+    shop.publish(shop.run(0), [("ann", ["a", "b", "c"])])
+    shop.publish(shop.run(1), LISTS)
+    prices = {"a": {"price": "$1,299.00"}, "b": {"price": "7.5"}, "c": {"price": "on request"}, "d": {}}
+    shop.know(shop.run(1), prices, [(1, "ann", "a"), (1, "ann", "b"), (1, "ann", "c")])
+    realized(config)
+    assert values(warehouse, 0)["all", "revenue"] == 1306.5
+    assert "realized.price: of 1 items the price in 'price' is no number; they bring nothing" in caplog.text
 
 
 def test_a_night_that_was_published_again_counts_once(warehouse: Path) -> None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.data.event_weights import plain_kind
+from recsys.data.event_weights import are_of_kinds
 from recsys.model.features import index_catalog
 from recsys.ranking.order import Bools, Ints
 from recsys.ranking.rules.rule import NightFacts, Rule, RuleSettings
@@ -68,10 +68,7 @@ class UserActions:
 
     def are_of(self, kinds: list[str]) -> Bools:
         """[N] whether an event is of one of these kinds, however they are spelled."""
-        wanted = {plain_kind(kind) for kind in kinds}
-        distinct = pc.unique(self.kinds)
-        matching = distinct.filter(pa.array([plain_kind(kind) in wanted for kind in distinct.to_pylist()], pa.bool_()))
-        return np.asarray(pc.is_in(self.kinds, value_set=matching), dtype=bool)
+        return are_of_kinds(self.kinds, kinds)
 
 
 def _flat(
