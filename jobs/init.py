@@ -111,10 +111,12 @@ def _require_all(inputs: Mapping[str, GuessedInput]) -> None:
     for name, guessed in inputs.items():
         for ours in NEEDED[name]:
             if ours not in guessed.guesses:
+                nested = " or ".join(guessed.lists)
+                in_list = f", or write one row for each entry of {nested} first if it is in that list" if nested else ""
                 raise ConfigError(
                     f"{name}: no column of {guessed.sample.source.path} looks like {ours}; name it with "
-                    f"--column {name}.{ours}=COLUMN, or join the files first if another file has it; its columns are "
-                    f"{listed(guessed.columns)}{if_values(guessed.columns)}"
+                    f"--column {name}.{ours}=COLUMN, or join the files first if another file has it{in_list}; its "
+                    f"columns are {listed(guessed.columns)}{if_values(guessed.columns)}"
                 )
 
 

@@ -18,6 +18,9 @@ _EXAMPLES = 3
 _EXAMPLE_CHARS = 30
 #: A column is taken for what nearly all of its values can be read as.
 _MOST = 0.95
+_LIST = r"(?s)^\[.*\]$"
+_CLIENT_OF_ANALYTICS = r"^\d{6,}\.\d{10}$"
+_OBJECTS = r"(?s)^(\[\s*)?\{\s*[\"'].*\}(\s*\])?$"
 
 
 @dataclass(frozen=True)
@@ -56,13 +59,33 @@ class ColumnValues:
         """Whether nearly no value comes twice."""
         return len(self.distinct) >= _MOST * len(self.known) > 0
 
+    @property
+    def filled(self) -> float:
+        """The share of the cells that are not empty."""
+        return len(self.known) / max(len(self.cells), 1)
+
+    @cached_property
+    def times(self) -> pa.Array:
+        """[N] TIMESTAMP; null where the value is no time."""
+        return read_timestamps(self.cells, self.source).utc.cast(TIMESTAMP)
+
     @cached_property
     def is_time(self) -> bool:
         """Whether the values are points in time between 1990 and 2100."""
         if pa.types.is_boolean(self.cells.type) or not len(self.known):
             return False
-        years = pc.year(read_timestamps(self.cells, self.source).utc.cast(TIMESTAMP))
+        years = pc.year(self.times)
         return self._mostly(pc.and_(pc.greater_equal(years, 1990), pc.less(years, 2100)))
+
+    @property
+    def is_date(self) -> bool:
+        """Whether the values are days without a time of the day."""
+        return self._mostly(pc.equal(self.times, pc.floor_temporal(self.times, unit="day")))
+
+    def is_same_day(self, date: "ColumnValues") -> bool:
+        """Whether the times are of the days of the other column, in whatever time zone."""
+        days = pc.divide(pc.subtract(self.times.cast(pa.int64()), date.times.cast(pa.int64())), MICROS_PER_DAY)
+        return self._mostly(pc.and_(pc.greater_equal(days, -1), pc.less_equal(days, 1)))
 
     @property
     def dates(self) -> DateEvidence:
@@ -84,24 +107,39 @@ class ColumnValues:
         return self._mostly(pc.is_valid(as_number(self.cells, ".")))
 
     @cached_property
+    def has_negatives(self) -> bool:
+        """Whether a value is a number below 0."""
+        return bool(pc.any(pc.less(as_number(self.cells, "."), 0)).as_py())
+
+    @cached_property
     def is_flag(self) -> bool:
         """Whether the values are yes and no, in one of the usual spellings."""
         return self._mostly(pc.is_valid(as_boolean(self.cells)))
 
     @cached_property
     def is_prose(self) -> bool:
-        """Whether people can read the values: they have letters, and are no addresses of pages, times or flags."""
+        """Whether people can read the values: they have letters, and are no addresses, JSON objects, times or flags."""
         if self.is_time or self.is_flag or self.is_number:
             return False
-        letters = pc.match_substring_regex(self.texts, pattern=r"\pL{2}")
-        return self._mostly(letters, 0.5) and not self._mostly(pc.match_substring(self.texts, "://"), 0.2)
+        is_address = self._mostly(pc.match_substring(self.texts, "://"), 0.2)
+        return self._mostly(self._match(r"\pL{2}"), 0.5) and not is_address and not self.holds_objects
+
+    @property
+    def holds_lists(self) -> bool:
+        """Whether the values are JSON lists."""
+        return self._mostly(self._match(_LIST))
+
+    @property
+    def holds_objects(self) -> bool:
+        """Whether values are JSON objects, or lists of them; other lists may be empty."""
+        return self._mostly(self._match(_OBJECTS), 0.2)
 
     @cached_property
     def may_be_id(self) -> bool:
-        """Whether the values may be ids: they are there, of one line, and no decimals or times."""
-        if not self._mostly(pc.is_valid(self.texts), 0.5) or pa.types.is_boolean(self.cells.type):
+        """Whether the values may be ids: there are several, of one line, and no decimals, lists or objects."""
+        if pa.types.is_boolean(self.cells.type) or self.holds_lists or self.holds_objects:
             return False
-        odd = pc.match_substring_regex(self.texts, pattern=r"^[+-]?\d+\.\d*[1-9]\d*$|\n")
+        odd = pc.and_not(self._match(r"^[+-]?\d+\.\d*[1-9]\d*$|\n"), self._match(_CLIENT_OF_ANALYTICS))
         return not self._mostly(odd, 0.01) and len(self.distinct) > 1
 
     def share_in(self, others: "ColumnValues") -> float:
@@ -112,11 +150,15 @@ class ColumnValues:
         return float(common / len(self.distinct))
 
     def num_for_each(self, owner: "ColumnValues") -> float:
-        """How many different values one value of the other column has, as a mean over the rows of this file."""
-        pairs = (
-            pa.table({"owner": owner.texts, "value": self.texts}).drop_null().group_by(["owner", "value"]).aggregate([])
-        )
-        return len(pairs) / max(len(pc.unique(pairs["owner"])), 1)
+        """How many different values one value of the other column has, as a mean over those that have several rows."""
+        rows = pa.table({"owner": owner.texts, "value": self.texts}).drop_null()
+        owners = rows.group_by("owner").aggregate([("value", "count"), ("value", "count_distinct")])
+        num = owners["value_count_distinct"].filter(pc.greater(owners["value_count"], 1))
+        return float(pc.mean(num).as_py() or 1)
+
+    def _match(self, pattern: str) -> pa.ChunkedArray:
+        """[N] whether the text matches."""
+        return pc.match_substring_regex(self.texts, pattern=pattern)
 
     def _mostly(self, holds: pa.ChunkedArray, least: float = _MOST) -> bool:
         """Whether so large a share of the cells that are not empty has it."""

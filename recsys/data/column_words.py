@@ -11,7 +11,7 @@ def _words(text: str) -> frozenset[str]:
 WORDS = {
     "user": _words(
         "user users customer customers client member visitor buyer shopper reviewer account subscriber "
-        "person profile household userid customerid memberid visitorid clientid accountid"
+        "person profile household anonymous pseudo distinct userid customerid memberid visitorid clientid accountid"
     ),
     "item": _words(
         "item items product products sku article stock asin movie book track song video game recipe isbn "
@@ -25,8 +25,8 @@ WORDS = {
     "kind": _words("event action type kind behavior behaviour verb activity interaction"),
     "weight": _words("quantity qty rating ratings stars score weight count units amount"),
     "title": _words("title name label"),
-    "available": _words("available availability stock active sellable enabled published purchasable"),
-    "description": _words("description summary plot details about abstract overview body content text"),
+    "available": _words("available availability status stock active sellable enabled published purchasable"),
+    "description": _words("description desc summary plot details about abstract overview body content text"),
     "class": _words(
         "category categories genre genres brand department aisle class color colour material style "
         "author authors artist publisher tag tags keyword keywords features group section "

@@ -4,11 +4,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from recsys.data.column_guesses import (
     Columns,
     Guess,
     Guesses,
-    belongs_to,
+    describes_item,
     guess_events,
     guess_items,
     guess_timestamp_format,
@@ -17,6 +19,7 @@ from recsys.data.column_guesses import (
     user_texts,
 )
 from recsys.data.column_values import values_of
+from recsys.data.columns import sql_name
 from recsys.data.input_sample import InputSample
 
 #: Columns that an input must have.
@@ -37,6 +40,15 @@ class GuessedInput:
     columns: Columns
     guesses: Guesses
 
+    @property
+    def lists(self) -> list[str]:
+        """The columns that hold a list of objects in each row: several events, or several items of an order."""
+        schema = self.sample.rows.schema
+        nested = [
+            field.name for field in schema if pa.types.is_list(field.type) and pa.types.is_struct(field.type.value_type)
+        ]
+        return nested + [name for name, column in self.columns.items() if column.holds_lists and column.holds_objects]
+
 
 def guess_inputs(samples: Mapping[str, InputSample]) -> dict[str, GuessedInput]:
     """Guess the columns of `events`, `items` and, where it is given, `users`."""
@@ -44,7 +56,8 @@ def guess_inputs(samples: Mapping[str, InputSample]) -> dict[str, GuessedInput]:
     shared = _same_files(samples["items"], samples["events"])
     events = guess_events(columns["events"], None if shared else columns["items"], columns.get("users"))
     ids = {name: columns["events"][events[name].column] for name in ("user_id", "item_id") if name in events}
-    items = guess_items(columns["items"], None if shared else ids.get("item_id"))
+    of_items = _of_items(columns["events"], events) if shared else columns["items"]
+    items = guess_items(of_items, None if shared else ids.get("item_id"))
     if shared and "item_id" in events:
         items["item_id"] = events["item_id"]
     if shared and "timestamp" in events:
@@ -56,6 +69,16 @@ def guess_inputs(samples: Mapping[str, InputSample]) -> dict[str, GuessedInput]:
         name: GuessedInput(sample=samples[name], columns=columns[name], guesses=guesses)
         for name, guesses in found.items()
     }
+
+
+def _of_items(columns: Columns, events: Guesses) -> Columns:
+    """The columns of the events' files that are about the items, as far as the ids are known."""
+    taken = {guess.column for key, guess in events.items() if key != "item_id"}
+    rest = {name: column for name, column in columns.items() if name not in taken}
+    if not {"item_id", "user_id"} <= events.keys():
+        return rest
+    item, user = (columns[events[key].column] for key in ("item_id", "user_id"))
+    return {name: column for name, column in rest.items() if column is item or describes_item(column, item, user)}
 
 
 def _same_files(items: InputSample, events: InputSample) -> bool:
@@ -82,11 +105,9 @@ def _texts(name: str, inputs: Mapping[str, GuessedInput]) -> Sequence[str]:
     guessed, events = inputs[name], inputs["events"]
     if name == "users":
         return user_texts(guessed.columns, guessed.guesses)
-    texts = item_texts(guessed.columns, guessed.guesses)
-    if not _same_files(guessed.sample, events.sample) or not {"item_id", "user_id"} <= events.guesses.keys():
-        return texts
-    item, user = (events.columns[events.guesses[key].column] for key in ("item_id", "user_id"))
-    return [text for text in texts if belongs_to(events.columns[text], item, user) == "item"]
+    if _same_files(guessed.sample, events.sample):
+        return item_texts(_of_items(events.columns, events.guesses), guessed.guesses)
+    return item_texts(guessed.columns, guessed.guesses)
 
 
 def _input_lines(name: str, guessed: GuessedInput, texts: Sequence[str]) -> list[str]:
@@ -105,7 +126,9 @@ def _input_lines(name: str, guessed: GuessedInput, texts: Sequence[str]) -> list
     if (time := guessed.guesses.get("timestamp")) and time.column in guessed.columns:
         lines += _timestamp_lines(guessed.columns, time.column)
     if name == "events":
-        lines.append('# where: "quantity > 0"   # which rows to use')
+        weight = guessed.guesses.get("weight")
+        condition = f"{sql_name(weight.column) if weight else 'quantity'} > 0"
+        lines.append(f"# where: {_quoted(condition)}   # which rows to use")
     return lines
 
 

@@ -2,25 +2,32 @@
 
 import codecs
 import io
+import json
+import re
 from collections import Counter
 from dataclasses import dataclass
 
 import fsspec
 import pyarrow as pa
 
-from recsys.data.compression import first_text, without_compression
+from recsys.data.compression import decompressed, without_compression
 from recsys.data.config import TableInput
+from recsys.data.content import KIND_BYTES, PARQUET, content_kind, text_content
 from recsys.data.decoding import Utf8Stream
 from recsys.data.files import list_files
 from recsys.data.folders import files_below
 from recsys.data.formats.csv import read_csv
-from recsys.data.formats.input_format import FileInfo
+from recsys.data.formats.input_format import Chunk, FileInfo
 from recsys.data.formats.registry import FORMATS
 from recsys.data.readers import read_chunks
 from recsys.errors import InputError
 
 #: Rows that are looked at, of the first and of the last file.
 SAMPLE_ROWS = 20_000
+_LINE_CHARS = 100
+_FIRST_BYTES = 1 << 20
+#: How a file of JSON begins, after a byte-order mark.
+_OBJECT = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:\[\s*)?\{")
 _DELIMITERS = (",", ";", "\t", "|")
 
 
@@ -47,24 +54,25 @@ def sample_input(fs: fsspec.AbstractFileSystem, location: str, path: str) -> Inp
         InputError: no file can be read there, or none has a row.
     """
     files = _files(fs, location)
-    form = _format_of(files[0].path) or "csv"
+    form = _format_of(files[0].path) or _format_by_content(fs, files[0])
     source = TableInput(path=path, format=form)
     if form == "csv":
         encoding = _encoding(fs, files[0])
         source = source.model_copy(update={"encoding": encoding, "delimiter": _delimiter(fs, files[0], encoding)})
-    looked_at = [_first_rows(fs, file, source) for file in dict.fromkeys([files[0], files[-1]])]
-    tables = [table for table in looked_at if len(table)]
+    looked_at = [_first_chunk(fs, file, source) for file in dict.fromkeys([files[0], files[-1]])]
+    tables = [chunk.table.slice(0, SAMPLE_ROWS) for chunk in looked_at if len(chunk.table)]
     if not tables:  # Spark writes files of a header alone
-        tables = [_first_rows(fs, max(files, key=lambda file: file.size), source)]
-    if not len(tables[0]):
-        raise InputError(f"{path}: has no rows to guess the columns from; name files with rows")
+        largest = _first_chunk(fs, max(files, key=lambda file: file.size), source)
+        if not len(largest.table):
+            raise InputError(f"{path}: {_why_no_rows(largest, form)}")
+        tables = [largest.table.slice(0, SAMPLE_ROWS)]
     names = tables[0].column_names
     same = [table for table in tables if table.schema == tables[0].schema]
     return InputSample(source=source, rows=pa.concat_tables(same).select(names), num_files=len(files))
 
 
 def _files(fs: fsspec.AbstractFileSystem, location: str) -> list[FileInfo]:
-    """The files of the format that most names there say."""
+    """The files of the format that most names there say; without such names all that the night reads."""
     if fs.isfile(location):
         return list_files(fs, location, _format_of(location) or "csv")
     try:
@@ -75,10 +83,12 @@ def _files(fs: fsspec.AbstractFileSystem, location: str) -> list[FileInfo]:
     if not names and not fs.isdir(location):
         return list_files(fs, location, _format_of(location) or "csv")  # it says why there is none
     formats = Counter(filter(None, map(_format_of, names)))
-    if not formats:
-        known = ", ".join(ending for form in FORMATS for ending in form.endings)
-        raise InputError(f"{location}: there is no file that ends in {known}; name a file, a folder or a glob")
-    return list_files(fs, location, formats.most_common(1)[0][0])
+    if formats:
+        return list_files(fs, location, formats.most_common(1)[0][0])
+    if files := list_files(fs, location, "csv", required=False):
+        return files
+    known = ", ".join(ending for form in FORMATS for ending in form.endings)
+    raise InputError(f"{location}: there is no file that ends in {known}; name a file, a folder or a glob")
 
 
 def _names(fs: fsspec.AbstractFileSystem, path: str) -> list[str]:
@@ -92,8 +102,24 @@ def _format_of(path: str) -> str | None:
     return next((form.name for form in FORMATS if plain.endswith(form.endings)), None)
 
 
-def _first_rows(fs: fsspec.AbstractFileSystem, file: FileInfo, source: TableInput) -> pa.Table:
-    return next(read_chunks(fs, file.path, source)).table.slice(0, SAMPLE_ROWS)
+def _format_by_content(fs: fsspec.AbstractFileSystem, file: FileInfo) -> str:
+    """The format of a file whose name says none, such as `part-00000`."""
+    with fs.open(file.path, "rb") as stream:
+        if content_kind(stream.read(KIND_BYTES))[0] == PARQUET:
+            return "parquet"
+    return "jsonl" if _OBJECT.match(_first_bytes(fs, file)) else "csv"
+
+
+def _first_chunk(fs: fsspec.AbstractFileSystem, file: FileInfo, source: TableInput) -> Chunk:
+    return next(read_chunks(fs, file.path, source))
+
+
+def _why_no_rows(chunk: Chunk, form: str) -> str:
+    if not len(chunk.malformed):
+        return "has no rows to guess the columns from; name files with rows"
+    line = json.loads(chunk.malformed["row"][0].as_py())["raw"][:_LINE_CHARS]
+    must = "each line must be one JSON object, with its names and texts in double quotes; " if form == "jsonl" else ""
+    return f"none of its first lines can be read as {form}; {must}the first is {line}"
 
 
 def _encoding(fs: fsspec.AbstractFileSystem, file: FileInfo) -> str:
@@ -124,4 +150,4 @@ def _delimiter(fs: fsspec.AbstractFileSystem, file: FileInfo, encoding: str) -> 
 
 def _first_bytes(fs: fsspec.AbstractFileSystem, file: FileInfo) -> bytes:
     with fs.open(file.path, "rb") as stream:
-        return first_text(stream, file.path, file.size)[0]
+        return bytes(text_content(decompressed(stream, file.path), file.path).read(_FIRST_BYTES))

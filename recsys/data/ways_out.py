@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from recsys.data.bad_values import BadValue
+from recsys.data.columns import sql_name
 from recsys.data.config import TableInput
 from recsys.data.date_guesses import fitting_formats
 from recsys.data.quarantine import Reason
@@ -87,7 +88,7 @@ def _encoding(bad: BadInput) -> str:
 
 
 def _missing(bad: BadInput) -> str:
-    column = _quoted(bad.column)
+    column = sql_name(bad.column)
     if not bad.texts:
         return f"if these rows are meant to be so, leave them out: {bad.key}.where: {column} is not null"
     words = ["'" + text.replace("'", "''") + "'" for text in bad.texts]
@@ -99,6 +100,8 @@ def _missing(bad: BadInput) -> str:
 
 
 def _id_too_long(bad: BadInput) -> str:
+    if all(text.startswith(("[", "{")) for text in bad.texts):
+        return f"{bad.column!r} holds a list or an object: write one row for each entry, with the id in its own column"
     return f"name the column of the id in {bad.key}.columns, or raise inputs.max_id_chars if such long ids are right"
 
 
@@ -119,7 +122,7 @@ def _timestamp(bad: BadInput) -> str:
     texts = [text for text in bad.texts if not _NO_TIME.match(text)]
     if not texts:
         has_time = f"<> '{_first(bad)}'" if bad.texts else "is not null"
-        return f"these rows have no time: leave them out by {bad.key}.where: {_quoted(bad.column)} {has_time}"
+        return f"these rows have no time: leave them out by {bad.key}.where: {sql_name(bad.column)} {has_time}"
     if all(_CLOCK.match(text) for text in texts):
         return f"these are times without a date: name a column with the date in {bad.key}.columns.timestamp"
     if all(_ROUNDED.match(text) for text in texts):
@@ -173,7 +176,7 @@ def _available(bad: BadInput) -> str:
     return (
         f"true/false, yes/no, y/n, t/f, on/off and 1/0 are read; set {bad.key}.columns.available to null, add "
         f"{bad.column!r} to {bad.key}.attributes, and name the right values in rerank.where: "
-        f"{_quoted(bad.column)} = '{_first(bad)}'"
+        f"{sql_name(bad.column)} = '{_first(bad)}'"
     )
 
 
@@ -224,11 +227,6 @@ _WAYS_OUT: dict[str, Callable[[BadInput], str]] = {
     Reason.TEXT_TOO_LONG: _text_too_long,
     Reason.NON_FINITE_WEIGHT: _weight,
 }
-
-
-def _quoted(column: str) -> str:
-    """The column's name as SQL of a filter writes it."""
-    return column if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", column) else '"' + column.replace('"', '""') + '"'
 
 
 def _first(bad: BadInput) -> str:

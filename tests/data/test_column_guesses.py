@@ -73,6 +73,87 @@ def test_a_kind_has_few_values() -> None:
     assert "event" not in guess_events(long)
 
 
+def test_of_two_columns_of_kinds_the_one_with_more_of_them_is_taken() -> None:
+    """Segment's `type` is `track` for most, and `event` says what was done."""
+    types, kinds = ["page", "track"] * (NUM // 2), ["viewed", "added", "bought", "removed"] * (NUM // 4)
+    assert names(guess_events(columns(type=types, event=kinds)))["event"] == "event"
+
+
+def test_the_type_of_a_product_is_no_kind_of_event_and_a_state_of_orders_is_one() -> None:
+    types, states = ["simple", "bundle"] * (NUM // 2), ["complete", "processing", "closed", "canceled"] * (NUM // 4)
+    assert names(guess_events(columns(product_type=types, status=states)))["event"] == "status"
+    assert "event" not in guess_events(columns(product_type=types, status=["new", "open"] * (NUM // 2)))
+
+
+def test_a_column_that_is_empty_in_many_rows_is_not_preferred() -> None:
+    """Shopify says when an order was paid in its first row only; GA4 and Segment know few visitors by name."""
+    few = ["a", "", "", "b"]
+    times = [value if few[row % 4] else "" for row, value in enumerate(TIMES)]
+    members = [f"m{row}" if few[row % 4] else "" for row in range(NUM)]
+    found = guess_events(columns(paid_at=times, created_at=TIMES, user_id=members, anonymousId=USERS))
+    assert names(found) == {"timestamp": "created_at", "user_id": "anonymousId"}
+    assert names(guess_events(columns(paid_at=times, user_id=members))) == {
+        "timestamp": "paid_at",
+        "user_id": "user_id",
+    }
+
+
+def test_of_days_and_times_of_these_days_the_times_are_taken() -> None:
+    """GA4 has both; a table of reviews has the day of a purchase, too."""
+    micros = [str(1_791_763_200_000_000 + row * 3_600_000_000 * 7) for row in range(NUM)]
+    dates = [f"202610{12 + row * 7 // 24:02d}" for row in range(NUM)]
+    assert names(guess_events(columns(event_date=dates, event_timestamp=micros))) == {"timestamp": "event_timestamp"}
+    days = [time[:10] for time in TIMES]
+    later = [f"2026-12-{1 + row % 28:02d} 08:00" for row in range(NUM)]
+    assert names(guess_events(columns(bought_at=days, updated_at=later))) == {"timestamp": "bought_at"}
+
+
+def test_ids_of_ga4_have_a_point_and_times_are_no_ids_by_a_word_of_their_name() -> None:
+    times = [str(1_690_000_000_000_000 + row) for row in range(NUM)]
+    visitors = [f"{1_000_000_000 + row % 7}.{1_690_000_001 + row % 7}" for row in range(NUM)]
+    events = columns(user_first_touch_timestamp=times, user_pseudo_id=visitors, at=TIMES)
+    assert names(guess_events(events))["user_id"] == "user_pseudo_id"
+    assert "user_id" not in guess_events(
+        columns(user_first_touch_timestamp=times, at=TIMES, user_rating=["4.25"] * NUM)
+    )
+
+
+def test_lists_objects_and_numbers_of_pieces_are_no_ids() -> None:
+    bought = ['[{"item_id": "a"}]', '[{"item_id": "b"}]', "[]", '[{"item_id": "c"}]'] * (NUM // 4)
+    objects = ['{"id": 1}', '{"id": 2}'] * (NUM // 2)
+    assert "item_id" not in guess_events(columns(items=bought, item=objects))
+    assert "item_id" not in guess_events(columns(total_item_quantity=NUMBERS))
+
+
+def test_a_number_of_its_own_in_each_row_is_an_id_of_items_only_where_nothing_else_is() -> None:
+    """Magento's `item_id` counts the lines of orders."""
+    lines = [str(row) for row in range(NUM)]
+    assert names(guess_events(columns(item_id=lines, product_id=ITEMS)))["item_id"] == "product_id"
+    assert names(guess_events(columns(item_id=lines)))["item_id"] == "item_id"
+
+
+def test_a_quantity_below_0_is_a_weight_and_money_the_last_choice() -> None:
+    signed = ["1", "2", "-1", "1"] * (NUM // 4)
+    assert guess_events(columns(qty=signed))["weight"].sure
+    assert not guess_events(columns(rating=signed))["weight"].sure, "-1 may stand for no rating"
+    assert names(guess_events(columns(discount_amount=signed, quantity=NUMBERS))) == {"weight": "quantity"}
+
+
+def test_texts_of_items_are_no_ids_states_or_objects_and_keep_a_description() -> None:
+    """As in the tables of Goodreads, H&M and WooCommerce."""
+    items = columns(
+        id=[f"s{row}" for row in range(NUM)],
+        title=[f"Oak Lamp {row}" for row in range(NUM)],
+        country_code=["US", "GB"] * (NUM // 2),
+        stock_status=["instock", "outofstock"] * (NUM // 2),
+        authors=['[{"author_id": "604031", "role": "translator"}]'] * NUM,
+        **{f"{name}_group": ["red", "blue"] * (NUM // 2) for name in "abcdef"},
+        detail_desc=[f"a long text about item {row}" for row in range(NUM)],
+    )
+    expected = ["title", *(f"{name}_group" for name in "abcd"), "detail_desc"]
+    assert item_texts(items, guess_items(items, None)) == expected
+
+
 def test_a_column_of_times_is_no_id_and_small_numbers_are_no_times() -> None:
     found = guess_events(columns(user_time=TIMES, user=USERS, item=ITEMS, date_code=NUMBERS))
     assert names(found) == {"user_id": "user", "item_id": "item", "timestamp": "user_time"}

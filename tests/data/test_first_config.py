@@ -63,6 +63,27 @@ def test_items_out_of_the_events_files_have_only_columns_that_belong_to_items() 
     assert config.inputs.items.columns.timestamp == "time"
 
 
+def test_what_the_events_say_is_no_text_title_or_flag_of_the_items() -> None:
+    """The names of customers stand before those of products in many exports."""
+    cells = {
+        "customer_name": [f"Ann {user}" for user in EVENTS["user"]],
+        "product_name": [f"Lamp {item}" for item in EVENTS["item"]],
+        "event_name": ["view", "purchase", "view"] * (NUM // 3),
+        "is_active_user": ["yes" if user < "u3" else "no" for user in EVENTS["user"]],
+        "country": ["France", "Spain"] * (NUM // 2),
+    }
+    shared = sample("orders.csv", **EVENTS, **cells)
+    items = decoded(first_config(guess_inputs({"events": shared, "items": shared}), "x")).inputs.items
+    assert (items.text, items.columns.title, items.columns.available) == ("{product_name}", "product_name", None)
+
+
+def test_the_filter_in_the_comment_names_a_column_of_the_file() -> None:
+    shared = sample("orders.csv", **EVENTS, **{"Lineitem quantity": ["1"] * NUM})
+    text = first_config(guess_inputs({"events": shared, "items": shared}), "x")
+    assert '# where: "\\"Lineitem quantity\\" > 0"' in text
+    assert decoded(text.replace("# where", "where")).inputs.events.where == '"Lineitem quantity" > 0'
+
+
 def test_columns_that_people_name_decide_which_texts_are_of_the_items() -> None:
     """Words that we do not know: `Kunde`, `Artikel`."""
     names = [f"Lamp {item}" for item in EVENTS["item"]]

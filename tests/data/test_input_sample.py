@@ -1,5 +1,6 @@
 """The look at a user's files before there is a config."""
 
+import gzip
 import os
 from pathlib import Path
 
@@ -81,6 +82,30 @@ def test_where_no_file_can_be_read_the_message_says_what_can(tmp_path: Path, nam
     (tmp_path / "orders.csv").write_text("user,item\n")
     with pytest.raises(InputError, match=said):
         look(tmp_path / name)
+
+
+def test_lines_that_are_no_rows_are_shown(tmp_path: Path) -> None:
+    """Some data sets have Python's spelling instead of JSON."""
+    (tmp_path / "rows.json").write_text("{'user': 'u1', 'item': 'i1'}\n" * 3)
+    with pytest.raises(
+        InputError, match=r"read as jsonl; .* in double quotes; the first is \{'user': 'u1', 'item': 'i1'\}"
+    ):
+        look(tmp_path / "rows.json")
+
+
+@pytest.mark.parametrize("name", ["part-00000", "stream-2026-10-31-12-00"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_name_without_an_ending_says_nothing_of_the_format(tmp_path: Path, name: str, packed: bool) -> None:
+    """Hive and Firehose write such names, compressed or not."""
+    for form, text in {"csv": "user;name\nu1;Café\n", "jsonl": '\ufeff{"user": "u1", "name": "Café"}\n'}.items():
+        (tmp_path / form).mkdir()
+        (tmp_path / form / name).write_bytes(gzip.compress(text.encode()) if packed else text.encode())
+        for path in (tmp_path / form, tmp_path / form / name, tmp_path / form / "*"):
+            sample = look(path)
+            assert (sample.source.format, sample.source.encoding) == (form, "utf-8")
+            assert sample.rows.to_pylist() == [{"user": "u1", "name": "Café"}]
+    pq.write_table(pa.table({"user": ["u1"]}), tmp_path / name)
+    assert look(tmp_path / name).source.format == "parquet"
 
 
 def test_files_of_a_header_alone_are_passed_over(tmp_path: Path) -> None:

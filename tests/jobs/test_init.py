@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from jobs.init import main
@@ -77,6 +79,19 @@ def test_a_correction_that_cannot_be_meant_is_refused(
     code, answer, _ = run(monkeypatch, capsys, "--yes", "--column", wrong)
     assert code == 2
     assert answer["error"].startswith(f"--column {wrong}: ")
+
+
+def test_the_way_to_items_in_a_list_is_told(
+    files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"user_id": f"u{row % 7}", "at": f"2026-11-{1 + row % 28:02d}"} for row in range(40)]
+    bought = [row | {"items": [{"item_id": f"i{number % 11}"}]} for number, row in enumerate(rows)]
+    (files / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in bought))
+    pq.write_table(pa.Table.from_pylist(bought), files / "a.parquet")
+    for name in ("a.jsonl", "a.parquet"):
+        monkeypatch.setattr(sys, "argv", ["recsys init", "--yes", "--events", name])
+        assert main() == 2
+        assert "one row for each entry of items first" in json.loads(capsys.readouterr().out)["error"]
 
 
 @pytest.mark.parametrize("words", [["--column", "events.usr_id=Order"], ["--out", "orders.csv/shop.yaml"]])

@@ -113,6 +113,12 @@ def test_the_commonest_values_are_shown_with_a_line_and_the_details(refuse, tmp_
             id="a word for nothing",
         ),
         pytest.param(
+            events(*['u1,"[{""item_id"": ""' + "i" * 600 + '""}]",2021-01-02'] * 3),
+            {},
+            ["id_too_long 3 in 'item_id'", "'item_id' holds a list or an object: write one row for each entry"],
+            id="the items of an order in a list",
+        ),
+        pytest.param(
             events(*["u1,1.23457E+11,2021-01-02"] * 3),
             {},
             ["lost_digits 3 in 'item_id': '1.23457E+11' (3)", "export 'item_id' as text"],
