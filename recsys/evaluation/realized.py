@@ -17,6 +17,8 @@ from recsys.evaluation.measure import measure
 
 Floats = npt.NDArray[np.float64]
 
+#: Standard errors of a 95 % interval.
+_Z = 1.96
 #: Metrics of users who did something in the window.
 ACCURACY = ("hitrate@10", "ndcg@10")
 
@@ -162,5 +164,19 @@ class Mean:
         if self.num == 1:
             return round(mean, 6), None, None
         variance = max(self.squares - self.num * mean**2, 0.0) / (self.num - 1)
-        error = 1.96 * (variance / self.num) ** 0.5
+        error = _Z * (variance / self.num) ** 0.5
         return round(mean, 6), round(mean - error, 6), round(mean + error, 6)
+
+    def share_interval(self) -> tuple[float, float | None, float | None]:
+        """The same of values that are 0 or 1, by Wilson (JASA 1927): within 0 and 1, and no point where all are equal.
+
+        >>> Mean.of(np.zeros(48)).share_interval()
+        (0.0, 0.0, 0.074103)
+        """
+        share = self.total / self.num
+        if self.num == 1:
+            return round(share, 6), None, None
+        scale = 1 + _Z**2 / self.num
+        middle = (share + _Z**2 / (2 * self.num)) / scale
+        error = _Z * (share * (1 - share) / self.num + _Z**2 / (4 * self.num**2)) ** 0.5 / scale
+        return round(share, 6), round(max(middle - error, 0.0), 6), round(min(middle + error, 1.0), 6)

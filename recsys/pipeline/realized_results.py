@@ -16,6 +16,8 @@ from recsys.storage.tables import write_table
 #: Where the table lies, relative to the storage root. It is written again as a whole.
 REALIZED_PATH = "realized/realized.parquet"
 
+#: Metrics whose single values are 0 or 1.
+_SHARES = ("hitrate@10", "taken_share")
 #: Segment → metric → its mean over users.
 _Means = dict[str, dict[str, Mean]]
 #: Source → places shown to active users, places taken, revenue.
@@ -85,7 +87,7 @@ def _plain(segment: str, metric: str, value: float) -> dict[str, Any]:
 
 
 def _with_interval(segment: str, metric: str, mean: Mean) -> dict[str, Any]:
-    value, low, high = mean.interval()
+    value, low, high = mean.share_interval() if metric in _SHARES else mean.interval()
     return {"metric": metric, "segment": segment, "value": value, "low": low, "high": high}
 
 
