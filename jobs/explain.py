@@ -6,7 +6,7 @@ Write `--` before ids that begin with `-`.
 """
 
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -78,19 +78,26 @@ def _explained(run: Run, model_id: str, histories: pa.Table) -> list[dict[str, A
 
 
 def _print(rows: Sequence[dict[str, Any]], snapshot: Snapshot) -> None:
-    """A table a user: what lifts each item above the user's other candidates, in nats, weightiest signals first."""
+    """A table a user: what lifts each item above the user's other candidates, in nats, the largest first."""
     shown_ids = pa.array(sorted({row["item_id"] for row in rows}), pa.string())
     places = index_catalog(shown_ids, snapshot.item_ids)
     titles = dict(zip(shown_ids.to_pylist(), snapshot.titles.take(pa.array(places)).to_pylist(), strict=True))
     for user in dict.fromkeys(row["user_id"] for row in rows):
         own = [row for row in rows if row["user_id"] == user]
-        moved = {name: sum(abs(row["contributions"][name]) for row in own) for name in snapshot.columns}
-        shown = [name for name in sorted(snapshot.columns, key=lambda name: -moved[name]) if moved[name]]
-        table = Table("rank", "item", *shown, title=Text(f"user {user}"), title_justify="left")
+        table = Table("rank", "item", "what each number adds", title=Text(f"user {user}"), title_justify="left")
         for row in own:
-            lifts = (f"{row['contributions'][name]:+.2f}" for name in shown)
-            table.add_row(str(row["rank"]), Text(titles[row["item_id"]]), *lifts)
+            table.add_row(str(row["rank"]), Text(titles[row["item_id"]]), Text(_lifts(row["contributions"])))
         console.print(table)
+
+
+def _lifts(contributions: Mapping[str, float]) -> str:
+    """The numbers that add something, in words. A column for each would be too narrow to read on a terminal.
+
+    >>> _lifts({"text": 0.3, "ease_decayed": -1.25, "query": 0.0})
+    'ease_decayed -1.25, text +0.30'
+    """
+    largest = sorted(contributions.items(), key=lambda item: -abs(item[1]))
+    return ", ".join(f"{name} {lift:+.2f}" for name, lift in largest if abs(lift) >= 0.005)
 
 
 def main() -> int:

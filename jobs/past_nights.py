@@ -56,8 +56,8 @@ def _print_realized(table: pa.Table) -> None:
     for row in rows:
         found.setdefault((row["run_date"].isoformat(), row["segment"]), {})[row["metric"]] = row
     metrics = [name for name in _SHOWN if any(row["metric"] == name for row in rows)]
-    users = Table("night", "lists of", *metrics, title="what users did with their lists")
-    places = Table("night", "places of", "shown", "taken", "revenue", title="what users did with the places of lists")
+    users = _table("what users did with their lists", "night", "lists of", *metrics)
+    places = _table("what users did with the places of lists", "night", "places of", "shown", "taken", "revenue")
     for (night, segment), values in found.items():
         if "shown" in values:
             cells = (_cell(values.get(name)) for name in ("shown", "taken_share", "revenue"))
@@ -71,7 +71,7 @@ def _print_realized(table: pa.Table) -> None:
 
 def _print_comparison(answer: Answer) -> None:
     title = f"{answer['experiment']}: control {answer['control']}, nights: {answer['nights']}"
-    table = Table("arm", "metric", "mean", "control", "lift", "95 % at all times", "different", title=Text(title))
+    table = _table(title, "arm", "metric", "mean", "control", "lift", "95 % at all times", "different")
     for row in answer["results"]:
         lift = row["lift_percent"]
         bounds = "–" if lift["low"] is None else f"{lift['low']:+,.1f} … {lift['high']:+,.1f} %"
@@ -88,6 +88,14 @@ def _print_comparison(answer: Answer) -> None:
             style="bold",
             soft_wrap=True,
         )
+
+
+def _table(title: str, *columns: str) -> Table:
+    """A table whose cells are whole, also on a narrow terminal."""
+    table = Table(title=Text(title))
+    for column in columns:
+        table.add_column(column, overflow="fold", no_wrap=column == "night")
+    return table
 
 
 def _cell(row: dict[str, Any] | None) -> str:

@@ -84,14 +84,14 @@ def _latest(storage: Storage) -> dict[str, Any]:
 
 
 def _print_nights(nights: list[StoredNight], config: Config) -> None:
-    table = Table(
-        "date", "run", "model", "users", "rows", "MB", "published", "LATEST", "stays", title="published nights"
-    )
+    table = Table(title="published nights")
+    for column in ("run", "model", "users", "rows", "MB", "published", "LATEST", "stays"):
+        table.add_column(column, overflow="fold", no_wrap=column == "run")  # `--to` takes the whole id of the run
     for night in nights:
         latest, pointer = "LATEST" if night.is_latest else "", night.pointer
-        cells = (pointer.run_date.isoformat(), Text(pointer.run_id), Text(pointer.model_id))
         counts = (f"{night.users:,}", f"{night.rows:,}", _mb(night.bytes))
-        table.add_row(*cells, *counts, pointer.published_at[:16], latest, night.kept or "no")
+        published = pointer.published_at[:16].replace("T", " ")
+        table.add_row(Text(pointer.run_id), Text(pointer.model_id), *counts, published, latest, night.kept or "no")
     console.print(table)
     if not config.retention.is_on:
         console.print("Every night stays: retention.keep_nights and retention.keep_days are null.")

@@ -1,11 +1,14 @@
 """The explained lists are the published ones, and each score is the sum of its contributions."""
 
+import io
 from dataclasses import replace
 
 import numpy as np
 import pyarrow.dataset as ds
 import pytest
+from rich.console import Console
 
+from jobs import explain
 from recsys.pipeline.published_night import open_night
 from recsys.ranking.business_config import Boost
 from recsys.signals.registry import SIGNALS, usual_signals
@@ -40,6 +43,17 @@ def test_contributions_are_those_of_the_published_lists(write_config, run_job, n
             lifts["text" if imputed else SIGNAL_OF[name]] += value
         if row["source"] not in ("ranker", "exploration"):
             assert lifts[row["source"]] == pytest.approx(max(lifts.values()), abs=1e-3), "what lifts it most"
+
+
+def test_on_a_terminal_every_number_is_shown_with_its_name(write_config, run_job, night_before, monkeypatch):
+    page = io.StringIO()
+    monkeypatch.setattr(explain, "console", Console(file=page, width=80))
+    code, answer = run_job("explain", "--config", write_config(), "u00007")
+    assert code == 0
+    shown = " ".join(page.getvalue().replace("│", " ").split())
+    for name, lift in answer["lists"][0]["contributions"].items():
+        assert (name in shown) or abs(lift) < 0.01
+    assert "…" not in shown
 
 
 def test_python_says_what_the_rules_changed_in_each_score(one_night):
