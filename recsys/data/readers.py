@@ -53,15 +53,10 @@ def read_chunks(
 
 
 def _bounded(chunk: Chunk, partitions: Mapping[str, str | None]) -> Iterator[Chunk]:
-    table, malformed = chunk.table, chunk.malformed
+    table = chunk.table
     if table.num_columns:  # a block that holds only malformed lines has none
-        table = with_partitions(table, partitions)
-    rows = rows_per_chunk(table.num_rows, table.nbytes)
-    given = 0
-    for start in range(0, max(table.num_rows, 1), rows):
+        chunk = Chunk(table=with_partitions(table, partitions), malformed=chunk.malformed)
+    size = rows_per_chunk(table.num_rows, chunk.table.nbytes)
+    for start in range(0, max(table.num_rows, 1), size):
         # The end is given in full: of a table without columns, Arrow would make as many rows as were asked for.
-        end = min(start + rows, table.num_rows)
-        # Nobody knows where the malformed lines were: each chunk gets as many of them as it has of the rows.
-        last = len(malformed) * end // table.num_rows if table.num_rows else len(malformed)
-        yield Chunk(table=table.slice(start, end - start), malformed=malformed.slice(given, last - given))
-        given = last
+        yield chunk.part(start, min(start + size, table.num_rows))

@@ -19,6 +19,7 @@ from recsys.data.date_evidence import (
     settled_reading,
 )
 from recsys.data.events import normalise_events
+from recsys.data.formats.input_format import Chunk, FileInfo
 from recsys.data.optional_columns import LackingColumns, check_lacking
 from recsys.data.profile_table import user_version_spec
 from recsys.data.quarantine import Reason
@@ -79,9 +80,9 @@ class _FirstRows:
         Raises:
             InputError: a file cannot be read, or lacks a column that the newest file lacks too.
         """
-        lacking = LackingColumns(source)
-        chunks, is_all = _read_chunks(source, lacking, most)
-        check_lacking([lacking.close(), *([] if is_all else [_lacking_in_last_file(source)])], source)
+        lacking, files = LackingColumns(source), list_input(source)
+        chunks, is_all = _read_chunks(source, files, lacking, most)
+        check_lacking([lacking.close(), *([] if is_all else [_lacking_in(source, files[-1])])], source)
         return cls(source=source, chunks=chunks, lacking=lacking.close(), is_all=is_all)
 
     def head(self, most: int) -> list[_Chunk]:
@@ -94,9 +95,12 @@ class _FirstRows:
         return found
 
 
-def _read_chunks(source: TableInput, lacking: LackingColumns, most: int) -> tuple[list[_Chunk], bool]:
+def _read_chunks(
+    source: TableInput, files: Sequence[FileInfo], lacking: LackingColumns, most: int
+) -> tuple[list[_Chunk], bool]:
+    """The first rows of the files, and whether these are all."""
     chunks: list[_Chunk] = []
-    for task in plan_parts(source, list_input(source)).values():
+    for task in plan_parts(source, files).values():
         for file, table, malformed in read_part(source, task, lacking):
             if len(table) > most:
                 return [*chunks, _first_of((file, table, malformed), most)], False
@@ -105,21 +109,19 @@ def _read_chunks(source: TableInput, lacking: LackingColumns, most: int) -> tupl
     return chunks, True
 
 
-def _lacking_in_last_file(source: TableInput) -> Record:
-    """Of the first rows of the last file: older files may lack columns, see `LackingColumns`."""
+def _lacking_in(source: TableInput, file: FileInfo) -> Record:
+    """What the first rows of a file lack. Of the last file, since older ones may lack columns; see `LackingColumns`."""
     lacking = LackingColumns(source)
-    for task in plan_parts(source, list_input(source)[-1:]).values():
-        next(read_part(source, task, lacking), None)
-        break
+    task = next(iter(plan_parts(source, [file]).values()))
+    next(read_part(source, task, lacking), None)
     return lacking.close()
 
 
 def _first_of(chunk: _Chunk, most: int) -> _Chunk:
-    """The first rows of a chunk, with the same share of its malformed lines: nobody knows where these were."""
+    """The first rows of a chunk, and with them a share of its malformed lines."""
     file, table, malformed = chunk
-    if len(table) <= most:
-        return chunk
-    return file, table.slice(0, most), malformed.slice(0, -(-len(malformed) * most // len(table)))
+    first = Chunk(table=table, malformed=malformed).part(0, min(most, len(table)))
+    return file, first.table, first.malformed
 
 
 @dataclass(frozen=True, kw_only=True)

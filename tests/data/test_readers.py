@@ -44,6 +44,19 @@ def test_malformed_lines_are_divided_as_the_rows_are(tmp_path: Path) -> None:
     assert all(len(chunk.malformed) == pytest.approx(chunk.table.num_rows / 99, abs=1) for chunk in found)
 
 
+def test_parts_of_a_chunk_have_all_malformed_lines_together_and_the_first_has_one() -> None:
+    malformed = pa.Table.from_pylist(
+        [{"source": "a.csv", "row": str(line), "column": "", "reason": "malformed_row"} for line in range(2)],
+        QUARANTINE,
+    )
+    chunk = Chunk(table=pa.table({"n": range(1000)}), malformed=malformed)
+    parts = [chunk.part(start, start + 100) for start in range(0, 1000, 100)]
+    assert [len(part.malformed) for part in parts] == [1, 0, 0, 0, 0, 0, 0, 1, 0, 0]
+    assert pa.concat_tables([part.malformed for part in parts]) == malformed
+    empty = Chunk(table=pa.table({}), malformed=malformed).part(0, 0)
+    assert (empty.table.num_rows, len(empty.malformed)) == (0, 2)
+
+
 def test_a_file_with_only_a_broken_line_has_no_rows(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"a":')
 

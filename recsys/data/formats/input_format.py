@@ -65,6 +65,19 @@ class Chunk:
     malformed: pa.Table = field(default_factory=QUARANTINE.empty_table)
     """QUARANTINE of the lines that are not rows."""
 
+    def part(self, start: int, end: int) -> "Chunk":
+        """The rows [start, end), where 0 ≤ start ≤ end ≤ all rows, with their share of the malformed lines.
+
+        Nobody knows where the malformed lines were. The first part has at least one of them, and parts without a gap
+        have all of them together.
+        """
+        first, last = self._malformed_before(start) if start else 0, self._malformed_before(end)
+        return Chunk(table=self.table.slice(start, end - start), malformed=self.malformed.slice(first, last - first))
+
+    def _malformed_before(self, row: int) -> int:
+        rows, lines = self.table.num_rows, len(self.malformed)
+        return lines if row == rows else max(round(lines * row / rows), min(lines, row, 1))
+
 
 def rows_per_chunk(num_rows: int, num_bytes: int) -> int:
     """Rows of a chunk of about 16 MB, at most 64k, of a table with this many rows and bytes."""
