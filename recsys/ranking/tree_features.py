@@ -22,13 +22,14 @@ Ints = npt.NDArray[np.int64]
 NUM_BEST = 64
 #: Prefix of the name of a feature: the number of the user's best candidates whose number is larger.
 RANK = "rank:"
-#: Name of a feature: different items of the user's history.
-LENGTH = HISTORY_LENGTH
 
 
 def feature_names(columns: Sequence[str]) -> tuple[str, ...]:
-    """Names of all features, given those of the signals' numbers [S]."""
-    return (*columns, *(RANK + column for column in columns), LENGTH)
+    """Names of all features, given those of the signals' numbers [S].
+
+    `HISTORY_LENGTH` is the number of different items of the user's history.
+    """
+    return (*columns, *(RANK + column for column in columns), HISTORY_LENGTH)
 
 
 def best_candidates(logits: Floats) -> Ints:

@@ -25,8 +25,9 @@ from recsys.ranking.fusion_fit import clearly_positive
 from recsys.ranking.fusion_objective import CONSTANT
 from recsys.ranking.log_softmax import log_softmax
 from recsys.ranking.tree_correction import has_trees, redistribute
-from recsys.ranking.tree_features import LENGTH, RANK, best_candidates, tree_features
+from recsys.ranking.tree_features import RANK, best_candidates, tree_features
 from recsys.ranking.trees import Trees
+from recsys.signals.registry import HISTORY_LENGTH
 
 Floats = npt.NDArray[np.float64]
 
@@ -86,7 +87,7 @@ def fit_trees(
         return FittedTrees(trees=None, users=users)
     usable = choices.spread() > CONSTANT
     asked = [name for name, free in zip(names, usable, strict=True) if free and (allowed is None or name in allowed)]
-    problem = _Problem.of(choices, fusion, names, (*asked, *(RANK + name for name in asked), LENGTH))
+    problem = _Problem.of(choices, fusion, names, (*asked, *(RANK + name for name in asked), HISTORY_LENGTH))
     values = _cross_fit(choices, problem)
     gain = values - values[0]
     best = int(gain.mean(axis=1).argmax())

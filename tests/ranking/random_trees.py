@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from recsys.ranking.tree_features import LENGTH, RANK, feature_names
+from recsys.ranking.tree_features import RANK, feature_names
 from recsys.ranking.trees import Trees
+from recsys.signals.registry import HISTORY_LENGTH
 
 
 def random_trees(columns: Sequence[str], seed: int = 0, num: int = 6, splits: int = 5) -> Trees:
@@ -25,7 +26,7 @@ def _random_tree(random: np.random.Generator, features: Sequence[str], splits: i
         right += [new, new + 1]
         leaves += [new, new + 1]
     asked = random.integers(0, len(features), len(left))
-    middle = [4.0 if features[one] == LENGTH or features[one].startswith(RANK) else 0.0 for one in asked]
+    middle = [4.0 if features[one] == HISTORY_LENGTH or features[one].startswith(RANK) else 0.0 for one in asked]
     return {
         "feature": asked.tolist(),
         "threshold": [

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.errors import InputError
-from recsys.ranking.tree_features import LENGTH, RANK
+from recsys.ranking.tree_features import RANK
 from recsys.ranking.trees import Trees
+from recsys.signals.registry import HISTORY_LENGTH
 from tests.ranking.random_trees import random_trees
 
 NAMES = ("one", "two")
@@ -27,9 +28,9 @@ def rows_of(
     random = np.random.default_rng(seed)
     rows = random.normal(size=(num, len(trees.features))).astype(np.float32)
     for place, name in enumerate(trees.features):
-        if name == LENGTH or name.startswith(RANK):
+        if name == HISTORY_LENGTH or name.startswith(RANK):
             rows[:, place] = random.integers(0, 9, num)
-            if name == LENGTH and length is not None:
+            if name == HISTORY_LENGTH and length is not None:
                 rows[:, place] = length
     return rows
 
@@ -75,7 +76,7 @@ def test_a_rank_counts_for_its_number_and_a_length_for_the_split_above_it() -> N
         "value": [0.0, 1.0, -1.0, 1.5, 0.25, 4.0, 1.0],
     }
     tree["feature"][3] = 2
-    features = ["one", LENGTH, f"{RANK}two"]
+    features = ["one", HISTORY_LENGTH, f"{RANK}two"]
     trees = Trees.from_dict({"features": features, "trees": [tree]}, NAMES)
     parts = trees.parts(np.array([[2], [4], [5], [6]], dtype=np.int32))
     np.testing.assert_allclose(parts, [[-1, 0], [0.25, 0], [1.5, 2.5], [1.5, -0.5]])
