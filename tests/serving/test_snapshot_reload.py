@@ -1,8 +1,12 @@
 """A run that cannot answer never replaces the loaded snapshot."""
 
+import datetime as dt
+from dataclasses import replace
+
+from recsys.errors import InputError
 from recsys.serving.snapshot_reload import SnapshotReloader
 from recsys.storage.filesystem import Storage
-from recsys.storage.latest import read_latest
+from recsys.storage.latest import LATEST, Latest, read_latest
 from tests.serving.conftest import HeldSnapshot
 
 
@@ -18,8 +22,47 @@ def test_a_run_that_cannot_answer_is_not_loaded(live, one_night):
         assert not snapshots.refresh()
         assert (snapshots.current, snapshots.num_failures) == (None, attempt)
         assert snapshots.error == "KeyError: 'a file is gone'"
+    assert not snapshots.refresh(), "the third look does not try it"
     assert snapshots.refresh()
     assert (snapshots.current, snapshots.error, snapshots.num_failures) == (live, None, 0), "the alert ends"
     assert snapshots.current.latest == read_latest(storage)
     assert not snapshots.refresh(), "the same run is not loaded again"
     assert loads == []
+
+
+def test_a_run_that_cannot_be_loaded_is_read_ever_more_rarely_and_another_one_at_once(tmp_path, caplog):
+    storage, tried = Storage(str(tmp_path)), []
+    night = Latest(
+        run_id="2026-11-22-a",
+        run_date=dt.date(2026, 11, 22),
+        path="recommendations/a",
+        model_id="m",
+        published_at="2026-11-23T01:00:00+00:00",
+        manifest_sha256="0",
+    )
+
+    def load(_, latest):
+        tried.append(latest.run_id)
+        raise InputError("damaged")
+
+    snapshots = SnapshotReloader(storage, load)
+
+    def is_tried() -> bool:
+        before = len(tried)
+        assert not snapshots.refresh()
+        return len(tried) > before
+
+    storage.write_bytes(LATEST, night.to_bytes())
+    assert [look for look in range(1, 50) if is_tried()] == [1, 2, 4, 8, 16, 32, 48]
+    assert [record.message for record in caplog.records] == [
+        "the newest published run cannot be loaded: InputError: damaged"
+    ]
+    storage.write_bytes(LATEST, b"{")
+    assert not is_tried()
+    assert "LATEST.json" in snapshots.error
+    storage.write_bytes(LATEST, night.to_bytes())
+    assert is_tried(), "the fault of the pointer is over"
+    assert snapshots.error == "InputError: damaged"
+    storage.write_bytes(LATEST, replace(night, run_id="2026-11-22-b").to_bytes())
+    assert is_tried()
+    assert tried[-1] == "2026-11-22-b"
