@@ -40,6 +40,8 @@ def held_out_targets(learned: pa.Table, kept_out: pa.Table, item_ids: pa.Array, 
         item_ids: Of the catalog.
         max_events: Newest events of a user that are read.
     """
+    # Without `exclude_seen`, which takes the first later item that is new in the whole history. Here the very next item
+    # counts, if it is new among the newest events: what the encoder is measured by does not depend on that setting.
     events = with_first_target(learned, kept_out)
     histories, targets = [], []
     for rows in _histories(events, item_ids, max_events + 1):
