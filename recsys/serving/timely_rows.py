@@ -53,7 +53,10 @@ class TimelyRows:
         if kept is not None:
             return kept
         with self._lock:
-            away = self._is_away()
+            self._settle_late()
+            away = len(self._late) >= _MAX_LATE or time.monotonic() < self._paused_until
+            if away:
+                self._note(away=True)
         if away:
             raise UnreadableError("the storage does not answer")
         looking = self._threads.submit(files.rows, name, key)
@@ -73,17 +76,14 @@ class TimelyRows:
             self._note(away=False)
         return rows
 
-    def _is_away(self) -> bool:
+    def _settle_late(self) -> None:
+        """Forget the late look-ups that have ended; one that failed shows that the storage is away."""
         ended = [looking for looking in self._late if looking.done()]
         self._late = [looking for looking in self._late if not looking.done()]
         for looking in ended:
             error = looking.exception()
             if isinstance(error, RecsysError | OSError) and not isinstance(error, InputError):
                 self._pause(error)
-        away = len(self._late) >= _MAX_LATE or time.monotonic() < self._paused_until
-        if away:
-            self._note(away=True)
-        return away
 
     def _pause(self, error: BaseException) -> None:
         self._paused_until = time.monotonic() + self._pause_s
