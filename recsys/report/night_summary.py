@@ -9,6 +9,7 @@ from typing import Any
 
 from recsys.report.recorded import Recorded, entries, number, part, text, total
 from recsys.schema import ALL_USERS
+from recsys.storage.night_dates import is_after_tomorrow
 
 #: Stages that read an input, with quarantine.
 READING = ("ingest", "catalog", "users")
@@ -62,7 +63,11 @@ class NightSummary:
     @property
     def is_of_the_future(self) -> bool:
         """Whether it was over more than a day before its date began: its year was mistyped, or the clock was wrong."""
-        return bool(self.finished_at) and self.run_date > _day_after(self.finished_at)
+        try:
+            date, finished = (dt.date.fromisoformat(day[:10]) for day in (self.run_date, self.finished_at))
+        except ValueError:  # no stage ended, or its record is damaged
+            return False
+        return is_after_tomorrow(date, finished)
 
     @property
     def page(self) -> str:
@@ -120,13 +125,6 @@ def read_summary(stored: Any) -> NightSummary | None:
         for field in fields
     }
     return NightSummary(run_id=run_id, run_date=run_id[:10], **values)  # type: ignore[arg-type]  # typed by the fields
-
-
-def _day_after(moment: str) -> str:
-    try:
-        return (dt.date.fromisoformat(moment[:10]) + dt.timedelta(days=1)).isoformat()
-    except ValueError:
-        return moment
 
 
 def in_order(summaries: list[NightSummary]) -> list[NightSummary]:

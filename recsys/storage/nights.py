@@ -7,6 +7,7 @@ from recsys.errors import InputError
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import Latest, read_latest
 from recsys.storage.manifest import MANIFEST
+from recsys.storage.night_dates import is_after_tomorrow
 from recsys.storage.publish import pointer_to
 from recsys.storage.runs import RunFolder
 
@@ -34,9 +35,13 @@ def published_nights(storage: Storage) -> list[Latest]:
     Raises:
         InputError: LATEST or the receipt of a run is damaged.
     """
-    latest, tomorrow = read_latest(storage), dt.datetime.now(dt.UTC).date() + dt.timedelta(days=1)
-    last = dt.date.max if latest is None else max(latest.run_date, tomorrow)
-    return list({run.run_date: run for run in published_runs(storage) if run.run_date <= last}.values())
+    latest, today = read_latest(storage), dt.datetime.now(dt.UTC).date()
+    kept = [
+        run
+        for run in published_runs(storage)
+        if latest is None or run.run_date <= latest.run_date or not is_after_tomorrow(run.run_date, today)
+    ]
+    return list({run.run_date: run for run in kept}.values())
 
 
 def require_nights(storage: Storage, least: int, purpose: str) -> list[Latest]:

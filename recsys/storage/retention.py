@@ -5,6 +5,7 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 
 from recsys.storage.config import RetentionConfig
+from recsys.storage.night_dates import is_after_tomorrow
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +60,7 @@ def _newest(published: Sequence[StoredRun], settings: RetentionConfig, today: dt
     dates = sorted({run.date for run in published})
     if not settings.is_on:
         return set(dates)
-    past = [date for date in dates if date <= today + dt.timedelta(days=1)]
+    past = [date for date in dates if not is_after_tomorrow(date, today)]
     by_number = past[-settings.keep_nights :] if settings.keep_nights is not None else []
     days = 0 if settings.keep_days is None else settings.keep_days
     by_days = [date for date in past if (min(past[-1], today) - date).days < days]
