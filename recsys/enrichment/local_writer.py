@@ -8,13 +8,14 @@ from jinja2 import TemplateError
 
 from recsys.enrichment.backends.local_model import LocalModelSettings
 from recsys.enrichment.request import TextReply, TextRequest
-from recsys.errors import ConfigError
 from recsys.model.causal_model import load_causal_model
-from recsys.model.encoder_source import model_folder
+from recsys.model.encoder_source import ModelKeys, model_folder
 from recsys.model.precision import dtype_of
 
 #: For chat templates that know it (such as Qwen3's): thoughts would take the tokens of the answer.
 NO_THOUGHTS = {"enable_thinking": False}
+
+_KEYS = ModelKeys(model="enrich.settings.model", revision="enrich.settings.revision")
 
 
 class LocalModelWriter:
@@ -23,10 +24,7 @@ class LocalModelWriter:
     def __init__(self, settings: LocalModelSettings, max_output_tokens: int) -> None:
         self._batch_size, self._most = settings.batch_size, max_output_tokens
         self._device = torch.device("cuda" if settings.use_gpu else "cpu")
-        try:
-            folder = model_folder(settings.model, settings.revision)
-        except ConfigError as error:
-            raise ConfigError(str(error).replace("encoder.model", "enrich.settings.model")) from error
+        folder = model_folder(settings.model, settings.revision, _KEYS)
         dtype, where = dtype_of(settings.precision, self._device), f"enrich.settings.model={settings.model}"
         model, self._tokenizer = load_causal_model(folder, dtype, where)
         self._model = model.to(self._device)

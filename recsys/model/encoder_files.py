@@ -81,14 +81,18 @@ def vectors_digest(encoder_id: str, quantization: Quantization) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def model_files(folder: Path) -> list[str]:
-    """Names, relative to `folder`, of the files that determine a vector, sorted."""
+def model_files(folder: Path, key: str = "encoder.model") -> list[str]:
+    """Names, relative to `folder`, of the files that determine a vector, sorted.
+
+    Raises:
+        ConfigError: the folder has no weights that are read; `key` names what says where it is.
+    """
     if (folder / "model.safetensors").exists():
         weights = ["model.safetensors"]
     elif (index := folder / "model.safetensors.index.json").exists():
         weights = [index.name, *sorted(set(read_json(index)["weight_map"].values()))]
     else:
-        raise ConfigError(f"encoder.model: {folder} has no model.safetensors; weights in other formats are not read")
+        raise ConfigError(f"{key}: {folder} has no model.safetensors; weights in other formats are not read")
     tokenizer = [name for name in _TOKENIZER_FILES if (folder / name).exists()]
     dense = [f"{path.name}/{name}" for path in dense_folders(folder) for name in ("config.json", "model.safetensors")]
     return sorted(["config.json", *weights, *tokenizer, *dense])

@@ -14,6 +14,7 @@ from recsys.errors import ConfigError, InputError
 from recsys.model.checkpoint import ENCODER_FOLDER
 from recsys.model.config import COMPRESSED
 from recsys.model.encoder_files import encoder_digest
+from recsys.model.encoder_source import ModelKeys, model_folder
 from recsys.model.prune_encoder import store_as
 from recsys.pipeline.cluster import cpus_for_each
 from recsys.pipeline.compressed_encoder import CompressedNote, compressed_folder, read_note, write_note
@@ -34,6 +35,8 @@ WORK = "compress"
 LEAST_TEXTS = 30
 #: Settings of a variant that learns.
 _OF_LEARNING = {"steps", "batch_size", "learning_rate", "checks", "max_texts"}
+
+_TEACHER = ModelKeys(model="compress.teacher", revision="compress.teacher_revision")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,15 +167,14 @@ def teacher_digest(compress: CompressConfig, max_tokens: int) -> str:
     """Digest of the larger encoder that `compress.teacher` names.
 
     Raises:
-        ConfigError: it cannot be found.
+        ConfigError: it cannot be found, or is no text encoder.
     """
     assert compress.teacher is not None
+    folder = model_folder(compress.teacher, compress.teacher_revision, _TEACHER)
     try:
-        return encoder_digest(compress.teacher, compress.teacher_revision, "auto", max_tokens)
-    except ConfigError as error:  # of an encoder of a night, which may be named in more ways
-        why = str(error).partition(";")[0].replace("encoder.model", "compress.teacher")
-        why = why.replace("encoder.revision", "compress.teacher_revision")
-        raise ConfigError(f"{why}; give a hub id, a local folder or package://name/folder") from error
+        return encoder_digest(str(folder), max_tokens=max_tokens)
+    except ConfigError as error:
+        raise ConfigError(f"compress.teacher={compress.teacher}: cannot be read as a text encoder: {error}") from error
 
 
 def _digest(facts: Sequence[object]) -> str:

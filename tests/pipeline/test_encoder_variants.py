@@ -45,10 +45,17 @@ def test_a_config_that_reads_a_variant_is_valid() -> None:
 @pytest.mark.parametrize("teacher", ["/no/such", "storage:///shop", "package://no_such_package/model"])
 def test_a_teacher_that_is_not_found_is_named_with_the_way_out(teacher: str) -> None:
     with pytest.raises(
-        ConfigError, match=f"^compress.teacher={teacher}: .*; give a hub id, a local folder or"
+        ConfigError, match=f"^compress.teacher={teacher}: .*; (else )?give a hub id, a local folder or"
     ) as error:
         teacher_digest(CompressConfig(teacher=teacher), 64)
     assert "encoder.model" not in str(error.value)
+
+
+def test_a_teacher_that_is_no_encoder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=f"^compress.teacher={tmp_path}: cannot be read as a text encoder: .*cannot be"
+    ):
+        teacher_digest(CompressConfig(teacher=str(tmp_path)), 64)
 
 
 def test_a_model_is_named_only_where_it_is_finished(tmp_path: Path) -> None:
