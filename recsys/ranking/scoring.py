@@ -227,6 +227,9 @@ def _lifted_by_rules(snapshot: Snapshot, actions: UserActions, own: Ints, items:
         actions: Of more users.
         own: [B] rows of the users of the block among these.
         items: [B, C] their candidates, ascending.
+
+    Raises:
+        ValueError: a rule adds NaN, or an infinite number, to the score of a candidate.
     """
     if not snapshot.reranker.lifters:
         return None
@@ -235,14 +238,26 @@ def _lifted_by_rules(snapshot: Snapshot, actions: UserActions, own: Ints, items:
     keys = ((np.arange(len(items)) * width)[:, None] + items + 1).ravel()
     place_of_user = np.full(actions.num_users, NONE)
     place_of_user[own] = np.arange(len(own))
-    for lift in snapshot.reranker.lifters.values():
+    for name, lift in snapshot.reranker.lifters.items():
         found = lift(actions)
         rows = place_of_user[found.users]
         wanted = rows * width + found.items + 1
         places = np.minimum(np.searchsorted(keys, wanted), keys.size - 1)
         there = (rows >= 0) & (keys[places] == wanted)
+        _require_finite(snapshot, name, found.items[there], found.lifts[there])
         total.reshape(-1)[places[there]] += found.lifts[there]
     return total
+
+
+def _require_finite(snapshot: Snapshot, rule: str, items: Ints, lifts: Floats) -> None:
+    """Refuse lifts [N] of a user rule for candidates [N] that are NaN or infinite; see `_finite`."""
+    if not np.isfinite(lifts).all():
+        first = int(np.flatnonzero(~np.isfinite(lifts))[0])
+        raise ValueError(
+            f"user rule {rule!r}: it adds {lifts[first]} to the score of the item "
+            f"{snapshot.item_ids[items[first]].as_py()!r}; what a rule adds must be finite: leave the pair out where "
+            f"it has nothing to add, or remove the item for the user"
+        )
 
 
 def left_out(histories: pa.Table, item_ids: pa.Array, config: RecommendConfig) -> ExcludedItems:

@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from recsys.ranking.lists import recommend_batch
+from recsys.ranking.rules.user_rule import ItemLifts, UserActions
 from recsys.ranking.snapshot import Snapshot
 from recsys.signals.signal import LoadedSignal
 from recsys.signals.users import UserBlock
@@ -41,6 +43,19 @@ def test_the_signal_and_the_item_are_named(value: float, costly: bool) -> None:
     snapshot = replace(snapshot, fusion=replace(snapshot.fusion, weights=snapshot.fusion.weights | {"lm": 0.1}))
     with pytest.raises(ValueError, match=rf"signal 'lm': its number 'lm' is {value} for the item 'i07'.*must be finit"):
         scored(snapshot, HISTORIES, config())
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_the_user_rule_and_the_item_are_named(value: float) -> None:
+    def lift(actions: UserActions) -> ItemLifts:
+        lifts = np.array([0.5, value, 0.5], dtype=np.float32)[: actions.num_users]
+        return ItemLifts(users=np.arange(actions.num_users), items=np.array([2, 7, 7])[: len(lifts)], lifts=lifts)
+
+    plain = make_snapshot()
+    snapshot = replace(plain, reranker=replace(plain.reranker, lifters={"price": lift}))
+    with pytest.raises(ValueError, match=rf"user rule 'price': it adds {value} to the score of the item 'i07'"):
+        recommend_batch(snapshot, HISTORIES, config())
+    assert len(recommend_batch(snapshot, HISTORIES.slice(0, 1), config()).lists), "it fails for the other user only"
 
 
 def test_what_is_no_candidate_may_have_any_number() -> None:
