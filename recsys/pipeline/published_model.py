@@ -68,6 +68,17 @@ def model_to_continue(run: Run) -> ModelCard | None:
     return card
 
 
+def published_refit(run: Run, model_id: str) -> str:
+    """The published model, if it is the refit of this one; empty where it is the model itself, or of another night.
+
+    LATEST may have moved to another night since the model was read.
+    """
+    latest = read_latest(run.storage)
+    if latest is None or latest.model_id == model_id:
+        return ""
+    return latest.model_id if model_card(run, latest.model_id).base == model_id else ""
+
+
 def model_card(run: Run, model_id: str) -> ModelCard:
     """The card of a model in the storage."""
     with run.storage.local_folder(run.model_path(model_id), recursive=False) as folder:

@@ -13,7 +13,7 @@ from recsys.model.checkpoint import ModelCard
 from recsys.pipeline.cluster import for_each_part
 from recsys.pipeline.learned_items import write_held_out_counts
 from recsys.pipeline.model_records import WARM_START, WarmStart
-from recsys.pipeline.published_model import model_card, model_to_continue
+from recsys.pipeline.published_model import model_card, model_to_continue, published_refit
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.stages import FINETUNE, SHUFFLE_HISTORIES
 from recsys.pipeline.training_budget import why_from_scratch
@@ -55,9 +55,13 @@ def settle_warm_start(run: Run) -> ModelCard | None:
 
 
 def _settle(run: Run, card: ModelCard | None) -> WarmStart:
-    start = WarmStart(
-        model_id="" if card is None else card.model_id, trained_until="" if card is None else card.trained_until
-    )
+    start = WarmStart(model_id="", trained_until="")
+    if card is not None:
+        start = WarmStart(
+            model_id=card.model_id,
+            trained_until=card.trained_until,
+            reused_refit=published_refit(run, card.model_id),
+        )
     run.remember_part(FINETUNE, WARM_START, start)
     return start
 

@@ -27,7 +27,6 @@ from recsys.pipeline.model_records import WARM_START, WarmStart
 from recsys.pipeline.run import CountedDays, Run
 from recsys.pipeline.stages import FINETUNE, FIT_FUSION
 from recsys.settings import EXECUTION_ONLY
-from recsys.storage.latest import read_latest
 from recsys.storage.record_kinds import TRAINING_PAST
 from recsys.storage.tables import read_table
 
@@ -84,10 +83,8 @@ def settle_training(run: Run, warm: "ModelCard | None") -> WarmStart:
     assert start is not None, "the warm start is not settled"
     if start.trains is None:
         reason = _why_not(run, warm)
-        latest = read_latest(run.storage)
-        continues = reason is not None and start.model_id
-        refit = latest.model_id if continues and latest and latest.model_id != start.model_id else ""
         since = start.trained_until if reason is None and _learns_new_events(run, warm) else ""
+        refit = "" if reason is None else start.reused_refit
         start = replace(start, trains=reason is None, reused=reason or "", reused_refit=refit, since=since)
         run.remember_part(FINETUNE, WARM_START, start)
     return start

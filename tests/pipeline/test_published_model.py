@@ -32,15 +32,15 @@ def run(make_night: Callable[..., Run], draw_events: Callable[..., pa.Table]) ->
     return made
 
 
-def publish_model(run: Run, encoder_id: str, base_encoder_id: str | None, **facts: Any) -> str:
+def publish_model(
+    run: Run, encoder_id: str, base_encoder_id: str | None, model_id: str = "ranker-x", **facts: Any
+) -> str:
     """Publish a model of the day before, without lists."""
-    folder = RunFolder(run.storage, "2026-11-21-0123456789ab")
+    folder = RunFolder(run.storage, f"2026-11-21-{model_id}")
     until = (run.cutoff - dt.timedelta(days=1)).isoformat()
     settings: dict[str, Any] = {"trained_until": until, "base": None, "max_length": 8, "event_kinds": [], "spec": SPEC}
-    card = ModelCard(
-        model_id="ranker-x", encoder_id=encoder_id, base_encoder_id=base_encoder_id, **{**settings, **facts}
-    )
-    run.storage.write_bytes("models/ranker-x/model.json", json.dumps(card.as_dict()).encode())
+    card = ModelCard(model_id=model_id, encoder_id=encoder_id, base_encoder_id=base_encoder_id, **{**settings, **facts})
+    run.storage.write_bytes(f"models/{model_id}/model.json", json.dumps(card.as_dict()).encode())
     write_fusion(run, card.model_id, Fusion(weights={}))
     assert publish(folder, write_manifest(folder, folder.date, [], {"model_id": card.model_id}), card.model_id)
     return card.model_id

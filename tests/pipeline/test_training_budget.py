@@ -92,6 +92,19 @@ def test_a_ranker_that_adds_nothing_is_used_again(continued: Callable[..., Run])
     assert settle_training(run, card_of(run)) == start == run.warm_start, "a restart decides the same"
 
 
+def test_the_refit_that_is_used_again_is_of_the_model_also_where_another_one_is_published_meanwhile(
+    continued: Callable[..., Run],
+) -> None:
+    run = continued(settled=False)
+    card = run.storage.read_json("models/ranker-x/model.json")
+    run.storage.write_json("models/ranker-x/model.json", card | {"trained_until": "2026-01-01T00:00:00+00:00"})
+    refit = publish_model(run, "configured", None, "ranker-x-refit", base="ranker-x")
+    warm = settle_warm_start(run)
+    publish_model(run, "configured", None, "ranker-y")
+    start = settle_training(run, warm)
+    assert (start.trains, start.model_id, start.reused_refit) == (False, "ranker-x", refit)
+
+
 @pytest.mark.parametrize(
     "facts",
     [
