@@ -103,13 +103,7 @@ def read_versions(
         return Versions(
             versions=nothing, later=nothing, quarantined=aside, num_read=0, num_filtered=0, dates=DateEvidence()
         )
-    position = "order"
-    while position in table.column_names:
-        position += "_"
-    numbered = table.append_column(position, pa.array(np.arange(order, order + num_read)))
-    numbered = filtered(numbered, spec.where, source, f"{what.key}.where")
-    table, orders = numbered.drop_columns([position]), numbered[position].combine_chunks()
-
+    table, orders = _passing_where(table, source, what, order)
     ids = read_ids(table, what.id_column, max_id_chars, what.missing_values)
     faults = [RowFault(what.missing, what.id_column, flags(pc.is_null(ids.values))), *ids.faults]
     dates = DateEvidence()
@@ -119,15 +113,7 @@ def read_versions(
         faults.append(RowFault(Reason.UNREADABLE_TIMESTAMP, what.timestamp, flags(pc.is_null(orders))))
     present = {column: without_missing(as_text(table[column]), what.missing_values) for column in what.columns}
     values = {column: non_empty(texts) for column, texts in present.items()}
-    if what.boolean is not None:
-        booleans = values[what.boolean]
-        unreadable = pc.and_(pc.is_valid(booleans), pc.is_null(as_boolean(booleans)))
-        faults.append(RowFault(Reason.UNREADABLE_AVAILABLE, what.boolean, flags(unreadable)))
-    faults += [
-        RowFault(Reason.TEXT_TOO_LONG, column, flags(pc.greater(pc.utf8_length(value), LONGEST_TEXT)))
-        for column, value in values.items()
-    ]
-    bad, aside = quarantine_faults(table, source, faults)
+    bad, aside = quarantine_faults(table, source, [*faults, *_faults_of_values(values, what)])
     waits = np.zeros(table.num_rows, dtype=bool)
     if what.timestamp is not None and end is not None:
         waits = flags(pc.greater_equal(orders, pa.scalar(end, TIMESTAMP).cast(pa.int64())))
@@ -146,6 +132,28 @@ def read_versions(
     )
 
 
+def _passing_where(table: pa.Table, source: str, what: VersionSpec, order: int) -> tuple[pa.Table, pa.Array]:
+    """The rows that pass `where`, and for each of them `order` + its place in the table."""
+    position = "order"
+    while position in table.column_names:
+        position += "_"
+    numbered = table.append_column(position, pa.array(np.arange(order, order + table.num_rows)))
+    numbered = filtered(numbered, what.source.where, source, f"{what.key}.where")
+    return numbered.drop_columns([position]), numbered[position].combine_chunks()
+
+
+def _faults_of_values(values: Mapping[str, Any], what: VersionSpec) -> list[RowFault]:
+    faults = []
+    if what.boolean is not None:
+        booleans = values[what.boolean]
+        unreadable = pc.and_(pc.is_valid(booleans), pc.is_null(as_boolean(booleans)))
+        faults.append(RowFault(Reason.UNREADABLE_AVAILABLE, what.boolean, flags(unreadable)))
+    for column, value in values.items():
+        too_long = pc.greater(pc.utf8_length(value), LONGEST_TEXT)
+        faults.append(RowFault(Reason.TEXT_TOO_LONG, column, flags(too_long)))
+    return faults
+
+
 def merge_versions(versions: Sequence[pa.Table]) -> pa.Table:
     """One row for each id, sorted by id, with the non-empty value of the highest order in each column.
 
@@ -162,6 +170,18 @@ def merge_versions(versions: Sequence[pa.Table]) -> pa.Table:
         last = _last_rows(codes, len(ids), table[name], table[f"order:{column}"])
         columns += [chosen_rows(table[name], last), table[f"order:{column}"].take(last)]
     return pa.table(columns, schema=table.schema)
+
+
+def version_times(versions: pa.Table) -> pa.Table:
+    """`id` and `time` of each row of versions, merged or not: the highest order of its values, null without a value."""
+    times = pc.max_element_wise(*versions.columns[2::2])
+    return pa.table({"id": versions[0], "time": times})
+
+
+def holds_history(times: Sequence[pa.Table]) -> bool:
+    """Whether some id has versions of different times, given `version_times`. A repeated row is no further version."""
+    ends = pa.concat_tables(times).group_by("id").aggregate([("time", "min"), ("time", "max")])
+    return bool(pc.any(pc.not_equal(ends["time_min"], ends["time_max"])).as_py())
 
 
 def known_by(versions: pa.Table, later: pa.Table, *, has_history: bool) -> pa.Table:

@@ -3,7 +3,7 @@
 import datetime as dt
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Literal
@@ -14,7 +14,15 @@ import pyarrow.compute as pc
 from recsys.data.date_evidence import DateEvidence, DateReading, merged_evidence
 from recsys.data.optional_columns import LackingColumns, check_lacking
 from recsys.data.read_tasks import ReadTask
-from recsys.data.versions import VersionSpec, known_by, merge_versions, read_versions, versions_schema
+from recsys.data.versions import (
+    VersionSpec,
+    holds_history,
+    known_by,
+    merge_versions,
+    read_versions,
+    version_times,
+    versions_schema,
+)
 from recsys.pipeline.cluster import for_each_part
 from recsys.pipeline.input_counts import count_rows, refuse_bad_input
 from recsys.pipeline.input_parts import ROWS_PER_PART, Quarantine, labels_of, plan_parts, read_part
@@ -54,19 +62,20 @@ def read_described(run: Run, spec: VersionSpec, name: Literal["items", "users"])
     parts = read_with_settled_dates(run, name, spec.timestamp, read_parts)
     check_lacking([part["lacking"] for part in parts], spec.source)
     counts = count_rows(parts)
-    versions, later = (
-        merge_versions([nothing, *(read_table(run.storage, part[key]) for part in parts if part[key])])
-        for nothing in [versions_schema(spec).empty_table()]
-        for key in ("path", "later_path")
-    )
+    (versions, times), (later, later_times) = (_merged(run, spec, parts, key) for key in ("path", "later_path"))
     if len(later):
-        num_rows = counts.rows - counts.filtered - counts.quarantined
+        is_history = any(part["has_history"] for part in parts) or holds_history([*times, *later_times])
         num_known = len(versions)
-        has_history = num_rows > pc.count_distinct(pa.chunked_array([*versions[0].chunks, *later[0].chunks])).as_py()
-        versions = known_by(versions, later, has_history=has_history)
-        _say_later(run, name, counts.later, len(versions) - num_known, has_history=has_history)
+        versions = known_by(versions, later, has_history=is_history)
+        _say_later(run, name, counts.later, len(versions) - num_known, has_history=is_history)
     refuse_bad_input(run, counts, len(versions), name, _oldest(later))
     return versions, counts
+
+
+def _merged(run: Run, spec: VersionSpec, parts: Sequence[Record], key: str) -> tuple[pa.Table, list[pa.Table]]:
+    """The versions of all parts as one table, and `version_times` of each part."""
+    tables = [versions_schema(spec).empty_table(), *(read_table(run.storage, part[key]) for part in parts if part[key])]
+    return merge_versions(tables), [version_times(table) for table in tables]
 
 
 def _oldest(versions: pa.Table) -> str:
@@ -83,7 +92,7 @@ def _say_later(run: Run, name: str, num_later: int, num_kept: int, *, has_histor
         *(name, num_later, run.date),
         "They are not read"
         if has_history
-        else f"There is one row for each of the {name}: those of {num_kept} are read as they are now",
+        else f"There is one version of each of the {name}: those of {num_kept} are read as they are now",
     )
 
 
@@ -97,6 +106,7 @@ def _version_reader(
         read_so_far: dict[str, list[pa.Table]] = {"path": [], "later_path": []}
         dates: list[DateEvidence] = []
         counts: Counter[str] = Counter()
+        is_history = False
         order = tasks[part].index * ROWS_PER_PART
         lacking = LackingColumns(spec.source)
         chunks = rule.limit(
@@ -109,6 +119,9 @@ def _version_reader(
             quarantine.add(malformed)
             quarantine.add(found.quarantined)
             dates.append(found.dates)
+            if spec.timestamp is not None and not is_history:
+                known = [each for merged in read_so_far.values() for each in merged]
+                is_history = holds_history([version_times(each) for each in (*known, found.versions, found.later)])
             for key, rows in (("path", found.versions), ("later_path", found.later)):
                 if len(rows):
                     read_so_far[key] = [merge_versions([*read_so_far[key], rows])]
@@ -117,7 +130,7 @@ def _version_reader(
             for table in merged:
                 paths[key] = f"{run.folder.dir}/versions/{name}{'-later' if key == 'later_path' else ''}-{part}.parquet"
                 write_table(run.storage, paths[key], table, table.schema)
-        made = {"quarantined": quarantine.close(), "lacking": lacking.close(), **paths}
+        made = {"quarantined": quarantine.close(), "lacking": lacking.close(), "has_history": is_history, **paths}
         return {"rows": 0, "filtered": 0, "later": 0, **counts, **made, "dates": asdict(merged_evidence(dates))}
 
     return read

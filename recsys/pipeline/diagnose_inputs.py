@@ -23,7 +23,7 @@ from recsys.data.formats.input_format import Chunk, FileInfo
 from recsys.data.optional_columns import LackingColumns, check_lacking
 from recsys.data.profile_table import user_version_spec
 from recsys.data.quarantine import Reason
-from recsys.data.versions import VersionSpec, merge_versions, read_versions
+from recsys.data.versions import VersionSpec, holds_history, merge_versions, read_versions, version_times
 from recsys.errors import InputError
 from recsys.pipeline.diagnosis import Diagnosis, diagnose
 from recsys.pipeline.explain_bad_rows import explain_bad_rows
@@ -206,15 +206,14 @@ class _Inputs:
     def _version_check(self, how: VersionSpec) -> _Check:
         def check(table: pa.Table, file: str, reading: DateReading) -> _Checked:
             found = read_versions(table, file, replace(how, reading=reading), self._longest_id, 0, self._run.end)
-            versions = pa.concat_tables([found.versions, found.later])
-            has_history = len(versions) > pc.count_distinct(versions[how.id_name]).as_py()
+            is_history = holds_history([version_times(found.versions), version_times(found.later)])
             return _Checked(
                 rows=found.num_read,
                 filtered=found.num_filtered,
-                later=len(found.later) if has_history else 0,
+                later=len(found.later) if is_history else 0,
                 quarantined=found.quarantined,
                 dates=found.dates,
-                as_now=0 if has_history else len(found.later),
+                as_now=0 if is_history else len(found.later),
             )
 
         return check

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from recsys.data.catalog import item_version_spec
 from recsys.data.config import ItemsInput
-from recsys.data.versions import VersionSpec, merge_versions, read_versions
+from recsys.data.versions import VersionSpec, holds_history, merge_versions, read_versions, version_times
 
 
 def spec(columns: dict[str, str] | None = None) -> VersionSpec:
@@ -66,3 +66,17 @@ def test_positions_do_not_depend_on_the_cut(rows: list[dict[str, Any]], cut: int
     assert merge_versions([read(table.slice(cut), cut), read(table.slice(0, cut), 0)]) == merge_versions(
         [read(table, 0)]
     )
+
+
+@given(_ROWS, st.randoms(use_true_random=False), st.integers(1, 4))
+def test_a_history_has_an_id_at_different_times(
+    rows: list[dict[str, Any]], chance: random.Random, num_parts: int
+) -> None:
+    items = spec({"timestamp": "when"})
+    schema = pa.schema([(name, pa.string()) for name in ("sku", "name", "group", "when")])
+    with_text = [row for row in rows if (row["name"] or row["group"] or "").strip()]
+    times = {row["sku"]: {other["when"] for other in with_text if other["sku"] == row["sku"]} for row in with_text}
+    shuffled = chance.sample(with_text, len(with_text)) * 2  # repeated rows
+    parts = [pa.Table.from_pylist(shuffled[part::num_parts], schema) for part in range(num_parts)]
+    read = [read_versions(part, "f", items, 10, 0).versions for part in parts]
+    assert holds_history([version_times(part) for part in read]) == any(len(each) > 1 for each in times.values())

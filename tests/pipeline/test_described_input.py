@@ -80,9 +80,15 @@ def test_an_overwritten_table_is_read_as_it_is_now_with_a_warning(
         assert texts_of(run) == {"lamp": "Bright Lamp", "vase": "Vase"}
     (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert warning.getMessage() == (
-        "items: 1 rows are from after 2026-11-22. There is one row for each of the items: those of 1 are read as they "
-        "are now"
+        "items: 1 rows are from after 2026-11-22. There is one version of each of the items: those of 1 are read as "
+        "they are now"
     )
+
+
+def test_a_repeated_row_makes_no_history_of_an_overwritten_table(tmp_path: Path) -> None:
+    repeated = OVERWRITTEN + "vase,Vase,2026-11-22\nlamp,Bright Lamp,2026-11-23\n"
+    run = night(tmp_path, repeated, "2026-11-22", timestamp="changed")
+    assert texts_of(run) == {"lamp": "Bright Lamp", "vase": "Vase"}
 
 
 def test_without_a_column_of_times_the_last_row_wins(tmp_path: Path) -> None:

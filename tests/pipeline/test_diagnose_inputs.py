@@ -122,6 +122,9 @@ def test_items_that_were_updated_after_the_date_are_read_as_they_are_now(config:
     rows = "a,Lamp,2026-11-19\nb,Vase,2026-11-25\n"
     assert found(rows).found.endswith(f": 2 usable (1 of them from after {BEFORE}, read as they are now)")
     assert found(rows.replace("-19", "-25")).ok
+    assert found(f"{rows}b,Vase,2026-11-25\n").found.endswith(
+        f": 3 usable (2 of them from after {BEFORE}, read as they are now)"
+    ), "a repeated row is no version"
     assert found(f"{rows}a,Lamp,2026-11-25\n").found.endswith(f": 1 usable, 2 after the night's date {BEFORE}")
 
 
