@@ -19,6 +19,7 @@ from jobs.log_output import add_log_options, console
 from jobs.user_ids import CommandLine
 from recsys.config.loading import parse_yaml
 from recsys.data.column_guesses import Guess
+from recsys.data.column_values import values_of
 from recsys.data.columns import if_values, listed
 from recsys.data.first_config import NEEDED, GuessedInput, first_config, guess_inputs
 from recsys.data.input_sample import InputSample, sample_input
@@ -33,14 +34,19 @@ def init(options: Namespace) -> command.Answer:
     out = Path(options.out)
     if out.exists() and not options.force:
         raise ConfigError(f"{out}: exists already; name another file with --out, or write it again with --force")
-    inputs = guess_inputs(_samples(options))
-    for correction in options.column:
-        inputs = _corrected(inputs, correction)
-    if options.ask:
-        try:
-            inputs = {name: _confirmed(name, guessed) for name, guessed in inputs.items()}
-        except EOFError:
-            raise ConfigError("the answers ended; answer each question, or take the guesses with --yes") from None
+    samples = _samples(options)
+    corrections = [_correction(text, samples) for text in options.column]
+
+    def settle(name: str, guessed: GuessedInput) -> GuessedInput:
+        for corrected, ours, column in corrections:
+            if corrected == name:
+                guessed = _with_column(guessed, ours, Guess(column, "as you said"))
+        return _confirmed(name, guessed) if options.ask else guessed
+
+    try:
+        inputs = guess_inputs(samples, settle)
+    except EOFError:
+        raise ConfigError("the answers ended; answer each question, or take the guesses with --yes") from None
     _require_all(inputs)
     text = first_config(inputs, options.storage)
     decode_config(parse_yaml(text, f"the config for {out}"))
@@ -70,15 +76,16 @@ def _sample(path: str) -> InputSample:
         return sample_input(fs, location, path)
 
 
-def _corrected(inputs: Mapping[str, GuessedInput], correction: str) -> dict[str, GuessedInput]:
-    """The inputs with the column that `--column events.user_id=customer` names."""
-    key, _, column = correction.partition("=")
+def _correction(text: str, samples: Mapping[str, InputSample]) -> tuple[str, str, str]:
+    """The input, our name and the column that `--column events.user_id=customer` names."""
+    key, _, column = text.partition("=")
     name, _, ours = key.partition(".")
-    if name not in inputs or not ours or not column:
-        raise ConfigError(f"--column {correction}: must look like events.user_id=customer")
-    if column not in inputs[name].columns:
-        raise ConfigError(f"--column {correction}: {name} has the columns {listed(inputs[name].columns)}")
-    return {**inputs, name: _with_column(inputs[name], ours, Guess(column, "as you said"))}
+    if name not in samples or not ours or not column:
+        raise ConfigError(f"--column {text}: must look like events.user_id=customer")
+    columns = values_of(samples[name].rows, samples[name].source)
+    if column not in columns:
+        raise ConfigError(f"--column {text}: {name} has the columns {listed(columns)}")
+    return name, ours, column
 
 
 def _with_column(guessed: GuessedInput, ours: str, guess: Guess) -> GuessedInput:

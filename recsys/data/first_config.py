@@ -1,7 +1,7 @@
 """Write a first config for a user's files, as YAML with a comment at each guess."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -50,11 +50,34 @@ class GuessedInput:
         return nested + [name for name, column in self.columns.items() if column.holds_lists and column.holds_objects]
 
 
-def guess_inputs(samples: Mapping[str, InputSample]) -> dict[str, GuessedInput]:
-    """Guess the columns of `events`, `items` and, where it is given, `users`."""
+#: Given the name of an input and what was guessed, returns what somebody wants of it.
+Settle = Callable[[str, GuessedInput], GuessedInput]
+
+
+def _as_guessed(_: str, guessed: GuessedInput) -> GuessedInput:
+    return guessed
+
+
+def guess_inputs(samples: Mapping[str, InputSample], settle: Settle = _as_guessed) -> dict[str, GuessedInput]:
+    """Guess the columns of `events`, `items` and, where it is given, `users`.
+
+    Args:
+        samples: The first rows of each input.
+        settle: Corrects each input before the next one is guessed: ids of items and of users are those that have the
+            values of the events' columns.
+    """
     columns = {name: values_of(sample.rows, sample.source) for name, sample in samples.items()}
     shared = _same_files(samples["items"], samples["events"])
-    events = guess_events(columns["events"], None if shared else columns["items"], columns.get("users"))
+
+    def settled(name: str, guesses: Guesses) -> GuessedInput:
+        return settle(name, GuessedInput(sample=samples[name], columns=columns[name], guesses=guesses))
+
+    found = {
+        "events": settled(
+            "events", guess_events(columns["events"], None if shared else columns["items"], columns.get("users"))
+        )
+    }
+    events = found["events"].guesses
     ids = {name: columns["events"][events[name].column] for name in ("user_id", "item_id") if name in events}
     of_items = _of_items(columns["events"], events) if shared else columns["items"]
     items = guess_items(of_items, None if shared else ids.get("item_id"))
@@ -62,13 +85,10 @@ def guess_inputs(samples: Mapping[str, InputSample]) -> dict[str, GuessedInput]:
         items["item_id"] = events["item_id"]
     if shared and "timestamp" in events:
         items["timestamp"] = Guess(events["timestamp"].column, "the newest row of an item wins")
-    found = {"events": events, "items": items}
+    found["items"] = settled("items", items)
     if "users" in samples:
-        found["users"] = guess_users(columns["users"], ids.get("user_id"))
-    return {
-        name: GuessedInput(sample=samples[name], columns=columns[name], guesses=guesses)
-        for name, guesses in found.items()
-    }
+        found["users"] = settled("users", guess_users(columns["users"], ids.get("user_id")))
+    return found
 
 
 def _of_items(columns: Columns, events: Guesses) -> Columns:

@@ -5,6 +5,7 @@ import io
 import json
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import fsspec
@@ -38,7 +39,10 @@ class InputSample:
     source: TableInput
     """With the path as the user wrote it."""
     rows: pa.Table
-    """At most 2 × SAMPLE_ROWS rows, at least one, with the columns of one file; fields of structs are columns too."""
+    """At most 2 × SAMPLE_ROWS rows, at least one, with the columns of one file; fields of structs are columns too.
+
+    It is the last file where this has all columns of the first one and more, else the first.
+    """
     num_files: int
 
 
@@ -57,7 +61,7 @@ def sample_input(fs: fsspec.AbstractFileSystem, location: str, path: str) -> Inp
     form = _format_of(files[0].path) or _format_by_content(fs, files[0])
     source = TableInput(path=path, format=form)
     if form == "csv":
-        encoding = _encoding(fs, files[0])
+        encoding = _encoding(fs, files)
         source = source.model_copy(update={"encoding": encoding, "delimiter": _delimiter(fs, files[0], encoding)})
     looked_at = [_first_chunk(fs, file, source) for file in dict.fromkeys([files[0], files[-1]])]
     tables = [chunk.table.slice(0, SAMPLE_ROWS) for chunk in looked_at if len(chunk.table)]
@@ -66,9 +70,18 @@ def sample_input(fs: fsspec.AbstractFileSystem, location: str, path: str) -> Inp
         if not len(largest.table):
             raise InputError(f"{path}: {_why_no_rows(largest, form)}")
         tables = [largest.table.slice(0, SAMPLE_ROWS)]
-    names = tables[0].column_names
-    same = [table for table in tables if table.schema == tables[0].schema]
-    return InputSample(source=source, rows=pa.concat_tables(same).select(names), num_files=len(files))
+    return InputSample(source=source, rows=_joined(tables), num_files=len(files))
+
+
+def _joined(tables: Sequence[pa.Table]) -> pa.Table:
+    """The rows of the first and the last file. The last one may have more columns: older files may lack some."""
+    first, last = tables[0], tables[-1]
+    if set(first.column_names) < set(last.column_names):
+        try:
+            return pa.concat_tables([last, first], promote_options="default").select(last.column_names)
+        except pa.ArrowException:  # its columns have other types
+            return last
+    return pa.concat_tables([table for table in tables if table.schema == first.schema])
 
 
 def _files(fs: fsspec.AbstractFileSystem, location: str) -> list[FileInfo]:
@@ -122,15 +135,22 @@ def _why_no_rows(chunk: Chunk, form: str) -> str:
     return f"none of its first lines can be read as {form}; {must}the first is {line}"
 
 
-def _encoding(fs: fsspec.AbstractFileSystem, file: FileInfo) -> str:
-    """`utf-8`, also for files with a byte-order mark; `cp1252` where the first bytes are no UTF-8."""
-    text = _first_bytes(fs, file)
-    if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+def _encoding(fs: fsspec.AbstractFileSystem, files: Sequence[FileInfo]) -> str:
+    """`utf-8`, also for files with a byte-order mark; `cp1252` where the first bytes are no UTF-8.
+
+    The first file that has more than ASCII decides, of the first and the last one.
+    """
+    for file in (files[0], files[-1]):
+        text = _first_bytes(fs, file)
+        if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return "utf-8"
+        if text.isascii():
+            continue
+        try:
+            codecs.getincrementaldecoder("utf-8")().decode(text)  # its last character may be cut
+        except UnicodeDecodeError:
+            return "cp1252"
         return "utf-8"
-    try:
-        codecs.getincrementaldecoder("utf-8")().decode(text)  # its last character may be cut
-    except UnicodeDecodeError:
-        return "cp1252"
     return "utf-8"
 
 

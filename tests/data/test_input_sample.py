@@ -57,6 +57,25 @@ def test_of_a_folder_the_first_and_the_last_file_of_the_commonest_format_are_rea
     assert look(tmp_path / "*.jsonl").num_files == 4
 
 
+def test_columns_that_only_the_last_file_has_are_found(tmp_path: Path) -> None:
+    (tmp_path / "1.csv").write_text("user,item\nu1,i1\n")
+    (tmp_path / "2.csv").write_text("item,user,action\ni2,u2,view\n")
+    assert look(tmp_path).rows.to_pylist() == [
+        {"item": "i2", "user": "u2", "action": "view"},
+        {"item": "i1", "user": "u1", "action": None},
+    ]
+    (tmp_path / "3.csv").write_text("item,action\ni3,buy\n")
+    assert look(tmp_path).rows.to_pylist() == [{"user": "u1", "item": "i1"}], "a column of the first file is gone"
+
+
+def test_the_first_file_with_more_than_ascii_says_the_encoding(tmp_path: Path) -> None:
+    for name, text in (("1", "Vase"), ("2", "Café")):
+        (tmp_path / f"{name}.csv").write_bytes(f"user,item\nu1,{text}\n".encode("cp1252"))
+    assert look(tmp_path).rows["item"].to_pylist() == ["Vase", "Café"]
+    (tmp_path / "1.csv").write_bytes("user,item\nu1,Café\n".encode())
+    assert look(tmp_path).source.encoding == "utf-8"
+
+
 def test_fields_of_structs_are_columns_once(tmp_path: Path) -> None:
     path = tmp_path / "items.parquet"
     pq.write_table(pa.table({"item": ["i1"], "brand": [{"name": "Acme", "seat": {"city": "Rome"}}]}), path)

@@ -61,6 +61,25 @@ def test_a_wrong_guess_is_corrected_by_an_option(
     assert load_config("recsys.yaml").inputs.events.columns.user_id == "Order"
 
 
+def test_the_items_have_the_item_ids_that_the_events_are_said_to_have(
+    files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (files / "products.csv").write_text("sku,ean,name\n" + "".join(f"A-{row},{row:013d},Lamp\n" for row in range(11)))
+    lines = [line.split(";") for line in ORDERS.splitlines()]
+    eans = ["EAN", *(f"{row % 11:013d}" for row in range(40))]
+    (files / "orders.csv").write_text(
+        "".join(f"{';'.join([*line, ean])}\n" for line, ean in zip(lines, eans, strict=True))
+    )
+    columns = run(monkeypatch, capsys, "--yes", "--column", "events.item_id=EAN")[1]["columns"]
+    assert (columns["events"]["item_id"], columns["items"]["item_id"]) == ("EAN", "ean")
+    shared = ("--items", "orders.csv", "--yes", "--force")
+    columns = run(monkeypatch, capsys, *shared, "--column", "events.item_id=EAN")[1]["columns"]
+    assert (columns["events"]["item_id"], columns["items"]["item_id"]) == ("EAN", "EAN")
+    answer_questions(monkeypatch, "\nEAN" + "\n" * 9)
+    columns = run(monkeypatch, capsys, "--force")[1]["columns"]
+    assert (columns["events"]["item_id"], columns["items"]["item_id"]) == ("EAN", "ean")
+
+
 def test_a_config_that_exists_is_kept(
     files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
