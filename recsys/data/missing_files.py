@@ -2,6 +2,7 @@
 
 import difflib
 import posixpath
+import re
 from collections.abc import Sequence
 
 import fsspec
@@ -25,6 +26,11 @@ def why_no_file(fs: fsspec.AbstractFileSystem, path: str, form: InputFormat, oth
         others: Files that are there and were left out.
     """
     if not others and not fs.exists(path):
+        if braces := re.search(r"\{[^{}]*,[^{}]*\}", path):
+            return (
+                f"alternatives such as {braces[0]} are not read: use *, ? or [ab], or put the files into a folder of "
+                f"their own and name it"
+            )
         return "nothing matches it" if set("*?[") & set(path) else f"it does not exist{_similar(fs, path)}"
     own = [name for name in others if without_compression(name).endswith(form.endings)]
     if own:

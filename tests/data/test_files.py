@@ -113,6 +113,8 @@ def test_what_is_left_out_is_said_once(tmp_path: Path, caplog: pytest.LogCapture
         ("shop/notes.md", "shop", r"a folder with \.csv, .* files, or a glob; it has notes\.md"),
         ("shop/_old/1.csv", "shop", "its files are empty or hidden: _old/1.csv"),
         ("shop/1.csv", "shop/*.tsv", "nothing matches it"),
+        ("shop/1.csv", "shop/{1,2}.csv", r"alternatives such as \{1,2\} are not read: use \*, \? or \[ab\]"),
+        ("shop/1.csv", "shop/{1,2}.*", r"alternatives such as \{1,2\} are not read"),
     ],
 )
 def test_a_path_without_files_is_refused_with_the_way_out(found: str, path: str, why: str, tmp_path: Path) -> None:
