@@ -21,7 +21,7 @@ from recsys.signals.registry import SIGNALS
 from recsys.signals.signal import Counting, DataView, ShardEvents, Signal
 from recsys.signals.text_ease import TextEase
 from recsys.storage.filesystem import Storage
-from recsys.storage.tables import read_table, write_table
+from recsys.storage.tables import read_sorted_range, read_table, write_table
 
 _MICROS_PER_DAY = 86_400_000_000
 
@@ -146,12 +146,10 @@ class _StoredCounts:
     def tables(self, items: range | None = None) -> Iterator[pa.Table]:
         """See `recsys.signals.signal.CountedShards`."""
         for path in self._paths:
-            table = read_table(self._storage, path)
             if items is None:
-                yield table
+                yield read_table(self._storage, path)
             else:
-                first, last = np.searchsorted(table["item"].to_numpy(), [items.start, items.stop])
-                yield table.slice(first, last - first)
+                yield read_sorted_range(self._storage, path, "item", items)
 
 
 def _counted_path(run: Run, signal: str, view: DataView, shard: str) -> str:

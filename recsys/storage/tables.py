@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -94,6 +95,28 @@ def read_table(storage: Storage, path: str, columns: Sequence[str] | None = None
     """
     with _opened(storage, path, columns) as file:
         return file.read(columns=None if columns is None else list(columns))
+
+
+def read_sorted_range(storage: Storage, path: str, column: str, values: range) -> pa.Table:
+    """The rows of a table sorted by an integer column whose value lies in a range.
+
+    Row groups without such a row are not read.
+
+    Raises:
+        InputError: the file is missing, truncated, damaged, or lacks the column.
+        ConfigError: it may not be read.
+    """
+    with _opened(storage, path, [column]) as file:
+        leaf = file.schema.names.index(column)
+        found = [file.metadata.row_group(group).column(leaf).statistics for group in range(file.num_row_groups)]
+        groups = [
+            group
+            for group, known in enumerate(found)
+            if known is None or not known.has_min_max or (known.max >= values.start and known.min < values.stop)
+        ]
+        table = file.read_row_groups(groups)
+    first, last = np.searchsorted(table[column].to_numpy(), [values.start, values.stop])
+    return table.slice(first, last - first)
 
 
 def iter_batches(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from recsys import schema
 from recsys.errors import InputError
 from recsys.storage.filesystem import Storage
-from recsys.storage.tables import iter_batches, read_table, write_table
+from recsys.storage.tables import iter_batches, read_sorted_range, read_table, write_table
 
 MOMENT = dt.datetime(2026, 11, 22, tzinfo=dt.UTC)
 
@@ -72,6 +72,25 @@ def test_an_empty_table_has_a_file_too(storage: Storage) -> None:
     assert write_table(storage, "a.parquet", iter(()), schema.QUARANTINE).rows == 0
     assert read_table(storage, "a.parquet").equals(schema.QUARANTINE.empty_table())
     assert list(iter_batches(storage, "a.parquet", 10)) == []
+
+
+def test_a_range_of_a_sorted_table_reads_only_its_row_groups(storage: Storage) -> None:
+    items = [item for item in range(100) for _ in range(item % 3)]  # items 0, 3, 6 … have no row
+    table = pa.table({"item": pa.array(items, pa.int32()), "other": range(len(items))})
+    write_table(storage, "a.parquet", table, table.schema, row_group_size=20)
+    for values in (range(100), range(0), range(10, 31), range(30, 31), range(99, 200), range(200, 300)):
+        assert read_sorted_range(storage, "a.parquet", "item", values).equals(
+            table.filter(pa.array([item in values for item in items]))
+        )
+    data = storage.read_bytes("a.parquet")
+    last = pq.read_metadata(pa.BufferReader(data)).row_group(4).column(1)
+    place = last.data_page_offset + last.total_compressed_size // 2
+    storage.write_bytes("a.parquet", data[:place] + bytes([data[place] ^ 255]) + data[place + 1 :])
+    assert len(read_sorted_range(storage, "a.parquet", "item", range(10, 31))) == 21
+    with pytest.raises(InputError, match="truncated or damaged"):
+        read_table(storage, "a.parquet")
+    with pytest.raises(InputError, match="has no column 'user'"):
+        read_sorted_range(storage, "a.parquet", "user", range(10))
 
 
 def test_batches_are_streamed_in_order(storage: Storage) -> None:
