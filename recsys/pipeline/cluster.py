@@ -21,7 +21,7 @@ from recsys.pipeline.parts_progress import PartsProgress
 from recsys.pipeline.quiet_engine import quiet_engine, shows_engine
 from recsys.pipeline.worker_failures import MAX_RETRIES, PartFailure
 from recsys.pipeline.worker_logs import CollectedLines, collected
-from recsys.pipeline.worker_pools import by_actors, by_tasks
+from recsys.pipeline.worker_pools import Finished, by_actors, by_tasks
 from recsys.storage.lease import HEARTBEAT_S, check_held
 
 logger = logging.getLogger(__name__)
@@ -199,29 +199,41 @@ def for_each_part(
     else:
         most = num_workers or min(enough, MAX_WAITING)
         finished = by_tasks(parts, work, most, label=label, cpus=cpus_per_worker, max_retries=max_retries)
+    with closing(finished):
+        return _collected(finished, label, parts, until, names or {}, failures)
+
+
+def _collected(
+    finished: Finished,
+    label: str,
+    parts: Sequence[str],
+    until: Callable[[dict[str, Any]], bool] | None,
+    names: Mapping[str, str],
+    failures: list[PartFailure] | None,
+) -> list[dict[str, Any]]:
+    """The records in the order of the parts, as they come; other arguments as in `for_each_part`."""
     records: dict[int, dict[str, Any]] = {}
     progress, checked = PartsProgress(label, len(parts)), time.monotonic()
-    with closing(finished):
-        for each in finished:
-            if time.monotonic() - checked > HEARTBEAT_S:
-                checked = time.monotonic()
-                check_held()
-            progress.tell(records)
-            if each is None:
-                continue
-            place, record = each
-            if isinstance(record, PartFailure):
-                if failures is None:
-                    raise record.as_error(label, (names or {}).get(record.part, record.part)) from record.error
-                failures.append(record)
-                continue
-            progress.log_once(record.pop("logged"))
-            if "error" in record:
-                raise getattr(errors, record["error"])(record["message"], record["details"])
-            add_worker_cpu(record.pop(_CPU))
-            records[place] = record
-            if until is not None and until(record):
-                break
+    for each in finished:
+        if time.monotonic() - checked > HEARTBEAT_S:
+            checked = time.monotonic()
+            check_held()
+        progress.tell(records)
+        if each is None:
+            continue
+        place, record = each
+        if isinstance(record, PartFailure):
+            if failures is None:
+                raise record.as_error(label, names.get(record.part, record.part)) from record.error
+            failures.append(record)
+            continue
+        progress.log_once(record.pop("logged"))
+        if "error" in record:
+            raise getattr(errors, record["error"])(record["message"], record["details"])
+        add_worker_cpu(record.pop(_CPU))
+        records[place] = record
+        if until is not None and until(record):
+            break
     return [records[place] for place in sorted(records)]
 
 
