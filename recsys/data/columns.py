@@ -67,11 +67,6 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(shown[:_MOST_NAMES]) + more
 
 
-def sql_name(column: str) -> str:
-    """The column's name as SQL of a filter writes it."""
-    return column if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", column) else '"' + column.replace('"', '""') + '"'
-
-
 def if_values(names: Iterable[str]) -> str:
     """A clause about files without a header, for a message that names columns; "" if no name looks like a value."""
     if not any(_NUMBER.match(name) or sum(map(str.isdigit, name)) >= _DIGITS_OF_A_TIME for name in names):

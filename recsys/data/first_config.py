@@ -19,8 +19,8 @@ from recsys.data.column_guesses import (
     user_texts,
 )
 from recsys.data.column_values import values_of
-from recsys.data.columns import sql_name
 from recsys.data.input_sample import InputSample
+from recsys.data.row_filter import sql_name
 
 #: Columns that an input must have.
 NEEDED = {"events": ("user_id", "item_id", "timestamp"), "items": ("item_id",), "users": ("user_id",)}

@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import re
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +18,13 @@ from recsys.data.where_syntax import ColumnKind, Node, NotAllowedError, adapt_to
 from recsys.errors import ConfigError, InputError
 
 _MAX_CHARS = 10_000
+#: Reserved words that a condition needs.
+_WORDS_OF_CONDITIONS = frozenset(
+    {
+        *("and", "or", "not", "is", "in", "like", "ilike", "null", "true", "false"),
+        *("case", "when", "then", "else", "end", "cast", "as"),
+    }
+)
 _BEFORE = "SELECT ("
 _HINT = (
     "it must be a SQL condition such as: Quantity > 0 and \"Unit Price\" is not null and Country in ('France', 'Spain')"
@@ -140,10 +148,10 @@ class RowFilter:
         except (duckdb.Error, RecursionError, UnicodeError) as error:
             raise ConfigError(f"{self}: cannot be read as SQL: {error}; {_HINT}") from error
         if answer["error"]:
-            problem = answer["error_message"]
+            problem = f"{answer['error_message']}; {_HINT}{_if_reserved(self.text)}"
             if "position" in answer:
-                raise self._error_at(int(answer["position"]), f"{problem}; {_HINT}")
-            raise ConfigError(f"{self}: {problem}; {_HINT}")
+                raise self._error_at(int(answer["position"]), problem)
+            raise ConfigError(f"{self}: {problem}")
         trees: list[Node] = answer["statements"][0]["node"].pop("select_list", [])
         plain["statements"][0]["node"].pop("select_list")
         if answer != plain or len(trees) != 1:
@@ -162,6 +170,30 @@ class RowFilter:
         """An error at a byte of the whole statement, which users see as a character of their text."""
         before = self.text.encode(errors="replace")[: max(position - len(_BEFORE), 0)].decode(errors="ignore")
         return ConfigError(f"{self}, at character {min(len(before) + 1, len(self.text))}: {problem}")
+
+
+def sql_name(column: str) -> str:
+    """The column's name as a condition must write it.
+
+    >>> sql_name("quantity"), sql_name("at"), sql_name("Customer ID")
+    ('quantity', '"at"', '"Customer ID"')
+    """
+    is_plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", column) and column.lower() not in _reserved_words()
+    return column if is_plain else '"' + column.replace('"', '""') + '"'
+
+
+def _if_reserved(text: str) -> str:
+    """A clause about the words of a condition that cannot be names of columns without quotes."""
+    words = re.findall(r"\w+", re.sub(r"'[^']*'|\"[^\"]*\"", "", text))
+    names = [word for word in dict.fromkeys(words) if word.lower() in _reserved_words() - _WORDS_OF_CONDITIONS]
+    return "".join(f'; write "{name}" in double quotes where it is a column' for name in names)
+
+
+@functools.cache
+def _reserved_words() -> frozenset[str]:
+    """Words of SQL that are no names of columns without quotes."""
+    query = "SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category IN ('reserved', 'type_function')"
+    return frozenset(word for (word,) in _connection().sql(query).fetchall())
 
 
 def _serialized(text: str) -> Any:

@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from recsys.data.bad_values import BadValue
-from recsys.data.columns import sql_name
 from recsys.data.config import TableInput
 from recsys.data.date_guesses import fitting_formats
 from recsys.data.quarantine import Reason
+from recsys.data.row_filter import sql_name
 
 _DECIMAL_COMMA = re.compile(r"^[+-]?\d{1,3}(?:[. ]?\d{3})*,\d+$|^[+-]?\d+,\d+$")
 _NUMBER_WITH_UNIT = re.compile(r"^\D{0,3}\s*[+-]?\d[\d.,]*\s*\D{0,3}$")
@@ -173,10 +173,12 @@ def _weight(bad: BadInput) -> str:
 
 
 def _available(bad: BadInput) -> str:
+    is_stock = all(_NUMBER.match(text) for text in bad.texts)
+    condition = "> 0" if is_stock else f"= '{_first(bad)}'"
     return (
         f"true/false, yes/no, y/n, t/f, on/off and 1/0 are read; set {bad.key}.columns.available to null, add "
         f"{bad.column!r} to {bad.key}.attributes, and name the right values in rerank.where: "
-        f"{sql_name(bad.column)} = '{_first(bad)}'"
+        f"{sql_name(bad.column)} {condition}"
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys.data.row_filter import _connection, row_filter
+from recsys.data.row_filter import RowFilter, _connection, row_filter, sql_name
 from recsys.errors import ConfigError, InputError
 from recsys.settings import decode_config
 
@@ -191,6 +191,17 @@ def test_the_engine_is_locked_even_for_sql_that_would_pass_the_check(statement: 
     with pytest.raises(duckdb.Error):
         connection.execute(statement.replace("{secret}", str(tmp_path / "secret.csv"))).fetchall()
     assert os.listdir(tmp_path) == ["secret.csv"]
+
+
+@pytest.mark.parametrize("name", ["at", "order", "Group", "left", "Unit Price", "p.sku", 'a"b', "user", "quantity"])
+def test_the_name_of_any_column_can_be_written(name: str) -> None:
+    """Refusals propose conditions for people to copy, and `init` writes one."""
+    assert RowFilter(f"{sql_name(name)} is not null").columns == (name,)
+
+
+def test_a_column_whose_name_is_a_word_of_sql_is_explained() -> None:
+    with pytest.raises(ConfigError, match=r'; write "at" in double quotes where it is a column$'):
+        RowFilter("at >= '2026-10-10' and event = 'order by'")
 
 
 def test_unknown_columns_name_similar_ones() -> None:

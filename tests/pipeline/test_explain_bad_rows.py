@@ -265,6 +265,14 @@ def test_booleans_that_are_none_are_named(refuse) -> None:
     assert "rerank.where: stock = 'In stock'" in text
 
 
+def test_a_stock_in_pieces_becomes_a_filter(refuse) -> None:
+    items = ITEMS | {"columns": {"available": "stock"}}
+    counts = "\n".join(["item_id,title,stock", *(f"i{number},Lamp,{number}" for number in range(9)), ""])
+    text = str(refuse({"items.csv": counts, "events.csv": events()}, items=items))
+    assert "unreadable_available 7 in 'stock': '2' (1)" in text
+    assert "rerank.where: stock > 0" in text
+
+
 def test_rows_of_json_lines_and_parquet_have_their_place(refuse, tmp_path) -> None:
     good = [{"user_id": f"u{n}", "item_id": f"i{n}", "timestamp": "2021-01-02"} for n in range(5)]
     rows = [*good, {"user_id": "ü", "item_id": "i1", "timestamp": "soon"}, *good]
