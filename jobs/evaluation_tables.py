@@ -37,7 +37,7 @@ def print_figures(figures: dict[str, Any]) -> None:
 def _table(title: str, columns: Sequence[str]) -> Table:
     table = Table(title=title)
     for column in columns:
-        table.add_column(column, justify="left" if column == columns[0] else "right")
+        table.add_column(column, justify="left" if column == columns[0] else "right", overflow="fold")
     return table
 
 

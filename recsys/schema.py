@@ -49,8 +49,8 @@ CATALOG = pa.schema(
 #: that are no positives (weight 0 or less); such events are not in the other lists.
 #: A config that reads texts of events adds ``texts: list<string>``, parallel to the others. A text is "" where the user
 #: said nothing, and the item of a search is "". A config that reads users adds ``profile: string``, "" where there is
-#: none. A config with `recommend.exclude_rejected` adds the columns of REJECTED, and one with `rerank.exclude_served`
-#: those of SERVED.
+#: none. A config with `recommend.exclude_rejected` adds the columns of REJECTED, and one with `rerank.exclude_served`,
+#: also one of an arm of an experiment, those of SERVED.
 HISTORIES = pa.schema(
     [
         pa.field("user_id", pa.string(), nullable=False),

@@ -6,6 +6,7 @@ import pyarrow as pa
 
 from recsys.pipeline.input_list import ID_LISTS, id_list_path
 from recsys.pipeline.run import Run
+from recsys.ranking.experiment_config import rules_of_arms
 from recsys.ranking.recommendable import Recommendable, recommendable_items
 from recsys.storage.tables import read_table
 
@@ -16,13 +17,13 @@ def recommendable(run: Run, catalog: pa.Table) -> Recommendable:
     """What the item rules leave of the catalog.
 
     Raises:
-        ConfigError: a rule's settings do not fit the catalog, or the rules leave nothing.
+        ConfigError: a rule's settings, also those of an arm, do not fit the catalog, or the rules leave nothing.
     """
     rules = run.config.rerank
     named = [key for key in ID_LISTS if getattr(rules, key) is not None]
     copies = {key: path for key in named if run.storage.exists(path := id_list_path(run.folder, key))}
     copied = rules.model_copy(update={key: run.storage.url(path) for key, path in copies.items()})
-    return recommendable_items(catalog, copied, run.date)
+    return recommendable_items(catalog, copied, run.date, rules_of_arms(run.config.experiments, rules))
 
 
 def count_filtered(run: Run) -> dict[str, int]:

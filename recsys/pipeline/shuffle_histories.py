@@ -29,6 +29,7 @@ from recsys.pipeline.shard_item_counts import merge_shard_counts, write_shard_co
 from recsys.pipeline.stages import INGEST_EVENTS
 from recsys.pipeline.user_context import UserContext
 from recsys.pipeline.user_texts import profile_shards, read_input_profiles, write_texts
+from recsys.ranking.experiment_config import rules_of_arms
 from recsys.schema import INTERACTIONS_WITH_TEXT
 from recsys.storage.tables import iter_batches, read_table, write_table
 
@@ -167,7 +168,8 @@ def _write_shard(run: Run, number: int, group: pa.Table) -> Record:
     nothing = interactions.slice(0, 0)
     users = context.users_of(everything) if len(impressions) else None
     histories = context.histories(interactions, users, nothing, run.end, run.config.histories.kept_events)
-    if run.config.rerank.exclude_served is not None:
+    rules = [run.config.rerank, *rules_of_arms(run.config.experiments, run.config.rerank).values()]
+    if any(each.exclude_served is not None for each in rules):
         histories = with_served(histories, impressions, interactions)
     if run.config.inputs.has_user_texts:
         write_texts(run, name, events, histories)

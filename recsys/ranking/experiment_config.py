@@ -91,6 +91,20 @@ class VariantSettings(Section):
     """None: the model of the night."""
 
 
+def rules_of_arms(experiments: Sequence[Experiment], rerank: RerankConfig) -> dict[str, RerankConfig]:
+    """The rules of each arm that changes some, by its path in the config; `rerank` for all that it does not change.
+
+    Raises:
+        ValueError: a changed setting is wrong.
+    """
+    return {
+        f"experiments.{place}.arms.{number}": RerankConfig.model_validate(rerank.model_dump() | arm.rerank)
+        for place, experiment in enumerate(experiments)
+        for number, arm in enumerate(experiment.arms)
+        if arm.rerank
+    }
+
+
 def variants_of(
     experiments: Sequence[Experiment], recommend: RecommendConfig, rerank: RerankConfig
 ) -> dict[str, VariantSettings]:

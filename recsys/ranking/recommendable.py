@@ -1,6 +1,7 @@
 """Which items of a catalog may be recommended: the item rules, applied once for a night. Shapes: I items."""
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,13 +28,16 @@ class Recommendable:
     warnings: tuple[str, ...]
 
 
-def recommendable_items(catalog: pa.Table, config: RerankConfig, date: dt.date) -> Recommendable:
-    """Apply every item rule, in the order of the registry.
+def recommendable_items(
+    catalog: pa.Table, config: RerankConfig, date: dt.date, arms: Mapping[str, RerankConfig] | None = None
+) -> Recommendable:
+    """Apply every item rule, in the order of the registry, and ask the other rules whether they fit the catalog.
 
     Args:
         catalog: CATALOG of I items with `item_id`, `available` and `attributes`.
         config: The rules' settings.
         date: The night's date.
+        arms: The rules of the arms of experiments, see `rules_of_arms`; the item rules are the same for all users.
 
     Raises:
         ConfigError: a rule's settings do not fit the catalog, or the rules leave none of the available items.
@@ -53,9 +57,19 @@ def recommendable_items(catalog: pa.Table, config: RerankConfig, date: dt.date) 
     for check in checks.values():
         counts |= check.counts
     warnings = [warning for check in checks.values() for warning in check.warnings]
-    for rule in (*list_rules(), *user_rules()):
-        warnings += rule.warnings(settings_of(rule, config), catalog)
-    return Recommendable(mask=mask, removed=removed, counts=counts, warnings=tuple(warnings))
+    warnings += _other_warnings(catalog, config)
+    for path, rules in (arms or {}).items():
+        try:
+            warnings += _other_warnings(catalog, rules)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from error
+    return Recommendable(mask=mask, removed=removed, counts=counts, warnings=tuple(dict.fromkeys(warnings)))
+
+
+def _other_warnings(catalog: pa.Table, config: RerankConfig) -> list[str]:
+    """What the list rules and the user rules warn of."""
+    rules = (*list_rules(), *user_rules())
+    return [warning for rule in rules for warning in rule.warnings(settings_of(rule, config), catalog)]
 
 
 def _nothing_left(checks: dict[str, ItemCheck], removed: dict[str, int], num_available: int) -> str:

@@ -48,15 +48,23 @@ def shuffled(run: Run, events: pa.Table) -> tuple[ShuffledHistories, dict[str, b
     return record, {path.name: path.read_bytes() for path in [*files, *histories.glob("*")]}
 
 
+RULE: dict[str, Any] = {"exclude_served": {"times": 3}}
+ARMS = [{"name": "off", "share": 0.5}, {"name": "on", "share": 0.5, "rerank": RULE}]
+
+
+@pytest.mark.parametrize("rules", [{"rerank": RULE}, {"experiments": [{"name": "served", "arms": ARMS}]}])
 def test_impressions_are_kept_apart_and_make_nothing_seen(
-    make_night: Callable[..., Run], draw_events: Callable[..., pa.Table], monkeypatch: pytest.MonkeyPatch
+    rules: dict[str, Any],
+    make_night: Callable[..., Run],
+    draw_events: Callable[..., pa.Table],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     events = draw_events(200, 60)
     kinds = pa.array(["Impression" if place % 3 == 0 else "view" for place in range(200)])
     events = events.set_column(events.schema.get_field_index("event"), INTERACTIONS.field("event"), kinds)
     only = events.slice(0, 1).set_column(0, INTERACTIONS.field("user_id"), pa.array(["was only shown something"]))
     events = pa.concat_tables([events, only])
-    settings = {"histories": {"shards": 1, "max_length": 300}, "rerank": {"exclude_served": {"times": 3}}}
+    settings = {"histories": {"shards": 1, "max_length": 300}} | rules
     run = make_night(events, settings=settings)
     path = f"{run.folder.dir}/events/part-00000.parquet"
     write_table(run.storage, path, events, events.schema)

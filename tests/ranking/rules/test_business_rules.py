@@ -9,6 +9,7 @@ import pytest
 
 from recsys.errors import ConfigError
 from recsys.ranking.config import RerankConfig
+from recsys.ranking.experiment_config import Experiment, rules_of_arms
 from recsys.ranking.recommendable import recommendable_items
 from recsys.ranking.rerank import Reranked, Reranker
 from recsys.ranking.rules.expiry import FOR_EVER, expiry_times
@@ -187,6 +188,17 @@ def test_unknown_ids_of_pins_and_boosts_are_named() -> None:
 def test_an_attribute_that_no_item_has_is_refused_before_the_training(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"'colour'.*the attributes are brand, valid_until"):
         recommendable_items(catalog(), RerankConfig.model_validate(settings), DATE)
+    arms = [{"name": "old", "share": 0.5}, {"name": "new", "share": 0.5, "rerank": settings}]
+    if "expiry" not in settings:  # the same for all users, so no arm may change it
+        changed = rules_of_arms([Experiment.model_validate({"name": "colours", "arms": arms})], RerankConfig())
+        with pytest.raises(ConfigError, match=r"^experiments\.0\.arms\.1: .*'colour'"):
+            recommendable_items(catalog(), RerankConfig(), DATE, changed)
+
+
+def test_what_has_no_effect_in_an_arm_is_warned_of_once() -> None:
+    pins = RerankConfig.model_validate({"pins": [{"item": "x"}]})
+    found = recommendable_items(catalog(), pins, DATE, {"experiments.0.arms.0": pins})
+    assert found.warnings == ("rerank: 1 of the 1 ids to pin are not in the catalog: x",)
 
 
 @pytest.mark.parametrize(
