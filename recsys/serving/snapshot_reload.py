@@ -64,14 +64,14 @@ class SnapshotReloader:
 
     def _is_due(self, latest: Latest) -> bool:
         """Whether to try a run at this look at it: the first, second, fourth, eighth, then each `_LOOKS_APART`-th."""
-        if self._looked_at is None or not _is_same(latest, self._looked_at):
+        if latest != self._looked_at:  # also where a repaired run was published again
             self._looked_at, self._looks = latest, 0
         self._looks += 1
         largest_power_of_two = 1 << (self._looks.bit_length() - 1)
         return self._looks % min(largest_power_of_two, _LOOKS_APART) == 0
 
     def _succeeded(self) -> None:
-        self.error, self.num_failures = None, 0
+        self.error, self.num_failures, self._looked_at = None, 0, None
 
 
 def _try_out(snapshot: LiveSnapshot) -> None:

@@ -66,3 +66,29 @@ def test_a_run_that_cannot_be_loaded_is_read_ever_more_rarely_and_another_one_at
     storage.write_bytes(LATEST, replace(night, run_id="2026-11-22-b").to_bytes())
     assert is_tried()
     assert tried[-1] == "2026-11-22-b"
+    assert [is_tried() for _ in range(2)] == [True, False]
+    storage.write_bytes(
+        LATEST, replace(night, run_id="2026-11-22-b", published_at="2026-11-23T02:00:00+00:00").to_bytes()
+    )
+    assert is_tried(), "it was published again"
+
+
+def test_a_run_that_comes_back_after_the_loaded_one_is_tried_at_once(live, one_night, tmp_path):
+    good = Storage(str(one_night[0])).read_bytes(LATEST)
+    storage, tried = Storage(str(tmp_path)), []
+
+    def load(_, latest):
+        tried.append(latest.run_id)
+        if latest.run_id == "2026-11-22-bad":
+            raise InputError("damaged")
+        return live
+
+    snapshots = SnapshotReloader(storage, load)
+    storage.write_bytes(LATEST, good)
+    assert snapshots.refresh()
+    bad = replace(read_latest(storage), run_id="2026-11-22-bad").to_bytes()
+    for pointer in (bad, bad, bad, good, bad):
+        storage.write_bytes(LATEST, pointer)
+        assert not snapshots.refresh()
+        assert (snapshots.error is None) == (pointer == good)
+    assert tried[1:] == ["2026-11-22-bad"] * 3, "the first two times, and after the loaded one"
