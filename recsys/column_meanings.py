@@ -36,8 +36,9 @@ MEANINGS: dict[str, str] = {
     "served_timestamps": "Times of these impressions.",
     "profile": "Text that describes the user, made by the template `inputs.users.text`.",
     "rank": "Place in the list. 1 is the best, and the ranks have no gap.",
-    "score": "Logarithm of P(item | user) among the user's candidates. It never rises with the rank. Only scores of "
-    "one list can be compared.",
+    "score": "Logarithm of P(item | user) among the user's candidates, as the rules changed it: a boost adds the "
+    "logarithm of its factor, so that a score may be above 0. It never rises with the rank. Only scores of one list "
+    "can be compared.",
     "source": "Signal or rule that lifts the item most above the user's other candidates.",
     "reason": "The source in words, for people.",
     "variant": "Arms of the experiments that the user is in, such as `diversity/high`; with two experiments "
