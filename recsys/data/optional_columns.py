@@ -1,4 +1,8 @@
-"""Columns that older files of an input may lack: they are null there, and the rows are counted."""
+"""Columns that some files of an input may lack: they are null there, and the rows are counted.
+
+Older files lack columns that came later. JSON has no key at all where a value is null, so that its files may lack every
+column, ids too.
+"""
 
 import logging
 from collections import Counter
@@ -9,6 +13,7 @@ import pyarrow as pa
 
 from recsys.data.columns import require_columns
 from recsys.data.config import EventsInput, ItemsInput, TableInput, UsersInput
+from recsys.data.row_filter import row_filter
 from recsys.data.templates import template_columns
 
 logger = logging.getLogger(__name__)
@@ -16,24 +21,30 @@ logger = logging.getLogger(__name__)
 
 def optional_columns(source: TableInput) -> dict[str, str]:
     """Config key of each column of an input that not all of its files need to have."""
-    keys: dict[str, list[str]] = {}
-    needed: set[str | None] = set()
     if isinstance(source, EventsInput):
+        name, needed = "events", source.columns.model_dump(include={"user_id", "item_id", "timestamp"})
         named = source.columns
         keys = {f"inputs.events.columns.{part}": [getattr(named, part) or ""] for part in ("event", "weight", "text")}
-        needed = {named.user_id, named.item_id, named.timestamp}
     elif isinstance(source, ItemsInput):
+        name, needed = "items", source.columns.model_dump(include={"item_id", "timestamp"})
         keys = {
             "inputs.items.text": template_columns(source.text),
             "inputs.items.attributes": source.attributes or [],
             "inputs.items.columns.title": [source.columns.title or ""],
             "inputs.items.columns.available": [source.columns.available or ""],
         }
-        needed = {source.columns.item_id, source.columns.timestamp}
     elif isinstance(source, UsersInput):
+        name, needed = "users", source.columns.model_dump(include={"user_id", "timestamp"})
         keys = {"inputs.users.text": template_columns(source.text, "inputs.users.text")}
-        needed = {source.columns.user_id, source.columns.timestamp}
-    return {column: key for key, columns in keys.items() for column in columns if column and column not in needed}
+    else:
+        return {}
+    ids = {column: f"inputs.{name}.columns.{part}" for part, column in needed.items() if column}
+    others = {column: key for key, columns in keys.items() for column in columns if column and column not in ids}
+    if source.format != "jsonl":
+        return others
+    where = f"inputs.{name}.where"
+    filtered_by = row_filter(source.where, where).columns if source.where is not None else ()
+    return dict.fromkeys(filtered_by, where) | ids | others
 
 
 class LackingColumns:
@@ -50,8 +61,9 @@ class LackingColumns:
         names = table.column_names
         if not names:  # a block that holds only malformed lines has no columns
             return table
-        for column in self._optional:
-            if column in names:
+        in_any_case = {name.lower() for name in names}
+        for column, key in self._optional.items():
+            if column in names or (key.endswith(".where") and column.lower() in in_any_case):
                 self._found.add(column)
             else:
                 self._rows[column] += len(table)

@@ -22,6 +22,7 @@ from recsys.data.events import CLOCK_TOLERANCE
 from recsys.data.files import list_files
 from recsys.data.formats.input_format import BROKEN_FILE, FileInfo
 from recsys.data.formats.registry import FORMATS
+from recsys.data.optional_columns import LackingColumns, check_lacking
 from recsys.data.readers import read_chunks
 from recsys.data.row_checks import filtered
 from recsys.data.timestamps import read_timestamps
@@ -75,19 +76,21 @@ def _newest(events: EventsInput, reading: DateReading) -> tuple[dt.datetime | No
     latest = pa.scalar(dt.datetime.now(dt.UTC) + CLOCK_TOLERANCE, TIMESTAMP)
     fs, path = open_input(events.path)
     newest: dt.datetime | None = None
-    evidence = DateEvidence()
+    lacking, evidence = LackingColumns(events), DateEvidence()
     with explained(events.path):
-        columns = (column for file in list_files(fs, path, events.format) for column in _timestamps(fs, file, events))
-        for column in columns:
+        files = list_files(fs, path, events.format)
+        for column in (column for file in files for column in _timestamps(fs, file, events, lacking)):
             read = read_timestamps(column, events, reading)
             found = pc.max(read.utc.filter(pc.fill_null(pc.less_equal(read.utc, latest), False))).as_py()
             if found is not None and (newest is None or found > newest):
                 newest = found
             evidence = merged_evidence([evidence, read.evidence])
+    if newest is None:
+        check_lacking([lacking.close()], events)
     return newest, evidence
 
 
-def _timestamps(fs: Any, file: FileInfo, events: EventsInput) -> Iterator[pa.ChunkedArray]:
+def _timestamps(fs: Any, file: FileInfo, events: EventsInput, lacking: LackingColumns) -> Iterator[pa.ChunkedArray]:
     """The column of timestamps of one file, in pieces; of Parquet without `where`, only this column is read.
 
     A last line that is still written is left out, as the night leaves it out.
@@ -105,5 +108,6 @@ def _timestamps(fs: Any, file: FileInfo, events: EventsInput) -> Iterator[pa.Chu
             pass  # the reader below says what is wrong with the file
     pieces = ((0, whole_bytes(file, form, events.encoding)),) if may_grow(fs, path, form) else ()
     for chunk in read_chunks(fs, path, events, pieces=pieces):
-        if chunk.table.num_rows and name in chunk.table.column_names:
-            yield filtered(chunk.table, events.where, path, "inputs.events.where")[name]
+        table = lacking.fill(chunk.table, path)
+        if table.num_rows and name in table.column_names:
+            yield filtered(table, events.where, path, "inputs.events.where")[name]

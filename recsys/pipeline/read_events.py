@@ -74,7 +74,7 @@ class PartOfEvents:
         self._events, self._source, self._rules = events, events.source, rules
         self._task, self._again = events.tasks[part], again
         self.lacking: list[dict[str, Any]] = []
-        """See `LackingColumns.close`, for each file that was read to its end."""
+        """See `LackingColumns.close`, for each file."""
 
     def pieces(self) -> Iterator[FoundEvents]:
         """What the night makes of the rows, in their order.
@@ -115,6 +115,7 @@ class PartOfEvents:
         with ExitStack() as stack:
             ledger = self._events.ledger
             entry = None if ledger is None else stack.enter_context(ledger.new_entry(name))
+            stack.callback(lambda: self.lacking.append(lacking.close()))  # also where reading ends early
             for _, table, malformed in read_file(self._source, self._task, file, lacking, opener):
                 found, checked = self._check(file, table, malformed)
                 if entry is not None:
@@ -122,7 +123,6 @@ class PartOfEvents:
                 rows, filtered = rows + found.rows, filtered + found.filtered
                 dates.append(found.dates)
                 yield found
-            self.lacking.append(lacking.close())
             if entry is not None:
                 evidence = asdict(merged_evidence(dates))
                 entry.record = ValidatedFile(

@@ -14,6 +14,7 @@ from typing import TypeVar
 from recsys.data.config import TableInput
 from recsys.data.date_evidence import DateEvidence
 from recsys.data.formats.input_format import FileInfo
+from recsys.data.optional_columns import check_lacking
 from recsys.data.quarantine import Reason
 from recsys.errors import InputError
 from recsys.pipeline.input_counts import count_rows, refuse_bad_rate
@@ -129,6 +130,7 @@ def read_or_refuse(
     tally = Tally(rule, num_parts)
     parts = read(rule, tally.ends)
     if tally.proved:
+        check_lacking([part["lacking"] for part in parts], source)  # a column that no file has explains all bad rows
         refuse_bad_rate(run, count_rows(parts), name, stopped=True)
     if any(part["quarantined"]["stopped"] for part in parts):
         logger.info("%s: there are more rows than expected, so the input is read again to its end", name)

@@ -37,6 +37,27 @@ def test_a_column_that_older_files_lack_is_null_there_and_counted(caplog: pytest
     )
 
 
+def test_in_json_a_file_may_lack_every_column_and_a_filter_finds_names_in_any_case() -> None:
+    """Null is written by no key: a file of page views has no items."""
+    events = EVENTS.model_copy(update={"format": "jsonl", "where": "Kind <> 'page' and \"p.id\" is not null"})
+    assert set(optional_columns(events)) == {"Kind", "p.id", "user_id", "item_id", "timestamp", "w", "words"}
+    full = pa.table({name: ["x"] for name in ("user_id", "item_id", "timestamp", "kind", "p.id", "w", "words")})
+    part = LackingColumns(events)
+
+    assert part.fill(full, "1.jsonl") == full
+    filled = part.fill(pa.table({"user_id": ["a"], "kind": ["page"]}), "2.jsonl")
+
+    assert filled.to_pylist() == [
+        {"user_id": "a", "kind": "page", "p.id": None, "item_id": None, "timestamp": None, "w": None, "words": None}
+    ]
+    expected = dict.fromkeys(("item_id", "p.id", "timestamp", "w", "words"), 1)
+    assert check_lacking([part.close()], events) == expected
+    other = LackingColumns(events)
+    other.fill(full.drop_columns("kind"), "3.jsonl")
+    with pytest.raises(InputError, match=r"inputs\.events\.where: column 'Kind' is not in 3\.jsonl"):
+        check_lacking([other.close()], events)
+
+
 def test_a_column_that_no_file_has_is_refused() -> None:
     part = LackingColumns(EVENTS)
     part.fill(pa.table({"user_id": ["a"], "words": ["x"], "W2": [1]}), "1.csv")

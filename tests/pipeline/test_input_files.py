@@ -103,6 +103,25 @@ def test_days_as_folders_links_and_columns_that_older_files_lack(make_run: Calla
         ingest(make_run(columns={"timestamp": "date", "weight": "W2"}))
 
 
+def test_a_json_file_without_any_item(make_run: Callable[..., Run], tmp_path: Path) -> None:
+    """An hour in which people only looked at pages; a key that is not there is null."""
+    (tmp_path / "events").mkdir()
+    for hour in range(3):
+        rows = [{"user_id": f"u{number}", "timestamp": f"2026-10-{hour + 1:02}"} for number in range(9)]
+        bought = [row | {"item": {"id": item}} for row, item in zip(rows, ITEMS[:9], strict=True)]
+        lines = rows if hour == 1 else bought
+        (tmp_path / "events" / f"{hour}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    columns = {"item_id": "item.id"}
+
+    record, _ = ingest(make_run(format="jsonl", columns=columns))
+    assert (record.accepted, record.reasons, record.lacking) == (18, {"missing_item": 9}, {"item.id": 9})
+    record, _ = ingest(make_run(format="jsonl", columns=columns, where='"item.id" is not null'))
+    assert (record.accepted, record.filtered) == (18, 9)
+    for wrong in ({"columns": {"item_id": "items.id"}}, {"columns": columns, "where": "shop = 'x'"}):
+        with pytest.raises(InputError, match=r"column '(items\.id|shop)' is not in .*columns are .*item\.id"):
+            ingest(make_run(format="jsonl", **wrong))
+
+
 def test_nested_columns(make_run: Callable[..., Run], tmp_path: Path) -> None:
     rows = [{"user": {"id": f"u{number}"}, "item_id": ITEMS[number], "timestamp": "2026-10-01"} for number in range(9)]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "events.parquet")

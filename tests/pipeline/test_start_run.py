@@ -153,6 +153,15 @@ def test_without_any_date_newest_says_what_to_do(open_night: Open, folder: Path)
         open_night(date="newest")
 
 
+def test_a_column_that_no_json_file_has_is_why_there_is_no_newest_day(open_night: Open, folder: Path) -> None:
+    for name, row in {"a.jsonl": '{"user_id": "u", "timestamp": "2026-11-20"}', "b.jsonl": '{"user_id": "v"}'}.items():
+        (folder / "events" / name).write_text(row + "\n")
+    events = {"format": "jsonl", "where": "kind is null or user_id = 'u'"}
+    assert open_night(date="newest", events=events).date.isoformat() == "2026-11-20"
+    with pytest.raises(InputError, match=r"inputs\.events\.where: column 'kind' is not in .*b\.jsonl"):
+        open_night(date="newest", events={"format": "jsonl", "where": "kind = 'x'"})
+
+
 def test_a_restart_reads_what_the_first_start_found(open_night: Open, folder: Path) -> None:
     tell(open_night(), "a.jsonl", '{"event_id": "1"}\n')
     run = start(open_night())

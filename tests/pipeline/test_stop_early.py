@@ -1,5 +1,6 @@
 """A bad input is not read to its end, and one bad file among many good ones stops nothing."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -127,3 +128,16 @@ def test_times_of_one_reading_that_are_out_of_range_stop_the_night(make_run, rea
     text = refused(make_run(*["u1,i1,1970-01-01\n" * 50] * 20))
     assert len(read_parts) < 20
     assert "early_timestamp 250 in" in text
+
+
+def test_a_column_that_no_json_file_has_is_named_instead_of_its_rows(
+    make_run: Callable[..., Run], read_parts: list[str], tmp_path: Path
+) -> None:
+    """A file of JSON may lack any column, so that reading ends because of bad rows."""
+    (tmp_path / "json").mkdir()
+    row = json.dumps({"user_id": "u1", "item_id": "i1", "timestamp": "2021-01-02"})
+    for number in range(20):
+        (tmp_path / "json" / f"{number:02}.jsonl").write_text(f"{row}\n" * 100)
+    run = make_run(events={"path": str(tmp_path / "json"), "format": "jsonl", "columns": {"user_id": "usr_id"}})
+    assert "inputs.events.columns.user_id: column 'usr_id' is not in" in refused(run)
+    assert len(read_parts) < 20
