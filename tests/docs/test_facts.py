@@ -1,5 +1,7 @@
 """Lists in the pages that must be what the code says."""
 
+import gzip
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -35,6 +37,12 @@ def test_several_tables_become_one_by_the_sql_of_the_page(tmp_path: Path, monkey
         "timestamp,item_id,property,value\n1,a,title,Old\n2,a,title,Lamp\n1,a,color,red\n"
     )
     Path("sessions.jsonl").write_text('{"session":7,"events":[{"aid":1,"ts":5},{"aid":2,"ts":6}]}\n')
+    Path("orders_export.csv").write_text("Name,Cancelled at\n#1,\n#1,\n#2,2026-11-20\n#2,\n")
+    Path("ga4").mkdir()
+    rows = [{"event_timestamp": "1", "event_name": "view_item", "user_pseudo_id": "1.2", "items": [{"item_id": "a"}]}]
+    rows += [rows[0] | {"event_name": "view_item_list"}, rows[0] | {"event_name": "page_view", "items": []}]
+    with gzip.open("ga4/events_20261120-000000000000.json.gz", "wt") as stream:
+        stream.write("".join(json.dumps(row) + "\n" for row in rows))
     with duckdb.connect() as connection:
         for statement in re.findall(r"`(COPY .*)`", page("your-data.md")):
             connection.execute(statement)
@@ -45,6 +53,10 @@ def test_several_tables_become_one_by_the_sql_of_the_page(tmp_path: Path, monkey
     assert pq.read_table("clicks.parquet").sort_by("aid").to_pylist() == [
         {"session": 7, "aid": 1, "ts": 5},
         {"session": 7, "aid": 2, "ts": 6},
+    ]
+    assert Path("paid.csv").read_text() == 'Name,Cancelled at\n"#1",\n"#1",\n'
+    assert pq.read_table("ga4.parquet").to_pylist() == [
+        {"event_timestamp": "1", "event_name": "view_item", "user_pseudo_id": "1.2", "item_id": "a"}
     ]
     assert pq.read_table("items.parquet").to_pylist() == [{"item_id": "a", "color": "red", "title": "Lamp"}]
 
