@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from recsys.data.large_texts import with_large_text
 from recsys.model.checkpoint import ModelCard
 from recsys.model.encoder_files import encoder_digest, vectors_digest
+from recsys.pipeline.arm_encoders import require_arm_encoders
 from recsys.pipeline.cluster import for_each_part, peak_of
 from recsys.pipeline.export_encoder import settle_export
 from recsys.pipeline.item_texts import read_encoder_texts
@@ -30,9 +31,15 @@ _TEXTS = pa.schema([CATALOG.field("text"), CATALOG.field("text_hash")])
 
 
 def encode_items(run: Run) -> EncodedTexts:
-    """Encode new texts with the configured encoder; write the vectors of the catalog and of the users' texts."""
+    """Encode new texts with the configured encoder; write the vectors of the catalog and of the users' texts.
+
+    Raises:
+        ConfigError: the model of an arm of an experiment was trained with another encoder, and this one does not learn.
+    """
     source_id = configured_encoder(run)
     encoder_id = vectors_digest(source_id, run.config.encoder.quantization)
+    if run.protocol == "time" and not run.config.encoder.learns:
+        require_arm_encoders(run, encoder_id)  # before the training, which would be for nothing
     if run.config.encoder.engine == "onnx":
         settle_export(run, source_id, encoder_id, None)
     return _encode_catalog(run, encoder_id, None)

@@ -1,6 +1,6 @@
 """Loading the snapshots of all variants of a night's experiments."""
 
-from recsys.errors import ConfigError
+from recsys.pipeline.arm_encoders import require_arm_encoders
 from recsys.pipeline.load_snapshot import load_snapshots
 from recsys.pipeline.published_model import model_card
 from recsys.pipeline.run import Run
@@ -29,22 +29,11 @@ def load_variants(run: Run, model_id: str, config: RecommendConfig, *, explore: 
     by_model: dict[str, list[str]] = {}
     for name, variant in settings.items():
         by_model.setdefault(variant.model or model_id, []).append(name)
-    for other in by_model:
-        _check_encoder(run, model_id, other)
+    if set(by_model) - {model_id}:
+        require_arm_encoders(run, model_card(run, model_id).encoder_id)
     snapshots: dict[str, Snapshot] = {}
     for model, names in by_model.items():
         reranks = [settings[name].rerank.model_copy(update=off) for name in names]
         snapshots |= dict(zip(names, load_snapshots(run, model, config, "full", reranks), strict=True))
     changed = {name: one.recommend.candidates for name, one in settings.items() if one.recommend != config}
     return Variants(experiments=run.config.experiments, snapshots=snapshots, candidates=changed)
-
-
-def _check_encoder(run: Run, model_id: str, other: str) -> None:
-    if other == model_id:
-        return
-    ours, theirs = (model_card(run, model).encoder_id for model in (model_id, other))
-    if ours != theirs:
-        raise ConfigError(
-            f"experiments: model {other} reads the text encoder {theirs[:12]}, the night's model reads {ours[:12]}; "
-            f"take a model that was trained with the same encoder"
-        )

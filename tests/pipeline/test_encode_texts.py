@@ -1,6 +1,7 @@
 """Text vectors of the catalog: only new texts are encoded, also after an interruption and with another encoder."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from recsys.errors import ConfigError
 from recsys.model.checkpoint import ENCODER_FOLDER, ModelCard
 from recsys.model.config import ScratchEncoderConfig
 from recsys.model.ranker_spec import RankerSpec
@@ -16,6 +18,7 @@ from recsys.pipeline import encode_texts as encode
 from recsys.pipeline.encode_texts import encode_for, encode_items
 from recsys.pipeline.run import Run
 from recsys.pipeline.stored_vectors import read_text_vectors
+from recsys.ranking.experiment_config import Experiment
 from recsys.schema import CATALOG
 from recsys.signals.donors import find_donors
 from recsys.signals.sparse_rows import SparseRows
@@ -93,6 +96,19 @@ def card_of(encoder_id: str, **facts: Any) -> ModelCard:
         spec=spec,
         **facts,
     )
+
+
+def test_an_arm_whose_model_reads_another_encoder_is_refused_before_the_training(run: Run) -> None:
+    arms = [{"name": "old", "share": 0.5}, {"name": "new", "share": 0.5, "model": "ranker-x"}]
+    experiment = Experiment.model_validate({"name": "models", "arms": arms})
+    tried = replace(run, config=run.config.model_copy(update={"experiments": [experiment]}))
+    configured = encode_items(tried).encoder_id  # the model is not there: the night says so at its start
+    run.storage.write_json("models/ranker-x/model.json", card_of(configured).as_dict())
+    encode_items(tried)
+    run.storage.write_json("models/ranker-x/model.json", card_of("f" * 64).as_dict())
+    words = r"experiments\.0\.arms\.1\.model: ranker-x reads the text encoder ffffffffffff, the night's model reads"
+    with pytest.raises(ConfigError, match=words):
+        encode_items(tried)
 
 
 def test_a_model_is_read_by_the_encoder_that_lies_beside_it(run: Run, tmp_path: Path) -> None:
