@@ -27,9 +27,11 @@ class RelativeGain:
 
 
 def relative_gain(values: Floats, without: Floats, seed: int) -> RelativeGain | None:
-    """The paired difference of a metric with a part and without it, of the same users [U].
+    """How far a metric with a part is above the metric without it, of the same users [U].
 
-    None where the metric is 0 without the part: nothing is a percentage of it.
+    The mean without the part is itself known only as well as the users tell. So each user counts with the part in the
+    ratio of the two means (delta method), and the interval is that of the mean of these numbers. None where the metric
+    is 0 without the part: nothing is a percentage of it.
 
     >>> import numpy as np
     >>> str(relative_gain(np.array([0.3, 0.3]), np.array([0.2, 0.2]), seed=0))
@@ -38,6 +40,7 @@ def relative_gain(values: Floats, without: Floats, seed: int) -> RelativeGain | 
     whole = float(without.mean())
     if whole <= 0:
         return None
-    interval = paired_bootstrap(values - without, seed=seed)
-    percent, low, high = (round(100 * value / whole, 2) for value in (interval.mean, interval.low, interval.high))
+    ratio = float(values.mean()) / whole
+    interval = paired_bootstrap((values - ratio * without) / whole + ratio - 1, seed=seed)
+    percent, low, high = (round(100 * value, 2) for value in (interval.mean, interval.low, interval.high))
     return RelativeGain(percent=percent, low=low, high=high, users=len(values))

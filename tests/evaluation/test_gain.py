@@ -23,6 +23,19 @@ def test_the_interval_of_no_difference_holds_zero() -> None:
     assert found.users == 500
 
 
+def test_the_interval_of_a_large_gain_holds_it_as_often_as_it_says() -> None:
+    """Every hit without the part stays, and the part adds as many again: it is +100 %, whoever is drawn."""
+    random = np.random.default_rng(3)
+    held = 0
+    for seed in range(200):
+        without = (random.random(250) < 0.2).astype(np.float64)
+        values = np.where(without > 0, without, random.random(250) < 0.25)
+        found = relative_gain(values, without, seed)
+        assert found is not None
+        held += found.low <= 100 <= found.high
+    assert 182 <= held <= 198, f"{held} of 200"
+
+
 def test_of_a_metric_of_zero_there_are_no_percent() -> None:
     assert relative_gain(np.ones(3), np.zeros(3), seed=0) is None
     assert relative_gain(np.zeros(3), np.zeros(3), seed=0) is None
