@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from recsys.data.cells import as_boolean, as_number, as_text, is_list_of_texts
 from recsys.data.config import TableInput
 from recsys.data.date_evidence import DateEvidence
+from recsys.data.missing_values import MISSING_VALUES, without_missing
 from recsys.data.moments import MICROS_PER_DAY
 from recsys.data.timestamps import read_timestamps
 from recsys.schema import TIMESTAMP
@@ -34,8 +35,8 @@ class ColumnValues:
 
     @cached_property
     def texts(self) -> pa.ChunkedArray:
-        """[N] text; null where the cell is empty."""
-        texts = pc.utf8_trim_whitespace(as_text(self.cells))
+        """[N] text; null where the cell is empty, or has a word for that, such as NULL."""
+        texts = pc.utf8_trim_whitespace(without_missing(as_text(self.cells), MISSING_VALUES))
         return pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)
 
     @cached_property

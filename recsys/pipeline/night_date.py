@@ -2,13 +2,15 @@
 
 import datetime as dt
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from recsys.data.bad_values import SHOWN, BadValue
+from recsys.data.cells import as_text
 from recsys.data.config import EventsInput
 from recsys.data.date_evidence import (
     FIRST_READING,
@@ -23,9 +25,11 @@ from recsys.data.files import list_files
 from recsys.data.formats.input_format import BROKEN_FILE, FileInfo
 from recsys.data.formats.registry import FORMATS
 from recsys.data.optional_columns import LackingColumns, check_lacking
+from recsys.data.quarantine import Reason
 from recsys.data.readers import read_chunks
 from recsys.data.row_checks import filtered
 from recsys.data.timestamps import read_timestamps
+from recsys.data.ways_out import BadInput, way_out
 from recsys.data.whole_lines import may_grow, whole_bytes
 from recsys.errors import InputError
 from recsys.schema import TIMESTAMP
@@ -34,6 +38,8 @@ from recsys.storage.addresses import open_input
 from recsys.storage.failures import explained
 
 logger = logging.getLogger(__name__)
+
+_VALUE_CHARS = 100
 
 
 def night_date(config: Config) -> dt.date:
@@ -58,25 +64,36 @@ def night_date(config: Config) -> dt.date:
 
 def _newest_date(events: EventsInput) -> dt.date:
     """The day of the newest event that passes `where` and is not in the future."""
-    newest, evidence = _newest(events, FIRST_READING)
+    newest, evidence, unread = _newest(events, FIRST_READING)
     reading = settled_reading(evidence, "inputs.events", events.columns.timestamp)
     if needs_second_reading(evidence, reading):
-        newest, _ = _newest(events, reading)
+        newest, _, unread = _newest(events, reading)
     if newest is None:
         raise InputError(
             f"date newest: no row of inputs.events ({events.path}) has a timestamp that can be read and is not in the "
             f"future; check inputs.events.columns.timestamp={events.columns.timestamp!r}, timestamp_format and where, "
-            f"or give a date"
+            f"or give a date{_way_out(events, unread)}"
         )
     return newest.astimezone(dt.UTC).date()
 
 
-def _newest(events: EventsInput, reading: DateReading) -> tuple[dt.datetime | None, DateEvidence]:
-    """The newest time in all files, and what they prove about dates with two readings."""
+def _way_out(events: EventsInput, unread: Sequence[str]) -> str:
+    """A clause about values that could not be read; "" without such values."""
+    if not unread:
+        return ""
+    column, reason = events.columns.timestamp, Reason.UNREADABLE_TIMESTAMP
+    values = [BadValue(reason=reason, column=column, value=text, rows=1, source=events.path, row="") for text in unread]
+    shown = ", ".join(map(repr, unread))
+    return f". Its values are such as {shown}: {way_out(BadInput(key='inputs.events', source=events, values=values))}"
+
+
+def _newest(events: EventsInput, reading: DateReading) -> tuple[dt.datetime | None, DateEvidence, list[str]]:
+    """The newest time in all files, what they prove about dates with two readings, and values that are no time."""
     latest = pa.scalar(dt.datetime.now(dt.UTC) + CLOCK_TOLERANCE, TIMESTAMP)
     fs, path = open_input(events.path)
     newest: dt.datetime | None = None
     lacking, evidence = LackingColumns(events), DateEvidence()
+    unread: dict[str, None] = {}
     with explained(events.path):
         files = list_files(fs, path, events.format)
         for column in (column for file in files for column in _timestamps(fs, file, events, lacking)):
@@ -85,9 +102,12 @@ def _newest(events: EventsInput, reading: DateReading) -> tuple[dt.datetime | No
             if found is not None and (newest is None or found > newest):
                 newest = found
             evidence = merged_evidence([evidence, read.evidence])
+            if newest is None and len(unread) < SHOWN:
+                texts = as_text(column.filter(pc.and_(pc.is_null(read.utc), pc.is_valid(column))))
+                unread |= dict.fromkeys(text[:_VALUE_CHARS] for text in pc.unique(texts)[:SHOWN].to_pylist())
     if newest is None:
         check_lacking([lacking.close()], events)
-    return newest, evidence
+    return newest, evidence, list(unread)[:SHOWN]
 
 
 def _timestamps(fs: Any, file: FileInfo, events: EventsInput, lacking: LackingColumns) -> Iterator[pa.ChunkedArray]:

@@ -98,6 +98,15 @@ def test_a_column_that_is_empty_in_many_rows_is_not_preferred() -> None:
     }
 
 
+def test_words_for_nothing_are_no_values() -> None:
+    """Dumps of MySQL have \\N, and R writes NA."""
+    few = ["a", r"\N", "NA", "b"]
+    members = [f"m{row}" if few[row % 4] in "ab" else few[row % 4] for row in range(NUM)]
+    ratings = [str(row % 5) if few[row % 4] in "ab" else few[row % 4] for row in range(NUM)]
+    found = guess_events(columns(user_id=members, visitor_id=USERS, rating=ratings))
+    assert names(found) == {"user_id": "visitor_id", "weight": "rating"}
+
+
 def test_of_days_and_times_of_these_days_the_times_are_taken() -> None:
     """GA4 has both; a table of reviews has the day of a purchase, too."""
     micros = [str(1_791_763_200_000_000 + row * 3_600_000_000 * 7) for row in range(NUM)]

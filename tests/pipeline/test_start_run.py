@@ -151,6 +151,11 @@ def test_without_any_date_newest_says_what_to_do(open_night: Open, folder: Path)
         file.write_text("user_id,item_id,timestamp\nu,i,soon\n")
     with pytest.raises(InputError, match=r"date newest: no row of inputs\.events .* has a timestamp .* or give a date"):
         open_night(date="newest")
+    for number, file in enumerate(sorted((folder / "events").iterdir())):
+        file.write_text(f"user_id,item_id,timestamp\nu,i,10/{number + 24}/26\n")
+    fitting = r"such as '10/24/26', '10/25/26': set inputs\.events\.timestamp_format to '%m/%d/%y'$"
+    with pytest.raises(InputError, match=fitting):
+        open_night(date="newest")
 
 
 def test_a_column_that_no_json_file_has_is_why_there_is_no_newest_day(open_night: Open, folder: Path) -> None:
