@@ -80,7 +80,7 @@ def guess_inputs(samples: Mapping[str, InputSample], settle: Settle = _as_guesse
     events = found["events"].guesses
     ids = {name: columns["events"][events[name].column] for name in ("user_id", "item_id") if name in events}
     of_items = _of_items(columns["events"], events) if shared else columns["items"]
-    items = guess_items(of_items, None if shared else ids.get("item_id"))
+    items = guess_items(of_items, ids.get("item_id"))
     if shared and "item_id" in events:
         items["item_id"] = events["item_id"]
     if shared and "timestamp" in events:

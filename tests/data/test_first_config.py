@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 from recsys.data.catalog import item_version_spec
 from recsys.data.column_guesses import Guess
 from recsys.data.config import TableInput
-from recsys.data.first_config import first_config, guess_inputs
+from recsys.data.first_config import GuessedInput, first_config, guess_inputs
 from recsys.data.input_sample import InputSample
 from recsys.settings import Config, decode_config
 
@@ -75,6 +75,19 @@ def test_what_the_events_say_is_no_text_title_or_flag_of_the_items() -> None:
     shared = sample("orders.csv", **EVENTS, **cells)
     items = decoded(first_config(guess_inputs({"events": shared, "items": shared}), "x")).inputs.items
     assert (items.text, items.columns.title, items.columns.available) == ("{product_name}", "product_name", None)
+
+
+def test_a_column_that_was_wrongly_taken_for_the_id_may_be_the_title() -> None:
+    """Tills have `Item`, which is a name, and `SKU`."""
+    cells = {"Item": [f"Oak Lamp {item}" for item in EVENTS["item"]], "SKU": [f"SKU {item}" for item in EVENTS["item"]]}
+    shared = sample("sales.csv", user=EVENTS["user"], time=EVENTS["time"], **cells)
+
+    def settle(name: str, guessed: GuessedInput) -> GuessedInput:
+        said = {"item_id": Guess("SKU", "as you said")} if name == "events" else {}
+        return replace(guessed, guesses=guessed.guesses | said)
+
+    items = guess_inputs({"events": shared, "items": shared}, settle)["items"].guesses
+    assert (items["item_id"].column, items["title"].column) == ("SKU", "Item")
 
 
 def test_the_filter_in_the_comment_names_a_column_of_the_file() -> None:
