@@ -8,6 +8,7 @@ from rich.text import Text
 
 from jobs.command import Answer
 from jobs.log_output import console
+from recsys.evaluation.confidence_sequence import MIN_USERS
 from recsys.pipeline.compare_arms import as_answer, compare_arms, experiment_nights
 from recsys.pipeline.past_lists import open_past_nights
 from recsys.pipeline.realized_results import REALIZED_PATH, days_joined, write_realized
@@ -79,6 +80,9 @@ def _print_comparison(answer: Answer) -> None:
         means = (_number(row["mean"]), _number(row["control_mean"]))
         table.add_row(Text(row["arm"]), row["metric"], *means, estimate, bounds, "yes" if row["different"] else "no")
     console.print(table)
+    if any(row["difference"]["low"] is None for row in answer["results"]):
+        words = f"–: no interval yet. An arm has fewer than {MIN_USERS} users, or too few of its users took something."
+        console.print(Text(words), soft_wrap=True)
     if answer["sample_ratio_mismatch"]:
         console.print(
             Text(

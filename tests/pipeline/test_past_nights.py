@@ -220,7 +220,9 @@ def test_arms_of_wrong_sizes_are_flagged(warehouse: Path, capsys: pytest.Capture
     assert "do not have the sizes of their shares" in capsys.readouterr().err
 
 
-def test_a_night_without_lists_is_compared_as_one_without_users(warehouse: Path) -> None:
+def test_a_night_without_lists_is_compared_as_one_without_users(
+    warehouse: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     config = make_config(warehouse, experiments=[{"name": "mix", "arms": ARMS}])
     shop = PublishedShop(warehouse, config)
     shop.publish(shop.run(0), [])
@@ -232,6 +234,7 @@ def test_a_night_without_lists_is_compared_as_one_without_users(warehouse: Path)
     hits = answer["results"][0]
     assert (hits["mean"], hits["control_mean"], hits["different"]) == (1.0, None, False)
     assert hits["lift_percent"] == {"estimate": None, "low": None, "high": None}
+    assert "no interval yet. An arm has fewer than 100 users" in capsys.readouterr().err
 
 
 def shop_of_one_event(warehouse: Path) -> tuple[Config, PublishedShop]:
