@@ -127,8 +127,8 @@ class ColumnValues:
 
     @property
     def holds_lists(self) -> bool:
-        """Whether the values are JSON lists."""
-        return self._mostly(self._match(_LIST))
+        """Whether the values are lists, of Parquet or in JSON."""
+        return pa.types.is_nested(self.cells.type) or self._mostly(self._match(_LIST))
 
     @property
     def holds_objects(self) -> bool:

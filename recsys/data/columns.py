@@ -5,10 +5,13 @@ import re
 from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from recsys.data.cells import is_list_of_texts
 from recsys.errors import InputError
 
+#: A JSON list; `[7]` may be an id.
+_LIST = r"(?s)^\[\s*(?:[\"{].*|.*,.*)?\]$"
 _NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d+)?$")
 #: `2010-12-01` and `978300760` have so many digits; names of columns seldom do.
 _DIGITS_OF_A_TIME = 8
@@ -45,6 +48,18 @@ def require_plain_columns(table: pa.Table, wanted: Iterable[str], path: str, key
                 f"{key}: column {column!r} of {path} is {kind}, not one value a row; name another column, or write one "
                 "row for each value"
             )
+
+
+def require_no_lists(table: pa.Table, ids: Iterable[str | None], path: str) -> None:
+    """Check that columns of ids do not hold JSON lists as text, since each basket would be an item then.
+
+    Raises:
+        InputError: all values of one are lists; names the column, the file and the way out.
+    """
+    for column in {*ids} & {*table.column_names}:
+        values = table[column].drop_null()
+        if pa.types.is_string(values.type) and len(values) and pc.all(pc.match_substring_regex(values, _LIST)).as_py():
+            raise InputError(f"{path}: column {column!r} holds a list in each row; write one row for each value of it")
 
 
 def distinct_columns(names: Sequence[str], path: str) -> list[str]:

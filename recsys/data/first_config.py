@@ -42,12 +42,12 @@ class GuessedInput:
 
     @property
     def lists(self) -> list[str]:
-        """The columns that hold a list of objects in each row: several events, or several items of an order."""
+        """The columns that hold a list in each row: several events, or several items of an order."""
         schema = self.sample.rows.schema
         nested = [
             field.name for field in schema if pa.types.is_list(field.type) and pa.types.is_struct(field.type.value_type)
         ]
-        return nested + [name for name, column in self.columns.items() if column.holds_lists and column.holds_objects]
+        return nested + [name for name, column in self.columns.items() if column.holds_lists]
 
 
 #: Given the name of an input and what was guessed, returns what somebody wants of it.

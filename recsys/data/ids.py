@@ -49,7 +49,9 @@ def read_ids(table: pa.Table, column: str, max_id_chars: int, missing_values: Se
     """
     kind = table[column].type
     if pa.types.is_nested(kind):
-        raise InputError(f"column {column!r} is {kind}; an id must be text or a number")
+        raise InputError(
+            f"column {column!r} is {kind}; an id must be text or a number: write one row for each value of a list"
+        )
     ids, faults = _read_cells(table[column], column)
     if pa.types.is_integer(kind):
         return Ids(ids, [])

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from recsys.config.strict_json import as_json
 from recsys.data.bad_values import BadValues
+from recsys.data.columns import require_no_lists
 from recsys.data.config import TableInput
 from recsys.data.date_evidence import FIRST_READING, DateReading
 from recsys.data.event_checks import row_rules
@@ -56,6 +57,7 @@ def read_file(
 ) -> Iterator[tuple[str, pa.Table, pa.Table]]:
     """The same of one file of the part; ``opener`` is that of `read_ahead`, if it fetches the file."""
     fs, _ = open_input(source.path)
+    ids = source.columns.model_dump(include={"user_id", "item_id"}).values()
     scheme = "s3://" if source.path.startswith("s3://") else ""
     chunks = read_chunks(fs, file, source, task.span, task.pieces.get(file, ()), opener)
     while True:
@@ -63,7 +65,10 @@ def read_file(
             chunk = next(chunks, None)
         if chunk is None:
             break
-        table = chunk.table if lacking is None else lacking.fill(chunk.table, file)
+        table = chunk.table
+        if lacking is not None:  # feedback is not refused: anybody may send it
+            table = lacking.fill(table, file)
+            require_no_lists(table, ids, file)
         yield file, table, chunk.malformed
 
 

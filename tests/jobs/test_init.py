@@ -107,7 +107,9 @@ def test_the_way_to_items_in_a_list_is_told(
     bought = [row | {"items": [{"item_id": f"i{number % 11}"}]} for number, row in enumerate(rows)]
     (files / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in bought))
     pq.write_table(pa.Table.from_pylist(bought), files / "a.parquet")
-    for name in ("a.jsonl", "a.parquet"):
+    plain = [row | {"items": [f"i{number % 11}"]} for number, row in enumerate(rows)]
+    pq.write_table(pa.Table.from_pylist(plain), files / "plain.parquet")
+    for name in ("a.jsonl", "a.parquet", "plain.parquet"):
         monkeypatch.setattr(sys, "argv", ["recsys init", "--yes", "--events", name])
         assert main() == 2
         assert "one row for each entry of items first" in json.loads(capsys.readouterr().out)["error"]

@@ -122,6 +122,19 @@ def test_a_json_file_without_any_item(make_run: Callable[..., Run], tmp_path: Pa
             ingest(make_run(format="jsonl", **wrong))
 
 
+def test_the_items_of_a_basket_in_a_list_are_refused(make_run: Callable[..., Run], tmp_path: Path) -> None:
+    """As text, each basket would be an item, where the items come from the same file."""
+    rows = [{"user_id": "u1", "item_id": ITEMS[number : number + 2], "timestamp": "2026-10-01"} for number in range(9)]
+    (tmp_path / "events.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "events.parquet")
+    for form in ("jsonl", "parquet"):
+        with pytest.raises(InputError, match=r"column 'item_id' .*list.* write one row for each value of"):
+            ingest(make_run(f"events.{form}", format=form, items=tmp_path / "items.csv"))
+    (tmp_path / "odd.jsonl").write_text('{"user_id": "[7]", "item_id": "i1", "timestamp": "2026-10-01"}\n')
+    record, _ = ingest(make_run("odd.jsonl", format="jsonl"))
+    assert record.accepted == 1
+
+
 def test_nested_columns(make_run: Callable[..., Run], tmp_path: Path) -> None:
     rows = [{"user": {"id": f"u{number}"}, "item_id": ITEMS[number], "timestamp": "2026-10-01"} for number in range(9)]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "events.parquet")
