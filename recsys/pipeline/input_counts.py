@@ -59,6 +59,11 @@ def refuse_bad_input(run: Run, counts: ReadRows, num_usable: int, key: str, olde
     refuse_bad_rate(run, counts, key)
     if not num_usable:
         where = f" (`where` left out {counts.filtered:,})" if counts.filtered else ""
+        if counts.filtered == counts.rows:
+            where += (
+                f": inputs.{key}.where is true of no row. Beside a number, a text that is not a plain number, such as "
+                f"'$9.99' or '1,5', is missing"
+            )
         if counts.later:
             every = "all" if counts.later == counts.rows else f"{counts.later:,}"
             where += (

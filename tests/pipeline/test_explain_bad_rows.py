@@ -265,6 +265,13 @@ def test_booleans_that_are_none_are_named(refuse) -> None:
     assert "rerank.where: stock = 'In stock'" in text
 
 
+def test_a_filter_that_is_true_of_no_row_is_named(refuse) -> None:
+    lines = events(header="user_id,item_id,timestamp,price", good="u{0},i{0},2021-01-02,$9.99")
+    text = str(refuse({"events.csv": lines}, events=EVENTS | {"where": "price > 5"}))
+    assert "none of the 10 rows of events.csv can be used (`where` left out 10): inputs.events.where is true of" in text
+    assert "'$9.99'" in text
+
+
 def test_a_stock_in_pieces_becomes_a_filter(refuse) -> None:
     items = ITEMS | {"columns": {"available": "stock"}}
     counts = "\n".join(["item_id,title,stock", *(f"i{number},Lamp,{number}" for number in range(9)), ""])
