@@ -19,8 +19,10 @@ _EXAMPLES = 3
 _EXAMPLE_CHARS = 30
 #: A column is taken for what nearly all of its values can be read as.
 _MOST = 0.95
-_LIST = r"(?s)^\[.*\]$"
+#: Google Analytics numbers visitors by two numbers with a point between them: 1234567890.1690000001.
 _CLIENT_OF_ANALYTICS = r"^\d{6,}\.\d{10}$"
+#: Lists and objects in JSON, as text; a list of objects is both.
+_LIST = r"(?s)^\[.*\]$"
 _OBJECTS = r"(?s)^(\[\s*)?\{\s*[\"'].*\}(\s*\])?$"
 
 
