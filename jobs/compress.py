@@ -18,8 +18,8 @@ from rich.table import Table
 
 from jobs import command
 from jobs.log_output import console
-from recsys.pipeline.compressed_encoder import require_compressed
-from recsys.pipeline.encoder_variants import EncoderVariant, usual_variants, variants_of
+from recsys.pipeline.encoders.compressed_encoder import require_compressed
+from recsys.pipeline.encoders.encoder_variants import EncoderVariant, usual_variants, variants_of
 from recsys.pipeline.open_run import files_named, stored_run
 from recsys.pipeline.run import Run
 from recsys.settings import Config
@@ -77,11 +77,13 @@ def _engines(run: Run) -> list[str]:
 
 def _rows(run: Run, latest: Latest, variants: Sequence[EncoderVariant], *, again: bool) -> list[dict[str, Any]]:
     """A row for each variant; they are made first."""
-    from recsys.pipeline.compress_encoder import EncoderMaker  # after the checks, since PyTorch is slow to import
-    from recsys.pipeline.encode_texts import configured_encoder
-    from recsys.pipeline.encoder_figures import figures_of
-    from recsys.pipeline.lessons import SourceEncoder
-    from recsys.pipeline.published_model import model_card
+    from recsys.pipeline.encoders.compress_encoder import (
+        EncoderMaker,  # after the checks, since PyTorch is slow to import
+    )
+    from recsys.pipeline.encoders.encode_texts import configured_encoder
+    from recsys.pipeline.encoders.encoder_figures import figures_of
+    from recsys.pipeline.encoders.lessons import SourceEncoder
+    from recsys.pipeline.stored.published_model import model_card
 
     card = model_card(run, latest.model_id)
     # the digest of the weights: that of a quantized encoder, which the card has, names its vectors

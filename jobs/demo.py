@@ -16,7 +16,7 @@ from jobs.log_output import add_log_options, console
 from jobs.nightly import nightly
 from jobs.show import show
 from jobs.user_ids import CommandLine
-from recsys.data.synthetic import Shop, make_shop, write_shop
+from recsys.data.synthetic.shop import Shop, make_shop, write_shop
 from recsys.errors import ConfigError
 from recsys.settings import load_config
 

@@ -15,7 +15,7 @@ from rich.text import Text
 from jobs import command
 from jobs.log_output import console, log_output
 from recsys.errors import RecsysError
-from recsys.pipeline.diagnosis import Diagnosis, failed
+from recsys.pipeline.doctor.diagnosis import Diagnosis, failed
 from recsys.pipeline.night_date import night_date
 from recsys.settings import load_config
 
@@ -53,9 +53,9 @@ def diagnoses(options: Namespace) -> Iterator[Diagnosis]:
         return
     yield Diagnosis(check="config", ok=True, found=f"{options.config}: every key is known and in its range")
     # Ray and torch take seconds to import; a wrong config is told before that
-    from recsys.pipeline.diagnose_inputs import diagnose_inputs
-    from recsys.pipeline.diagnose_machine import diagnose_machine
-    from recsys.pipeline.diagnose_storage import diagnose_storage
+    from recsys.pipeline.doctor.diagnose_inputs import diagnose_inputs
+    from recsys.pipeline.doctor.diagnose_machine import diagnose_machine
+    from recsys.pipeline.doctor.diagnose_storage import diagnose_storage
 
     yield from diagnose_machine(config)
     yield from diagnose_storage(config)

@@ -14,7 +14,7 @@ def print_figures(figures: dict[str, Any]) -> None:
     """Print every metric of both rankers, the slices, and the effect of the long-tail boost.
 
     Args:
-        figures: See `recsys.pipeline.evaluate_run.evaluate_run`.
+        figures: See `recsys.pipeline.measuring.evaluate_run.evaluate_run`.
     """
     title = f"{figures['protocol']} holdout, {figures['users']:,} users, full ranking"
     metrics = _table(title, ("metric", *_COMPARED))

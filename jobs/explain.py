@@ -20,10 +20,10 @@ from jobs.empty_lists import why_empty
 from jobs.log_output import console
 from jobs.user_ids import named, read_histories, user_id
 from recsys.model.features import index_catalog
-from recsys.pipeline.fallback_lists import fallback_reasons
-from recsys.pipeline.load_variants import load_variants
+from recsys.pipeline.lists.fallback_lists import fallback_reasons
 from recsys.pipeline.open_run import stored_run
 from recsys.pipeline.run import Run
+from recsys.pipeline.scoring.load_variants import load_variants
 from recsys.ranking.snapshot import Snapshot
 from recsys.ranking.variants import recommend_variants
 from recsys.settings import Config

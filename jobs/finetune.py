@@ -13,7 +13,7 @@ from recsys.pipeline.open_run import open_run
 from recsys.pipeline.run_stages import run_stages
 from recsys.pipeline.stages import FINETUNE
 from recsys.pipeline.start_run import started_run
-from recsys.pipeline.training_budget import training_answer
+from recsys.pipeline.training.training_budget import training_answer
 from recsys.settings import Config
 
 

@@ -18,11 +18,11 @@ from jobs import command
 from jobs.log_output import add_log_options, console
 from jobs.user_ids import CommandLine
 from recsys.config.loading import parse_yaml
-from recsys.data.column_guesses import Guess
-from recsys.data.column_values import values_of
-from recsys.data.columns import if_values, listed
-from recsys.data.first_config import NEEDED, GuessedInput, first_config, guess_inputs
-from recsys.data.input_sample import InputSample, sample_input
+from recsys.data.guesses.column_guesses import Guess
+from recsys.data.guesses.column_values import values_of
+from recsys.data.guesses.first_config import NEEDED, GuessedInput, first_config, guess_inputs
+from recsys.data.guesses.input_sample import InputSample, sample_input
+from recsys.data.values.columns import if_values, listed
 from recsys.errors import ConfigError
 from recsys.settings import decode_config
 from recsys.storage.addresses import open_input

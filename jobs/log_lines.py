@@ -9,8 +9,8 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from recsys.pipeline.quiet_engine import shows_engine
 from recsys.pipeline.stage_progress import PROGRESS, StageBegins, StageEnds, StepProgress
+from recsys.pipeline.workers.quiet_engine import shows_engine
 
 #: Seconds until the first line about the progress of a stage. Each pause after that is twice as long, up to the
 #: longest: a stage of some seconds has no such line, and one of an hour has some twenty.

@@ -11,7 +11,7 @@ from rich.console import Console
 from jobs.live_display import LiveDisplay
 from jobs.log_lines import JsonLines, LogLines
 from recsys.pipeline.stage_progress import PROGRESS
-from recsys.pipeline.worker_logs import OURS
+from recsys.pipeline.workers.worker_logs import OURS
 
 FORMATS = ("auto", "plain", "json")
 

@@ -10,12 +10,12 @@ from jobs import command
 from jobs.plan import print_plan
 from recsys.enrichment.backends.registry import require_backend
 from recsys.errors import RecsysError
-from recsys.pipeline.arm_models import require_arm_models
-from recsys.pipeline.check_free_space import check_free_space
 from recsys.pipeline.close_night import clean_up, make_up, tidy_feedback, write_metrics_and_report
-from recsys.pipeline.gate_summary import stop_if_refused, verdict_answer
+from recsys.pipeline.doctor.check_free_space import check_free_space
+from recsys.pipeline.measuring.arm_models import require_arm_models
+from recsys.pipeline.measuring.gate_summary import stop_if_refused, verdict_answer
 from recsys.pipeline.open_run import open_run
-from recsys.pipeline.retain_nights import retain_after
+from recsys.pipeline.publishing.retain_nights import retain_after
 from recsys.pipeline.run import Run
 from recsys.pipeline.run_stages import run_stage, run_stages
 from recsys.pipeline.stages import (
@@ -41,7 +41,7 @@ from recsys.pipeline.stages import (
     WRITE_SIMILAR_ITEMS,
 )
 from recsys.pipeline.start_run import started_run
-from recsys.pipeline.training_budget import training_answer
+from recsys.pipeline.training.training_budget import training_answer
 from recsys.settings import Config
 from recsys.storage.lease import Lease
 from recsys.storage.manifest import read_manifest, verify_tables

@@ -9,10 +9,10 @@ from rich.text import Text
 from jobs.command import Answer
 from jobs.log_output import console
 from recsys.evaluation.confidence_sequence import MIN_USERS
-from recsys.pipeline.compare_arms import as_answer, compare_arms, experiment_nights
-from recsys.pipeline.past_lists import open_past_nights
-from recsys.pipeline.realized_results import REALIZED_PATH, days_joined, write_realized
-from recsys.pipeline.write_report import read_summaries, write_index
+from recsys.pipeline.measuring.compare_arms import as_answer, compare_arms, experiment_nights
+from recsys.pipeline.measuring.past_lists import open_past_nights
+from recsys.pipeline.measuring.realized_results import REALIZED_PATH, days_joined, write_realized
+from recsys.pipeline.publishing.write_report import read_summaries, write_index
 from recsys.schema import ALL_USERS
 from recsys.settings import Config
 from recsys.storage.filesystem import Storage

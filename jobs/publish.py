@@ -14,11 +14,11 @@ from rich.text import Text
 from jobs import command
 from jobs.log_output import console
 from recsys.errors import ConfigError
-from recsys.pipeline.retain_nights import retain_nights
-from recsys.pipeline.retention_plan import plan_retention
-from recsys.pipeline.roll_back import roll_back
-from recsys.pipeline.stored_nights import StoredNight, stored_nights
-from recsys.pipeline.write_report import write_index_again
+from recsys.pipeline.publishing.retain_nights import retain_nights
+from recsys.pipeline.publishing.retention_plan import plan_retention
+from recsys.pipeline.publishing.roll_back import roll_back
+from recsys.pipeline.publishing.stored_nights import StoredNight, stored_nights
+from recsys.pipeline.publishing.write_report import write_index_again
 from recsys.settings import Config
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import read_latest

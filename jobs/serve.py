@@ -25,14 +25,14 @@ from ruamel.yaml import YAML
 from jobs import command
 from recsys.config.live_service import ServeConfig
 from recsys.errors import ConfigError
-from recsys.pipeline.load_variants import load_variants
-from recsys.pipeline.model_files import verify_model_files
-from recsys.pipeline.open_encoder import open_encoder
+from recsys.pipeline.encoders.open_encoder import open_encoder
 from recsys.pipeline.open_run import files_named, stored_run
-from recsys.pipeline.published_model import model_card
-from recsys.pipeline.quiet_engine import quiet_engine
 from recsys.pipeline.run import Run
+from recsys.pipeline.scoring.load_variants import load_variants
 from recsys.pipeline.stages import INGEST_EVENTS
+from recsys.pipeline.stored.model_files import verify_model_files
+from recsys.pipeline.stored.published_model import model_card
+from recsys.pipeline.workers.quiet_engine import quiet_engine
 from recsys.ranking.rules.expiry import expiry_times
 from recsys.serving.auth import Keys, new_key
 from recsys.serving.deployment import LOGGING, serve_application

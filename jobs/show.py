@@ -21,7 +21,7 @@ from jobs.empty_lists import why_all_empty, why_empty
 from jobs.user_ids import CommandLine, named, user_id
 from recsys.data.histories import shards_of
 from recsys.errors import RecsysError
-from recsys.pipeline.find_titles import find_titles
+from recsys.pipeline.lists.find_titles import find_titles
 from recsys.schema import RECOMMENDATIONS
 from recsys.settings import Config, load_config
 from recsys.storage.filesystem import Storage

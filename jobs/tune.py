@@ -79,7 +79,7 @@ def _base_run(config: Config) -> Run:
 def _run(base: Run, place: str) -> None:
     """Run the shared stages, then the trials; write the results and delete the rest."""
     with started_run(base, TRAINING, own_lock=True) as (run, _), command.on_ray(run.config, TRAINING):
-        from recsys.pipeline.run_trials import delete_trials, run_trials, trial_config  # Ray comes with it
+        from recsys.pipeline.training.run_trials import delete_trials, run_trials, trial_config  # Ray comes with it
 
         trials = draw_trials(run.config.tune.space, run.config.tune.trials, run.config.seed)
         for overrides in trials:
@@ -92,7 +92,7 @@ def _run(base: Run, place: str) -> None:
 
 def _delete_rest(base: Run, num_trials: int) -> None:
     """Delete what the results are made of, unless another start is at it."""
-    from recsys.pipeline.run_trials import delete_trials  # Ray comes with it
+    from recsys.pipeline.training.run_trials import delete_trials  # Ray comes with it
 
     with suppress(LockedError), lock(base.folder, base.folder.run_id):
         delete_trials(base, num_trials)

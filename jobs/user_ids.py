@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.data.histories import shards_of
-from recsys.data.ids import normal_id
+from recsys.data.values.ids import normal_id
 from recsys.errors import InputError
 from recsys.schema import HISTORIES
 from recsys.storage.runs import RunFolder

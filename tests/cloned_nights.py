@@ -5,7 +5,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from recsys.pipeline.needed_files import needed_files
+from recsys.pipeline.publishing.needed_files import needed_files
 from recsys.storage.filesystem import Storage
 from recsys.storage.json_files import to_json
 from recsys.storage.latest import LATEST

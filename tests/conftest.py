@@ -16,7 +16,7 @@ import pytest
 from hypothesis import settings
 
 from recsys.data.histories import shard_of
-from recsys.data.synthetic import make_shop, write_shop
+from recsys.data.synthetic.shop import make_shop, write_shop
 from recsys.schema import CATALOG, RECOMMENDATIONS
 from recsys.serving.haproxy_launcher import haproxy_environment
 from recsys.settings import decode_config

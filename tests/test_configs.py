@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from recsys.data.templates import template_columns
+from recsys.data.values.templates import template_columns
 from recsys.settings import Config, decode_config, load_config
 
 ROOT = Path(__file__).parents[1]

@@ -6,14 +6,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.data.cells import as_boolean, one_chunk
+from recsys.data.checks.quarantine import Reason
+from recsys.data.checks.row_checks import flags
 from recsys.data.config import ItemsInput
-from recsys.data.large_texts import small_slices
-from recsys.data.markup import without_markup
-from recsys.data.quarantine import Reason
-from recsys.data.row_checks import flags
-from recsys.data.templates import filled_template, template_columns
-from recsys.data.texts import clean_text, hash_texts
+from recsys.data.values.cells import as_boolean, one_chunk
+from recsys.data.values.large_texts import small_slices
+from recsys.data.values.markup import without_markup
+from recsys.data.values.templates import filled_template, template_columns
+from recsys.data.values.texts import clean_text, hash_texts
 from recsys.data.versions import VersionSpec
 from recsys.schema import CATALOG
 
@@ -47,9 +47,9 @@ def item_version_spec(spec: ItemsInput) -> VersionSpec:
 def build_catalog(merged: pa.Table, spec: ItemsInput) -> pa.Table:
     """CATALOG of merged versions, sorted by item_id. An item whose columns say nothing has an empty text.
 
-    Values are without HTML (`recsys.data.markup`), NFC, without control characters, and with single blanks. The text is
-    cut to `max_text_chars`. Attributes are the non-empty values of the columns in `attributes` (by default those of the
-    template), and `title` is what people see.
+    Values are without HTML (`recsys.data.values.markup`), NFC, without control characters, and with single blanks. The
+    text is cut to `max_text_chars`. Attributes are the non-empty values of the columns in `attributes` (by default
+    those of the template), and `title` is what people see.
     """
     return pa.concat_tables(_build_slice(part, spec) for part in small_slices(merged))
 

@@ -8,17 +8,17 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, field_validator
 
 from recsys.config.section import Date, Fraction, Positive, Section
-from recsys.data.decoding import text_codec
-from recsys.data.event_weights import IMPRESSION, plain_kind
-from recsys.data.missing_values import MISSING_VALUES
-from recsys.data.moments import check_timezone
-from recsys.data.templates import template_columns
-from recsys.data.timestamp_formats import check_timestamp_format
+from recsys.data.events.event_weights import IMPRESSION, plain_kind
+from recsys.data.files.decoding import text_codec
+from recsys.data.times.moments import check_timezone
+from recsys.data.times.timestamp_formats import check_timestamp_format
+from recsys.data.values.missing_values import MISSING_VALUES
+from recsys.data.values.templates import template_columns
 from recsys.errors import ConfigError
 
 
 def _check_condition(text: str) -> None:
-    from recsys.data.row_filter import row_filter  # loading DuckDB takes 0.2 s, and few configs need it
+    from recsys.data.checks.row_filter import row_filter  # loading DuckDB takes 0.2 s, and few configs need it
 
     row_filter(text, "")
 
@@ -58,9 +58,9 @@ LARGEST_KIND_WEIGHT = 1e6
 #: How a CSV file writes a text that holds the delimiter: in quotes, or not at all.
 Quoting = Literal["standard", "none"]
 ColumnName = Annotated[str, Field(min_length=1)]
-#: A SQL condition over the columns of one row; see `recsys.data.row_filter`.
+#: A SQL condition over the columns of one row; see `recsys.data.checks.row_filter`.
 Condition = Annotated[str, _valid(_check_condition)]
-#: A template over columns; see `recsys.data.templates`.
+#: A template over columns; see `recsys.data.values.templates`.
 Template = Annotated[str, _valid(partial(template_columns, key=""))]
 
 

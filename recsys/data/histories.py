@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.data.cells import one_chunk
+from recsys.data.values.cells import one_chunk
 from recsys.schema import HISTORIES, INTERACTIONS, INTERACTIONS_WITH_TEXT, TEXTS
 
 #: Columns of histories with one value for each event.

@@ -3,11 +3,11 @@
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys.data.checks.quarantine import Reason
 from recsys.data.config import UsersInput
-from recsys.data.large_texts import small_slices
-from recsys.data.quarantine import Reason
-from recsys.data.templates import filled_template, template_columns
-from recsys.data.texts import clean_text
+from recsys.data.values.large_texts import small_slices
+from recsys.data.values.templates import filled_template, template_columns
+from recsys.data.values.texts import clean_text
 from recsys.data.versions import VersionSpec
 from recsys.schema import PROFILE, PROFILES
 

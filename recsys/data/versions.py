@@ -10,17 +10,17 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.data.cells import as_boolean, as_text
-from recsys.data.columns import require_columns, require_plain_columns
+from recsys.data.checks.quarantine import Reason
+from recsys.data.checks.row_checks import RowFault, filtered, flags, quarantine_faults
 from recsys.data.config import TableInput
-from recsys.data.date_evidence import FIRST_READING, DateEvidence, DateReading
-from recsys.data.ids import read_ids
-from recsys.data.large_texts import chosen_rows
-from recsys.data.missing_values import MISSING_VALUES, without_missing
-from recsys.data.quarantine import Reason
-from recsys.data.row_checks import RowFault, filtered, flags, quarantine_faults
-from recsys.data.texts import LONGEST_TEXT, non_empty
-from recsys.data.timestamps import read_timestamps
+from recsys.data.times.date_evidence import FIRST_READING, DateEvidence, DateReading
+from recsys.data.times.timestamps import read_timestamps
+from recsys.data.values.cells import as_boolean, as_text
+from recsys.data.values.columns import require_columns, require_plain_columns
+from recsys.data.values.ids import read_ids
+from recsys.data.values.large_texts import chosen_rows
+from recsys.data.values.missing_values import MISSING_VALUES, without_missing
+from recsys.data.values.texts import LONGEST_TEXT, non_empty
 from recsys.schema import QUARANTINE, TIMESTAMP
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, model_validator
 
 from recsys.config.section import Positive, Section
-from recsys.data.templates import template_columns
+from recsys.data.values.templates import template_columns
 from recsys.errors import ConfigError
 
 #: Where the facts go in a prompt.

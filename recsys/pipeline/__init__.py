@@ -1,1 +1,1 @@
-"""Ray Data and Ray Train, thin, around the pure rooms."""
+"""A night on Ray, thin around the pure rooms: its stages and runs here, and a folder for each of its chapters."""

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from recsys.errors import LockedError, is_defect, one_line
-from recsys.pipeline.compact_feedback import compact_feedback
-from recsys.pipeline.input_list import first_feedback_day
-from recsys.pipeline.publish_lists import delete_intermediate_files, intermediate_folders, stage_metrics
+from recsys.pipeline.inputs.compact_feedback import compact_feedback
+from recsys.pipeline.inputs.input_list import first_feedback_day
+from recsys.pipeline.inputs.validated_uses import delete_stale_entries
+from recsys.pipeline.publishing.publish_lists import delete_intermediate_files, intermediate_folders, stage_metrics
+from recsys.pipeline.publishing.write_report import has_report, write_report
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
-from recsys.pipeline.validated_uses import delete_stale_entries
-from recsys.pipeline.write_report import has_report, write_report
 from recsys.storage.lease import lock
 from recsys.storage.publish import lost_pointer, publish
 
@@ -44,8 +44,8 @@ def describe_models(run: Run) -> dict[str, str]:
         For the answer of the job: `model_card_error`, if there is no card, and `tracking_error`, if a tracker failed.
     """
     # torch comes with both: a wrong config is refused before it is imported
+    from recsys.pipeline.publishing.write_model_cards import write_model_cards
     from recsys.pipeline.track_night import track_night
-    from recsys.pipeline.write_model_cards import write_model_cards
 
     error = write_model_cards(run)
     return ({"model_card_error": error} if error else {}) | track_night(run)

@@ -1,6 +1,6 @@
 """How many CPUs a run needs at the same time."""
 
-from recsys.pipeline.cluster import machine_cpus
+from recsys.pipeline.workers.cluster import machine_cpus
 from recsys.settings import Config
 
 

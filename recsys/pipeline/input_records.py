@@ -9,7 +9,7 @@ from typing import ClassVar
 from pydantic import ConfigDict
 
 from recsys.config.strict_json import STRICT
-from recsys.data.bad_values import BadValue
+from recsys.data.checks.bad_values import BadValue
 from recsys.pipeline.stage import StageRecord
 
 

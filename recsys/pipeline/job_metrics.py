@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from ray.util import metrics
 
 from recsys.pipeline.stage_progress import PROGRESS, StageEnds, StepProgress
-from recsys.pipeline.worker_logs import OURS
+from recsys.pipeline.workers.worker_logs import OURS
 
 #: Stages that read an input, and may put rows into quarantine.
 _INPUTS = {"catalog": "items", "users": "users", "ingest": "events"}

@@ -98,7 +98,7 @@ class WarmStart:
     trained_until: str
     """The model learned from no event from this time on; ISO 8601, UTC."""
     trains: bool | None = None
-    """Whether the night trains, see `recsys.pipeline.training_budget`; None: not settled."""
+    """Whether the night trains, see `recsys.pipeline.training.training_budget`; None: not settled."""
     reused: str = ""
     """Why the night does not train."""
     since: str = ""

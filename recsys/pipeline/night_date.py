@@ -9,10 +9,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from recsys.data.bad_values import SHOWN, BadValue
-from recsys.data.cells import as_text
+from recsys.data.checks.bad_values import SHOWN, BadValue
+from recsys.data.checks.quarantine import Reason
+from recsys.data.checks.row_checks import filtered
+from recsys.data.checks.ways_out import BadInput, way_out
 from recsys.data.config import EventsInput
-from recsys.data.date_evidence import (
+from recsys.data.events.interactions import CLOCK_TOLERANCE
+from recsys.data.files.find_files import list_files
+from recsys.data.files.optional_columns import LackingColumns, check_lacking
+from recsys.data.files.readers import read_chunks
+from recsys.data.files.whole_lines import may_grow, whole_bytes
+from recsys.data.formats.input_format import BROKEN_FILE, FileInfo
+from recsys.data.formats.registry import FORMATS
+from recsys.data.times.date_evidence import (
     FIRST_READING,
     DateEvidence,
     DateReading,
@@ -20,17 +29,8 @@ from recsys.data.date_evidence import (
     needs_second_reading,
     settled_reading,
 )
-from recsys.data.events import CLOCK_TOLERANCE
-from recsys.data.files import list_files
-from recsys.data.formats.input_format import BROKEN_FILE, FileInfo
-from recsys.data.formats.registry import FORMATS
-from recsys.data.optional_columns import LackingColumns, check_lacking
-from recsys.data.quarantine import Reason
-from recsys.data.readers import read_chunks
-from recsys.data.row_checks import filtered
-from recsys.data.timestamps import read_timestamps
-from recsys.data.ways_out import BadInput, way_out
-from recsys.data.whole_lines import may_grow, whole_bytes
+from recsys.data.times.timestamps import read_timestamps
+from recsys.data.values.cells import as_text
 from recsys.errors import InputError
 from recsys.schema import TIMESTAMP
 from recsys.settings import Config

@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from recsys.data.histories import shards_of
 from recsys.errors import InputError
-from recsys.pipeline.load_variants import load_variants
 from recsys.pipeline.open_run import stored_run
 from recsys.pipeline.run import Run
+from recsys.pipeline.scoring.load_variants import load_variants
 from recsys.ranking.config import RecommendConfig
 from recsys.ranking.snapshot import Snapshot
 from recsys.ranking.variants import Variants, recommend_variants

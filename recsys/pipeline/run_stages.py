@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from recsys.errors import RecsysError
-from recsys.pipeline.cpu_time import job_cpu
-from recsys.pipeline.memory import peak_memory_mb, reset_peak_memory
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Done, R, Stage, Timing
 from recsys.pipeline.stage_progress import StageBegins, StageEnds, tell
+from recsys.pipeline.workers.cpu_time import job_cpu
+from recsys.pipeline.workers.memory import peak_memory_mb, reset_peak_memory
 from recsys.storage.lease import check_held
 
 logger = logging.getLogger(__name__)
@@ -78,7 +78,9 @@ def _failures_explained(stage: Stage[Any]) -> Iterator[None]:
         check_held()  # a successor may have deleted what the stage reads: then that is the error to report
         if isinstance(error, RecsysError):
             raise
-        from recsys.pipeline.worker_failures import as_ours  # Ray comes with it, and a night may be refused without
+        from recsys.pipeline.workers.worker_failures import (
+            as_ours,  # Ray comes with it, and a night may be refused without
+        )
 
         if (ours := as_ours(stage.name, error)) is None:
             raise

@@ -41,7 +41,7 @@ class Timing:
     finished_at: str
     """ISO 8601, UTC."""
     cpu_seconds: float | None = None
-    """CPU seconds of the job and of its workers, see `recsys.pipeline.cpu_time`; older records do not have them."""
+    """Of the job and of its workers, see `recsys.pipeline.workers.cpu_time`; older records do not have it."""
 
 
 R = TypeVar("R", bound=StageRecord)

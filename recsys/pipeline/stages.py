@@ -44,7 +44,7 @@ def _pool(num_workers: int | None, use_gpu: bool) -> str:
 
 INGEST_CATALOG = Stage(
     name="catalog",
-    function="recsys.pipeline.ingest_catalog:ingest_catalog",
+    function="recsys.pipeline.inputs.ingest_catalog:ingest_catalog",
     record=input_records.IngestedCatalog,
     summary="Reads every version of every item, keeps the latest, and writes the catalog.",
     reads=("inputs.items",),
@@ -55,7 +55,7 @@ INGEST_CATALOG = Stage(
 
 INGEST_USERS = Stage(
     name="users",
-    function="recsys.pipeline.ingest_users:ingest_users",
+    function="recsys.pipeline.inputs.ingest_users:ingest_users",
     record=input_records.IngestedUsers,
     summary="Reads every version of every user, keeps the latest, and writes the users' texts by shard.",
     reads=("inputs.users",),
@@ -67,7 +67,7 @@ INGEST_USERS = Stage(
 
 INGEST_EVENTS = Stage(
     name="ingest",
-    function="recsys.pipeline.ingest_events:ingest_events",
+    function="recsys.pipeline.inputs.ingest_events:ingest_events",
     record=input_records.IngestedEvents,
     summary="Normalises every event up to the night's date, or puts it into quarantine with a reason.",
     reads=("inputs.events", "validated/", "feedback/", "{run}/catalog.parquet"),
@@ -78,7 +78,7 @@ INGEST_EVENTS = Stage(
 
 SHUFFLE_HISTORIES = Stage(
     name="histories",
-    function="recsys.pipeline.shuffle_histories:shuffle_histories",
+    function="recsys.pipeline.inputs.shuffle_histories:shuffle_histories",
     record=input_records.ShuffledHistories,
     summary="Brings the events of each user together in one shard: the only shuffle of the night.",
     reads=("{run}/events/", "{run}/profiles/"),
@@ -89,7 +89,7 @@ SHUFFLE_HISTORIES = Stage(
 
 ENRICH_ITEMS = Stage(
     name="enrich",
-    function="recsys.pipeline.enrich_items:enrich_items",
+    function="recsys.pipeline.enrichment.enrich_items:enrich_items",
     record=model_records.EnrichedItems,
     summary="Has a summary and keywords written for new and changed items, within the night's budget.",
     reads=("{run}/catalog.parquet", "{run}/interactions/", "{run}/searches/", "written_texts/<writer id>/"),
@@ -101,7 +101,7 @@ ENRICH_ITEMS = Stage(
 
 ENRICH_USERS = Stage(
     name="enrich_users",
-    function="recsys.pipeline.enrich_users:enrich_users",
+    function="recsys.pipeline.enrichment.enrich_users:enrich_users",
     record=model_records.EnrichedUsers,
     summary="Has a profile of interests written for users with enough events, within the night's budget.",
     reads=("{run}/interactions/", "{run}/item_texts.parquet", "written_texts/<writer id>/"),
@@ -113,7 +113,7 @@ ENRICH_USERS = Stage(
 
 ENCODE_TEXTS = Stage(
     name="encode",
-    function="recsys.pipeline.encode_texts:encode_items",
+    function="recsys.pipeline.encoders.encode_texts:encode_items",
     record=model_records.EncodedTexts,
     summary="Turns the texts of items and users that have no stored vector into vectors.",
     reads=("{run}/catalog.parquet", "{run}/item_texts.parquet", "{run}/user_texts/"),
@@ -124,7 +124,7 @@ ENCODE_TEXTS = Stage(
 
 LEARN_BASKETS = Stage(
     name="baskets",
-    function="recsys.pipeline.learn_baskets:learn_baskets",
+    function="recsys.pipeline.encoders.learn_baskets:learn_baskets",
     record=model_records.LearnedBaskets,
     summary="Trains the text encoder on users' baskets, keeps its best state, and encodes all texts with it.",
     reads=("{run}/interactions/", "{run}/catalog.parquet", "models/"),
@@ -141,7 +141,7 @@ LEARN_BASKETS = Stage(
 
 FINETUNE = Stage(
     name="finetune",
-    function="recsys.pipeline.train:finetune",
+    function="recsys.pipeline.training.train:finetune",
     record=model_records.TrainedModel,
     summary="Trains the ranker on all events before the holdout, and the encoder where it learns.",
     reads=("{run}/interactions/", "{run}/text_vectors/", "models/"),
@@ -152,7 +152,7 @@ FINETUNE = Stage(
 
 REENCODE = Stage(
     name="reencode",
-    function="recsys.pipeline.encode_texts:encode_tuned",
+    function="recsys.pipeline.encoders.encode_texts:encode_tuned",
     record=model_records.EncodedTexts,
     summary="Encodes all texts with the encoder that was trained with the model.",
     reads=("{model}/", "{run}/catalog.parquet"),
@@ -164,7 +164,7 @@ REENCODE = Stage(
 
 COUNT_SIGNALS = Stage(
     name="signals",
-    function="recsys.pipeline.count_signals:count_signals",
+    function="recsys.pipeline.scoring.count_signals:count_signals",
     record=model_records.CountedSignals,
     summary="Counts in the interactions what each signal needs: transitions, EASE, popularity by day, returns.",
     reads=("{run}/interactions/", "{run}/catalog.parquet"),
@@ -175,7 +175,7 @@ COUNT_SIGNALS = Stage(
 
 MATCH_COLD_ITEMS = Stage(
     name="cold",
-    function="recsys.pipeline.match_cold_items:match_cold_items",
+    function="recsys.pipeline.scoring.match_cold_items:match_cold_items",
     record=model_records.MatchedColdItems,
     summary="Finds for each cold item its donors: the known items with the most similar texts.",
     reads=("{run}/text_vectors/", "{run}/item_counts_*.parquet", "{run}/non_positives/"),
@@ -185,7 +185,7 @@ MATCH_COLD_ITEMS = Stage(
 
 READ_TITLES = Stage(
     name="titles",
-    function="recsys.pipeline.read_titles:read_titles",
+    function="recsys.pipeline.scoring.read_titles:read_titles",
     record=model_records.ReadTitles,
     summary="Has the language model say for each new title how likely it is without a history.",
     reads=("{run}/catalog.parquet", "recommendations/LATEST.json"),
@@ -197,7 +197,7 @@ READ_TITLES = Stage(
 
 FIT_FUSION = Stage(
     name="fuse",
-    function="recsys.pipeline.fit_fusion:fit_fusion",
+    function="recsys.pipeline.scoring.fit_fusion:fit_fusion",
     record=model_records.FittedFusion,
     summary="Fits the weights of the signals, and trees that correct them, on validation users.",
     reads=("{model}/", "{run}/interactions/", "{run}/signals/", "{run}/donors/"),
@@ -208,7 +208,7 @@ FIT_FUSION = Stage(
 
 RUN_GATE = Stage(
     name="gate",
-    function="recsys.pipeline.run_gate:run_gate",
+    function="recsys.pipeline.measuring.run_gate:run_gate",
     record=model_records.GateVerdict,
     summary="Compares the new model with popularity and with the published model on the held-out days.",
     reads=("{model}/", "{run}/interactions/", "recommendations/LATEST.json"),
@@ -218,7 +218,7 @@ RUN_GATE = Stage(
 
 REFIT = Stage(
     name="refit",
-    function="recsys.pipeline.train:refit",
+    function="recsys.pipeline.training.train:refit",
     record=model_records.RefittedModel,
     summary="Continues the training of the model with the held-out days.",
     reads=("{model}/", "{run}/interactions/"),
@@ -230,7 +230,7 @@ REFIT = Stage(
 
 WRITE_LISTS = Stage(
     name="recommend",
-    function="recsys.pipeline.write_lists:recommend",
+    function="recsys.pipeline.lists.write_lists:recommend",
     record=list_records.WrittenLists,
     part=list_records.WrittenShard,
     num_parts=lambda record: record.shards,
@@ -242,7 +242,7 @@ WRITE_LISTS = Stage(
 
 CHECK_LISTS = Stage(
     name="check",
-    function="recsys.pipeline.check_lists:check_written_lists",
+    function="recsys.pipeline.lists.check_lists:check_written_lists",
     record=list_records.CheckedLists,
     summary="Checks the finished lists, by themselves and against the published night.",
     reads=("{lists}/", "{run}/catalog.parquet", "recommendations/LATEST.json"),
@@ -253,7 +253,7 @@ CHECK_LISTS = Stage(
 
 WRITE_SIMILAR_ITEMS = Stage(
     name="similar_items",
-    function="recsys.pipeline.write_similar_items:write_similar_items",
+    function="recsys.pipeline.lists.write_similar_items:write_similar_items",
     record=list_records.WrittenSimilarItems,
     part=list_records.WrittenTableFile,
     num_parts=lambda record: record.files,
@@ -266,7 +266,7 @@ WRITE_SIMILAR_ITEMS = Stage(
 
 PUBLISH_LISTS = Stage(
     name="publish",
-    function="recsys.pipeline.publish_lists:publish_lists",
+    function="recsys.pipeline.publishing.publish_lists:publish_lists",
     record=list_records.PublishedLists,
     summary="Writes the tables for analysts and the manifest, then points LATEST to the lists.",
     reads=("{lists}/", "{run}/item_places.parquet"),

@@ -13,8 +13,8 @@ from recsys import __version__
 from recsys.config.strict_json import STRICT, as_json, from_json
 from recsys.data.formats.input_format import FileInfo
 from recsys.errors import ConfigError, InputError, NewerFormatError
-from recsys.pipeline.gate_summary import gate_summary, was_refused
-from recsys.pipeline.input_list import (
+from recsys.pipeline.encoders.settle_encoder import SettledEncoder, settle_encoder, with_encoder
+from recsys.pipeline.inputs.input_list import (
     ID_LISTS,
     InputList,
     InputName,
@@ -23,9 +23,9 @@ from recsys.pipeline.input_list import (
     same_inputs,
     take_inputs,
 )
+from recsys.pipeline.measuring.gate_summary import gate_summary, was_refused
+from recsys.pipeline.publishing.run_references import run_that_needs
 from recsys.pipeline.run import Protocol, Run
-from recsys.pipeline.run_references import run_that_needs
-from recsys.pipeline.settle_encoder import SettledEncoder, settle_encoder, with_encoder
 from recsys.pipeline.stage import Stage
 from recsys.pipeline.stages import FINETUNE, PUBLISH_LISTS
 from recsys.storage.addresses import input_bytes

@@ -7,8 +7,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from recsys.errors import is_defect, one_line
-from recsys.pipeline.gate_summary import gate_summary
-from recsys.pipeline.publish_lists import stage_metrics
+from recsys.pipeline.measuring.gate_summary import gate_summary
+from recsys.pipeline.publishing.publish_lists import stage_metrics
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import FINETUNE, FIT_FUSION, LEARN_BASKETS, REFIT
 from recsys.report.trackers.mlflow import MlflowTracker

@@ -40,7 +40,7 @@ class NightRecords:
     stages: Mapping[str, Recorded]
     """Records of the stages, in the order they ran."""
     gate: Recorded
-    """The verdicts of the gates, see `recsys.pipeline.gate_summary`; empty if none was reached."""
+    """The verdicts of the gates, see `recsys.pipeline.measuring.gate_summary`; empty if none was reached."""
     summary: NightSummary
     before: NightSummary | None = None
     """The published night before."""

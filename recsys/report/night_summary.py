@@ -31,7 +31,7 @@ class NightSummary:
     finished_at: str
     """Of the last stage; ISO 8601, UTC."""
     verdict: str
-    """See `recsys.pipeline.gate_summary`, or `UNPUBLISHED`; empty: the night ended before a gate."""
+    """See `recsys.pipeline.measuring.gate_summary`, or `UNPUBLISHED`; empty: the night ended before a gate."""
     reason: str
     metric: str
     model: float | None
@@ -85,7 +85,7 @@ def summarize(run_id: str, stages: Mapping[str, Recorded], gate: Recorded) -> Ni
     Args:
         run_id: The run's name, which begins with its date.
         stages: Records of the stages; anything may be missing.
-        gate: See `recsys.pipeline.gate_summary`.
+        gate: See `recsys.pipeline.measuring.gate_summary`.
     """
     segments = {text(each, "segment"): each for each in entries(stages, "gate", "segments")}
     everyone = segments.get(ALL_USERS, {})

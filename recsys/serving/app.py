@@ -19,7 +19,7 @@ from ray.util import metrics
 
 from recsys import __version__
 from recsys.config.live_service import ServeConfig
-from recsys.data.event_checks import RowRules
+from recsys.data.events.event_checks import RowRules
 from recsys.errors import ConfigError, StorageError
 from recsys.serving.access_log import hash_user, log_to_stderr
 from recsys.serving.admission import AdmissionControl

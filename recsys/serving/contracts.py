@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from recsys.data.assignment import DEFAULT_VARIANT
-from recsys.data.ids import normal_id
+from recsys.data.values.ids import normal_id
 
 #: The paths of requests that are ranked.
 RECOMMENDATIONS_PATH = "/v1/recommendations"

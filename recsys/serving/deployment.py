@@ -4,7 +4,7 @@ from ray import serve
 from ray.serve.config import BackpressureConfig
 from ray.serve.schema import LoggingConfig
 
-from recsys.data.event_checks import row_rules
+from recsys.data.events.event_checks import row_rules
 from recsys.serving.app import Service
 from recsys.serving.snapshot_reload import Load
 from recsys.settings import Config

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.data.event_checks import RowRules
-from recsys.data.events import CLOCK_TOLERANCE
-from recsys.data.ids import read_ids
-from recsys.data.missing_values import without_missing
-from recsys.data.quarantine import Reason
-from recsys.data.row_checks import flags
-from recsys.data.texts import with_meaning
+from recsys.data.checks.quarantine import Reason
+from recsys.data.checks.row_checks import flags
+from recsys.data.events.event_checks import RowRules
+from recsys.data.events.interactions import CLOCK_TOLERANCE
+from recsys.data.values.ids import read_ids
+from recsys.data.values.missing_values import without_missing
+from recsys.data.values.texts import with_meaning
 from recsys.serving.contracts import ErrorDetail, FeedbackBatch, FeedbackEvent
 from recsys.serving.error_replies import ApiError
 

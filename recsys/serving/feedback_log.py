@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 
-from recsys.data.feedback import FEEDBACK_COLUMNS, FEEDBACK_DIR
+from recsys.data.events.feedback import FEEDBACK_COLUMNS, FEEDBACK_DIR
 from recsys.schema import USUAL_EVENT
 from recsys.serving.contracts import Accepted, FeedbackEvent
 from recsys.storage.append_log import MAX_FILE_AGE_S, AppendLog

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.data.written_numbers import number_in
+from recsys.data.values.written_numbers import number_in
 from recsys.ranking.rules.attributes import WHERE_KEPT, attribute_names, attribute_values, known_attributes
 from recsys.serving.contracts import UnderstoodQuery
 from recsys.serving.query_rules import Level, QueryRules, negated_phrases, read_query

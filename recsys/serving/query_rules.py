@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from recsys.data.written_numbers import NUMBER, written_number
+from recsys.data.values.written_numbers import NUMBER, written_number
 
 Level = Literal["low", "high"]
 

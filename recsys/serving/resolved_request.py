@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from recsys.data.event_weights import weights_of_kinds
-from recsys.data.texts import says_something
+from recsys.data.events.event_weights import weights_of_kinds
+from recsys.data.values.texts import says_something
 from recsys.schema import USUAL_EVENT
 from recsys.serving.contracts import RecommendationRequest, Strategy, Visitor
 from recsys.serving.live_catalog import LiveCatalog

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from recsys.data.event_weights import IMPRESSION, plain_kind
+from recsys.data.events.event_weights import IMPRESSION, plain_kind
 from recsys.schema import HISTORIES, PROFILE, REJECTED, SERVED, TEXTS, USUAL_EVENT
 from recsys.serving.contracts import HistoryEvent
 

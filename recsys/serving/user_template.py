@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from recsys.data.templates import filled_template, template_columns
+from recsys.data.values.templates import filled_template, template_columns
 
 _CONFIG_KEY = "inputs.users.text"
 

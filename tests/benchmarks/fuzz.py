@@ -48,7 +48,7 @@ def make_night(folder: Path) -> Path:
     """Make a small shop and run its night; return the warehouse."""
     changes = [f"inputs.events.path={folder}/events", f"inputs.items.path={folder}/items.parquet", *QUICK]
     job = ["jobs/nightly.py", *options_of(folder / "warehouse", changes)]
-    for words in (["-m", "recsys.data.synthetic", "--out", str(folder), *SHOP], job):
+    for words in (["-m", "recsys.data.synthetic.shop", "--out", str(folder), *SHOP], job):
         with (folder / "night.txt").open("wb") as out:
             done = subprocess.run(start_of(*words), cwd=ROOT, stdout=out, stderr=out, check=False)
         if done.returncode:

@@ -23,10 +23,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys.data.histories import sort_interactions
-from recsys.pipeline.cluster import cluster
-from recsys.pipeline.ingest_catalog import ingest_catalog
-from recsys.pipeline.ingest_events import ingest_events
+from recsys.pipeline.inputs.ingest_catalog import ingest_catalog
+from recsys.pipeline.inputs.ingest_events import ingest_events
 from recsys.pipeline.open_run import open_run
+from recsys.pipeline.workers.cluster import cluster
 from recsys.settings import decode_config
 from recsys.storage.tables import read_table
 

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.data.histories import shard_of
-from recsys.pipeline.memory import peak_memory_mb, reset_peak_memory
+from recsys.pipeline.workers.memory import peak_memory_mb, reset_peak_memory
 from recsys.schema import RECOMMENDATIONS
 from recsys.storage.filesystem import Storage
 from recsys.storage.lookup import KeyedFiles

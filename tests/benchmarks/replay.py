@@ -18,7 +18,7 @@ from jobs import command
 from recsys.pipeline.run import Run
 from recsys.pipeline.run_stages import run_stage, run_stages
 from recsys.pipeline.stages import COUNT_SIGNALS, FIT_FUSION, MATCH_COLD_ITEMS, READ_TITLES, RUN_GATE, WRITE_LISTS
-from recsys.pipeline.stored_fusion import copy_fusion, read_fusion, write_fusion
+from recsys.pipeline.stored.stored_fusion import copy_fusion, read_fusion, write_fusion
 from recsys.settings import load_config
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import require_latest

@@ -13,8 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from recsys.data.synthetic import make_shop, write_shop
-from recsys.pipeline.cluster import cluster
+from recsys.data.synthetic.shop import make_shop, write_shop
 from recsys.pipeline.cpu_needs import min_cpus
 from recsys.pipeline.list_records import WrittenShard
 from recsys.pipeline.open_run import open_run
@@ -27,6 +26,7 @@ from recsys.pipeline.stages import (
     SHUFFLE_HISTORIES,
     WRITE_LISTS,
 )
+from recsys.pipeline.workers.cluster import cluster
 from recsys.settings import Config, load_config
 
 END = dt.date(2026, 11, 22)

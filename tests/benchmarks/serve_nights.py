@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from quality import QUICK, ROOT, digest, run, say, short
 from speed_inputs import MINILM
 
-from recsys.data.synthetic import make_shop, write_shop
+from recsys.data.synthetic.shop import make_shop, write_shop
 
 NUM_USERS, NUM_ITEMS, NUM_DAYS, END = 3_000, 10_000, 90, dt.date(2026, 11, 22)
 #: Nights of the small warehouse: date → last word of its titles.

@@ -21,7 +21,7 @@ import torch
 from recsys.model.config import RankerConfig
 from recsys.model.decoder import decoder_config
 from recsys.model.ranker import Ranker, RankerSpec
-from recsys.pipeline.memory import peak_memory_mb
+from recsys.pipeline.workers.memory import peak_memory_mb
 from recsys.ranking.config import RecommendConfig, RerankConfig
 from recsys.ranking.fusion import Fusion
 from recsys.ranking.rerank import Reranker

@@ -2,8 +2,8 @@
 
 import json
 
-from recsys.data.bad_values import SHOWN, BadValues, merge_bad_values
-from recsys.data.quarantine import Reason, quarantined
+from recsys.data.checks.bad_values import SHOWN, BadValues, merge_bad_values
+from recsys.data.checks.quarantine import Reason, quarantined
 
 
 def part(values: list[str]) -> BadValues:

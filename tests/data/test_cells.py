@@ -1,7 +1,7 @@
 import pyarrow as pa
 import pytest
 
-from recsys.data.cells import as_boolean, as_number, as_text
+from recsys.data.values.cells import as_boolean, as_number, as_text
 from recsys.errors import InputError
 
 

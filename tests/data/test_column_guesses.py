@@ -3,7 +3,8 @@
 import pyarrow as pa
 import pytest
 
-from recsys.data.column_guesses import (
+from recsys.data.config import TableInput
+from recsys.data.guesses.column_guesses import (
     Columns,
     guess_events,
     guess_items,
@@ -12,9 +13,8 @@ from recsys.data.column_guesses import (
     item_texts,
     user_texts,
 )
-from recsys.data.column_values import values_of
-from recsys.data.column_words import words_of
-from recsys.data.config import TableInput
+from recsys.data.guesses.column_values import values_of
+from recsys.data.guesses.column_words import words_of
 
 NUM = 40
 TIMES = [f"2026-11-{1 + row % 28:02d} 08:{row:02d}" for row in range(NUM)]

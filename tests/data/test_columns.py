@@ -3,7 +3,7 @@ import re
 import pyarrow as pa
 import pytest
 
-from recsys.data.columns import distinct_columns, require_columns, require_plain_columns
+from recsys.data.values.columns import distinct_columns, require_columns, require_plain_columns
 from recsys.errors import InputError
 
 

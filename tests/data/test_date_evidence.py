@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.data.config import EventsInput
-from recsys.data.date_evidence import (
+from recsys.data.times.date_evidence import (
     DateEvidence,
     merged_evidence,
     needs_second_reading,
     order_formats,
     settled_reading,
 )
-from recsys.data.timestamps import read_timestamps
+from recsys.data.times.timestamps import read_timestamps
 from recsys.errors import InputError
 
 SPEC = EventsInput(path="unused")

@@ -5,9 +5,9 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from recsys.data.compression import SAMPLE_BYTES
-from recsys.data.estimates import SAMPLE_FILES, estimate_rows
-from recsys.data.files import list_files
+from recsys.data.files.compression import SAMPLE_BYTES
+from recsys.data.files.estimates import SAMPLE_FILES, estimate_rows
+from recsys.data.files.find_files import list_files
 from recsys.errors import InputError
 
 FS = fsspec.filesystem("file")

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from recsys.data.event_kinds import EventKinds
+from recsys.data.events.event_kinds import EventKinds
 from recsys.errors import InputError
 
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recsys.data.checks.quarantine import Reason
 from recsys.data.config import EventsInput
-from recsys.data.events import EventRules, NormalisedEvents, normalise_events
-from recsys.data.quarantine import Reason
+from recsys.data.events.interactions import EventRules, NormalisedEvents, normalise_events
 from recsys.errors import InputError
 from recsys.schema import INTERACTIONS, INTERACTIONS_WITH_TEXT, QUARANTINE
 

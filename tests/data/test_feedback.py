@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.data.config import EventColumns, EventsInput
-from recsys.data.events import EventRules, interactions_schema
-from recsys.data.feedback import (
+from recsys.data.events.feedback import (
     FEEDBACK_COLUMNS,
     Feedback,
     bucket_of,
@@ -20,6 +19,7 @@ from recsys.data.feedback import (
     feedback_source,
     read_feedback,
 )
+from recsys.data.events.interactions import EventRules, interactions_schema
 from recsys.data.formats.jsonl import read_jsonl
 from recsys.errors import InputError
 

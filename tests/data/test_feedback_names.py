@@ -2,7 +2,7 @@ import datetime as dt
 
 import pytest
 
-from recsys.data.feedback_names import (
+from recsys.data.events.feedback_names import (
     compact_day,
     compact_name,
     compact_written_at,

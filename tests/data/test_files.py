@@ -5,7 +5,7 @@ from typing import Any
 import fsspec
 import pytest
 
-from recsys.data.files import list_files
+from recsys.data.files.find_files import list_files
 from recsys.errors import InputError
 
 FS = fsspec.filesystem("file")

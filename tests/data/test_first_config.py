@@ -8,10 +8,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from recsys.data.catalog import item_version_spec
-from recsys.data.column_guesses import Guess
 from recsys.data.config import TableInput
-from recsys.data.first_config import GuessedInput, first_config, guess_inputs
-from recsys.data.input_sample import InputSample
+from recsys.data.guesses.column_guesses import Guess
+from recsys.data.guesses.first_config import GuessedInput, first_config, guess_inputs
+from recsys.data.guesses.input_sample import InputSample
 from recsys.settings import Config, decode_config
 
 NUM = 30

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from recsys.data.ids import join_ids, normal_id, read_ids
-from recsys.data.quarantine import Reason
+from recsys.data.checks.quarantine import Reason
+from recsys.data.values.ids import join_ids, normal_id, read_ids
 
 
 def read(values: Any, **options: Any) -> list[Any]:

@@ -5,9 +5,9 @@ import datetime as dt
 import pyarrow as pa
 import pytest
 
-from recsys.data.event_kinds import EventKinds
+from recsys.data.events.event_kinds import EventKinds
+from recsys.data.events.impressions import MOST_SERVED, split_impressions, with_served
 from recsys.data.histories import build_histories, sort_interactions
-from recsys.data.impressions import MOST_SERVED, split_impressions, with_served
 from recsys.errors import ConfigError
 from recsys.schema import INTERACTIONS
 from recsys.settings import decode_config

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from recsys.data.column_values import values_of
-from recsys.data.input_sample import InputSample, sample_input
+from recsys.data.guesses.column_values import values_of
+from recsys.data.guesses.input_sample import InputSample, sample_input
 from recsys.errors import InputError
 from recsys.storage.addresses import open_input
 

@@ -12,8 +12,8 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from recsys.data.config import TableInput
-from recsys.data.files import list_files
-from recsys.data.readers import read_chunks
+from recsys.data.files.find_files import list_files
+from recsys.data.files.readers import read_chunks
 from recsys.errors import InputError
 
 FS = fsspec.filesystem("file")

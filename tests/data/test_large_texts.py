@@ -6,8 +6,8 @@ import pytest
 
 from recsys.data.catalog import build_catalog, item_version_spec
 from recsys.data.config import ItemsInput, UsersInput
-from recsys.data.large_texts import chosen_rows, small_slices, with_large_text
 from recsys.data.profile_table import build_profiles, user_version_spec
+from recsys.data.values.large_texts import chosen_rows, small_slices, with_large_text
 from recsys.data.versions import VersionSpec, merge_versions, versions_schema
 
 NUM_IDS, REPEATS, CHARS = 400, 60, 100_000

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.data.markup import without_markup
-from recsys.data.texts import clean_text
+from recsys.data.values.markup import without_markup
+from recsys.data.values.texts import clean_text
 
 
 def clean(text: str) -> str:

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.data.histories import build_histories, sort_interactions
-from recsys.data.non_positives import (
+from recsys.data.events.non_positives import (
     rejections,
     split_non_positives,
     with_equal_weights,
     with_rejections,
     with_seen,
 )
+from recsys.data.histories import build_histories, sort_interactions
 from recsys.schema import INTERACTIONS
 
 START = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)

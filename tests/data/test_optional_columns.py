@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from recsys.data.config import EventColumns, EventsInput, ItemColumns, ItemsInput, UsersInput
-from recsys.data.optional_columns import LackingColumns, check_lacking, optional_columns
+from recsys.data.files.optional_columns import LackingColumns, check_lacking, optional_columns
 from recsys.errors import InputError
 
 EVENTS = EventsInput(path="e", columns=EventColumns(weight="w", text="words"))

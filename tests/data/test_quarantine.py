@@ -4,7 +4,7 @@ import json
 import pyarrow as pa
 import pytest
 
-from recsys.data.quarantine import rows_as_json
+from recsys.data.checks.quarantine import rows_as_json
 
 
 def test_rows_as_json_are_strict() -> None:

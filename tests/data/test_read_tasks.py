@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.data.config import TableInput
-from recsys.data.files import list_files
+from recsys.data.files.find_files import list_files
+from recsys.data.files.read_tasks import FILE_BYTES, ReadTask, plan_reads
+from recsys.data.files.readers import read_chunks
 from recsys.data.formats.input_format import FileInfo, Span
-from recsys.data.read_tasks import FILE_BYTES, ReadTask, plan_reads
-from recsys.data.readers import read_chunks
 from recsys.errors import InputError
 
 FS = fsspec.filesystem("file")

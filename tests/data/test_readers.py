@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from recsys.data.config import TableInput
-from recsys.data.readers import Chunk, read_chunks
+from recsys.data.files.readers import Chunk, read_chunks
 from recsys.errors import InputError
 from recsys.schema import QUARANTINE
 

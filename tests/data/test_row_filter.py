@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys.data.row_filter import RowFilter, _connection, row_filter, sql_name
+from recsys.data.checks.row_filter import RowFilter, _connection, row_filter, sql_name
 from recsys.errors import ConfigError, InputError
 from recsys.settings import decode_config
 

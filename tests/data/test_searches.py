@@ -6,8 +6,8 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recsys.data.events.searches import followed_searches, merge_searches, searches_before, split_searches
 from recsys.data.histories import build_histories, sort_interactions
-from recsys.data.searches import followed_searches, merge_searches, searches_before, split_searches
 from recsys.schema import HISTORIES, INTERACTIONS_WITH_TEXT, TEXTS
 
 START = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)

@@ -12,7 +12,7 @@ import pytest
 from recsys.data.histories import sort_interactions
 from recsys.data.item_counts import count_items
 from recsys.data.splits import cutoff_for, split_by_time, split_last_event
-from recsys.data.synthetic import main, make_shop, write_shop
+from recsys.data.synthetic.shop import main, make_shop, write_shop
 from recsys.schema import INTERACTIONS, TIMESTAMP
 
 END = dt.date(2026, 11, 22)

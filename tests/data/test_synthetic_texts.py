@@ -4,8 +4,8 @@ import datetime as dt
 
 import pyarrow.compute as pc
 
-from recsys.data.synthetic import make_shop
-from recsys.data.synthetic_texts import with_texts
+from recsys.data.synthetic.shop import make_shop
+from recsys.data.synthetic.texts import with_texts
 
 
 def test_texts_are_added_to_the_shop_and_nothing_else_changes() -> None:

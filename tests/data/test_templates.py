@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.data.templates import filled_template, may_name, template_columns
-from recsys.data.texts import clean_text, hash_texts
+from recsys.data.values.templates import filled_template, may_name, template_columns
+from recsys.data.values.texts import clean_text, hash_texts
 from recsys.errors import ConfigError
 
 

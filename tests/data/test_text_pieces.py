@@ -3,7 +3,7 @@ import io
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.data.text_pieces import Piece, TextPieces
+from recsys.data.files.text_pieces import Piece, TextPieces
 
 
 @st.composite

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from recsys.data.config import EventsInput
-from recsys.data.timestamps import read_timestamps
+from recsys.data.times.timestamps import read_timestamps
 from recsys.schema import TIMESTAMP
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import fsspec
 import pytest
 
+from recsys.data.files.whole_lines import may_grow, whole_bytes
 from recsys.data.formats.input_format import FileInfo
 from recsys.data.formats.registry import FORMATS
-from recsys.data.whole_lines import may_grow, whole_bytes
 
 TORN = "user_id,item_id,timestamp\nu1,i1,2026-11-20\nu2,i2,2026-11-2"
 

@@ -10,9 +10,9 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from recsys.data.where_syntax import FUNCTIONS
+from recsys.data.checks.where_syntax import FUNCTIONS
 from recsys.evaluation.list_checks import CHECKS
-from recsys.pipeline.gate_summary import QUALITY
+from recsys.pipeline.measuring.gate_summary import QUALITY
 from recsys.signals.registry import SIGNALS
 from tests.docs.pages import PAGES, ROOT, prose
 

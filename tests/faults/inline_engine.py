@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 import ray
 
-from recsys.pipeline import cluster
+from recsys.pipeline.workers import cluster
 
 
 @dataclass(eq=False)  # references can be keys

@@ -9,10 +9,10 @@ import sys
 from dataclasses import asdict, replace
 
 from recsys.errors import RecsysError
-from recsys.pipeline.cluster import cluster
+from recsys.pipeline.lists.write_lists import recommend
 from recsys.pipeline.open_run import stored_run
 from recsys.pipeline.stages import WRITE_LISTS
-from recsys.pipeline.write_lists import recommend
+from recsys.pipeline.workers.cluster import cluster
 from recsys.settings import decode_config
 from recsys.storage.filesystem import Storage
 from recsys.storage.runs import RunFolder

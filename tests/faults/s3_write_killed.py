@@ -6,10 +6,10 @@ The storage holds many small files of feedback of a day that is over, which the 
 from datetime import timedelta
 from random import Random
 
-from recsys.data.feedback import FEEDBACK_DIR
-from recsys.pipeline.compact_feedback import LEAST_FILES
-from recsys.pipeline.feedback_index import read_index
-from recsys.pipeline.input_list import take_inputs
+from recsys.data.events.feedback import FEEDBACK_DIR
+from recsys.pipeline.inputs.compact_feedback import LEAST_FILES
+from recsys.pipeline.inputs.feedback_index import read_index
+from recsys.pipeline.inputs.input_list import take_inputs
 from recsys.settings import load_config
 from recsys.storage.filesystem import Storage
 from tests.faults.checks import check_output, check_published

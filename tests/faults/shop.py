@@ -11,8 +11,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from recsys.data.feedback import FEEDBACK_DIR
-from recsys.data.synthetic import make_shop, write_shop
+from recsys.data.events.feedback import FEEDBACK_DIR
+from recsys.data.synthetic.shop import make_shop, write_shop
 from recsys.storage.append_log import AppendLog
 from recsys.storage.filesystem import Storage
 from tests.conftest import tiny_config

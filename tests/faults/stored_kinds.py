@@ -11,22 +11,22 @@ from recsys.errors import NewerFormatError
 from recsys.model.config import COMPRESSED, OTHER_STORAGE
 from recsys.model.file_hashes import verify_hashes
 from recsys.model.onnx_encoder import EXPORT_FILE, read_export
-from recsys.pipeline.compressed_encoder import STORE, read_note
-from recsys.pipeline.encoder_figures import figures_path, read_figures
-from recsys.pipeline.encoder_variants import FULL, EncoderVariant
-from recsys.pipeline.feedback_index import INDEX_PATH, read_index
+from recsys.pipeline.encoders.compressed_encoder import STORE, read_note
+from recsys.pipeline.encoders.encoder_figures import figures_path, read_figures
+from recsys.pipeline.encoders.encoder_variants import FULL, EncoderVariant
+from recsys.pipeline.encoders.transfer_encoder import taken_folder
+from recsys.pipeline.inputs.feedback_index import INDEX_PATH, read_index
+from recsys.pipeline.inputs.validated_files import VALIDATED, Ledger
+from recsys.pipeline.inputs.validated_uses import read_use
 from recsys.pipeline.model_records import WARM_START
 from recsys.pipeline.open_run import stored_run
-from recsys.pipeline.published_model import model_card
+from recsys.pipeline.publishing.write_report import read_summaries
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import FINETUNE
 from recsys.pipeline.start_run import read_start
-from recsys.pipeline.stored_fusion import read_fusion
-from recsys.pipeline.training_budget import read_past
-from recsys.pipeline.transfer_encoder import taken_folder
-from recsys.pipeline.validated_files import VALIDATED, Ledger
-from recsys.pipeline.validated_uses import read_use
-from recsys.pipeline.write_report import read_summaries
+from recsys.pipeline.stored.published_model import model_card
+from recsys.pipeline.stored.stored_fusion import read_fusion
+from recsys.pipeline.training.training_budget import read_past
 from recsys.storage import record_kinds
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import LATEST, require_latest

@@ -16,13 +16,13 @@ import pytest
 from jobs.nightly import NIGHT
 from recsys.errors import LockedError, NewerFormatError
 from recsys.pipeline.model_records import WARM_START, WarmStart
-from recsys.pipeline.published_model import model_card, published_model
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
 from recsys.pipeline.stages import FINETUNE, INGEST_EVENTS
 from recsys.pipeline.start_run import read_start
-from recsys.pipeline.stored_fusion import read_fusion
-from recsys.pipeline.training_budget import read_past
+from recsys.pipeline.stored.published_model import model_card, published_model
+from recsys.pipeline.stored.stored_fusion import read_fusion
+from recsys.pipeline.training.training_budget import read_past
 from recsys.storage import record_kinds
 from recsys.storage.latest import LATEST, require_latest
 from recsys.storage.lease import lock
@@ -188,7 +188,7 @@ def test_a_network_that_this_release_does_not_know_is_named(
     import torch
 
     from recsys.model.checkpoint import load_ranker
-    from recsys.pipeline.stored_vectors import read_text_vectors
+    from recsys.pipeline.stored.stored_vectors import read_text_vectors
 
     path = Path(run.storage.url(run.model_path()), "model.json")
     card = json.loads(path.read_text())

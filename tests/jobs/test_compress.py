@@ -10,10 +10,10 @@ import pytest
 from jobs.compress import advised, with_full_encoder
 from recsys.errors import InputError
 from recsys.model.text_encoder import TextEncoder
-from recsys.pipeline.encode_texts import encode_items, open_encoder
+from recsys.pipeline.encoders.encode_texts import encode_items, open_encoder
+from recsys.pipeline.encoders.settle_encoder import settle_encoder, with_encoder
 from recsys.pipeline.open_run import stored_run
-from recsys.pipeline.settle_encoder import settle_encoder, with_encoder
-from recsys.pipeline.stored_vectors import read_text_vectors
+from recsys.pipeline.stored.stored_vectors import read_text_vectors
 from recsys.storage.filesystem import Storage
 from recsys.storage.runs import RunFolder
 from tests.jobs.conftest import RunJob, WriteConfig

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jobs import demo
-from recsys.data.synthetic import make_shop, write_shop
+from recsys.data.synthetic.shop import make_shop, write_shop
 from recsys.errors import ConfigError
 
 

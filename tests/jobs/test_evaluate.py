@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from recsys.evaluation.slices import HISTORY_LENGTHS, SLICES
-from recsys.pipeline.measure_shard import TAILS
+from recsys.pipeline.measuring.measure_shard import TAILS
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import read_latest
 from recsys.storage.runs import RunFolder

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from recsys.pipeline.gate_summary import gate_summary, was_refused
+from recsys.pipeline.measuring.gate_summary import gate_summary, was_refused
 from recsys.pipeline.open_run import open_run
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import CHECK_LISTS, PUBLISH_LISTS, RUN_GATE

@@ -17,8 +17,8 @@ from rich.console import Console
 from jobs.live_display import LiveDisplay
 from jobs.log_lines import JsonLines, LogLines, Pace
 from jobs.log_output import log_output
-from recsys.pipeline.quiet_engine import shows_engine
 from recsys.pipeline.stage_progress import StageBegins, StageEnds, StepProgress, tell
+from recsys.pipeline.workers.quiet_engine import shows_engine
 
 logger = logging.getLogger("recsys.test_log_output")
 

@@ -9,7 +9,7 @@ import pytest
 from recsys.model.base_licence import licence_in
 from recsys.model.encoder_source import package_folder
 from recsys.pipeline.open_run import stored_run
-from recsys.pipeline.write_model_cards import num_parameters, write_model_cards
+from recsys.pipeline.publishing.write_model_cards import num_parameters, write_model_cards
 from recsys.storage.filesystem import Storage
 from recsys.storage.runs import RunFolder
 

@@ -18,8 +18,8 @@ import pytest
 
 from jobs.nightly import NIGHT
 from jobs.plan import places
-from recsys.pipeline.fit_fusion import CUTS, MIN_USERS
 from recsys.pipeline.open_run import open_run, stored_run
+from recsys.pipeline.scoring.fit_fusion import CUTS, MIN_USERS
 from recsys.ranking.fusion import default_fusion
 from recsys.schema import HISTORIES, QUARANTINE, RECOMMENDATIONS
 from recsys.settings import load_config

@@ -16,7 +16,7 @@ import torch
 import transformers
 from transformers import Qwen3Config, Qwen3ForCausalLM, Qwen3Model
 
-from recsys.data.synthetic import make_shop
+from recsys.data.synthetic.shop import make_shop
 from recsys.model.checkpoint import load_weights, read_card
 from recsys.settings import load_config
 from recsys.storage.filesystem import Storage

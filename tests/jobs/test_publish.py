@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from recsys.pipeline.needed_files import verify_night
 from recsys.pipeline.open_run import stored_run
 from recsys.pipeline.published_night import open_night
-from recsys.pipeline.retain_nights import retain_after, retain_nights
+from recsys.pipeline.publishing.needed_files import verify_night
+from recsys.pipeline.publishing.retain_nights import retain_after, retain_nights
 from recsys.storage.config import RetentionConfig
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import Latest, read_latest

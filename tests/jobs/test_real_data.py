@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pytest
 
-from recsys.pipeline.find_titles import find_titles
+from recsys.pipeline.lists.find_titles import find_titles
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import read_latest
 from recsys.storage.manifest import read_manifest, verify

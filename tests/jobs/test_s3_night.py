@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
 
-from recsys.data.synthetic import make_shop, write_shop
+from recsys.data.synthetic.shop import make_shop, write_shop
 from recsys.schema import HISTORIES, RECOMMENDATIONS
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import read_latest

@@ -18,7 +18,7 @@ from recsys.model.default_encoder import PACKAGED
 from recsys.pipeline.open_run import stored_run
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import ENCODE_TEXTS, FINETUNE, FIT_FUSION, REFIT, RUN_GATE
-from recsys.pipeline.stored_fusion import read_fusion
+from recsys.pipeline.stored.stored_fusion import read_fusion
 from recsys.schema import RECOMMENDATIONS
 from recsys.storage.filesystem import Storage
 from recsys.storage.runs import RunFolder

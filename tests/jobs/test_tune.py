@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from recsys.pipeline.run_trials import TrialResult, run_trials, trial_config
+from recsys.pipeline.training.run_trials import TrialResult, run_trials, trial_config
 from recsys.settings import load_config
 from tests.jobs.conftest import RunJob, WriteConfig
 

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from recsys.model.checkpoint import ModelCard, read_card
 from recsys.model.text_encoder import TextEncoder
 from recsys.pipeline.open_run import stored_run
-from recsys.pipeline.stored_vectors import read_text_vectors
+from recsys.pipeline.stored.stored_vectors import read_text_vectors
 from recsys.schema import SIMILAR_ITEMS
 from recsys.settings import load_config
 from recsys.storage.filesystem import Storage

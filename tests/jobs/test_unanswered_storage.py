@@ -69,7 +69,7 @@ def test_so_it_does_for_its_inputs(run_alone: RunAlone, tmp_path: Path) -> None:
 
 
 def test_the_doctor_answers_all_the_same(run_alone: RunAlone, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("recsys.pipeline.diagnose_machine.diagnose_machine", lambda _: [])  # it starts Ray
+    monkeypatch.setattr("recsys.pipeline.doctor.diagnose_machine.diagnose_machine", lambda _: [])  # it starts Ray
     config = tiny_config(tmp_path, tmp_path / "warehouse")
     config["inputs"]["events"]["path"] = "s3://shop/events"
     code, out, lines = run_alone("doctor", config, "--date", "newest")

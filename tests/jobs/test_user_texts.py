@@ -14,14 +14,14 @@ import pytest
 
 from jobs.nightly import nightly
 from jobs.serve import load_live
-from recsys.data.synthetic import make_shop, write_shop
-from recsys.data.synthetic_texts import with_texts
+from recsys.data.synthetic.shop import make_shop, write_shop
+from recsys.data.synthetic.texts import with_texts
 from recsys.model.checkpoint import FUSION_FILE, read_card
 from recsys.model.features import UserTexts
-from recsys.pipeline.encode_texts import open_encoder
-from recsys.pipeline.load_snapshot import load_snapshot
+from recsys.pipeline.encoders.encode_texts import open_encoder
 from recsys.pipeline.open_run import stored_run
 from recsys.pipeline.run import Run
+from recsys.pipeline.scoring.load_snapshot import load_snapshot
 from recsys.pipeline.stages import ENCODE_TEXTS, ENRICH_ITEMS, ENRICH_USERS, INGEST_EVENTS, SHUFFLE_HISTORIES
 from recsys.ranking.lists import recommend_batch
 from recsys.schema import HISTORIES, PROFILE, TEXTS

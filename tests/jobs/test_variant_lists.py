@@ -17,9 +17,9 @@ from jobs.nightly import nightly
 from jobs.serve import load_live
 from recsys.data.assignment import assign_arms
 from recsys.errors import ConfigError, InputError
-from recsys.pipeline.load_variants import load_variants
 from recsys.pipeline.open_run import stored_run
 from recsys.pipeline.run import Run
+from recsys.pipeline.scoring.load_variants import load_variants
 from recsys.ranking.experiment_config import Experiment
 from recsys.ranking.variants import recommend_variants
 from recsys.schema import ITEM_REPORT, METRICS

@@ -11,25 +11,19 @@ import pytest
 
 from recsys.data.histories import shard_of, sort_interactions
 from recsys.data.item_counts import count_items
-from recsys.pipeline import (
-    check_lists,
-    count_signals,
-    described_input,
-    encode_texts,
-    export_encoder,
-    ingest_events,
-    ingest_feedback,
-    match_cold_items,
-    settle_warm_start,
-)
-from recsys.pipeline.choose_validation import (
+from recsys.pipeline.encoders import encode_texts, export_encoder
+from recsys.pipeline.inputs import described_input, ingest_events, ingest_feedback
+from recsys.pipeline.inputs.choose_validation import (
     choose_validation,
     count_active_users,
     count_trainable_users,
     count_users,
 )
+from recsys.pipeline.lists import check_lists
 from recsys.pipeline.run import CountedDays, Protocol, Run
+from recsys.pipeline.scoring import count_signals, match_cold_items
 from recsys.pipeline.stages import INGEST_CATALOG, SHUFFLE_HISTORIES
+from recsys.pipeline.training import settle_warm_start
 from recsys.schema import CATALOG, INTERACTIONS
 from recsys.settings import decode_config
 from recsys.signals import transitions

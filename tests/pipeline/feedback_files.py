@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from recsys.data.feedback import FEEDBACK_COLUMNS, FEEDBACK_DIR
-from recsys.data.feedback_names import stored_day
-from recsys.pipeline.input_list import InputList, feedback_input, present_files, take_inputs
-from recsys.pipeline.input_parts import plan_parts, read_part
+from recsys.data.events.feedback import FEEDBACK_COLUMNS, FEEDBACK_DIR
+from recsys.data.events.feedback_names import stored_day
+from recsys.pipeline.inputs.input_list import InputList, feedback_input, present_files, take_inputs
+from recsys.pipeline.inputs.input_parts import plan_parts, read_part
 from recsys.settings import Config, decode_config
 from recsys.storage.filesystem import Storage
 

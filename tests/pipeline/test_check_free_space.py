@@ -9,7 +9,7 @@ import pytest
 
 from jobs.nightly import NIGHT
 from recsys.errors import ConfigError
-from recsys.pipeline import check_free_space
+from recsys.pipeline.doctor import check_free_space
 from recsys.pipeline.open_run import open_run
 from recsys.pipeline.run import Run
 from recsys.settings import decode_config

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pyarrow as pa
 import pytest
 
-from recsys.pipeline.check_lists import check_written_lists, figures_before
-from recsys.pipeline.compare_lists import night_before
 from recsys.pipeline.list_records import WrittenShard
+from recsys.pipeline.lists.check_lists import check_written_lists, figures_before
+from recsys.pipeline.lists.compare_lists import night_before
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import FINETUNE, INGEST_CATALOG, INGEST_EVENTS, WRITE_LISTS
 from recsys.ranking.rerank_counts import RerankCounts

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from recsys.pipeline.checkpoint_store import StoredCheckpoints
+from recsys.pipeline.training.checkpoint_store import StoredCheckpoints
 from recsys.storage.filesystem import Storage
 
 

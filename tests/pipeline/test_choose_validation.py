@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from recsys.data.histories import sort_interactions
-from recsys.pipeline import choose_validation as module
+from recsys.pipeline.inputs import choose_validation as module
 from recsys.pipeline.run import LENGTH_BOUNDS, Run
 from recsys.pipeline.stages import SHUFFLE_HISTORIES
 from recsys.schema import INTERACTIONS

@@ -10,9 +10,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from recsys.data.feedback import FEEDBACK_DIR
+from recsys.data.events.feedback import FEEDBACK_DIR
 from recsys.pipeline.close_night import clean_up, make_up, tidy_feedback, write_metrics_and_report
-from recsys.pipeline.feedback_index import INDEX_PATH
+from recsys.pipeline.inputs.feedback_index import INDEX_PATH
 from recsys.pipeline.run import Run
 from recsys.storage.atomic import PARTIAL_SUFFIX, partial_file
 

@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from recsys.data.feedback import FEEDBACK_DIR
-from recsys.data.feedback_names import compact_day, file_day, stored_day
+from recsys.data.events.feedback import FEEDBACK_DIR
+from recsys.data.events.feedback_names import compact_day, file_day, stored_day
 from recsys.errors import InputError, NewerFormatError
-from recsys.pipeline import compact_feedback as compaction
-from recsys.pipeline.compact_feedback import Compaction, compact_feedback
-from recsys.pipeline.feedback_index import INDEX_PATH, SOURCES_DIR, read_index
+from recsys.pipeline.inputs import compact_feedback as compaction
+from recsys.pipeline.inputs.compact_feedback import Compaction, compact_feedback
+from recsys.pipeline.inputs.feedback_index import INDEX_PATH, SOURCES_DIR, read_index
 from recsys.storage.append_log import AppendLog
 from recsys.storage.filesystem import Storage
 from tests.pipeline.feedback_files import (
@@ -239,7 +239,7 @@ def test_it_may_be_interrupted_at_every_step(tmp_path: Path, monkeypatch: pytest
 KILLED = """
     import os, signal, sys
     from recsys.storage.filesystem import Storage
-    from recsys.pipeline import compact_feedback as compaction
+    from recsys.pipeline.inputs import compact_feedback as compaction
     from tests.pipeline.feedback_files import at
     from tests.pipeline.interruptions import stopped_at
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pyarrow as pa
 import pytest
 
-from recsys.pipeline.check_lists import check_written_lists
 from recsys.pipeline.list_records import WrittenShard
+from recsys.pipeline.lists.check_lists import check_written_lists
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import FINETUNE, WRITE_LISTS
 from recsys.ranking.rerank_counts import RerankCounts

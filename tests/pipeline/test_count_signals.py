@@ -12,9 +12,9 @@ import pytest
 
 from recsys.data.histories import rank_ids, sort_interactions
 from recsys.model.features import index_items
-from recsys.pipeline import load_snapshot
-from recsys.pipeline.count_signals import count_signals, read_counts, shard_events
 from recsys.pipeline.run import Protocol, Run
+from recsys.pipeline.scoring import load_snapshot
+from recsys.pipeline.scoring.count_signals import count_signals, read_counts, shard_events
 from recsys.pipeline.stages import SHUFFLE_HISTORIES
 from recsys.schema import INTERACTIONS
 from recsys.signals.neighbours import Neighbours

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from recsys.pipeline.cpu_time import add_worker_cpu, cpu_since_report, job_cpu
+from recsys.pipeline.workers.cpu_time import add_worker_cpu, cpu_since_report, job_cpu
 
 
 def burn(seconds: float) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from recsys.errors import InputError
-from recsys.pipeline.ingest_catalog import ingest_catalog
-from recsys.pipeline.ingest_users import ingest_users
+from recsys.pipeline.inputs.ingest_catalog import ingest_catalog
+from recsys.pipeline.inputs.ingest_users import ingest_users
 from recsys.pipeline.open_run import open_run
 from recsys.pipeline.run import Run
 from recsys.settings import decode_config

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from recsys.errors import InputError
-from recsys.pipeline import diagnose_inputs as module
-from recsys.pipeline.diagnose_inputs import diagnose_inputs
-from recsys.pipeline.diagnose_storage import diagnose_storage
-from recsys.pipeline.diagnosis import Diagnosis, diagnose
+from recsys.pipeline.doctor import diagnose_inputs as module
+from recsys.pipeline.doctor.diagnose_inputs import diagnose_inputs
+from recsys.pipeline.doctor.diagnose_storage import diagnose_storage
+from recsys.pipeline.doctor.diagnosis import Diagnosis, diagnose
 from recsys.settings import Config, decode_config
 from recsys.storage.filesystem import Storage
 from tests.conftest import END

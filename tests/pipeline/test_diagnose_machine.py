@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from recsys.pipeline.diagnose_machine import _compiler, _gpu, _versions
+from recsys.pipeline.doctor.diagnose_machine import _compiler, _gpu, _versions
 from recsys.settings import Config, decode_config
 
 

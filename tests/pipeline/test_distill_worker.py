@@ -13,11 +13,11 @@ import torch
 from recsys.model.checkpoint import ENCODER_FOLDER
 from recsys.model.config import ScratchEncoderConfig
 from recsys.model.prune_encoder import write_pruned
-from recsys.pipeline.checkpoint_store import StoredCheckpoints
-from recsys.pipeline.distill_entry import DistillFit
-from recsys.pipeline.distill_worker import AGREEMENT, learn
-from recsys.pipeline.lessons import read_lessons
+from recsys.pipeline.encoders.distill_entry import DistillFit
+from recsys.pipeline.encoders.distill_worker import AGREEMENT, learn
+from recsys.pipeline.encoders.lessons import read_lessons
 from recsys.pipeline.run import Run
+from recsys.pipeline.training.checkpoint_store import StoredCheckpoints
 from recsys.settings import decode_config
 from recsys.storage.filesystem import Storage
 from recsys.storage.runs import RunFolder

@@ -14,10 +14,10 @@ from recsys.model.checkpoint import ENCODER_FOLDER, ModelCard
 from recsys.model.config import ScratchEncoderConfig
 from recsys.model.ranker_spec import RankerSpec
 from recsys.model.text_encoder import TextEncoder
-from recsys.pipeline import encode_texts as encode
-from recsys.pipeline.encode_texts import encode_for, encode_items
+from recsys.pipeline.encoders import encode_texts as encode
+from recsys.pipeline.encoders.encode_texts import encode_for, encode_items
 from recsys.pipeline.run import Run
-from recsys.pipeline.stored_vectors import read_text_vectors
+from recsys.pipeline.stored.stored_vectors import read_text_vectors
 from recsys.ranking.experiment_config import Experiment
 from recsys.schema import CATALOG
 from recsys.signals.donors import find_donors

@@ -7,10 +7,10 @@ import pytest
 
 from recsys.errors import ConfigError
 from recsys.model.config import EncoderConfig
-from recsys.pipeline.compress_encoder import teacher_digest
-from recsys.pipeline.compressed_encoder import CompressedNote, read_note, require_compressed, write_note
-from recsys.pipeline.encoder_variants import usual_variants, variants_of
-from recsys.pipeline.measure_encoder import spread
+from recsys.pipeline.encoders.compress_encoder import teacher_digest
+from recsys.pipeline.encoders.compressed_encoder import CompressedNote, read_note, require_compressed, write_note
+from recsys.pipeline.encoders.encoder_variants import usual_variants, variants_of
+from recsys.pipeline.encoders.measure_encoder import spread
 from recsys.storage.filesystem import Storage
 from recsys.training.compress_config import CompressConfig
 

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from recsys.data.texts import hash_texts
+from recsys.data.values.texts import hash_texts
 from recsys.enrichment.backends.keywords import KeywordsBackend
 from recsys.enrichment.backends.openai_endpoint import OpenAIBackend
 from recsys.enrichment.checks import TEXT_CHECKS, TextCheck
@@ -18,12 +18,13 @@ from recsys.enrichment.config import ItemTextsConfig
 from recsys.enrichment.request import request_for
 from recsys.enrichment.written_text import Refusal, WrittenText
 from recsys.errors import EngineError
-from recsys.pipeline import item_sayings, run_writers
-from recsys.pipeline.enrich_items import enrich_items, item_facts, item_texts
-from recsys.pipeline.item_texts import read_encoder_texts
-from recsys.pipeline.retention_plan import TEXT_STORE
+from recsys.pipeline.enrichment import run_writers
+from recsys.pipeline.enrichment.enrich_items import enrich_items, item_facts, item_texts
+from recsys.pipeline.enrichment.write_texts import TextWriter, enrich_config
+from recsys.pipeline.inputs import item_sayings
+from recsys.pipeline.publishing.retention_plan import TEXT_STORE
 from recsys.pipeline.run import Run
-from recsys.pipeline.write_texts import TextWriter, enrich_config
+from recsys.pipeline.stored.item_texts import read_encoder_texts
 from recsys.schema import CATALOG, ITEM_TEXTS
 from recsys.storage.runs import RunFolder
 from recsys.storage.tables import read_table, write_table

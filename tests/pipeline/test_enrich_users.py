@@ -10,15 +10,16 @@ import pytest
 
 from recsys.data.histories import build_histories, sort_interactions
 from recsys.enrichment.backends.openai_endpoint import OpenAIBackend
-from recsys.pipeline import enrich_users as stage
-from recsys.pipeline import item_sayings, run_writers
-from recsys.pipeline.enrich_items import enrich_items
-from recsys.pipeline.enrich_users import enrich_users
+from recsys.pipeline.enrichment import enrich_users as stage
+from recsys.pipeline.enrichment import run_writers
+from recsys.pipeline.enrichment.enrich_items import enrich_items
+from recsys.pipeline.enrichment.enrich_users import enrich_users
+from recsys.pipeline.enrichment.user_facts import ItemWords, facts_of
+from recsys.pipeline.inputs import item_sayings
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import SHUFFLE_HISTORIES
-from recsys.pipeline.user_context import UserContext
-from recsys.pipeline.user_facts import ItemWords, facts_of
-from recsys.pipeline.user_texts import read_profiles, read_until, read_user_texts
+from recsys.pipeline.stored.user_context import UserContext
+from recsys.pipeline.stored.user_texts import read_profiles, read_until, read_user_texts
 from recsys.schema import HISTORIES, INTERACTIONS, PROFILE, USER_PROFILES
 from recsys.storage.tables import read_table, write_table
 from recsys.training.examples import only_after

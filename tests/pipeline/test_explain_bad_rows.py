@@ -9,13 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from recsys.data.bad_values import BadValue
+from recsys.data.checks.bad_values import BadValue
+from recsys.data.checks.quarantine import Reason
+from recsys.data.checks.ways_out import BadInput, way_out
 from recsys.data.config import EventsInput
-from recsys.data.quarantine import Reason
-from recsys.data.ways_out import BadInput, way_out
 from recsys.errors import InputError
-from recsys.pipeline import ingest_events
-from recsys.pipeline.ingest_catalog import ingest_catalog
+from recsys.pipeline.inputs import ingest_events
+from recsys.pipeline.inputs.ingest_catalog import ingest_catalog
 from recsys.pipeline.open_run import open_run
 from recsys.pipeline.run import Run
 from recsys.settings import decode_config

@@ -13,12 +13,12 @@ from recsys.errors import ConfigError
 from recsys.model.checkpoint import ENCODER_FOLDER
 from recsys.model.encoder_files import vectors_digest
 from recsys.model.onnx_encoder import OnnxEncoder
-from recsys.pipeline.encode_texts import encode_for, encode_items
-from recsys.pipeline.open_encoder import open_encoder, open_trainable
+from recsys.pipeline.encoders.encode_texts import encode_for, encode_items
+from recsys.pipeline.encoders.open_encoder import open_encoder, open_trainable
+from recsys.pipeline.encoders.settle_encoder import settle_encoder
+from recsys.pipeline.encoders.transfer_encoder import share_encoder
 from recsys.pipeline.run import Run
-from recsys.pipeline.settle_encoder import settle_encoder
-from recsys.pipeline.stored_vectors import read_text_vectors
-from recsys.pipeline.transfer_encoder import share_encoder
+from recsys.pipeline.stored.stored_vectors import read_text_vectors
 from recsys.settings import decode_config
 from tests.pipeline.conftest import IDS
 from tests.pipeline.test_encode_texts import card_of, tiny_encoder

@@ -20,12 +20,12 @@ from ray.exceptions import RayTaskError
 from jobs.explain import explain
 from jobs.nightly import nightly  # noqa: F401 (Ray comes with it)
 from recsys.errors import EngineError
-from recsys.pipeline import fallback_lists, write_lists
-from recsys.pipeline.load_variants import load_variants
+from recsys.pipeline.lists import fallback_lists, write_lists
 from recsys.pipeline.open_run import stored_run
 from recsys.pipeline.run import Run
+from recsys.pipeline.scoring.load_variants import load_variants
 from recsys.pipeline.stages import WRITE_LISTS
-from recsys.pipeline.worker_failures import PartFailure
+from recsys.pipeline.workers.worker_failures import PartFailure
 from recsys.ranking.experiment_config import Experiment
 from recsys.ranking.stand_ins import with_stand_ins
 from recsys.ranking.variants import recommend_variants

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.data.histories import build_histories, sort_interactions
-from recsys.pipeline import compact_feedback as compaction
-from recsys.pipeline.compact_feedback import compact_feedback
-from recsys.pipeline.ingest_catalog import ingest_catalog
-from recsys.pipeline.ingest_events import ingest_events
-from recsys.pipeline.input_list import InputList
+from recsys.pipeline.inputs import compact_feedback as compaction
+from recsys.pipeline.inputs.compact_feedback import compact_feedback
+from recsys.pipeline.inputs.ingest_catalog import ingest_catalog
+from recsys.pipeline.inputs.ingest_events import ingest_events
+from recsys.pipeline.inputs.input_list import InputList
 from recsys.pipeline.open_run import open_run
 from recsys.storage.filesystem import Storage
 from tests.pipeline.feedback_files import (

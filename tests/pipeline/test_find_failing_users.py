@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayTaskError, WorkerCrashedError
 
 from recsys.errors import ConfigError, EngineError, StorageError
-from recsys.pipeline.find_failing_users import UserRange, find_failing_users, require_of_users
-from recsys.pipeline.worker_failures import PartFailure, as_ours
+from recsys.pipeline.lists.find_failing_users import UserRange, find_failing_users, require_of_users
+from recsys.pipeline.workers.worker_failures import PartFailure, as_ours
 
 
 class Workers:

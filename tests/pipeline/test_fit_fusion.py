@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 
 from recsys.model.features import HistoryBatch, UserTexts
-from recsys.pipeline.gather_choices import _CHOICES, CUT_USERS, _as_rows, _path, cut_share, read_choices
 from recsys.pipeline.run import Run
+from recsys.pipeline.scoring.gather_choices import _CHOICES, CUT_USERS, _as_rows, _path, cut_share, read_choices
 from recsys.pipeline.stages import FINETUNE, SHUFFLE_HISTORIES
 from recsys.ranking.scoring import Scored
 from recsys.schema import HELD_OUT_BASKETS

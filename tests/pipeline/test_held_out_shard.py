@@ -7,7 +7,7 @@ from dataclasses import replace
 import pyarrow as pa
 
 from recsys.data.histories import sort_interactions
-from recsys.pipeline.held_out_shard import HeldOutShard
+from recsys.pipeline.measuring.held_out_shard import HeldOutShard
 from recsys.pipeline.run import Run
 from recsys.schema import INTERACTIONS
 from tests.pipeline.conftest import DATE, IDS

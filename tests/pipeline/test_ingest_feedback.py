@@ -11,19 +11,19 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pytest
 
-from recsys.data.feedback import FEEDBACK_COLUMNS, FEEDBACK_DIR
-from recsys.pipeline import ingest_feedback as feedback
-from recsys.pipeline import input_parts as sources
-from recsys.pipeline.cluster import cluster
-from recsys.pipeline.ingest_catalog import ingest_catalog
-from recsys.pipeline.ingest_events import ingest_events
-from recsys.pipeline.input_list import feedback_files
+from recsys.data.events.feedback import FEEDBACK_COLUMNS, FEEDBACK_DIR
 from recsys.pipeline.input_records import IngestedEvents
+from recsys.pipeline.inputs import ingest_feedback as feedback
+from recsys.pipeline.inputs import input_parts as sources
+from recsys.pipeline.inputs.ingest_catalog import ingest_catalog
+from recsys.pipeline.inputs.ingest_events import ingest_events
+from recsys.pipeline.inputs.input_list import feedback_files
 from recsys.pipeline.open_run import open_run
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Done
 from recsys.pipeline.stages import INGEST_CATALOG
 from recsys.pipeline.start_run import listed_files
+from recsys.pipeline.workers.cluster import cluster
 from recsys.schema import CATALOG, INTERACTIONS
 from recsys.serving.contracts import FeedbackEvent
 from recsys.serving.feedback_log import FeedbackLog

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from recsys.errors import InputError
-from recsys.pipeline.ingest_catalog import ingest_catalog
-from recsys.pipeline.ingest_events import ingest_events
 from recsys.pipeline.input_records import IngestedEvents
+from recsys.pipeline.inputs.ingest_catalog import ingest_catalog
+from recsys.pipeline.inputs.ingest_events import ingest_events
 from recsys.pipeline.open_run import open_run
 from recsys.pipeline.run import Run
 from recsys.settings import decode_config

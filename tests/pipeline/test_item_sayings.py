@@ -9,9 +9,9 @@ import pytest
 
 from recsys.data.histories import shard_of, sort_interactions
 from recsys.enrichment.config import ItemTextsConfig
-from recsys.pipeline import item_sayings
-from recsys.pipeline.enrich_items import item_facts
-from recsys.pipeline.item_sayings import MOST_CHARS, Sayings, followed_by_items, gather_sayings
+from recsys.pipeline.enrichment.enrich_items import item_facts
+from recsys.pipeline.inputs import item_sayings
+from recsys.pipeline.inputs.item_sayings import MOST_CHARS, Sayings, followed_by_items, gather_sayings
 from recsys.pipeline.run import Run
 from recsys.schema import CATALOG, INTERACTIONS_WITH_TEXT
 from recsys.storage.tables import write_table

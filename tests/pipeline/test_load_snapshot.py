@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from recsys.pipeline.load_snapshot import _titles
+from recsys.pipeline.scoring.load_snapshot import _titles
 from recsys.schema import CATALOG
 
 

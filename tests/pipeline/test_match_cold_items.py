@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.pipeline.match_cold_items import match_cold_items, read_cold_items, read_donors
 from recsys.pipeline.run import Run
-from recsys.pipeline.settle_warm_start import settle_warm_start
+from recsys.pipeline.scoring.match_cold_items import match_cold_items, read_cold_items, read_donors
 from recsys.pipeline.stages import ENCODE_TEXTS, INGEST_EVENTS
-from recsys.pipeline.train_task import build_task
+from recsys.pipeline.training.settle_warm_start import settle_warm_start
+from recsys.pipeline.training.train_task import build_task
 from recsys.schema import INTERACTIONS, item_vectors
 from recsys.signals.signal import DataView
 from recsys.storage.tables import write_table

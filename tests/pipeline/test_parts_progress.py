@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
-from recsys.pipeline.parts_progress import PartsProgress
 from recsys.pipeline.stage_progress import PROGRESS, StepProgress
+from recsys.pipeline.workers.parts_progress import PartsProgress
 
 
 def test_progress_is_told_every_second(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -25,8 +25,8 @@ def test_progress_is_told_every_second(monkeypatch: pytest.MonkeyPatch, caplog: 
 
 def test_what_several_workers_warn_of_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     progress = PartsProgress("ingest", 2)
-    line = [logging.WARNING, "recsys.data.files", "a file is left out"]
+    line = [logging.WARNING, "recsys.data.files.find_files", "a file is left out"]
     with caplog.at_level(logging.INFO, "recsys"):
-        for lines in ([line, line], [line, [logging.WARNING, "recsys.data.files", "another one"]]):
+        for lines in ([line, line], [line, [logging.WARNING, "recsys.data.files.find_files", "another one"]]):
             progress.log_once(lines)
     assert caplog.messages == ["a file is left out", "another one"]

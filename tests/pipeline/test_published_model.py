@@ -11,10 +11,10 @@ import pytest
 
 from recsys.model.checkpoint import ModelCard
 from recsys.model.ranker_spec import RankerSpec
-from recsys.pipeline.published_model import model_to_continue, published_model
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import ENCODE_TEXTS
-from recsys.pipeline.stored_fusion import write_fusion
+from recsys.pipeline.stored.published_model import model_to_continue, published_model
+from recsys.pipeline.stored.stored_fusion import write_fusion
 from recsys.ranking.fusion import Fusion
 from recsys.settings import decode_config
 from recsys.storage.manifest import write_manifest

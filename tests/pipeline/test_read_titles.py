@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from recsys.errors import ConfigError
-from recsys.pipeline.load_snapshot import load_snapshot
-from recsys.pipeline.read_titles import catalog_titles, read_priors, read_titles
 from recsys.pipeline.run import Run
 from recsys.pipeline.run_stages import run_stages
+from recsys.pipeline.scoring.load_snapshot import load_snapshot
+from recsys.pipeline.scoring.read_titles import catalog_titles, read_priors, read_titles
 from recsys.pipeline.stages import FIT_FUSION, READ_TITLES
-from recsys.pipeline.stored_fusion import read_fusion
+from recsys.pipeline.stored.stored_fusion import read_fusion
 from recsys.ranking.lists import recommend_batch
 from recsys.settings import decode_config
 from recsys.storage.filesystem import Storage

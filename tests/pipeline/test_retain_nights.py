@@ -16,8 +16,8 @@ from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from recsys.errors import InputError, RecsysError
-from recsys.pipeline.retain_nights import retain_nights
-from recsys.pipeline.retention_plan import plan_retention
+from recsys.pipeline.publishing.retain_nights import retain_nights
+from recsys.pipeline.publishing.retention_plan import plan_retention
 from recsys.storage.config import RetentionConfig
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import LATEST

@@ -11,10 +11,10 @@ import ray.data.llm
 
 from recsys.enrichment.backends.vllm_engine import VllmSettings
 from recsys.enrichment.request import request_for
+from recsys.pipeline.enrichment.run_vllm import processor_config, write_on_engines
+from recsys.pipeline.enrichment.text_store import read_texts, texts_of_run
+from recsys.pipeline.enrichment.write_texts import TextWriter, enrich_config
 from recsys.pipeline.run import Run
-from recsys.pipeline.run_vllm import processor_config, write_on_engines
-from recsys.pipeline.text_store import read_texts, texts_of_run
-from recsys.pipeline.write_texts import TextWriter, enrich_config
 
 ANSWER = '{"summary": "A lamp", "keywords": ["desk"]}'
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
+from recsys.pipeline.lists.sample_users import sample_users
 from recsys.pipeline.run import Run
-from recsys.pipeline.sample_users import sample_users
 from recsys.schema import CATALOG, HISTORIES, RECOMMENDATIONS
 from recsys.storage.manifest import lists_folder
 from recsys.storage.tables import write_table

@@ -10,11 +10,11 @@ import pyarrow as pa
 import pytest
 
 from recsys.model.checkpoint import ModelCard
-from recsys.pipeline.learned_items import learned_counts
 from recsys.pipeline.model_records import WarmStart
 from recsys.pipeline.run import Run
-from recsys.pipeline.settle_warm_start import settle_warm_start
 from recsys.pipeline.stages import ENCODE_TEXTS, SHUFFLE_HISTORIES
+from recsys.pipeline.training.learned_items import learned_counts
+from recsys.pipeline.training.settle_warm_start import settle_warm_start
 from recsys.ranking.fusion import Fusion
 from recsys.storage.filesystem import Storage
 from recsys.storage.manifest import write_manifest

@@ -8,10 +8,10 @@ import pyarrow.dataset as ds
 import pytest
 
 from recsys.errors import InputError
-from recsys.pipeline import input_parts as sources
-from recsys.pipeline.ingest_catalog import ingest_catalog
-from recsys.pipeline.ingest_events import ingest_events
 from recsys.pipeline.input_records import IngestedEvents
+from recsys.pipeline.inputs import input_parts as sources
+from recsys.pipeline.inputs.ingest_catalog import ingest_catalog
+from recsys.pipeline.inputs.ingest_events import ingest_events
 from recsys.pipeline.open_run import open_run
 from recsys.pipeline.run import Run
 from recsys.settings import decode_config

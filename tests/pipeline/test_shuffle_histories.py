@@ -11,11 +11,11 @@ import pyarrow.compute as pc
 import pytest
 
 from recsys.data.histories import shard_of
-from recsys.pipeline import shuffle_histories as shuffling
-from recsys.pipeline.cluster import cluster
 from recsys.pipeline.input_records import ShuffledHistories
+from recsys.pipeline.inputs import shuffle_histories as shuffling
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import INGEST_EVENTS
+from recsys.pipeline.workers.cluster import cluster
 from recsys.schema import INTERACTIONS, PROFILES
 from recsys.storage.tables import read_table, write_table
 from tests.pipeline.conftest import DAY

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from recsys.errors import InputError
-from recsys.pipeline import described_input, ingest_events, stop_early
-from recsys.pipeline import input_parts as sources
-from recsys.pipeline.ingest_catalog import ingest_catalog
 from recsys.pipeline.input_records import IngestedEvents
+from recsys.pipeline.inputs import described_input, ingest_events, stop_early
+from recsys.pipeline.inputs import input_parts as sources
+from recsys.pipeline.inputs.ingest_catalog import ingest_catalog
 from recsys.pipeline.open_run import open_run
 from recsys.pipeline.run import Record, Run
 from recsys.settings import decode_config

@@ -9,7 +9,7 @@ import pytest
 from recsys.errors import InputError
 from recsys.model.checkpoint import FUSION_FILE, TREES_FILE
 from recsys.pipeline.run import Run
-from recsys.pipeline.stored_fusion import copy_fusion, read_fusion, write_fusion
+from recsys.pipeline.stored.stored_fusion import copy_fusion, read_fusion, write_fusion
 from recsys.ranking.fusion import Fusion
 from recsys.settings import decode_config
 from recsys.signals.registry import columns_of, usual_signals

@@ -20,8 +20,7 @@ import pytest
 import torch
 
 from recsys.model.checkpoint import load_ranker, read_card
-from recsys.pipeline.cluster import cluster
-from recsys.pipeline.encode_texts import open_encoder
+from recsys.pipeline.encoders.encode_texts import open_encoder
 from recsys.pipeline.model_records import TrainedModel
 from recsys.pipeline.open_run import open_run
 from recsys.pipeline.run import Run
@@ -35,9 +34,10 @@ from recsys.pipeline.stages import (
     REENCODE,
     SHUFFLE_HISTORIES,
 )
-from recsys.pipeline.stored_vectors import read_text_vectors
-from recsys.pipeline.train import finetune
-from recsys.pipeline.windows import windows_of_shard
+from recsys.pipeline.stored.stored_vectors import read_text_vectors
+from recsys.pipeline.training.train import finetune
+from recsys.pipeline.training.windows import windows_of_shard
+from recsys.pipeline.workers.cluster import cluster
 from recsys.settings import Config, decode_config
 from recsys.storage.runs import RunFolder
 from recsys.storage.tables import read_table

@@ -12,7 +12,7 @@ import torch
 from recsys.model.checkpoint import ModelCard, load_ranker, read_card
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import ENCODE_TEXTS, INGEST_EVENTS
-from recsys.pipeline.train_task import Task, build_task, save_task
+from recsys.pipeline.training.train_task import Task, build_task, save_task
 from recsys.storage.tables import write_table
 from tests.pipeline.conftest import IDS
 from tests.records import finish

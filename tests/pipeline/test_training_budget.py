@@ -14,11 +14,11 @@ import pytest
 from recsys.evaluation.gain import RelativeGain
 from recsys.model.checkpoint import ModelCard
 from recsys.pipeline.model_records import WARM_START, WarmStart
-from recsys.pipeline.published_model import model_card
 from recsys.pipeline.run import Run
-from recsys.pipeline.settle_warm_start import settle_warm_start
 from recsys.pipeline.stages import ENCODE_TEXTS, FINETUNE
-from recsys.pipeline.training_budget import (
+from recsys.pipeline.stored.published_model import model_card
+from recsys.pipeline.training.settle_warm_start import settle_warm_start
+from recsys.pipeline.training.training_budget import (
     EVERY_DAYS,
     PATIENCE_NIGHTS,
     TrainingPast,

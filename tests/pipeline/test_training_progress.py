@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from recsys.errors import ConfigError
-from recsys.pipeline import training_progress
 from recsys.pipeline.stage_progress import PROGRESS, StepProgress
-from recsys.pipeline.training_progress import ProgressReader, ProgressWriter
+from recsys.pipeline.training import training_progress
+from recsys.pipeline.training.training_progress import ProgressReader, ProgressWriter
 from recsys.storage.filesystem import Storage
 
 FILE = "runs/night/train/progress.json"
 #: As the code of a worker logs, which is in another process.
-worker = logging.getLogger("recsys.pipeline.train_worker")
+worker = logging.getLogger("recsys.pipeline.training.train_worker")
 
 
 def epoch(number: int) -> StepProgress:

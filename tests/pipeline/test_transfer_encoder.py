@@ -12,11 +12,11 @@ import pytest
 
 from recsys.errors import ConfigError, InputError
 from recsys.model.checkpoint import ENCODER_FOLDER
-from recsys.pipeline.encode_texts import encode_items
-from recsys.pipeline.open_encoder import open_encoder
+from recsys.pipeline.encoders.encode_texts import encode_items
+from recsys.pipeline.encoders.open_encoder import open_encoder
+from recsys.pipeline.encoders.settle_encoder import settle_encoder, with_encoder
 from recsys.pipeline.run import Run
-from recsys.pipeline.settle_encoder import settle_encoder, with_encoder
-from recsys.pipeline.stored_vectors import read_text_vectors
+from recsys.pipeline.stored.stored_vectors import read_text_vectors
 from recsys.storage.filesystem import Storage
 from tests.pipeline.conftest import IDS
 from tests.pipeline.test_encode_texts import card_of, tiny_encoder

@@ -12,9 +12,9 @@ from recsys.data.histories import shard_of, sort_interactions
 from recsys.model.features import TextKind
 from recsys.pipeline.run import Protocol, Run
 from recsys.pipeline.stages import INGEST_EVENTS, SHUFFLE_HISTORIES
-from recsys.pipeline.user_context import UserContext
-from recsys.pipeline.user_texts import read_user_texts, write_texts
-from recsys.pipeline.windows import Kind, windows_of_shard
+from recsys.pipeline.stored.user_context import UserContext
+from recsys.pipeline.stored.user_texts import read_user_texts, write_texts
+from recsys.pipeline.training.windows import Kind, windows_of_shard
 from recsys.schema import INTERACTIONS, INTERACTIONS_WITH_TEXT, PROFILES, TEXT
 from recsys.storage.tables import read_table, write_table
 from tests.records import finish

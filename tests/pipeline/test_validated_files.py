@@ -15,13 +15,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from recsys.errors import InputError
-from recsys.pipeline import input_parts, read_events, validated_files
-from recsys.pipeline.ingest_catalog import ingest_catalog
-from recsys.pipeline.ingest_events import ingest_events
+from recsys.pipeline.inputs import input_parts, read_events, validated_files
+from recsys.pipeline.inputs.ingest_catalog import ingest_catalog
+from recsys.pipeline.inputs.ingest_events import ingest_events
+from recsys.pipeline.inputs.validated_files import VALIDATED
+from recsys.pipeline.inputs.validated_uses import LedgerUse, delete_stale_entries, stale_entries
 from recsys.pipeline.open_run import open_run
 from recsys.pipeline.run import Run
-from recsys.pipeline.validated_files import VALIDATED
-from recsys.pipeline.validated_uses import LedgerUse, delete_stale_entries, stale_entries
 from recsys.settings import decode_config
 from recsys.storage.filesystem import Storage
 

@@ -5,8 +5,8 @@ import pytest
 import ray.data
 import torch
 
-from recsys.pipeline.window_batches import WindowReader, WindowsInMemory, WindowsStreamed
-from recsys.pipeline.windows import Windows
+from recsys.pipeline.training.window_batches import WindowReader, WindowsInMemory, WindowsStreamed
+from recsys.pipeline.training.windows import Windows
 from recsys.training.window_batch import WindowBatch
 from tests.training.test_loop import windows
 

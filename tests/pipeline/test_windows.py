@@ -13,9 +13,9 @@ import pytest
 from recsys.data.splits import unlearned
 from recsys.pipeline.model_records import WARM_START
 from recsys.pipeline.run import Run
-from recsys.pipeline.settle_warm_start import settle_warm_start
 from recsys.pipeline.stages import ENCODE_TEXTS, FINETUNE, INGEST_EVENTS, SHUFFLE_HISTORIES
-from recsys.pipeline.windows import Kind, windows_of_shard
+from recsys.pipeline.training.settle_warm_start import settle_warm_start
+from recsys.pipeline.training.windows import Kind, windows_of_shard
 from recsys.storage.tables import read_table
 from tests.pipeline.conftest import DAY, IDS
 from tests.pipeline.test_settle_warm_start import publish_model_of

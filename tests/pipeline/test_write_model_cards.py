@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from recsys.pipeline.model_records import FittedFusion
-from recsys.pipeline.write_model_cards import _metrics
+from recsys.pipeline.publishing.write_model_cards import _metrics
 
 
 def test_default_weights_have_no_quality() -> None:

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from recsys.pipeline.publishing.write_report import has_report, read_summaries, write_report
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import RUN_GATE
-from recsys.pipeline.write_report import has_report, read_summaries, write_report
 from recsys.storage.runs import RunFolder
 from recsys.storage.site import INDEX, STYLE, SUMMARIES, night_page
 from tests.report.made_up_nights import GATE, STAGES, pruned

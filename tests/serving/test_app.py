@@ -17,7 +17,7 @@ import uvicorn
 from ray import serve
 
 from recsys.config.live_service import ServeConfig
-from recsys.data.event_checks import RowRules
+from recsys.data.events.event_checks import RowRules
 from recsys.serving.app import Service, api
 from recsys.serving.auth import new_key
 from recsys.serving.live_snapshot import LiveSnapshot

@@ -11,9 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from recsys.data.config import EventColumns, EventsInput
-from recsys.data.event_checks import RowRules
-from recsys.data.events import EventRules
-from recsys.data.feedback import feedback_source, read_feedback
+from recsys.data.events.event_checks import RowRules
+from recsys.data.events.feedback import feedback_source, read_feedback
+from recsys.data.events.interactions import EventRules
 from recsys.data.formats.jsonl import read_jsonl
 from recsys.serving.contracts import FeedbackBatch, FeedbackEvent
 from recsys.serving.error_replies import ApiError

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys.data.feedback import FEEDBACK_COLUMNS, FEEDBACK_DIR
+from recsys.data.events.feedback import FEEDBACK_COLUMNS, FEEDBACK_DIR
 from recsys.errors import ConfigError, StorageError
 from recsys.serving.contracts import Accepted, FeedbackEvent
 from recsys.serving.feedback_log import FeedbackLog, feedback_line

@@ -6,10 +6,10 @@ import shutil
 import pyarrow.dataset as ds
 import requests
 
-from recsys.pipeline.cluster import cluster
 from recsys.pipeline.open_run import open_run
 from recsys.pipeline.run_stages import run_stages
 from recsys.pipeline.stages import INGEST_CATALOG, INGEST_EVENTS, SHUFFLE_HISTORIES
+from recsys.pipeline.workers.cluster import cluster
 from recsys.settings import decode_config
 from tests.conftest import tiny_config
 

@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from recsys.data.config import TableInput
-from recsys.data.files import list_files
-from recsys.data.read_tasks import ReadTask
-from recsys.data.readers import read_chunks
+from recsys.data.files.find_files import list_files
+from recsys.data.files.read_tasks import ReadTask
+from recsys.data.files.readers import read_chunks
 from recsys.errors import RecsysError
-from recsys.pipeline.input_parts import read_part
+from recsys.pipeline.inputs.input_parts import read_part
 from recsys.storage.addresses import open_input
 from recsys.storage.filesystem import Storage
 from tests.storage.conftest import BUCKET

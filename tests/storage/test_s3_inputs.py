@@ -8,11 +8,11 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from recsys.data.config import TableInput
-from recsys.data.files import list_files
-from recsys.data.read_tasks import plan_reads
-from recsys.data.readers import read_chunks
+from recsys.data.files.find_files import list_files
+from recsys.data.files.read_tasks import plan_reads
+from recsys.data.files.readers import read_chunks
 from recsys.errors import InputError
-from recsys.pipeline.input_parts import read_part
+from recsys.pipeline.inputs.input_parts import read_part
 from recsys.storage.addresses import open_input
 from recsys.storage.filesystem import Storage
 

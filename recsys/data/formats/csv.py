@@ -8,13 +8,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
+from recsys.data.checks.quarantine import Reason, quarantined, raw_rows, rows_as_json
 from recsys.data.config import Quoting
-from recsys.data.content import text_content
-from recsys.data.decoding import UNREADABLE_PATTERN, Utf8Stream, show_unreadable
+from recsys.data.files.content import text_content
+from recsys.data.files.decoding import UNREADABLE_PATTERN, Utf8Stream, show_unreadable
 from recsys.data.formats.csv_header import Header, read_header
 from recsys.data.formats.csv_records import RecordBlock, plain_blocks, quoted_blocks
 from recsys.data.formats.input_format import BLOCK_BYTES, Chunk, InputFormat, Source
-from recsys.data.quarantine import Reason, quarantined, raw_rows, rows_as_json
 from recsys.errors import InputError
 
 

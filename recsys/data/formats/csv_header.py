@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from recsys.data.columns import distinct_columns
 from recsys.data.config import Quoting
-from recsys.data.decoding import Utf8Stream, show_unreadable
+from recsys.data.files.decoding import Utf8Stream, show_unreadable
+from recsys.data.values.columns import distinct_columns
 from recsys.errors import InputError
 
 _RECBOLE_TYPES = frozenset({"token", "token_seq", "float", "float_seq"})

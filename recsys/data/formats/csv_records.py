@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from recsys.data.decoding import Utf8Stream
+from recsys.data.files.decoding import Utf8Stream
 from recsys.errors import InputError
 
 #: A quote that is still open after so many bytes is taken for one that never closes.

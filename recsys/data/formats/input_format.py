@@ -11,9 +11,9 @@ from typing import IO
 import fsspec
 import pyarrow as pa
 
-from recsys.data.compression import first_text
 from recsys.data.config import TableInput
-from recsys.data.text_pieces import Piece
+from recsys.data.files.compression import first_text
+from recsys.data.files.text_pieces import Piece
 from recsys.schema import QUARANTINE
 
 #: What the libraries raise for a file that is cut off or corrupt.

@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Iterator
 
-from recsys.data.decoding import Readable, Utf8Stream
+from recsys.data.files.decoding import Readable, Utf8Stream
 from recsys.errors import InputError
 
 #: A longer object is not a row. Characters.

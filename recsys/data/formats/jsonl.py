@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json
 
-from recsys.data.cells import as_text
-from recsys.data.content import text_content
-from recsys.data.decoding import Readable
+from recsys.data.checks.quarantine import Reason, raw_rows
+from recsys.data.files.content import text_content
+from recsys.data.files.decoding import Readable
 from recsys.data.formats.extended_json import plain_value
 from recsys.data.formats.input_format import BLOCK_BYTES, Chunk, InputFormat, Source
 from recsys.data.formats.json_text import JsonLines
-from recsys.data.quarantine import Reason, raw_rows
+from recsys.data.values.cells import as_text
 from recsys.errors import InputError
 from recsys.schema import QUARANTINE
 

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from recsys.data.columns import distinct_columns
-from recsys.data.content import KIND_BYTES, PARQUET, content_kind
+from recsys.data.files.content import KIND_BYTES, PARQUET, content_kind
 from recsys.data.formats.input_format import Chunk, DivisibleFormat, FileInfo, Source, Span, rows_per_chunk
+from recsys.data.values.columns import distinct_columns
 from recsys.errors import InputError
 
 

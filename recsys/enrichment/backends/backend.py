@@ -56,7 +56,7 @@ class Backend(ABC, Generic[S]):
     """Whether it writes with the text encoder of the night."""
     counts_tokens: ClassVar[bool] = True
     """Whether its texts take tokens, which the budget of the night limits."""
-    runner: ClassVar[str] = "recsys.pipeline.run_writers:write_on_workers"
+    runner: ClassVar[str] = "recsys.pipeline.enrichment.run_writers:write_on_workers"
     """`module:name` of the function that has the parts of a night written."""
 
     @abstractmethod

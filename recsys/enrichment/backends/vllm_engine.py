@@ -35,7 +35,7 @@ class VllmBackend(Backend[VllmSettings]):
     summary = "vLLM engines on GPUs through `ray.data.llm`, greedy."
     settings = VllmSettings
     texts_per_part = 256
-    runner = "recsys.pipeline.run_vllm:write_on_engines"
+    runner = "recsys.pipeline.enrichment.run_vllm:write_on_engines"
 
     def identity(self, settings: VllmSettings, max_output_tokens: int) -> dict[str, Any]:
         """The model and the length of an answer."""

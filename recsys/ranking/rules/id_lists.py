@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.data.ids import normal_id
+from recsys.data.values.ids import normal_id
 from recsys.errors import ConfigError
 from recsys.ranking.order import Bools
 from recsys.storage.addresses import input_bytes

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.compiled import compiled
-from recsys.data.ids import normal_id
+from recsys.data.values.ids import normal_id
 from recsys.ranking.config import RerankConfig
 from recsys.ranking.order import Bools, Floats, Ints
 from recsys.ranking.rules.id_lists import find_ids

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.data.event_weights import are_of_kinds
+from recsys.data.events.event_weights import are_of_kinds
 from recsys.model.features import index_catalog
 from recsys.ranking.order import Bools, Ints
 from recsys.ranking.rules.rule import NightFacts, Rule, RuleSettings

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
-from recsys.data.row_filter import row_filter
+from recsys.data.checks.row_filter import row_filter
 from recsys.errors import ConfigError, InputError
 from recsys.ranking.config import RerankConfig
 from recsys.ranking.order import Bools

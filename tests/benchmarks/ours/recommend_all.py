@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 from stopwatch import THREADS, Work, compete
 
-from recsys.pipeline.load_snapshot import load_snapshot
 from recsys.pipeline.open_run import open_run
+from recsys.pipeline.scoring.load_snapshot import load_snapshot
 from recsys.pipeline.stages import SHUFFLE_HISTORIES
 from recsys.ranking.lists import recommend_batch
 from recsys.settings import load_config

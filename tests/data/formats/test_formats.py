@@ -20,11 +20,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.data.config import TableInput
-from recsys.data.estimates import estimate_rows
-from recsys.data.files import list_files
+from recsys.data.files.estimates import estimate_rows
+from recsys.data.files.find_files import list_files
+from recsys.data.files.read_tasks import plan_reads
+from recsys.data.files.readers import Chunk, read_chunks
 from recsys.data.formats.registry import FORMATS
-from recsys.data.read_tasks import plan_reads
-from recsys.data.readers import Chunk, read_chunks
 from recsys.errors import ConfigError, InputError
 from recsys.schema import QUARANTINE
 from recsys.settings import decode_config

@@ -15,7 +15,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from recsys.data.synthetic import make_shop, write_shop
+from recsys.data.synthetic.shop import make_shop, write_shop
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]

@@ -1,0 +1,1 @@
+"""Which rows are used: filters, checks, and the quarantine of the others."""

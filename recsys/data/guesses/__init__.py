@@ -1,0 +1,1 @@
+"""What the files of a new user seem to hold, for a first config."""

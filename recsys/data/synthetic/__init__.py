@@ -1,0 +1,1 @@
+"""A small synthetic shop with known structure, for demos and tests."""

@@ -1,0 +1,1 @@
+"""Points in time, in all the spellings that files have."""

@@ -1,0 +1,1 @@
+"""What a cell or a column of cells says: texts, numbers, ids."""

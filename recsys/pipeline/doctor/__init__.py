@@ -1,0 +1,1 @@
+"""Whether a machine, a storage and the inputs are ready for a night."""

@@ -1,0 +1,1 @@
+"""From the users' files to histories: the stages `catalog`, `users`, `ingest` and `histories`, and feedback."""

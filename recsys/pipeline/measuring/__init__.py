@@ -1,0 +1,1 @@
+"""How good models and lists are: the stage `gate`, evaluation, experiments."""

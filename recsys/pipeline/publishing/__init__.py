@@ -1,0 +1,1 @@
+"""Published nights: the stage `publish`, their cards and reports, retention, roll-back."""

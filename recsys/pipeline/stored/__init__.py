@@ -1,0 +1,1 @@
+"""Reads what earlier stages and nights wrote, for the stages after them."""

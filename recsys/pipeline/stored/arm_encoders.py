@@ -1,0 +1,24 @@
+"""Checks that the models of the arms of experiments read the text encoder of the night."""
+
+from recsys.errors import ConfigError
+from recsys.pipeline.run import Run
+from recsys.pipeline.stored.published_model import model_card
+
+
+def require_arm_encoders(run: Run, encoder_id: str) -> None:
+    """Compare the encoder of each arm's model with that of the night.
+
+    A model that is missing is passed over: `require_arm_models` names it.
+
+    Raises:
+        ConfigError: the model of an arm was trained with another encoder.
+    """
+    for place, experiment in enumerate(run.config.experiments):
+        for number, arm in enumerate(experiment.arms):
+            if arm.model is None or not run.storage.exists(f"{run.model_path(arm.model)}/model.json"):
+                continue
+            if (theirs := model_card(run, arm.model).encoder_id) != encoder_id:
+                raise ConfigError(
+                    f"experiments.{place}.arms.{number}.model: {arm.model} reads the text encoder {theirs[:12]}, the "
+                    f"night's model reads {encoder_id[:12]}; name a model that was trained with the same encoder"
+                )

@@ -1,0 +1,1 @@
+"""The training of the ranker: the stages `finetune` and `refit`, and tuning."""
