@@ -43,6 +43,9 @@ def test_cells_as_text_number_and_boolean() -> None:
     ]
     words = ["T", "y", "on", "Ja", "oui", "sí", "f", "N", "off", "nein", "non", "não", "o", ""]
     assert as_boolean(pa.array(words)).to_pylist() == [True] * 6 + [False] * 6 + [None] * 2
+    states = ["in stock", "in_stock", "InStock", "on backorder", "out of stock", "OUT_OF_STOCK", "sold-out", "archived"]
+    assert as_boolean(pa.array(states)).to_pylist() == [True] * 4 + [False] * 4
+    assert as_boolean(pa.array(["in  stock", "low stock", "in-", "1 0"])).to_pylist() == [None] * 4
     assert as_boolean(pa.array(["Yes", "FALSE", "1", "0.0", "maybe", None])).to_pylist() == [
         True,
         False,

@@ -256,13 +256,13 @@ def test_each_reason_has_its_way_out(refuse, lines, inputs, shown) -> None:
 
 
 def test_booleans_that_are_none_are_named(refuse) -> None:
-    lines = ["item_id,title,stock", *(f"i{number},Lamp,In stock" for number in range(3)), "i4,Lamp,sold out", ""]
+    lines = ["item_id,title,stock", *(f"i{number},Lamp,Low stock" for number in range(3)), "i4,Lamp,on request", ""]
     items = ITEMS | {"columns": {"available": "stock"}}
     text = str(refuse({"items.csv": "\n".join(lines), "events.csv": events()}, items=items))
     assert "inputs.items: 4 of 4 rows" in text
-    assert "unreadable_available 4 in 'stock': 'In stock' (3), 'sold out' (1)" in text
-    assert "items.csv line 2: i0,Lamp,In stock" in text
-    assert "rerank.where: stock = 'In stock'" in text
+    assert "unreadable_available 4 in 'stock': 'Low stock' (3), 'on request' (1)" in text
+    assert "items.csv line 2: i0,Lamp,Low stock" in text
+    assert "rerank.where: stock = 'Low stock'" in text
 
 
 def test_a_filter_that_is_true_of_no_row_is_named(refuse) -> None:

@@ -176,8 +176,8 @@ def _available(bad: BadInput) -> str:
     is_stock = all(_NUMBER.match(text) for text in bad.texts)
     condition = "> 0" if is_stock else f"= '{_first(bad)}'"
     return (
-        f"true/false, yes/no, y/n, t/f, on/off and 1/0 are read; set {bad.key}.columns.available to null, add "
-        f"{bad.column!r} to {bad.key}.attributes, and name the right values in rerank.where: "
+        f"true/false, yes/no, on/off, 1/0 and in stock/out of stock are read; set {bad.key}.columns.available to null, "
+        f"add {bad.column!r} to {bad.key}.attributes, and name the right values in rerank.where: "
         f"{sql_name(bad.column)} {condition}"
     )
 

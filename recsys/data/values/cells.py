@@ -7,9 +7,16 @@ import pyarrow.compute as pc
 
 from recsys.errors import InputError
 
-#: English, German, French, Spanish, Italian and Portuguese, as spreadsheets and databases write them.
-_TRUE = pa.array(["true", "t", "yes", "y", "on", "1", "1.0", "wahr", "ja", "j", "vrai", "oui", "sí", "si", "sì", "sim"])
-_FALSE = pa.array(["false", "f", "no", "n", "off", "0", "0.0", "falsch", "nein", "faux", "non", "não", "nao"])
+#: What product feeds and shop systems write of stock, without blanks, `_` and `-`. What is ordered ahead can be had.
+_CAN_BE_HAD = ["instock", "available", "active", "enabled", "preorder", "backorder", "onbackorder"]
+_CANNOT_BE_HAD = ["outofstock", "soldout", "unavailable", "inactive", "disabled", "discontinued", "draft", "archived"]
+#: English, German, French, Spanish, Italian and Portuguese, as spreadsheets and databases write them; and stock.
+_TRUE = pa.array(
+    ["true", "t", "yes", "y", "on", "1", "1.0", "wahr", "ja", "j", "vrai", "oui", "sí", "si", "sì", "sim", *_CAN_BE_HAD]
+)
+_FALSE = pa.array(
+    ["false", "f", "no", "n", "off", "0", "0.0", "falsch", "nein", "faux", "non", "não", "nao", *_CANNOT_BE_HAD]
+)
 _BETWEEN_THOUSANDS = r"[.\s\x{A0}\x{202F}]"
 #: A number with a decimal comma whose digits are in groups of three: `1.234.567,8`.
 _GROUPED = rf"^[+-]?\d{{1,3}}(?:{_BETWEEN_THOUSANDS}\d{{3}})+(?:,\d*)?$"
@@ -74,10 +81,13 @@ def as_number(values: Any, decimal: str = ".") -> Any:
 
 
 def as_boolean(values: Any) -> Any:
-    """Booleans of a column or scalar: true/false, t/f, yes/no, y/n, on/off, 1/0 in any case; anything else is null."""
+    """Booleans of a column or scalar: true/false, t/f, yes/no, y/n, on/off, 1/0, in stock/out of stock and the like, in
+    any case; anything else is null.
+    """
     if pa.types.is_boolean(values.type):
         return values
     text = pc.utf8_lower(pc.utf8_trim_whitespace(as_text(values)))
+    text = pc.replace_substring_regex(text, pattern=r"(\pL)[ _-](\pL)", replacement=r"\1\2")
     known = pc.or_(pc.is_in(text, value_set=_TRUE), pc.is_in(text, value_set=_FALSE))
     return pc.if_else(known, pc.is_in(text, value_set=_TRUE), pa.scalar(None, pa.bool_()))
 
