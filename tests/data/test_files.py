@@ -97,7 +97,7 @@ def test_what_is_left_out_is_said_once(tmp_path: Path, caplog: pytest.LogCapture
         ]
     (said,) = [record.getMessage() for record in caplog.records]
     assert said == (
-        f"{tmp_path}: 6 files are left out, since they are no csv files, empty, hidden or read under another name: "
+        f"{tmp_path}: left out (6), since they are no csv files, empty, hidden or read under another name: "
         "0.csv, 8.json, 9.csv.tmp, _tmp/7.csv, events.xlsx …"
     )
 
@@ -141,7 +141,7 @@ def test_a_glob_gives_no_hidden_and_no_empty_files(tmp_path: Path, caplog: pytes
     assert names(folder, path=f"{folder}/**/*.csv") == ["1.csv", "e/2.csv"]
     assert names(folder, path=f"{folder}/*/*.csv") == ["e/2.csv"]
     assert names(folder, path=f"{folder}/_temporary/*/*.csv") == ["_temporary/0/3.csv"], "the glob names it"
-    assert f"{folder}/**/*.csv: 1 files are left out" in caplog.records[0].getMessage()
+    assert f"{folder}/**/*.csv: left out (1)" in caplog.records[0].getMessage()
     with pytest.raises(InputError, match=r"its files are empty or hidden: .*0\.csv"):
         list_files(FS, f"{folder}/0.c*", "csv")
     assert names(folder, path=f"{folder}/0.csv") == ["0.csv"], "the reader says that it is empty"

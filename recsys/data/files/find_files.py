@@ -102,7 +102,7 @@ def _chosen(found: Sequence[FolderFile], root: str, form: InputFormat, others: l
 def _tell_left_out(root: str, name: str, left_out: tuple[str, ...]) -> None:
     shown = ", ".join(left_out[:_SHOWN]) + (" …" if len(left_out) > _SHOWN else "")
     logger.warning(
-        "%s: %d files are left out, since they are no %s files, empty, hidden or read under another name: %s",
+        "%s: left out (%d), since they are no %s files, empty, hidden or read under another name: %s",
         root, len(left_out), name, shown,
     )  # fmt: skip
 
