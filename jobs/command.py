@@ -85,8 +85,8 @@ def on_ray(config: Config, stages: Iterable[Stage[Any]] = ()) -> Iterator[None]:
 
     The modules of `stages`, which are about to run, are imported in the meantime.
     """
-    from recsys.pipeline.cpu_needs import min_cpus
     from recsys.pipeline.workers.cluster import cluster
+    from recsys.pipeline.workers.cpu_needs import min_cpus
 
     modules = [stage.module for stage in stages if stage.applies(config)]
     with imports_ahead(modules), cluster(min_cpus(config)):

@@ -10,7 +10,7 @@ from rich.table import Table
 from jobs.log_output import console
 from recsys.data.config import TableInput
 from recsys.evaluation.list_checks import CHECKS
-from recsys.pipeline.estimate_stages import REFERENCE, StageCost, estimate_stage, last_nights
+from recsys.pipeline.doctor.estimate_stages import REFERENCE, StageCost, estimate_stage, last_nights
 from recsys.pipeline.inputs.input_list import estimate_input, list_input
 from recsys.pipeline.measuring.gate_summary import QUALITY
 from recsys.pipeline.run import Run

@@ -14,7 +14,6 @@ import tempfile
 from pathlib import Path
 
 from recsys.data.synthetic.shop import make_shop, write_shop
-from recsys.pipeline.cpu_needs import min_cpus
 from recsys.pipeline.list_records import WrittenShard
 from recsys.pipeline.open_run import open_run
 from recsys.pipeline.run_stages import run_stages
@@ -27,6 +26,7 @@ from recsys.pipeline.stages import (
     WRITE_LISTS,
 )
 from recsys.pipeline.workers.cluster import cluster
+from recsys.pipeline.workers.cpu_needs import min_cpus
 from recsys.settings import Config, load_config
 
 END = dt.date(2026, 11, 22)

@@ -12,9 +12,9 @@ import pytest
 import ray
 
 from recsys.errors import EngineError, InputError
-from recsys.pipeline.cpu_needs import min_cpus
 from recsys.pipeline.lists.find_failing_users import UserRange, find_failing_users
 from recsys.pipeline.workers.cluster import ROWS_PER_WORKER, _connect, cpus_for_each, for_each_part, peak_of
+from recsys.pipeline.workers.cpu_needs import min_cpus
 from recsys.pipeline.workers.worker_failures import MAX_RETRIES, PartFailure
 from recsys.pipeline.workers.worker_pools import by_actors
 from recsys.settings import decode_config

@@ -1,7 +1,7 @@
 """What a stage will take, from nights that were measured."""
 
 from jobs.nightly import NIGHT
-from recsys.pipeline.estimate_stages import REFERENCE, MeasuredNight, StageCost, estimate_stage
+from recsys.pipeline.doctor.estimate_stages import REFERENCE, MeasuredNight, StageCost, estimate_stage
 
 
 def night(seconds: float, events: int = 1000) -> MeasuredNight:

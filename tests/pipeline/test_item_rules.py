@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 
 from recsys.errors import ConfigError
+from recsys.pipeline.inputs.item_rules import count_filtered, recommendable
 from recsys.pipeline.open_run import open_run
 from recsys.pipeline.run import Run
-from recsys.pipeline.stored.item_rules import count_filtered, recommendable
 from recsys.schema import CATALOG
 from recsys.settings import decode_config
 from recsys.storage.tables import write_table

@@ -5,9 +5,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from recsys.pipeline import job_metrics as module
-from recsys.pipeline.job_metrics import job_metrics
 from recsys.pipeline.stage_progress import StageEnds, StepProgress, tell
+from recsys.pipeline.workers import job_metrics as module
+from recsys.pipeline.workers.job_metrics import job_metrics
 
 logger = logging.getLogger("recsys.test_job_metrics")
 

@@ -17,12 +17,12 @@ from recsys.errors import ConfigError, InputError, LockedError
 from recsys.model import default_encoder
 from recsys.pipeline.inputs.input_list import InputName
 from recsys.pipeline.inputs.input_parts import plan_parts, read_part
+from recsys.pipeline.inputs.item_rules import recommendable
 from recsys.pipeline.open_run import open_run, stored_run
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
 from recsys.pipeline.stages import FINETUNE, INGEST_CATALOG, INGEST_EVENTS, PUBLISH_LISTS, RUN_GATE
 from recsys.pipeline.start_run import listed_files, read_start, started_run
-from recsys.pipeline.stored.item_rules import recommendable
 from recsys.schema import CATALOG
 from recsys.settings import decode_config
 from recsys.storage.filesystem import Storage

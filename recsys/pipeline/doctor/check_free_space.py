@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from recsys.errors import ConfigError, RecsysError
-from recsys.pipeline.estimate_stages import estimate_stage, last_nights
+from recsys.pipeline.doctor.estimate_stages import estimate_stage, last_nights
 from recsys.pipeline.inputs.input_list import estimate_input, list_input
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage

@@ -12,9 +12,9 @@ from tempfile import TemporaryDirectory
 import ray
 from packaging.requirements import Requirement
 
-from recsys.pipeline.cpu_needs import min_cpus
 from recsys.pipeline.doctor.diagnosis import Diagnosis, diagnose
 from recsys.pipeline.workers.cluster import cluster
+from recsys.pipeline.workers.cpu_needs import min_cpus
 from recsys.settings import Config
 from recsys.storage.package_versions import package_versions
 

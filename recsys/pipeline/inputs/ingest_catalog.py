@@ -10,8 +10,8 @@ from recsys.data.config import ItemsInput
 from recsys.errors import InputError
 from recsys.pipeline.input_records import IngestedCatalog
 from recsys.pipeline.inputs.described_input import read_described
+from recsys.pipeline.inputs.item_rules import recommendable
 from recsys.pipeline.run import Run
-from recsys.pipeline.stored.item_rules import recommendable
 from recsys.schema import CATALOG
 from recsys.storage.tables import write_table
 

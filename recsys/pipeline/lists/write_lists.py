@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.data.checks.quarantine import quarantined, rows_as_json
+from recsys.pipeline.inputs.item_rules import count_filtered
 from recsys.pipeline.list_records import WrittenLists, WrittenShard
 from recsys.pipeline.lists.fallback_lists import failing_users_path, popular_lists, recommend_or_fall_back
 from recsys.pipeline.lists.find_failing_users import FailingUsers, UserRange, find_failing_users, require_of_users
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.scoring.load_variants import load_variants
 from recsys.pipeline.stages import SHUFFLE_HISTORIES, WRITE_LISTS
-from recsys.pipeline.stored.item_rules import count_filtered
 from recsys.pipeline.workers.cluster import Build, for_each_part
 from recsys.pipeline.workers.memory import peak_memory_mb
 from recsys.pipeline.workers.worker_failures import FailureKind, PartFailure

@@ -20,11 +20,11 @@ from recsys.evaluation.metrics.longtail_share import LongtailShare
 from recsys.evaluation.metrics.metric import Ints
 from recsys.evaluation.slices import COLD_USERS, Relevant, cut_slices
 from recsys.model.features import index_items
+from recsys.pipeline.inputs.item_rules import recommendable
 from recsys.pipeline.measuring.held_out_shard import HeldOutShard
 from recsys.pipeline.run import COUNTS_OF_VIEW, Record, Run
 from recsys.pipeline.scoring.count_item_users import item_users_path
 from recsys.pipeline.scoring.load_snapshot import load_snapshot
-from recsys.pipeline.stored.item_rules import recommendable
 from recsys.pipeline.stored.stored_vectors import read_text_vectors
 from recsys.ranking.config import RecommendConfig
 from recsys.ranking.fused_scores import fuse

@@ -13,11 +13,11 @@ import torch
 
 from recsys.model.checkpoint import ModelCard, load_ranker
 from recsys.model.precision import dtype_of
+from recsys.pipeline.inputs.item_rules import recommendable
 from recsys.pipeline.run import COUNTS_OF_VIEW, Run
 from recsys.pipeline.scoring.count_signals import day_of, first_validation_day, oldest_day, read_counts, settings_of
 from recsys.pipeline.scoring.match_cold_items import read_cold_items, read_donors
 from recsys.pipeline.scoring.read_titles import catalog_titles, load_title_scorer, read_priors
-from recsys.pipeline.stored.item_rules import recommendable
 from recsys.pipeline.stored.published_model import model_card
 from recsys.pipeline.stored.stored_fusion import read_fusion
 from recsys.pipeline.stored.stored_item_counts import read_item_counts

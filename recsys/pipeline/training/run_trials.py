@@ -18,12 +18,12 @@ from ray import tune
 
 from recsys.config.loading import without_variables
 from recsys.errors import EngineError
-from recsys.pipeline.cpu_needs import min_cpus
 from recsys.pipeline.run import Run
 from recsys.pipeline.run_stages import run_stages
 from recsys.pipeline.stage import Stage
 from recsys.pipeline.stages import FINETUNE, FIT_FUSION
 from recsys.pipeline.workers.cluster import cluster
+from recsys.pipeline.workers.cpu_needs import min_cpus
 from recsys.settings import Config, decode_config
 from recsys.storage.runs import RunFolder
 from recsys.training.tuning import Value, with_overrides

@@ -14,8 +14,8 @@ import ray
 import ray.data
 
 from recsys import errors
-from recsys.pipeline.job_metrics import job_metrics
 from recsys.pipeline.workers.cpu_time import add_worker_cpu, cpu_since_report
+from recsys.pipeline.workers.job_metrics import job_metrics
 from recsys.pipeline.workers.memory import peak_memory_mb, reset_peak_memory
 from recsys.pipeline.workers.parts_progress import PartsProgress
 from recsys.pipeline.workers.quiet_engine import quiet_engine, shows_engine
