@@ -32,7 +32,7 @@ from recsys.signals.registry import HISTORY_LENGTH
 Floats = npt.NDArray[np.float64]
 
 #: With fewer validation users who took one of their candidates the weights stay alone: what trees gained there was
-#: chance. In three nights of Amazon Scientific with 530 to 580 users they were worth −.0019, −.0025 and +.0030.
+#: chance. In three nights of Amazon Scientific with about 550 users they were worth −.0019, −.0025 and +.0030.
 MIN_USERS = 700
 #: Trees at most, and the numbers of trees that are compared.
 MOST_TREES, STEP = 60, 5
