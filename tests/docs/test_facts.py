@@ -79,7 +79,7 @@ def test_the_page_about_the_service_names_every_metric() -> None:
 
 
 def test_the_page_about_operations_names_every_metric_of_jobs() -> None:
-    code = (ROOT / "recsys" / "pipeline" / "job_metrics.py").read_text(encoding="utf-8")
+    code = (ROOT / "recsys" / "pipeline" / "workers" / "job_metrics.py").read_text(encoding="utf-8")
     made = set(re.findall(r"metrics\.Gauge\(\s*\"(\w+)\"", code))
     assert len(made) >= 9
     assert set(re.findall(r"`ray_(recsys_\w+)`", page("operations.md"))) == made
