@@ -77,9 +77,8 @@ def _engines(run: Run) -> list[str]:
 
 def _rows(run: Run, latest: Latest, variants: Sequence[EncoderVariant], *, again: bool) -> list[dict[str, Any]]:
     """A row for each variant; they are made first."""
-    from recsys.pipeline.encoders.compress_encoder import (
-        EncoderMaker,  # after the checks, since PyTorch is slow to import
-    )
+    # after the checks, since PyTorch is slow to import
+    from recsys.pipeline.encoders.compress_encoder import EncoderMaker
     from recsys.pipeline.encoders.encode_texts import configured_encoder
     from recsys.pipeline.encoders.encoder_figures import figures_of
     from recsys.pipeline.encoders.lessons import SourceEncoder

@@ -46,9 +46,8 @@ def evaluate(config: Config, options: Namespace) -> command.Answer:
     if max_users < 1:
         raise ConfigError(f"--max-users: must be ≥ 1, got {max_users}")
     with _measurable_run(config, options) as run:
-        from recsys.pipeline.measuring.evaluate_run import (
-            evaluate_run,  # after the checks, since PyTorch is slow to import
-        )
+        # after the checks, since PyTorch is slow to import
+        from recsys.pipeline.measuring.evaluate_run import evaluate_run
 
         metrics = [f"{metric.name}@{k}" for metric in accuracy_metrics() for k in CUTOFFS]
         figures = evaluate_run(run, metrics, max_users)

@@ -78,9 +78,8 @@ def _failures_explained(stage: Stage[Any]) -> Iterator[None]:
         check_held()  # a successor may have deleted what the stage reads: then that is the error to report
         if isinstance(error, RecsysError):
             raise
-        from recsys.pipeline.workers.worker_failures import (
-            as_ours,  # Ray comes with it, and a night may be refused without
-        )
+        # Ray comes with it, and a night may be refused without
+        from recsys.pipeline.workers.worker_failures import as_ours
 
         if (ours := as_ours(stage.name, error)) is None:
             raise

@@ -91,6 +91,16 @@ class VariantSettings(Section):
     """None: the model of the night."""
 
 
+def models_of_arms(experiments: Sequence[Experiment]) -> dict[str, str]:
+    """The model of each arm that names one, by its path in the config."""
+    return {
+        f"experiments.{place}.arms.{number}.model": arm.model
+        for place, experiment in enumerate(experiments)
+        for number, arm in enumerate(experiment.arms)
+        if arm.model is not None
+    }
+
+
 def rules_of_arms(experiments: Sequence[Experiment], rerank: RerankConfig) -> dict[str, RerankConfig]:
     """The rules of each arm that changes some, by its path in the config; `rerank` for all that it does not change.
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.data.values.written_numbers import number_in
+from recsys.data.values.written_numbers import numbers_in
 from recsys.ranking.rules.attributes import WHERE_KEPT, attribute_names, attribute_values, known_attributes
 from recsys.serving.contracts import UnderstoodQuery
 from recsys.serving.query_rules import Level, QueryRules, negated_phrases, read_query
@@ -107,7 +107,7 @@ class QueryReader:
 def _read_prices(catalog: pa.Table, price: str) -> Floats:
     """[I] the price of each item, NaN where it has none. What cannot be read is logged."""
     texts = attribute_values(catalog, price)
-    prices = _numbers(texts)
+    prices = numbers_in(texts)
     num_read = int(np.isfinite(prices).sum())
     if not num_read:
         known = known_attributes(attribute_names(catalog))
@@ -119,11 +119,3 @@ def _read_prices(catalog: pa.Table, price: str) -> Floats:
             "serve.price: of %d items the price in %r is no number; no search finds them by price", num_unread, price
         )
     return prices
-
-
-def _numbers(texts: pa.ChunkedArray) -> Floats:
-    """[I] the price in each text, NaN where there is none."""
-    encoded = texts.combine_chunks().dictionary_encode()
-    prices = np.array([number_in(text) for text in encoded.dictionary.to_pylist()] + [np.nan])
-    places = pc.fill_null(encoded.indices, len(prices) - 1).to_numpy(zero_copy_only=False)
-    return np.asarray(prices[places], dtype=np.float64)

@@ -3,6 +3,11 @@
 import math
 import re
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
 #: One number: groups of thousands, then cents, with points or commas; no digit follows.
 NUMBER = r"(\d{1,3}(?:[.,]\d{3})+(?:[.,]\d{1,2})?|\d{1,9}(?:[.,]\d{1,2})?)(?![.,]?\d)"
 _ONE_NUMBER = re.compile(rf"[^\d-]*{NUMBER}\D*")
@@ -31,3 +36,15 @@ def number_in(text: str) -> float:
         found = _ONE_NUMBER.fullmatch(_BETWEEN_GROUPS.sub("", text.strip()))
         return written_number(found[1]) if found else math.nan
     return number if math.isfinite(number) else math.nan
+
+
+def numbers_in(texts: pa.ChunkedArray) -> npt.NDArray[np.float64]:
+    """[N] `number_in` each text, NaN where it is null.
+
+    >>> numbers_in(pa.chunked_array([["£8.50", None, "free"]])).tolist()
+    [8.5, nan, nan]
+    """
+    encoded = texts.combine_chunks().dictionary_encode()
+    numbers = np.array([number_in(text) for text in encoded.dictionary.to_pylist()] + [np.nan])
+    places = pc.fill_null(encoded.indices, len(numbers) - 1).to_numpy(zero_copy_only=False)
+    return np.asarray(numbers[places], dtype=np.float64)

@@ -1,6 +1,7 @@
 """Checks before a night starts that the models exist which its experiments name."""
 
 from recsys.errors import ConfigError
+from recsys.ranking.experiment_config import models_of_arms
 from recsys.settings import Config
 from recsys.storage.filesystem import Storage
 
@@ -12,10 +13,9 @@ def require_arm_models(config: Config) -> None:
         ConfigError: the storage does not hold a model.
     """
     storage = Storage(config.storage)
-    for place, experiment in enumerate(config.experiments):
-        for number, arm in enumerate(experiment.arms):
-            if arm.model is not None and not storage.exists(f"models/{arm.model}/model.json"):
-                raise ConfigError(
-                    f"experiments.{place}.arms.{number}.model: {storage.url('models', arm.model)} holds no model; "
-                    f"name a model of a published night of this storage"
-                )
+    for key, model in models_of_arms(config.experiments).items():
+        if not storage.exists(f"models/{model}/model.json"):
+            raise ConfigError(
+                f"{key}: {storage.url('models', model)} holds no model; name a model of a published night of this "
+                f"storage"
+            )

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from recsys.data.events.event_weights import are_of_kinds, unused_kinds
 from recsys.data.histories import shard_of
 from recsys.data.splits import cutoff_for
-from recsys.data.values.written_numbers import number_in
+from recsys.data.values.written_numbers import numbers_in
 from recsys.errors import ConfigError
 from recsys.evaluation.realized import RealizedLists, after_impressions, realized_lists
 from recsys.pipeline.open_run import stored_run
@@ -145,19 +145,17 @@ def _events_since(run: Run, folder: str, start: dt.datetime, kinds: Sequence[str
 def _prices(run: Run, attribute: str) -> dict[str, float]:
     """The price of each item that has one above 0."""
     catalog = read_table(run.storage, run.catalog_path, ["item_id", "attributes"])
-    texts = attribute_values(catalog, attribute).to_pylist()
-    found = {
-        item: number_in(text)
-        for item, text in zip(catalog["item_id"].to_pylist(), texts, strict=True)
-        if text is not None
-    }
-    prices = {item: price for item, price in found.items() if price > 0}
+    texts = attribute_values(catalog, attribute)
+    numbers = numbers_in(texts)
+    has_price = numbers > 0
+    items = catalog["item_id"].filter(pa.array(has_price)).to_pylist()
+    prices = dict(zip(items, numbers[has_price].tolist(), strict=True))
     if not prices:
         raise ConfigError(
             f"realized.price={attribute}: no item has a number above 0 there; `inputs.items.attributes` says which "
             f"columns of the items are kept"
         )
-    if num_unread := sum(np.isnan(price) for price in found.values()):
+    if num_unread := int(np.isnan(numbers).sum()) - texts.null_count:
         logger.warning(
             "realized.price: of %d items the price in %r is no number; they bring nothing", num_unread, attribute
         )

@@ -3,6 +3,7 @@
 from recsys.errors import ConfigError
 from recsys.pipeline.run import Run
 from recsys.pipeline.stored.published_model import model_card
+from recsys.ranking.experiment_config import models_of_arms
 
 
 def require_arm_encoders(run: Run, encoder_id: str) -> None:
@@ -13,12 +14,11 @@ def require_arm_encoders(run: Run, encoder_id: str) -> None:
     Raises:
         ConfigError: the model of an arm was trained with another encoder.
     """
-    for place, experiment in enumerate(run.config.experiments):
-        for number, arm in enumerate(experiment.arms):
-            if arm.model is None or not run.storage.exists(f"{run.model_path(arm.model)}/model.json"):
-                continue
-            if (theirs := model_card(run, arm.model).encoder_id) != encoder_id:
-                raise ConfigError(
-                    f"experiments.{place}.arms.{number}.model: {arm.model} reads the text encoder {theirs[:12]}, the "
-                    f"night's model reads {encoder_id[:12]}; name a model that was trained with the same encoder"
-                )
+    for key, model in models_of_arms(run.config.experiments).items():
+        if not run.storage.exists(f"{run.model_path(model)}/model.json"):
+            continue
+        if (theirs := model_card(run, model).encoder_id) != encoder_id:
+            raise ConfigError(
+                f"{key}: {model} reads the text encoder {theirs[:12]}, the night's model reads {encoder_id[:12]}; name "
+                f"a model that was trained with the same encoder"
+            )
