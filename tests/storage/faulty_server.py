@@ -1,5 +1,6 @@
 """A server in front of an S3 server that fails as networks and S3 do: resets, cut or lost answers, 503, slowness."""
 
+import contextlib
 import http.client
 import os
 import random
@@ -130,11 +131,11 @@ class _Forwarder(BaseHTTPRequestHandler):
             content = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{code}.</Message></Error>".encode()
             self._answer(REFUSALS[code], [("Content-Type", "application/xml")], content)
         else:
-            upstream = http.client.HTTPConnection(*self.server.upstream)
-            upstream.request(self.command, self.path, body, dict(self.headers))
-            reply = upstream.getresponse()
-            content, headers = reply.read(), reply.getheaders()
-            upstream.close()
+            # Closed even where the server behind hangs up, as it does when its tests are over.
+            with contextlib.closing(http.client.HTTPConnection(*self.server.upstream)) as upstream:
+                upstream.request(self.command, self.path, body, dict(self.headers))
+                reply = upstream.getresponse()
+                content, headers = reply.read(), reply.getheaders()
             if kill is not None:
                 os.kill(kill.pid, signal.SIGKILL)
             if fault == "slow":

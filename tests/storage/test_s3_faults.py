@@ -1,5 +1,9 @@
 """Reset connections, cut answers and 503 SlowDown of a storage: tried again, up to a limit."""
 
+import contextlib
+import gc
+import http.client
+import socket
 import threading
 import uuid
 from collections.abc import Iterator
@@ -114,3 +118,24 @@ def test_after_the_limit_a_sentence_says_what_to_do(
 def test_what_no_second_try_mends_is_not_tried_again(server: FaultyServer, storage: Storage) -> None:
     with pytest.raises(FileNotFoundError):
         storage.read_bytes("none.csv")
+
+
+def test_a_server_that_hangs_up_leaves_no_connection_open(recwarn: pytest.WarningsRecorder) -> None:
+    """An open one would fail whatever test runs when Python's garbage collector finds it."""
+    with socket.create_server(("127.0.0.1", 0)) as hangs_up:
+        server = FaultyServer(*hangs_up.getsockname())
+        server.daemon_threads, server.block_on_close = False, True
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        client = http.client.HTTPConnection(*server.server_address)
+        with contextlib.closing(client):
+            client.request("GET", "/")
+            with hangs_up.accept()[0] as upstream:
+                upstream.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+            with pytest.raises(http.client.RemoteDisconnected):
+                client.getresponse()
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    gc.collect()
+    assert [str(warning.message) for warning in recwarn if warning.category is ResourceWarning] == []
