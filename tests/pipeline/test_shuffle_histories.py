@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from recsys.data.histories import shard_of
+from recsys.data.histories import shard_of, sort_interactions
 from recsys.pipeline.input_records import ShuffledHistories
 from recsys.pipeline.inputs import shuffle_histories as shuffling
 from recsys.pipeline.run import Run
@@ -90,6 +90,30 @@ def test_impressions_are_kept_apart_and_make_nothing_seen(
         ]
         served = zip(history["served_item_ids"], history["served_timestamps"], strict=True)
         assert sorted(served) == sorted(expected)
+
+
+@pytest.mark.parametrize(("guest", "said"), [("0", True), (None, False)])
+def test_one_id_for_all_guests_is_named(
+    guest: str | None,
+    said: bool,
+    make_night: Callable[..., Run],
+    draw_events: Callable[..., pa.Table],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    events = draw_events(1_000, 60)
+    users = [f"u{number % 150}" if guest is None or number % 5 else guest for number in range(len(events))]
+    events = sort_interactions(events.set_column(0, INTERACTIONS.field("user_id"), pa.array(users)))[0]
+    run = make_night(events, settings={"histories": {"shards": 2}})
+    path = f"{run.folder.dir}/events/part-00000.parquet"
+    write_table(run.storage, path, events, events.schema)
+    finish(run, INGEST_EVENTS, parts=[path], accepted=len(events))
+    monkeypatch.setattr(
+        shuffling, "for_each_part", lambda parts, build, **_: [build()(part) | MEMORY for part in parts]
+    )
+    shuffling.shuffle_histories(run)
+    assert ("the user 0 has " in caplog.text) == said
+    assert ("events (20%)" in caplog.text) == ("where: \"user_id <> '0'\"" in caplog.text) == said
 
 
 def test_both_ways_write_the_same(

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
@@ -33,6 +34,10 @@ from recsys.ranking.experiment_config import rules_of_arms
 from recsys.schema import INTERACTIONS_WITH_TEXT
 from recsys.storage.tables import iter_batches, read_table, write_table
 
+logger = logging.getLogger(__name__)
+
+#: From this share of the events of at least so many users on, one user is hardly one person.
+SUSPICIOUS_SHARE, SUSPICIOUS_USERS = 0.1, 100
 #: Up to so many accepted events, each worker reads all of them. Ray Data's shuffle costs seconds for any number of
 #: events. Both ways write the same files.
 ROWS_READ_WHOLE = 1_000_000
@@ -48,12 +53,14 @@ def shuffle_histories(run: Run) -> ShuffledHistories:
     few = ingested.accepted <= ROWS_READ_WHOLE
     records = _write_shards(run, ingested.parts) if few else _shuffle_shards(run, ingested.parts)
     merge_shard_counts(run, [record["shard"] for record in records])
+    users = sum(record["users"] for record in records)
+    _warn_of_one_for_all(run, max(records, key=lambda record: int(record["most_events"])), users)
     counts = [
         np.sum([record[key] for record in records], axis=0).tolist() for key in ("by_length", "active", "trainable")
     ]
     return ShuffledHistories(
         rows=ingested.accepted,
-        users=sum(record["users"] for record in records),
+        users=users,
         held_out_users=sum(record["held_out_users"] for record in records),
         searches=sum(record["searches"] for record in records),
         duplicates=sum(record["duplicates"] for record in records),
@@ -65,6 +72,19 @@ def shuffle_histories(run: Run) -> ShuffledHistories:
         path=run.folder.histories_dir,
         peak_memory_mb=peak_of(records),
     )
+
+
+def _warn_of_one_for_all(run: Run, record: Record, users: int) -> None:
+    """Say it where the busiest user, who is in the shard of this record, is likely to be all guests of a shop."""
+    number, user_id = record["most_events"], record["busiest"]
+    accepted, source = run.record(INGEST_EVENTS).accepted, run.config.inputs.events
+    if source is not None and users >= SUSPICIOUS_USERS and number >= SUSPICIOUS_SHARE * accepted:
+        column = source.columns.user_id
+        logger.warning(
+            f"histories: the user {user_id} has {number:,} of {accepted:,} events ({number / accepted:.0%}). If it is "
+            f"the id of all guests, their events teach what goes together by chance: leave them out by "
+            f"inputs.events.where: \"{column} <> '{user_id}'\""
+        )
 
 
 def _write_shards(run: Run, paths: list[str]) -> list[Record]:
@@ -177,10 +197,13 @@ def _write_shard(run: Run, number: int, group: pa.Table) -> Record:
     path = f"{run.folder.histories_dir}/{name}.parquet"
     write_table(run.storage, path, histories, histories.schema, row_group_size=USERS_PER_ROW_GROUP)
     split = run.split(interactions)
+    busiest, most_events = _busiest(everything)
     write_shard_counts(run, name, interactions, split.train)
     return {
         "shard": name,
         "users": len(histories),
+        "busiest": busiest,
+        "most_events": most_events,
         "held_out_users": pc.count_distinct(split.holdout["user_id"]).as_py(),
         "rows": len(interactions),
         "searches": 0 if searches is None else len(searches),
@@ -198,3 +221,12 @@ def _oldest(events: pa.Table) -> str:
     """Time of the oldest event, ISO 8601, UTC; "" without any."""
     oldest = pc.min(events["timestamp"]).as_py()
     return "" if oldest is None else oldest.astimezone(dt.UTC).isoformat()
+
+
+def _busiest(events: pa.Table) -> tuple[str, int]:
+    """The user with the most events, and how many they are; "" and 0 without any."""
+    if not len(events):
+        return "", 0
+    users = pc.value_counts(events["user_id"])
+    first = pc.index(users.field("counts"), pc.max(users.field("counts"))).as_py()
+    return users.field("values")[first].as_py(), users.field("counts")[first].as_py()
