@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +45,10 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 # Ray asks for a token also in this machine; without this one it would write its own into the home directory.
 os.environ.setdefault("RAY_AUTH_MODE", "token")
 os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+
+# A shell starts `make test &` of a script with Ctrl-C ignored, and so would every job that a test interrupts.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("recsys", deadline=None, derandomize=True)
 settings.load_profile("recsys")
