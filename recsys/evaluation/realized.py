@@ -5,7 +5,7 @@ Shapes: U users with a list, K length of the lists, R rows of lists, E events, S
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,8 @@ from recsys.data.histories import rank_ids, user_runs
 from recsys.evaluation.measure import measure
 
 Floats = npt.NDArray[np.float64]
+#: A mean, its lower and its upper bound.
+Interval = tuple[float, float | None, float | None]
 
 #: Standard errors of a 95 % interval.
 _Z = 1.96
@@ -39,8 +41,8 @@ class RealizedLists:
     """[U] items of the list that the user took."""
     revenue: Floats
     """[U] prices of the events with these items; 0 without prices."""
-    by_source: Mapping[str, tuple[int, int, float]]
-    """Places shown to active users, places taken, and revenue, by source."""
+    by_source: Mapping[str, "Places"]
+    """The places of active users, by source."""
 
 
 def realized_lists(lists: pa.Table, events: pa.Table, prices: Mapping[str, float]) -> RealizedLists:
@@ -80,33 +82,21 @@ def realized_lists(lists: pa.Table, events: pa.Table, prices: Mapping[str, float
         accuracy=accuracy,
         taken=np.bincount(owner, hit, len(users)).astype(np.float64),
         revenue=np.bincount(owner, paid, len(users)).astype(np.float64),
-        by_source=_by_source(lists["source"], (wanted > 0)[owner], hit, paid),
+        by_source=_by_source(lists["source"], np.where(wanted[owner] > 0, owner, -1), hit, paid),
     )
 
 
 def _by_source(
-    sources: pa.ChunkedArray, active: npt.NDArray[np.bool_], hit: npt.NDArray[np.bool_], paid: Floats
-) -> dict[str, tuple[int, int, float]]:
+    sources: pa.ChunkedArray, viewer: npt.NDArray[np.int64], hit: npt.NDArray[np.bool_], paid: Floats
+) -> dict[str, "Places"]:
+    """Places [R] by source; who saw them [R], −1 if nobody, whether they were taken [R] and what was paid [R]."""
     names, code = rank_ids(sources)
-    counts = zip(
-        names.to_pylist(),
-        np.bincount(code, active, len(names)).astype(np.int64).tolist(),
-        np.bincount(code, hit, len(names)).astype(np.int64).tolist(),
-        np.bincount(code, paid, len(names)).tolist(),
-        strict=True,
-    )
-    return {name: (shown, taken, money) for name, shown, taken, money in counts}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShownItems:
-    """What came of items that were shown; an item that a user saw several times counts once."""
-
-    shown: int
-    taken: int
-    """Shown items that the user took afterwards."""
-    revenue: float
-    """Prices of the events with these items."""
+    found = {}
+    for number, name in enumerate(names.to_pylist()):
+        own = (code == number) & (viewer >= 0)
+        user = np.unique(viewer[own], return_inverse=True)[1]
+        found[name] = Places.of(np.bincount(user), np.bincount(user, hit[own]), float(paid[own].sum()))
+    return found
 
 
 def after_impressions(events: pa.Table, impressions: pa.Table, most: dt.timedelta) -> pa.Table:
@@ -124,18 +114,23 @@ def after_impressions(events: pa.Table, impressions: pa.Table, most: dt.timedelt
     return joined.filter(pc.is_valid(joined["shown_at"]))
 
 
-def shown_items(impressions: pa.Table, followed: pa.Table, prices: Mapping[str, float]) -> ShownItems:
-    """Count what was shown and taken.
+def shown_items(impressions: pa.Table, followed: pa.Table, prices: Mapping[str, float]) -> "Places":
+    """What was shown and taken; an item that a user saw several times counts once.
 
     Args:
         impressions: `user_id` and `item_id`: who saw what.
         followed: The same of the events that came after these impressions, see `after_impressions`.
         prices: Of items; an item without a price brings nothing.
     """
-    shown, taken = (len(table.group_by(["user_id", "item_id"]).aggregate([])) for table in (impressions, followed))
-    return ShownItems(
-        shown=shown, taken=taken, revenue=sum(prices.get(item, 0.0) for item in followed["item_id"].to_pylist())
-    )
+    users = pc.unique(impressions["user_id"])
+    shown, taken = (_items_of_users(table, users) for table in (impressions, followed))
+    return Places.of(shown, taken, sum(prices.get(item, 0.0) for item in followed["item_id"].to_pylist()))
+
+
+def _items_of_users(table: pa.Table, users: pa.Array) -> npt.NDArray[np.int64]:
+    """[U] different items of each user in a table of `user_id` and `item_id`."""
+    pairs = table.group_by(["user_id", "item_id"]).aggregate([])
+    return np.bincount(np.asarray(pc.index_in(pairs["user_id"], value_set=users)), minlength=len(users))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +149,7 @@ class Mean:
     def __add__(self, other: "Mean") -> "Mean":
         return Mean(num=self.num + other.num, total=self.total + other.total, squares=self.squares + other.squares)
 
-    def interval(self) -> tuple[float, float | None, float | None]:
+    def interval(self) -> Interval:
         """Mean, lower and upper bound, by the normal distribution; one value alone has no bounds. At least one value.
 
         >>> Mean.of(np.array([0.0, 1.0])).interval()
@@ -167,16 +162,70 @@ class Mean:
         error = _Z * (variance / self.num) ** 0.5
         return round(mean, 6), round(mean - error, 6), round(mean + error, 6)
 
-    def share_interval(self) -> tuple[float, float | None, float | None]:
-        """The same of values that are 0 or 1, by Wilson (JASA 1927): within 0 and 1, and no point where all are equal.
+    def share_interval(self) -> Interval:
+        """The same of values that are 0 or 1: within 0 and 1, and no point where all are equal.
 
         >>> Mean.of(np.zeros(48)).share_interval()
         (0.0, 0.0, 0.074103)
         """
         share = self.total / self.num
-        if self.num == 1:
+        return _wilson(share, self.num) if self.num > 1 else (round(share, 6), None, None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Places that users were shown, and what came of them: sums over users, which can be added over shards."""
+
+    users: int = 0
+    """Users who were shown something."""
+    shown: int = 0
+    taken: int = 0
+    revenue: float = 0.0
+    """Prices of the events with the items of these places."""
+    shown_squares: int = 0
+    taken_squares: int = 0
+    products: int = 0
+    """Σ of the places that a user was shown times those that the user took."""
+
+    @classmethod
+    def of(cls, shown: npt.NDArray[np.int64], taken: npt.NDArray[np.number], revenue: float) -> "Places":
+        """Of users [N] by the places that each was shown, at least one, and those that each took."""
+        taken = taken.astype(np.int64)
+        return cls(
+            users=len(shown),
+            shown=int(shown.sum()),
+            taken=int(taken.sum()),
+            revenue=revenue,
+            shown_squares=int((shown**2).sum()),
+            taken_squares=int((taken**2).sum()),
+            products=int((shown * taken).sum()),
+        )
+
+    def __add__(self, other: "Places") -> "Places":
+        return Places(**{each.name: getattr(self, each.name) + getattr(other, each.name) for each in fields(self)})
+
+    def taken_share(self) -> Interval:
+        """The share of the places that was taken, lower and upper bound; one user alone has no bounds.
+
+        A user takes many places or none, so that places say less than as many independent ones. The interval is that of
+        so many independent places as have the variance of the share over users (Kish, *Survey Sampling*, 1965: the
+        design effect).
+
+        >>> Places.of(np.full(10, 4), np.array([4] * 5 + [0] * 5), 0.0).taken_share()
+        (0.5, 0.226526, 0.773474)
+        """
+        share = self.taken / self.shown
+        if self.users == 1:
             return round(share, 6), None, None
-        scale = 1 + _Z**2 / self.num
-        middle = (share + _Z**2 / (2 * self.num)) / scale
-        error = _Z * (share * (1 - share) / self.num + _Z**2 / (4 * self.num**2)) ** 0.5 / scale
-        return round(share, 6), round(max(middle - error, 0.0), 6), round(min(middle + error, 1.0), 6)
+        spread = self.taken_squares - 2 * share * self.products + share**2 * self.shown_squares
+        variance = spread / self.shown**2 * self.users / (self.users - 1)
+        alone = share * (1 - share) / self.shown
+        return _wilson(share, self.shown * alone / max(variance, alone) if alone else self.shown)
+
+
+def _wilson(share: float, num: float) -> Interval:
+    """The interval of a share of so many independent values (Wilson, JASA 1927)."""
+    scale = 1 + _Z**2 / num
+    middle = (share + _Z**2 / (2 * num)) / scale
+    error = _Z * (share * (1 - share) / num + _Z**2 / (4 * num**2)) ** 0.5 / scale
+    return round(share, 6), round(max(middle - error, 0.0), 6), round(min(middle + error, 1.0), 6)

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from recsys.data.histories import rank_ids
-from recsys.evaluation.realized import ACCURACY, Mean, RealizedLists, shown_items
+from recsys.evaluation.realized import ACCURACY, Interval, Mean, Places, RealizedLists, shown_items
 from recsys.pipeline.measuring.past_lists import PastNight, PastNights
 from recsys.schema import ALL_USERS, REALIZED
 from recsys.storage.tables import write_table
@@ -16,12 +16,8 @@ from recsys.storage.tables import write_table
 #: Where the table lies, relative to the storage root. It is written again as a whole.
 REALIZED_PATH = "realized/realized.parquet"
 
-#: Metrics whose single values are 0 or 1.
-_SHARES = ("hitrate@10", "taken_share")
 #: Segment → metric → its mean over users.
 _Means = dict[str, dict[str, Mean]]
-#: Source → places shown to active users, places taken, revenue.
-_Sources = dict[str, tuple[int, int, float]]
 
 
 def write_realized(past: PastNights) -> pa.Table:
@@ -35,27 +31,27 @@ def write_realized(past: PastNights) -> pa.Table:
 def _night_rows(past: PastNights, night: PastNight) -> Iterator[dict[str, Any]]:
     """The rows of one night: all lists, then by variant, then by source, then what the live service showed."""
     means: _Means = {}
-    sources: _Sources = {}
+    sources: dict[str, Places] = {}
     for found in past.results(night):
         _add_users(means, found, priced=bool(past.prices))
-        for name, counts in found.by_source.items():
-            before = sources.get(name, (0, 0, 0.0))
-            sources[name] = (before[0] + counts[0], before[1] + counts[1], before[2] + counts[2])
+        for name, places in found.by_source.items():
+            sources[name] = sources.get(name, Places()) + places
     written = {"run_date": night.pointer.run_date, "run_id": night.pointer.run_id}
     for segment in sorted(means, key=lambda name: (name != ALL_USERS, name)):
         for metric, mean in means[segment].items():
             if mean.num:
-                yield written | _with_interval(segment, metric, mean)
+                interval = mean.share_interval() if metric == "hitrate@10" else mean.interval()
+                yield written | _with_interval(segment, metric, interval)
         taken = means[segment]["taken_per_list"]
         yield written | _plain(segment, "lists", taken.num)
         yield written | _plain(segment, "active_users", means[segment][ACCURACY[0]].num)
         if past.prices:
             yield written | _plain(segment, "revenue", means[segment]["revenue_per_list"].total)
-    for name, (shown, taken_places, revenue) in sorted(sources.items()):
-        yield from (written | row for row in _shown_rows(f"source:{name}", shown, taken_places, revenue, past))
+    for name, places in sorted(sources.items()):
+        yield from (written | row for row in _shown_rows(f"source:{name}", places, past))
     live = shown_items(night.impressions, night.followed, past.prices)
     if live.shown:
-        yield from (written | row for row in _shown_rows("live", live.shown, live.taken, live.revenue, past))
+        yield from (written | row for row in _shown_rows("live", live, past))
 
 
 def _add_users(means: _Means, found: RealizedLists, *, priced: bool) -> None:
@@ -73,21 +69,21 @@ def _add_users(means: _Means, found: RealizedLists, *, priced: bool) -> None:
             totals[name] = totals.get(name, Mean()) + Mean.of(column)
 
 
-def _shown_rows(segment: str, shown: int, taken: int, revenue: float, past: PastNights) -> Iterable[dict[str, Any]]:
+def _shown_rows(segment: str, places: Places, past: PastNights) -> Iterable[dict[str, Any]]:
     """What came of places that were shown: their number, the share that was taken, and the revenue."""
-    yield _plain(segment, "shown", shown)
-    if shown:
-        yield _with_interval(segment, "taken_share", Mean(num=shown, total=taken, squares=taken))
+    yield _plain(segment, "shown", places.shown)
+    if places.shown:
+        yield _with_interval(segment, "taken_share", places.taken_share())
     if past.prices:
-        yield _plain(segment, "revenue", revenue)
+        yield _plain(segment, "revenue", places.revenue)
 
 
 def _plain(segment: str, metric: str, value: float) -> dict[str, Any]:
     return {"metric": metric, "segment": segment, "value": float(value), "low": None, "high": None}
 
 
-def _with_interval(segment: str, metric: str, mean: Mean) -> dict[str, Any]:
-    value, low, high = mean.share_interval() if metric in _SHARES else mean.interval()
+def _with_interval(segment: str, metric: str, interval: Interval) -> dict[str, Any]:
+    value, low, high = interval
     return {"metric": metric, "segment": segment, "value": value, "low": low, "high": high}
 
 
