@@ -24,6 +24,7 @@ def print_plan(run: Run, stages: Iterable[Stage[Any]]) -> None:
     """Print what a night would do. Reads the names, sizes and samples of the input files, and writes nothing."""
     config = run.config
     console.print(f"run [bold]{run.folder.run_id}[/], events before {run.end:%Y-%m-%d %H:%M} UTC", highlight=False)
+    console.print(f"storage {escape(run.storage.root)}", highlight=False, soft_wrap=True)
     inputs = Table(title="inputs")
     for column in ("input", "path", "files", "bytes", "rows (about)"):
         inputs.add_column(column, overflow="fold")
@@ -54,11 +55,13 @@ def _size(source: TableInput) -> tuple[int, int, int]:
 
 
 def _stage_table(run: Run, stages: Iterable[Stage[Any]]) -> Table:
+    """The stages; what they write is named below the storage, as in docs/operations.md."""
     table = Table(title="stages")
-    for column in ("stage", "workers", "work", "writes"):
+    for column in ("stage", "workers", "work", "writes below storage"):
         table.add_column(column, overflow="fold")
     for stage in stages:
-        writes = "\n".join(run.storage.url(place.rstrip("/")) for place in places(run, stage.writes)) or "—"
+        folders = (place.rstrip("/").replace(run.folder.run_id, "<run_id>") for place in places(run, stage.writes))
+        writes = "\n".join(folders) or "—"
         table.add_row(stage.name, stage.workers(run.config), stage.summary, escape(writes))
     return table
 

@@ -22,6 +22,7 @@ from recsys.pipeline.publishing.write_report import write_index_again
 from recsys.settings import Config
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import read_latest
+from recsys.storage.runs import RunFolder
 
 
 def publish(config: Config, options: Namespace) -> command.Answer:
@@ -46,7 +47,7 @@ def publish(config: Config, options: Namespace) -> command.Answer:
 
 def _list(storage: Storage, config: Config) -> command.Answer:
     nights = stored_nights(storage, config.retention)
-    _print_nights(nights, config)
+    _print_nights(storage, nights, config)
     return _latest(storage) | {"status": "listed", "nights": [night.as_json() for night in nights]}
 
 
@@ -83,18 +84,33 @@ def _latest(storage: Storage) -> dict[str, Any]:
     return {} if latest is None else {"run_id": latest.run_id, "path": storage.url(latest.path)}
 
 
-def _print_nights(nights: list[StoredNight], config: Config) -> None:
-    table = Table(title="published nights")
-    for column in ("run", "model", "users", "rows", "MB", "published", "LATEST", "stays"):
-        table.add_column(column, overflow="fold", no_wrap=column == "run")  # `--to` takes the whole id of the run
+def _print_nights(storage: Storage, nights: list[StoredNight], config: Config) -> None:
+    table = Table(title="published nights", show_edge=False, pad_edge=False)  # so it fits into 80 columns
+    for column in ("run", "model", "users", "rows", "MB", "published", "stays"):
+        is_number = column in ("users", "rows", "MB")
+        whole = column == "run" or is_number  # `--to` takes the whole id of the run
+        table.add_column(column, overflow="fold", no_wrap=whole, justify="right" if is_number else "left")
     for night in nights:
-        latest, pointer = "LATEST" if night.is_latest else "", night.pointer
+        pointer = night.pointer
         counts = (f"{night.users:,}", f"{night.rows:,}", _mb(night.bytes))
         published = pointer.published_at[:16].replace("T", " ")
-        table.add_row(Text(pointer.run_id), Text(pointer.model_id), *counts, published, latest, night.kept or "no")
+        stays = "LATEST" if night.is_latest else night.kept or "no"
+        table.add_row(
+            Text(pointer.run_id),
+            Text(_model(RunFolder(storage, pointer.run_id), pointer.model_id)),
+            *counts,
+            published,
+            stays,
+        )
     console.print(table)
     if not config.retention.is_on:
         console.print("Every night stays: retention.keep_nights and retention.keep_days are null.")
+
+
+def _model(run: RunFolder, model_id: str) -> str:
+    """The model of a night, in few letters where the night trained it."""
+    measured, refit = run.model_ids
+    return {measured: "own", refit: "refit"}.get(model_id, model_id)
 
 
 def _mb(size: int) -> str:

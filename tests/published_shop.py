@@ -49,6 +49,7 @@ class PublishedShop:
         lists: Rows,
         variant: Callable[[str], str] = lambda _: "default",
         tables: Mapping[str, PublishedTable] = MappingProxyType({}),
+        model_id: str = "m",
     ) -> None:
         """Publish lists. The first item of a list is of the source `ranker`, the others of `ease`."""
         rows = [
@@ -65,8 +66,8 @@ class PublishedShop:
             stats = write_table(self.storage, f"{lists_folder(run)}/{name}", table, RECOMMENDATIONS)
             users = len(table["user_id"].unique())
             listed.append(Shard(name=name, rows=stats.rows, users=users, bytes=stats.bytes, sha256=stats.sha256))
-        details = {"model_id": "m", "config": self.config.model_dump(mode="json"), "tables": dict(tables)}
-        publish(run, write_manifest(run, run.date, listed, details), "m")
+        details = {"model_id": model_id, "config": self.config.model_dump(mode="json"), "tables": dict(tables)}
+        publish(run, write_manifest(run, run.date, listed, details), model_id)
 
     def know(
         self, run: RunFolder, attributes: Mapping[str, dict[str, str]], events: Sequence[tuple[int, str, str]] = ()

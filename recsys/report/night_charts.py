@@ -91,9 +91,11 @@ def _segments(stages: Mapping[str, Recorded]) -> Chart | None:
     if not rows:
         return None
     chart, axes = new_chart(height=46 + _ROW * 2 * len(rows), left=96, top=26)
+    drawn: set[str] = set()
     for place, segment in enumerate(rows):
         estimates = {"model": part(segment, "model")}
         estimates |= {name: part(segment, "baselines", name, "value") for name in ("published", "popularity")}
+        drawn |= {name for name, estimate in estimates.items() if number(estimate, "mean") is not None}
         for offset, (name, estimate) in zip((-0.25, 0.0, 0.25), estimates.items(), strict=True):
             style = tuple(RANKERS).index(name)
             _interval(axes, estimate, place + offset, SERIES[style], "os^"[style], RANKERS[name] if not place else "")
@@ -102,7 +104,9 @@ def _segments(stages: Mapping[str, Recorded]) -> Chart | None:
     axes.legend(
         loc="lower left", bbox_to_anchor=(-0.42, 1.0), ncols=3, handletextpad=0.1, columnspacing=0.7, fontsize=10
     )
-    words = "Quality of the new model, last night's model and popularity by segment, with 95\u00a0% intervals."
+    *others, last = [words for name, words in RANKERS.items() if name in drawn]
+    whose = f"{', '.join(others)} and {last}" if others else last
+    words = f"Quality of the {whose} by segment, with 95\u00a0% intervals."
     return Chart(
         title="Quality by segment", svg=as_svg(chart, "segments", words), note=f"{words} The table has the numbers."
     )
@@ -200,7 +204,9 @@ def _interval(axes: Axes, estimate: Recorded, place: float, colour: str, marker:
         return
     if low is not None and high is not None:
         axes.plot([low, high], [place, place], color=colour, linewidth=2)
-    axes.plot([mean], [place], color=colour, marker=marker, markersize=6, linestyle="none", label=label or None)
+    axes.plot(
+        [mean], [place], color=colour, marker=marker, markersize=6, linestyle="none", label=label or None, clip_on=False
+    )
 
 
 def _rows(axes: Axes, names: Sequence[str]) -> None:

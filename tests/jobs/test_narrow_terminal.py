@@ -39,6 +39,18 @@ def test_the_ids_that_go_back_to_a_night_are_whole(config: Config, monkeypatch: 
     assert "…" not in page.getvalue()
 
 
+def test_the_published_nights_break_no_word(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = PublishedShop(Path(config.storage), config)
+    run = shop.run(2)
+    shop.publish(run, [("ann", ["a"])], model_id=run.model_ids[1])
+    page = on_terminal(monkeypatch, publish)
+    publish.publish(config, Namespace(list=True, retain=False, dry_run=False, to=None))
+    head, *rows = [line.split() for line in page.getvalue().splitlines() if "│" in line or "┃" in line]
+    assert [word for word in head if word != "┃"] == ["run", "model", "users", "rows", "MB", "published", "stays"]
+    assert [word for word in rows[-2] if word != "│"][:3] == [run.run_id, "refit", "1"]
+    assert rows[-2][-1] == "LATEST"
+
+
 def test_no_figure_of_past_nights_is_cut(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     page = on_terminal(monkeypatch, past_nights)
     past_nights.realized(config)

@@ -426,6 +426,8 @@ def test_a_dry_run_prints_the_plan_and_touches_nothing(write_config, run_job, ca
     assert (code, answer["status"]) == (0, "planned")
     _, stages, gates = re.split(" (?:stages|gates) ", capsys.readouterr().err)[:3]
     assert re.findall(r"^│ (\w+) +│", stages, re.MULTILINE) == STAGES
+    assert "runs/<run_id>/catalog.parquet" in stages
+    assert str(tmp_path) not in stages  # the storage is named once, above
     assert "gate.min_users_ratio" in gates
     estimates = gates.partition("about what it takes")[2]
     assert re.findall(r"^│ (\w+) .* Online Retail │", estimates, re.MULTILINE) == STAGES

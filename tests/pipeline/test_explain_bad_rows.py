@@ -158,7 +158,8 @@ def test_the_commonest_values_are_shown_with_a_line_and_the_details(refuse, tmp_
             [
                 "unknown_item 3 in 'item_id': '000000' (1)",
                 "the items have ids such as 'i0', 'i1', 'i2'",
-                "before the num",
+                "before the number they are equal. If they are the same items, write the ids of both inputs the same",
+                "if these items are gone, raise inputs.max_quarantine_rate.",
             ],
             id="ids of another spelling",
         ),

@@ -123,6 +123,16 @@ def test_a_page_is_made_whatever_the_records_lack(random: Random) -> None:
     assert "<h1>Night of 2026-11-22</h1>" in page
 
 
+def test_the_chart_of_segments_names_whom_it_shows() -> None:
+    gate = STAGES["gate"]
+    first = [
+        segment | {"baselines": {"popularity": segment["baselines"]["popularity"]}} for segment in gate["segments"]
+    ]
+    page, _ = render_night(records(stages=STAGES | {"gate": gate | {"segments": first}}))
+    assert "Quality of the new model and popularity by segment" in page
+    assert "Quality of the new model, last night&#39;s model and popularity by segment" in render_night(records())[0]
+
+
 def test_a_signal_may_have_a_name_in_any_script() -> None:
     page, _ = render_night(records(stages={"fuse": {"validation_alone": {"人気_$x$_<b>": 0.5}}}))
     assert ">人気 $x$ &lt;b&gt;</text>" in page

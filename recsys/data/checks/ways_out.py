@@ -188,7 +188,10 @@ def _unknown_item(bad: BadInput) -> str:
     for words, change in _ID_CHANGES.items():
         ours = {change(text) for text in bad.texts} - {""}
         if ours and 2 * len(ours & {change(known_id) for known_id in bad.known_ids}) >= len(ours):
-            return f"{shown}: {words} they are equal, so write the ids of both inputs the same way"
+            return (
+                f"{shown}: {words} they are equal. If they are the same items, write the ids of both inputs the same "
+                f"way; if these items are gone, raise inputs.max_quarantine_rate"
+            )
     return (
         f"{shown}: name columns with the same ids in {bad.key}.columns.item_id and inputs.items.columns.item_id, or "
         f"raise inputs.max_quarantine_rate if these items are gone"

@@ -76,7 +76,7 @@ def guess_items(items: Columns, item_id: ColumnValues | None) -> Guesses:
     if title := _best(rest, _title_score):
         found["title"] = Guess(title, "its values can be read")
     if flag := _best(rest, lambda column: 2 if names_any(column.name, "available") and column.is_flag else 0):
-        found["available"] = Guess(flag, "its name, and its values are yes and no")
+        found["available"] = Guess(flag, "its name, and its values say yes or no")
     has_versions = "item_id" in found and not items[found["item_id"].column].is_unique
     if has_versions and (time := _best(rest, _time_score)):
         found["timestamp"] = Guess(time, "its values are times, and items have several rows")
