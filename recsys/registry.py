@@ -33,8 +33,10 @@ class Registry(Generic[Thing]):
         """Add a thing and return it. The same thing twice is no error, since a plugin may be imported twice.
 
         Raises:
-            ConfigError: another thing has this name.
+            ConfigError: another thing has this name, or it is a class and no instance.
         """
+        if isinstance(thing, type):
+            raise ConfigError(f"{self.kind} {thing.name!r}: register an instance, {thing.__name__}(), not the class")
         known = self._things.setdefault(thing.name, thing)
         if type(known) is not type(thing):
             raise ConfigError(f"{self.kind} {thing.name!r} is registered twice: choose another name for the plugin's")

@@ -54,6 +54,19 @@ def test_a_name_that_is_taken_is_said_as_it_is(tmp_path: Path, monkeypatch: pyte
         load_plugins(["csv_plugin"])
 
 
+def test_a_class_is_refused_where_an_instance_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it fails in the stage that first calls a method, after the training."""
+    (tmp_path / "class_plugin.py").write_text(
+        "from recsys.ranking.rules.expiry import Expiry\n"
+        "from recsys.ranking.rules.registry import RULES\n\n\n"
+        "class Mine(Expiry):\n    name = 'mine'\n\n\n"
+        "RULES.register(Mine)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match=r"^rule 'mine': register an instance, Mine\(\), not the class$"):
+        load_plugins(["class_plugin"])
+
+
 @pytest.mark.parametrize(
     ("number", "said"),
     [

@@ -99,6 +99,14 @@ def test_only_the_first_rows_are_judged(config: Write, monkeypatch: pytest.Monke
     assert unread.found.endswith("20 usable; item ids were not checked: there are over 1 items")
 
 
+def test_events_are_not_blamed_for_items_that_cannot_be_used(config: Write) -> None:
+    """A second way out, about the ids of the events, would be wrong: mended items have these ids."""
+    found = checks(config(GOOD, "item_id,title\na,La\xe9mp,\nb,Vase\n"))
+    assert not found["items"].ok
+    assert found["events"].ok
+    assert found["events"].found.endswith("30 usable; item ids were not checked: mend the items first")
+
+
 def test_lines_that_are_no_rows_are_judged_with_the_rows_around_them(config: Write) -> None:
     """The night takes up to 5 % of them: the first rows must not count with the bad lines of the whole block."""
     lines = ("u,a,2026-11-20\n" * 50 + "u,a,2026-11-20,and more\n") * 2000

@@ -56,7 +56,7 @@ def parse_metric(text: str) -> tuple[AccuracyMetric, int]:
     if name not in metrics:
         known = ", ".join(f"{each}@k" for each in metrics)
         reason = "does not compare lists with what users wanted" if name in METRICS else "is not known"
-        raise ConfigError(f"metric {text!r} {reason}; choose one of {known}")
+        raise ConfigError(f"metric {text!r} {reason}; choose one of {known}; a module in `plugins` may register more")
     if not (digits.isascii() and digits.isdigit() and digits[0] != "0" and int(digits) <= MAX_K):
         raise ConfigError(f"metric {text!r}: write {name}@10; the number of places is from 1 to {MAX_K}")
     return metrics[name], int(digits)

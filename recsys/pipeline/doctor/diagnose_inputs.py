@@ -147,7 +147,8 @@ class _Inputs:
 
     def __init__(self, run: Run, published: Storage) -> None:
         self._run, self._published = run, published
-        self._all_items_known = False
+        self._not_all_known = "these cannot be read"
+        """Why an item of the events may be missing in the catalog of the doctor; empty: all usable items are in it."""
 
     def items(self) -> Diagnosis:
         """Check the first items; keep the ids of many, and with them a catalog."""
@@ -156,8 +157,10 @@ class _Inputs:
         versions = [read_versions(table, file, how, self._longest_id, 0).versions for file, table, _ in first.chunks]
         catalog = build_catalog(merge_versions(versions), spec)
         write_table(self._run.storage, self._run.catalog_path, catalog, CATALOG)
-        self._all_items_known = first.is_all
-        return self._judge("items", first, how.timestamp, self._version_check(how))
+        judged = self._judge("items", first, how.timestamp, self._version_check(how))
+        too_many = "" if first.is_all else f"there are over {MOST_ITEM_ROWS:,} items"
+        self._not_all_known = too_many if judged.ok else "mend the items first"
+        return judged
 
     def users(self) -> Diagnosis:
         """Check the first users."""
@@ -182,7 +185,7 @@ class _Inputs:
         def check(table: pa.Table, file: str, reading: DateReading) -> _Checked:
             found = normalise_events(table, file, source, replace(rules, reading=reading))
             bad = found.quarantined
-            if not self._all_items_known:  # the item may be in a row that was not read
+            if self._not_all_known:  # the item may be in a row that was not read, or not be usable
                 bad = bad.filter(pc.not_equal(bad["reason"], Reason.UNKNOWN_ITEM.value))
             return _Checked(
                 rows=found.num_read,
@@ -192,7 +195,7 @@ class _Inputs:
                 dates=found.dates,
             )
 
-        note = "" if self._all_items_known else f"; item ids were not checked: there are over {MOST_ITEM_ROWS:,} items"
+        note = f"; item ids were not checked: {self._not_all_known}" if self._not_all_known else ""
         judged = self._judge("events", first, source.columns.timestamp, check)
         return replace(judged, found=judged.found + note)
 
