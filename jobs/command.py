@@ -5,7 +5,9 @@ import atexit
 import json
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,6 +69,7 @@ def run(body: Callable[[Config, argparse.Namespace], Answer], options: argparse.
 def run_without_config(body: Callable[[argparse.Namespace], Answer], options: argparse.ArgumentParser) -> int:
     """Run a job and print one JSON object as the last line; returns the exit code, see `recsys.errors`."""
     arguments = options.parse_args()
+    _interrupt_at_sigterm()
     with log_output(arguments.log_format, verbose=arguments.verbose):
         try:
             answer, code = body(arguments), 0
@@ -90,7 +93,14 @@ def on_ray(config: Config, stages: Iterable[Stage[Any]] = ()) -> Iterator[None]:
 
     modules = [stage.module for stage in stages if stage.applies(config)]
     with imports_ahead(modules), cluster(min_cpus(config)):
+        _interrupt_at_sigterm()  # Ray has set a handler that ends the process without an answer
         yield
+
+
+def _interrupt_at_sigterm() -> None:
+    """Let SIGTERM (`timeout`, systemd, Kubernetes, `ray job stop`) end the job as Ctrl-C does."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def end_process(main: Callable[[], int]) -> NoReturn:

@@ -4,6 +4,7 @@ import io
 import itertools
 import json
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -173,6 +174,30 @@ command.end_process(main)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "interrupted\n")
+
+
+@pytest.mark.parametrize("ray", [False, True], ids=["alone", "on Ray"])
+def test_a_job_answers_sigterm_as_ctrl_c(*, ray: bool) -> None:
+    program = f"""
+import os, signal
+from contextlib import nullcontext
+from jobs import command
+from recsys.settings import decode_config
+items = {{"path": "none", "text": "a text"}}
+config = decode_config({{"storage": "none", "inputs": {{"items": items}}}})
+
+def body(arguments):
+    with command.on_ray(config) if {ray} else nullcontext():
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.pause()
+
+command.end_process(lambda: command.run_without_config(body, command.parser("stops")))
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    job = [sys.executable, "-c", program, "--config", "none.yaml"]
+    done = subprocess.run(job, env=environment, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, json.loads(done.stdout)["status"]) == (1, "interrupted")
+    assert "SIGTERM" not in done.stderr
 
 
 def test_every_job_ends_its_process_by_that_function() -> None:
