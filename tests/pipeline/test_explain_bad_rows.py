@@ -83,6 +83,15 @@ def test_the_commonest_values_are_shown_with_a_line_and_the_details(refuse, tmp_
             id="no time",
         ),
         pytest.param(
+            events(*["u1,i1,2021-13-45T25:61:00Z"] * 3),
+            {},
+            [
+                "'2021-13-45T25:61:00Z' (3)",
+                "Mend these rows, or leave them out by inputs.events.where; if all rows are written like these, set",
+            ],
+            id="no day of any calendar",
+        ),
+        pytest.param(
             events(*["u1,i1,1.79E+12"] * 3),
             {},
             ["'1.79E+12' (3)", "A program has rounded these numbers: export 'timestamp' with all digits."],

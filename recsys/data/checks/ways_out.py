@@ -138,7 +138,10 @@ def _timestamp(bad: BadInput) -> str:
         return f"set {key} to {' or '.join(map(repr, formats[:2]))}{now}"
     if now:
         return f"set {key} to the spelling of these values, or to null{now}"
-    return f"set {key} to the spelling of these values, such as '%d.%m.%Y %H:%M'"
+    return (
+        f"mend these rows, or leave them out by {bad.key}.where; if all rows are written like these, set {key} to their "
+        "spelling, such as '%d.%m.%Y %H:%M'"
+    )
 
 
 def _wrong_time(bad: BadInput) -> str:
