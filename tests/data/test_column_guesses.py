@@ -183,6 +183,7 @@ def test_items_have_a_title_texts_and_what_is_available() -> None:
         product_name=[f"Oak Lamp {row}" for row in range(NUM)],
         in_stock=["yes", "no"] * (NUM // 2),
         price=["3.50"] * NUM,
+        currency=["EUR"] * NUM,
         updated=TIMES,
     )
     found = guess_items(items, None)

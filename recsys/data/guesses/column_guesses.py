@@ -76,7 +76,7 @@ def guess_items(items: Columns, item_id: ColumnValues | None) -> Guesses:
     if title := _best(rest, _title_score):
         found["title"] = Guess(title, "its values can be read")
     if flag := _best(rest, lambda column: 2 if names_any(column.name, "available") and column.is_flag else 0):
-        found["available"] = Guess(flag, "its name, and its values say yes or no")
+        found["available"] = Guess(flag, "its name, and its values say whether an item is available")
     has_versions = "item_id" in found and not items[found["item_id"].column].is_unique
     if has_versions and (time := _best(rest, _time_score)):
         found["timestamp"] = Guess(time, "its values are times, and items have several rows")
@@ -93,13 +93,14 @@ def guess_users(users: Columns, user_id: ColumnValues | None) -> Guesses:
 def item_texts(items: Columns, guesses: Guesses) -> list[str]:
     """Columns that say what an item is: title, classes such as category and brand, then other texts and descriptions.
 
-    Ids, states and columns that a template cannot name are left out. Of too many, the title, a description and classes
-    stay.
+    Ids, states, what is the same for all items, and columns that a template cannot name are left out. Of too many, the
+    title, a description and classes stay.
     """
     title = guesses["title"].column if "title" in guesses else None
     taken = {guess.column for guess in guesses.values()} - {title}
     prose = [name for name, column in items.items() if column.is_prose and name not in taken and may_name(name)]
     prose = [name for name in prose if name == title or not (_ends_as(name, "key") or _ends_as(name, "available"))]
+    prose = [name for name in prose if name == title or not items[name].is_constant]
     description = next((name for name in prose if names_any(name, "description")), None)
     kept = sorted(prose, key=lambda name: (name not in (title, description), not names_any(name, "class")))
     return sorted(

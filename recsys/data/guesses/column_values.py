@@ -63,6 +63,11 @@ class ColumnValues:
         return len(self.distinct) >= _MOST * len(self.known) > 0
 
     @property
+    def is_constant(self) -> bool:
+        """Whether all of several rows have the same value."""
+        return len(self.distinct) == 1 and len(self.known) == len(self.cells) > 1
+
+    @property
     def filled(self) -> float:
         """The share of the cells that are not empty."""
         return len(self.known) / max(len(self.cells), 1)
