@@ -85,6 +85,9 @@ def _latest(storage: Storage) -> dict[str, Any]:
 
 
 def _print_nights(storage: Storage, nights: list[StoredNight], config: Config) -> None:
+    if not nights:
+        console.print(f"No night is published in {storage.root}.", markup=False, highlight=False, soft_wrap=True)
+        return
     table = Table(title="published nights", show_edge=False, pad_edge=False)  # so it fits into 80 columns
     for column in ("run", "model", "users", "rows", "MB", "published", "stays"):
         is_number = column in ("users", "rows", "MB")

@@ -47,8 +47,17 @@ def test_the_published_nights_break_no_word(config: Config, monkeypatch: pytest.
     publish.publish(config, Namespace(list=True, retain=False, dry_run=False, to=None))
     head, *rows = [line.split() for line in page.getvalue().splitlines() if "│" in line or "┃" in line]
     assert [word for word in head if word != "┃"] == ["run", "model", "users", "rows", "MB", "published", "stays"]
-    assert [word for word in rows[-2] if word != "│"][:3] == [run.run_id, "refit", "1"]
-    assert rows[-2][-1] == "LATEST"
+    row = next([word for word in row if word != "│"] for row in rows if row[0] == run.run_id)
+    assert (row[:3], row[-1]) == ([run.run_id, "refit", "1"], "LATEST")
+
+
+def test_a_storage_without_nights_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty table looks like another storage than the one that was meant."""
+    empty = decode_config(tiny_config(Path("shop"), tmp_path / "wharehouse"))
+    page = on_terminal(monkeypatch, publish)
+    answer = publish.publish(empty, Namespace(list=True, retain=False, dry_run=False, to=None))
+    assert answer["nights"] == []
+    assert page.getvalue() == f"No night is published in {tmp_path / 'wharehouse'}.\n"
 
 
 def test_no_figure_of_past_nights_is_cut(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
