@@ -87,7 +87,8 @@ def test_the_commonest_values_are_shown_with_a_line_and_the_details(refuse, tmp_
             {},
             [
                 "'2021-13-45T25:61:00Z' (3)",
-                "Mend these rows, or leave them out by inputs.events.where; if all rows are written like these, set",
+                "If all rows are written like these, set inputs.events.timestamp_format to their spelling, such as",
+                "if only these are, mend them, or leave them out by inputs.events.where.",
             ],
             id="no day of any calendar",
         ),

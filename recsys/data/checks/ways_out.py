@@ -139,8 +139,8 @@ def _timestamp(bad: BadInput) -> str:
     if now:
         return f"set {key} to the spelling of these values, or to null{now}"
     return (
-        f"mend these rows, or leave them out by {bad.key}.where; if all rows are written like these, set {key} to "
-        "their spelling, such as '%d.%m.%Y %H:%M'"
+        f"if all rows are written like these, set {key} to their spelling, such as '%d.%m.%Y %H:%M'; if only these "
+        f"are, mend them, or leave them out by {bad.key}.where"
     )
 
 
