@@ -183,7 +183,7 @@ import os, signal
 from contextlib import nullcontext
 from jobs import command
 from recsys.settings import decode_config
-items = {{"path": "none", "text": "a text"}}
+items = {{"path": "none", "text": "{{title}}"}}
 config = decode_config({{"storage": "none", "inputs": {{"items": items}}}})
 
 def body(arguments):
@@ -195,7 +195,7 @@ command.end_process(lambda: command.run_without_config(body, command.parser("sto
 """
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     job = [sys.executable, "-c", program, "--config", "none.yaml"]
-    done = subprocess.run(job, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(job, env=environment, capture_output=True, text=True, timeout=300)
     assert (done.returncode, json.loads(done.stdout)["status"]) == (1, "interrupted")
     assert "SIGTERM" not in done.stderr
 
