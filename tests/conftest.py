@@ -54,8 +54,12 @@ settings.register_profile("recsys", deadline=None, derandomize=True)
 settings.load_profile("recsys")
 
 
-#: Rooms whose tests take longest, since they start processes. With `-n` they go first, and what is quick fills the end.
-SLOW_ROOMS = ("faults", "jobs", "pipeline", "serving")
+#: The file that takes longest after the tests over `one_night`. With `-n` it starts beside them. It makes no lists, so
+#: that in a fresh checkout only one process compiles what makes lists, and numba has kept it when the other needs it.
+LONGEST = "pipeline/test_train.py"
+#: Rooms whose tests take longest, since they start processes or compile. With `-n` they go next; what is quick fills
+#: the end.
+SLOW_ROOMS = ("faults", "jobs", "pipeline", "serving", "training")
 #: Files of tests over `one_night`. With `-n` they share a process, so that this night is made once.
 OVER_ONE_NIGHT = (
     "docs/test_python_tour.py",
@@ -102,9 +106,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if "one_night" in getattr(item, "fixturenames", ()) and group_of(item.nodeid) != "one night":
             raise pytest.UsageError(f"{item.nodeid} is over one_night: add its file to OVER_ONE_NIGHT in {__file__}")
     if hasattr(config, "workerinput"):
+        first = ("one night", LONGEST)
         groups = {item: group_of(item.nodeid) for item in items}
         slow = {item: item.path.parent.name in SLOW_ROOMS for item in items}
-        items.sort(key=lambda item: 0 if groups[item] == "one night" else 1 if slow[item] else 2)
+        items.sort(key=lambda item: first.index(groups[item]) if groups[item] in first else 3 - slow[item])
 
 
 def free_ports(number: int) -> list[int]:
