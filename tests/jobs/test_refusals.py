@@ -14,31 +14,32 @@ import pytest
 #: Libraries that take seconds to import or to start.
 SLOW = ("ray", "torch", "transformers", "deepspeed", "sklearn", "joblib")
 CODE = f"""
-import sys
+import json, sys
 from jobs.{{job}} import main
-code = main()
-print(code, sorted(set({SLOW}) & set(sys.modules)))
+for options in json.loads(sys.argv.pop()):
+    sys.argv[1:] = options
+    print(main(), sorted(set({SLOW}) & set(sys.modules)))
 """
 
 
-def refuse(job: str, config: Path, *options: str) -> tuple[dict[str, Any], str]:
-    """The JSON of a job that ends at once; then its exit code and the slow libraries that it imported."""
-    command = [sys.executable, "-c", CODE.format(job=job), "--config", str(config), *options]
+def refuse(job: str, config: Path, *all_options: list[str]) -> list[tuple[dict[str, Any], str]]:
+    """Of starts in one process that end at once: the JSON, then exit code and slow libraries imported so far."""
+    starts = json.dumps([["--config", str(config), *options] for options in all_options])
+    command = [sys.executable, "-c", CODE.format(job=job), starts]
     ended = subprocess.run(command, capture_output=True, text=True, check=True)
-    answer, outcome = ended.stdout.strip().splitlines()[-2:]
-    return json.loads(answer), outcome
+    lines = ended.stdout.strip().splitlines()
+    return [(json.loads(answer), outcome) for answer, outcome in zip(lines[::2], lines[1::2], strict=True)]
 
 
 @pytest.mark.parametrize("job", ["nightly", "finetune", "evaluate"])
 def test_nothing_slow_is_imported_for_a_refusal(job, write_config, tmp_path):
-    answer, outcome = refuse(job, write_config(), "--set", "recommend.topk=5")
-    assert answer["error"] == "recommend.topk: unknown key; did you mean top_k?"
-    assert outcome == "2 []"
-
     events = tmp_path / "nowhere"
-    answer, outcome = refuse(job, write_config(), "--set", f"inputs.events.path={events}")
-    assert str(events) in answer["error"]
-    assert outcome == "3 []"
+    options = [["--set", "recommend.topk=5"], ["--set", f"inputs.events.path={events}"]]
+    (key, first), (path, second) = refuse(job, write_config(), *options)
+    assert key["error"] == "recommend.topk: unknown key; did you mean top_k?"
+    assert first == "2 []"
+    assert str(events) in path["error"]
+    assert second == "3 []"
     assert not (tmp_path / "warehouse").exists()
 
 
