@@ -108,5 +108,6 @@ def _gate_table(config: Config) -> Table:
     table.add_row(QUALITY, f"{metric} is not significantly below {rivals}", "gate.tolerance")
     for check in CHECKS:
         limit = attrgetter(check.threshold)(config)
-        table.add_row(check.name, "off" if limit is None else f"{check.kind} {limit:.1%}", check.threshold)
+        wanted = check.sentence.format(value=f"{check.kind} {limit or 0:.1%}", fault="", before="the night before")
+        table.add_row(check.name, "off" if limit is None else wanted, check.threshold)
     return table
