@@ -123,13 +123,19 @@ def free_ports(number: int) -> list[int]:
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
-    """A Ray of 3 CPUs in this machine, shared by the whole session; jobs join it."""
+    """A Ray of 3 CPUs in this machine, shared by the whole session; jobs join it.
+
+    Workers that wait for a task are kept: else Ray ends all that are more than the free CPUs, also while a training or
+    the service has most CPUs, and each new one imports the libraries again.
+    """
     import ray
 
-    os.environ.update(
-        haproxy_environment("127.0.0.1", MAX_IN_FLIGHT)
-    )  # as `jobs/serve.py` sets it before it starts Ray
-    ray.init(address="local", num_cpus=3, include_dashboard=False, logging_level=logging.ERROR)
+    from recsys.pipeline.workers.cluster import PASSIVE_WAIT
+
+    # as `jobs/serve.py` and a job of its own set it before they start Ray
+    os.environ.update(haproxy_environment("127.0.0.1", MAX_IN_FLIGHT) | PASSIVE_WAIT)
+    kept = {"num_workers_soft_limit": 3}
+    ray.init(address="local", num_cpus=3, include_dashboard=False, logging_level=logging.ERROR, _system_config=kept)
     yield
     ray.shutdown()
 

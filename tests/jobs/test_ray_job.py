@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pytest
 
+from recsys.pipeline.workers.cluster import PASSIVE_WAIT
 from recsys.schema import RECOMMENDATIONS
 from tests.conftest import free_ports
 
@@ -81,7 +82,8 @@ def cluster() -> Iterator[Cluster]:
     folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # short: a socket's path has at most 107 bytes
     (folder / "site").mkdir()
     (folder / "site" / "sitecustomize.py").write_text(WITHOUT_CHECKOUT)
-    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    # the job sets `PASSIVE_WAIT` for its workers itself, where the cluster was started without
+    environment = {name: os.environ[name] for name in os.environ.keys() - {"RAY_ADDRESS", *PASSIVE_WAIT}}
     environment |= {
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",  # the job's entry point is `python`
         "PYTHONPATH": str(folder / "site"),
