@@ -66,6 +66,6 @@ def wait_for_worker(night: Night, title: str) -> psutil.Process:
             with contextlib.suppress(psutil.Error):  # it has ended
                 if "".join(process.cmdline()[:1]).startswith(title):
                     return process
-        night.process.join(0.01)
+        night.process.join(0.05)  # shorter than the task, whose worker imports the libraries first
     check_output(night, 0)
     raise MissedError(f"no worker {title} was seen:\n{night.said}")
