@@ -8,6 +8,8 @@ import pyarrow as pa
 
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.stages import SHUFFLE_HISTORIES
+from recsys.pipeline.stored.item_ids import read_item_ids
+from recsys.pipeline.stored.shard_tables import read_interactions
 from recsys.pipeline.workers.cluster import for_each_part
 from recsys.storage.tables import read_table, write_table
 from recsys.training.basket_examples import BASKETS, HELD_OUT_TARGETS, baskets_of, held_out_targets
@@ -22,11 +24,11 @@ def write_baskets(run: Run) -> tuple[int, int]:
 
 
 def _writer(run: Run) -> Callable[[str], Record]:
-    item_ids = read_table(run.storage, run.catalog_path, ["item_id"])["item_id"].combine_chunks()
+    item_ids = read_item_ids(run)
     most = run.config.train.max_events_per_user
 
     def write(shard: str) -> Record:
-        interactions = read_table(run.storage, f"{run.interactions_dir}/{shard}.parquet")
+        interactions = read_interactions(run, shard)
         learned, kept_out = run.validation_split(interactions)
         baskets = baskets_of(learned, item_ids, most)
         targets = held_out_targets(learned, kept_out, item_ids, run.config.histories.max_length)
@@ -39,7 +41,7 @@ def _writer(run: Run) -> Callable[[str], Record]:
 
 def read_baskets(run: Run) -> tuple[int, Baskets]:
     """The number of items of the catalog, and the baskets of all users."""
-    catalog_size = len(read_table(run.storage, run.catalog_path, ["item_id"]))
+    catalog_size = len(read_item_ids(run))
     items = _read(run, "", BASKETS)["items"].combine_chunks()
     offsets = np.concatenate([[0], np.cumsum(np.asarray(items.value_lengths(), np.int64))]).astype(np.int64)
     return catalog_size, Baskets(offsets, np.asarray(items.flatten(), np.int64))

@@ -21,6 +21,7 @@ from recsys.pipeline.encoders.lessons import shop_texts
 from recsys.pipeline.encoders.open_encoder import open_encoder
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import SHUFFLE_HISTORIES
+from recsys.pipeline.stored.item_ids import read_item_ids
 from recsys.pipeline.stored.item_texts import read_encoder_texts
 from recsys.storage.tables import read_table
 from recsys.training.basket_examples import HELD_OUT_TARGETS, last_targets
@@ -159,7 +160,7 @@ def _held_out(run: Run, catalog_size: int) -> HeldOutTargets:
     """The last item of users of the night, by their histories; users are drawn by hash."""
     histories = run.record(SHUFFLE_HISTORIES)
     share = min(run.config.compress.max_users / max(histories.users, 1), 1.0)
-    item_ids = read_table(run.storage, run.catalog_path, ["item_id"])["item_id"].combine_chunks()
+    item_ids = read_item_ids(run)
     tables = [HELD_OUT_TARGETS.empty_table()]
     for shard in histories.shards:
         lists = read_table(run.storage, f"{run.folder.histories_dir}/{shard}.parquet", ["user_id", "item_ids"])

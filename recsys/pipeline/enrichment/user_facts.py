@@ -14,11 +14,13 @@ import pyarrow.compute as pc
 
 from recsys.data.events.searches import searches_before
 from recsys.data.histories import user_runs
+from recsys.data.splits import before_held_out
 from recsys.enrichment.config import UserTextsConfig
 from recsys.enrichment.request import Facts, request_for
 from recsys.pipeline.inputs.item_sayings import MOST_CHARS, readable
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.stages import ENRICH_ITEMS
+from recsys.pipeline.stored.shard_tables import read_interactions, read_non_positives, read_searches
 from recsys.schema import TEXT_FACTS, TIMESTAMP
 from recsys.storage.tables import read_table, write_table
 
@@ -69,8 +71,10 @@ def facts_writer(run: Run, spec: UserTextsConfig) -> Callable[[str], Record]:
     skipped = run.config.histories.max_length if spec.skip_newest is None else spec.skip_newest
 
     def write(shard: str) -> Record:
-        interactions, kept = readable(run, read_table(run.storage, f"{run.interactions_dir}/{shard}.parquet"))
-        disliked = _titles_of(_non_positives(run, shard, kept), words)
+        interactions, kept = readable(run, read_interactions(run, shard))
+        rejected = read_non_positives(run, shard)
+        rejected = before_held_out(rejected.filter(pc.less(rejected["weight"], 0)), kept, run.cutoff, and_at_once=False)
+        disliked = _by_user(rejected, [words.titles.get(item, "") for item in rejected["item_id"].to_pylist()])
         searches = _searches(run, shard, kept)
         rows = []
         for user, events in _read_events(interactions, spec, skipped):
@@ -134,25 +138,12 @@ def _titles(items: list[str], words: ItemWords) -> list[str]:
     return list(dict.fromkeys(words.titles[item] for item in items if words.titles.get(item)))
 
 
-def _non_positives(run: Run, shard: str, kept: pa.Table) -> pa.Table | None:
-    path = f"{run.non_positives_dir}/{shard}.parquet"
-    if not run.storage.exists(path):
-        return None
-    events = read_table(run.storage, path)
-    return searches_before(events.filter(pc.less(events["weight"], 0)), kept, run.cutoff)
-
-
 def _searches(run: Run, shard: str, kept: pa.Table) -> dict[str, list[tuple[dt.datetime, str]]]:
-    if run.config.inputs.event_settings.columns.text is None:
+    searches = read_searches(run, shard)
+    if searches is None:
         return {}
-    searches = searches_before(read_table(run.storage, f"{run.searches_dir}/{shard}.parquet"), kept, run.cutoff)
+    searches = searches_before(searches, kept, run.cutoff)
     return _by_user(searches, searches["text"].to_pylist())
-
-
-def _titles_of(events: pa.Table | None, words: ItemWords) -> dict[str, list[tuple[dt.datetime, str]]]:
-    if events is None:
-        return {}
-    return _by_user(events, [words.titles.get(item, "") for item in events["item_id"].to_pylist()])
 
 
 def _by_user(events: pa.Table, texts: list[str]) -> dict[str, list[tuple[dt.datetime, str]]]:

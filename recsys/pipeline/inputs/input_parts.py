@@ -19,11 +19,12 @@ from recsys.data.formats.input_format import FileInfo
 from recsys.data.times.date_evidence import FIRST_READING, DateReading
 from recsys.data.values.columns import require_no_lists
 from recsys.pipeline.run import Record, Run
+from recsys.pipeline.stored.item_ids import read_item_ids
 from recsys.schema import QUARANTINE
 from recsys.storage.addresses import open_input
 from recsys.storage.failures import explained
 from recsys.storage.filesystem import Storage
-from recsys.storage.tables import read_table, write_table
+from recsys.storage.tables import write_table
 
 #: Bad rows are written in files of about so many rows: a very bad input must not fill the memory.
 QUARANTINE_ROWS = 50_000
@@ -74,7 +75,7 @@ def read_file(
 
 def event_rules(run: Run, now: dt.datetime, reading: DateReading = FIRST_READING) -> EventRules:
     """What a valid event is; reads the catalog of the run, since an event needs a known item."""
-    items = read_table(run.storage, run.catalog_path, ["item_id"])["item_id"].combine_chunks()
+    items = read_item_ids(run)
     return EventRules(**vars(row_rules(run.config.inputs, reading)), known_items=items, end=run.end, now=now)
 
 

@@ -18,6 +18,7 @@ from recsys.data.splits import Split, hold_out_last_basket
 from recsys.enrichment.config import ItemTextsConfig
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.stages import SHUFFLE_HISTORIES
+from recsys.pipeline.stored.shard_tables import read_interactions, read_searches
 from recsys.pipeline.workers.cluster import for_each_part
 from recsys.schema import INTERACTIONS_WITH_TEXT, ITEM_SAYINGS
 from recsys.storage.tables import read_table, write_table
@@ -57,8 +58,9 @@ def _path(run: Run, shard: str) -> str:
 
 def _writer(run: Run, most: dict[str, int]) -> Callable[[str], Record]:
     def write(shard: str) -> Record:
-        interactions, kept = readable(run, read_table(run.storage, f"{run.interactions_dir}/{shard}.parquet"))
-        searches = read_table(run.storage, f"{run.searches_dir}/{shard}.parquet")
+        interactions, kept = readable(run, read_interactions(run, shard))
+        searches = read_searches(run, shard)
+        assert searches is not None, "sayings are gathered only where texts of events are read"
         led = followed_by_items(interactions, searches_before(searches, kept, run.cutoff))
         reviews = interactions.filter(pc.not_equal(interactions["text"], ""))
         sayings = pa.concat_tables([_sayings(reviews, "review"), _sayings(led, "search")])

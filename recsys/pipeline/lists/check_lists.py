@@ -26,11 +26,12 @@ from recsys.pipeline.lists.compare_lists import (
 )
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.stages import CHECK_LISTS, FINETUNE, INGEST_CATALOG, INGEST_EVENTS, INGEST_USERS, WRITE_LISTS
+from recsys.pipeline.stored.item_ids import read_item_ids
 from recsys.pipeline.stored.stored_item_counts import read_item_counts
 from recsys.pipeline.workers.cluster import for_each_part, peak_of
 from recsys.schema import ITEM_PLACES
 from recsys.storage.manifest import lists_folder
-from recsys.storage.tables import iter_batches, read_table, write_table
+from recsys.storage.tables import iter_batches, write_table
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +125,7 @@ def _shard_counter(run: Run, full: int, before: ListsBefore | None, share: float
         before: The lists to compare with, in the same shards.
         share: Share of the users whose lists are compared.
     """
-    item_ids = read_table(run.storage, run.catalog_path, ["item_id"])["item_id"].combine_chunks()
+    item_ids = read_item_ids(run)
 
     def count(name: str) -> Record:
         path = f"{lists_folder(run.folder)}/{name}"
@@ -157,7 +158,7 @@ def _write_item_places(run: Run, found: ListFigures) -> str:
 
 def _num_interactions(run: Run) -> npt.NDArray[np.int64]:
     """[I] interactions with each item of the catalog, up to the night's date."""
-    item_ids = read_table(run.storage, run.catalog_path, ["item_id"])["item_id"].combine_chunks()
+    item_ids = read_item_ids(run)
     return read_item_counts(run, "full", item_ids)
 
 

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 
 from recsys.data.checks.quarantine import rows_as_json
 from recsys.data.histories import shards_of
-from recsys.data.item_counts import recent_popularity
-from recsys.pipeline.run import COUNTS_OF_VIEW, Run
+from recsys.pipeline.run import Run
+from recsys.pipeline.stored.stored_item_counts import read_popularity
 from recsys.ranking.config import RecommendConfig
 from recsys.ranking.popular_lists import popular_batch
 from recsys.ranking.rerank_counts import RerankCounts
@@ -89,8 +89,7 @@ def popular_lists(run: Run, variants: Variants, config: RecommendConfig) -> Call
 
     Their `variant` is that of their users. The rules of the re-ranking do nothing to them.
     """
-    week, ever = (read_table(run.storage, run.item_counts_path(kind)) for kind in COUNTS_OF_VIEW["full"])
-    popularity = recent_popularity(week, ever)
+    popularity = read_popularity(run, "full")
     snapshot = variants.default
     available = snapshot.item_ids.filter(pa.array(snapshot.recommendable))
 

@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 from recsys.data.histories import user_runs
 from recsys.data.splits import Split, validation_users
 from recsys.pipeline.run import Run
+from recsys.pipeline.stored.shard_tables import read_interactions
 from recsys.pipeline.stored.user_context import UserContext
-from recsys.storage.tables import read_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class HeldOutShard:
     @classmethod
     def read(cls, run: Run, shard: str, share: float) -> "HeldOutShard":
         """Read a shard, and draw a share of its users by hash."""
-        interactions = read_table(run.storage, f"{run.interactions_dir}/{shard}.parquet")
+        interactions = read_interactions(run, shard)
         drawn = validation_users(interactions["user_id"], share, run.config.seed)
         interactions = interactions.filter(pa.array(drawn))
         split = run.split(interactions)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.data.item_counts import head_items, recent_popularity
+from recsys.data.item_counts import head_items
 from recsys.evaluation.item_facts import ItemFacts
 from recsys.evaluation.measure import exposure, measure_lists
 from recsys.evaluation.metrics.average_popularity import AveragePopularity
@@ -22,9 +22,11 @@ from recsys.evaluation.slices import COLD_USERS, Relevant, cut_slices
 from recsys.model.features import index_items
 from recsys.pipeline.inputs.item_rules import recommendable
 from recsys.pipeline.measuring.held_out_shard import HeldOutShard
-from recsys.pipeline.run import COUNTS_OF_VIEW, Record, Run
-from recsys.pipeline.scoring.count_item_users import item_users_path
+from recsys.pipeline.run import Record, Run
+from recsys.pipeline.scoring.count_item_users import read_item_users
 from recsys.pipeline.scoring.load_snapshot import load_snapshot
+from recsys.pipeline.stored.item_ids import read_item_ids
+from recsys.pipeline.stored.stored_item_counts import read_item_counts, read_popularity
 from recsys.pipeline.stored.stored_vectors import read_text_vectors
 from recsys.ranking.config import RecommendConfig
 from recsys.ranking.fused_scores import fuse
@@ -81,10 +83,10 @@ def shard_measurer(
     k = list_length(run, metrics if depth == "metrics" else [*metrics, SLICE_METRIC])
     config = run.config.recommend
     config = config.model_copy(update={"top_k": k, "candidates": max(config.candidates, k)})
-    item_ids = read_table(run.storage, run.catalog_path, ["item_id"])["item_id"].combine_chunks()
+    item_ids = read_item_ids(run)
     snapshots = {model: load_snapshot(run, model, config, "test") for model in models}
     rankers = _rankers(run, snapshots, config)
-    known = None if depth == "metrics" else _per_item(run, run.item_counts_path("train"), item_ids)
+    known = None if depth == "metrics" else read_item_counts(run, "train", item_ids)
     facts = None if known is None or depth != "lists" else _load_facts(run, item_ids, known, num_train_users)
 
     def measure_shard(shard: str) -> Record:
@@ -133,8 +135,7 @@ def _measure_tail(
 def _rankers(run: Run, snapshots: Mapping[str, Snapshot], config: RecommendConfig) -> dict[str, _Rank]:
     catalog = read_table(run.storage, run.catalog_path, ["item_id", "available", "attributes"])
     available_ids = catalog["item_id"].combine_chunks().filter(pa.array(recommendable(run, catalog).mask))
-    week, ever = (read_table(run.storage, run.item_counts_path(kind)) for kind in COUNTS_OF_VIEW["test"])
-    popularity = recent_popularity(week, ever)
+    popularity = read_popularity(run, "test")
     rankers: dict[str, _Rank] = {model: partial(_lists, snapshot, config) for model, snapshot in snapshots.items()}
     rankers[POPULARITY] = lambda histories: popular_batch(popularity, available_ids, histories, config)
     return rankers
@@ -163,22 +164,12 @@ def _lists_by_tail(
     return lists
 
 
-def _per_item(run: Run, path: str, item_ids: pa.Array) -> npt.NDArray[np.int64]:
-    """[I] the numbers of ITEM_COUNTS, by row of the catalog."""
-    counts = read_table(run.storage, path)
-    rows = index_items(counts["item_id"], item_ids)
-    assert (rows >= 0).all(), "an item outside the catalog was counted"
-    numbers = np.zeros(len(item_ids), dtype=np.int64)
-    numbers[rows] = counts["num"].to_numpy()
-    return numbers
-
-
 def _load_facts(
     run: Run, item_ids: pa.Array, num_interactions: npt.NDArray[np.int64], num_train_users: int
 ) -> ItemFacts:
     return ItemFacts(
         num_interactions=num_interactions,
-        num_users=_per_item(run, item_users_path(run), item_ids),
+        num_users=read_item_users(run, item_ids),
         total_users=num_train_users,
         vectors=read_text_vectors(run, run.encoder_id)[1],
     )

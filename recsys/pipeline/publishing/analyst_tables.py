@@ -9,6 +9,7 @@ from recsys.data.item_counts import head_items
 from recsys.evaluation.night_metrics import night_metrics
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import CHECK_LISTS
+from recsys.pipeline.stored.item_ids import read_item_ids
 from recsys.pipeline.stored.stored_item_counts import read_item_counts
 from recsys.schema import ITEM_REPORT, METRICS
 from recsys.storage.manifest import PublishedTable
@@ -32,7 +33,7 @@ def write_analyst_tables(run: Run, records: Mapping[str, Mapping[str, Any]]) -> 
 
 def item_report(run: Run) -> pa.Table:
     """ITEM_REPORT of the catalog, in its order."""
-    item_ids = read_table(run.storage, run.catalog_path, ["item_id"])["item_id"].combine_chunks()
+    item_ids = read_item_ids(run)
     places = read_table(run.storage, run.record(CHECK_LISTS).item_places)
     ever = read_item_counts(run, "full", item_ids)
     week = read_item_counts(run, "full_7d", item_ids)

@@ -14,6 +14,8 @@ from recsys.model.features import index_items
 from recsys.pipeline.model_records import CountedSignals
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.stages import INGEST_CATALOG, SHUFFLE_HISTORIES
+from recsys.pipeline.stored.item_ids import read_item_ids
+from recsys.pipeline.stored.shard_tables import read_interactions
 from recsys.pipeline.stored.stored_vectors import read_text_vectors
 from recsys.pipeline.workers.cluster import for_each_part, peak_of
 from recsys.signals.products import unit_rows
@@ -103,10 +105,10 @@ def _counting(run: Run, signal: Signal, text_ease: Callable[[], TextEase] | None
 
 
 def _shard_counter(run: Run) -> Callable[[str], Record]:
-    item_ids = read_table(run.storage, run.catalog_path, ["item_id"])["item_id"].combine_chunks()
+    item_ids = read_item_ids(run)
 
     def count(shard: str) -> Record:
-        interactions = read_table(run.storage, f"{run.interactions_dir}/{shard}.parquet")
+        interactions = read_interactions(run, shard)
         for view in get_args(DataView):
             events = shard_events(run, interactions, view, item_ids)
             for signal in SIGNALS:

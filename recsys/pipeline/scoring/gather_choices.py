@@ -21,6 +21,7 @@ from recsys.model.features import index_items
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.scoring.load_snapshot import load_snapshot
 from recsys.pipeline.stages import FINETUNE, SHUFFLE_HISTORIES
+from recsys.pipeline.stored.shard_tables import read_interactions
 from recsys.pipeline.stored.user_context import UserContext
 from recsys.ranking.choices import Choices
 from recsys.ranking.fusion import default_fusion
@@ -54,7 +55,7 @@ def choices_gatherer(run: Run) -> Callable[[str], Record]:
     share = cut_share(run)
 
     def gather(shard: str) -> Record:
-        interactions = read_table(run.storage, f"{run.interactions_dir}/{shard}.parquet")
+        interactions = read_interactions(run, shard)
         learned, kept = run.validation_split(interactions)
         context = UserContext.read(run, shard)
         some = kept.filter(pa.array(validation_users(kept["user_id"], share, run.config.seed + 1)))

@@ -14,6 +14,7 @@ from recsys.model.features import index_items
 from recsys.pipeline.model_records import MatchedColdItems
 from recsys.pipeline.run import COUNTS_OF_VIEW, CountedDays, Record, Run
 from recsys.pipeline.stages import INGEST_CATALOG, SHUFFLE_HISTORIES
+from recsys.pipeline.stored.shard_tables import read_non_positives
 from recsys.pipeline.stored.stored_item_counts import read_item_counts
 from recsys.pipeline.stored.stored_vectors import read_text_vectors
 from recsys.pipeline.training.learned_items import learned_counts
@@ -115,9 +116,7 @@ def _rejected_items(run: Run, until: dt.datetime) -> pa.Array:
     """Ids of the items that anybody rejected before a moment."""
     found = [pa.array([], pa.string())]
     for shard in run.record(SHUFFLE_HISTORIES).shards:
-        path = f"{run.non_positives_dir}/{shard}.parquet"
-        if run.storage.exists(path):
-            events = read_table(run.storage, path, ["item_id", "timestamp", "weight"])
-            early = pc.less(events["timestamp"], pa.scalar(until, TIMESTAMP))
-            found.append(pc.unique(events.filter(pc.and_(early, pc.less(events["weight"], 0.0)))["item_id"]))
+        events = read_non_positives(run, shard)
+        early = pc.less(events["timestamp"], pa.scalar(until, TIMESTAMP))
+        found.append(pc.unique(events.filter(pc.and_(early, pc.less(events["weight"], 0.0)))["item_id"]))
     return pc.unique(pa.chunked_array(found))

@@ -17,9 +17,9 @@ from recsys.data.profile_table import with_profiles
 from recsys.data.splits import before_held_out, targets
 from recsys.evaluation.slices import empty_histories
 from recsys.pipeline.run import Run
+from recsys.pipeline.stored.shard_tables import read_non_positives, read_searches
 from recsys.pipeline.stored.user_texts import read_profiles
-from recsys.schema import INTERACTIONS, TEXTS
-from recsys.storage.tables import read_table
+from recsys.schema import TEXTS
 
 _PAIR = ["user_id", "item_id"]
 
@@ -40,16 +40,10 @@ class UserContext:
     @classmethod
     def read(cls, run: Run, shard: str) -> "UserContext":
         """That of one shard, after `shuffle_histories`."""
-        searches, non_positives = None, INTERACTIONS.empty_table()
-        if run.config.inputs.event_settings.columns.text is not None:
-            searches = read_table(run.storage, f"{run.searches_dir}/{shard}.parquet")
-        path = f"{run.non_positives_dir}/{shard}.parquet"
-        if run.storage.exists(path):
-            non_positives = read_table(run.storage, path)
         return cls(
-            searches=searches,
+            searches=read_searches(run, shard),
             profiles=read_profiles(run, shard),
-            non_positives=non_positives,
+            non_positives=read_non_positives(run, shard),
             exclude_rejected=run.config.recommend.exclude_rejected,
         )
 

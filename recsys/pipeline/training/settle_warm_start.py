@@ -14,11 +14,12 @@ from recsys.pipeline.model_records import WARM_START, WarmStart
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.stages import FINETUNE, SHUFFLE_HISTORIES
 from recsys.pipeline.stored.published_model import model_card, model_to_continue, published_refit
+from recsys.pipeline.stored.shard_tables import read_interactions
 from recsys.pipeline.training.learned_items import write_held_out_counts
 from recsys.pipeline.training.training_budget import why_from_scratch
 from recsys.pipeline.workers.cluster import for_each_part
 from recsys.schema import HELD_OUT_BASKETS, ITEM_COUNTS
-from recsys.storage.tables import read_table, write_table
+from recsys.storage.tables import write_table
 
 logger = logging.getLogger(__name__)
 
@@ -88,9 +89,7 @@ def _held_out(run: Run) -> _HeldOut:
 
 def _reader(run: Run) -> Callable[[str], Record]:
     def read(shard: str) -> Record:
-        interactions = read_table(
-            run.storage, f"{run.interactions_dir}/{shard}.parquet", ["user_id", "item_id", "timestamp"]
-        )
+        interactions = read_interactions(run, shard, ["user_id", "item_id", "timestamp"])
         past = run.split(interactions).train
         drawn = hold_out_last_basket(past, run.drawn_for_validation(past)).holdout
         kept_out = run.validation_split(interactions).holdout

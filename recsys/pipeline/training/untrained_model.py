@@ -11,9 +11,9 @@ import torch
 from recsys.data.histories import user_runs
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.stages import INGEST_EVENTS, SHUFFLE_HISTORIES
+from recsys.pipeline.stored.shard_tables import read_interactions
 from recsys.pipeline.workers.cluster import for_each_part
 from recsys.pipeline.workers.worker_pools import call_in_worker
-from recsys.storage.tables import read_table
 
 
 def keep_untrained(run: Run, model_id: str, start: str | None) -> None:
@@ -80,7 +80,7 @@ def why_nothing_to_learn(run: Run, num_windows: int) -> str:
 
 def _user_counter(run: Run) -> Callable[[str], Record]:
     def count(shard: str) -> Record:
-        interactions = read_table(run.storage, f"{run.interactions_dir}/{shard}.parquet")
+        interactions = read_interactions(run, shard)
         train = run.split(interactions).train
         lengths = np.diff(user_runs(train)[1])
         return {

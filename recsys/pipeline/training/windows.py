@@ -14,11 +14,12 @@ import ray.data
 from recsys.data.splits import unlearned
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import FINETUNE, INGEST_EVENTS, SHUFFLE_HISTORIES
+from recsys.pipeline.stored.item_ids import read_item_ids
+from recsys.pipeline.stored.shard_tables import read_interactions
 from recsys.pipeline.stored.user_context import UserContext
 from recsys.pipeline.stored.user_texts import read_until, read_user_texts
 from recsys.pipeline.workers.cluster import workers_for
 from recsys.schema import PROFILES
-from recsys.storage.tables import read_table
 from recsys.training.examples import (
     FloatArray,
     WindowTexts,
@@ -84,9 +85,9 @@ def windows_of_shard(run: Run, shard: str, kinds: Sequence[Kind]) -> dict[Kind, 
     A window reads the searches that an interaction of the window follows.
     """
     length, train = run.config.histories.max_length, run.config.train
-    item_ids = read_table(run.storage, run.catalog_path, ["item_id"])["item_id"].combine_chunks()
+    item_ids = read_item_ids(run)
     event_kinds = pa.array(run.record(INGEST_EVENTS).kinds, pa.string())
-    interactions = read_table(run.storage, f"{run.interactions_dir}/{shard}.parquet")
+    interactions = read_interactions(run, shard)
     learned, kept = run.validation_split(interactions)
     context, texts, until_of = UserContext.read(run, shard), None, read_until(run, shard)
     if run.config.has_user_texts:
