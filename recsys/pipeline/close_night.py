@@ -6,7 +6,8 @@ No failure here changes the outcome. What a published night lacks is made up by 
 
 import datetime as dt
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from recsys.errors import LockedError, is_defect, one_line
@@ -33,8 +34,16 @@ def write_metrics_and_report(run: Run, refused: Mapping[str, Any]) -> dict[str, 
     Returns:
         For the answer of the job: `report_error`, if there is no report, and the errors of `describe_models`.
     """
-    error = _write_metrics(run, refused) or write_report(run)
-    return ({"report_error": error} if error else {}) | describe_models(run)
+    run_id = run.folder.run_id
+
+    def write() -> None:
+        run.folder.write_metrics({"run_id": run_id, "stages": stage_metrics(run), "refused": dict(refused)})
+
+    # without the metrics no report is written: both are made up
+    failed = _failure("report_error", f"the metrics of {run_id} were not written", write) or _failure(
+        "report_error", f"the report of {run_id} was not written", partial(write_report, run)
+    )
+    return failed | describe_models(run)
 
 
 def describe_models(run: Run) -> dict[str, str]:
@@ -47,19 +56,8 @@ def describe_models(run: Run) -> dict[str, str]:
     from recsys.pipeline.publishing.write_model_cards import write_model_cards
     from recsys.pipeline.track_night import track_night
 
-    error = write_model_cards(run)
-    return ({"model_card_error": error} if error else {}) | track_night(run)
-
-
-def _write_metrics(run: Run, refused: Mapping[str, Any]) -> str:
-    """Why the metrics could not be written; empty if they were. Without them no report is written: both are made up."""
-    try:
-        run.folder.write_metrics({"run_id": run.folder.run_id, "stages": stage_metrics(run), "refused": dict(refused)})
-    except Exception as error:
-        why = one_line(error)
-        logger.warning("the metrics of %s were not written: %s", run.folder.run_id, why, exc_info=is_defect(error))
-        return why
-    return ""
+    what = f"the model cards of {run.folder.run_id} were not written"
+    return _failure("model_card_error", what, partial(write_model_cards, run)) | track_night(run)
 
 
 def clean_up(run: Run, stages: Iterable[Stage[Any]]) -> dict[str, str]:
@@ -69,17 +67,13 @@ def clean_up(run: Run, stages: Iterable[Stage[Any]]) -> dict[str, str]:
     Returns:
         For the answer of the job: `cleanup_error`, if some are left.
     """
-    try:
+
+    def delete() -> None:
         delete_intermediate_files(run, stages)
         delete_stale_entries(run.storage, dt.datetime.now(dt.UTC))
         run.storage.remove_left_behind()
-    except Exception as error:
-        why = one_line(error)
-        logger.warning(
-            "intermediate files of %s were not deleted: %s", run.folder.run_id, why, exc_info=is_defect(error)
-        )
-        return {"cleanup_error": why}
-    return {}
+
+    return _failure("cleanup_error", f"intermediate files of {run.folder.run_id} were not deleted", delete)
 
 
 def tidy_feedback(run: Run) -> dict[str, str]:
@@ -90,15 +84,10 @@ def tidy_feedback(run: Run) -> dict[str, str]:
     """
     if not run.config.inputs.feedback:
         return {}
-    try:
-        # a night of a later date than today must not delete what the nights until then read
-        date = min(run.date, dt.datetime.now(dt.UTC).date())
-        compact_feedback(run.storage, first_feedback_day(run.config, date))
-    except Exception as error:
-        why = one_line(error)
-        logger.warning("the files of feedback were not merged: %s", why, exc_info=is_defect(error))
-        return {"feedback_error": why}
-    return {}
+    # a night of a later date than today must not delete what the nights until then read
+    date = min(run.date, dt.datetime.now(dt.UTC).date())
+    merge = partial(compact_feedback, run.storage, first_feedback_day(run.config, date))
+    return _failure("feedback_error", "the files of feedback were not merged", merge)
 
 
 def make_up(run: Run, stages: Iterable[Stage[Any]]) -> dict[str, Any]:
@@ -130,3 +119,14 @@ def make_up(run: Run, stages: Iterable[Stage[Any]]) -> dict[str, Any]:
     made_up = [name for name, lacking in wanted.items() if lacking and f"{name}_error" not in failed]
     logger.info("night %s was published before; made up now: %s", run.folder.run_id, ", ".join(made_up) or "nothing")
     return {"made_up": made_up, **failed}
+
+
+def _failure(key: str, what: str, work: Callable[[], object]) -> dict[str, str]:
+    """Do some work, and say under `key` why it failed, if it did; the log says `what`, too."""
+    try:
+        work()
+    except Exception as error:
+        why = one_line(error)
+        logger.warning("%s: %s", what, why, exc_info=is_defect(error))
+        return {key: why}
+    return {}

@@ -8,8 +8,9 @@ import pytest
 
 from recsys.model.base_licence import licence_in
 from recsys.model.encoder_source import package_folder
+from recsys.pipeline.close_night import describe_models
 from recsys.pipeline.open_run import stored_run
-from recsys.pipeline.publishing.write_model_cards import num_parameters, write_model_cards
+from recsys.pipeline.publishing.write_model_cards import num_parameters
 from recsys.storage.filesystem import Storage
 from recsys.storage.runs import RunFolder
 
@@ -45,8 +46,8 @@ def test_a_card_that_cannot_be_written_is_only_a_warning(
 ) -> None:
     storage = Storage(str(tmp_path / "warehouse"))
     (tmp_path / "warehouse/models" / night_before["model_id"] / "model.json").unlink()
-    why = write_model_cards(stored_run(RunFolder(storage, night_before["run_id"])))
-    assert "model.json is missing" in why
+    failed = describe_models(stored_run(RunFolder(storage, night_before["run_id"])))
+    assert "model.json is missing" in failed["model_card_error"]
     assert "the model cards of" in caplog.text
 
 

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from recsys.pipeline.encoders.encoder_fit import EncoderFit
 from recsys.pipeline.training.checkpoint_store import CheckpointStore
+from recsys.pipeline.training.train_entry import Training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BasketFit(EncoderFit):
+class BasketFit(Training):
     """One training of an encoder on baskets."""
 
     start_id: str

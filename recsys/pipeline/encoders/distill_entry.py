@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from recsys.pipeline.encoders.encoder_fit import EncoderFit
 from recsys.pipeline.training.checkpoint_store import CheckpointStore
+from recsys.pipeline.training.train_entry import Training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DistillFit(EncoderFit):
+class DistillFit(Training):
     """One training of a smaller encoder, on the texts of a published night."""
 
     start_path: str

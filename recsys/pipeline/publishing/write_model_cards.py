@@ -2,12 +2,11 @@
 
 import io
 import json
-import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from recsys.errors import ConfigError, is_defect, one_line
+from recsys.errors import ConfigError
 from recsys.evaluation.segments import Estimate
 from recsys.model.base_licence import licence_in
 from recsys.model.checkpoint import ModelCard
@@ -30,31 +29,16 @@ from recsys.report.model_card import CardFacts, Measured, code, render_model_car
 from recsys.schema import ALL_USERS
 from recsys.storage.filesystem import Storage
 
-logger = logging.getLogger(__name__)
-
 _UNKNOWN = "not named in its folder; look at where it comes from"
 
 
-def write_model_cards(run: Run) -> str:
-    """Write the card of the model of this night, and of its refit.
-
-    A card that cannot be written never changes the outcome of the night.
-
-    Returns:
-        Why there is no card; empty where there are cards, or no model.
-    """
+def write_model_cards(run: Run) -> None:
+    """Write the card of the model of this night, and of its refit; without a fitted model there is none."""
     if run.done(FINETUNE) is None or run.done(FIT_FUSION) is None:
-        return ""
-    models = [run.model_id, *([run.refit_id] if run.done(REFIT) is not None else [])]
-    try:
-        for model_id in models:
-            page = render_model_card(_facts(run, model_card(run, model_id)))
-            run.storage.write_bytes(run.card_path(model_id), page.encode())
-    except Exception as error:
-        why = one_line(error)
-        logger.warning("the model cards of %s were not written: %s", run.folder.run_id, why, exc_info=is_defect(error))
-        return why
-    return ""
+        return
+    for model_id in (run.model_id, *([run.refit_id] if run.done(REFIT) is not None else [])):
+        page = render_model_card(_facts(run, model_card(run, model_id)))
+        run.storage.write_bytes(run.card_path(model_id), page.encode())
 
 
 def _facts(run: Run, card: ModelCard) -> CardFacts:

@@ -32,24 +32,6 @@ from recsys.storage.tables import read_table
 logger = logging.getLogger(__name__)
 
 
-def write_report(run: Run) -> str:
-    """Write the night's page and the index of the site, from whatever the run has recorded so far.
-
-    A report that cannot be made never changes the outcome of the night: the log says why, and a second start of a
-    published night makes the report. The page in the run's folder is written last: where it is, the others are too.
-
-    Returns:
-        Why there is no report; empty where there is one.
-    """
-    try:
-        _write(run)
-    except Exception as error:
-        why = one_line(error)
-        logger.warning("the report of %s was not written: %s", run.folder.run_id, why, exc_info=is_defect(error))
-        return why
-    return ""
-
-
 def has_report(run: Run) -> bool:
     """Whether a published run has its report: that of an earlier start, which failed, is none."""
     if not run.storage.exists(run.folder.report_path):
@@ -61,7 +43,11 @@ def has_report(run: Run) -> bool:
     return summary is None or summary.verdict != UNPUBLISHED
 
 
-def _write(run: Run) -> None:
+def write_report(run: Run) -> None:
+    """Write the night's page and the index of the site, from whatever the run has recorded so far.
+
+    The page in the run's folder is written last: where it is, the others are too.
+    """
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it says where its cache is, and that it looks for fonts
     # here, so that a job starts without Matplotlib, and that a night gets along where it cannot be imported
     from recsys.report.night_page import NightRecords, render_night

@@ -43,7 +43,7 @@ class EpochProgress:
     def _say(self, place: str, share: float, rows_per_s: float, loss: float) -> None:
         history = self._progress.history
         progress = StepProgress(
-            step="refit" if self._fit.model_id == self._fit.run.refit_id else "finetune",
+            step="refit" if self._fit.name == self._fit.run.refit_id else "finetune",
             share=share,
             seconds=time.monotonic() - self._start,
             place=place,

@@ -186,7 +186,7 @@ def _fit(run: Run, windows: dict[Kind, Windows], plan: Plan, model_id: str, warm
     config = run.config.train
     threads = config.cpus_of_worker(cpus_for_each(config.num_workers))
     trained = run_training(
-        Fit(run=run, plan=plan, model_id=model_id, warm_model=warm_model, threads=threads, windows=windows)
+        Fit(run=run, name=model_id, plan=plan, warm_model=warm_model, threads=threads, windows=windows)
     )
     # only the first worker reports; the others do the same work
     add_worker_cpu(config.num_workers * sum(epoch.get(CPU, 0.0) for epoch in trained.metrics["history"]))

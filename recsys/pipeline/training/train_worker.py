@@ -52,7 +52,7 @@ def train(fit: Fit, rank: int, checkpoints: CheckpointStore) -> None:
 def _train(fit: Fit, rank: int, checkpoints: CheckpointStore, tell: Tell) -> None:
     run = fit.run
     config = run.config.train
-    task = build_task(run, fit.model_id, fit.warm_model)
+    task = build_task(run, fit.name, fit.warm_model)
     engine = open_engine(task.ranker, config, run.config.encoder.peak_learning_rate, fit.plan.rate)
     if task.text_vectors is not None:
         task = replace(task, text_vectors=task.text_vectors.to(engine.device))
