@@ -21,14 +21,7 @@ from recsys.data.files.readers import read_chunks
 from recsys.data.files.whole_lines import may_grow, whole_bytes
 from recsys.data.formats.input_format import BROKEN_FILE, FileInfo
 from recsys.data.formats.registry import FORMATS
-from recsys.data.times.date_evidence import (
-    FIRST_READING,
-    DateEvidence,
-    DateReading,
-    merged_evidence,
-    needs_second_reading,
-    settled_reading,
-)
+from recsys.data.times.date_evidence import FIRST_READING, DateEvidence, DateReading, merged_evidence, second_reading
 from recsys.data.times.timestamps import read_timestamps
 from recsys.data.values.cells import as_text
 from recsys.errors import InputError
@@ -65,8 +58,7 @@ def night_date(config: Config) -> dt.date:
 def _newest_date(events: EventsInput) -> dt.date:
     """The day of the newest event that passes `where` and is not in the future."""
     newest, evidence, unread = _newest(events, FIRST_READING)
-    reading = settled_reading(evidence, "inputs.events", events.columns.timestamp)
-    if needs_second_reading(evidence, reading):
+    if reading := second_reading(evidence, "inputs.events", events.columns.timestamp):
         newest, _, unread = _newest(events, reading)
     if newest is None:
         raise InputError(

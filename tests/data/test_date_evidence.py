@@ -7,13 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.data.config import EventsInput
-from recsys.data.times.date_evidence import (
-    DateEvidence,
-    merged_evidence,
-    needs_second_reading,
-    order_formats,
-    settled_reading,
-)
+from recsys.data.times.date_evidence import DateEvidence, merged_evidence, order_formats, second_reading
 from recsys.data.times.timestamps import read_timestamps
 from recsys.errors import InputError
 
@@ -28,8 +22,7 @@ def dates(values: Any) -> list[str]:
     """The dates of a column after its reading is settled."""
     column = pa.chunked_array([values])
     found = read_timestamps(column, SPEC)
-    reading = settled_reading(found.evidence, "inputs.events", "when")
-    if needs_second_reading(found.evidence, reading):
+    if reading := second_reading(found.evidence, "inputs.events", "when"):
         found = read_timestamps(column, SPEC, reading)
     return [time.date().isoformat() for time in found.utc.to_pylist()]
 

@@ -7,6 +7,7 @@ column, ids too.
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -19,8 +20,18 @@ from recsys.data.values.templates import template_columns
 logger = logging.getLogger(__name__)
 
 
-def optional_columns(source: TableInput) -> dict[str, str]:
-    """Config key of each column of an input that not all of its files need to have."""
+@dataclass(frozen=True, slots=True)
+class OptionalColumn:
+    """A column of an input that not all of its files need to have."""
+
+    key: str
+    """Config key that names it."""
+    in_any_case: bool = False
+    """Whether a file may have it in upper or lower case: a filter finds it."""
+
+
+def optional_columns(source: TableInput) -> dict[str, OptionalColumn]:
+    """The optional columns of an input by their names."""
     if isinstance(source, EventsInput):
         name, needed = "events", source.columns.model_dump(include={"user_id", "item_id", "timestamp"})
         named = source.columns
@@ -38,13 +49,18 @@ def optional_columns(source: TableInput) -> dict[str, str]:
         keys = {"inputs.users.text": template_columns(source.text, "inputs.users.text")}
     else:
         return {}
-    ids = {column: f"inputs.{name}.columns.{part}" for part, column in needed.items() if column}
-    others = {column: key for key, columns in keys.items() for column in columns if column and column not in ids}
+    ids = {column: OptionalColumn(f"inputs.{name}.columns.{part}") for part, column in needed.items() if column}
+    others = {
+        column: OptionalColumn(key)
+        for key, columns in keys.items()
+        for column in columns
+        if column and column not in ids
+    }
     if source.format != "jsonl":
         return others
     where = f"inputs.{name}.where"
     filtered_by = row_filter(source.where, where).columns if source.where is not None else ()
-    return dict.fromkeys(filtered_by, where) | ids | others
+    return dict.fromkeys(filtered_by, OptionalColumn(where, in_any_case=True)) | ids | others
 
 
 class LackingColumns:
@@ -62,8 +78,8 @@ class LackingColumns:
         if not names:  # a block that holds only malformed lines has no columns
             return table
         in_any_case = {name.lower() for name in names}
-        for column, key in self._optional.items():
-            if column in names or (key.endswith(".where") and column.lower() in in_any_case):
+        for column, optional in self._optional.items():
+            if column in names or (optional.in_any_case and column.lower() in in_any_case):
                 self._found.add(column)
             else:
                 self._rows[column] += len(table)
@@ -88,21 +104,20 @@ def merge_lacking(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return {"rows": dict(rows), "found": sorted(found), "examples": examples}
 
 
-def check_lacking(records: Sequence[dict[str, Any]], source: TableInput) -> dict[str, int]:
-    """Rows without each optional column, from what all parts of an input found; a warning names the columns.
+def check_lacking(records: Sequence[dict[str, Any]], source: TableInput) -> None:
+    """Warn of optional columns that some rows lack, by what all parts of an input found.
 
     Raises:
         InputError: no file has the column; names the key, a file and its columns.
     """
     merged = merge_lacking(records)
     rows, examples = merged["rows"], merged["examples"]  # of the newest file, which has most columns
-    for column, key in optional_columns(source).items():
+    for column, optional in optional_columns(source).items():
         if column in examples and column not in merged["found"]:
             file, names = examples[column]
-            require_columns(names, [column], file, key)
+            require_columns(names, [column], file, optional.key)
         if rows.get(column):
             logger.warning(
                 "%s: column %r is missing in %s rows, as in %s; it counts as empty there",
-                *(key, column, f"{rows[column]:,}", examples[column][0]),
+                *(optional.key, column, f"{rows[column]:,}", examples[column][0]),
             )
-    return {column: count for column, count in sorted(rows.items()) if count}

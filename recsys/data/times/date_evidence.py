@@ -25,7 +25,7 @@ class DateReading:
     """Dates that fit only the other order are unreadable."""
 
 
-#: The reading that is tried first. `settled_reading` says whether the input proves another one.
+#: The reading that is tried first. `second_reading` says whether the input proves another one.
 FIRST_READING = DateReading()
 
 
@@ -57,8 +57,8 @@ def merged_evidence(parts: Iterable[DateEvidence]) -> DateEvidence:
     return DateEvidence(**found)
 
 
-def settled_reading(evidence: DateEvidence, key: str, column: str | None) -> DateReading:
-    """The only reading that fits an input.
+def second_reading(evidence: DateEvidence, key: str, column: str | None) -> DateReading | None:
+    """The reading with which an input must be read again, after `FIRST_READING`; None: it was read as it should be.
 
     Args:
         evidence: What all parts of the input hold.
@@ -79,13 +79,10 @@ def settled_reading(evidence: DateEvidence, key: str, column: str | None) -> Dat
         )
     if evidence.either_order and bool(evidence.day_first) == bool(evidence.month_first):
         raise InputError(_either_order(evidence, key, column))
-    return DateReading(day_first=bool(evidence.day_first), date_numbers=bool(evidence.date_text))
-
-
-def needs_second_reading(evidence: DateEvidence, reading: DateReading) -> bool:
-    """Whether rows that were read with `FIRST_READING` are wrong."""
+    reading = DateReading(day_first=bool(evidence.day_first), date_numbers=bool(evidence.date_text))
     other_order = bool(evidence.either_order) and reading.day_first != FIRST_READING.day_first
-    return other_order or (bool(evidence.date_number) and reading.date_numbers != FIRST_READING.date_numbers)
+    other_numbers = bool(evidence.date_number) and reading.date_numbers != FIRST_READING.date_numbers
+    return reading if other_order or other_numbers else None
 
 
 def order_formats(text: str) -> tuple[str, str]:

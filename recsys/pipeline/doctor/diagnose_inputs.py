@@ -15,14 +15,7 @@ from recsys.data.events.interactions import normalise_events
 from recsys.data.files.optional_columns import LackingColumns, check_lacking
 from recsys.data.formats.input_format import Chunk, FileInfo
 from recsys.data.profile_table import user_version_spec
-from recsys.data.times.date_evidence import (
-    FIRST_READING,
-    DateEvidence,
-    DateReading,
-    merged_evidence,
-    needs_second_reading,
-    settled_reading,
-)
+from recsys.data.times.date_evidence import FIRST_READING, DateEvidence, DateReading, merged_evidence, second_reading
 from recsys.data.versions import VersionSpec, holds_history, merge_versions, read_versions, version_times
 from recsys.errors import InputError
 from recsys.pipeline.doctor.diagnosis import Diagnosis, diagnose
@@ -227,11 +220,11 @@ class _Inputs:
         checked = [check(table, file, FIRST_READING) for file, table, _ in chunks]
         evidence = merged_evidence(each.dates for each in checked)
         try:
-            reading = settled_reading(evidence, f"inputs.{name}", timestamp)
+            reading = second_reading(evidence, f"inputs.{name}", timestamp)
         except InputError as error:
             note = f"\n  The night reads all rows, which may settle this: {error}"
         else:
-            if needs_second_reading(evidence, reading):
+            if reading is not None:
                 checked = [check(table, file, reading) for file, table, _ in chunks]
         counts = self._counts(name, chunks, checked, first.lacking)
         return _outcome(self._run, name, first, counts, note, sum(each.as_now for each in checked))

@@ -3,14 +3,7 @@
 import logging
 from collections.abc import Callable
 
-from recsys.data.times.date_evidence import (
-    FIRST_READING,
-    DateEvidence,
-    DateReading,
-    merged_evidence,
-    needs_second_reading,
-    settled_reading,
-)
+from recsys.data.times.date_evidence import FIRST_READING, DateEvidence, DateReading, merged_evidence, second_reading
 from recsys.pipeline.run import Record, Run
 
 logger = logging.getLogger(__name__)
@@ -32,8 +25,8 @@ def read_with_settled_dates(
     """
     parts = read_parts(FIRST_READING)
     evidence = merged_evidence(DateEvidence(**part["dates"]) for part in parts)
-    reading = settled_reading(evidence, f"inputs.{name}", column)
-    if not needs_second_reading(evidence, reading):
+    reading = second_reading(evidence, f"inputs.{name}", column)
+    if reading is None:
         return parts
     proof = evidence.day_first if reading.day_first else evidence.epoch_number
     logger.info(

@@ -41,24 +41,24 @@ class FailureKind(StrEnum):
     @classmethod
     def of(cls, error: BaseException) -> "FailureKind":
         """The kind of an error of Ray."""
-        return next((kind for types, kind in _KINDS if isinstance(error, types)), cls.ENGINE)
+        match error:
+            case exceptions.OutOfMemoryError():
+                return cls.OUT_OF_MEMORY
+            case exceptions.OutOfDiskError() | exceptions.ObjectStoreFullError():
+                return cls.OUT_OF_DISK
+            case exceptions.RayTaskError():
+                return cls.RAISED
+            case exceptions.NodeDiedError() | exceptions.ObjectLostError() | exceptions.LocalRayletDiedError():
+                return cls.MACHINE_LOST
+            case exceptions.WorkerCrashedError() | exceptions.RayActorError():
+                return cls.WORKER_DIED
+        return cls.ENGINE
 
     @property
     def may_pass(self) -> bool:
         """Whether the same work may succeed in another try."""
         return self in (FailureKind.WORKER_DIED, FailureKind.MACHINE_LOST, FailureKind.OUT_OF_MEMORY)
 
-
-_KINDS: tuple[tuple[tuple[type[BaseException], ...], FailureKind], ...] = (
-    ((exceptions.OutOfMemoryError,), FailureKind.OUT_OF_MEMORY),
-    ((exceptions.OutOfDiskError, exceptions.ObjectStoreFullError), FailureKind.OUT_OF_DISK),
-    ((exceptions.RayTaskError,), FailureKind.RAISED),
-    (
-        (exceptions.NodeDiedError, exceptions.ObjectLostError, exceptions.LocalRayletDiedError),
-        FailureKind.MACHINE_LOST,
-    ),
-    ((exceptions.WorkerCrashedError, exceptions.RayActorError), FailureKind.WORKER_DIED),
-)
 
 _WORDS = {
     FailureKind.WORKER_DIED: "the worker died",
@@ -135,9 +135,9 @@ def raised(error: BaseException) -> str:
 
 
 def _way_out(label: str, kind: FailureKind) -> str:
+    less = _LESS_MEMORY.get(label)
     match kind:
         case FailureKind.OUT_OF_MEMORY:
-            less = _LESS_MEMORY.get(label)
             lower = f"lower {less}" if less else "let fewer workers run at a time (a Ray with fewer CPUs)"
             return f"{lower}, or use machines with more memory, {GOES_ON}"
         case FailureKind.OUT_OF_DISK:
@@ -145,7 +145,6 @@ def _way_out(label: str, kind: FailureKind) -> str:
         case FailureKind.MACHINE_LOST:
             return f"see that the machines of the cluster stay, {GOES_ON}"
         case FailureKind.WORKER_DIED:
-            less = _LESS_MEMORY.get(label)
             lower = f" (lower {less})" if less else ""
             return f"{_LOGS}; mend what ends it, such as a plugin or too little memory{lower}, {GOES_ON}"
         case FailureKind.RAISED:
