@@ -8,10 +8,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from jobs.log_output import console
-from recsys.data.config import TableInput
 from recsys.evaluation.list_checks import CHECKS
 from recsys.pipeline.doctor.estimate_stages import REFERENCE, StageCost, estimate_stage, last_nights
-from recsys.pipeline.inputs.input_list import estimate_input, list_input
+from recsys.pipeline.inputs.input_list import InputName
+from recsys.pipeline.inputs.input_sizes import InputSize, input_sizes
 from recsys.pipeline.measuring.gate_summary import QUALITY
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
@@ -28,30 +28,16 @@ def print_plan(run: Run, stages: Iterable[Stage[Any]]) -> None:
     inputs = Table(title="inputs")
     for column in ("input", "path", "files", "bytes", "rows (about)"):
         inputs.add_column(column, overflow="fold")
-    sources: dict[str, TableInput | None] = {
-        "events": config.inputs.events,
-        "items": config.inputs.items,
-        "users": config.inputs.users,
-    }
-    rows_of: dict[str, int] = {}
-    for name, source in sources.items():
-        if source is None:
-            continue
-        files, num_bytes, rows = _size(source)
-        inputs.add_row(name, escape(source.path), f"{files:,}", f"{num_bytes:,}", f"{rows:,}")
-        rows_of[name] = rows
+    sizes = input_sizes(config)
+    for name, size in sizes.items():
+        inputs.add_row(name, escape(size.source.path), f"{size.files:,}", f"{size.bytes:,}", f"{size.rows:,}")
     console.print(inputs)
     stages = [stage for stage in stages if stage.applies(config)]
     console.print(_stage_table(run, stages))
     console.print(_gate_table(config))
-    console.print(_cost_table(run, stages, rows_of))
+    console.print(_cost_table(run, stages, sizes))
     console.print("[bold]resolved config[/]")
     console.print(config.to_yaml(), markup=False, highlight=False)
-
-
-def _size(source: TableInput) -> tuple[int, int, int]:
-    files = list_input(source)
-    return len(files), sum(file.size for file in files), estimate_input(source, files)
 
 
 def _stage_table(run: Run, stages: Iterable[Stage[Any]]) -> Table:
@@ -66,10 +52,11 @@ def _stage_table(run: Run, stages: Iterable[Stage[Any]]) -> Table:
     return table
 
 
-def _cost_table(run: Run, stages: Sequence[Stage[Any]], rows: Mapping[str, int]) -> Table:
+def _cost_table(run: Run, stages: Sequence[Stage[Any]], sizes: Mapping[InputName, InputSize]) -> Table:
     """About what each stage takes, and where the figures come from."""
     nights = last_nights(run, stages)
-    costs = {stage.name: estimate_stage(stage.name, nights, rows.get("events", 0), rows["items"]) for stage in stages}
+    events, items = sizes["events"].rows if "events" in sizes else 0, sizes["items"].rows
+    costs = {stage.name: estimate_stage(stage.name, nights, events, items) for stage in stages}
     known = [cost for cost in costs.values() if cost is not None]
     table = Table(title="about what it takes", show_footer=True, caption=_sources_of(known), caption_justify="left")
     total = sum(cost.seconds for cost in known)

@@ -5,7 +5,7 @@ from recsys.pipeline.doctor.estimate_stages import REFERENCE, MeasuredNight, Sta
 
 
 def night(seconds: float, events: int = 1000) -> MeasuredNight:
-    costs = {"ingest": (seconds, 800.0, 10), "catalog": (seconds, 3500.0, 10)}
+    costs = {"ingest": StageCost(seconds, 800.0, 10), "catalog": StageCost(seconds, 3500.0, 10)}
     return MeasuredNight(name=f"night of {seconds}", events=events, items=100, costs=costs)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from recsys.errors import ConfigError, RecsysError
 from recsys.pipeline.doctor.estimate_stages import estimate_stage, last_nights
-from recsys.pipeline.inputs.input_list import estimate_input, list_input
+from recsys.pipeline.inputs.input_sizes import input_sizes
 from recsys.pipeline.run import Run
 from recsys.pipeline.stage import Stage
 
@@ -37,10 +37,11 @@ def check_free_space(run: Run, stages: Iterable[Stage[Any]]) -> None:
     free = free_bytes(run.storage.root)
     left = [stage for stage in stages if stage.applies(run.config) and run.folder.done(stage.name) is None]
     try:
-        rows, num_bytes = _inputs(run)
+        sizes = input_sizes(run.config)
     except RecsysError:
         return  # the night reads its inputs next, and says what is wrong with them
-    events, items = rows.get("events", 0), rows.get("items", 0)
+    events, items = sizes["events"].rows if "events" in sizes else 0, sizes["items"].rows
+    num_bytes = sum(size.bytes for size in sizes.values())
     nights = [night for night in last_nights(run, left) if night.says_of(events, items)]
     if not nights:
         if free < num_bytes:
@@ -63,17 +64,6 @@ def free_bytes(root: str) -> int:
     """Free space of the disk of a local storage, which need not be there yet."""
     there = next(path for path in (Path(root), *Path(root).parents) if path.exists())
     return shutil.disk_usage(there).free
-
-
-def _inputs(run: Run) -> tuple[dict[str, int], int]:
-    """About how many rows each input has, and the bytes of all."""
-    inputs, rows, num_bytes = run.config.inputs, {}, 0
-    for name, source in (("events", inputs.events), ("items", inputs.items)):
-        if source is not None:
-            files = list_input(source)
-            rows[name] = estimate_input(source, files)
-            num_bytes += sum(file.size for file in files)
-    return rows, num_bytes
 
 
 def _size(num_bytes: int) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from recsys.errors import RecsysError
 from recsys.pipeline.run import Run
@@ -34,8 +34,7 @@ _BY_ITEMS = ("catalog", "enrich", "encode", "reencode", "cold", "titles", "simil
 _LOADED_MB = 1500.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class StageCost:
+class StageCost(NamedTuple):
     """What a stage takes."""
 
     seconds: float
@@ -43,8 +42,8 @@ class StageCost:
     """Of its largest process."""
     stored_bytes: int
     """What it leaves in the storage after the night is published."""
-    measured: str
-    """Where the figures come from: `last 3 nights`, or the name of `REFERENCE`."""
+    measured: str = ""
+    """Where an estimate comes from: `last 3 nights`, or the name of `REFERENCE`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +53,7 @@ class MeasuredNight:
     name: str
     events: int
     items: int
-    costs: Mapping[str, tuple[float, float, int]]
-    """Seconds, MB, bytes."""
+    costs: Mapping[str, StageCost]
 
     def says_of(self, events: int, items: int) -> bool:
         """Whether its costs can be scaled to these numbers of rows."""
@@ -63,7 +61,7 @@ class MeasuredNight:
 
     def scaled(self, stage: str, events: int, items: int) -> StageCost:
         """The cost of a stage for other numbers of rows."""
-        seconds, peak, stored = self.costs[stage]
+        seconds, peak, stored, _ = self.costs[stage]
         ratio = items / max(self.items, 1) if stage in _BY_ITEMS else events / max(self.events, 1)
         return StageCost(
             seconds=seconds * ratio,
@@ -80,19 +78,19 @@ REFERENCE = MeasuredNight(
     events=368_819,
     items=3_665,
     costs={
-        "catalog": (1.2, 669, 162_744),
-        "ingest": (0.2, 669, 0),
-        "histories": (2.1, 698, 2_258_646),
-        "encode": (4.7, 819, 11_644_343),
-        "finetune": (212.5, 1927, 4_041_036),
-        "signals": (41.5, 2516, 46_156_061),
-        "cold": (0.4, 784, 13_217),
-        "fuse": (22.0, 2029, 20_000),
-        "gate": (3.8, 2029, 0),
-        "refit": (39.5, 1599, 4_041_036),
-        "recommend": (8.2, 1668, 530_000),
-        "check": (0.1, 840, 0),
-        "publish": (0.1, 836, 6_208),
+        "catalog": StageCost(1.2, 669, 162_744),
+        "ingest": StageCost(0.2, 669, 0),
+        "histories": StageCost(2.1, 698, 2_258_646),
+        "encode": StageCost(4.7, 819, 11_644_343),
+        "finetune": StageCost(212.5, 1927, 4_041_036),
+        "signals": StageCost(41.5, 2516, 46_156_061),
+        "cold": StageCost(0.4, 784, 13_217),
+        "fuse": StageCost(22.0, 2029, 20_000),
+        "gate": StageCost(3.8, 2029, 0),
+        "refit": StageCost(39.5, 1599, 4_041_036),
+        "recommend": StageCost(8.2, 1668, 530_000),
+        "check": StageCost(0.1, 840, 0),
+        "publish": StageCost(0.1, 836, 6_208),
     },
 )
 
@@ -135,7 +133,7 @@ def _measured(run: Run, manifest: Mapping[str, Any], stages: Sequence[Stage[Any]
     past = replace(run, folder=RunFolder(run.storage, manifest["run_id"]))
     metrics: Mapping[str, Mapping[str, Any]] = manifest["metrics"]
     costs = {
-        stage.name: (done["seconds"], done["peak_memory_mb"], _stored(past, stage, done))
+        stage.name: StageCost(done["seconds"], done["peak_memory_mb"], _stored(past, stage, done))
         for stage in stages
         if (done := metrics.get(stage.name)) is not None
     }

@@ -9,7 +9,7 @@ import hashlib
 import logging
 import os
 import posixpath
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -20,7 +20,6 @@ from recsys.config.strict_json import STRICT
 from recsys.data.config import EventsInput, TableInput
 from recsys.data.events.feedback import FEEDBACK_DIR, feedback_source
 from recsys.data.events.feedback_names import file_day, started_before
-from recsys.data.files.estimates import estimate_rows
 from recsys.data.files.find_files import list_files
 from recsys.data.files.whole_lines import STILL_WRITTEN_S, may_grow, whole_bytes
 from recsys.data.formats.input_format import FileInfo, InputFormat
@@ -68,7 +67,7 @@ def take_inputs(config: Config, date: dt.date) -> InputList:
         InputError: an input has no file, or a block list or an allow list is missing.
     """
     taken: InputList = {"events": [], "items": [], "users": [], "feedback": [], "block_file": [], "allow_file": []}
-    for name, source in _sources(config).items():
+    for name, source in sources_of(config).items():
         found = list_input(source)
         taken[name] = [_listed(file, source) for file in found]
     taken["feedback"] = [_listed_feedback(file, config) for file in feedback_files(config, date)]
@@ -83,18 +82,22 @@ def id_list_path(run: RunFolder, key: str) -> str:
     return f"{run.dir}/{key}.txt"
 
 
+def sources_of(config: Config) -> dict[InputName, TableInput]:
+    """The inputs that the config names, without feedback."""
+    inputs = config.inputs
+    sources: dict[InputName, TableInput | None] = {
+        "events": inputs.events,
+        "items": inputs.items,
+        "users": inputs.users,
+    }
+    return {name: source for name, source in sources.items() if source is not None}
+
+
 def list_input(source: TableInput, *, required: bool = True) -> list[FileInfo]:
     """Files of an input as they are now, sorted by path; see `list_files`."""
     fs, path = open_input(source.path)
     with explained(source.path):
         return list_files(fs, path, source.format, required=required)
-
-
-def estimate_input(source: TableInput, files: Sequence[FileInfo]) -> int:
-    """About how many rows the files of an input have; see `estimate_rows`."""
-    fs, _ = open_input(source.path)
-    with explained(source.path):
-        return estimate_rows(fs, files, source.format)
 
 
 def feedback_input(config: Config) -> EventsInput:
@@ -135,7 +138,7 @@ def present_files(config: Config, name: InputName, listed: Iterable[ListedFile])
     Raises:
         InputError: a file is gone or has another content; the message names it.
     """
-    source = feedback_input(config) if name == "feedback" else _sources(config)[name]
+    source = feedback_input(config) if name == "feedback" else sources_of(config)[name]
     fs, _ = open_input(source.path)
     now = {file.path: file for file in list_input(source, required=False)}
     places = {_place(each.file.path, config, name, source): each for each in listed}
@@ -166,16 +169,6 @@ def same_inputs(first: InputList, second: InputList) -> bool:
     """Whether two lists name the same files in the same versions; feedback may have come meanwhile."""
     names = [name for name in first if name != "feedback"]
     return all([file.file for file in first[name]] == [file.file for file in second.get(name, [])] for name in names)
-
-
-def _sources(config: Config) -> dict[InputName, TableInput]:
-    inputs = config.inputs
-    sources: dict[InputName, TableInput | None] = {
-        "events": inputs.events,
-        "items": inputs.items,
-        "users": inputs.users,
-    }
-    return {name: source for name, source in sources.items() if source is not None}
 
 
 def _key(name: InputName) -> str:

@@ -18,8 +18,8 @@ from recsys.data.formats.input_format import FileInfo
 from recsys.data.times.date_evidence import DateEvidence
 from recsys.errors import InputError
 from recsys.pipeline.inputs.input_counts import count_rows, refuse_bad_rate
-from recsys.pipeline.inputs.input_list import estimate_input
 from recsys.pipeline.inputs.input_parts import Quarantine
+from recsys.pipeline.inputs.input_sizes import estimate_input
 from recsys.pipeline.run import Record, Run
 
 logger = logging.getLogger(__name__)
