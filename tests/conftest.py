@@ -167,7 +167,7 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     write_table(run.storage, f"{run.dir}/catalog.parquet", pa.Table.from_pylist(catalog, schema=CATALOG), CATALOG)
     details: dict[str, Any] = {"model_id": f"ranker-{run.run_id}", "config": {"histories": {"shards": NUM_SHARDS}}}
-    assert publish(run, write_manifest(run, run.date, shards, details), details["model_id"])
+    assert publish(run, write_manifest(run, shards, details), details["model_id"])
     return folder
 
 

@@ -67,7 +67,7 @@ class PublishedShop:
             users = len(table["user_id"].unique())
             listed.append(Shard(name=name, rows=stats.rows, users=users, bytes=stats.bytes, sha256=stats.sha256))
         details = {"model_id": model_id, "config": self.config.model_dump(mode="json"), "tables": dict(tables)}
-        publish(run, write_manifest(run, run.date, listed, details), model_id)
+        publish(run, write_manifest(run, listed, details), model_id)
 
     def know(
         self, run: RunFolder, attributes: Mapping[str, dict[str, str]], events: Sequence[tuple[int, str, str]] = ()

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
+#: How often one of all the intervals of a difference may miss the truth.
 ALPHA = 0.05
 #: Groups below this size have no interval: the variance of so few users says little.
 MIN_USERS = 100
@@ -50,17 +51,17 @@ class Sequence:
     high: Floats
 
 
-def difference(treated: GroupDays, control: GroupDays, alpha: float = ALPHA) -> Sequence:
+def difference(treated: GroupDays, control: GroupDays) -> Sequence:
     """Mean of the treated minus that of the control, after each day.
 
     The same user counts once, with the mean of the days so far, so days of one user need not be independent.
     """
     with np.errstate(divide="ignore", invalid="ignore"):  # a group may have no users yet
         variance = treated.variance / treated.users + control.variance / control.users
-    return _sequence(treated.mean - control.mean, variance, _enough(treated, control), alpha)
+    return _sequence(treated.mean - control.mean, variance, _enough(treated, control))
 
 
-def relative_lift(treated: GroupDays, control: GroupDays, alpha: float = ALPHA) -> Sequence:
+def relative_lift(treated: GroupDays, control: GroupDays) -> Sequence:
     """Mean of the treated over that of the control, minus 1, after each day, where both are above 0.
 
     The bounds are those of the logarithm of the ratio, whose variance is by the delta method.
@@ -69,7 +70,7 @@ def relative_lift(treated: GroupDays, control: GroupDays, alpha: float = ALPHA) 
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(above, treated.mean / control.mean, np.nan)
         variance = sum(group.variance / group.users / group.mean**2 for group in (treated, control))
-        found = _sequence(np.log(ratio), np.asarray(variance), _enough(treated, control) & above, alpha)
+        found = _sequence(np.log(ratio), np.asarray(variance), _enough(treated, control) & above)
     lift, low, high = (np.expm1(each) for each in (found.estimate, found.low, found.high))
     return Sequence(estimate=lift, error=found.error, low=low, high=high)
 
@@ -91,31 +92,30 @@ def _enough(treated: GroupDays, control: GroupDays) -> npt.NDArray[np.bool_]:
     return found
 
 
-def _sequence(estimate: Floats, variance: Floats, known: npt.NDArray[np.bool_], alpha: float) -> Sequence:
+def _sequence(estimate: Floats, variance: Floats, known: npt.NDArray[np.bool_]) -> Sequence:
     """The bounds of each day. The first day with an interval sets the scale, which may not depend on later days."""
     usable = known & np.isfinite(variance) & (variance > 0)
     error = np.sqrt(np.where(usable, variance, np.nan))
     bounds = error.copy()
     if usable.any():
-        bounds[usable] *= multiplier(variance[usable][0] / variance[usable], alpha)
+        bounds[usable] *= multiplier(variance[usable][0] / variance[usable])
     estimate = np.where(known, estimate, np.nan)
     return Sequence(estimate=estimate, error=error, low=estimate - bounds, high=estimate + bounds)
 
 
-def multiplier(information: Floats, alpha: float = ALPHA) -> Floats:
+def multiplier(information: Floats) -> Floats:
     """By how many standard errors the bounds are from the estimate; 1.96 for one look with a usual interval.
 
-    sqrt((x + 1) / x · (log(x + 1) − 2 log α)), where x is the information times the scale at which the interval
+    sqrt((x + 1) / x · (log(x + 1) − 2 log `ALPHA`)), where x is the information times the scale at which the interval
     is tightest for the information `TIGHTEST_AT`.
 
     Args:
         information: In units of that of the first look.
-        alpha: How often one of all the intervals may miss the truth.
 
     >>> multiplier(np.array([1.0, 5.0, 100.0])).round(2).tolist()
     [3.36, 3.04, 3.34]
     """
-    tightest = -2 * np.log(alpha) + np.log(-2 * np.log(alpha) + 1)
+    tightest = -2 * np.log(ALPHA) + np.log(-2 * np.log(ALPHA) + 1)
     x = information * tightest / TIGHTEST_AT
-    width: Floats = np.sqrt((x + 1) / x * (np.log(x + 1) - 2 * np.log(alpha)))
+    width: Floats = np.sqrt((x + 1) / x * (np.log(x + 1) - 2 * np.log(ALPHA)))
     return width

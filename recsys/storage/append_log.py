@@ -37,7 +37,7 @@ class _OpenFile:
 class AppendLog:
     """One writer's files in a folder. Only one thread may use it at a time.
 
-    Names are `20261122T101500Z-<writer>-<random>-000000<suffix>`: two writers never share a file, even if they have the
+    Names are `20261122T101500Z-<writer>-<random>-000000.jsonl`: two writers never share a file, even if they have the
     same name.
     """
 
@@ -47,7 +47,6 @@ class AppendLog:
         folder: str,
         writer: str,
         *,
-        suffix: str = ".jsonl",
         max_bytes: int = 64 << 20,
         max_age_s: float = MAX_FILE_AGE_S,
     ) -> None:
@@ -57,7 +56,6 @@ class AppendLog:
             storage: Where the folder is.
             folder: Below the storage's root.
             writer: Name of the writer, for people who look at the files.
-            suffix: End of the files' names.
             max_bytes: A block that would make a file larger than this begins a new file. No block is cut.
             max_age_s: A block that comes later than this after the first block of a file begins a new file.
 
@@ -69,7 +67,6 @@ class AppendLog:
         self._storage = storage
         self._folder = folder
         self._name = f"{writer}-{uuid.uuid4().hex[:12]}"
-        self._suffix = suffix
         self._max_bytes = max_bytes
         self._max_age_s = max_age_s
         self._begun = 0
@@ -139,7 +136,7 @@ class AppendLog:
         return _OpenFile(descriptor, time.monotonic())
 
     def _new_path(self) -> str:
-        name = f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}-{self._name}-{self._begun:06d}{self._suffix}"
+        name = f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%SZ}-{self._name}-{self._begun:06d}.jsonl"
         self._begun += 1
         return f"{self._folder}/{name}"
 

@@ -69,24 +69,21 @@ def is_complete(run: RunFolder) -> bool:
     return run.storage.exists(f"{lists_folder(run)}/{MANIFEST}")
 
 
-def write_manifest(run: RunFolder, date: dt.date, shards: Iterable[Shard], details: Mapping[str, Any]) -> str:
+def write_manifest(run: RunFolder, shards: Iterable[Shard], details: Mapping[str, Any]) -> str:
     """List the night's files, and return the manifest's sha256.
 
     A manifest is written once. For the same shards the first one stays, so that an interrupted night can go on.
 
     Args:
         run: The night.
-        date: Its date.
         shards: The files of its lists.
-        details: `model_id`, and if there are any `metrics`, `gate`, `config`, `packages`, `tables` (other tables that
-            are published with the lists, each a `PublishedTable` by its name), and `needs` (each a `NeededFile`).
+        details: `model_id`, and if there are any `metrics`, `gate`, `config`, `tables` (other tables that are published
+            with the lists, each a `PublishedTable` by its name), and `needs` (each a `NeededFile`).
 
     Raises:
         InputError: a listed shard is missing or has another size.
         ConfigError: the run has a manifest with other shards.
     """
-    if date != run.date:
-        raise AssertionError(f"the run {run.run_id} is not of the night {date}")
     listed = sorted(shards, key=lambda shard: shard["name"])
     folder = lists_folder(run)
     path = f"{folder}/{MANIFEST}"
@@ -97,7 +94,7 @@ def write_manifest(run: RunFolder, date: dt.date, shards: Iterable[Shard], detai
     manifest = {
         "schema_version": SCHEMA_VERSION,
         "run_id": run.run_id,
-        "run_date": date.isoformat(),
+        "run_date": run.date.isoformat(),
         "model_id": details["model_id"],
         "created_at": dt.datetime.now(dt.UTC).isoformat(),
         "rows": sum(shard["rows"] for shard in listed),
@@ -108,7 +105,7 @@ def write_manifest(run: RunFolder, date: dt.date, shards: Iterable[Shard], detai
         "metrics": details.get("metrics", {}),
         "gate": details.get("gate"),
         "config": details.get("config"),
-        "packages": details.get("packages", package_versions()),
+        "packages": package_versions(),
     }
     data = to_json(MANIFEST_RECORD.stamp(manifest))
     if not run.storage.create_bytes(path, data):
@@ -170,8 +167,8 @@ def verify(storage: Storage, manifest: Mapping[str, Any]) -> None:
         InputError: a file is missing, differs in size or sha256, or a folder of lists or of another table has a file
             that the manifest does not list.
     """
+    verify_tables(storage, manifest)
     for folder, files in _tables(storage, manifest):
-        _verify_files(storage, folder, files)
         listed = {MANIFEST, *(file["name"] for file in files)}
         if extra := [name for name in storage.list(folder, recursive=True) if name not in listed]:
             raise InputError(
@@ -186,7 +183,9 @@ def verify_tables(storage: Storage, manifest: Mapping[str, Any]) -> None:
         InputError: a file is missing, or differs in size or sha256.
     """
     for folder, files in _tables(storage, manifest):
-        _verify_files(storage, folder, files)
+        _verify_sizes(storage, folder, files)
+        for file in files:
+            verify_file(storage, f"{folder}/{file['name']}", file["sha256"])
 
 
 def verify_shard(storage: Storage, latest: Latest, shard: Shard) -> None:
@@ -212,12 +211,6 @@ def _tables(storage: Storage, manifest: Mapping[str, Any]) -> list[tuple[str, Se
     tables: Mapping[str, PublishedTable] = manifest.get("tables", {})
     lists = lists_folder(RunFolder(storage, manifest["run_id"]))
     return [(lists, manifest["shards"]), *((table["path"], table["files"]) for table in tables.values())]
-
-
-def _verify_files(storage: Storage, folder: str, files: Sequence[StoredFile]) -> None:
-    _verify_sizes(storage, folder, files)
-    for file in files:
-        verify_file(storage, f"{folder}/{file['name']}", file["sha256"])
 
 
 def verify_file(storage: Storage, path: str, sha256: str) -> None:

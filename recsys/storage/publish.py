@@ -55,12 +55,12 @@ def publish(run: RunFolder, manifest_sha256: str, model_id: str, allow_older: bo
         manifest_sha256=manifest_sha256,
     )
     read_manifest(storage, latest)
-    moves = _move_latest(storage, latest, latest.to_bytes(), allow_older)
+    moves = _move_latest(storage, latest, allow_older)
     storage.write_bytes(receipt_path(run), latest.to_bytes())
     return moves
 
 
-def _move_latest(storage: Storage, latest: Latest, record: bytes, allow_older: bool) -> bool:
+def _move_latest(storage: Storage, latest: Latest, allow_older: bool) -> bool:
     """Point LATEST at a night, unless it names a later one; returns whether it points there.
 
     Another night may move LATEST between the look at it and the write: then the write fails, and the new one counts.
@@ -75,7 +75,7 @@ def _move_latest(storage: Storage, latest: Latest, record: bytes, allow_older: b
                 return True
             if current.run_date > latest.run_date and not allow_older and not _of_one_run(current, latest):
                 return False
-        if storage.swap_bytes(LATEST, record, content):
+        if storage.swap_bytes(LATEST, latest.to_bytes(), content):
             return True
 
 

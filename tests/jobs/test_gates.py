@@ -24,7 +24,7 @@ def publish_large_night(storage: Storage) -> None:
     run = RunFolder(storage, BEFORE)
     storage.write_bytes(f"{lists_folder(run)}/shard-00000.parquet", b"lists")
     shard = Shard(name="shard-00000.parquet", rows=50_000, users=10_000, bytes=5, sha256="0")
-    manifest = write_manifest(run, run.date, [shard], {"model_id": "ranker-x"})
+    manifest = write_manifest(run, [shard], {"model_id": "ranker-x"})
     publish(run, manifest, "ranker-x")
 
 

@@ -123,7 +123,7 @@ def test_a_night_of_an_older_version_is_checked_by_what_is_there(write_config, r
     path = root / lists_folder(run) / MANIFEST
     old = {key: value for key, value in json.loads(path.read_text()).items() if key != "needs"}
     path.unlink()
-    sha256 = write_manifest(run, run.date, old["shards"], {k: old[k] for k in ("model_id", "config", "tables")})
+    sha256 = write_manifest(run, old["shards"], {k: old[k] for k in ("model_id", "config", "tables")})
     publish(run, sha256, old["model_id"], allow_older=True)
     publish(three_nights[2], pointer_to(three_nights[2]).manifest_sha256, f"ranker-{three_nights[2].run_id}")
     weights = root / f"models/ranker-{run.run_id}/ranker.safetensors"

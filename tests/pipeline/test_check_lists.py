@@ -48,7 +48,7 @@ def run(make_night: Callable[..., Run], draw_events: Callable[..., pa.Table], mo
 
 def test_a_manifest_that_is_there_is_no_shard(run: Run) -> None:
     """A night that a check had refused may be killed between its manifest and the pointer."""
-    write_manifest(run.folder, run.date, [], {"model_id": run.model_id})
+    write_manifest(run.folder, [], {"model_id": run.model_id})
     checked = check_written_lists(run)
     assert checked.figures.lists == 1
     places = read_table(run.storage, checked.item_places).to_pylist()
@@ -64,6 +64,6 @@ def test_broken_last_lines_of_feedback_do_not_refuse_a_night(run: Run) -> None:
 def test_figures_of_another_version_are_not_compared(run: Run) -> None:
     before = RunFolder(run.storage, "2026-11-21-0123456789ab")
     metrics = {"check": {"figures": {"run_id": before.run_id, "lists": 5000, "a new figure": 1}}}
-    manifest = write_manifest(before, before.date, [], {"model_id": "m", "metrics": metrics})
+    manifest = write_manifest(before, [], {"model_id": "m", "metrics": metrics})
     publish(before, manifest, "m")
     assert figures_before(run, night_before(run)) == f"the figures of {before.run_id} do not fit this version"

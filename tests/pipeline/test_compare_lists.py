@@ -52,7 +52,7 @@ def run(make_night: Callable[..., Run], draw_events: Callable[..., pa.Table]) ->
     old = write(before, {"a": ["i00", "i01"], "gone": ["i00"]})
     shard = Shard(name=SHARD, rows=old.rows, users=old.users, bytes=old.bytes, sha256=old.sha256)
     details = {"model_id": "m", "config": {"recommend": {"top_k": 2}}}
-    manifest = write_manifest(before.folder, before.folder.date, [shard], details)
+    manifest = write_manifest(before.folder, [shard], details)
     publish(before.folder, manifest, "m")
     written = write(made, {"a": ["i01", "i02", "i00"], "new": ["i03"]})
     made.remember_part(WRITE_LISTS, "shard-00000", written)

@@ -42,7 +42,7 @@ def publish_model(
     card = ModelCard(model_id=model_id, encoder_id=encoder_id, base_encoder_id=base_encoder_id, **{**settings, **facts})
     run.storage.write_bytes(f"models/{model_id}/model.json", json.dumps(card.as_dict()).encode())
     write_fusion(run, card.model_id, Fusion(weights={}))
-    assert publish(folder, write_manifest(folder, folder.date, [], {"model_id": card.model_id}), card.model_id)
+    assert publish(folder, write_manifest(folder, [], {"model_id": card.model_id}), card.model_id)
     return card.model_id
 
 

@@ -57,7 +57,7 @@ def publish_model_of(run: Run, storage: Path) -> ModelCard:
     if run.storage.exists(run.held_out_path(run.model_id)):
         shutil.copy(run.storage.path(run.held_out_path(run.model_id)), folder / "held_out.parquet")
     other = RunFolder(Storage(str(storage)), "2026-11-21-0123456789ab")
-    publish(other, write_manifest(other, other.date, [], {"model_id": model_id}), model_id)
+    publish(other, write_manifest(other, [], {"model_id": model_id}), model_id)
     return card
 
 

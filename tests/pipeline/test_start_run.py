@@ -101,7 +101,7 @@ def users(run: Run) -> list[str]:
 
 def publish_run(run: Run) -> None:
     """Publish a run without lists."""
-    assert publish(run.folder, write_manifest(run.folder, run.date, [], {"model_id": run.model_id}), run.model_id)
+    assert publish(run.folder, write_manifest(run.folder, [], {"model_id": run.model_id}), run.model_id)
 
 
 def test_a_day_gives_one_id_however_it_is_named(open_night: Open, folder: Path) -> None:
@@ -338,7 +338,7 @@ def test_a_forced_night_that_was_killed_between_manifest_and_pointer_goes_on(ope
         publish_run(start(open_night()))
         run = start(open_night(), force=True, publishes=True)
     finish(run, INGEST_CATALOG)
-    manifest = write_manifest(run.folder, run.date, [], {"model_id": run.model_id})
+    manifest = write_manifest(run.folder, [], {"model_id": run.model_id})
     again = start(open_night(), force=True, publishes=True)
     assert (again.folder, again.done(INGEST_CATALOG) is not None) == (run.folder, True)
     assert start(open_night(), force=True).folder != run.folder  # training alone leaves it
@@ -389,7 +389,7 @@ def test_a_deleted_night_whose_model_is_needed_begins_under_another_name(open_ni
         assert again.folder.run_id == f"{old.folder.run_id}-2"
         again.storage.write_bytes(f"{again.model_path()}/model.json", b"{}")
     assert {path: old.storage.read_bytes(path) for path in models} == dict.fromkeys(models, b"{}")
-    publish(again.folder, write_manifest(again.folder, again.date, [], {"model_id": again.model_id}), again.model_id)
+    publish(again.folder, write_manifest(again.folder, [], {"model_id": again.model_id}), again.model_id)
     assert last_published(asked.folder) == published(again.storage, again.folder.run_id)
 
     tonight.storage.delete_folder(tonight.folder.dir)

@@ -14,12 +14,13 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from recsys.config.strict_json import as_json
 from recsys.errors import InputError
 from recsys.pipeline.inputs import input_parts, read_events, validated_files
 from recsys.pipeline.inputs.ingest_catalog import ingest_catalog
 from recsys.pipeline.inputs.ingest_events import ingest_events
 from recsys.pipeline.inputs.validated_files import VALIDATED
-from recsys.pipeline.inputs.validated_uses import LedgerUse, delete_stale_entries, stale_entries
+from recsys.pipeline.inputs.validated_uses import LedgerUse, delete_stale_entries
 from recsys.pipeline.open_run import open_run
 from recsys.pipeline.run import Run
 from recsys.settings import decode_config
@@ -245,13 +246,18 @@ def is_entry(name: str, ending: str) -> bool:
 NOW = dt.datetime(2026, 10, 20, tzinfo=dt.UTC)
 
 
-def test_entries_that_no_night_used_for_long_are_stale() -> None:
-    uses = [LedgerUse(at=(NOW - dt.timedelta(days=age)).isoformat(), entries=used) for age, used in
-            ((30, ["s/a", "s/b"]), (14, ["s/b"]), (1, ["s/c", "s/gone"]))]  # fmt: skip
-    entries = ["s/a", "s/b", "s/c", "t/a"]
-    assert stale_entries(entries, uses, NOW, 14) == ["s/a", "t/a"]
-    assert stale_entries(entries, uses, NOW, 13) == ["s/a", "s/b", "t/a"]
-    assert stale_entries(entries, [], NOW, 14) == entries
+def test_entries_that_no_night_used_for_long_are_stale(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    for age, used in ((30, ["s/a", "s/b"]), (14, ["s/b"]), (1, ["s/c", "s/gone"])):
+        use = LedgerUse(at=(NOW - dt.timedelta(days=age)).isoformat(), entries=used)
+        storage.write_json(f"{VALIDATED}/nights/{age}.json", as_json(use))
+    for entry in ("s/a", "s/b", "s/c", "t/a"):
+        storage.write_json(f"{VALIDATED}/{entry}.json", {})
+    assert delete_stale_entries(storage, NOW) == 2
+    assert storage.list(VALIDATED, recursive=True) == ["nights/1.json", "nights/14.json", "s/b.json", "s/c.json"]
+    assert delete_stale_entries(storage, NOW + dt.timedelta(days=1)) == 1
+    assert delete_stale_entries(storage, NOW + dt.timedelta(days=14)) == 1
+    assert storage.list(VALIDATED, recursive=True) == []
 
 
 def test_stale_entries_are_deleted_with_the_notes_of_old_nights(shop: Shop) -> None:

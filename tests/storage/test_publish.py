@@ -60,7 +60,7 @@ def night(storage: Storage, run_id: str, mark: str) -> bool:
         if (record := run.done("recommend")) is None:
             record = {"shards": write_shards(run, mark)}
             run.finish("recommend", record)
-        sha256 = write_manifest(run, run.date, record["shards"], DETAILS)
+        sha256 = write_manifest(run, record["shards"], DETAILS)
         lease.check()
         return publish(run, sha256, "m1")
 
@@ -87,7 +87,7 @@ def test_a_night_is_published_as_the_contract_says(storage: Storage) -> None:
     assert published(storage, NEW) is None
     run = RunFolder(storage, NEW)
     shards = write_shards(run, "a")
-    sha256 = write_manifest(run, run.date, reversed(shards), DETAILS)
+    sha256 = write_manifest(run, reversed(shards), DETAILS)
     assert read_latest(storage) is None
     assert published(storage, NEW) is None
     assert publish(run, sha256, "m1")
@@ -133,7 +133,7 @@ def test_an_older_night_does_not_move_the_pointer_back_unless_asked(storage: Sto
 
 def test_of_many_nights_that_end_at_once_the_latest_is_published(storage: Storage) -> None:
     runs = [RunFolder(storage, f"2026-11-{day:02d}-0123456789ab") for day in range(1, 9)]
-    manifests = [write_manifest(run, run.date, write_shards(run, run.run_id[8:10], 1), DETAILS) for run in runs]
+    manifests = [write_manifest(run, write_shards(run, run.run_id[8:10], 1), DETAILS) for run in runs]
     for _ in range(20):
         storage.delete(LATEST)
         with ThreadPoolExecutor(len(runs)) as threads:
@@ -156,7 +156,7 @@ def test_publishing_again_changes_nothing(storage: Storage) -> None:
     before = storage.read_bytes(LATEST)
     run = RunFolder(storage, NEW)
     shards = storage.read_json(f"{lists_folder(run)}/{MANIFEST}")["shards"]
-    sha256 = write_manifest(run, run.date, shards, {**DETAILS, "metrics": {}})
+    sha256 = write_manifest(run, shards, {**DETAILS, "metrics": {}})
     assert publish(run, sha256, "m1")
     assert storage.read_bytes(LATEST) == before
     assert read_night(storage) == "a0 a1"
@@ -167,7 +167,7 @@ def test_a_manifest_is_never_rewritten_with_other_shards(storage: Storage) -> No
     run = RunFolder(storage, NEW)
     shards = storage.read_json(f"{lists_folder(run)}/{MANIFEST}")["shards"]
     with pytest.raises(ConfigError, match=r"other shards.*--force"):
-        write_manifest(run, run.date, shards[:1], DETAILS)
+        write_manifest(run, shards[:1], DETAILS)
     assert read_night(storage) == "a0 a1"
 
 
@@ -186,12 +186,10 @@ def test_a_manifest_lists_only_what_is_there(storage: Storage) -> None:
     run = RunFolder(storage, NEW)
     shards = write_shards(run, "a")
     with pytest.raises(InputError, match=r"shard-00000\.parquet: has \d+ bytes, the manifest says 1"):
-        write_manifest(run, run.date, [{**shards[0], "bytes": 1}], DETAILS)
+        write_manifest(run, [{**shards[0], "bytes": 1}], DETAILS)
     storage.delete(f"{lists_folder(run)}/shard-00001.parquet")
     with pytest.raises(InputError, match=r"shard-00001\.parquet: is missing"):
-        write_manifest(run, run.date, shards, DETAILS)
-    with pytest.raises(AssertionError, match="not of the night"):
-        write_manifest(run, dt.date(2026, 11, 21), shards, DETAILS)
+        write_manifest(run, shards, DETAILS)
     assert not storage.exists(f"{lists_folder(run)}/{MANIFEST}")
 
 
@@ -229,8 +227,8 @@ def test_files_of_other_tables_are_listed_and_checked(storage: Storage) -> None:
     table = PublishedTable(path=folder, files=[file])
     wrong = PublishedTable(path=folder, files=[TableFile(**{**file, "bytes": 1})])
     with pytest.raises(InputError, match=r"similar_items/.*shard-00000\.parquet: has \d+ bytes, the manifest says 1"):
-        write_manifest(run, run.date, shards, DETAILS | {"tables": {"similar_items": wrong}})
-    assert publish(run, write_manifest(run, run.date, shards, DETAILS | {"tables": {"similar_items": table}}), "m1")
+        write_manifest(run, shards, DETAILS | {"tables": {"similar_items": wrong}})
+    assert publish(run, write_manifest(run, shards, DETAILS | {"tables": {"similar_items": table}}), "m1")
     latest = read_latest(storage)
     assert latest is not None
     manifest = read_manifest(storage, latest)

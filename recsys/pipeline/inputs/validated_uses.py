@@ -6,7 +6,7 @@ that is deleted too early costs a reading of its file, and nothing else.
 
 import datetime as dt
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -56,34 +56,28 @@ def read_use(storage: Storage, path: str) -> LedgerUse | None:
         return None
 
 
-def stale_entries(entries: Iterable[str], uses: Sequence[LedgerUse], now: dt.datetime, keep_days: int) -> list[str]:
-    """The entries that no night used within so many days, sorted.
+def delete_stale_entries(storage: Storage, now: dt.datetime) -> int:
+    """Delete the entries that no night used within `KEEP_DAYS`, and the notes of older nights.
 
     Args:
-        entries: All that there are, as `<settings>/<file>`.
-        uses: Of all nights.
+        storage: Of the ledger.
         now: Aware.
-        keep_days: An entry stays for so many days after its last use.
+
+    Returns:
+        How many entries were deleted.
     """
-    since = now - dt.timedelta(days=keep_days)
-    used = {entry for use in uses if dt.datetime.fromisoformat(use.at) >= since for entry in use.entries}
-    return sorted(set(entries) - used)
-
-
-def delete_stale_entries(storage: Storage, now: dt.datetime, keep_days: int = KEEP_DAYS) -> int:
-    """Delete the stale entries, and the notes of nights that are older; returns how many entries were deleted."""
-    since = now - dt.timedelta(days=keep_days)
-    uses = []
+    since = now - dt.timedelta(days=KEEP_DAYS)
+    used: set[str] = set()
     for name in storage.list(_NIGHTS):
         path = f"{_NIGHTS}/{name}"
         use = read_use(storage, path)
         if use is None or dt.datetime.fromisoformat(use.at) < since:
             storage.delete(path)
         else:
-            uses.append(use)
+            used.update(use.entries)
     files = [name for name in storage.list(VALIDATED, recursive=True) if not name.startswith("nights/")]
-    stale = stale_entries({name.rpartition(".")[0] for name in files}, uses, now, keep_days)
-    for entry in stale:
+    stale = {name.rpartition(".")[0] for name in files} - used
+    for entry in sorted(stale):
         storage.delete(f"{VALIDATED}/{entry}.json")  # first: without it nobody reads the table
         storage.delete(f"{VALIDATED}/{entry}.parquet")
     return len(stale)

@@ -48,7 +48,7 @@ def publish_lists(run: Run, lease: Lease) -> PublishedLists:
         "needs": needed_files(run.folder),
     }
     lease.check()
-    manifest = write_manifest(run.folder, run.date, shards, details)
+    manifest = write_manifest(run.folder, shards, details)
     is_latest = publish(run.folder, manifest, run.published_id)
     if not is_latest:
         logger.warning("a later night is published already: LATEST still points to it; this night is in the history")
