@@ -159,6 +159,13 @@ def item_lists(pairs: npt.NDArray[np.int64], num_users: int, items: pa.Array) ->
     return pa.ListArray.from_arrays(_bounds(np.bincount(user, minlength=num_users)), items.take(pa.array(item)))
 
 
+def empty_histories(user_ids: pa.Array) -> pa.Table:
+    """HISTORIES of users without events [N]: all lists are empty."""
+    offsets = pa.array(np.zeros(len(user_ids) + 1, dtype=np.int32))
+    lists = [pa.ListArray.from_arrays(offsets, pa.array([], field.type.value_type)) for field in list(HISTORIES)[1:]]
+    return pa.Table.from_arrays([user_ids, *lists], schema=HISTORIES)
+
+
 def _bounds(counts: npt.NDArray[np.int64]) -> pa.Array:
     return pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32())
 

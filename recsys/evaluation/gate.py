@@ -10,8 +10,8 @@ _OWNER = {"popularity": "popularity's", "published": "the published model's"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """A baseline's mean, and the paired difference of the new model with its 95 % interval."""
+class Rival:
+    """The mean of a model that the new one is compared with, and their paired difference with its 95 % interval."""
 
     mean: float
     difference: Interval
@@ -27,7 +27,7 @@ class Verdict:
     metric: str
     num_users: int
     model: float
-    baselines: dict[str, Comparison]
+    baselines: dict[str, Rival]
     reason: str
     warnings: tuple[str, ...] = ()
 
@@ -68,7 +68,7 @@ def judge(
     num_users = len(model)
     mean = float(model.mean()) if num_users else 0.0
     baselines = {
-        name: Comparison(mean=float(values.mean()), difference=paired_bootstrap(model - values, seed=seed))
+        name: Rival(mean=float(values.mean()), difference=paired_bootstrap(model - values, seed=seed))
         for name, values in rivals.items()
         if num_users
     }
@@ -89,7 +89,7 @@ def _decide(
     metric: str,
     mean: float,
     num_users: int,
-    baselines: dict[str, Comparison],
+    baselines: dict[str, Rival],
     min_users: int,
     tolerances: dict[str, float],
 ) -> tuple[bool, str, tuple[str, ...]]:

@@ -31,7 +31,8 @@ class NightFigures:
     not_finite_share: float | None
     """Share of the scores that are NaN or infinite."""
     equal_share: float | None
-    """Share of the lists of two items or more in which all scores are equal; None where there are few of them."""
+    """Share of the lists of two items or more in which all scores are equal; None where there are few of them, or the
+    ranker is not trained: then equal scores are no fault."""
     quarantine_rate: float | None
     """Largest share of bad rows of an input."""
     fault: str = ""
@@ -145,7 +146,7 @@ CHECKS = (
         name="equal scores",
         threshold="gate.max_equal_score_lists",
         kind="at most",
-        measure=_own("equal_share", "too few lists of two items by a trained model"),
+        measure=_own("equal_share", "the ranker is not trained, or there are too few lists of two items"),
         sentence="in {value} of the lists all scores are equal",
     ),
     Check(

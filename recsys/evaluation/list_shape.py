@@ -3,8 +3,6 @@
 Shapes: R rows of lists, I items, S bins of scores.
 """
 
-import base64
-import zlib
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -89,17 +87,3 @@ def as_score_counts(bins: Ints) -> ScoreCounts | None:
         return None
     kept = bins[:, used[0] : used[-1] + 1].tolist()
     return ScoreCounts(lowest=LOWEST + used[0].item() * BIN_WIDTH, width=BIN_WIDTH, first=kept[0], others=kept[1])
-
-
-def pack_counts(counts: Ints) -> str:
-    """Counts [I] below 2³¹ as text for JSON.
-
-    >>> unpack_counts(pack_counts(np.array([3, 0, 1]))).tolist()
-    [3, 0, 1]
-    """
-    return base64.b64encode(zlib.compress(counts.astype("<i4").tobytes(), 1)).decode()
-
-
-def unpack_counts(text: str) -> Ints:
-    """The counts [I] of `pack_counts`."""
-    return np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype="<i4").astype(np.int64)

@@ -13,7 +13,8 @@ Number = float | tuple[float, float, float]
 #: (metric, segment, number).
 Row = tuple[str, str, Number | None]
 
-_INPUTS = {"catalog": "items", "users": "users", "ingest": "events"}
+#: Stages that read an input, and may put rows into quarantine.
+INPUTS = {"catalog": "items", "users": "users", "ingest": "events"}
 
 #: Stages that have texts written, and about what.
 _WRITTEN = {"enrich": "items", "enrich_users": "users"}
@@ -39,7 +40,7 @@ def night_metrics(date: dt.date, records: Records) -> pa.Table:
 def _rows(records: Records) -> Iterator[Row]:
     yield from _quality(records.get("gate", {}))
     yield from _lists(records.get("recommend", {}), records.get("check", {}))
-    for stage, segment in _INPUTS.items():
+    for stage, segment in INPUTS.items():
         yield from _input(records.get(stage, {}), segment)
     for stage, segment in _WRITTEN.items():
         yield from _written(records.get(stage, {}), segment)
@@ -84,9 +85,17 @@ def _input(read: Mapping[str, Any], segment: str) -> Iterator[Row]:
         return
     yield "rows", segment, read["rows"]
     yield "quarantined", segment, read.get("quarantined")
-    kept = max(read["rows"] - read.get("filtered", 0) - read.get("feedback_rows", 0), 1)
-    yield "quarantine_rate", segment, (read.get("quarantined", 0) - read.get("forgiven", 0)) / kept
+    yield "quarantine_rate", segment, quarantine_rate(read)
     yield from (("quarantined", f"{segment}: {reason}", num) for reason, num in read.get("reasons", {}).items())
+
+
+def quarantine_rate(read: Mapping[str, Any]) -> float:
+    """Share of the rows of an input that are bad, by the record of the stage that read it, as plain values.
+
+    It is `bad_rate` of `recsys.pipeline.input_records.ReadRows`, also for records of older versions.
+    """
+    kept = read["rows"] - read.get("filtered", 0) - read.get("feedback_rows", 0)
+    return float((read.get("quarantined", 0) - read.get("forgiven", 0)) / max(kept, 1))
 
 
 def _written(record: Mapping[str, Any], segment: str) -> Iterator[Row]:

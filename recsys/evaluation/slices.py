@@ -11,11 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from recsys.evaluation.measure import measure
 from recsys.evaluation.metrics.metric import Bools, Floats, Ints
-from recsys.schema import HISTORIES
 
 #: Slices of users: fewest and most training events, None for no bound.
 HISTORY_LENGTHS: dict[str, tuple[int, int | None]] = {
@@ -96,10 +94,3 @@ def cut_slices(relevant: Relevant, num_events: Ints, head: Bools, cold: Bools) -
         for name, (fewest, most) in HISTORY_LENGTHS.items()
     }
     return by_length | {LONGTAIL_ITEMS: relevant.among(~head), COLD_ITEMS: relevant.among(cold)}
-
-
-def empty_histories(user_ids: pa.Array) -> pa.Table:
-    """HISTORIES of cold users [U]: all lists are empty."""
-    offsets = pa.array(np.zeros(len(user_ids) + 1, dtype=np.int32))
-    lists = [pa.ListArray.from_arrays(offsets, pa.array([], field.type.value_type)) for field in list(HISTORIES)[1:]]
-    return pa.Table.from_arrays([user_ids, *lists], schema=HISTORIES)

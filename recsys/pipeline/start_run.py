@@ -109,7 +109,10 @@ def started_run(run: Run, stages: Iterable[Stage[Any]], *, own_lock: bool = Fals
         elif (start := read_start(run.folder)) is not None:
             run = with_encoder(run, start.encoder)
             if not is_complete(run.folder):
-                _say_version(run)
+                if start.version != __version__:
+                    logger.info(
+                        "run %s: begun by version %s, goes on with %s", run.folder.run_id, start.version, __version__
+                    )
                 run.folder.write_config(run.config.to_yaml())
         try:
             yield run, lease
@@ -198,9 +201,3 @@ def _forget_inputs(run: Run) -> None:
     """Let the next start read the inputs as they are then. The quarantine stays for people until then."""
     run.storage.delete(run.folder.start_path)
     run.folder.forget()
-
-
-def _say_version(run: Run) -> None:
-    start = read_start(run.folder)
-    if start is not None and start.version != __version__:
-        logger.info("run %s: begun by version %s, goes on with %s", run.folder.run_id, start.version, __version__)

@@ -100,20 +100,12 @@ class Reranker:
         return replace(self, prepared=(), removers={}, lifters={}, wanted=self.wanted[:0])
 
     def with_long_tail_boost(self, boost: float) -> "Reranker":
-        """The same rules with another `rerank.long_tail_boost`, ≥ 0."""
+        """The same rules with another `rerank.long_tail_boost`, ≥ 0; the other rules stay as they are prepared."""
         assert boost >= 0, f"a boost below 0: {boost}"
-        return self._with(long_tail_boost=boost)
-
-    def with_exploration(self, share: float) -> "Reranker":
-        """The same rules with another `rerank.exploration`, from 0 to 0.5."""
-        assert 0 <= share <= 0.5, f"a share of {share}"
-        return self._with(exploration=share)
-
-    def _with(self, **setting: float) -> "Reranker":
-        """With one other setting, which has the name of its rule; the other rules stay as they are prepared."""
-        config = self.config.model_copy(update=setting)
+        name = "long_tail_boost"  # of the setting, and of its rule
+        config = self.config.model_copy(update={name: boost})
         prepared = tuple(
-            PreparedRule.of(one.rule, config, self.facts) if one.rule.name in setting else one for one in self.prepared
+            PreparedRule.of(one.rule, config, self.facts) if one.rule.name == name else one for one in self.prepared
         )
         return replace(self, config=config, prepared=prepared)
 

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.data.histories import build_histories, hash_ids, newest_items, shard_of, sort_interactions, user_runs
+from recsys.data.histories import (
+    build_histories,
+    empty_histories,
+    hash_ids,
+    newest_items,
+    shard_of,
+    sort_interactions,
+    user_runs,
+)
 from recsys.schema import HISTORIES, INTERACTIONS, TEXTS
 
 START = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
@@ -167,3 +175,13 @@ def test_one_user_with_a_million_events_takes_seconds():
     assert took_s < 20
     assert history.nbytes < 2_000_000
     assert pa.total_allocated_bytes() - allocated < 200_000_000
+
+
+@pytest.mark.parametrize("ids", [[], ["u1"], ["u2", "u1"]])
+def test_a_user_without_events_has_an_empty_history(ids: list[str]) -> None:
+    histories = empty_histories(pa.array(ids, pa.string()))
+    histories.validate(full=True)
+    assert histories.schema.equals(HISTORIES)
+    assert histories.to_pylist() == [
+        {"user_id": user, **{name: [] for name in HISTORIES.names if name != "user_id"}} for user in ids
+    ]

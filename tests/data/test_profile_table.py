@@ -6,10 +6,10 @@ import pyarrow as pa
 import pytest
 
 from recsys.data.config import UsersInput
+from recsys.data.histories import empty_histories
 from recsys.data.profile_table import build_profiles, user_version_spec, with_profiles
 from recsys.data.versions import Versions, merge_versions, read_versions
 from recsys.errors import InputError
-from recsys.evaluation.slices import empty_histories
 from recsys.schema import HISTORIES, PROFILE, PROFILES
 
 

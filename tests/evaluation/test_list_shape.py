@@ -4,7 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.evaluation.list_shape import as_score_counts, bin_scores, concentration, pack_counts, unpack_counts
+from recsys.evaluation.list_shape import as_score_counts, bin_scores, concentration
+from recsys.evaluation.packed_counts import pack_counts, unpack_counts
 
 
 @given(st.lists(st.floats(width=32), max_size=20))

@@ -1,5 +1,4 @@
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,9 +12,7 @@ from recsys.evaluation.slices import (
     SLICES,
     Relevant,
     cut_slices,
-    empty_histories,
 )
-from recsys.schema import HISTORIES
 
 NUM_ITEMS = 8
 
@@ -99,13 +96,3 @@ def test_a_cold_user_among_the_others_is_refused():
 def test_the_number_of_targets_must_be_right():
     with pytest.raises(AssertionError, match="3 targets"):
         Relevant.of_all(np.array([1, 2]), np.array([4, 5]))
-
-
-@pytest.mark.parametrize("ids", [[], ["u1"], ["u2", "u1"]])
-def test_a_cold_user_has_a_history_without_events(ids):
-    histories = empty_histories(pa.array(ids, pa.string()))
-    histories.validate(full=True)
-    assert histories.schema.equals(HISTORIES)
-    assert histories.to_pylist() == [
-        {"user_id": user, **{name: [] for name in HISTORIES.names if name != "user_id"}} for user in ids
-    ]

@@ -100,6 +100,21 @@ def test_a_model_that_is_not_there_is_refused_before_anything_starts(shop: Path,
     assert not (tmp_path / "warehouse").exists()
 
 
+def test_a_model_beside_an_encoder_that_is_trained_is_refused_before_anything_starts(
+    shop: Path, tmp_path: Path
+) -> None:
+    """The lists of the night would be refused after the training, since the two read different vectors."""
+    arms = [{"name": "a", "share": 0.5}, {"name": "b", "share": 0.5, "model": "m7"}]
+    settings = {"experiments": [{"name": "models", "arms": arms}], "encoder": {"train": "lora"}}
+    config = decode_config(tiny_config(shop, tmp_path / "warehouse", **settings))
+    Storage(config.storage).write_bytes("models/m7/model.json", b"{}")
+    with pytest.raises(
+        ConfigError, match=r"experiments\.0\.arms\.1\.model: m7 reads another text encoder .*train=lora"
+    ):
+        nightly(config, argparse.Namespace(dry_run=False, force=False))
+    assert Storage(config.storage).folders("") == ("models",)
+
+
 def test_the_night_has_tables_for_analysts(night: Run) -> None:
     manifest = read_manifest(night.storage, require_latest(night.storage))
     tables = {name: pq.read_table(night.storage.path(table["path"])) for name, table in manifest["tables"].items()}

@@ -193,7 +193,7 @@ def popularity_of(run: Run, view: DataView) -> LoadedPopularity:
     signal = SIGNALS["popularity"]
     night = load_snapshot.Night(run, "no model", run.config.recommend, view)
     night.item_ids, night.recommendable = pa.array(IDS), np.ones(len(IDS), dtype=bool)
-    loaded = signal.load(load_snapshot.Source(night, signal))
+    loaded = signal.load(load_snapshot.SignalSource(night, signal))
     assert isinstance(loaded, LoadedPopularity)
     return loaded
 

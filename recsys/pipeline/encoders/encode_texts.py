@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.data.values.large_texts import with_large_text
+from recsys.errors import ConfigError
 from recsys.model.checkpoint import ModelCard
 from recsys.model.encoder_files import encoder_digest, vectors_digest
 from recsys.pipeline.encoders.export_encoder import settle_export
@@ -15,11 +16,11 @@ from recsys.pipeline.encoders.open_encoder import open_encoder, stored_folder
 from recsys.pipeline.encoders.trained_encoder import adapted_encoder, scratch_encoder
 from recsys.pipeline.model_records import EncodedTexts
 from recsys.pipeline.run import Record, Run
-from recsys.pipeline.stored.arm_encoders import require_arm_encoders
 from recsys.pipeline.stored.item_texts import read_encoder_texts
 from recsys.pipeline.stored.published_model import model_card
 from recsys.pipeline.stored.user_texts import read_user_texts
 from recsys.pipeline.workers.cluster import for_each_part, peak_of
+from recsys.ranking.experiment_config import models_of_arms
 from recsys.schema import CATALOG, item_vectors, text_vectors, user_text_vectors
 from recsys.storage.filesystem import Storage
 from recsys.storage.tables import read_table, write_table
@@ -39,7 +40,7 @@ def encode_items(run: Run) -> EncodedTexts:
     source_id = configured_encoder(run)
     encoder_id = vectors_digest(source_id, run.config.encoder.quantization)
     if run.protocol == "time" and not run.config.encoder.learns:
-        require_arm_encoders(run, encoder_id)  # before the training, which would be for nothing
+        _require_arm_encoders(run, encoder_id)  # before the training, which would be for nothing
     if run.config.encoder.engine == "onnx":
         settle_export(run, source_id, encoder_id, None)
     return _encode_catalog(run, encoder_id, None)
@@ -93,6 +94,24 @@ def configured_encoder(run: Run) -> str:
         return scratch_encoder(run)
     base_id = _named_encoder(run)
     return adapted_encoder(run, base_id) if spec.is_adapted else base_id
+
+
+def _require_arm_encoders(run: Run, encoder_id: str) -> None:
+    """Compare the encoder of each arm's model with that of the night.
+
+    A model that is missing is passed over: `require_arm_models` names it.
+
+    Raises:
+        ConfigError: the model of an arm was trained with another encoder.
+    """
+    for key, model in models_of_arms(run.config.experiments).items():
+        if not run.storage.exists(f"{run.model_path(model)}/model.json"):
+            continue
+        if (theirs := model_card(run, model).encoder_id) != encoder_id:
+            raise ConfigError(
+                f"{key}: {model} reads the text encoder {theirs[:12]}, the night's model reads {encoder_id[:12]}; name "
+                f"a model that was trained with the same encoder"
+            )
 
 
 def _named_encoder(run: Run) -> str:

@@ -80,7 +80,7 @@ class FeedbackIndex:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class MergedSource:
     """Where a file of the service is in a compact file; see `SOURCES`."""
 
     size: int
@@ -133,7 +133,7 @@ def check_index(storage: Storage, data: bytes | None, names: Iterable[str]) -> N
         )
 
 
-def read_sources(storage: Storage, name: str) -> dict[str, Source]:
+def read_sources(storage: Storage, name: str) -> dict[str, MergedSource]:
     """The sources of a compact file by their names.
 
     Raises:
@@ -147,7 +147,7 @@ def read_sources(storage: Storage, name: str) -> dict[str, Source]:
             f"({error})"
         ) from error
     columns = [table[name].to_pylist() for name in SOURCES.names]
-    return {name: Source(size, offset, num) for name, size, offset, num in zip(*columns, strict=True)}
+    return {name: MergedSource(size, offset, num) for name, size, offset, num in zip(*columns, strict=True)}
 
 
 def counted_files(storage: Storage, found: Sequence[FileInfo]) -> list[FileInfo]:
@@ -165,7 +165,7 @@ def counted_files(storage: Storage, found: Sequence[FileInfo]) -> list[FileInfo]
     check_index(storage, data, names)
     counted = {file.name: file for file in index.files}
     days = {day for name in names if (day := stored_day(name)) is not None}
-    sources: dict[str, Source] = {}
+    sources: dict[str, MergedSource] = {}
     for file in index.files:
         if file.day in days:
             sources |= read_sources(storage, file.name)
@@ -198,7 +198,7 @@ def replaced_files(storage: Storage, missing: Sequence[FileInfo]) -> tuple[list[
 
 
 def _parts(
-    storage: Storage, file: CompactFile, sources: Mapping[str, Source], wanted: Mapping[str, int]
+    storage: Storage, file: CompactFile, sources: Mapping[str, MergedSource], wanted: Mapping[str, int]
 ) -> list[FileInfo]:
     """The part of a compact file that holds the first bytes of the wanted sources; none if it holds none."""
     pieces: list[Piece] = []

@@ -27,7 +27,7 @@ BUCKET_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Feedback:
+class IngestedFeedback:
     """What became of the feedback."""
 
     parts: list[Record]
@@ -54,7 +54,7 @@ class Feedback:
         return sum(record["repeats"] for record in [*self.parts, *self.buckets])
 
 
-def ingest_feedback(run: Run, now: dt.datetime) -> Feedback | None:
+def ingest_feedback(run: Run, now: dt.datetime) -> IngestedFeedback | None:
     """Write every feedback event once, or put it into quarantine with a reason; None where there is no feedback.
 
     Args:
@@ -73,7 +73,7 @@ def ingest_feedback(run: Run, now: dt.datetime) -> Feedback | None:
     for record in parts:
         for bucket, path in record["written"].items():
             paths.setdefault(bucket, []).append(path)
-    return Feedback(
+    return IngestedFeedback(
         parts, for_each_part(sorted(paths), partial(_repeats_dropper, run, source, paths), label="feedback")
     )
 

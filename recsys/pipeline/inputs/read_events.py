@@ -21,7 +21,7 @@ from recsys.data.files.read_tasks import ReadTask
 from recsys.data.formats.input_format import FileInfo
 from recsys.data.times.date_evidence import DateEvidence, merged_evidence
 from recsys.pipeline.inputs.input_parts import read_file
-from recsys.pipeline.inputs.validated_files import Ledger, StoredFile, ValidatedFile, entry_name
+from recsys.pipeline.inputs.validated_files import Ledger, StoredEntry, ValidatedFile, entry_name
 from recsys.storage.addresses import open_input
 
 
@@ -88,7 +88,7 @@ class PartOfEvents:
         to_read = replace(self._task, files=tuple(file for file in self._task.files if file not in stored))
         with ExitStack() as stack:
             openers = stack.enter_context(read_ahead(fs, to_read))
-            entries: Iterator[StoredFile | None] = iter(())
+            entries: Iterator[StoredEntry | None] = iter(())
             if self._events.ledger is not None:
                 found = self._events.ledger.read_in_order([names[file] for file in names if file in stored])
                 entries = stack.enter_context(closing(found))
@@ -99,7 +99,7 @@ class PartOfEvents:
                 else:
                     yield from self._stored(file, entry)
 
-    def _stored(self, file: str, stored: StoredFile) -> Iterator[FoundEvents]:
+    def _stored(self, file: str, stored: StoredEntry) -> Iterator[FoundEvents]:
         record = stored.record
         self.lacking.append(record.lacking)
         rows, dates = record.filtered, DateEvidence(**record.dates)

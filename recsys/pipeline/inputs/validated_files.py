@@ -66,7 +66,7 @@ class ValidatedFile:
 
 
 @dataclass(frozen=True)
-class StoredFile:
+class StoredEntry:
     """An entry whose table is whole."""
 
     record: ValidatedFile
@@ -117,7 +117,7 @@ class Ledger:
         """Whether entries are read without waiting for answers of a network."""
         return self.storage.is_local
 
-    def read(self, name: str) -> StoredFile | None:
+    def read(self, name: str) -> StoredEntry | None:
         """The entry of this name; None, and a warning, if it is damaged or gone: the file itself must be read."""
         path = f"{self.folder}/{name}"
         try:
@@ -132,9 +132,9 @@ class Ledger:
             return None
         file = pq.ParquetFile(pa.BufferReader(table))
         batches = (pa.Table.from_batches([batch]) for batch in file.iter_batches(_ROWS_PER_BATCH))
-        return StoredFile(record, batches)
+        return StoredEntry(record, batches)
 
-    def read_in_order(self, names: Iterable[str]) -> Generator[StoredFile | None]:
+    def read_in_order(self, names: Iterable[str]) -> Generator[StoredEntry | None]:
         """The entries of these names; an object store is asked for several at a time."""
         if self.is_near:
             yield from map(self.read, names)

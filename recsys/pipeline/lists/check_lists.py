@@ -12,7 +12,8 @@ import pyarrow as pa
 from recsys.config.strict_json import from_json
 from recsys.evaluation.list_checks import CHECKS, NightFigures, check_lists
 from recsys.evaluation.list_figures import ListFigures, count_lists
-from recsys.evaluation.list_shape import as_score_counts, concentration, pack_counts, unpack_counts
+from recsys.evaluation.list_shape import as_score_counts, concentration
+from recsys.evaluation.packed_counts import pack_counts, unpack_counts
 from recsys.pipeline.input_records import ReadRows
 from recsys.pipeline.list_records import CheckedLists, WrittenShard
 from recsys.pipeline.lists.compare_lists import (

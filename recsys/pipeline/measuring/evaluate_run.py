@@ -6,7 +6,7 @@ from typing import Any
 
 from recsys.evaluation.bootstrap import paired_bootstrap
 from recsys.evaluation.metrics.metric import Floats
-from recsys.pipeline.measuring.measure_holdout import Measured, measure_holdout
+from recsys.pipeline.measuring.measure_holdout import MeasuredHoldout, measure_holdout
 from recsys.pipeline.measuring.measure_shard import POPULARITY, SLICE_METRIC
 from recsys.pipeline.run import Run
 
@@ -53,7 +53,7 @@ def evaluate_run(run: Run, metrics: Sequence[str], max_users: int) -> dict[str, 
     }
 
 
-def _means(measured: Measured, ranker: str) -> dict[str, float | None]:
+def _means(measured: MeasuredHoldout, ranker: str) -> dict[str, float | None]:
     means = {metric: _mean(values) for metric, values in measured.values[ranker].items()}
     return means | {metric: round(value, DIGITS) for metric, value in measured.catalog[ranker].items()}
 

@@ -3,23 +3,24 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
-from operator import getitem
+from operator import add, getitem
 
 import numpy as np
 
 from recsys.evaluation.measure import measure_catalog
 from recsys.evaluation.metrics.coverage import Coverage
 from recsys.evaluation.metrics.metric import Floats, Ints
+from recsys.evaluation.packed_counts import unpack_counts
 from recsys.evaluation.slices import LONGTAIL_ITEMS, SLICES
 from recsys.pipeline.measuring.measure_shard import POPULARITY, SLICE_METRIC, TAILS, Depth, list_length, shard_measurer
 from recsys.pipeline.run import Record, Run
 from recsys.pipeline.scoring.count_item_users import count_item_users
-from recsys.pipeline.stages import INGEST_CATALOG, SHUFFLE_HISTORIES
+from recsys.pipeline.stages import SHUFFLE_HISTORIES
 from recsys.pipeline.workers.cluster import for_each_part, peak_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class MeasuredHoldout:
     """Metrics of the lists for each user and each ranker: a model, or `popularity`."""
 
     values: dict[str, dict[str, Floats]]
@@ -36,7 +37,7 @@ class Measured:
 
 def measure_holdout(
     run: Run, models: Sequence[str], metrics: Sequence[str], max_users: int, depth: Depth = "metrics"
-) -> Measured:
+) -> MeasuredHoldout:
     """Rank the full catalog for the users of the holdout, by each model and by popularity.
 
     Args:
@@ -62,7 +63,7 @@ def measure_holdout(
         gpus_per_worker=int(recommend.use_gpu),
     )
     rankers = [*models, POPULARITY]
-    measured = Measured(
+    measured = MeasuredHoldout(
         values={
             ranker: {metric: _gather(records, "values", ranker, metric) for metric in records[0]["values"][ranker]}
             for ranker in rankers
@@ -80,15 +81,14 @@ def measure_holdout(
     if depth != "lists":
         return measured
     k = list_length(run, [*metrics, SLICE_METRIC])
-    shown = {ranker: _exposure_of(records, run.record(INGEST_CATALOG).items, "exposure", ranker) for ranker in rankers}
     return replace(
         measured,
-        catalog={ranker: measure_catalog(shown[ranker], k) for ranker in rankers},
-        frontier={tail: _frontier_at(records, f"{tail:g}", k, run.record(INGEST_CATALOG).items) for tail in TAILS},
+        catalog={ranker: measure_catalog(_exposure_of(records, "exposure", ranker), k) for ranker in rankers},
+        frontier={tail: _frontier_at(records, f"{tail:g}", k) for tail in TAILS},
     )
 
 
-def _frontier_at(records: Sequence[Record], tail: str, k: int, num_items: int) -> dict[str, float]:
+def _frontier_at(records: Sequence[Record], tail: str, k: int) -> dict[str, float]:
     """Means over the users at one value of the long-tail boost."""
     values = {
         SLICE_METRIC: _gather(records, "frontier", tail, "all", SLICE_METRIC),
@@ -96,7 +96,7 @@ def _frontier_at(records: Sequence[Record], tail: str, k: int, num_items: int) -
         f"longtail_share@{k}": _gather(records, "frontier", tail, "longtail_share"),
         f"average_popularity@{k}": _gather(records, "frontier", tail, "average_popularity"),
     }
-    shown = _exposure_of(records, num_items, "frontier", tail, "exposure")
+    shown = _exposure_of(records, "frontier", tail, "exposure")
     means = {name: float(value.mean()) if len(value) else 0.0 for name, value in values.items()}
     return means | {f"coverage@{k}": Coverage().value(shown)}
 
@@ -106,11 +106,6 @@ def _gather(records: Sequence[Record], *keys: str) -> Floats:
     return np.array([value for record in records for value in reduce(getitem, keys, record)], np.float64)
 
 
-def _exposure_of(records: Sequence[Record], num_items: int, *keys: str) -> Ints:
+def _exposure_of(records: Sequence[Record], *keys: str) -> Ints:
     """In how many lists each item stands [I], over all shards."""
-    shown = np.zeros(num_items, dtype=np.int64)
-    for record in records:
-        counted = reduce(getitem, keys, record)
-        items, counts = (np.array(counted[key], np.int64) for key in ("items", "counts"))
-        shown[items] += counts
-    return shown
+    return reduce(add, (unpack_counts(reduce(getitem, keys, record)) for record in records))

@@ -18,6 +18,7 @@ from recsys.evaluation.measure import exposure, measure_lists
 from recsys.evaluation.metrics.average_popularity import AveragePopularity
 from recsys.evaluation.metrics.longtail_share import LongtailShare
 from recsys.evaluation.metrics.metric import Ints
+from recsys.evaluation.packed_counts import pack_counts
 from recsys.evaluation.slices import COLD_USERS, Relevant, cut_slices
 from recsys.model.features import index_items
 from recsys.pipeline.inputs.item_rules import recommendable
@@ -108,7 +109,7 @@ def shard_measurer(
             }
         if facts is not None:
             record["values"] = {name: values[name] | measure_lists(lists[name], facts) for name in lists}
-            record["exposure"] = {name: _sparse(exposure(lists[name], len(item_ids))) for name in lists}
+            record["exposure"] = {name: pack_counts(exposure(lists[name], len(item_ids))) for name in lists}
             record["frontier"] = {
                 f"{tail:g}": _measure_tail(found, relevant, relevant.among(~facts.head), facts)
                 for tail, found in _lists_by_tail(snapshots[models[0]], histories, config).items()
@@ -128,7 +129,7 @@ def _measure_tail(
         "tail": longtail.measure(lists, [SLICE_METRIC]),
         "longtail_share": LongtailShare().values(lists, facts),
         "average_popularity": AveragePopularity().values(lists, facts),
-        "exposure": _sparse(exposure(lists, len(facts.num_interactions))),
+        "exposure": pack_counts(exposure(lists, len(facts.num_interactions))),
     }
 
 
@@ -198,9 +199,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}
     return value.tolist() if isinstance(value, np.ndarray) else value
-
-
-def _sparse(counts: Ints) -> dict[str, Ints]:
-    """The items with a count above 0, and their counts, out of counts [I]."""
-    items = np.flatnonzero(counts)
-    return {"items": items, "counts": counts[items]}

@@ -15,6 +15,7 @@ from recsys.data.histories import shard_of
 from recsys.data.splits import cutoff_for
 from recsys.data.values.written_numbers import numbers_in
 from recsys.errors import ConfigError
+from recsys.evaluation.config import RealizedConfig
 from recsys.evaluation.realized import RealizedLists, after_impressions, realized_lists
 from recsys.pipeline.open_run import stored_run
 from recsys.pipeline.run import Run
@@ -76,7 +77,7 @@ class PastNights:
                 yield realized_lists(lists, night.events.filter(pa.array(shard == number)), self.prices)
 
 
-def open_past_nights(storage: Storage, settings: Any) -> PastNights:
+def open_past_nights(storage: Storage, settings: RealizedConfig) -> PastNights:
     """The published nights before the newest one. The newest night holds the events, cleaned, and feedback among them.
 
     An event counts for the newest list before it: from the end of that night's date to the end of the next published

@@ -7,7 +7,7 @@ from recsys.evaluation.gate import Verdict, judge
 from recsys.evaluation.segments import MeasuredSegment, measure_segment
 from recsys.model.checkpoint import ModelCard
 from recsys.pipeline.encoders.encode_texts import encode_for
-from recsys.pipeline.measuring.measure_holdout import Measured, measure_holdout
+from recsys.pipeline.measuring.measure_holdout import MeasuredHoldout, measure_holdout
 from recsys.pipeline.measuring.measure_shard import POPULARITY, SLICE_METRIC
 from recsys.pipeline.model_records import GateVerdict
 from recsys.pipeline.run import Run
@@ -48,7 +48,7 @@ def run_gate(run: Run) -> GateVerdict:
     )
 
 
-def _examine(run: Run, rival: ModelCard | None, popularity: str = POPULARITY) -> tuple[Measured, Verdict]:
+def _examine(run: Run, rival: ModelCard | None, popularity: str = POPULARITY) -> tuple[MeasuredHoldout, Verdict]:
     """Measure and judge; `popularity` is the ranker that counts as popularity."""
     gate = run.config.gate
     models = [run.model_id, *([] if rival is None else [rival.model_id])]
@@ -65,7 +65,7 @@ def _examine(run: Run, rival: ModelCard | None, popularity: str = POPULARITY) ->
     )
 
 
-def _segments(run: Run, measured: Measured, rival: ModelCard | None) -> list[MeasuredSegment]:
+def _segments(run: Run, measured: MeasuredHoldout, rival: ModelCard | None) -> list[MeasuredSegment]:
     """The new model beside its baselines, for all measured users and by slices."""
     names = {POPULARITY: POPULARITY} | ({} if rival is None else {"published": rival.model_id})
     metric = run.config.gate.metric

@@ -72,7 +72,7 @@ def load_snapshots(
         torch.set_num_threads(1)
     night = Night(run, model_id, config, view)
     donors = read_donors(run, view)
-    signals = {signal.name: signal.load(Source(night, signal)) for signal in signals_of(run.config)}
+    signals = {signal.name: signal.load(SignalSource(night, signal)) for signal in signals_of(run.config)}
     if donors.is_cold.any():
         signals = {name: loaded.impute(donors) for name, loaded in signals.items()}
     if view != "full":
@@ -160,7 +160,7 @@ class Night:
         return LoadedLm(scorer, tokens, priors, self.recommendable, settings)
 
 
-class Source:
+class SignalSource:
     """What one signal is loaded from, see `recsys.signals.signal.NightSource`."""
 
     def __init__(self, night: Night, signal: Signal) -> None:

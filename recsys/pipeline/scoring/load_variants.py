@@ -2,8 +2,6 @@
 
 from recsys.pipeline.run import Run
 from recsys.pipeline.scoring.load_snapshot import load_snapshots
-from recsys.pipeline.stored.arm_encoders import require_arm_encoders
-from recsys.pipeline.stored.published_model import model_card
 from recsys.ranking.config import RecommendConfig
 from recsys.ranking.experiment_config import variants_of
 from recsys.ranking.snapshot import Snapshot
@@ -20,17 +18,12 @@ def load_variants(run: Run, model_id: str, config: RecommendConfig, *, explore: 
         model_id: The model of users whose variant names no other.
         config: Device and threads.
         explore: Whether `rerank.exploration` has an effect.
-
-    Raises:
-        ConfigError: the model of an arm reads another text encoder.
     """
     settings = variants_of(run.config.experiments, config, run.config.rerank)
     off = {} if explore else {"exploration": 0.0}
     by_model: dict[str, list[str]] = {}
     for name, variant in settings.items():
         by_model.setdefault(variant.model or model_id, []).append(name)
-    if set(by_model) - {model_id}:
-        require_arm_encoders(run, model_card(run, model_id).encoder_id)
     snapshots: dict[str, Snapshot] = {}
     for model, names in by_model.items():
         reranks = [settings[name].rerank.model_copy(update=off) for name in names]

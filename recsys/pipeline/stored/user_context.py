@@ -12,10 +12,9 @@ import pyarrow.compute as pc
 
 from recsys.data.events.non_positives import rejections, with_rejections, with_seen
 from recsys.data.events.searches import followed_searches, merge_searches, searches_before
-from recsys.data.histories import build_histories
+from recsys.data.histories import build_histories, empty_histories
 from recsys.data.profile_table import with_profiles
 from recsys.data.splits import before_held_out, targets
-from recsys.evaluation.slices import empty_histories
 from recsys.pipeline.run import Run
 from recsys.pipeline.stored.shard_tables import read_non_positives, read_searches
 from recsys.pipeline.stored.user_texts import read_profiles

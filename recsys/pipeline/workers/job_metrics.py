@@ -10,11 +10,10 @@ from contextlib import contextmanager
 
 from ray.util import metrics
 
+from recsys.evaluation.night_metrics import INPUTS, quarantine_rate
 from recsys.pipeline.stage_progress import PROGRESS, StageEnds, StepProgress
 from recsys.pipeline.workers.worker_logs import OURS
 
-#: Stages that read an input, and may put rows into quarantine.
-_INPUTS = {"catalog": "items", "users": "users", "ingest": "events"}
 #: Stages with the verdict of a gate.
 _GATES = ("gate", "check")
 
@@ -61,10 +60,8 @@ class JobMetrics(logging.Handler):
         self._rows.set(told.rows, stage)
         self._memory.set(told.peak_memory_mb * 2**20, stage)
         figures = told.figures
-        if told.stage in _INPUTS:
-            bad = figures.get("quarantined", 0) - figures.get("forgiven", 0)
-            kept = told.rows - figures.get("filtered", 0) - figures.get("feedback_rows", 0)
-            self._quarantine.set(bad / max(kept, 1), {"input": _INPUTS[told.stage]})
+        if told.stage in INPUTS:
+            self._quarantine.set(quarantine_rate({**figures, "rows": told.rows}), {"input": INPUTS[told.stage]})
         elif told.stage in _GATES:
             self._refused.set(float(figures.get("verdict") == "refused"), stage)
         elif told.stage == "publish" and not told.before:
