@@ -9,7 +9,7 @@ import numpy.typing as npt
 Ints = npt.NDArray[np.int64]
 
 
-def pack_counts(counts: Ints) -> str:
+def pack_counts(counts: npt.NDArray[np.integer]) -> str:
     """Counts [I] below 2³¹ as text for JSON.
 
     >>> unpack_counts(pack_counts(np.array([3, 0, 1]))).tolist()

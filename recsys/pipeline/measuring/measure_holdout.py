@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
 from operator import add, getitem
+from typing import Any
 
 import numpy as np
 
@@ -108,4 +109,5 @@ def _gather(records: Sequence[Record], *keys: str) -> Floats:
 
 def _exposure_of(records: Sequence[Record], *keys: str) -> Ints:
     """In how many lists each item stands [I], over all shards."""
-    return reduce(add, (unpack_counts(reduce(getitem, keys, record)) for record in records))
+    packed: list[Any] = [reduce(getitem, keys, record) for record in records]
+    return reduce(add, map(unpack_counts, packed))

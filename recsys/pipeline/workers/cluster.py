@@ -21,7 +21,7 @@ from recsys.pipeline.workers.parts_progress import PartsProgress
 from recsys.pipeline.workers.quiet_engine import quiet_engine, shows_engine
 from recsys.pipeline.workers.worker_failures import MAX_RETRIES, PartFailure
 from recsys.pipeline.workers.worker_logs import CollectedLines, collected
-from recsys.pipeline.workers.worker_pools import Finished, by_actors, by_tasks
+from recsys.pipeline.workers.worker_pools import Answer, Finished, Work, by_actors, by_tasks
 from recsys.storage.lease import HEARTBEAT_S, check_held
 
 logger = logging.getLogger(__name__)
@@ -114,9 +114,7 @@ def cpus_for_each(num_workers: int) -> int:
     return max(1, (largest - 1) // beside)
 
 
-#: The work on one part.
-Work = Callable[[str], dict[str, Any]]
-#: Makes the work. Each worker calls it once and loads there what all parts share.
+#: Makes the work on a part. Each worker calls it once and loads there what all parts share.
 Build = Callable[[], Work]
 
 #: Key of a worker's CPU seconds in its record, on the way to the driver.
@@ -126,7 +124,7 @@ _CPU = "cpu_s"
 _ready: tuple[str, Work] | None = None
 
 
-def _do_part(part: str, name: str, build: Build) -> dict[str, Any]:
+def _do_part(part: str, name: str, build: Build) -> Answer:
     """The record of one part, with its warnings as `logged`. Our errors are records too: Ray would wrap them."""
     global _ready
     reset_peak_memory()
@@ -156,11 +154,11 @@ def for_each_part(
     num_workers: int | None = None,
     cpus_per_worker: int = 1,
     gpus_per_worker: int = 0,
-    until: Callable[[dict[str, Any]], bool] | None = None,
+    until: Callable[[Answer], bool] | None = None,
     names: Mapping[str, str] | None = None,
     failures: list[PartFailure] | None = None,
     max_retries: int = MAX_RETRIES,
-) -> list[dict[str, Any]]:
+) -> list[Answer]:
     """Run a function for each part on the workers of the cluster; return the records in the order of the parts.
 
     On CPUs each part is a plain Ray task, on GPUs the parts go to actors, see `worker_pools`.
@@ -207,12 +205,12 @@ def _collected(
     finished: Finished,
     label: str,
     parts: Sequence[str],
-    until: Callable[[dict[str, Any]], bool] | None,
+    until: Callable[[Answer], bool] | None,
     names: Mapping[str, str],
     failures: list[PartFailure] | None,
-) -> list[dict[str, Any]]:
+) -> list[Answer]:
     """The records in the order of the parts, as they come; other arguments as in `for_each_part`."""
-    records: dict[int, dict[str, Any]] = {}
+    records: dict[int, Answer] = {}
     progress, checked = PartsProgress(label, len(parts)), time.monotonic()
     for each in finished:
         if time.monotonic() - checked > HEARTBEAT_S:
@@ -237,7 +235,7 @@ def _collected(
     return [records[place] for place in sorted(records)]
 
 
-def peak_of(records: Sequence[dict[str, Any]]) -> float:
+def peak_of(records: Sequence[Answer]) -> float:
     """Largest peak memory of any worker, MB."""
     return max((record["peak_memory_mb"] for record in records), default=0.0)
 

@@ -46,9 +46,7 @@ class _Parts:
         return None
 
 
-def by_tasks(
-    parts: Sequence[str], work: Work, most: int, *, label: str, cpus: int = 1, max_retries: int = MAX_RETRIES
-) -> Finished:
+def by_tasks(parts: Sequence[str], work: Work, most: int, *, label: str, cpus: int, max_retries: int) -> Finished:
     """Run a task for each part, at most so many at a time. Closing the generator cancels what still runs.
 
     Ray keeps the processes of finished tasks, so the next stage finds workers that have imported the libraries already.
@@ -78,9 +76,7 @@ def by_tasks(
             ray.cancel(ref)
 
 
-def by_actors(
-    parts: Sequence[str], work: Work, most: int, *, label: str, gpus: int, max_retries: int = MAX_RETRIES
-) -> Finished:
+def by_actors(parts: Sequence[str], work: Work, most: int, *, label: str, gpus: int, max_retries: int) -> Finished:
     """Run the parts in a pool of so many actors that have GPUs: Ray ends the process of a GPU task with the task."""
     actor_class: Any = ray.remote(_Worker).options(num_gpus=gpus, num_cpus=0, max_restarts=0, max_task_retries=0)
     shared = ray.put(work)
