@@ -99,11 +99,12 @@ class Reranker:
         """Without any rule: lists follow the scores alone."""
         return replace(self, prepared=(), removers={}, lifters={}, wanted=self.wanted[:0])
 
-    def with_long_tail_boost(self, boost: float) -> "Reranker":
-        """The same rules with another `rerank.long_tail_boost`, ≥ 0; the other rules stay as they are prepared."""
-        assert boost >= 0, f"a boost below 0: {boost}"
-        name = "long_tail_boost"  # of the setting, and of its rule
-        config = self.config.model_copy(update={name: boost})
+    def with_setting(self, name: str, value: float) -> "Reranker":
+        """With another value of a setting of `rerank` that has the name of its rule, such as `long_tail_boost`.
+
+        The other rules stay as they are prepared.
+        """
+        config = self.config.model_copy(update={name: value})
         prepared = tuple(
             PreparedRule.of(one.rule, config, self.facts) if one.rule.name == name else one for one in self.prepared
         )

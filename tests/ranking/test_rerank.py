@@ -189,10 +189,12 @@ def test_a_shorter_list_is_the_head_of_a_longer_one(
 
 
 @given(candidates(), settings_of_rules, st.integers(1, 12))
-def test_a_boost_changed_later_has_the_same_effect(
+def test_a_setting_changed_later_has_the_same_effect(
     found: tuple[Ints, Floats], chosen: dict[str, float], top_k: int
 ) -> None:
-    changed = reranker(**chosen | {"long_tail_boost": 0.5}).with_long_tail_boost(chosen["long_tail_boost"])
+    changed = reranker(**chosen | {"long_tail_boost": 0.5, "exploration": 0.1})
+    for name in ("long_tail_boost", "exploration"):
+        changed = changed.with_setting(name, chosen[name])
     got, expected = changed.rerank(users(len(found[0])), *found, top_k), rerank(found, top_k, **chosen)
     np.testing.assert_array_equal(got.items, expected.items)
     np.testing.assert_array_equal(got.scores, expected.scores)

@@ -70,7 +70,7 @@ def test_a_history_gets_the_list_of_the_nightly_run(live, published, histories):
 def test_the_other_requests_of_a_batch_change_nothing(live, histories, exploration):
     """Requests of all kinds, one by one and in one batch."""
     snapshot = live.ranker.snapshot
-    snapshot = replace(snapshot, reranker=snapshot.reranker.with_exploration(exploration))
+    snapshot = replace(snapshot, reranker=snapshot.reranker.with_setting("exploration", exploration))
     live = with_snapshot(live, snapshot)
     user = sorted(histories)[0]
     requests = [

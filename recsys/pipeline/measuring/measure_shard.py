@@ -150,7 +150,7 @@ def _lists_by_tail(
     snapshot: Snapshot, histories: pa.Table, config: RecommendConfig
 ) -> dict[float, npt.NDArray[np.int64]]:
     """Lists [U, K] at each value of the long-tail boost; all other settings stay."""
-    rerankers = {tail: snapshot.reranker.with_long_tail_boost(tail) for tail in TAILS}
+    rerankers = {tail: snapshot.reranker.with_setting("long_tail_boost", tail) for tail in TAILS}
     lists = {tail: np.full((len(histories), config.top_k), -1, dtype=np.int64) for tail in TAILS}
     for start in range(0, len(histories), BATCH_USERS):
         batch = histories.slice(start, BATCH_USERS)
