@@ -67,6 +67,8 @@ def columns_of(signals: Iterable[Signal]) -> tuple[str, ...]:
 def chosen_columns(names: Iterable[str] | None) -> frozenset[str] | None:
     """The numbers that may weigh in the score, by names of signals or of numbers; None: all may.
 
+    A signal stands for all of its numbers, also where one of them has its name, as `popularity` has.
+
     Raises:
         ConfigError: a name is neither.
     """
@@ -75,10 +77,10 @@ def chosen_columns(names: Iterable[str] | None) -> frozenset[str] | None:
     known = columns_of(SIGNALS)
     chosen: set[str] = set()
     for name in names:
-        if name in known:
-            chosen.add(name)
-        elif name in SIGNALS:
+        if name in SIGNALS:
             chosen.update(SIGNALS[name].columns)
+        elif name in known:
+            chosen.add(name)
         else:
             raise ConfigError(
                 f"recommend.signals: {name!r} is neither a signal ({', '.join(SIGNALS.names)}) nor a number of one "

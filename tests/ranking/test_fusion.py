@@ -364,6 +364,8 @@ def test_a_fit_without_users_is_a_defect() -> None:
 def test_the_config_may_name_signals_or_their_numbers() -> None:
     assert chosen_columns(None) is None
     assert chosen_columns(["ranker", "seen"]) == {"retrieval", "candidate_pass", "seen"}
+    assert chosen_columns(["popularity"]) == set(SIGNALS["popularity"].columns) > {"popularity", "popularity_month"}
+    assert chosen_columns(SIGNALS.names) == set(columns_of(SIGNALS)), "all signals by name are all numbers"
     with pytest.raises(ConfigError, match=r"recommend.signals: 'linear' is neither a signal \(ranker, "):
         chosen_columns(["linear"])
 
