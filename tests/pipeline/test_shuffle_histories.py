@@ -92,10 +92,18 @@ def test_impressions_are_kept_apart_and_make_nothing_seen(
         assert sorted(served) == sorted(expected)
 
 
-@pytest.mark.parametrize(("guest", "said"), [("0", True), (None, False)])
+@pytest.mark.parametrize(
+    ("column", "guest", "where"),
+    [
+        ("user_id", "0", "where: \"user_id <> '0'\""),
+        ("Customer ID", "guest's", "where: \"\\\"Customer ID\\\" <> 'guest''s'\""),
+        ("user_id", None, ""),
+    ],
+)
 def test_one_id_for_all_guests_is_named(
+    column: str,
     guest: str | None,
-    said: bool,
+    where: str,
     make_night: Callable[..., Run],
     draw_events: Callable[..., pa.Table],
     monkeypatch: pytest.MonkeyPatch,
@@ -104,7 +112,8 @@ def test_one_id_for_all_guests_is_named(
     events = draw_events(1_000, 60)
     users = [f"u{number % 150}" if guest is None or number % 5 else guest for number in range(len(events))]
     events = sort_interactions(events.set_column(0, INTERACTIONS.field("user_id"), pa.array(users)))[0]
-    run = make_night(events, settings={"histories": {"shards": 2}})
+    inputs = {"events": {"path": "x", "columns": {"user_id": column}}, "items": {"path": "y", "text": "{title}"}}
+    run = make_night(events, settings={"histories": {"shards": 2}, "inputs": inputs})
     path = f"{run.folder.dir}/events/part-00000.parquet"
     write_table(run.storage, path, events, events.schema)
     finish(run, INGEST_EVENTS, parts=[path], accepted=len(events))
@@ -112,8 +121,11 @@ def test_one_id_for_all_guests_is_named(
         shuffling, "for_each_part", lambda parts, build, **_: [build()(part) | MEMORY for part in parts]
     )
     shuffling.shuffle_histories(run)
-    assert ("the user 0 has " in caplog.text) == said
-    assert ("events (20%)" in caplog.text) == ("where: \"user_id <> '0'\"" in caplog.text) == said
+    said = guest is not None
+    assert (f"the user {guest} has " in caplog.text) == said
+    assert ("events (20%)" in caplog.text) == said
+    assert where in caplog.text
+    assert ("inputs.events.where" in caplog.text) == said
 
 
 def test_both_ways_write_the_same(

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray.data
 
+from recsys.data.checks.row_filter import sql_name
 from recsys.data.events.impressions import split_impressions, with_served
 from recsys.data.events.interactions import interactions_schema
 from recsys.data.events.non_positives import split_non_positives, with_equal_weights
@@ -79,11 +80,12 @@ def _warn_of_one_for_all(run: Run, record: Record, users: int) -> None:
     number, user_id = record["most_events"], record["busiest"]
     accepted, source = run.record(INGEST_EVENTS).accepted, run.config.inputs.events
     if source is not None and users >= SUSPICIOUS_USERS and number >= SUSPICIOUS_SHARE * accepted:
-        column = source.columns.user_id
+        text = user_id.replace("'", "''")
+        condition = f"{sql_name(source.columns.user_id)} <> '{text}'"
         logger.warning(
             f"histories: the user {user_id} has {number:,} of {accepted:,} events ({number / accepted:.0%}). If it is "
             f"the id of all guests, their events teach what goes together by chance: leave them out by "
-            f"inputs.events.where: \"{column} <> '{user_id}'\""
+            f"inputs.events.where: {json.dumps(condition, ensure_ascii=False)}"
         )
 
 

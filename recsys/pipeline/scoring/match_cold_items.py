@@ -116,7 +116,7 @@ def _rejected_items(run: Run, until: dt.datetime) -> pa.Array:
     """Ids of the items that anybody rejected before a moment."""
     found = [pa.array([], pa.string())]
     for shard in run.record(SHUFFLE_HISTORIES).shards:
-        events = read_non_positives(run, shard)
+        events = read_non_positives(run, shard, ["item_id", "timestamp", "weight"])
         early = pc.less(events["timestamp"], pa.scalar(until, TIMESTAMP))
         found.append(pc.unique(events.filter(pc.and_(early, pc.less(events["weight"], 0.0)))["item_id"]))
     return pc.unique(pa.chunked_array(found))

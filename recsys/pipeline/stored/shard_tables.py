@@ -14,10 +14,12 @@ def read_interactions(run: Run, shard: str, columns: Sequence[str] | None = None
     return read_table(run.storage, f"{run.interactions_dir}/{shard}.parquet", columns)
 
 
-def read_non_positives(run: Run, shard: str) -> pa.Table:
+def read_non_positives(run: Run, shard: str, columns: Sequence[str] | None = None) -> pa.Table:
     """INTERACTIONS of weight 0 or less, sorted; a shard without any has no file."""
     path = f"{run.non_positives_dir}/{shard}.parquet"
-    return read_table(run.storage, path) if run.storage.exists(path) else INTERACTIONS.empty_table()
+    if run.storage.exists(path):
+        return read_table(run.storage, path, columns)
+    return INTERACTIONS.empty_table().select(columns or INTERACTIONS.names)
 
 
 def read_searches(run: Run, shard: str) -> pa.Table | None:
