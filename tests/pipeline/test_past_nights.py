@@ -140,6 +140,27 @@ def test_prices_are_read_as_people_write_them(warehouse: Path, caplog: pytest.Lo
     assert "realized.price: of 1 items the price in 'price' is no number; they bring nothing" in caplog.text
 
 
+def test_revenue_of_several_kinds_of_events_is_warned_of(warehouse: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A view would bring the price like a purchase."""
+    shop = PublishedShop(warehouse, make_config(warehouse))
+    shop.publish(shop.run(0), LISTS)
+    shop.publish(shop.run(1), LISTS)
+    shop.know(shop.run(1), PRICES, [(1, "ann", "a")])
+    realized(make_config(warehouse, realized={"price": "price"}))
+    assert "in realized.events" not in caplog.text
+    folder = warehouse / "runs" / shop.run(1).run_id / "interactions"
+    bought = pq.read_table(folder / "shard-00000.parquet")
+    viewed = bought.set_column(bought.column_names.index("event"), "event", pa.array(["view"]))
+    pq.write_table(viewed.cast(bought.schema), folder / "shard-00001.parquet")
+    realized(make_config(warehouse, realized={"price": "price"}))
+    assert values(warehouse, 0)["all", "revenue"] == 20
+    assert "of whatever kind (buy, view); name those that are sales in realized.events" in caplog.text
+    caplog.clear()
+    realized(make_config(warehouse, realized={"price": "price", "events": ["buy"]}))
+    assert values(warehouse, 0)["all", "revenue"] == 10
+    assert "in realized.events" not in caplog.text
+
+
 def test_a_night_that_was_published_again_counts_once(warehouse: Path) -> None:
     config = make_config(warehouse)
     shop = PublishedShop(warehouse, config)

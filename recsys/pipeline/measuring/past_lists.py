@@ -96,7 +96,10 @@ def open_past_nights(storage: Storage, settings: RealizedConfig) -> PastNights:
     newest = stored_run(RunFolder(storage, pointers[-1].run_id))
     ends = [cutoff_for(pointer.run_date, 0) for pointer in pointers]
     events = _events_since(newest, newest.interactions_dir, ends[0], settings.events)
-    impressions = _events_since(newest, newest.impressions_dir, ends[0], None)
+    if settings.price is not None and settings.events is None:
+        _warn_of_several_kinds(pc.unique(events["event"]).to_pylist())
+    events = events.drop_columns("event")
+    impressions = _events_since(newest, newest.impressions_dir, ends[0], None).drop_columns("event")
     impressions = impressions.filter(pc.not_equal(impressions["item_id"], ""))  # those of searches
     window = dt.timedelta(days=settings.window_days)
     followed = after_impressions(events, impressions, window)
@@ -140,7 +143,16 @@ def _events_since(run: Run, folder: str, start: dt.datetime, kinds: Sequence[str
     if unused := unused_kinds(kinds or (), known):
         there = ", ".join(sorted(known)) or "none"
         logger.warning("realized.events: no event is of the kind %s; the kinds are %s", ", ".join(unused), there)
-    return pa.concat_tables(parts).drop_columns("event")
+    return pa.concat_tables(parts)
+
+
+def _warn_of_several_kinds(kinds: Sequence[str]) -> None:
+    if len(kinds) > 1:
+        logger.warning(
+            "realized.price: each event brings the price of its item, of whatever kind (%s); name those that are sales "
+            "in realized.events",
+            ", ".join(sorted(kinds)),
+        )
 
 
 def _prices(run: Run, attribute: str) -> dict[str, float]:
