@@ -1,6 +1,7 @@
 """Feedback of the live service is a second source of events: each event is read once, and bad lines do no harm."""
 
 import asyncio
+import datetime as dt
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -180,6 +181,22 @@ def test_a_shop_without_events_learns_nothing_from_bad_feedback(
     run.remember(INGEST_CATALOG, Done(ingest_catalog(run), TIMING))
     record = ingest_events(run)
     assert (record.accepted, record.kinds, record.non_positive) == (1, [], {"return": 1})
+
+
+def test_a_night_of_past_days_says_that_newer_feedback_waits(
+    make_night: MakeNight, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A job that starts after midnight finds files of a few hours: these are no cause for a warning."""
+    run = make_night()
+    soon, later = (run.date + dt.timedelta(days=days) for days in (1, 3))
+    write(tmp_path, f"{soon:%Y%m%d}T020000Z-serve-1-0123456789ab-000000.jsonl", line("a"))
+    assert feedback_files(run.config, run.date) == []
+    assert not caplog.messages
+    write(tmp_path, f"{later:%Y%m%d}T020000Z-serve-1-0123456789ab-000000.jsonl", line("b"))
+    assert feedback_files(run.config, run.date) == []
+    assert [f"more than a day after the end of {run.date} are not read (1)" in text for text in caplog.messages] == [
+        True
+    ]
 
 
 def test_what_arrives_after_the_first_start_waits_for_the_next_night(make_night: MakeNight, tmp_path: Path) -> None:

@@ -108,18 +108,27 @@ def feedback_input(config: Config) -> EventsInput:
 def feedback_files(config: Config, date: dt.date) -> list[FileInfo]:
     """Files of the live service's events as they are now, sorted by path; none if `inputs.feedback` is off.
 
-    Files that the service began after the night's date are left out: they hold no event of this night. So are those of
-    days that are older than `inputs.feedback_days`.
+    Files that the service began after the night's date are left out: what they hold was not known then. So are those
+    of days that are older than `inputs.feedback_days`. A warning counts those of a day and more after the date: they
+    are many where the data ended some time ago.
     """
     if not config.inputs.feedback:
         return []
     # A service that was killed may leave an empty file.
     found = [file for file in list_input(feedback_input(config), required=False) if file.size]
+    counted, end = counted_files(Storage(config.storage), found), cutoff_for(date, 0)
+    if late := sum(not started_before(file.path, end + dt.timedelta(days=1)) for file in counted):
+        logger.warning(
+            "feedback: files that the live service began more than a day after the end of %s are not read (%d): they "
+            "wait for the nights of their days, with those of their events that are older",
+            date,
+            late,
+        )
     first = first_feedback_day(config, date)
     return [
         file
-        for file in counted_files(Storage(config.storage), found)
-        if started_before(file.path, cutoff_for(date, 0)) and ((day := file_day(file.path)) is None or day >= first)
+        for file in counted
+        if started_before(file.path, end) and ((day := file_day(file.path)) is None or day >= first)
     ]
 
 
