@@ -66,7 +66,10 @@ def _connect(min_cpus: int) -> None:
     for name, value in {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", **PASSIVE_WAIT, **_BOUNDED_RETRIES}.items():
         os.environ.setdefault(name, value)  # the processes of a Ray that is started here inherit them
     if address := os.environ.get("RAY_ADDRESS"):
-        _init(f"the Ray of RAY_ADDRESS={address} does not answer; start it, or unset RAY_ADDRESS to use this machine")
+        _init(
+            f"the Ray of RAY_ADDRESS={address} does not answer; start it, set RAY_AUTH_MODE=token if it asks for a "
+            "token, or unset RAY_ADDRESS to use this machine"
+        )
     else:
         cpus = max(machine_cpus(), min_cpus)
         way_out = (
