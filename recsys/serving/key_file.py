@@ -19,7 +19,7 @@ from recsys.config.section import Section
 from recsys.errors import ConfigError
 from recsys.serving.rate_limit import RateLimit
 
-MAKE_ONE = "make one with: python jobs/serve.py --new-key NAME"
+MAKE_ONE = "make one with: recsys serve --config CONFIG --new-key NAME"
 
 # Shorter than a key, so that a key in the place of a name is refused and not quoted.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$")]

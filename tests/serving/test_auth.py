@@ -101,7 +101,9 @@ def test_the_file_and_the_variable_are_joined_and_must_not_contradict(file: Path
 
 def test_the_file_may_come_later_where_the_variable_is_set(file: Path) -> None:
     file.unlink()
-    with pytest.raises(ConfigError, match=r"keys\.yaml: cannot be read: No such file .* --new-key NAME"):
+    with pytest.raises(
+        ConfigError, match=r"keys\.yaml: cannot be read: No such file .* recsys serve --config CONFIG --new-key NAME"
+    ):
         Keys.load(file, {})
     keys = Keys.load(file, {"RECSYS_KEYS": lines("c")})
     assert not keys.refresh()
