@@ -105,6 +105,10 @@ def test_events_are_not_blamed_for_items_that_cannot_be_used(config: Write) -> N
     assert not found["items"].ok
     assert found["events"].ok
     assert found["events"].found.endswith("30 usable; item ids were not checked: mend the items first")
+    bad_rows = checks(config(GOOD + ",a,2026-11-20\n", "item_id,title\na,La\xe9mp,\nb,Vase\n"))["events"].found
+    counts, reason, _ = bad_rows.split("\n")
+    assert counts.endswith("1 would be quarantined; item ids were not checked: mend the items first")
+    assert reason.startswith("  missing_user 1")
 
 
 def test_lines_that_are_no_rows_are_judged_with_the_rows_around_them(config: Write) -> None:

@@ -190,7 +190,8 @@ class _Inputs:
 
         note = f"; item ids were not checked: {self._not_all_known}" if self._not_all_known else ""
         judged = self._judge("events", first, source.columns.timestamp, check)
-        return replace(judged, found=judged.found + note)
+        counts, newline, bad_rows = judged.found.partition("\n")
+        return replace(judged, found=f"{counts}{note}{newline}{bad_rows}")
 
     @property
     def _longest_id(self) -> int:
