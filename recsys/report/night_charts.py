@@ -164,10 +164,13 @@ def _scores(stages: Mapping[str, Recorded]) -> Chart | None:
     if lowest is None or not width or not any(map(sum, places.values())):
         return None
     chart, axes = new_chart()
+    highest = 0.0
     for (name, bins), colour, dash in zip(places.items(), SERIES, DASHES, strict=False):
         shares = [count / (sum(bins) or 1) for count in bins]
+        highest = max(highest, *shares)
         edges = [lowest + width * place for place in range(len(bins) + 1)]
         axes.stairs(shares, edges, color=colour, linewidth=2, linestyle=dash, label=name)
+    axes.set_ylim(0, 1.4 * highest)  # room for the legend: low scores, at the left, may be the commonest
     axes.legend(loc="upper left")
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
     words = "Distribution of the scores, natural logarithms of P(item | user), of first places and of all others."

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recsys.report.night_charts import night_charts
 from recsys.report.night_page import render_night
 from tests.report.made_up_nights import GATE, STAGES, TIMING, pruned, records
 
@@ -63,6 +64,16 @@ def test_every_chart_is_there_and_says_what_it_shows(page: str) -> None:
     ids = re.findall(r' id="([^"]+)"', page)
     assert len(ids) == len(set(ids))
     assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', page)) <= set(ids)
+
+
+def test_no_score_is_behind_the_legend() -> None:
+    """Low scores, at the left, are often the commonest."""
+    scores = {"lowest": -5.0, "width": 0.5, "first": [0, 0, 0, 1, 5, 2], "others": [3, 20, 9, 4, 1, 0]}
+    svg = night_charts({"check": {"scores": scores}})["lists"][0].svg
+    legend = [float(y) for y in re.findall(r'<text [^>]*y="([\d.]+)"[^>]*>(?:first|other) places', svg)]
+    curves = [path for path in re.findall(r'<path d="([^"]+)"', svg) if path.count("L") > len(scores["first"])]
+    assert (len(legend), len(curves)) == (2, 2)
+    assert min(float(y) for path in curves for y in re.findall(r"[ML] [\d.]+ ([\d.]+)", path)) > max(legend)
 
 
 def test_nothing_of_the_data_is_markup_and_nothing_is_loaded(page: str) -> None:
