@@ -12,6 +12,8 @@ from recsys.model.config import RankerConfig
 
 #: Largest difference that counts as rounding when a model is checked.
 TOLERANCE = 1e-4
+#: What models raise that do not take a mask, positions or a cache.
+NOT_SUPPORTED = (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError)
 
 
 def decoder_config(config: RankerConfig, max_length: int) -> dict[str, Any]:
@@ -116,7 +118,7 @@ def _require_separate_candidates(model: PreTrainedModel, name: str) -> None:
             states = read_candidates(model, cache, candidates, lengths)
             permuted = read_candidates(model, cache, candidates[:, order], lengths)[:, order]
             first = model(inputs_embeds=tokens[:, : length + 1], use_cache=False).last_hidden_state[:, length]
-    except (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+    except NOT_SUPPORTED as error:
         raise ConfigError(
             f"ranker.model: {name!r} does not take the mask, positions and cache that separate candidates; name a "
             f"decoder such as a Qwen3 or a Llama ({error})"

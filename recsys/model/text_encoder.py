@@ -200,11 +200,15 @@ class TextEncoder:
     def _forward(self, tokens: list[list[int]]) -> npt.NDArray[np.float32]:
         """Pooled [B, hidden size] of one batch."""
         # padding on the right: the real tokens of a causal model do not see it, and keep their positions
-        width = max(map(len, tokens))
-        ids = torch.tensor([row + [self.pad_id] * (width - len(row)) for row in tokens], device=self.device)
-        lengths = torch.tensor([len(row) for row in tokens], device=self.device)
-        mask = (torch.arange(width, device=self.device) < lengths[:, None]).long()  # [B, T]
+        ids, mask = (each.to(self.device) for each in padded(tokens, self.pad_id))
         return pool_tokens(self._hidden(ids, mask), mask, self.pooling).cpu().numpy()
+
+
+def padded(tokens: Sequence[Sequence[int]], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tokens int64 [B, T] of texts, padded on the right, and the mask int64 [B, T] that is 1 where there is one."""
+    width = max(map(len, tokens))
+    ids = torch.tensor([[*row, *[pad_id] * (width - len(row))] for row in tokens])
+    return ids, (torch.arange(width) < torch.tensor([len(row) for row in tokens])[:, None]).long()
 
 
 def pool_tokens(hidden: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor:

@@ -23,7 +23,8 @@ from transformers.cache_utils import DynamicLayer
 
 from recsys.errors import ConfigError
 from recsys.model.causal_model import load_causal_model
-from recsys.model.decoder import TOLERANCE
+from recsys.model.decoder import NOT_SUPPORTED, TOLERANCE
+from recsys.model.text_encoder import padded
 
 Floats = npt.NDArray[np.float32]
 #: One title as tokens.
@@ -151,11 +152,9 @@ class TitleScorer:
 
     def _batch(self, prefix: Prefix, titles: Sequence[Tokens]) -> Floats:
         """Padding is on the right, where no token of a title can see it."""
-        longest = max(map(len, titles))
-        device = self.model.device
-        targets = torch.tensor([[*title, *[-1] * (longest - len(title))] for title in titles], device=device)
+        targets = padded(titles, -1)[0].to(self.model.device)
         total = prefix.log_probs[targets[:, 0]]
-        if longest > 1:
+        if targets.shape[1] > 1:
             inputs = targets[:, :-1].clamp(min=0)
             logits = self.model(input_ids=inputs, past_key_values=prefix.cache(len(titles)), use_cache=True).logits
             rest = targets[:, 1:]
@@ -171,15 +170,7 @@ class TitleScorer:
         first, second = (self.title_tokens([text])[0] for text in ("f g", "h"))
         try:
             shared = self.log_probs(self.read(history), [first, second]).tolist()
-        except (
-            AttributeError,
-            IndexError,
-            KeyError,
-            NotImplementedError,
-            RuntimeError,
-            TypeError,
-            ValueError,
-        ) as error:
+        except NOT_SUPPORTED as error:
             raise ConfigError(
                 f"lm.model: {name!r} does not read on from a kept prompt; name a decoder with full attention, such as "
                 f"a Qwen3 or a Llama ({error})"

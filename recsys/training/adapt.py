@@ -8,7 +8,7 @@ and is not kept.
 Legend: B texts, T tokens, M masked tokens, D width of the model, V tokens of the vocabulary.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -18,34 +18,26 @@ from torch import Tensor, nn
 from recsys.errors import ConfigError
 from recsys.model.catalog_encoder import CatalogEncoder
 from recsys.model.config import AdaptConfig
-from recsys.model.text_encoder import TextEncoder, pool_tokens
-from recsys.training.pretrain import contrastive_loss, endless_batches, one_thread, some_tokens, warmup_and_decay
+from recsys.model.text_encoder import TextEncoder, padded, pool_tokens
+from recsys.training.pretrain import contrastive_loss, learn_texts, one_thread, some_tokens
 
 #: Share of a text's tokens that are guessed. Of these, BERT masks 80 % and replaces 10 % by random tokens.
 _GUESSED, _MASKED, _REPLACED = 0.15, 0.8, 0.1
 #: Peak learning rate of the layer that guesses, which begins without knowledge.
 _HEAD_LEARNING_RATE = 1e-3
-_PROGRESS_EVERY = 50
 
 
-def adapt_encoder(
-    encoder: TextEncoder,
-    texts: Sequence[str],
-    config: AdaptConfig,
-    seed: int,
-    on_progress: Callable[[int, float], None] | None = None,
-) -> CatalogEncoder:
+def adapt_encoder(encoder: TextEncoder, texts: Sequence[str], config: AdaptConfig, seed: int) -> CatalogEncoder:
     """Train the encoder's model in place on the distinct non-blank `texts`; the answer is what saves it.
 
     The order of the texts and, on the CPU, the number of threads do not matter. The caller's random state does not
-    change. `on_progress(step, loss)` is called every 50 steps and at the last one. Dense layers stay as they are.
+    change. Dense layers stay as they are.
 
     Args:
         encoder: In fp32, run by torch; its folder still exists.
         texts: Where all are blank, nothing is learned.
         config: What it learns, how long and how fast.
         seed: Of the order of the texts, and of the tokens that are hidden.
-        on_progress: Is told the loss.
 
     Raises:
         ConfigError: it is to guess masked tokens, and its tokenizer has no mask token, as those of decoders.
@@ -59,7 +51,7 @@ def adapt_encoder(
     lesson = TokenGuesser(encoder) if config.objective == "masked" else PartMatcher(encoder)
     with one_thread():
         if corpus:
-            train_lesson(lesson, encoder.tokenize(corpus), config, seed, on_progress)
+            train_lesson(lesson, encoder.tokenize(corpus), config, seed)
     learned.requires_grad_(False)
     return learned
 
@@ -128,40 +120,23 @@ def mask_tokens(
     tokens: Sequence[Sequence[int]], encoder: TextEncoder, vocabulary: int, generator: torch.Generator
 ) -> MaskedTokens:
     """Hide tokens of a batch of texts, never the special ones."""
-    width = max(map(len, tokens))
-    ids = torch.tensor([[*row, *[encoder.pad_id] * (width - len(row))] for row in tokens])
-    there = torch.arange(width) < torch.tensor([len(row) for row in tokens])[:, None]
-    able = there & ~torch.isin(ids, torch.tensor(encoder.tokenizer.all_special_ids))
+    ids, attention = padded(tokens, encoder.pad_id)
+    able = (attention > 0) & ~torch.isin(ids, torch.tensor(encoder.tokenizer.all_special_ids))
     draw = torch.rand(ids.shape, generator=generator).masked_fill(~able, 2.0)
     hidden = able & (draw <= max(_GUESSED, float(draw.min())))
     how, other = torch.rand(ids.shape, generator=generator), torch.randint(vocabulary, ids.shape, generator=generator)
     read = torch.where(hidden & (how < _MASKED), encoder.tokenizer.mask_token_id, ids)
     read = torch.where(hidden & (how >= 1 - _REPLACED), other, read)
-    return MaskedTokens(ids=read, attention=there.long(), hidden=hidden, answers=ids[hidden])
+    return MaskedTokens(ids=read, attention=attention, hidden=hidden, answers=ids[hidden])
 
 
 def train_lesson(
-    lesson: PartMatcher | TokenGuesser,
-    tokens: Sequence[Sequence[int]],
-    config: AdaptConfig,
-    seed: int,
-    on_progress: Callable[[int, float], None] | None = None,
+    lesson: PartMatcher | TokenGuesser, tokens: Sequence[Sequence[int]], config: AdaptConfig, seed: int
 ) -> None:
     """Train all that needs a gradient, on tokens of texts. Other arguments as in `adapt_encoder`."""
-    generator = torch.Generator().manual_seed(seed)
     model = list(lesson.model.parameters())
     # the embeddings are parts of both, and named once: as the model's, which is registered first
     new = [each for name, each in lesson.named_parameters() if not name.startswith("model.")]
     groups = [{"params": model, "lr": config.learning_rate}, {"params": new, "lr": _HEAD_LEARNING_RATE}]
-    optimizer = torch.optim.AdamW([group for group in groups if group["params"]], weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warmup_and_decay(config.steps))
-    batches = endless_batches(len(tokens), config.batch_size, generator)
-    for step, rows in zip(range(1, config.steps + 1), batches, strict=False):
-        loss = lesson([tokens[row] for row in rows], generator)
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(lesson.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        if on_progress and (step % _PROGRESS_EVERY == 0 or step == config.steps):
-            on_progress(step, loss.item())
+    groups = [group for group in groups if group["params"]]
+    learn_texts(lesson, lesson, groups, tokens, config.steps, config.batch_size, seed)

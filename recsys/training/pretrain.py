@@ -13,7 +13,9 @@ import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import tokenizers
 import torch
@@ -23,7 +25,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from recsys.model.config import ScratchEncoderConfig
 from recsys.model.encoder_files import declare_modules, write_dense
-from recsys.model.text_encoder import TextEncoder, pool_tokens, quiet_transformers
+from recsys.model.text_encoder import TextEncoder, padded, pool_tokens, quiet_transformers
 
 _PAD, _UNK, _CLS, _SEP, _MASK = _SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _PAD_ID, _, _CLS_ID, _SEP_ID, _ = range(5)
@@ -31,7 +33,6 @@ _PAD_ID, _, _CLS_ID, _SEP_ID, _ = range(5)
 _KEPT = 0.5
 #: Temperature of the cosines between parts.
 _TEMPERATURE = 0.1
-_PROGRESS_EVERY = 50
 #: Number of texts from which the common directions of their vectors are estimated; fewer texts are too few for it.
 _MIN_SPREADING_TEXTS = 16
 _MAX_SPREADING_TEXTS = 50_000
@@ -42,13 +43,12 @@ def pretrain_encoder(
     config: ScratchEncoderConfig,
     max_tokens: int,
     seed: int,
-    on_progress: Callable[[int, float], None] | None = None,
 ) -> TextEncoder:
     """Train a byte-level tokenizer and a small BERT on the distinct non-blank `texts` of any language, in lower case.
 
     The same set of texts, config and seed give the same bytes. The order of the texts and the number of threads do not
-    matter, and the caller's random state does not change. `on_progress(step, loss)` is called every 50 steps and at the
-    last one. The encoder's files are in a temporary folder that is deleted with the encoder: `save` it.
+    matter, and the caller's random state does not change. The encoder's files are in a temporary folder that is deleted
+    with the encoder: `save` it.
 
     Where all texts are blank, the encoder is not trained.
     """
@@ -56,22 +56,16 @@ def pretrain_encoder(
     if not corpus:
         corpus, config = [""], config.model_copy(update={"pretrain_steps": 0})
     with one_thread():
-        return _train(corpus, config, max_tokens, seed, on_progress)
+        return _train(corpus, config, max_tokens, seed)
 
 
-def _train(
-    corpus: list[str],
-    config: ScratchEncoderConfig,
-    max_tokens: int,
-    seed: int,
-    on_progress: Callable[[int, float], None] | None,
-) -> TextEncoder:
+def _train(corpus: list[str], config: ScratchEncoderConfig, max_tokens: int, seed: int) -> TextEncoder:
     tokenizer = train_tokenizer(corpus, config.vocab_size, max_tokens)
     with torch.random.fork_rng(devices=[]):
         # not torch.manual_seed, which would seed the caller's GPUs too
         torch.default_generator.manual_seed(seed)
         model = _new_model(config, len(tokenizer), max_tokens)
-    _pretrain(model, tokenizer(corpus, truncation=True, max_length=max_tokens)["input_ids"], config, seed, on_progress)
+    _pretrain(model, tokenizer(corpus, truncation=True, max_length=max_tokens)["input_ids"], config, seed)
 
     folder = Path(tempfile.mkdtemp(prefix="recsys-encoder-"))
     try:
@@ -166,32 +160,49 @@ def _spread(folder: Path, texts: Sequence[str], max_tokens: int) -> None:
     declare_modules(folder, pooling="mean", hidden_size=hidden_size, max_tokens=max_tokens, dense=["2_Dense"])
 
 
-def _pretrain(
-    model: transformers.BertModel,
-    tokens: list[list[int]],
-    config: ScratchEncoderConfig,
-    seed: int,
-    on_progress: Callable[[int, float], None] | None,
-) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    steps = config.pretrain_steps
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warmup_and_decay(steps))
+def _pretrain(model: transformers.BertModel, tokens: list[list[int]], config: ScratchEncoderConfig, seed: int) -> None:
+    def loss(texts: list[Sequence[int]], generator: torch.Generator) -> torch.Tensor:
+        parts = (some_tokens(texts, (_CLS_ID, _SEP_ID), _PAD_ID, generator) for _ in range(2))
+        return contrastive_loss(*(_pooled(model, *part) for part in parts))
+
     model.train()
-    batches = endless_batches(len(tokens), config.pretrain_batch_size, generator)
-    for step, rows in zip(range(1, steps + 1), batches, strict=False):
-        texts = [tokens[row] for row in rows]
-        loss = contrastive_loss(*(_pooled(model, *_part_of(texts, generator)) for _ in range(2)))
+    groups = [{"params": list(model.parameters()), "lr": config.learning_rate}]
+    learn_texts(loss, model, groups, tokens, config.pretrain_steps, config.pretrain_batch_size, seed)
+
+
+def learn_texts(
+    loss_of: Callable[[list[Sequence[int]], torch.Generator], torch.Tensor],
+    module: torch.nn.Module,
+    groups: list[dict[str, Any]],
+    tokens: Sequence[Sequence[int]],
+    steps: int,
+    batch_size: int,
+    seed: int,
+) -> None:
+    """Train a module on texts by AdamW.
+
+    Args:
+        loss_of: The loss of the tokens of B texts; it draws from the generator.
+        module: Whose gradients are clipped.
+        groups: Its parameters, with their peak learning rates.
+        tokens: Of each text.
+        steps: Optimiser steps.
+        batch_size: B.
+        seed: Of all that is drawn.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _warmup_and_decay(steps))
+    for rows in islice(endless_batches(len(tokens), batch_size, generator), steps):
+        loss = loss_of([tokens[row] for row in rows], generator)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        if on_progress and (step % _PROGRESS_EVERY == 0 or step == steps):
-            on_progress(step, loss.item())
 
 
-def warmup_and_decay(steps: int) -> Callable[[int], float]:
+def _warmup_and_decay(steps: int) -> Callable[[int], float]:
     """Factor of the learning rate before each step: up in a tenth of the steps, then down to almost 0."""
     warmup = max(1, steps // 10)
     return lambda step: min((step + 1) / warmup, (steps - step) / max(1, steps - warmup))
@@ -219,13 +230,7 @@ def some_tokens(
         draw[own] = torch.rand(int(own.sum()), generator=generator)
         least = float(draw[own].min()) if own.any() else 0.0
         parts.append(ids[draw <= max(_KEPT, least)].tolist())
-    width = max(map(len, parts))
-    padded = torch.tensor([part + [pad_id] * (width - len(part)) for part in parts])
-    return padded, (torch.arange(width) < torch.tensor([len(part) for part in parts])[:, None]).long()
-
-
-def _part_of(tokens: list[list[int]], generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    return some_tokens(tokens, (_CLS_ID, _SEP_ID), _PAD_ID, generator)
+    return padded(parts, pad_id)
 
 
 def _pooled(model: transformers.BertModel, ids: torch.Tensor, attention: torch.Tensor) -> torch.Tensor:
@@ -244,5 +249,5 @@ def contrastive_loss(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
         second: [B, D] of other parts of the same texts.
     """
     cosines = first @ second.T / _TEMPERATURE
-    own = torch.arange(len(cosines))
+    own = torch.arange(len(cosines), device=cosines.device)
     return (F.cross_entropy(cosines, own) + F.cross_entropy(cosines.T, own)) / 2

@@ -80,7 +80,7 @@ def _noted_encoder(storage: Storage, path: str) -> str | None:
 
 def _pretrain(run: Run) -> str:
     spec = run.config.encoder
-    encoder = pretrain_encoder(_texts(run), spec.scratch, spec.max_tokens, run.config.seed, None)
+    encoder = pretrain_encoder(_texts(run), spec.scratch, spec.max_tokens, run.config.seed)
     with TemporaryDirectory() as folder:
         encoder.save(folder)
         run.storage.upload_folder(folder, encoder_folder(encoder.digest, None))
