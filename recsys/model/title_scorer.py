@@ -67,7 +67,7 @@ class TitleScorer:
             batch_size: Titles of a forward pass.
 
         Raises:
-            ConfigError: the model reads too few tokens.
+            ConfigError: the model reads too few tokens, or no line breaks.
         """
         self.model, self.tokenizer, self.batch_size = model, tokenizer, batch_size
         self._max_title_tokens = max_title_tokens
@@ -75,6 +75,11 @@ class TitleScorer:
         self._head, self._tail = (tuple(self._tokens(text)) for text in prompt)
         self._head = (*start, *self._head)
         self._line, self._end = tuple(self._tokens("\n-")), tuple(self._tokens("\n"))
+        if not self._end:
+            raise ConfigError(
+                "lm.model: its tokenizer has no token for a line break, which ends a title; name a model that has one, "
+                "such as a Qwen3 or a Llama"
+            )
         if not self._head + self._tail:
             raise ConfigError("lm.prompt: has no text, and the model has no token that begins a text; give it a text")
         most = getattr(model.config, "max_position_embeddings", None) or 2**31

@@ -9,8 +9,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers
 from torch.utils._python_dispatch import TorchDispatchMode
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from recsys.errors import ConfigError
 from recsys.model.title_scorer import TitleScorer
@@ -118,6 +119,15 @@ def test_a_model_with_too_few_positions_is_refused() -> None:
     short.config.max_position_embeddings = 20
     with pytest.raises(ConfigError, match=r"lm\.model: reads 20 tokens, too few .* lm\.max_title_tokens=24"):
         scorer(short)
+
+
+def test_a_tokenizer_that_drops_line_breaks_is_refused() -> None:
+    """As BERT's do, which some GPT-2 models have: the titles of a history would be lost."""
+    words = Tokenizer(models.WordLevel({"red": 0, "lamp": 1, "-": 2, "?": 3}, unk_token="?"))  # noqa: S106 (no secret)
+    words.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words)
+    with pytest.raises(ConfigError, match=r"lm\.model: its tokenizer has no token for a line break"):
+        TitleScorer(untrained_model(300), tokenizer, prompt=PROMPT, max_title_tokens=24, batch_size=2)
 
 
 def test_a_folder_is_loaded_and_other_folders_are_refused(tmp_path: Path) -> None:
