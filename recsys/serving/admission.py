@@ -10,9 +10,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from recsys.serving.error_replies import TOO_MANY_REQUESTS, error_response
 
-#: Seconds after which a refused caller may try again.
-_RETRY_AFTER = {"Retry-After": "1"}
-
 
 class AdmissionControl:
     """ASGI middleware for some paths."""
@@ -20,7 +17,7 @@ class AdmissionControl:
     def __init__(self, app: ASGIApp, paths: Collection[str], is_full: Callable[[], bool]):
         """``is_full`` says whether requests to ``paths`` are refused now."""
         self._app, self._paths, self._is_full = app, frozenset(paths), is_full
-        self._refusal = error_response(TOO_MANY_REQUESTS, _RETRY_AFTER)
+        self._refusal = error_response(TOO_MANY_REQUESTS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse the request, or pass it on."""

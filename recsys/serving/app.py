@@ -24,7 +24,7 @@ from recsys.errors import ConfigError, StorageError
 from recsys.serving.access_log import hash_user, log_to_stderr
 from recsys.serving.admission import AdmissionControl
 from recsys.serving.auth import Keys
-from recsys.serving.awaited_answers import LOOK_UP_S, looked_up, result_of, too_slow
+from recsys.serving.awaited_answers import LOOK_UP_S, looked_up, result_of
 from recsys.serving.contracts import (
     MAX_LIST,
     RANK_PATH,
@@ -41,7 +41,7 @@ from recsys.serving.contracts import (
     Recommendations,
     too_long_id,
 )
-from recsys.serving.error_replies import NOT_KEPT, ApiError, install_error_handlers
+from recsys.serving.error_replies import NOT_KEPT, TOO_SLOW, ApiError, install_error_handlers
 from recsys.serving.feedback_checks import check_feedback
 from recsys.serving.feedback_log import FeedbackLog
 from recsys.serving.live_ranker import LiveRanker
@@ -161,7 +161,7 @@ class Service:
             fallback = await self._published_in_time(body, f"{late}: this is the published list")
             fallback = fallback or self._fallback.answer(body, f"{late}: these are popular items")
             if fallback is None:
-                raise too_slow() from None
+                raise ApiError(TOO_SLOW) from None
             answer = fallback
             self._fallbacks.inc()
         return self._list_response(request, answer)
@@ -174,7 +174,7 @@ class Service:
         try:
             answer = await result_of(self._ranker.rank(body), self._config.deadline_ms / 1000)
         except TimeoutError:
-            raise too_slow() from None
+            raise ApiError(TOO_SLOW) from None
         return self._list_response(request, answer)
 
     @api.get(
@@ -236,7 +236,7 @@ class Service:
             return await self._feedback.append([body] if isinstance(body, FeedbackEvent) else body.events)
         except (OSError, ConfigError, StorageError) as error:
             logger.warning("feedback cannot be stored: %s", error)
-            raise ApiError(NOT_KEPT, 5.0) from error
+            raise ApiError(NOT_KEPT) from error
 
     @api.get("/healthz")
     async def healthz(self) -> dict[str, str]:

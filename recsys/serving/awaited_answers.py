@@ -5,20 +5,12 @@ from collections.abc import Awaitable
 from typing import TypeVar
 
 from recsys.serving.contracts import ErrorDetail
-from recsys.serving.error_replies import ApiError
+from recsys.serving.error_replies import TOO_SLOW, ApiError
 
 Answer = TypeVar("Answer")
 
 #: Seconds that a request may take that has no deadline of its own.
 LOOK_UP_S = 5.0
-#: Seconds after which a caller may try again, by error code.
-_RETRY_AFTER_S = {"not_ready": 5.0, "unreadable": 5.0, "too_many_requests": 1.0}
-
-
-def too_slow() -> ApiError:
-    """The error of a request that is not answered in time."""
-    message = "the ranker did not answer in time; try again"
-    return ApiError(ErrorDetail(code="too_slow", field=None, message=message), 1.0)
 
 
 async def result_of(answering: Awaitable[Answer | ErrorDetail], timeout_s: float) -> Answer:
@@ -30,7 +22,7 @@ async def result_of(answering: Awaitable[Answer | ErrorDetail], timeout_s: float
     """
     answer = await asyncio.wait_for(answering, timeout_s)
     if isinstance(answer, ErrorDetail):
-        raise ApiError(answer, retry_after_s=_RETRY_AFTER_S.get(answer.code))
+        raise ApiError(answer)
     return answer
 
 
@@ -43,4 +35,4 @@ async def looked_up(answering: Awaitable[Answer | ErrorDetail]) -> Answer:
     try:
         return await result_of(answering, LOOK_UP_S)
     except TimeoutError:
-        raise too_slow() from None
+        raise ApiError(TOO_SLOW) from None

@@ -6,6 +6,7 @@ from ray.serve.schema import LoggingConfig
 
 from recsys.data.events.event_checks import row_rules
 from recsys.serving.app import Service
+from recsys.serving.error_replies import RETRY_AFTER_S
 from recsys.serving.snapshot_reload import Load
 from recsys.settings import Config
 
@@ -31,7 +32,7 @@ def serve_application(config: Config, load: Load) -> serve.Application:
         ray_actor_options={"num_cpus": spec.cpus_per_replica, "runtime_env": {"env_vars": ENVIRONMENT}},
         max_ongoing_requests=_ONGOING + spec.max_queued,
         max_queued_requests=_ONGOING,
-        backpressure_config=BackpressureConfig(status_code=429, retry_after_s=1),
+        backpressure_config=BackpressureConfig(status_code=429, retry_after_s=RETRY_AFTER_S["too_many_requests"]),
         logging_config=LoggingConfig(**LOGGING),
         **scale,
     )(Service)

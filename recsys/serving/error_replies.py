@@ -3,6 +3,7 @@
 `STATUS` maps error codes to HTTP statuses. A validation error names its field as a path, such as `history.0.item_id`.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,11 +27,14 @@ STATUS = {
     "not_kept": 503,
     "unreadable": 503,
 }
+#: Seconds after which a caller may try again, by error code.
+RETRY_AFTER_S = {"not_kept": 5, "not_ready": 5, "too_many_requests": 1, "too_slow": 1, "unreadable": 5}
 _CODES = {status: code for code, status in STATUS.items() if code not in ("too_slow", "not_kept", "unreadable")}
 
 TOO_MANY_REQUESTS = ErrorDetail(
     code="too_many_requests", field=None, message="too many requests are waiting; wait, then try again"
 )
+TOO_SLOW = ErrorDetail(code="too_slow", field=None, message="the ranker did not answer in time; try again")
 NOT_KEPT = ErrorDetail(code="not_kept", field=None, message="the events are not stored; send them again")
 
 
@@ -41,15 +45,16 @@ class ApiError(Exception):
         super().__init__(detail.message)
         self.detail = detail
         self.retry_after_s = retry_after_s
-        """Seconds after which the caller may try again; None: the reply does not say."""
+        """Seconds after which the caller may try again; None: as usual for the code."""
         self.challenge = challenge
         """How a caller without a known key may send one, as the header `WWW-Authenticate` says it."""
 
 
 def error_response(detail: ErrorDetail, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """The reply for an error."""
+    """The reply for an error, with `Retry-After` where trying again may help."""
     body = ErrorReply(error=detail).model_dump(mode="json")
-    return JSONResponse(body, status_code=STATUS[detail.code], headers=dict(headers or {}))
+    retry_after = {"Retry-After": str(RETRY_AFTER_S[detail.code])} if detail.code in RETRY_AFTER_S else {}
+    return JSONResponse(body, status_code=STATUS[detail.code], headers=retry_after | dict(headers or {}))
 
 
 def install_error_handlers(api: FastAPI) -> None:
@@ -62,7 +67,7 @@ def install_error_handlers(api: FastAPI) -> None:
 async def _api_error(_request: Request, error: ApiError) -> JSONResponse:
     headers = {}
     if error.retry_after_s is not None:
-        headers["Retry-After"] = str(max(1, round(error.retry_after_s + 0.5)))
+        headers["Retry-After"] = str(math.ceil(error.retry_after_s))
     if error.detail.code == "unauthorized":
         headers["WWW-Authenticate"] = error.challenge
     return error_response(error.detail, headers)

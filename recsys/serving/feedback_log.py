@@ -17,7 +17,7 @@ from functools import partial
 from recsys.data.events.feedback import FEEDBACK_COLUMNS, FEEDBACK_DIR
 from recsys.schema import USUAL_EVENT
 from recsys.serving.contracts import Accepted, FeedbackEvent
-from recsys.storage.append_log import MAX_FILE_AGE_S, AppendLog
+from recsys.storage.append_log import AppendLog
 from recsys.storage.filesystem import Storage
 
 
@@ -47,7 +47,6 @@ class FeedbackLog:
         interval_s: float = 1.0,
         max_group_bytes: int = 1 << 20,
         max_file_bytes: int = 64 << 20,
-        max_file_age_s: float = MAX_FILE_AGE_S,
         remembered_ids: int = 100_000,
     ) -> None:
         """Write nothing yet; the first event makes the folder and the file.
@@ -59,13 +58,12 @@ class FeedbackLog:
                 once.
             max_group_bytes: A group of so many bytes does not wait.
             max_file_bytes: A file has at most about this many bytes.
-            max_file_age_s: Seconds after which a file takes no more events.
             remembered_ids: Repeats of this many newest ids are recognised.
 
         Raises:
             ConfigError: the writer's name cannot be part of a file name.
         """
-        self._log = AppendLog(storage, FEEDBACK_DIR, writer, max_bytes=max_file_bytes, max_age_s=max_file_age_s)
+        self._log = AppendLog(storage, FEEDBACK_DIR, writer, max_bytes=max_file_bytes)
         # A thread of its own: the loop never waits for the disk, and writing never waits for other work of the process.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="feedback")
         self._interval_s = 0.0 if storage.is_local else interval_s

@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from recsys.serving.contracts import RECOMMENDATIONS_PATH, ErrorReply
-from recsys.serving.error_replies import TOO_MANY_REQUESTS
+from recsys.serving.error_replies import RETRY_AFTER_S, TOO_MANY_REQUESTS
 
 #: The command, in the same folder as the interpreter.
 LAUNCHER = "recsys-haproxy"
@@ -98,11 +98,12 @@ def _limit(backends: list[str], max_in_flight: int) -> list[str]:
     if not backends:
         return []
     refusal = ErrorReply(error=TOO_MANY_REQUESTS).model_dump_json()
+    wait_s = RETRY_AFTER_S[TOO_MANY_REQUESTS.code]
     return [
         f"acl recsys_ranked path {RECOMMENDATIONS_PATH}",
         f"http-request wait-for-body time {_SEND_S}s if recsys_ranked",
         f"http-request set-var(txn.recsys_replicas) nbsrv({backends[0]})",
-        "http-request return status 429 content-type application/json hdr Retry-After 1 "
+        f"http-request return status 429 content-type application/json hdr Retry-After {wait_s} "
         f"string '{refusal}' if recsys_ranked {{ nbsrv({backends[0]}) gt 0 }} "
         f"{{ be_conn({backends[0]}),div(txn.recsys_replicas) ge {max_in_flight} }}",
     ]

@@ -46,18 +46,8 @@ class LiveRanker:
         self._rank_thread = ThreadPoolExecutor(1, thread_name_prefix="rank")
         self._load_thread = ThreadPoolExecutor(1, thread_name_prefix="load")
         self._look_up_thread = ThreadPoolExecutor(1, thread_name_prefix="look-up")  # ranking must not hold look-ups up
-        self._batcher = RequestBatcher(
-            self._rank_batch,
-            max_batch_size=config.max_batch_size,
-            wait_ms=config.batch_wait_ms,
-            max_in_flight=config.max_queued,
-        )
-        self._rank_batcher = RequestBatcher(
-            self._rank_candidates,
-            max_batch_size=config.max_batch_size,
-            wait_ms=config.batch_wait_ms,
-            max_in_flight=config.max_queued,
-        )
+        self._batcher = self._batched(answer_batch)
+        self._rank_batcher = self._batched(_rank_batch)
         self._batch_sizes = metrics.Histogram(
             "recsys_batch_size", "Requests that were ranked together.", boundaries=[1, 2, 4, 8, 16, 32, 64]
         )
@@ -84,30 +74,21 @@ class LiveRanker:
 
     async def published_list(self, user_id: str, top_k: int | None) -> Recommendations | ErrorDetail:
         """The published list of a user."""
-        snapshot = self._snapshots.current
-        if snapshot is None:
-            return NOT_READY
-        look_up = partial(snapshot.published_list, user_id, top_k, _now())
-        return await _of_user(self._look_up_thread, look_up, snapshot)
+        return await self._look_up(
+            self._look_up_thread,
+            lambda snapshot: snapshot.published_list(user_id, top_k, _now()) or _unknown_user(snapshot),
+        )
 
     async def explain_user(self, user_id: str) -> ExplainedUser | ErrorDetail:
         """What the nightly run knows of a user, and what each signal says for the list."""
-        snapshot = self._snapshots.current
-        if snapshot is None:
-            return NOT_READY
-        return await _of_user(self._rank_thread, partial(snapshot.explain_user, user_id, _now()), snapshot)
+        return await self._look_up(
+            self._rank_thread, lambda snapshot: snapshot.explain_user(user_id, _now()) or _unknown_user(snapshot)
+        )
 
     async def similar(self, item_id: str, top_k: int | None) -> SimilarItems | ErrorDetail:
         """The items that go with an item."""
-        snapshot = self._snapshots.current
-        if snapshot is None:
-            return NOT_READY
-        found = await _in_thread(self._rank_thread, partial(snapshot.similar, item_id, top_k, _now()))
-        return found or ErrorDetail(
-            code="not_found",
-            field="item_id",
-            message=f"the catalog of the run {snapshot.latest.run_id} does not have this item; find items with GET "
-            "/v1/items?search=",
+        return await self._look_up(
+            self._rank_thread, lambda snapshot: snapshot.similar(item_id, top_k, _now()) or _unknown_item(snapshot)
         )
 
     async def published_fallback(self, request: RecommendationRequest, warning: str) -> Recommendations | None:
@@ -119,10 +100,7 @@ class LiveRanker:
 
     async def find_items(self, text: str, limit: int) -> list[FoundItem] | ErrorDetail:
         """Items of the catalog by words of their titles."""
-        snapshot = self._snapshots.current
-        if snapshot is None:
-            return NOT_READY
-        return await _in_thread(self._rank_thread, partial(snapshot.find_items, text, limit))
+        return await self._look_up(self._rank_thread, lambda snapshot: snapshot.find_items(text, limit))
 
     def state(self, *, details: bool = True) -> dict[str, Any]:
         """The loaded run, for `/readyz`; without `details` its `fault` names no file, address or setting."""
@@ -134,19 +112,36 @@ class LiveRanker:
             "fault": fault if details or fault is None else _FAULT,
         }
 
-    async def _rank_batch(self, requests: list[RecommendationRequest]) -> list[Recommendations | ErrorDetail]:
-        snapshot = self._snapshots.current
-        if snapshot is None:
-            return [NOT_READY] * len(requests)
-        self._batch_sizes.observe(len(requests))
-        return await _in_thread(self._rank_thread, partial(answer_batch, snapshot, requests))
+    def _batched(
+        self, answer: Callable[[LiveSnapshot, list[Request]], list[Result | ErrorDetail]]
+    ) -> RequestBatcher[Request, Result | ErrorDetail]:
+        """Collects requests of one kind; `answer` is called in the thread that ranks."""
 
-    async def _rank_candidates(self, requests: list[RankRequest]) -> list[RankedCandidates | ErrorDetail]:
+        async def process(requests: list[Request]) -> list[Result | ErrorDetail]:
+            snapshot = self._snapshots.current
+            if snapshot is None:
+                return [NOT_READY] * len(requests)
+            self._batch_sizes.observe(len(requests))
+            return await _in_thread(self._rank_thread, partial(answer, snapshot, requests))
+
+        return RequestBatcher(
+            process,
+            max_batch_size=self._config.max_batch_size,
+            wait_ms=self._config.batch_wait_ms,
+            max_in_flight=self._config.max_queued,
+        )
+
+    async def _look_up(
+        self, thread: ThreadPoolExecutor, look_up: Callable[[LiveSnapshot], Result | ErrorDetail]
+    ) -> Result | ErrorDetail:
+        """What `look_up` finds in the newest snapshot, or the error that says why it finds nothing."""
         snapshot = self._snapshots.current
         if snapshot is None:
-            return [NOT_READY] * len(requests)
-        self._batch_sizes.observe(len(requests))
-        return await _in_thread(self._rank_thread, partial(_answers, snapshot.rank, requests))
+            return NOT_READY
+        try:
+            return await _in_thread(thread, partial(look_up, snapshot))
+        except UnreadableError:
+            return UNREADABLE
 
     async def _refresh(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._load_thread, self._snapshots.refresh)
@@ -168,17 +163,6 @@ async def _in_thread(thread: ThreadPoolExecutor, work: Callable[[], Result]) -> 
     return await asyncio.get_running_loop().run_in_executor(thread, work)
 
 
-async def _of_user(
-    thread: ThreadPoolExecutor, work: Callable[[], Result | None], snapshot: LiveSnapshot
-) -> Result | ErrorDetail:
-    """What the night has of a user, or the error that says why there is nothing."""
-    try:
-        found = await _in_thread(thread, work)
-    except UnreadableError:
-        return UNREADABLE
-    return found or _unknown_user(snapshot)
-
-
 def answer_batch(snapshot: LiveSnapshot, requests: list[RecommendationRequest]) -> list[Recommendations | ErrorDetail]:
     """A list or an error for each request. A request that fails does not fail the others of its batch."""
     errors = [snapshot.catalog.filter_error(request.filters) for request in requests]
@@ -188,6 +172,10 @@ def answer_batch(snapshot: LiveSnapshot, requests: list[RecommendationRequest]) 
         next(answers) if error is None else ErrorDetail(code="invalid", field=error[0], message=error[1])
         for error in errors
     ]
+
+
+def _rank_batch(snapshot: LiveSnapshot, requests: list[RankRequest]) -> list[RankedCandidates | ErrorDetail]:
+    return _answers(snapshot.rank, requests)
 
 
 def _answers(
@@ -220,6 +208,15 @@ def _unknown_user(snapshot: LiveSnapshot) -> ErrorDetail:
         field="user_id",
         message=f"the run {snapshot.latest.run_id} has no list of this user; send POST /v1/recommendations with the "
         "user's history or a query",
+    )
+
+
+def _unknown_item(snapshot: LiveSnapshot) -> ErrorDetail:
+    return ErrorDetail(
+        code="not_found",
+        field="item_id",
+        message=f"the catalog of the run {snapshot.latest.run_id} does not have this item; find items with GET "
+        "/v1/items?search=",
     )
 
 

@@ -46,11 +46,11 @@ class LiveSnapshot:
     """None: the model reads no user attributes."""
     event_weights: Mapping[str, float]
     """Weights of the kinds of events, as the run had them: `inputs.event_weights`."""
-    num_similar: int = 20
+    num_similar: int
     """Similar items of an item where a request does not say, as the run has it: `similar_items.top_k`."""
-    expires_at: npt.NDArray[np.int64] | None = None
+    expires_at: npt.NDArray[np.int64] | None
     """[I] microseconds since 1970 at which the items expire, by `rerank.expiry`; None: no item does."""
-    queries: QueryReader | None = None
+    queries: QueryReader | None
     """None: searches are read as they are."""
 
     def answer(self, requests: Sequence[RecommendationRequest], now: dt.datetime) -> list[Recommendations]:
@@ -65,7 +65,7 @@ class LiveSnapshot:
             for request, visitor in zip(requests, self._visitors(requests), strict=True)
         ]
         if self.expires_at is not None:
-            expired = self._expired(now)
+            expired = self.expires_at <= now.timestamp() * 1e6
             resolved = [replace(request, excluded=request.excluded | expired) for request in resolved]
         answers = {row: self._published_answer(request, now) for row, request in enumerate(resolved)}
         unanswered = sorted(
@@ -117,9 +117,7 @@ class LiveSnapshot:
         if index < 0:
             return None
         found = self.ranker.similar(index, top_k or self.num_similar)
-        if self.expires_at is not None:
-            found = found.filter(pa.array(~self._expired(now)[self.catalog.indices(found["similar_item_id"])]))
-        rows = found.drop_columns("item_id").rename_columns({"similar_item_id": "item_id"})
+        rows = self._valid(found.drop_columns("item_id").rename_columns({"similar_item_id": "item_id"}), now)
         item = FoundItem(item_id=item_id, title=self.catalog.titles.take(pa.array([index]))[0].as_py())
         return SimilarItems(
             item=item,
@@ -167,9 +165,7 @@ class LiveSnapshot:
         Raises:
             UnreadableError: it cannot be read now.
         """
-        rows = self.users.list_of(user_id)
-        if self.expires_at is not None:
-            rows = rows.filter(pa.array(~self._expired(now)[self.catalog.indices(rows["item_id"])]))
+        rows = self._valid(self.users.list_of(user_id), now)
         return self._reply(rows.slice(0, top_k), "precomputed", [], now) if len(rows) else None
 
     def published_fallback(
@@ -187,12 +183,10 @@ class LiveSnapshot:
         """
         if request.user_id is None or self.catalog.filter_error(request.filters) is not None:
             return None
-        rows = self.users.list_of(request.user_id)
+        rows = self._valid(self.users.list_of(request.user_id), now)
         left_out = np.isin(
             rows["item_id"].to_pylist(), [*request.exclude, *(event.item_id for event in request.history)]
         )
-        if self.expires_at is not None:
-            left_out |= self._expired(now)[self.catalog.indices(rows["item_id"])]
         if request.filters:
             left_out |= ~self.catalog.passing(request.filters)[self.catalog.indices(rows["item_id"])]
         kept = rows.filter(pa.array(~left_out)).slice(0, request.k or self.ranker.config.top_k)
@@ -208,10 +202,11 @@ class LiveSnapshot:
             for request in requests
         ]
 
-    def _expired(self, now: dt.datetime) -> npt.NDArray[np.bool_]:
-        """[I] whether each item is no longer valid."""
-        assert self.expires_at is not None
-        return np.asarray(self.expires_at <= now.timestamp() * 1e6)
+    def _valid(self, rows: pa.Table, now: dt.datetime) -> pa.Table:
+        """The rows of a list without items that have expired."""
+        if self.expires_at is None:
+            return rows
+        return rows.filter(pa.array(self.expires_at[self.catalog.indices(rows["item_id"])] > now.timestamp() * 1e6))
 
     def _published_answer(self, request: ResolvedRequest, now: dt.datetime) -> Recommendations | None:
         """The published list without the excluded items; None where a list has to be ranked."""

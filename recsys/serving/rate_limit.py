@@ -5,7 +5,6 @@ The buckets are in the memory of one process: a service of N processes lets up t
 
 import math
 import threading
-import time
 from collections.abc import Callable, Mapping
 from typing import Annotated
 
@@ -35,7 +34,7 @@ class RateLimit(Section):
 class RateLimiter:
     """The buckets of all callers that have a limit: two numbers each. Any number of threads may use it."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic):
+    def __init__(self, clock: Callable[[], float]):
         """``clock`` gives seconds that never go back; they count in whole milliseconds."""
         self._clock = clock
         self._lock = threading.Lock()

@@ -78,7 +78,7 @@ def resolve_visitor(
     users: PublishedUsers,
     template: UserTemplate | None,
     event_weights: Mapping[str, float],
-    queries: QueryReader | None = None,
+    queries: QueryReader | None,
 ) -> ResolvedVisitor:
     """Look up what a request says of its user. Unknown ids and attributes are left out, with a warning.
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from ruamel.yaml import YAML
 
-from jobs.serve import load_live
+from jobs.live_service import load_live
 from jobs.show import main as show
 from recsys.pipeline.open_run import stored_run
 from recsys.pipeline.run import Run

@@ -22,7 +22,7 @@ for options in json.loads(sys.argv.pop()):
 """
 
 
-def refuse(job: str, config: Path, *all_options: list[str]) -> list[tuple[dict[str, Any], str]]:
+def start(job: str, config: Path, *all_options: list[str]) -> list[tuple[dict[str, Any], str]]:
     """Of starts in one process that end at once: the JSON, then exit code and slow libraries imported so far."""
     starts = json.dumps([["--config", str(config), *options] for options in all_options])
     command = [sys.executable, "-c", CODE.format(job=job), starts]
@@ -35,12 +35,17 @@ def refuse(job: str, config: Path, *all_options: list[str]) -> list[tuple[dict[s
 def test_nothing_slow_is_imported_for_a_refusal(job, write_config, tmp_path):
     events = tmp_path / "nowhere"
     options = [["--set", "recommend.topk=5"], ["--set", f"inputs.events.path={events}"]]
-    (key, first), (path, second) = refuse(job, write_config(), *options)
+    (key, first), (path, second) = start(job, write_config(), *options)
     assert key["error"] == "recommend.topk: unknown key; did you mean top_k?"
     assert first == "2 []"
     assert str(events) in path["error"]
     assert second == "3 []"
     assert not (tmp_path / "warehouse").exists()
+
+
+def test_a_key_is_made_without_what_is_slow_to_import(write_config):
+    ((made, outcome),) = start("serve", write_config(), ["--new-key", "shop"])
+    assert (made["status"], outcome) == ("made", "0 []")
 
 
 @pytest.fixture

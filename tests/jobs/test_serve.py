@@ -13,7 +13,8 @@ import pytest
 from ray.serve.schema import ServeDeploySchema
 from ruamel.yaml import YAML
 
-from jobs.serve import app, require_free_port, wait_for_signal
+from jobs.live_service import require_free_port
+from jobs.serve import app, wait_for_signal
 from recsys.errors import ConfigError
 from tests.jobs.conftest import RunJob, WriteConfig
 

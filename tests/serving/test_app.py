@@ -121,7 +121,7 @@ def test_a_request_that_is_not_ranked_in_time_gets_popular_items(calls, live) ->
     assert late.json()["warnings"] == ["ranking took longer than 2000 ms: these are popular items"]
     assert [item["item_id"] for item in late.json()["items"]] == [item["item_id"] for item in early.json()["items"]][:2]
     assert code(filtered) == (503, "too_slow")
-    assert filtered.headers["Retry-After"] == "2"
+    assert filtered.headers["Retry-After"] == "1"
 
 
 def test_a_known_user_who_is_not_ranked_in_time_gets_the_published_list(calls, live, one_night) -> None:
