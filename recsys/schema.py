@@ -10,14 +10,18 @@ SCHEMA_VERSION = 1
 #: Kind of an event whose input names no kind.
 USUAL_EVENT = "interaction"
 
-INTERACTIONS = pa.schema(
-    [
-        pa.field("user_id", pa.string(), nullable=False),
-        pa.field("item_id", pa.string(), nullable=False),
-        pa.field("timestamp", TIMESTAMP, nullable=False),
-        pa.field("event", pa.string(), nullable=False),
-        pa.field("weight", pa.float32(), nullable=False),
-    ]
+
+def _table(**columns: pa.DataType) -> pa.Schema:
+    """Columns that are never null, in their order."""
+    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns.items()])
+
+
+INTERACTIONS = _table(
+    user_id=pa.string(),
+    item_id=pa.string(),
+    timestamp=TIMESTAMP,
+    event=pa.string(),
+    weight=pa.float32(),
 )
 
 #: What a user said at one time: a review of an item, or a search. A search has an empty item id.
@@ -27,21 +31,14 @@ TEXT = pa.field("text", pa.string(), nullable=False)
 INTERACTIONS_WITH_TEXT = INTERACTIONS.append(TEXT)
 
 #: Texts that describe the users.
-PROFILES = pa.schema(
-    [
-        pa.field("user_id", pa.string(), nullable=False),
-        pa.field("profile", pa.string(), nullable=False),
-    ]
-)
+PROFILES = _table(user_id=pa.string(), profile=pa.string())
 
-CATALOG = pa.schema(
-    [
-        pa.field("item_id", pa.string(), nullable=False),
-        pa.field("text", pa.string(), nullable=False),
-        pa.field("available", pa.bool_(), nullable=False),
-        pa.field("attributes", pa.map_(pa.string(), pa.string()), nullable=False),
-        pa.field("text_hash", pa.string(), nullable=False),
-    ]
+CATALOG = _table(
+    item_id=pa.string(),
+    text=pa.string(),
+    available=pa.bool_(),
+    attributes=pa.map_(pa.string(), pa.string()),
+    text_hash=pa.string(),
 )
 
 #: ``item_ids``, ``timestamps``, ``events`` and ``weights`` are parallel lists, oldest first.
@@ -51,69 +48,50 @@ CATALOG = pa.schema(
 #: said nothing, and the item of a search is "". A config that reads users adds ``profile: string``, "" where there is
 #: none. A config with `recommend.exclude_rejected` adds the columns of REJECTED, and one with `rerank.exclude_served`,
 #: also one of an arm of an experiment, those of SERVED.
-HISTORIES = pa.schema(
-    [
-        pa.field("user_id", pa.string(), nullable=False),
-        pa.field("item_ids", pa.list_(pa.string()), nullable=False),
-        pa.field("timestamps", pa.list_(TIMESTAMP), nullable=False),
-        pa.field("events", pa.list_(pa.string()), nullable=False),
-        pa.field("weights", pa.list_(pa.float32()), nullable=False),
-        pa.field("seen_item_ids", pa.list_(pa.string()), nullable=False),
-    ]
+HISTORIES = _table(
+    user_id=pa.string(),
+    item_ids=pa.list_(pa.string()),
+    timestamps=pa.list_(TIMESTAMP),
+    events=pa.list_(pa.string()),
+    weights=pa.list_(pa.float32()),
+    seen_item_ids=pa.list_(pa.string()),
 )
 
 TEXTS = pa.field("texts", pa.list_(pa.string()), nullable=False)
 PROFILE = PROFILES.field("profile")
 #: Items that the user does not want: their newest events with a weight have a negative one. When these were.
-REJECTED = pa.schema(
-    [
-        pa.field("rejected_item_ids", pa.list_(pa.string()), nullable=False),
-        pa.field("rejected_timestamps", pa.list_(TIMESTAMP), nullable=False),
-    ]
-)
+REJECTED = _table(rejected_item_ids=pa.list_(pa.string()), rejected_timestamps=pa.list_(TIMESTAMP))
 
 #: What the user was shown since the user last took it, one entry for each impression, oldest first, and when.
-SERVED = pa.schema(
-    [
-        pa.field("served_item_ids", pa.list_(pa.string()), nullable=False),
-        pa.field("served_timestamps", pa.list_(TIMESTAMP), nullable=False),
-    ]
-)
+SERVED = _table(served_item_ids=pa.list_(pa.string()), served_timestamps=pa.list_(TIMESTAMP))
 
-RECOMMENDATIONS = pa.schema(
-    [
-        pa.field("user_id", pa.string(), nullable=False),
-        pa.field("rank", pa.int16(), nullable=False),
-        pa.field("item_id", pa.string(), nullable=False),
-        pa.field("score", pa.float32(), nullable=False),
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("reason", pa.string(), nullable=False),
-        pa.field("variant", pa.string(), nullable=False),
-    ]
+RECOMMENDATIONS = _table(
+    user_id=pa.string(),
+    rank=pa.int16(),
+    item_id=pa.string(),
+    score=pa.float32(),
+    source=pa.string(),
+    reason=pa.string(),
+    variant=pa.string(),
 )
 
 #: What a night measured, one number in a row.
 METRICS = pa.schema(
     [
-        pa.field("run_date", pa.date32(), nullable=False),
-        pa.field("metric", pa.string(), nullable=False),
-        pa.field("segment", pa.string(), nullable=False),
-        pa.field("value", pa.float64(), nullable=False),
+        *_table(run_date=pa.date32(), metric=pa.string(), segment=pa.string(), value=pa.float64()),
         pa.field("low", pa.float64()),
         pa.field("high", pa.float64()),
     ]
 )
 
 #: How often each item of the catalog was recommended and taken.
-ITEM_REPORT = pa.schema(
-    [
-        pa.field("item_id", pa.string(), nullable=False),
-        pa.field("num_lists", pa.int64(), nullable=False),
-        pa.field("num_top_10", pa.int64(), nullable=False),
-        pa.field("num_taken", pa.int64(), nullable=False),
-        pa.field("is_new", pa.bool_(), nullable=False),
-        pa.field("is_tail", pa.bool_(), nullable=False),
-    ]
+ITEM_REPORT = _table(
+    item_id=pa.string(),
+    num_lists=pa.int64(),
+    num_top_10=pa.int64(),
+    num_taken=pa.int64(),
+    is_new=pa.bool_(),
+    is_tail=pa.bool_(),
 )
 
 #: The counts of lists alone, for each item of the catalog in its order.
@@ -126,25 +104,20 @@ ALL_USERS = "all"
 REALIZED = pa.schema([METRICS.field("run_date"), pa.field("run_id", pa.string(), nullable=False), *list(METRICS)[1:]])
 
 #: For each item of the catalog, the items that go with it best.
-SIMILAR_ITEMS = pa.schema(
-    [
-        pa.field("item_id", pa.string(), nullable=False),
-        pa.field("rank", pa.int16(), nullable=False),
-        pa.field("similar_item_id", pa.string(), nullable=False),
-        pa.field("score", pa.float32(), nullable=False),
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("reason", pa.string(), nullable=False),
-    ]
+SIMILAR_ITEMS = _table(
+    item_id=pa.string(),
+    rank=pa.int16(),
+    similar_item_id=pa.string(),
+    score=pa.float32(),
+    source=pa.string(),
+    reason=pa.string(),
 )
 
 #: What the encoder reads of each item of the catalog, where texts are written (`enrich`), and what was written.
 ITEM_TEXTS = pa.schema(
     [
         *(CATALOG.field(name) for name in ("item_id", "text", "text_hash")),
-        pa.field("summary", pa.string(), nullable=False),
-        pa.field("keywords", pa.list_(pa.string()), nullable=False),
-        pa.field("model", pa.string(), nullable=False),
-        pa.field("prompt_hash", pa.string(), nullable=False),
+        *_table(summary=pa.string(), keywords=pa.list_(pa.string()), model=pa.string(), prompt_hash=pa.string()),
     ]
 )
 
@@ -158,132 +131,80 @@ USER_PROFILES = pa.schema(
 )
 
 #: Stored texts of one writer: a back end with its model and prompts. `key` is a hash of the facts.
-WRITTEN_TEXTS = pa.schema(
-    [
-        pa.field("key", pa.string(), nullable=False),
-        pa.field("summary", pa.string(), nullable=False),
-        pa.field("keywords", pa.list_(pa.string()), nullable=False),
-        pa.field("refused", pa.string(), nullable=False),
-        pa.field("error", pa.string(), nullable=False),
-        pa.field("input_tokens", pa.int64(), nullable=False),
-        pa.field("output_tokens", pa.int64(), nullable=False),
-    ]
+WRITTEN_TEXTS = _table(
+    key=pa.string(),
+    summary=pa.string(),
+    keywords=pa.list_(pa.string()),
+    refused=pa.string(),
+    error=pa.string(),
+    input_tokens=pa.int64(),
+    output_tokens=pa.int64(),
 )
 
 #: Facts about items and users as JSON, from which texts are written.
-TEXT_FACTS = pa.schema([pa.field(name, pa.string(), nullable=False) for name in ("key", "facts")])
+TEXT_FACTS = _table(key=pa.string(), facts=pa.string())
 
 #: What users said about an item: `review` or `search`.
-ITEM_SAYINGS = pa.schema(
-    [
-        pa.field("item_id", pa.string(), nullable=False),
-        pa.field("kind", pa.string(), nullable=False),
-        TEXT,
-        pa.field("timestamp", TIMESTAMP, nullable=False),
-    ]
-)
+ITEM_SAYINGS = _table(item_id=pa.string(), kind=pa.string(), text=pa.string(), timestamp=TIMESTAMP)
 
-QUARANTINE = pa.schema(
-    [
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("row", pa.string(), nullable=False),
-        pa.field("column", pa.string(), nullable=False),
-        pa.field("reason", pa.string(), nullable=False),
-    ]
+QUARANTINE = _table(
+    source=pa.string(),
+    row=pa.string(),
+    column=pa.string(),
+    reason=pa.string(),
 )
 
 #: Held-out items of a user: distinct and sorted.
-TARGETS = pa.schema(
-    [
-        pa.field("user_id", pa.string(), nullable=False),
-        pa.field("item_ids", pa.list_(pa.string()), nullable=False),
-    ]
-)
+TARGETS = _table(user_id=pa.string(), item_ids=pa.list_(pa.string()))
 
 #: The last baskets that a training kept out, to validate it: the hash of each user's id, and the time of the basket.
-HELD_OUT_BASKETS = pa.schema(
-    [
-        pa.field("user", pa.uint64(), nullable=False),
-        pa.field("timestamp", TIMESTAMP, nullable=False),
-    ]
-)
+HELD_OUT_BASKETS = _table(user=pa.uint64(), timestamp=TIMESTAMP)
 
 #: Number of interactions of each item, sorted by this number (largest first), then by item id.
-ITEM_COUNTS = pa.schema(
-    [
-        pa.field("item_id", pa.string(), nullable=False),
-        pa.field("num", pa.int64(), nullable=False),
-    ]
-)
+ITEM_COUNTS = _table(item_id=pa.string(), num=pa.int64())
 
 #: Time scales of item-to-item weights: all events count the same, or an event's weight halves with its age.
 TIME_SCALES = ("all_time", "decayed")
 
 #: Weight from ``item`` to ``other``, both rows of the night's catalog, by (item, other).
-ITEM_NEIGHBOURS = pa.schema(
-    [
-        pa.field("item", pa.int32(), nullable=False),
-        pa.field("other", pa.int32(), nullable=False),
-        *(pa.field(scale, pa.float32(), nullable=False) for scale in TIME_SCALES),
-    ]
-)
+ITEM_NEIGHBOURS = _table(item=pa.int32(), other=pa.int32(), **dict.fromkeys(TIME_SCALES, pa.float32()))
 
 #: Which rows of the catalog a user of one shard took, and how much each counts on both time scales.
-USER_ITEMS = pa.schema(
-    [
-        pa.field("user", pa.int32(), nullable=False),
-        pa.field("item", pa.int32(), nullable=False),
-        *(pa.field(scale, pa.float32(), nullable=False) for scale in TIME_SCALES),
-    ]
-)
+USER_ITEMS = _table(user=pa.int32(), item=pa.int32(), **dict.fromkeys(TIME_SCALES, pa.float32()))
 
 #: For each row of the catalog, how many users took it, and how many of them more than once.
-ITEM_RETURNS = pa.schema([pa.field(name, pa.int64(), nullable=False) for name in ("users", "again")])
+ITEM_RETURNS = _table(users=pa.int64(), again=pa.int64())
 
 #: For each cold row of the catalog, the rows whose average it gets, and each one's share of that average.
-DONORS = pa.schema(
-    [
-        pa.field("donor", pa.int32(), nullable=False),
-        pa.field("item", pa.int32(), nullable=False),
-        pa.field("share", pa.float32(), nullable=False),
-    ]
+DONORS = _table(
+    donor=pa.int32(),
+    item=pa.int32(),
+    share=pa.float32(),
 )
 
 #: The cold rows of the catalog, with and without donors.
-COLD_ITEMS = pa.schema([pa.field("item", pa.int32(), nullable=False)])
+COLD_ITEMS = _table(item=pa.int32())
 
 #: Interactions with each row of the catalog on each day since 1970, and the sum of their weights; day −1 stands for all
 #: days before the others.
-DAY_COUNTS = pa.schema(
-    [
-        pa.field("day", pa.int32(), nullable=False),
-        pa.field("item", pa.int32(), nullable=False),
-        pa.field("num", pa.int64(), nullable=False),
-        pa.field("weight", pa.float64(), nullable=False),
-    ]
+DAY_COUNTS = _table(
+    day=pa.int32(),
+    item=pa.int32(),
+    num=pa.int64(),
+    weight=pa.float64(),
 )
 
 
 def text_vectors(dim: int) -> pa.Schema:
     """Stored text vectors of one encoder: ``text_hash`` → ``vector`` of ``dim`` float32."""
-    return pa.schema(
-        [
-            pa.field("text_hash", pa.string(), nullable=False),
-            pa.field("vector", pa.list_(pa.float32(), dim), nullable=False),
-        ]
-    )
+    return _table(text_hash=pa.string(), vector=pa.list_(pa.float32(), dim))
 
 
 def user_text_vectors(dim: int) -> pa.Schema:
     """Vectors of all texts of one night's users: ``text``, sorted → ``vector`` of ``dim`` float32."""
-    return pa.schema([TEXT, pa.field("vector", pa.list_(pa.float32(), dim), nullable=False)])
+    return _table(text=pa.string(), vector=pa.list_(pa.float32(), dim))
 
 
 def item_vectors(dim: int) -> pa.Schema:
     """Item vectors of one model: ``item_id`` → ``vector`` of ``dim`` float32."""
-    return pa.schema(
-        [
-            pa.field("item_id", pa.string(), nullable=False),
-            pa.field("vector", pa.list_(pa.float32(), dim), nullable=False),
-        ]
-    )
+    return _table(item_id=pa.string(), vector=pa.list_(pa.float32(), dim))
