@@ -29,6 +29,8 @@ DASHES = ("-", "--", ":", "-.")
 
 #: Size in CSS pixels: as wide as a phone, so that text has its size there. A wider page shows several in a row.
 WIDTH, HEIGHT = 360, 210
+#: Margin below a chart, for the labels of its axis.
+_BOTTOM = 28
 _PIXELS_PER_INCH = 72
 _STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
@@ -65,11 +67,11 @@ def drawing() -> Iterator[None]:
         yield
 
 
-def new_chart(height: float = HEIGHT, left: float = 52, bottom: float = 28, top: float = 12) -> tuple[Figure, Axes]:
+def new_chart(height: float = HEIGHT, left: float = 52, top: float = 12) -> tuple[Figure, Axes]:
     """An empty chart; call it in `drawing`. Margins are in CSS pixels."""
     chart = Figure(figsize=(WIDTH / _PIXELS_PER_INCH, height / _PIXELS_PER_INCH))
     chart.patch.set_visible(False)
-    box = (left / WIDTH, bottom / height, 1 - (left + 12) / WIDTH, 1 - (bottom + top) / height)
+    box = (left / WIDTH, _BOTTOM / height, 1 - (left + 12) / WIDTH, 1 - (_BOTTOM + top) / height)
     axes = chart.add_axes(box)
     axes.patch.set_visible(False)
     return chart, axes

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-DASH = "–"
+from recsys.report.recorded import DASH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,33 +14,6 @@ from recsys.report.realized import RealizedNight
 _MOST_MARKERS = 15
 
 _Value = Callable[[NightSummary], float | None]
-#: Name, figures by series, and how a value is written.
-_TRENDS: tuple[tuple[str, str, dict[str, _Value], Callable[[float], str]], ...] = (
-    ("users", "Users with a list", {"users": lambda night: night.users}, lambda value: _short(value)),
-    ("lists", "Places of all lists", {"places": lambda night: night.recommendations}, lambda value: _short(value)),
-    (
-        "time",
-        "Minutes of all stages",
-        {"time": lambda night: _minutes(night.seconds)},
-        lambda value: _digits(value),
-    ),
-    ("cpu", "Cost, CPU minutes", {"CPU": lambda night: _minutes(night.cpu_seconds)}, lambda value: _digits(value)),
-    (
-        "quarantine",
-        "Rows in quarantine, %",
-        {"quarantine": lambda night: _hundred(night.quarantine_share)},
-        lambda value: _digits(value),
-    ),
-    (
-        "coverage",
-        "Coverage and overlap, %",
-        {
-            "coverage of what may be recommended": lambda night: _hundred(night.coverage),
-            "overlap with the night before": lambda night: _hundred(night.overlap),
-        },
-        lambda value: f"{value:.0f}",
-    ),
-)
 
 
 def trend_charts(nights: Sequence[NightSummary]) -> list[Chart]:
@@ -189,3 +162,22 @@ def _short(value: float) -> str:
             scale = min(size, 1e3) if unit == "k" else size
             return f"{value / scale:,.3g} {unit}"
     return f"{value:,.4g}"
+
+
+#: Name, title, figures by series, and how a value is written.
+_TRENDS: tuple[tuple[str, str, dict[str, _Value], Callable[[float], str]], ...] = (
+    ("users", "Users with a list", {"users": lambda night: night.users}, _short),
+    ("lists", "Places of all lists", {"places": lambda night: night.recommendations}, _short),
+    ("time", "Minutes of all stages", {"time": lambda night: _minutes(night.seconds)}, _digits),
+    ("cpu", "Cost, CPU minutes", {"CPU": lambda night: _minutes(night.cpu_seconds)}, _digits),
+    ("quarantine", "Rows in quarantine, %", {"quarantine": lambda night: _hundred(night.quarantine_share)}, _digits),
+    (
+        "coverage",
+        "Coverage and overlap, %",
+        {
+            "coverage of what may be recommended": lambda night: _hundred(night.coverage),
+            "overlap with the night before": lambda night: _hundred(night.overlap),
+        },
+        "{:.0f}".format,
+    ),
+)
