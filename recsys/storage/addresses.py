@@ -14,14 +14,14 @@ _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):/")
 
 
 def open_input(path: str) -> tuple[fsspec.AbstractFileSystem, str]:
-    """The filesystem of a user's input (a file, folder or glob; local or `s3://`) and the path as it spells it.
+    """The filesystem of a user's input (a file, folder or glob; local or `s3://`) and its absolute address.
 
     Raises:
         ConfigError: the scheme is not supported, the bucket is missing, or there are no credentials for it.
     """
     address = absolute_address(path, "input")
     with explained(address):
-        return open_filesystem(address), address.removeprefix("s3://")
+        return open_filesystem(address), address
 
 
 def input_bytes(path: str) -> bytes:

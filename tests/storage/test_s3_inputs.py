@@ -1,6 +1,7 @@
 """Inputs in S3: keys of all kinds, partition folders, and tables that keep a log."""
 
 import itertools
+import re
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -66,5 +67,21 @@ def test_small_objects_are_fetched_ahead_and_read_in_their_order(s3_root: str) -
     some = itertools.islice(read_part(source, task), 3)
     assert [rows["n"].to_pylist() for _, rows, _ in some] == [[0], [1], [2]]
     storage.delete("in/040.jsonl")
-    with pytest.raises(InputError, match=r"040\.jsonl: does not exist"):
+    with pytest.raises(InputError, match=rf"^{path}/040\.jsonl: does not exist"):
+        list(read_part(source, task))
+
+
+def test_messages_name_the_whole_address(s3_root: str) -> None:
+    storage = Storage(s3_root)
+    storage.write_bytes("in/a.csv", b"user\n")
+    storage.write_bytes("in/b.csv", b"user,user\n")
+    for place, message in (("in", "no parquet file there"), ("in/*.parquet", "no parquet file there")):
+        with pytest.raises(InputError, match=rf"^{re.escape(f'{s3_root}/{place}')}: {message}"):
+            list_files(*open_input(f"{s3_root}/{place}"), "parquet")
+    with pytest.raises(InputError, match=f"did you mean {s3_root}/in/a.csv"):
+        list_files(*open_input(f"{s3_root}/in/aa.csv"), "csv")
+    fs, path = open_input(f"{s3_root}/in")
+    source = TableInput(path=path, format="csv")
+    (task,) = plan_reads(fs, list_files(fs, path, "csv"), "csv")
+    with pytest.raises(InputError, match=f"^{s3_root}/in/b.csv: more than one column is called 'user'"):
         list(read_part(source, task))

@@ -6,6 +6,7 @@ import os
 import posixpath
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -34,7 +35,7 @@ def list_files(
     *,
     required: bool = True,
 ) -> list[FileInfo]:
-    """Files of a file, folder (recursive, by ending) or glob, sorted by path.
+    """Files of a file, folder (recursive, by ending) or glob, sorted by path; those of S3 with `s3://`.
 
     In a folder, files without an ending are read too if their name has a digit (`part-00000`), and those of other kinds
     are left out. In a folder and in a glob, files and folders whose name begins with `_` or `.` are left out, and empty
@@ -47,11 +48,12 @@ def list_files(
     """
     form = FORMATS[format]
     try:
+        others: list[str] = []
         if fs.isfile(path):
             _refuse_part_of_table(fs, path, [path])
-            return [file_info(fs.info(path))]
-        others: list[str] = []
-        files = _in_folder(fs, path, form, others) if fs.isdir(path) else _matching(fs, path, form, others)
+            files = [file_info(fs.info(path))]
+        else:
+            files = _in_folder(fs, path, form, others) if fs.isdir(path) else _matching(fs, path, form, others)
         why = why_no_file(fs, path, form, others) if required and not files else ""
     except OSError as error:
         raise InputError(f"{path}: cannot be listed: {error}") from error
@@ -59,6 +61,8 @@ def list_files(
         raise InputError(f"{path}: is no glob that can be read: {error}") from error
     if why:
         raise InputError(f"{path}: no {format} file there; {why}")
+    if not isinstance(fs, LocalFileSystem):  # as people write it
+        files = [replace(file, path=fs.unstrip_protocol(file.path)) for file in files]
     return sorted(files, key=lambda file: file.path)
 
 
@@ -131,7 +135,7 @@ def _matching(fs: fsspec.AbstractFileSystem, pattern: str, form: InputFormat, ot
 
 def _with_literal_folders(fs: fsspec.AbstractFileSystem, pattern: str) -> str:
     """The glob, in which the folders at its beginning that exist as they are written stand for themselves."""
-    folder, rest = pattern, ""
+    folder, rest = str(fs._strip_protocol(pattern)), ""
     while folder and not fs.isdir(folder):
         folder, _, name = folder.rpartition("/")
         rest = f"/{name}{rest}"

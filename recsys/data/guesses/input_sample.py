@@ -43,7 +43,6 @@ class InputSample:
 
     It is the last file where this has all columns of the first one and more, else the first.
     """
-    num_files: int
 
 
 def sample_input(fs: fsspec.AbstractFileSystem, location: str, path: str) -> InputSample:
@@ -51,7 +50,7 @@ def sample_input(fs: fsspec.AbstractFileSystem, location: str, path: str) -> Inp
 
     Args:
         fs: Where the files are.
-        location: The path as `fs` spells it.
+        location: Its absolute address.
         path: The path as the user wrote it.
 
     Raises:
@@ -70,7 +69,7 @@ def sample_input(fs: fsspec.AbstractFileSystem, location: str, path: str) -> Inp
         if not len(largest.table):
             raise InputError(f"{path}: {_why_no_rows(largest, form)}")
         tables = [largest.table.slice(0, SAMPLE_ROWS)]
-    return InputSample(source=source, rows=_joined(tables), num_files=len(files))
+    return InputSample(source=source, rows=_joined(tables))
 
 
 def _joined(tables: Sequence[pa.Table]) -> pa.Table:

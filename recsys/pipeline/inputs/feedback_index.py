@@ -155,7 +155,7 @@ def counted_files(storage: Storage, found: Sequence[FileInfo]) -> list[FileInfo]
 
     Args:
         storage: The storage.
-        found: Files that were listed before this call, with paths as `Storage.path` gives them.
+        found: Files that were listed before this call, with paths as `Storage.url` gives them.
 
     Raises:
         InputError: a compact file is gone, or the index is gone or damaged.
@@ -194,7 +194,7 @@ def replaced_files(storage: Storage, missing: Sequence[FileInfo]) -> tuple[list[
             sources = read_sources(storage, file.name)
             found += _parts(storage, file, sources, wanted)
             replaced |= sources.keys() & wanted.keys()
-    return found, {f"{storage.path(FEEDBACK_DIR)}/{name}" for name in replaced}
+    return found, {f"{storage.url(FEEDBACK_DIR)}/{name}" for name in replaced}
 
 
 def _parts(
@@ -220,7 +220,7 @@ def _parts(
 
 def _name(storage: Storage, path: str) -> str:
     """Name in the folder of feedback; that of a file in a folder below is no name of ours."""
-    return path.removeprefix(f"{storage.path(FEEDBACK_DIR)}/")
+    return path.removeprefix(f"{storage.url(FEEDBACK_DIR)}/")
 
 
 def _present(storage: Storage, file: CompactFile) -> FileInfo:
@@ -229,7 +229,7 @@ def _present(storage: Storage, file: CompactFile) -> FileInfo:
             f"{storage.url(file.path)}: is gone, and held the feedback of {file.day}; restore it, or take it out of "
             f"{storage.url(INDEX_PATH)} to go on without its events"
         )
-    return FileInfo(path=storage.path(file.path), size=file.bytes, version=file.sha256)
+    return FileInfo(path=storage.url(file.path), size=file.bytes, version=file.sha256)
 
 
 def _decode(data: bytes, url: str) -> FeedbackIndex:

@@ -51,7 +51,7 @@ class ListedFile:
 
     file: FileInfo
     """Its path is relative to the working directory where the config's is, and to the storage for feedback: a job may
-    be started again in another copy of the folder, and a warehouse may be moved."""
+    be started again in another copy of the folder, and a warehouse may be moved. That of an object is without `s3://`."""
     tail: str | None = None
     """Digest of its last bytes, for local text files, which their writers may still append to."""
 
@@ -197,7 +197,7 @@ def _is_relative(source: TableInput) -> bool:
 
 
 def _listed(file: FileInfo, source: TableInput) -> ListedFile:
-    path = os.path.relpath(file.path) if _is_relative(source) else file.path
+    path = os.path.relpath(file.path) if _is_relative(source) else file.path.removeprefix("s3://")
     tail, form = None, FORMATS[source.format]
     if may_grow(open_input(source.path)[0], file.path, form):
         file = _without_torn_line(file, form, source.encoding)
@@ -217,14 +217,16 @@ def _without_torn_line(file: FileInfo, form: InputFormat, encoding: str) -> File
 
 
 def _listed_feedback(file: FileInfo, config: Config) -> ListedFile:
-    folder = Storage(config.storage).path(FEEDBACK_DIR)
+    folder = Storage(config.storage).url(FEEDBACK_DIR)
     return ListedFile(file=replace(file, path=posixpath.relpath(file.path, folder)))
 
 
 def _place(path: str, config: Config, name: InputName, source: TableInput) -> str:
     """Where a listed file is now."""
     if name == "feedback":
-        return f"{Storage(config.storage).path(FEEDBACK_DIR)}/{path}"
+        return f"{Storage(config.storage).url(FEEDBACK_DIR)}/{path}"
+    if source.path.startswith("s3://"):
+        return f"s3://{path}"
     return os.path.abspath(path) if _is_relative(source) else path
 
 

@@ -59,10 +59,9 @@ def read_file(
     """The same of one file of the part; ``opener`` is that of `read_ahead`, if it fetches the file."""
     fs, _ = open_input(source.path)
     ids = source.columns.model_dump(include={"user_id", "item_id"}).values()
-    scheme = "s3://" if source.path.startswith("s3://") else ""
     chunks = read_chunks(fs, file, source, task.span, task.pieces.get(file, ()), opener)
     while True:
-        with explained(f"{scheme}{file}"):
+        with explained(file):
             chunk = next(chunks, None)
         if chunk is None:
             break
