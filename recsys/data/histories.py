@@ -156,7 +156,12 @@ def rank_ids(ids: pa.Array | pa.ChunkedArray) -> tuple[pa.Array, npt.NDArray[np.
 def item_lists(pairs: npt.NDArray[np.int64], num_users: int, items: pa.Array) -> pa.ListArray:
     """One list of item ids for each user, from ascending pairs `user · len(items) + item`; it may be empty."""
     user, item = np.divmod(pairs, max(len(items), 1))
-    return pa.ListArray.from_arrays(_bounds(np.bincount(user, minlength=num_users)), items.take(pa.array(item)))
+    return user_lists(user, num_users, items.take(pa.array(item)))
+
+
+def user_lists(users: npt.NDArray[np.int64], num_users: int, values: pa.Array | pa.ChunkedArray) -> pa.ListArray:
+    """One list of values for each user, which may be empty; the values [N] are grouped by ``users`` [N], ascending."""
+    return pa.ListArray.from_arrays(_bounds(np.bincount(users, minlength=num_users)), one_chunk(values))
 
 
 def empty_histories(user_ids: pa.Array) -> pa.Table:

@@ -18,7 +18,7 @@ NUM = 30
 
 
 def sample(path: str, **cells: list[Any]) -> InputSample:
-    return InputSample(source=TableInput(path=path, format="csv"), rows=pa.table(cells), num_files=1)
+    return InputSample(source=TableInput(path=path, format="csv"), rows=pa.table(cells))
 
 
 def decoded(text: str) -> Config:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.data.events.event_weights import IMPRESSION, are_of_kinds
-from recsys.data.histories import newest_events
+from recsys.data.histories import newest_events, user_lists
 from recsys.schema import SERVED
 
 #: Newest impressions of a user that a history keeps.
@@ -47,9 +47,7 @@ def with_served(histories: pa.Table, impressions: pa.Table, interactions: pa.Tab
     joined = joined.sort_by([("user", "ascending"), ("timestamp", "ascending"), ("item_id", "ascending")])
     owners = np.asarray(joined["user"], dtype=np.int64)
     newest = newest_events(owners, MOST_SERVED) if len(owners) else np.zeros(0, dtype=bool)
-    joined = joined.filter(pa.array(newest))
-    counts = np.bincount(owners[newest], minlength=len(histories))
-    bounds = pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32())
+    joined, owners = joined.filter(pa.array(newest)), owners[newest]
     for field, name in zip(SERVED, ("item_id", "timestamp"), strict=True):
-        histories = histories.append_column(field, pa.ListArray.from_arrays(bounds, joined[name].combine_chunks()))
+        histories = histories.append_column(field, user_lists(owners, len(histories), joined[name]))
     return histories

@@ -2,8 +2,7 @@
 
 import datetime as dt
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -54,26 +53,14 @@ class TakenEvents:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NormalisedEvents:
+class NormalisedEvents(TakenEvents):
     """What became of each row of a table: num_read = accepted + quarantined + num_filtered + num_later."""
 
-    accepted: pa.Table
-    """`interactions_schema`, in the order of the rows."""
-    rows: Any
-    """Index of each accepted event among the rows that passed `where`: int64."""
-    quarantined: pa.Table
-    """QUARANTINE: one row for each bad event, with the first fault that was found."""
     num_read: int
     num_filtered: int
     """Rows that did not pass `where`."""
-    num_later: int
-    """Events after the night's date; a later night will use them."""
-    newest: dt.datetime | None
-    """Timestamp of the latest accepted event."""
     dates: DateEvidence
     """What the rows that passed `where` prove about dates with two readings."""
-    oldest_later: dt.datetime | None = None
-    """Timestamp of the earliest event after the night's date."""
 
 
 def interactions_schema(spec: EventsInput) -> pa.Schema:
@@ -92,17 +79,8 @@ def normalise_events(table: pa.Table, source: str, spec: EventsInput, rules: Eve
     """
     checked = check_events(table, source, spec, rules)
     taken = take_events(checked.rows, source, spec, rules, lambda bad: rows_as_json(checked.cells.filter(bad)))
-    return NormalisedEvents(
-        accepted=taken.accepted,
-        rows=taken.rows,
-        quarantined=taken.quarantined,
-        num_read=len(table),
-        num_filtered=checked.num_filtered,
-        num_later=taken.num_later,
-        newest=taken.newest,
-        oldest_later=taken.oldest_later,
-        dates=checked.dates,
-    )
+    of_taken = {part.name: getattr(taken, part.name) for part in fields(taken)}
+    return NormalisedEvents(**of_taken, num_read=len(table), num_filtered=checked.num_filtered, dates=checked.dates)
 
 
 def take_events(

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys.data.histories import item_lists, rank_ids
+from recsys.data.histories import item_lists, rank_ids, user_lists
 from recsys.schema import REJECTED
 
 _PAIR = ["user_id", "item_id"]
@@ -74,12 +74,10 @@ def with_rejections(histories: pa.Table, rejected: pa.Table) -> pa.Table:
     users = pc.index_in(rejected["user_id"], value_set=histories["user_id"].combine_chunks())
     own = pc.is_valid(users)
     users, rejected = _numpy(pc.drop_null(users)), rejected.filter(own)
-    rejected = rejected.take(pa.array(np.argsort(users, kind="stable")))
-    counts = np.bincount(users, minlength=len(histories))
-    bounds = pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32())
+    order = np.argsort(users, kind="stable")
+    users, rejected = users[order], rejected.take(pa.array(order))
     for field, name in zip(REJECTED, ("item_id", "timestamp"), strict=True):
-        lists = pa.ListArray.from_arrays(bounds, rejected[name].combine_chunks())
-        histories = histories.append_column(field, lists)
+        histories = histories.append_column(field, user_lists(users, len(histories), rejected[name]))
     return histories
 
 

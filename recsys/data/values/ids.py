@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from recsys.data.checks.quarantine import Reason
 from recsys.data.checks.row_checks import RowFault, flags
 from recsys.data.values.cells import as_text, one_chunk
-from recsys.data.values.missing_values import MISSING_VALUES, missing_pattern
+from recsys.data.values.missing_values import missing_pattern
 from recsys.errors import InputError
 
 #: Characters without a width, such as the byte-order mark of a file.
@@ -39,7 +39,7 @@ class Ids:
     """Faults of ids that are not missing."""
 
 
-def read_ids(table: pa.Table, column: str, max_id_chars: int, missing_values: Sequence[str] = MISSING_VALUES) -> Ids:
+def read_ids(table: pa.Table, column: str, max_id_chars: int, missing_values: Sequence[str]) -> Ids:
     """Ids as text in the Unicode form NFC, without blanks and invisible characters around it.
 
     The numbers 17850 and 17850.0 become "17850". Texts stay as they are: "00123" is not "123".
