@@ -42,26 +42,17 @@ def split_by_time(sorted_interactions: pa.Table, cutoff: dt.datetime) -> Split:
 
 def split_last_event(sorted_interactions: pa.Table) -> Split:
     """Leave-one-out: hold out the last event of every user with at least two events."""
-    return hold_out_last(sorted_interactions, np.ones(len(sorted_interactions), dtype=bool))
-
-
-def hold_out_last(sorted_interactions: pa.Table, chosen: npt.NDArray[np.bool_]) -> Split:
-    """Leave-one-out for some users. `chosen` is a mask over rows [N] that is equal for all rows of a user.
-
-    Typical use: `hold_out_last(table, validation_users(table["user_id"], share, seed))`.
-    """
-    assert len(chosen) == len(sorted_interactions), f"{len(chosen)} flags for {len(sorted_interactions)} rows"
     _, offsets = user_runs(sorted_interactions)
     last = np.zeros(len(sorted_interactions), dtype=bool)
     last[offsets[1:][np.diff(offsets) > 1] - 1] = True
-    last &= chosen
     return _split(sorted_interactions, ~last, last)
 
 
 def hold_out_last_basket(sorted_interactions: pa.Table, chosen: npt.NDArray[np.bool_]) -> Split:
     """Hold out the last basket of some users: all events of the newest timestamp, if there are older events.
 
-    The lines of one invoice share a timestamp, and some of them would reveal the others.
+    The lines of one invoice share a timestamp, and some of them would reveal the others. `chosen` is a mask over rows
+    [N] that is equal for all rows of a user, such as that of `validation_users`.
     """
     assert len(chosen) == len(sorted_interactions), f"{len(chosen)} flags for {len(sorted_interactions)} rows"
     _, offsets = user_runs(sorted_interactions)

@@ -100,13 +100,11 @@ class Keys:
 
     def caller_of(self, token: str | None) -> str | None:
         """The name of the caller with this key; None for no key or an unknown key. It counts no request."""
-        return self._name_in(self._key_set, token)
+        return self._name_in(self._newest(), token)
 
     def admit(self, token: str | None) -> Caller:
-        """Find the caller and count the request; reads the file again where the last read is a second ago."""
-        if self._clock() >= self._next_read_s:
-            self.refresh()
-        key_set = self._key_set
+        """Find the caller and count the request."""
+        key_set = self._newest()
         name = self._name_in(key_set, token)
         return Caller(name, 0.0 if name is None else self._limiter.take(name, key_set.limits))
 
@@ -131,6 +129,12 @@ class Keys:
             self.error = None
             logger.info("%d keys are valid", len(self._key_set.entries))
             return True
+
+    def _newest(self) -> _KeySet:
+        """The keys; reads the file again where the last read is a second ago."""
+        if self._clock() >= self._next_read_s:
+            self.refresh()
+        return self._key_set
 
     def _name_in(self, key_set: _KeySet, token: str | None) -> str | None:
         if not self.are_needed:

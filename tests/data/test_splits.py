@@ -12,7 +12,6 @@ from recsys.data.splits import (
     active_since,
     cutoff_for,
     held_out_baskets,
-    hold_out_last,
     hold_out_last_basket,
     known_lengths,
     show_first,
@@ -87,17 +86,6 @@ def test_leave_one_out_takes_the_last_event_of_users_with_two(rows):
     assert holdout.to_pylist() == [events[-1] for events in by_user(table).values() if len(events) > 1]
     kept = [events[:-1] if len(events) > 1 else events for events in by_user(table).values()]
     assert train.to_pylist() == [row for events in kept for row in events]
-
-
-def test_hold_out_last_changes_only_the_chosen_users():
-    table = interactions([(u, i, h) for u in "abcdefgh" for h, i in enumerate(["i1", "i2", "i3"])])
-    chosen = validation_users(table["user_id"], 0.5, seed=1)
-    train, holdout = hold_out_last(table, chosen)
-    expected = sorted(set(table.filter(pa.array(chosen))["user_id"].to_pylist()))
-    assert 0 < len(expected) < 8
-    assert holdout["user_id"].to_pylist() == expected
-    assert set(holdout["item_id"].to_pylist()) == {"i3"}
-    assert len(train) == len(table) - len(expected)
 
 
 def test_validation_users_are_an_even_sample_in_each_shard():

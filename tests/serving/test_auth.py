@@ -176,6 +176,18 @@ def test_after_each_change_the_keys_are_those_of_the_last_good_file(
         assert not keys.refresh()
 
 
+def test_a_probe_that_counts_no_request_sees_the_newest_file(file: Path) -> None:
+    clock = Clock()
+    keys = Keys.load(file, {}, clock)
+    replace(file, lines("c"))
+    clock.now_s += 1
+    assert (keys.caller_of(key("a")), keys.caller_of(key("c"))) == (None, "c")
+    replace(file, "- {name: c")
+    clock.now_s += 1
+    assert keys.caller_of(key("c")) == "c"
+    assert keys.error is not None
+
+
 def test_a_broken_file_is_logged_once_without_its_content(file: Path, caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
     with caplog.at_level(logging.DEBUG):

@@ -16,15 +16,13 @@ from recsys.schema import REJECTED
 _PAIR = ["user_id", "item_id"]
 
 
-def positive_mask(events: pa.Table) -> Any:
-    """Bool [N]: events of a positive weight, and searches, which have no item and need no weight."""
-    return np.asarray(pc.or_(pc.greater(events["weight"], 0.0), pc.equal(events["item_id"], "")))
-
-
 def split_non_positives(events: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """The positives and the non-positives of a table of INTERACTIONS; both keep its order."""
-    positive = positive_mask(events)
-    return events.filter(pa.array(positive)), events.filter(pa.array(~positive))
+    """The positives and the non-positives of a table of INTERACTIONS; both keep its order.
+
+    Searches, which have no item and need no weight, are positives.
+    """
+    positive = pc.or_(pc.greater(events["weight"], 0.0), pc.equal(events["item_id"], ""))
+    return events.filter(positive), events.filter(pc.invert(positive))
 
 
 def with_equal_weights(events: pa.Table) -> pa.Table:
