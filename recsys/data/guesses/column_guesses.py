@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from recsys.data.events.event_weights import weights_of_kinds
 from recsys.data.guesses.column_values import ColumnValues
 from recsys.data.guesses.column_words import names_any, names_id, words_of
+from recsys.data.times.date_evidence import DATE_NUMBER_FORMATS
 from recsys.data.times.timestamp_formats import DAY_FIRST, MONTH_FIRST
 from recsys.data.values.templates import may_name
 
@@ -136,7 +137,7 @@ def guess_timestamp_format(times: ColumnValues) -> str | None:
     """
     evidence = times.dates
     if evidence.date_number and not (evidence.epoch_number or evidence.date_text):
-        return {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}.get(len(evidence.date_number))
+        return DATE_NUMBER_FORMATS[len(evidence.date_number)]
     if evidence.either_order and bool(evidence.day_first) == bool(evidence.month_first):
         return min((MONTH_FIRST, DAY_FIRST), key=times.span_in)
     return None

@@ -12,6 +12,9 @@ from dataclasses import dataclass, fields
 
 from recsys.errors import InputError
 
+#: strptime format of a number that is a date, by the number of its digits.
+DATE_NUMBER_FORMATS = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+
 
 @dataclass(frozen=True, slots=True)
 class DateReading:
@@ -70,7 +73,7 @@ def second_reading(evidence: DateEvidence, key: str, column: str | None) -> Date
     """
     number = evidence.date_number
     if number and bool(evidence.epoch_number) == bool(evidence.date_text):
-        form, unit = _NUMBER_FORMATS[len(number)], "s" if len(number) < _MILLIS_DIGITS else "ms"
+        form, unit = DATE_NUMBER_FORMATS[len(number)], "s" if len(number) < _MILLIS_DIGITS else "ms"
         date, epoch = dt.datetime.strptime(number, form), _since_1970(int(number), unit)  # noqa: DTZ007
         raise InputError(
             f"{key}: {number} in the column {column!r} can be read in two ways: as the date {_shown(date)}, or as "
@@ -106,8 +109,6 @@ _CLOCK_DIRECTIVES = (
     (r"\d+:\d+:\d+", "%H:%M:%S"),
     (r"\d+:\d+", "%H:%M"),
 )
-#: strptime format of a number that is a date, by the number of its digits.
-_NUMBER_FORMATS = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 _MILLIS_DIGITS = 12
 _UNIT_NAMES = {"s": "seconds", "ms": "milliseconds"}
 

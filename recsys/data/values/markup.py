@@ -43,13 +43,11 @@ def _unescaped(text: Any) -> Any:
     if not pc.any(suspects).as_py():
         return text
     flat = one_chunk(text)
-    mended = [_ENTITY.sub(_character, value) for value in flat.filter(one_chunk(suspects)).to_pylist()]
+    mended = [
+        _ENTITY.sub(lambda entity: html.unescape(entity[0]), value)
+        for value in flat.filter(one_chunk(suspects)).to_pylist()
+    ]
     return pc.replace_with_mask(flat, one_chunk(suspects), pa.array(mended, flat.type))
-
-
-def _character(entity: re.Match[str]) -> str:
-    """The character of an entity; of an unknown name, the entity itself."""
-    return html.unescape(entity[0])
 
 
 def _without_tags(text: Any) -> Any:
