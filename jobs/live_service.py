@@ -139,6 +139,11 @@ def start(config: Config) -> str:
     return f"http://{spec.host}:{spec.port}"
 
 
+def stop() -> None:
+    """Stop the service; requests in hand are finished."""
+    serve.shutdown()  # type: ignore[no-untyped-call]
+
+
 def require_free_port(host: str, port: int) -> None:
     """Raise ConfigError where another program listens: Ray would find it only after a minute, and not name the port."""
     try:

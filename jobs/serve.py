@@ -59,7 +59,7 @@ def run(config: Config, options: Namespace) -> command.Answer:
     address = live_service.start(config)
     logger.info("the service is at %s (a page to try it; the API is at %s/docs); Ctrl-C stops it", address, address)
     wait_for_signal()
-    live_service.serve.shutdown()  # type: ignore[no-untyped-call]
+    live_service.stop()
     return {"status": "stopped"}
 
 
