@@ -25,7 +25,7 @@ logger = logging.getLogger("jobs")
 
 def app(arguments: dict[str, Any]) -> "serve.Application":
     """For `serve run jobs.serve:app config=configs/demo.yaml`, and for `serve deploy` with `deploy_file`'s file."""
-    from jobs.live_service import application
+    from jobs.start_service import application
 
     overrides = arguments.get("set", ())  # one text on the command line of `serve run`
     return application(load_config(arguments["config"], [overrides] if isinstance(overrides, str) else overrides))
@@ -47,19 +47,19 @@ def run(config: Config, options: Namespace) -> command.Answer:
         key, entry = new_key(options.new_key)
         sys.stderr.write(f"the key, shown only once: {key}\nthe line for serve.keys_file: {entry}\n")
         return {"status": "made"}
-    from jobs import live_service  # not above, since PyTorch and Ray are slow to import, and a key needs none
+    from jobs import start_service  # not above, since PyTorch and Ray are slow to import, and a key needs none
 
     if options.deploy_file is not None:
-        text = live_service.deploy_file(config, options.config, options.set)
+        text = start_service.deploy_file(config, options.config, options.set)
         try:
             Path(options.deploy_file).write_text(text, encoding="utf-8")
         except OSError as error:
             raise ConfigError(f"--deploy-file {options.deploy_file}: cannot be written: {error}") from error
         return {"status": "written", "path": options.deploy_file}
-    address = live_service.start(config)
+    address = start_service.start(config)
     logger.info("the service is at %s (a page to try it; the API is at %s/docs); Ctrl-C stops it", address, address)
     wait_for_signal()
-    live_service.stop()
+    start_service.stop()
     return {"status": "stopped"}
 
 

@@ -13,7 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from jobs import nightly
-from jobs.live_service import deploy_file
+from jobs.start_service import deploy_file
 from recsys.serving.auth import ENVIRONMENT_VARIABLE, Keys, new_key
 from recsys.serving.haproxy_launcher import MAX_IN_FLIGHT_VARIABLE, haproxy_environment
 from recsys.settings import Config, load_config

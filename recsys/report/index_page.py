@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 from recsys.report.night_summary import MOST_NIGHTS, UNPUBLISHED, NightSummary, in_order
 from recsys.report.page_templates import template
-from recsys.report.realized import Realized
+from recsys.report.past_results import Realized
 from recsys.report.trend_charts import realized_chart, trend_charts
 
 #: The verdict of all gates together, in few words.

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from recsys.report.charts import DASHES, SERIES, as_svg, drawing, new_chart
 from recsys.report.night_charts import Chart
 from recsys.report.night_summary import NightSummary
-from recsys.report.realized import RealizedNight
+from recsys.report.past_results import RealizedNight
 
 #: With fewer nights each has a marker.
 _MOST_MARKERS = 15

@@ -23,7 +23,7 @@ from recsys.data.events.event_checks import RowRules
 from recsys.errors import ConfigError, StorageError
 from recsys.serving.access_log import hash_user, log_to_stderr
 from recsys.serving.admission import AdmissionControl
-from recsys.serving.auth import Keys
+from recsys.serving.auth import CHALLENGE, Keys, key_in
 from recsys.serving.awaited_answers import LOOK_UP_S, looked_up, result_of
 from recsys.serving.contracts import (
     MAX_LIST,
@@ -46,10 +46,10 @@ from recsys.serving.feedback_checks import check_feedback
 from recsys.serving.feedback_log import FeedbackLog
 from recsys.serving.live_ranker import LiveRanker
 from recsys.serving.look_up_replies import ExplainedUser, FoundItems, SimilarItems
-from recsys.serving.nights import CHALLENGE, key_in, read_site_file
 from recsys.serving.page_files import PageFiles
 from recsys.serving.popular_fallback import PopularFallback
 from recsys.serving.request_middleware import RequestMiddleware
+from recsys.serving.site_files import read_site_file
 from recsys.serving.snapshot_reload import Load
 from recsys.storage.filesystem import Storage
 

@@ -3,6 +3,7 @@
 The variable `RECSYS_KEYS` may contain more entries in the same format. Neither keys nor hashes are logged.
 """
 
+import base64
 import hashlib
 import hmac
 import logging
@@ -20,6 +21,8 @@ from recsys.serving.rate_limit import RateLimit, RateLimiter
 
 logger = logging.getLogger(__name__)
 
+#: Asks a browser for a name and a password; the password is the key.
+CHALLENGE = 'Basic realm="The nights. Any name, and a key of the service as the password", charset="UTF-8"'
 ENVIRONMENT_VARIABLE = "RECSYS_KEYS"
 #: The name of every caller where the service needs no keys.
 ANYONE = "anyone"
@@ -169,6 +172,23 @@ class Keys:
             entries += decode_keys(text, origin)
         require_distinct(entries, origin)
         return _KeySet(entries, {entry.name: entry.rate_limit for entry in entries if entry.rate_limit is not None})
+
+
+def key_in(authorization: str) -> str | None:
+    """The key in the header `Authorization`: a bearer token, or the password of a browser; None where there is none.
+
+    >>> key_in("Bearer recsys_1"), key_in("Basic " + base64.b64encode(b"me:recsys_1").decode()), key_in("Basic ?")
+    ('recsys_1', 'recsys_1', None)
+    """
+    scheme, _, value = authorization.partition(" ")
+    if scheme.lower() == "bearer":
+        return value.strip() or None
+    if scheme.lower() != "basic":
+        return None
+    try:
+        return base64.b64decode(value, validate=True).decode().partition(":")[2] or None
+    except ValueError:  # no base64, no ASCII, or no UTF-8 in it
+        return None
 
 
 def new_key(name: str) -> tuple[str, str]:

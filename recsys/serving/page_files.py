@@ -10,6 +10,11 @@ from recsys.serving.error_replies import ApiError
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
 
+def media_type(name: str) -> str:
+    """The media type of a file of a page, by its ending."""
+    return _TYPES[name.rsplit(".", 1)[-1]]
+
+
 class PageFiles:
     """The files by name."""
 
@@ -28,4 +33,4 @@ class PageFiles:
         """
         if name not in self._files:
             raise ApiError(ErrorDetail(code="not_found", field=None, message="the page has no such file"))
-        return Response(self._files[name], media_type=_TYPES[name.rsplit(".", 1)[-1]])
+        return Response(self._files[name], media_type=media_type(name))

@@ -22,7 +22,7 @@ from judge import K, Question
 from machine import describe
 from quality import Bench, digest, raw_data, say, short
 
-from jobs.live_service import load_live
+from jobs.start_service import load_live
 from recsys.evaluation.bootstrap import paired_bootstrap
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import require_latest

@@ -20,7 +20,7 @@ from judge import Judged, K, Question
 from machine import describe
 from quality import Bench, digest, night_config, say, short
 
-from jobs.live_service import load_live
+from jobs.start_service import load_live
 from recsys.evaluation.bootstrap import paired_bootstrap
 from recsys.storage.filesystem import Storage
 from recsys.storage.latest import require_latest

@@ -12,7 +12,7 @@ import sys
 import uvicorn
 from fastapi import FastAPI
 
-from jobs.live_service import load_live
+from jobs.start_service import load_live
 from recsys.serving.contracts import RecommendationRequest, Recommendations
 from recsys.settings import load_config
 from recsys.storage.filesystem import Storage

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from jobs import show
-from jobs.live_service import load_live
+from jobs.start_service import load_live
 from recsys.serving.contracts import RecommendationRequest
 from recsys.serving.snapshot_reload import SnapshotReloader
 from recsys.storage.filesystem import Storage

@@ -76,7 +76,7 @@ def test_stages_of_an_older_release_are_read_or_run_again(tmp_path: Path, caplog
 
 
 def test_the_live_service_loads_the_night_of_an_older_release(run: Run, caplog: pytest.LogCaptureFixture) -> None:
-    from jobs.live_service import load_live
+    from jobs.start_service import load_live
     from recsys.serving.contracts import HistoryEvent, RecommendationRequest
     from recsys.serving.snapshot_reload import SnapshotReloader
 
@@ -97,7 +97,7 @@ def test_the_live_service_loads_the_night_of_an_older_release(run: Run, caplog: 
 
 
 def test_the_live_service_says_what_a_night_of_another_release_lacks(tmp_path: Path) -> None:
-    from jobs.live_service import load_live
+    from jobs.start_service import load_live
     from recsys.serving.snapshot_reload import SnapshotReloader
 
     reloader = SnapshotReloader(copy_of("words", tmp_path).storage, load_live)

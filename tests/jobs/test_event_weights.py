@@ -12,8 +12,8 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.live_service import load_live
 from jobs.nightly import nightly
+from jobs.start_service import load_live
 from recsys.pipeline.open_run import stored_run
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import INGEST_EVENTS, SHUFFLE_HISTORIES, WRITE_LISTS

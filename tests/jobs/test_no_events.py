@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from ruamel.yaml import YAML
 
-from jobs.live_service import load_live
 from jobs.show import main as show
+from jobs.start_service import load_live
 from recsys.pipeline.open_run import stored_run
 from recsys.pipeline.run import Run
 from recsys.pipeline.stages import FINETUNE, FIT_FUSION, RUN_GATE

@@ -19,8 +19,8 @@ import pyarrow.csv
 import pyarrow.dataset as ds
 import pytest
 
-from jobs.live_service import load_live
 from jobs.nightly import nightly
+from jobs.start_service import load_live
 from recsys.data.checks.row_filter import row_filter
 from recsys.pipeline.lists.find_titles import find_titles
 from recsys.serving.contracts import RecommendationRequest

@@ -13,8 +13,8 @@ import pytest
 from ray.serve.schema import ServeDeploySchema
 from ruamel.yaml import YAML
 
-from jobs.live_service import require_free_port
 from jobs.serve import app, wait_for_signal
+from jobs.start_service import require_free_port
 from recsys.errors import ConfigError
 from tests.jobs.conftest import RunJob, WriteConfig
 

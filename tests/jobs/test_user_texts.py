@@ -12,8 +12,8 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.live_service import load_live
 from jobs.nightly import nightly
+from jobs.start_service import load_live
 from recsys.data.synthetic.shop import make_shop, write_shop
 from recsys.data.synthetic.texts import with_texts
 from recsys.model.checkpoint import FUSION_FILE, read_card

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.live_service import load_live
 from jobs.nightly import nightly
+from jobs.start_service import load_live
 from recsys.data.assignment import assign_arms
 from recsys.errors import ConfigError, InputError
 from recsys.pipeline.open_run import stored_run

@@ -12,7 +12,7 @@ from recsys.report import recorded, trend_charts
 from recsys.report.index_page import render_index
 from recsys.report.night_page import render_night
 from recsys.report.night_summary import in_order, read_summary, summarize
-from recsys.report.realized import summarize_realized
+from recsys.report.past_results import summarize_realized
 from tests.report.made_up_nights import GATE, HOSTILE, STAGES, nights, pruned, realized, records
 
 #: The site of 30 nights may have so many bytes.

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from recsys.report.index_page import render_index
 from recsys.report.night_page import render_night
 from recsys.report.page_templates import style_sheet
-from recsys.report.realized import summarize_realized
+from recsys.report.past_results import summarize_realized
 from tests.report.made_up_nights import nights, realized, records
 
 PAGES = ("index.html", "nights/2026-11-22-abc.html")

@@ -57,7 +57,7 @@ class HeldSnapshot:
 @pytest.fixture(scope="session")
 def live(one_night: tuple[Path, dict[str, Any]]) -> LiveSnapshot:
     """The published night, loaded as the service loads it."""
-    from jobs.live_service import load_live
+    from jobs.start_service import load_live
 
     storage = Storage(str(one_night[0]))
     return load_live(storage, require_latest(storage))
@@ -76,7 +76,7 @@ def service_url(service_storage: Path, shop: Path, ray_cluster: None) -> Iterato
     """Address of the one service of the session, on the session's Ray."""
     from ray import serve
 
-    from jobs.live_service import start
+    from jobs.start_service import start
 
     (port,) = free_ports(1)
     # a long deadline, so that a slow machine does not answer with popular items

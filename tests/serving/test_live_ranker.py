@@ -5,7 +5,7 @@ import shutil
 
 import pyarrow as pa
 
-from jobs.live_service import load_live
+from jobs.start_service import load_live
 from recsys.config.live_service import ServeConfig
 from recsys.data.histories import shard_of
 from recsys.serving.contracts import RecommendationRequest

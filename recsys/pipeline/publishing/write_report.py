@@ -19,7 +19,7 @@ from recsys.report.night_summary import (
     read_summary,
     summarize,
 )
-from recsys.report.realized import Realized, summarize_realized
+from recsys.report.past_results import Realized, summarize_realized
 from recsys.schema import REALIZED
 from recsys.storage.filesystem import Storage
 from recsys.storage.manifest import is_complete

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from recsys.serving.nights import key_in, read_site_file
+from recsys.serving.auth import key_in
+from recsys.serving.site_files import read_site_file
 from recsys.storage.filesystem import Storage
 
 
