@@ -36,11 +36,8 @@ def explain(fault: Any, model: type[BaseModel]) -> str:
     if kind == "string_type" and isinstance(fault["input"], dict):
         return f"{prefix}must be a text, got a mapping of keys; in YAML a text that begins with {{ needs quotes"
     message = fault["msg"].removeprefix("Input should be ").removeprefix("Value should be ")
-    return (
-        f"{prefix}must be {message}, got {fault['input']!r}"
-        if message != fault["msg"]
-        else f"{prefix}{message}, got {fault['input']!r}"
-    )
+    must_be = "must be " if message != fault["msg"] else ""
+    return f"{prefix}{must_be}{message}, got {fault['input']!r}"
 
 
 def _suggest(loc: tuple[str | int, ...], model: type[BaseModel]) -> str:

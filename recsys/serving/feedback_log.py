@@ -104,9 +104,8 @@ class FeedbackLog:
             awaited[group] = None
         self._write_if_due()
         if awaited:
-            await asyncio.wait(
-                [group.durable for group in awaited]
-            )  # unlike await, it does not cancel them when the caller is cancelled
+            # unlike await, it does not cancel them when the caller is cancelled
+            await asyncio.wait([group.durable for group in awaited])
         for group in awaited:
             group.durable.result()
         return Accepted(accepted=num_new, duplicates=len(events) - num_new)

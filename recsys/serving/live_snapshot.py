@@ -6,7 +6,7 @@ Shapes: B requests.
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby, zip_longest
+from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -92,15 +92,12 @@ class LiveSnapshot:
         answers: dict[int, RankedCandidates] = {}
         for length, rows in rows_of_length.items():  # so a list does not depend on the others of the batch
             candidates = np.stack([np.sort(indices[row])[len(indices[row]) - length :] for row in rows])
-            lists = self.ranker.rank_candidates([visitors[row] for row in rows], candidates, now) if length else []
-            for row, ranked in zip_longest(rows, lists):
+            lists = [RECOMMENDATIONS.empty_table()] * len(rows)
+            if length:
+                lists = self.ranker.rank_candidates([visitors[row] for row in rows], candidates, now)
+            for row, ranked in zip(rows, lists, strict=True):
                 unknown = [name for name, index in zip(named[row], indices[row], strict=True) if index < 0]
-                reply = self._reply(
-                    RECOMMENDATIONS.empty_table() if ranked is None else ranked,
-                    visitors[row].strategy,
-                    visitors[row].warnings,
-                    now,
-                )
+                reply = self._reply(ranked, visitors[row].strategy, visitors[row].warnings, now)
                 shared = {name: value for name, value in reply if name in RankedCandidates.model_fields}
                 answers[row] = RankedCandidates(unknown=unknown, **shared)
         return [answers[row] for row in range(len(requests))]
