@@ -183,18 +183,6 @@ class InputsConfig(Section):
     )
     """Weight of a kind of event, e.g. `{purchase: 3, view: 0.5}`, times the event's own weight. 0: such events do not
     count; negative: the user does not want the item. Other kinds have weight 1; `return`, `dislike` and the like −1."""
-
-    @field_validator("event_weights", mode="after")
-    @classmethod
-    def _impressions_are_no_positives(cls, weights: dict[str, float]) -> dict[str, float]:
-        for kind, weight in weights.items():
-            if plain_kind(kind) == IMPRESSION and weight:
-                raise ValueError(
-                    f"{kind!r} must have weight 0, got {weight:g}: impressions say what users were shown, not "
-                    f"what they want; see rerank.exclude_served"
-                )
-        return weights
-
     feedback: bool = True
     """Read the feedback events of the live service, in `storage`/feedback, as well."""
     feedback_days: Positive | None = None
@@ -227,9 +215,14 @@ class InputsConfig(Section):
     @classmethod
     def _one_weight_a_kind(cls, weights: dict[str, float]) -> dict[str, float]:
         spellings: dict[str, str] = {}
-        for kind in weights:
+        for kind, weight in weights.items():
             if not plain_kind(kind):
                 raise ValueError("names a kind of event without letters; null and empty kinds are `interaction`")
+            if plain_kind(kind) == IMPRESSION and weight:
+                raise ValueError(
+                    f"{kind!r} must have weight 0, got {weight:g}: impressions say what users were shown, not "
+                    f"what they want; see rerank.exclude_served"
+                )
             other = spellings.setdefault(plain_kind(kind), kind)
             if other != kind:
                 raise ValueError(f"{other!r} and {kind!r} are the same kind of event; name it once")
