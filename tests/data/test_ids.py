@@ -7,12 +7,13 @@ from hypothesis import strategies as st
 
 from recsys.data.checks.quarantine import Reason
 from recsys.data.values.ids import join_ids, normal_id, read_ids
+from recsys.data.values.missing_values import MISSING_VALUES
 
 
 def read(values: Any, **options: Any) -> list[Any]:
     """Ids of a column; the reason where one is bad."""
     column = pa.chunked_array([values if isinstance(values, pa.Array) else pa.array(values)])
-    found = read_ids(pa.table({"id": column}), "id", **{"max_id_chars": 30} | options)
+    found = read_ids(pa.table({"id": column}), "id", **{"max_id_chars": 30, "missing_values": MISSING_VALUES} | options)
     ids: list[Any] = found.values.to_pylist()
     for fault in reversed(found.faults):
         for row in fault.rows.nonzero()[0]:
