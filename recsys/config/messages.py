@@ -1,11 +1,13 @@
 """What the errors of a config say."""
 
 import difflib
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from recsys.config.renamed import RENAMED
+
+_Section = TypeVar("_Section", bound=BaseModel)
 
 _BOUNDS = {
     "greater_than_equal": "must be ≥ {ge}",
@@ -16,6 +18,18 @@ _BOUNDS = {
     "string_pattern_mismatch": "must match {pattern}",
     "string_too_short": "must have at least {min_length} character",
 }
+
+
+def validated(model: type[_Section], values: Any, path: str) -> _Section:
+    """A section from plain values; ``path`` is before each key in errors.
+
+    Raises:
+        ValueError: a key is unknown, missing or out of range.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise ValueError("\n".join(f"{path}.{explain(fault, model)}" for fault in error.errors())) from error
 
 
 def explain(fault: Any, model: type[BaseModel]) -> str:

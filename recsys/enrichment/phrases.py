@@ -7,7 +7,6 @@ Shapes: P phrases, T text dimensions.
 """
 
 import re
-from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -83,8 +82,3 @@ def unit(vector: Floats) -> Floats:
     """The vector with length 1; 0 stays 0."""
     length = float(np.linalg.norm(vector))
     return vector / length if length else vector
-
-
-def texts_of(value: str | Sequence[str]) -> list[str]:
-    """A fact as a list of texts."""
-    return [value] if isinstance(value, str) else list(value)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from recsys.enrichment.config import FACTS, ItemTextsConfig, UserTextsConfig
@@ -38,8 +38,7 @@ class TextRequest:
     @property
     def words(self) -> str:
         """What the facts say, without their names."""
-        values = (text for value in self.facts.values() for text in ([value] if isinstance(value, str) else value))
-        return "\n".join(values)
+        return "\n".join(text for value in self.facts.values() for text in texts_of(value))
 
     @property
     def prompt(self) -> str:
@@ -63,6 +62,11 @@ class TextReply:
     """Why there is no answer; such a text is asked for again in the next night. Empty: there is one."""
     input_tokens: int = 0
     output_tokens: int = 0
+
+
+def texts_of(value: str | Sequence[str]) -> list[str]:
+    """A fact as a list of texts."""
+    return [value] if isinstance(value, str) else list(value)
 
 
 def request_for(facts: Facts, spec: ItemTextsConfig | UserTextsConfig) -> TextRequest:

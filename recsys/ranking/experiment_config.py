@@ -1,13 +1,12 @@
 """The settings of experiments: several variants of the lists at the same time, each for a share of the users."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Annotated, Any
 
-import pydantic
 from pydantic import Field, model_validator
 
-from recsys.config.messages import explain
+from recsys.config.messages import validated
 from recsys.config.section import Positive, Section
 from recsys.data.assignment import NAME, SHARE_ROUNDING, variant_of
 from recsys.ranking.config import RecommendConfig, RerankConfig
@@ -93,12 +92,7 @@ class VariantSettings(Section):
 
 def models_of_arms(experiments: Sequence[Experiment]) -> dict[str, str]:
     """The model of each arm that names one, by its path in the config."""
-    return {
-        f"experiments.{place}.arms.{number}.model": arm.model
-        for place, experiment in enumerate(experiments)
-        for number, arm in enumerate(experiment.arms)
-        if arm.model is not None
-    }
+    return {f"{path}.model": arm.model for path, arm in _arms(experiments) if arm.model is not None}
 
 
 def rules_of_arms(experiments: Sequence[Experiment], rerank: RerankConfig) -> dict[str, RerankConfig]:
@@ -108,11 +102,17 @@ def rules_of_arms(experiments: Sequence[Experiment], rerank: RerankConfig) -> di
         ValueError: a changed setting is wrong.
     """
     return {
-        f"experiments.{place}.arms.{number}": RerankConfig.model_validate(rerank.model_dump() | arm.rerank)
-        for place, experiment in enumerate(experiments)
-        for number, arm in enumerate(experiment.arms)
+        path: RerankConfig.model_validate(rerank.model_dump() | arm.rerank)
+        for path, arm in _arms(experiments)
         if arm.rerank
     }
+
+
+def _arms(experiments: Sequence[Experiment]) -> Iterator[tuple[str, Arm]]:
+    """Each arm with its path in the config."""
+    for place, experiment in enumerate(experiments):
+        for number, arm in enumerate(experiment.arms):
+            yield f"experiments.{place}.arms.{number}", arm
 
 
 def variants_of(
@@ -153,9 +153,9 @@ def check_experiments(experiments: Sequence[Experiment], recommend: RecommendCon
         for key in {key: None for arm in experiment.arms for key in arm.changes()}:
             if (other := changed_by.setdefault(key, experiment.name)) != experiment.name:
                 raise ValueError(f"experiments: {other} and {experiment.name} both change {key}")
-        for number, arm in enumerate(experiment.arms):
-            _check_arm(arm, f"experiments.{place}.arms.{number}", recommend, rerank)
         num_variants *= len(experiment.arms) + 1
+    for path, arm in _arms(experiments):
+        _check_arm(arm, path, recommend, rerank)
     if num_variants > MAX_VARIANTS:
         raise ValueError(f"experiments: {num_variants} variants, at most {MAX_VARIANTS} are possible")
 
@@ -168,11 +168,7 @@ def _check_arm(arm: Arm, path: str, recommend: RecommendConfig, rerank: RerankCo
     named = [*arm.rerank, *(f"rules.{name}" for name in arm.rerank.get("rules") or ())]
     if wrong := [name for name in named if name in (*FOR_ALL_USERS, *own)]:
         raise ValueError(f"{path}.rerank.{wrong[0]}: holds for all users, so no arm can change it")
-    try:
-        changed = RerankConfig.model_validate(rerank.model_dump() | arm.rerank)
-    except pydantic.ValidationError as error:
-        faults = (f"{path}.rerank.{explain(fault, RerankConfig)}" for fault in error.errors())
-        raise ValueError("\n".join(faults)) from error
+    changed = validated(RerankConfig, rerank.model_dump() | arm.rerank, f"{path}.rerank")
     try:
         check_rules(changed, recommend.top_k)
     except ValueError as error:

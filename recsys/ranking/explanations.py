@@ -5,7 +5,6 @@ user's other candidates. Shapes: B users, C candidates, G signals, K list length
 """
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.compiled import compiled
+from recsys.ranking.rerank import Reranked
 from recsys.ranking.scoring import Scored
 from recsys.ranking.snapshot import Snapshot
 from recsys.signals.registry import SIGNALS
@@ -32,18 +32,6 @@ _AT_A_TIME = 4096
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
-
-
-class Placed(Protocol):
-    """Which places of B lists hold items that do not stand there by their scores."""
-
-    @property
-    def explored(self) -> Bools:
-        """[B, K] items that were drawn at random."""
-
-    @property
-    def pinned(self) -> Bools:
-        """[B, K] items that the shop wants there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,9 +99,7 @@ def _mean(numbers: Floats, valid: Bools, means: npt.NDArray[np.float64]) -> None
         mean /= max(count, 1)
 
 
-def explain(
-    snapshot: Snapshot, scored: Scored, weights: Floats, items: Ints, lifts: Floats, placed: Placed
-) -> Explained:
+def explain(snapshot: Snapshot, scored: Scored, weights: Floats, reranked: Reranked, lifts: Floats) -> Explained:
     """The signal that lifts each listed item most, and what it says.
 
     Where no signal lifts the item, or the signal cannot explain it, the ranker does, or popularity where the ranker has
@@ -124,10 +110,10 @@ def explain(
         snapshot: The night.
         scored: Of B users.
         weights: [B, S] of the users.
-        items: [B, K] listed items, −1 for none.
+        reranked: The lists.
         lifts: [B, K, S] of `contributions`.
-        placed: Which of them do not stand there by their scores.
     """
+    items = reranked.items
     names = (*snapshot.signals, EXPLORATION, PINNED)
     cold = snapshot.are_cold(items)
     by_signal = np.add.reduceat(lifts, [part.start for part in snapshot.slices.values()], axis=2)
@@ -136,13 +122,13 @@ def explain(
     otherwise = _otherwise(snapshot, scored, weights, names, cold)
     source = np.where(by_signal.max(axis=2) > 0, by_signal.argmax(axis=2), otherwise)
     sentence, item = np.full(items.shape, NONE), np.full(items.shape, NONE)
-    listed = (items >= 0) & ~placed.explored & ~placed.pinned
+    listed = (items >= 0) & ~reranked.explored & ~reranked.pinned
     _ask_signals(snapshot, scored, weights, items, source, listed, (sentence, item))
     mute = listed & (sentence == NONE)
     source = np.where(mute, otherwise, source)
     _ask_signals(snapshot, scored, weights, items, source, mute, (sentence, item))
-    is_new_to_try = placed.explored | (source == names.index(EXPLORATION))
-    for name, rows in ((EXPLORATION, is_new_to_try), (PINNED, placed.pinned)):
+    is_new_to_try = reranked.explored | (source == names.index(EXPLORATION))
+    for name, rows in ((EXPLORATION, is_new_to_try), (PINNED, reranked.pinned)):
         source[rows], sentence[rows], item[rows] = names.index(name), NONE, NONE
     return Explained(names=names, source=source, sentence=np.maximum(sentence, 0), item=item)
 

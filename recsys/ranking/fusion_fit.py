@@ -159,15 +159,10 @@ def _for_sessions(fusion: Fusion, sessions: Choices, share: float, names: Sequen
 
 def _times_factor(fusion: Fusion, short: Choices, names: Sequence[str]) -> tuple[Choices, Bools, Floats]:
     """Numbers times the short-history factor, which of them [S] may have a weight, and the spread [S] without it."""
-    factor = fusion.short_history_factor(short.lengths)
-    return replace(short, numbers=short.numbers * factor[:, None, None]), *_usable(fusion, short, names)
-
-
-def _usable(fusion: Fusion, choices: Choices, names: Sequence[str]) -> tuple[Bools, Floats]:
-    """[S] numbers with fitted weights to which something may be added, and the spread [S] of each."""
-    assert fusion.parts is not None
-    spread = choices.spread()
-    return (spread > CONSTANT) & np.array([name in fusion.parts for name in names]), spread
+    assert fusion.parts is not None, "the weights were not fitted"
+    factor, spread = fusion.short_history_factor(short.lengths), short.spread()
+    usable = (spread > CONSTANT) & np.array([name in fusion.parts for name in names])
+    return replace(short, numbers=short.numbers * factor[:, None, None]), usable, spread
 
 
 def _named(weights: Floats, names: Sequence[str]) -> dict[str, float]:

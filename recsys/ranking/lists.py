@@ -3,7 +3,7 @@
 Shapes: B users, C candidates, I items, K list length, N places of all lists, S numbers of all signals.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,6 +35,19 @@ class Recommended:
     log_probabilities: npt.NDArray[np.float32]
     """[N] log P(item | user), before any rule changed it."""
     counts: RerankCounts
+
+    @classmethod
+    def together(cls, parts: Sequence["Recommended"]) -> "Recommended":
+        """Several parts of a batch, by user."""
+        users = np.concatenate([part.users for part in parts])
+        order = np.argsort(users, kind="stable")
+        return cls(
+            lists=pa.concat_tables(part.lists for part in parts).take(pa.array(order)),
+            users=users[order],
+            contributions=np.concatenate([part.contributions for part in parts])[order],
+            log_probabilities=np.concatenate([part.log_probabilities for part in parts])[order],
+            counts=RerankCounts.sum(part.counts for part in parts),
+        )
 
 
 def recommend_batch(
@@ -69,15 +82,7 @@ def recommend_batch(
             log_probabilities=np.zeros(0, dtype=np.float32),
             counts=RerankCounts(),
         )
-    owners = np.concatenate([part.users for part in done])
-    order = np.argsort(owners, kind="stable")
-    return Recommended(
-        lists=pa.concat_tables(part.lists for part in done).take(pa.array(order)),
-        users=owners[order],
-        contributions=np.concatenate([part.contributions for part in done])[order],
-        log_probabilities=np.concatenate([part.log_probabilities for part in done])[order],
-        counts=RerankCounts.sum(part.counts for part in done),
-    )
+    return Recommended.together(done)
 
 
 def _lists_of(snapshot: Snapshot, user_ids: pa.ChunkedArray, scored: Scored, top_k: int) -> Recommended:
@@ -88,7 +93,7 @@ def _lists_of(snapshot: Snapshot, user_ids: pa.ChunkedArray, scored: Scored, top
     users, places = np.nonzero(reranked.items >= 0)
     columns = _columns_of(scored.items, reranked.items)
     lifts = fused.contributions(scored, columns)
-    explained = explain(snapshot, scored, fused.weights, reranked.items, lifts, reranked)
+    explained = explain(snapshot, scored, fused.weights, reranked, lifts)
     source, reason = explained.at(users, places, snapshot.titles)
     counts = replace(reranked.counts, removed=dict(scored.removed))
     lists = as_recommendations(
@@ -132,14 +137,13 @@ def as_recommendations(
         reason: Why they are shown: one text, or one for each row of the result.
     """
     users, places = np.nonzero(items >= 0)
-    texts: Mapping[str, str | pa.Array] = {"source": source, "reason": reason}
     return pa.Table.from_arrays(
         [
             user_ids.combine_chunks().take(pa.array(users)),
             pa.array((places + 1).astype(np.int16)),
             item_ids.take(pa.array(items[users, places])),
             pa.array(scores[users, places]),
-            *(pa.repeat(text, len(users)) if isinstance(text, str) else text for text in texts.values()),
+            *(pa.repeat(text, len(users)) if isinstance(text, str) else text for text in (source, reason)),
             pa.repeat(DEFAULT_VARIANT, len(users)),
         ],
         schema=RECOMMENDATIONS,

@@ -14,7 +14,7 @@ import pyarrow as pa
 from recsys.model.features import UserTexts
 from recsys.ranking.fusion import Fusion
 from recsys.ranking.rerank import Reranker
-from recsys.signals.registry import SIGNALS
+from recsys.signals.registry import SIGNALS, columns_of
 from recsys.signals.signal import LoadedSignal
 
 Bools = npt.NDArray[np.bool_]
@@ -50,7 +50,7 @@ class Snapshot:
     @cached_property
     def columns(self) -> tuple[str, ...]:
         """Names of the signals' numbers, in their order."""
-        return tuple(column for name in self.signals for column in SIGNALS[name].columns)
+        return columns_of(SIGNALS[name] for name in self.signals)
 
     @cached_property
     def slices(self) -> dict[str, slice]:

@@ -34,6 +34,8 @@ Nodes = npt.NDArray[np.int32]
 DIGITS = 6
 #: Rows that walk down a tree together: the processor waits for memory once, and not once a row.
 _TOGETHER = 16
+#: Type of each array that holds a number of every node.
+NODE_TYPES = {"feature": np.int32, "threshold": np.float32, "left": np.int32, "right": np.int32, "value": np.float32}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,6 +61,14 @@ class Trees:
     """[V]."""
     value: Floats
     """[V] what a leaf adds to the score, in nats; of other nodes: what they would add as leaves, 0 for a root."""
+
+    @classmethod
+    def of(
+        cls, columns: Sequence[str], features: Sequence[str], roots: Sequence[int], nodes: Mapping[str, npt.ArrayLike]
+    ) -> "Trees":
+        """From the numbers of all nodes, by the names of `NODE_TYPES`."""
+        arrays: dict[str, Any] = {name: np.asarray(nodes[name], dtype=kind) for name, kind in NODE_TYPES.items()}
+        return cls(columns=tuple(columns), features=tuple(features), roots=np.array(roots, dtype=np.int32), **arrays)
 
     def leaves(self, rows: Floats) -> Nodes:
         """[N, T] the leaf that each row [N, F] comes to in each tree."""
@@ -151,7 +161,7 @@ def _checked(stored: Mapping[str, Any], columns: Sequence[str]) -> Trees:
     features = tuple(str(name) for name in stored["features"])
     if unknown := Trees.unknown_features(stored, columns):
         raise ValueError(f"unknown features {unknown}")
-    found: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in ("feature", "threshold", "left", "right", "value")}
+    found: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in NODE_TYPES}
     roots: list[int] = []
     start = 0
     for tree in stored["trees"]:
@@ -178,17 +188,7 @@ def _checked(stored: Mapping[str, Any], columns: Sequence[str]) -> Trees:
         start += size
     if not roots:
         raise ValueError("there is no tree")
-    nodes = {name: np.concatenate(found[name]) for name in found}
-    return Trees(
-        columns=tuple(columns),
-        features=features,
-        roots=np.array(roots, dtype=np.int32),
-        feature=nodes["feature"].astype(np.int32),
-        threshold=nodes["threshold"],
-        left=nodes["left"].astype(np.int32),
-        right=nodes["right"].astype(np.int32),
-        value=nodes["value"],
-    )
+    return Trees.of(columns, features, roots, {name: np.concatenate(found[name]) for name in found})
 
 
 @compiled

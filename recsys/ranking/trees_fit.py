@@ -26,7 +26,7 @@ from recsys.ranking.fusion_objective import CONSTANT
 from recsys.ranking.log_softmax import log_softmax
 from recsys.ranking.tree_correction import has_trees, redistribute
 from recsys.ranking.tree_features import RANK, best_candidates, tree_features
-from recsys.ranking.trees import Trees
+from recsys.ranking.trees import NODE_TYPES, Trees
 from recsys.signals.registry import HISTORY_LENGTH
 
 Floats = npt.NDArray[np.float64]
@@ -200,7 +200,7 @@ def _softmax(sizes: npt.NDArray[np.int64]) -> Callable[[Floats, Any], tuple[Floa
 
 def _trees_of(model: dict[str, Any], features: Sequence[str], names: Sequence[str]) -> Trees:
     """LightGBM's trees as ours."""
-    nodes: dict[str, list[Any]] = {name: [] for name in ("feature", "threshold", "left", "right", "value")}
+    nodes: dict[str, list[Any]] = {name: [] for name in NODE_TYPES}
 
     def add(tree: dict[str, Any]) -> int:
         node, is_leaf = len(nodes["value"]), "leaf_value" in tree
@@ -216,16 +216,7 @@ def _trees_of(model: dict[str, Any], features: Sequence[str], names: Sequence[st
 
     # a tree without a split adds the same for all rows
     roots = [add(tree["tree_structure"]) for tree in model["tree_info"] if tree["num_leaves"] > 1]
-    return Trees(
-        columns=tuple(names),
-        features=tuple(features),
-        roots=np.array(roots, dtype=np.int32),
-        feature=np.array(nodes["feature"], dtype=np.int32),
-        threshold=np.array(nodes["threshold"], dtype=np.float32),
-        left=np.array(nodes["left"], dtype=np.int32),
-        right=np.array(nodes["right"], dtype=np.int32),
-        value=np.array(nodes["value"], dtype=np.float32),
-    )
+    return Trees.of(names, features, roots, nodes)
 
 
 def _at_most(threshold: float) -> np.float32:

@@ -16,7 +16,6 @@ from recsys.ranking.config import RecommendConfig
 from recsys.ranking.constraints import RequestConstraints
 from recsys.ranking.experiment_config import Experiment
 from recsys.ranking.lists import Recommended, recommend_batch
-from recsys.ranking.rerank_counts import RerankCounts
 from recsys.ranking.snapshot import Snapshot
 
 
@@ -81,15 +80,7 @@ def recommend_variants(
             constraints and constraints.rows(rows),
         )
         parts.append(_of_variant(recommended, name, rows))
-    owners = np.concatenate([part.users for part in parts])
-    order = np.argsort(owners, kind="stable")
-    return Recommended(
-        lists=pa.concat_tables(part.lists for part in parts).take(pa.array(order)),
-        users=owners[order],
-        contributions=np.concatenate([part.contributions for part in parts])[order],
-        log_probabilities=np.concatenate([part.log_probabilities for part in parts])[order],
-        counts=RerankCounts.sum(part.counts for part in parts),
-    )
+    return Recommended.together(parts)
 
 
 def _of_variant(recommended: Recommended, name: str, rows: npt.NDArray[np.int64]) -> Recommended:

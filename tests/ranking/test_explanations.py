@@ -26,6 +26,8 @@ from recsys.ranking.explanations import (
     explain,
 )
 from recsys.ranking.fusion import Fusion
+from recsys.ranking.rerank import Reranked
+from recsys.ranking.rerank_counts import RerankCounts
 from recsys.ranking.scoring import Scored
 from recsys.ranking.snapshot import Snapshot
 from recsys.schema import ITEM_NEIGHBOURS
@@ -144,18 +146,10 @@ def lifts_of(*places: Mapping[str, float]) -> npt.NDArray[np.float32]:
     return np.array([[[place.get(name, 0.0) for name in COLUMNS] for place in places]], dtype=np.float32)
 
 
-class Places:
-    """Which of the listed items [B, K] were drawn or pinned; by default none."""
-
-    def __init__(
-        self,
-        listed: npt.NDArray[np.int64],
-        explored: npt.NDArray[np.bool_] | None = None,
-        pinned: npt.NDArray[np.bool_] | None = None,
-    ) -> None:
-        none = np.zeros(listed.shape, dtype=bool)
-        self.explored = none if explored is None else explored
-        self.pinned = none if pinned is None else pinned
+def lists_of(items: npt.NDArray[np.int64]) -> Reranked:
+    """Lists [B, K] of items of which none was drawn or pinned."""
+    none, scores = np.zeros(items.shape, dtype=bool), np.zeros(items.shape, dtype=np.float32)
+    return Reranked(items=items, scores=scores, explored=none, pinned=none, counts=RerankCounts())
 
 
 def found_of(
@@ -165,8 +159,7 @@ def found_of(
     lifts: npt.NDArray[np.float32],
     weights: npt.NDArray[np.float32],
 ) -> Explained:
-    listed = np.array(items)
-    return explain(snapshot, scored_of(snapshot, known), weights, listed, lifts, Places(listed))
+    return explain(snapshot, scored_of(snapshot, known), weights, lists_of(np.array(items)), lifts)
 
 
 def explained(
@@ -360,9 +353,8 @@ def test_a_named_item_is_of_the_history_and_has_a_share(seed: int, at_a_time: in
 def test_drawn_items_are_something_new_to_try() -> None:
     snapshot, known = a_snapshot({(0, 1): 0.9}), profiles({0: 1.0})
     lifts, weights = lifts_of({LAST: 1.0}, {LAST: 1.0}), ALL.vector(COLUMNS)[None]
-    listed = np.array([[1, 1]])
-    places = Places(listed, explored=np.array([[False, True]]))
-    found = explain(snapshot, scored_of(snapshot, known), weights, listed, lifts, places)
+    lists = dataclasses.replace(lists_of(np.array([[1, 1]])), explored=np.array([[False, True]]))
+    found = explain(snapshot, scored_of(snapshot, known), weights, lists, lifts)
     source, reason = found.at(np.array([0, 0]), np.array([0, 1]), TITLES)
     assert source.to_pylist() == ["transitions", EXPLORATION]
     assert reason.to_pylist() == ["often chosen with Oak {Desk}", EXPLORATION_SENTENCE]
@@ -371,9 +363,8 @@ def test_drawn_items_are_something_new_to_try() -> None:
 def test_pinned_items_are_chosen_by_the_shop() -> None:
     snapshot, known = a_snapshot({(0, 1): 0.9}), profiles({0: 1.0})
     lifts, weights = lifts_of({LAST: 1.0}, {LAST: 1.0}), ALL.vector(COLUMNS)[None]
-    listed = np.array([[1, 1]])
-    places = Places(listed, pinned=np.array([[True, False]]))
-    found = explain(snapshot, scored_of(snapshot, known), weights, listed, lifts, places)
+    lists = dataclasses.replace(lists_of(np.array([[1, 1]])), pinned=np.array([[True, False]]))
+    found = explain(snapshot, scored_of(snapshot, known), weights, lists, lifts)
     source, reason = found.at(np.array([0, 0]), np.array([0, 1]), TITLES)
     assert source.to_pylist() == [PINNED, "transitions"]
     assert reason.to_pylist() == [PINNED_SENTENCE, "often chosen with Oak {Desk}"]

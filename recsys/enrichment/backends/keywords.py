@@ -8,8 +8,8 @@ import numpy as np
 
 from recsys.config.section import Fraction, Positive, Section
 from recsys.enrichment.backends.backend import Backend, PhraseEncoder, Writer, WriterNeeds
-from recsys.enrichment.phrases import Floats, candidates_of, most_relevant, sentences_of, texts_of, unit
-from recsys.enrichment.request import Facts, TextReply, TextRequest
+from recsys.enrichment.phrases import Floats, candidates_of, most_relevant, sentences_of, unit
+from recsys.enrichment.request import Facts, TextReply, TextRequest, texts_of
 
 #: Facts that a user does not like. They push keywords away.
 _DISLIKED = "disliked"

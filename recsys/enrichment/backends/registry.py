@@ -2,9 +2,7 @@
 
 from typing import Any
 
-import pydantic
-
-from recsys.config.messages import explain
+from recsys.config.messages import validated
 from recsys.config.section import Section
 from recsys.enrichment.backends.backend import Backend
 from recsys.enrichment.backends.keywords import KeywordsBackend
@@ -28,12 +26,7 @@ def backend_settings(config: EnrichConfig) -> Section:
     Raises:
         ValueError: a key is unknown, missing or out of range.
     """
-    section = BACKENDS[config.backend].settings
-    try:
-        return section.model_validate(config.settings)
-    except pydantic.ValidationError as error:
-        faults = (f"enrich.settings.{explain(fault, section)}" for fault in error.errors())
-        raise ValueError("\n".join(faults)) from error
+    return validated(BACKENDS[config.backend].settings, config.settings, "enrich.settings")
 
 
 def check_backend(config: EnrichConfig) -> None:

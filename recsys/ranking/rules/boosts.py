@@ -49,6 +49,4 @@ def _boosted(boost: Boost, catalog: pa.Table) -> Bools:
 
 def _boost(batch: RankedBatch, lifts: Floats) -> tuple[RankedBatch, int]:
     scores = batch.scores + np.where(batch.items >= 0, lifts[np.maximum(batch.items, 0)], np.float32(0))
-    order = np.lexsort((batch.items, -scores), axis=1)
-    changed = batch.reordered(order, np.take_along_axis(scores, order, 1))
-    return changed, batch.num_entered(order, batch.top_k)
+    return batch.rescored(scores)

@@ -8,7 +8,6 @@ from functools import partial
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from recsys.compiled import compiled
 from recsys.ranking.config import RerankConfig
@@ -31,12 +30,8 @@ class Caps(ListRule[RerankConfig]):
         """See `ListRule.prepare`."""
         if not settings.caps:
             return None
-        values = [
-            np.asarray(pc.fill_null(pc.dictionary_encode(facts.attribute(name)).combine_chunks().indices, -1))
-            for name in settings.caps
-        ]
-        most = np.array(list(settings.caps.values()), dtype=np.int64)
-        return partial(_cap, values=np.stack(values).astype(np.int64), most=most)
+        values = np.stack([facts.attribute_codes(name) for name in settings.caps])
+        return partial(_cap, values=values, most=np.array(list(settings.caps.values()), dtype=np.int64))
 
     def warnings(self, settings: RerankConfig, catalog: pa.Table) -> Sequence[str]:
         """See `Rule.warnings`; it refuses attributes that no item has."""

@@ -24,10 +24,7 @@ class LongTailBoost(ListRule[RerankConfig]):
 
 
 def _boost(batch: RankedBatch, head: Bools, boost: float) -> tuple[RankedBatch, int]:
-    scores = discounted(batch.items, batch.scores, head, boost)
-    order = np.lexsort((batch.items, -scores), axis=1)
-    changed = batch.reordered(order, np.take_along_axis(scores, order, 1))
-    return changed, batch.num_entered(order, batch.top_k)
+    return batch.rescored(discounted(batch.items, batch.scores, head, boost))
 
 
 def discounted(items: Ints, scores: Floats, head: Bools, boost: float) -> Floats:

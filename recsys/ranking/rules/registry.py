@@ -16,9 +16,7 @@ takes from it only what is said here.
 
 from typing import Any
 
-import pydantic
-
-from recsys.config.messages import explain
+from recsys.config.messages import validated
 from recsys.config.section import Section
 from recsys.ranking.config import RerankConfig
 from recsys.ranking.rules.allow_list import AllowList
@@ -79,11 +77,7 @@ def settings_of(rule: Rule[Any], config: RerankConfig) -> Section:
     """
     if rule.settings is RerankConfig:
         return config
-    try:
-        section: Section = rule.settings.model_validate(config.rules.get(rule.name, {}))
-    except pydantic.ValidationError as error:
-        faults = (f"rerank.rules.{rule.name}.{explain(fault, rule.settings)}" for fault in error.errors())
-        raise ValueError("\n".join(faults)) from error
+    section: Section = validated(rule.settings, config.rules.get(rule.name, {}), f"rerank.rules.{rule.name}")
     return section
 
 

@@ -11,11 +11,12 @@ import datetime as dt
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from recsys.config.section import Section
 from recsys.ranking.order import Bools, Floats, Ints
@@ -104,6 +105,11 @@ class NightFacts:
         assert self.catalog is not None, f"attribute {name!r} was asked for, but these facts have no catalog"
         return needed_attribute(self.catalog, name)
 
+    def attribute_codes(self, name: str) -> Ints:
+        """[I] a number from 0 for each different text of an attribute, −1 where an item does not have it."""
+        codes = pc.dictionary_encode(self.attribute(name)).combine_chunks().indices
+        return np.asarray(pc.fill_null(codes, -1), dtype=np.int64)
+
     def small(self) -> "NightFacts":
         """The same facts without the large ones."""
         return replace(self, vectors=None, catalog=None)
@@ -134,15 +140,21 @@ class RankedBatch:
 
     def reordered(self, order: Ints, scores: Floats | None = None) -> "RankedBatch":
         """The candidates of these columns [B, C] in this order, with these scores [B, C] (None: their own)."""
+        marks = {name: getattr(self, name) for name in ("explored", "pinned", "fixed", "last_resort")}
+        taken: dict[str, Any] = {
+            name: np.take_along_axis(mark, order, 1) for name, mark in marks.items() if mark is not None
+        }
         return replace(
             self,
             items=np.take_along_axis(self.items, order, 1),
             scores=np.take_along_axis(self.scores, order, 1) if scores is None else scores,
-            explored=np.take_along_axis(self.explored, order, 1) if self.explored.any() else self.explored,
-            pinned=None if self.pinned is None else np.take_along_axis(self.pinned, order, 1),
-            fixed=None if self.fixed is None else np.take_along_axis(self.fixed, order, 1),
-            last_resort=None if self.last_resort is None else np.take_along_axis(self.last_resort, order, 1),
+            **taken,
         )
+
+    def rescored(self, scores: Floats) -> tuple["RankedBatch", int]:
+        """The candidates in the order of new scores [B, C], and how many items enter the best K."""
+        order = np.lexsort((self.items, -scores), axis=1)
+        return self.reordered(order, np.take_along_axis(scores, order, 1)), self.num_entered(order, self.top_k)
 
     def ordered_by(self, groups: npt.NDArray[np.integer]) -> Ints:
         """[B, C] the order in which the candidates of lower groups [B, C] come first, and those of a group keep theirs.

@@ -13,12 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.data.events.event_weights import are_of_kinds
+from recsys.data.times.moments import MICROS_PER_DAY
 from recsys.model.features import index_catalog
 from recsys.ranking.order import Bools, Ints
 from recsys.ranking.rules.rule import NightFacts, Rule, RuleSettings
 from recsys.signals.excluded import ExcludedItems
-
-_MICROS_PER_DAY = 86_400e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +77,7 @@ def _flat(
     ids, moments = (histories[name].combine_chunks() for name in (items, times))
     users = pc.list_parent_indices(ids).to_numpy(zero_copy_only=False).astype(np.int64)
     micros = moments.flatten().cast(pa.int64()).to_numpy(zero_copy_only=False)
-    return users, index_catalog(ids.flatten(), item_ids), (now[users] - micros) / _MICROS_PER_DAY
+    return users, index_catalog(ids.flatten(), item_ids), (now[users] - micros) / MICROS_PER_DAY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
