@@ -1,5 +1,8 @@
 """Every table and column name of the product, in one place."""
 
+from typing import Any
+
+import numpy.typing as npt
 import pyarrow as pa
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
@@ -193,6 +196,12 @@ DAY_COUNTS = _table(
     num=pa.int64(),
     weight=pa.float64(),
 )
+
+
+def table_of(schema: pa.Schema, *columns: npt.NDArray[Any]) -> pa.Table:
+    """A table of these columns, cast to the types of the schema."""
+    arrays = [pa.array(column).cast(field.type) for column, field in zip(columns, schema, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
 def text_vectors(dim: int) -> pa.Schema:

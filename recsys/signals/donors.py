@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import scipy.sparse as sp
 
-from recsys.schema import DONORS
+from recsys.schema import DONORS, table_of
 from recsys.signals.selection import best_positive
 
 #: Most donors of an item.
@@ -51,10 +51,7 @@ def find_donors(text_vectors: Floats, is_cold: Bools, may_donate: Bools) -> pa.T
         found.append((others[nearest[rows, places]], own[rows], shares[rows, places]))
     donor, item, share = (np.concatenate(column) for column in zip(*found, strict=True))
     order = np.lexsort((item, donor))
-    columns = (donor[order], item[order], share[order])
-    return pa.Table.from_arrays(
-        [pa.array(column).cast(field.type) for column, field in zip(columns, DONORS, strict=True)], schema=DONORS
-    )
+    return table_of(DONORS, donor[order], item[order], share[order])
 
 
 class Donors:

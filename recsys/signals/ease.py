@@ -19,7 +19,7 @@ from pydantic import Field
 from scipy.linalg import lapack
 
 from recsys.config.section import Fraction, Positive, Section
-from recsys.schema import ITEM_NEIGHBOURS, TIME_SCALES, USER_ITEMS
+from recsys.schema import ITEM_NEIGHBOURS, TIME_SCALES, USER_ITEMS, table_of
 from recsys.signals.history_items import HistoryItems
 from recsys.signals.neighbour_evidence import LoadedNeighbours, NeighbourEvidence
 from recsys.signals.neighbours import TWO_SUMS, Neighbours, Sums
@@ -173,8 +173,7 @@ def user_items(users: Ints, items: Ints, age_days: Floats, event_weights: Floats
     for most, values in zip(largest, (roots, decayed), strict=True):
         np.maximum.at(most, place, values)
     user, item = np.divmod(distinct, width)
-    columns = (user.astype(np.int32), item.astype(np.int32), *largest.astype(np.float32))
-    return pa.Table.from_arrays([pa.array(column) for column in columns], schema=USER_ITEMS)
+    return table_of(USER_ITEMS, user, item, *largest.astype(np.float32))
 
 
 def most_shared_items(tables: Iterable[pa.Table], num_items: int, num: int) -> Ints:
@@ -273,8 +272,5 @@ def strongest_weights(
             kept[np.arange(len(weights))[:, None], largest] = True
     kept &= (all_time > 0) | (decayed > 0)
     first, second = np.nonzero(kept)
-    columns = [items[first], items[second], *(np.maximum(weights[kept], 0) for weights in (all_time, decayed))]
-    return pa.Table.from_arrays(
-        [pa.array(column).cast(field.type) for column, field in zip(columns, ITEM_NEIGHBOURS, strict=True)],
-        schema=ITEM_NEIGHBOURS,
-    )
+    weights_of_both = (np.maximum(weights[kept], 0) for weights in (all_time, decayed))
+    return table_of(ITEM_NEIGHBOURS, items[first], items[second], *weights_of_both)

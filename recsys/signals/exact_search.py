@@ -9,12 +9,14 @@ Shapes: B users, I items, D dimensions, C candidates.
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from recsys.signals import products as on_cpu
 from recsys.signals import screening
-from recsys.signals.excluded import ExcludedItems
+from recsys.signals.excluded import ExcludedItems, Ints
 from recsys.signals.int8_vectors import Int8Vectors, multiplies_int8
 from recsys.signals.selection import largest
 
@@ -51,6 +53,23 @@ class ItemIndex:
     def screens(self, num_items: int, num: int) -> bool:
         """Whether the best of some items are found by screening."""
         return self.rounded is not None and screening.pays(num_items, num)
+
+
+class RecommendableIndex:
+    """The items of a catalog that may be recommended, ready to be searched."""
+
+    def __init__(self, vectors: Tensor, recommendable: npt.NDArray[np.bool_]) -> None:
+        """From the vectors [I, D] of all items, which are not copied where all may be recommended [I]."""
+        self._rows = np.flatnonzero(recommendable)
+        self._place = np.full(len(recommendable), -1)
+        self._place[self._rows] = np.arange(len(self._rows))
+        searched = vectors if recommendable.all() else vectors[torch.from_numpy(self._rows).to(vectors.device)]
+        self._index = ItemIndex.of(searched)
+
+    def best(self, users: Tensor, excluded: ExcludedItems, num: int) -> tuple[Ints, npt.NDArray[np.float32]]:
+        """[B, C] catalog indices and products of the best items that are not excluded, in any order; see `retrieve`."""
+        found = retrieve(users, self._index, excluded.renumbered(self._place), num, in_order=False)
+        return self._rows[found.items.cpu().numpy()], found.logits.cpu().numpy()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

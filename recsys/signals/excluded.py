@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from recsys.signals.sparse_rows import row_starts
+from recsys.signals.sparse_rows import joined_runs, row_starts
 
 Ints = npt.NDArray[np.int64]
 
@@ -64,7 +64,5 @@ class ExcludedItems:
     def of_users(self, users: Ints) -> "ExcludedItems":
         """The pairs of some of the users, who are numbered from 0 in this order."""
         first, last = (np.searchsorted(self.users, users, side=side) for side in ("left", "right"))
-        lengths = last - first
-        starts = row_starts(lengths)
-        places = np.repeat(first - starts[:-1], lengths) + np.arange(starts[-1])
-        return ExcludedItems(users=np.repeat(np.arange(len(users)), lengths), items=self.items[places])
+        _, places = joined_runs(first, last - first)
+        return ExcludedItems(users=np.repeat(np.arange(len(users)), last - first), items=self.items[places])

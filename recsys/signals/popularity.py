@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys.data.times.moments import MICROS_PER_DAY
 from recsys.schema import DAY_COUNTS
 from recsys.signals.donors import Donors
 from recsys.signals.selection import best_positive
@@ -45,7 +46,6 @@ LONGEST_DAYS = max(days for days in HORIZONS.values() if days is not None)
 AVERAGE_WEEK = 0.1
 #: In the place of a day: all days before the others.
 BEFORE = -1
-_MICROS_PER_DAY = 86_400_000_000
 #: Places among the sentences.
 _POPULAR, _TYPICAL = range(2)
 
@@ -73,7 +73,7 @@ class Popularity(Signal):
 
     def count(self, events: ShardEvents, counting: Counting) -> pa.Table:
         """Interactions and their weights by day and item, and before all days that a horizon of validation reaches."""
-        days = np.asarray(events.interactions["timestamp"].cast(pa.int64())) // _MICROS_PER_DAY
+        days = np.asarray(events.interactions["timestamp"].cast(pa.int64())) // MICROS_PER_DAY
         days = np.where(days >= counting.first_day - LONGEST_DAYS, days, BEFORE)
         known = events.catalog_items >= 0
         weights = np.asarray(events.interactions["weight"])[known]
@@ -130,7 +130,7 @@ class LoadedPopularity(LoadedSignal):
 
     def read(self, users: UserBlock) -> "PopularityEvidence":
         """The day on which each user is scored."""
-        today = np.searchsorted(self.days, users.now // _MICROS_PER_DAY, side="right") - 1
+        today = np.searchsorted(self.days, users.now // MICROS_PER_DAY, side="right") - 1
         return PopularityEvidence(self, users, np.maximum(today, 0))
 
     def explain(self, users: UserBlock, rows: Ints, items: Ints, weights: Floats) -> Explanation:

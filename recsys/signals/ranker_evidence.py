@@ -1,6 +1,6 @@
 """The loaded ranker: exact search over the item vectors, and its logits for candidates.
 
-Shapes: B users, C candidates, D dimensions, I items, A items that may be recommended.
+Shapes: B users, C candidates, D dimensions, I items.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from recsys.model.history_states import HistoryTexts
 from recsys.model.last_states import last_states
 from recsys.model.ranker import ItemIds, Ranker
 from recsys.signals.donors import Donors
-from recsys.signals.exact_search import ItemIndex, products_with, retrieve
+from recsys.signals.exact_search import RecommendableIndex, products_with
 from recsys.signals.signal import NONE, Evidence, Explanation, LoadedSignal
 from recsys.signals.users import UserBlock
 
@@ -55,14 +55,7 @@ class LoadedRanker(LoadedSignal):
         with torch.inference_mode():
             ids = None if donors is None else imputed_ids(ranker, donors)
             self.item_vectors: Tensor = ranker.item_vectors(ids=ids)
-        self.rows: Ints = np.flatnonzero(recommendable)
-        """[A] catalog indices of the items that may be recommended."""
-        self.place: Ints = np.full(len(recommendable), NONE)
-        """[I] place of each item among these, `NONE` for the other items."""
-        self.place[self.rows] = np.arange(len(self.rows))
-        every = bool(recommendable.all())  # then the vectors are not copied
-        searched = self.item_vectors if every else self.item_vectors[torch.from_numpy(self.rows).to(self.device)]
-        self.index = ItemIndex.of(searched)
+        self.index = RecommendableIndex(self.item_vectors, recommendable)
 
     @property
     def device(self) -> torch.device:
@@ -104,10 +97,8 @@ class RankerEvidence(Evidence):
     @torch.inference_mode()
     def propose(self, num: int) -> Ints:
         """As many items as are asked for, those with the largest logits of all that are not excluded."""
-        excluded = self.users.excluded.renumbered(self.loaded.place)
-        found = retrieve(self._states, self.loaded.index, excluded, num, in_order=False)
-        there = torch.isfinite(found.logits).cpu().numpy()
-        return np.where(there, self.loaded.rows[found.items.cpu().numpy()], NONE)
+        items, logits = self.loaded.index.best(self._states, self.users.excluded, num)
+        return np.where(np.isfinite(logits), items, NONE)
 
     @torch.inference_mode()
     def measure(self, items: Ints) -> Floats:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from recsys.compiled import compiled
-from recsys.schema import ITEM_RETURNS
+from recsys.schema import ITEM_RETURNS, table_of
 from recsys.signals.selection import best_items
 from recsys.signals.signal import (
     NONE,
@@ -67,7 +67,7 @@ class Repeat(Signal):
         sums = np.zeros((len(ITEM_RETURNS), counting.num_items), dtype=np.int64)
         for table in shards.tables():
             sums += [table[name].to_numpy() for name in ITEM_RETURNS.names]
-        yield pa.Table.from_arrays([pa.array(column) for column in sums], schema=ITEM_RETURNS)
+        yield table_of(ITEM_RETURNS, *sums)
 
     def load(self, source: NightSource) -> "LoadedRepeat":
         """The merged counts of the view."""
@@ -151,8 +151,7 @@ def count_returns(users: Ints, items: Ints, moments: npt.NDArray[np.number], num
     once = first_of_basket(users, items, moments[known])
     pairs, times = np.unique(users[once] * num_items + items[once], return_counts=True)
     item = pairs % num_items
-    columns = [np.bincount(some, minlength=num_items) for some in (item, item[times > 1])]
-    return pa.Table.from_arrays([pa.array(column.astype(np.int64)) for column in columns], schema=ITEM_RETURNS)
+    return table_of(ITEM_RETURNS, *(np.bincount(some, minlength=num_items) for some in (item, item[times > 1])))
 
 
 def log_returns(returns: pa.Table) -> Floats:

@@ -66,9 +66,7 @@ class SparseRows:
 
     def rows(self, chosen: Ints) -> "SparseRows":
         """Some of the rows, in this order."""
-        lengths = self.lengths[chosen]
-        starts = row_starts(lengths)
-        places = np.repeat(self.starts[chosen] - starts[:-1], lengths) + np.arange(starts[-1])
+        starts, places = joined_runs(self.starts[chosen], self.lengths[chosen])
         return SparseRows(starts=starts, items=self.items[places], values=self.values[places])
 
     def shares(self) -> "SparseRows":
@@ -88,6 +86,12 @@ class SparseRows:
 def row_starts(lengths: Ints) -> Ints:
     """[B + 1] where each row's values start, from how many each of B rows has."""
     return np.concatenate([[0], np.cumsum(lengths)])
+
+
+def joined_runs(firsts: Ints, lengths: Ints) -> tuple[Ints, Ints]:
+    """B runs of places, one after another: where each starts [B + 1], and the places [N]."""
+    starts = row_starts(lengths)
+    return starts, np.repeat(firsts - starts[:-1], lengths) + np.arange(starts[-1])
 
 
 @compiled

@@ -1,13 +1,13 @@
 """The loaded text model: exact search over the texts of the catalog, and the numbers of candidates.
 
-Shapes: B users, C candidates, I items, A items that may be recommended, N list places, H history items.
+Shapes: B users, C candidates, I items, N list places, H history items.
 """
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from recsys.signals.exact_search import ItemIndex, retrieve
+from recsys.signals.exact_search import RecommendableIndex
 from recsys.signals.excluded import ExcludedItems
 from recsys.signals.history_items import HistoryItems
 from recsys.signals.products import inner_products
@@ -31,13 +31,7 @@ class LoadedText(LoadedSignal):
     def __init__(self, model: TextEase, recommendable: Bools) -> None:
         """The model of I items, and which of them [I] may be recommended."""
         self.model, self.recommendable = model, recommendable
-        self.rows: Ints = np.flatnonzero(recommendable)
-        """[A] catalog indices of the items that may be recommended."""
-        self.place: Ints = np.full(len(recommendable), NONE)
-        """[I] place of each item among these, `NONE` for the other items."""
-        self.place[self.rows] = np.arange(len(self.rows))
-        rows = model.rows if recommendable.all() else model.rows[self.rows]
-        self.index = ItemIndex.of(torch.from_numpy(rows))
+        self.index = RecommendableIndex(torch.from_numpy(model.rows), recommendable)
 
     def read(self, users: UserBlock) -> "TextEvidence":
         """Add up the texts of the histories."""
@@ -88,11 +82,9 @@ class TextEvidence(Evidence):
             others: Items that are no proposals, of the same users.
             num: How many.
         """
-        loaded = self.loaded
         with torch.inference_mode():
-            sums = torch.from_numpy(self.sums[users])
-            found = retrieve(sums, loaded.index, others.renumbered(loaded.place), num, in_order=False)
-        return np.where(found.logits.numpy() > 0, loaded.rows[found.items.numpy()], NONE)
+            items, weights = self.loaded.index.best(torch.from_numpy(self.sums[users]), others, num)
+        return np.where(weights > 0, items, NONE)
 
     def _similar_and_near(self, users: Ints, others: ExcludedItems, num: int) -> Ints:
         """[U, at most 2 ``num``] `_similar` of some users [U] who searched, and the items nearest to their searches.

@@ -16,7 +16,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from recsys.config.section import Positive, Section
-from recsys.schema import ITEM_NEIGHBOURS, TIME_SCALES
+from recsys.schema import ITEM_NEIGHBOURS, TIME_SCALES, table_of
 from recsys.signals.history_items import HistoryItems
 from recsys.signals.neighbour_evidence import LoadedNeighbours, NeighbourEvidence
 from recsys.signals.neighbours import ALL_SUMS, Neighbours, Sums
@@ -217,14 +217,12 @@ def strongest_transitions(counts: pa.Table, totals: Totals, neighbours: int) -> 
     order = np.lexsort((other, -(weights[0] + weights[1]), item))
     starts = np.searchsorted(item[order], item[order])
     kept = np.sort(order[np.arange(len(order)) - starts < neighbours])
-    columns = [pa.array(column[kept]) for column in (item, other, *weights)]
-    return pa.Table.from_arrays(columns, schema=ITEM_NEIGHBOURS)
+    return table_of(ITEM_NEIGHBOURS, *(column[kept] for column in (item, other, *weights)))
 
 
 def _summed(keys: Ints, weights: Floats, num_items: int) -> pa.Table:
     """Sum the weights [2, P] of equal keys `item · I + other`."""
     distinct, place = np.unique(keys, return_inverse=True)
     item, other = np.divmod(distinct, max(num_items, 1))
-    sums = [np.bincount(place, row, minlength=len(distinct)).astype(np.float32) for row in weights]
-    columns = [item.astype(np.int32), other.astype(np.int32), *sums]
-    return pa.Table.from_arrays([pa.array(column) for column in columns], schema=ITEM_NEIGHBOURS)
+    sums = (np.bincount(place, row, minlength=len(distinct)).astype(np.float32) for row in weights)
+    return table_of(ITEM_NEIGHBOURS, item, other, *sums)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys.data.times.moments import MICROS_PER_DAY
 from recsys.model.features import TextKind, UserTexts, event_texts, index_catalog
 from recsys.signals.products import unit_rows
 from recsys.signals.sparse_rows import SparseRows
@@ -26,7 +27,7 @@ _LEAST_SEARCH = 1e-3
 #: Newest events of a user that the rows hold; older events have little weight and cost as much.
 PROFILE_EVENTS = 100
 
-_MICROS_PER_DAY, _MICROS_PER_MINUTE = 86_400e6, 60e6
+_MICROS_PER_MINUTE = 60e6
 #: A session ends when nothing happens for this long, as in web analytics.
 SESSION_MINUTES = 30.0
 
@@ -85,8 +86,8 @@ class UserProfiles:
         """
         texts = texts or UserTexts.none()
         lists = histories["item_ids"].combine_chunks()
-        user, item = _numpy(pc.list_parent_indices(lists)), index_catalog(_flat(lists), item_ids)
-        moment = _numpy(_flat(histories["timestamps"].combine_chunks()).cast(pa.int64()))
+        user, item = _numpy(pc.list_parent_indices(lists)), index_catalog(lists.flatten(), item_ids)
+        moment = _numpy(histories["timestamps"].combine_chunks().flatten().cast(pa.int64()))
         is_known = item >= 0
         counts = np.bincount(user[is_known], minlength=len(histories))
         searches = _searches(histories, user, item, moment, now, texts)
@@ -96,7 +97,7 @@ class UserProfiles:
             searches = _with_descriptions(searches, np.where(by_description, descriptions, -1), texts)
         newest = _newest(user, moment, len(histories))
         until = now if asked is None else np.where(newest > now, asked, now)
-        weight: Floats = np.asarray(_flat(histories["weights"].combine_chunks())).astype(np.float64)
+        weight: Floats = np.asarray(histories["weights"].combine_chunks().flatten()).astype(np.float64)
         known = _relative_weights(user[is_known], item[is_known], moment[is_known], weight[is_known], counts)
         last, history = _recent_items(known, counts)
         return cls(
@@ -171,7 +172,7 @@ def _recent_items(events: _Events, counts: Ints) -> tuple[SparseRows, SparseRows
     """`UserProfiles.last` and `UserProfiles.history`."""
     ends = np.cumsum(counts)
     from_end = ends[events.user] - 1 - np.arange(len(events.user))
-    before_last = (events.moment[ends[events.user] - 1] - events.moment) / _MICROS_PER_DAY
+    before_last = (events.moment[ends[events.user] - 1] - events.moment) / MICROS_PER_DAY
     recent = from_end < PROFILE_EVENTS
     shares = 1 / (1.0 + from_end[recent]), np.exp2(-before_last[recent] / HISTORY_HALF_LIFE_DAYS)
     weighted = [share * events.weight[recent] for share in shares]
@@ -183,7 +184,7 @@ def _repeated_items(events: _Events, now: Floats) -> SparseRows:
     """`UserProfiles.repeats`."""
     once = first_of_basket(events.user, events.item, events.moment, events.weight)
     user, item = events.user[once], events.item[once]
-    age = np.maximum(now[user] - events.moment[once], 0) / _MICROS_PER_DAY
+    age = np.maximum(now[user] - events.moment[once], 0) / MICROS_PER_DAY
     return SparseRows.of(user, item, np.exp2(-age / REPEAT_HALF_LIFE_DAYS) * events.weight[once], len(now))
 
 
@@ -216,8 +217,8 @@ def _searches(
         return np.zeros((len(histories), 0), dtype=np.float32)
     user, said = user[search], said[search]
     moment = moment[search]
-    age = np.maximum(now[user] - moment, 0) / _MICROS_PER_DAY
-    newest = np.maximum(now - _newest(user, moment, len(now)), 0) / _MICROS_PER_DAY
+    age = np.maximum(now[user] - moment, 0) / MICROS_PER_DAY
+    newest = np.maximum(now - _newest(user, moment, len(now)), 0) / MICROS_PER_DAY
     weight = np.exp2(-(age - newest[user]) / SEARCH_HALF_LIFE_DAYS)
     used, place = np.unique(said, return_inverse=True)
     sums = SparseRows.of(user, place, weight, len(histories)).times(unit_rows(texts.vectors[used]))
@@ -242,10 +243,6 @@ def _newest(user: Ints, moment: Ints, num_users: int) -> Floats:
     newest = np.full(num_users, -np.inf)
     np.maximum.at(newest, user, moment)
     return newest
-
-
-def _flat(lists: Any) -> Any:
-    return lists.flatten()
 
 
 def _numpy(column: Any) -> Ints:
