@@ -65,14 +65,14 @@ def with_full_encoder(run: Run) -> Run:
 
 def _engines(run: Run) -> list[str]:
     """Engines of this machine beside torch, for a frozen encoder on CPUs."""
-    from recsys.model.onnx_encoder import multiplies_int8
+    from recsys.model.onnx_encoder import has_exact_int8
     from recsys.model.onnx_packages import EXPORT_PACKAGES
 
     if run.config.encoder.learns or run.config.encoder.use_gpu:
         return []
     if any(importlib.util.find_spec(name) is None for name in EXPORT_PACKAGES):
         return []
-    return ["onnx", "int8"] if multiplies_int8() else ["onnx"]
+    return ["onnx", "int8"] if has_exact_int8() else ["onnx"]
 
 
 def _rows(run: Run, latest: Latest, variants: Sequence[EncoderVariant], *, again: bool) -> list[dict[str, Any]]:

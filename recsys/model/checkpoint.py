@@ -59,7 +59,7 @@ class ModelCard:
     base_encoder_id: str | None = None
     """Digest of the configured encoder, if ``encoder_id`` was trained from it, in one night or several."""
     architecture: int = ARCHITECTURE
-    """Version of the network that the weights belong to, see `recsys.model.ranker.ARCHITECTURE`."""
+    """Version of the network that the weights belong to, see `recsys.model.ranker_spec.ARCHITECTURE`."""
 
     @property
     def encoder_model(self) -> str | None:

@@ -18,6 +18,7 @@ from recsys.config.section import Precision
 from recsys.errors import ConfigError
 from recsys.model.config import Quantization
 from recsys.model.encoder_source import model_folder
+from recsys.model.file_hashes import hashes_of
 
 #: Version of how numbers are quantized; another scheme makes other vectors.
 _SCHEME = 1
@@ -62,10 +63,7 @@ def encoder_digest(
 
 def folder_digest(folder: Path, pooling: str, max_tokens: int, precision: Precision) -> str:
     """`encoder_digest` of a local folder, with the resolved pooling."""
-    files = {}
-    for name in model_files(folder):
-        with (folder / name).open("rb") as stream:
-            files[name] = hashlib.file_digest(stream, "sha256").hexdigest()
+    files = hashes_of(folder, model_files(folder))
     facts = {"files": files, "pooling": pooling, "max_tokens": max_tokens, "precision": precision}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 

@@ -24,12 +24,8 @@ def hashes_of(folder: Path, names: Iterable[str]) -> dict[str, str]:
     return {name: _sha256(folder / name) for name in names}
 
 
-def verify_hashes(folder: Path, names: Iterable[str] | None = None) -> None:
-    """Compare files of a local folder with their hashes; a model of an older version has none.
-
-    Args:
-        folder: The folder.
-        names: Files to compare; None: all that have a hash.
+def verify_hashes(folder: Path) -> None:
+    """Compare the files of a local folder with their hashes; a model of an older version has none.
 
     Raises:
         InputError: a file is missing or is not the one that was written, or the hashes cannot be read.
@@ -42,13 +38,13 @@ def verify_hashes(folder: Path, names: Iterable[str] | None = None) -> None:
         return
     except (OSError, ValueError, AttributeError) as error:  # the last one: it is no object
         raise _damaged(folder, HASHES_FILE, str(error)) from error
-    for name in hashes if names is None else names:
+    for name, written in hashes.items():
         try:
             found = _sha256(folder / name)
         except FileNotFoundError as error:
             raise _damaged(folder, name, "it is missing") from error
-        if name in hashes and found != hashes[name]:
-            raise _damaged(folder, name, f"its sha256 is {found}, written was {hashes[name]}")
+        if found != written:
+            raise _damaged(folder, name, f"its sha256 is {found}, written was {written}")
 
 
 def _sha256(path: Path) -> str:

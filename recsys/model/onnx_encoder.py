@@ -48,7 +48,7 @@ class OnnxEncoder(TextEncoder):
         require_packages(RUN_PACKAGES)
         verify_hashes(folder)
         facts = read_export(folder)
-        if facts["quantization"] == "int8" and not multiplies_int8():
+        if facts["quantization"] == "int8" and not has_exact_int8():
             raise ConfigError(
                 "encoder.quantization=int8: this CPU has no VNNI instructions, without which int8 products overflow; "
                 "set it to none"
@@ -105,7 +105,7 @@ def read_export(folder: Path) -> dict[str, Any]:
         raise InputError(f"{path}: is damaged ({error}); delete its folder, and the next night writes it") from error
 
 
-def multiplies_int8() -> bool:
+def has_exact_int8() -> bool:
     """Whether products of int8 are exact on this CPU. On x86 without VNNI, sums of two products overflow 16 bits."""
     able = torch.cpu.get_capabilities()
     return able.get("architecture") != "x86_64" or bool(able.get("avx512_vnni") or able.get("avx_vnni"))

@@ -70,11 +70,11 @@ def export_encoder(
     return exported
 
 
-def check_vectors(encoder: TextEncoder, exported: TextEncoder, texts: Sequence[str], least: float) -> float:
-    """The least cosine between the vectors that both encoders give a text.
+def check_vectors(encoder: TextEncoder, exported: TextEncoder, texts: Sequence[str], least: float) -> None:
+    """Compare the vectors that both encoders give each text.
 
     Raises:
-        ConfigError: it is below ``least``.
+        ConfigError: their cosine is below ``least`` for some text.
     """
     cosines = (encoder.encode(texts) * exported.encode(texts)).sum(axis=1)
     if not cosines.min() >= least:
@@ -82,7 +82,6 @@ def check_vectors(encoder: TextEncoder, exported: TextEncoder, texts: Sequence[s
             f"encoder.engine=onnx: its vectors differ from those of torch: for {texts[cosines.argmin()]!r} the "
             f"cosine is {cosines.min():.4f}, must be ≥ {least}; set encoder.quantization to none, or engine to torch"
         )
-    return float(cosines.min())
 
 
 def _sample(encoder: TextEncoder) -> dict[str, npt.NDArray[np.int64]]:

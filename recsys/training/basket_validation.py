@@ -16,6 +16,7 @@ MOST_ITEMS = 20_000
 #: Weight of a history's item relative to the next newer one.
 STEP_WEIGHT = 0.7
 _USERS_AT_A_TIME = 64
+_CUT = 10
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -43,13 +44,12 @@ class HeldOutTargets(NamedTuple):
         return cls(rows, [np.searchsorted(rows, each) for each in histories], np.searchsorted(rows, targets))
 
 
-def held_out_ndcg(vectors: Floats, held_out: HeldOutTargets, k: int = 10) -> Doubles:
-    """[B] NDCG@k of each user's next item among all items that are not in the history.
+def held_out_ndcg(vectors: Floats, held_out: HeldOutTargets) -> Doubles:
+    """[B] NDCG@10 of each user's next item among all items that are not in the history.
 
     Args:
         vectors: [M, T] of length 1.
         held_out: Of the users.
-        k: Length of the list.
     """
     model = TextEase.of(vectors)
     gains = [np.zeros(0)]
@@ -63,7 +63,7 @@ def held_out_ndcg(vectors: Floats, held_out: HeldOutTargets, k: int = 10) -> Dou
             scores[user, history] = -np.inf
         own = scores[np.arange(len(targets)), targets]
         ranks = (scores > own[:, None]).sum(axis=1)
-        gains.append(np.where(ranks < k, 1 / np.log2(ranks + 2), 0.0))
+        gains.append(np.where(ranks < _CUT, 1 / np.log2(ranks + 2), 0.0))
     return np.concatenate(gains)
 
 

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-#: Groups of a batch: with more of them little padding is saved, and each costs a call of every layer.
+#: Groups of a batch, each as long as its longest window: with more of them little padding is saved, and each costs a
+#: call of every layer.
 NUM_GROUPS = 4
 #: A batch of fewer windows for each group is one group.
 _LEAST_GROUP = 8
@@ -21,11 +22,7 @@ _LEAST_LENGTH = 2
 
 
 def decode_by_length(
-    decode: Callable[[Tensor, Tensor], Tensor],
-    tokens: Tensor,
-    gaps: Tensor,
-    lengths: Tensor,
-    num_groups: int = NUM_GROUPS,
+    decode: Callable[[Tensor, Tensor], Tensor], tokens: Tensor, gaps: Tensor, lengths: Tensor
 ) -> Tensor:
     """[B, L, D] the states of ``decode`` at the tokens of each window; those of padding mean nothing.
 
@@ -35,10 +32,8 @@ def decode_by_length(
         tokens: [B, L, D].
         gaps: [B, L].
         lengths: [B] tokens of each window, the others are padding.
-        num_groups: Groups of windows, each of them as long as its longest window.
     """
-    if len(tokens) < num_groups * _LEAST_GROUP:
-        num_groups = 1
+    num_groups = NUM_GROUPS if len(tokens) >= NUM_GROUPS * _LEAST_GROUP else 1
     order = lengths.argsort(stable=True) if num_groups > 1 else torch.arange(len(tokens), device=tokens.device)
     longest = tokens.shape[1]
     states = []

@@ -92,7 +92,7 @@ class DeepSpeedEngine:
 
 
 def deepspeed_config(train: TrainConfig) -> dict[str, Any]:
-    """The dict for `deepspeed.initialize`, without the learning rate schedule, which is `plan.Plan.rate`."""
+    """The dict for `deepspeed.initialize`, without the learning rate schedule, which is `phases.Plan.rate`."""
     return {
         "train_batch_size": train.micro_batch_size * train.micro_batches_per_step * train.num_workers,
         "train_micro_batch_size_per_gpu": train.micro_batch_size,

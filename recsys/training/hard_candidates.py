@@ -45,9 +45,13 @@ def draw_candidates(
 def hardest(logits: Tensor, excluded: Tensor, num: int) -> Tensor:
     """[B, ≤ num] columns of the largest logits [B, R] without those in ``excluded`` [B, X]; R if too few are left."""
     num_items = logits.shape[1]
-    open_logits = F.pad(logits, (0, 1)).scatter(1, excluded, -torch.inf)[:, :-1]  # column R takes the padding
-    best = open_logits.topk(min(num, num_items), dim=1)
+    best = without_items(logits, excluded).topk(min(num, num_items), dim=1)
     return best.indices.masked_fill(best.values == -torch.inf, num_items)
+
+
+def without_items(logits: Tensor, excluded: Tensor) -> Tensor:
+    """Logits [B, R] with −inf for some items [B, X], padded with R."""
+    return F.pad(logits, (0, 1)).scatter_(1, excluded, -torch.inf)[:, :-1]  # column R takes the padding
 
 
 def without_repeats(candidates: Tensor, padding: int) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from recsys.training.engine import RankerCall
+from recsys.training.hard_candidates import hardest, without_items
 from recsys.training.window_batch import WindowBatch, num_targets
 
 #: Users whose scores for all items are in memory at once.
@@ -28,7 +29,7 @@ def validate(
         k: Length of the list.
     """
     ranks = [
-        _ranks(_without_history(logits, history), wanted).cpu()
+        _ranks(without_items(logits, history), wanted).cpu()
         for _, logits, wanted, history in _last_targets(engine, batches, num_items, exclude_history)
     ]
     return _ndcg(ranks, k)
@@ -54,10 +55,8 @@ def validate_candidate_pass(
     """
     retrieved, scored = [], []
     for batch, logits, wanted, history in _last_targets(engine, batches, num_items, exclude_history):
-        open_logits = _without_history(logits, history)
-        retrieved.append(_ranks(open_logits, wanted).cpu())
-        best = open_logits.topk(min(num_candidates, num_items), dim=1)
-        candidates = best.indices.masked_fill(best.values == -torch.inf, num_items).sort(dim=1).values
+        retrieved.append(_ranks(without_items(logits, history), wanted).cpu())
+        candidates = hardest(logits, history, num_candidates).sort(dim=1).values
         with torch.no_grad():
             scores = engine(batch.items, batch.gaps, batch.events, candidates, texts=batch.texts)
         columns = (candidates == wanted[:, None]).int().argmax(dim=1)
@@ -93,12 +92,6 @@ def _ranks(logits: Tensor, wanted: Tensor) -> Tensor:
     own = logits.gather(1, wanted[:, None])
     before = torch.arange(logits.shape[1], device=logits.device) < wanted[:, None]
     return (~(logits <= own) | ((logits == own) & before)).sum(dim=1) + 1
-
-
-def _without_history(logits: Tensor, history: Tensor) -> Tensor:
-    """Logits [B, I] with −inf for the items of the history."""
-    padded = torch.cat([logits, logits.new_zeros(len(logits), 1)], dim=1)  # column I takes the padding of the history
-    return padded.scatter_(1, history, -torch.inf)[:, :-1]
 
 
 def _ndcg(ranks: list[Tensor], k: int) -> float:

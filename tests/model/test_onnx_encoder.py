@@ -88,6 +88,6 @@ def test_vectors_that_differ_are_refused(plain: tuple[TextEncoder, Path], decode
 def test_what_is_missing_is_named(minilm: tuple[TextEncoder, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=r"no_such_package is not installed: pip install 'recsys\[onnx\]'"):
         require_packages(["numpy", "no_such_package"])
-    monkeypatch.setattr(onnx_encoder, "multiplies_int8", lambda: False)
+    monkeypatch.setattr(onnx_encoder, "has_exact_int8", lambda: False)
     with pytest.raises(ConfigError, match="has no VNNI instructions"):
         OnnxEncoder.open(minilm[1])
