@@ -134,7 +134,7 @@ def clean_reply(request: TextRequest, reply: TextReply, config: EnrichConfig) ->
     if found is None:
         return WrittenText(refused=Refusal.UNREADABLE)
     summary = plain_line(found[0], config.max_summary_chars)
-    lines = (plain_line(keyword, config.max_keyword_chars + 1).strip(" .,;:") for keyword in found[1])
+    lines = (plain_line(keyword, MOST_CHARS).strip(" .,;:") for keyword in found[1])
     keywords = [line for line in lines if line and len(line) <= config.max_keyword_chars]
     unique = list({keyword.casefold(): keyword for keyword in reversed(keywords)}.values())[::-1]
     text = WrittenText(summary=summary, keywords=unique[: config.max_keywords])

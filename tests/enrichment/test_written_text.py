@@ -98,7 +98,8 @@ def test_the_example_of_the_prompt_is_no_answer(spec: ItemTextsConfig | UserText
 
 
 def test_long_texts_are_cut_at_a_word_and_keywords_are_unique() -> None:
-    answer = json.dumps({"summary": "word " * 200, "keywords": ["Oak", "oak", "x" * 41, *map(str, range(100, 120))]})
+    words = ["Oak", "oak", "x" * 41, "many words " * 5, *map(str, range(100, 120))]
+    answer = json.dumps({"summary": "word " * 200, "keywords": words})
     found = clean_reply(request_for({"text": "Oak"}, ItemTextsConfig()), TextReply(text=answer), CONFIG)
     assert found.summary == ("word " * 60).strip()
     assert found.keywords == ["Oak", *map(str, range(100, 107))]
