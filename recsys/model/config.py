@@ -81,7 +81,7 @@ class EncoderConfig(Section):
     """How it is trained: not at all, from baskets before the ranker, or with the ranker: by low-rank adapters, or all
     weights."""
     learning_rate: Annotated[float, Field(gt=0)] | None = None
-    """Its peak learning rate in training. null: 2e-5 if `train` is full or baskets, 2e-4 if it is lora."""
+    """Its peak learning rate in training. null: 2e-5 if `train` is full, 5e-5 if it is baskets, 2e-4 if it is lora."""
     lora_rank: Positive = 16
     """Rank of the adapters, if `train` is lora."""
     pooling: Literal["auto", "mean", "cls", "last"] = "auto"
@@ -190,7 +190,7 @@ class EncoderConfig(Section):
     @property
     def peak_learning_rate(self) -> float:
         """Peak learning rate in training. Adapters start from zero and need ten times as much as pretrained weights."""
-        return self.learning_rate or {"lora": 2e-4}.get(self.train, 2e-5)
+        return self.learning_rate or {"baskets": 5e-5, "lora": 2e-4}.get(self.train, 2e-5)
 
     @property
     def arithmetic(self) -> Precision:

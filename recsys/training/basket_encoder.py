@@ -5,7 +5,7 @@ Shapes: I items, B users, R items of a step, T text dimensions.
 
 from torch import Tensor
 
-from recsys.training.basket_loss import autoencoder_loss
+from recsys.training.basket_loss import left_out_item_loss
 from recsys.training.trainable_encoder import TrainableEncoder
 
 
@@ -17,10 +17,10 @@ class BasketEncoder(TrainableEncoder):
 
         Args:
             rows: [R] of the catalog.
-            baskets: [B, R] weights. R must be the same on all workers.
+            baskets: [B, R] 1 for the items of each user, else 0. R must be the same on all workers.
 
         Returns:
             Scalar loss, or float32 [R, T] of length 1.
         """
         vectors = self.vectors(rows)
-        return vectors if baskets is None else autoencoder_loss(vectors, baskets)
+        return vectors if baskets is None else left_out_item_loss(vectors, baskets)

@@ -1,27 +1,36 @@
-"""The loss of a linear autoencoder over text vectors, which a text encoder learns from baskets.
+"""The loss with which a text encoder learns from baskets.
 
-ELSA (Vančura et al., RecSys 2022) rebuilds a basket x of items by x̂ = x(AAᵀ − 1) with one unit vector of each item in
-A. beeFormer (Vančura et al., 2024, arXiv:2409.10309) takes the vectors of a text encoder for A and trains the encoder.
+Each item of a basket is guessed from the others: their mean vector should be nearer to it than to the other items of
+the step. This is the softmax of in-batch negatives (Henderson et al., "Efficient Natural Language Response Suggestion",
+2017) over baskets. docs/model.md compares it with the loss of a linear autoencoder (beeFormer, arXiv:2409.10309).
 
-Shapes: B users, R items of a step, T text dimensions.
+Shapes: B users, R items of a step, T text dimensions, N items of all baskets.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+#: Divides cosines, as is usual for vectors of sentences.
+TEMPERATURE = 0.05
 
-def autoencoder_loss(vectors: Tensor, baskets: Tensor) -> Tensor:
-    """Mean squared distance between the directions of baskets and of their reconstructions: 2 − 2 cos(x̂, x).
 
-    No item explains itself: the diagonal of AAᵀ − 1 is 0, since the vectors have length 1. An item without text has a
-    vector of 0 and the diagonal 0.
+def left_out_item_loss(vectors: Tensor, baskets: Tensor) -> Tensor:
+    """Mean of −log P(item | the other items of its basket), P a softmax over the items that the user does not have.
+
+    An item without text has a vector of 0. It is not guessed, and says nothing about the others.
 
     Args:
         vectors: [R, T] unit vectors, or 0.
-        baskets: [B, R] weights of the items of each user, 0 for items that a user does not have.
+        baskets: [B, R] 1 for the items of each user, 0 for the others.
 
     Returns:
-        Scalar in [0, 4].
+        Scalar; 0 if no item can be guessed.
     """
-    rebuilt = baskets @ vectors @ vectors.T - baskets * vectors.any(dim=1)
-    return (F.normalize(rebuilt, dim=1) - F.normalize(baskets, dim=1)).square().sum(dim=1).mean()
+    users, items = (baskets * vectors.any(dim=1)).nonzero(as_tuple=True)  # [N], [N]
+    others = F.normalize((baskets @ vectors)[users] - vectors[items], dim=1)
+    logits = others @ vectors.T / TEMPERATURE
+    excluded = baskets[users] > 0
+    excluded[torch.arange(len(items), device=items.device), items] = False
+    losses = F.cross_entropy(logits.masked_fill(excluded, -torch.inf), items, reduction="sum")
+    return losses / max(len(items), 1)

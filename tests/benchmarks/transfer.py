@@ -1,6 +1,6 @@
 """Does an encoder that learned from other shops' baskets help a shop without any event?
 
-    python tests/benchmarks/transfer.py [--sources toys,yelp,goodreads] [--target scientific] [--minutes 12] [--quick]
+    python tests/benchmarks/transfer.py [--sources toys,yelp,goodreads] [--target scientific] [--minutes 40] [--quick]
 
 It trains MiniLM as `encoder.train: baskets` does, on the baskets of the sources. The events of the target are only
 read as histories of its users. Text-EASE ranks the full catalog for each user's withheld item, with the encoder as it
@@ -43,12 +43,12 @@ def main() -> None:
     options.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     options.add_argument("--sources", default="toys,yelp,goodreads", help=f"of {', '.join(SETS)}")
     options.add_argument("--target", default="scientific", choices=SETS)
-    options.add_argument("--steps", type=int, default=150)
-    options.add_argument("--minutes", type=float, default=12.0, help="the training ends then, whatever its steps")
+    options.add_argument("--steps", type=int, default=320)
+    options.add_argument("--minutes", type=float, default=40.0, help="the training ends then, whatever its steps")
     options.add_argument("--items", type=int, default=256, help="of a step")
     options.add_argument("--users", type=int, default=64, help="of a step")
     options.add_argument("--max-tokens", type=int, default=32)
-    options.add_argument("--learning-rate", type=float, default=2e-5)
+    options.add_argument("--learning-rate", type=float, default=5e-5)
     options.add_argument("--threads", type=int, default=2)
     options.add_argument("--quick", action="store_true", help="two steps, to see that it runs")
     arguments = options.parse_args()

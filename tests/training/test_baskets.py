@@ -16,7 +16,7 @@ from recsys.model.text_encoder import TextEncoder
 from recsys.schema import INTERACTIONS
 from recsys.training.basket_encoder import BasketEncoder
 from recsys.training.basket_examples import HELD_OUT_TARGETS, baskets_of, held_out_targets
-from recsys.training.basket_loss import autoencoder_loss
+from recsys.training.basket_loss import TEMPERATURE, left_out_item_loss
 from recsys.training.basket_sampling import Baskets, draw_step
 from recsys.training.basket_validation import HeldOutTargets, held_out_ndcg
 from recsys.training.config import TrainConfig
@@ -46,20 +46,31 @@ def interactions(rows: list[tuple[str, str, int]]) -> pa.Table:
 def test_the_loss_is_small_where_items_of_a_basket_are_alike_and_others_are_not() -> None:
     baskets = torch.tensor([[1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0]])
     alike = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
-    assert autoencoder_loss(alike, baskets).item() == pytest.approx(0.0, abs=1e-6)
-    crossed = alike[[0, 2, 1, 3]]
-    assert autoencoder_loss(crossed, baskets).item() == pytest.approx(2.0, abs=1e-6)
-    # by hand: x̂ = x(AAᵀ − 1) of a user with items 0 and 1 is (c, c, 2d, 2d) for cosines c within and d across
-    angle = torch.tensor([0.0, 0.5, 1.2, 1.2])
-    vectors = torch.stack([angle.cos(), angle.sin()], dim=1)
-    rebuilt = baskets[:1] @ (vectors @ vectors.T - torch.eye(4))
-    cosine = torch.cosine_similarity(rebuilt, baskets[:1]).item()
-    assert autoencoder_loss(vectors, baskets[:1]).item() == pytest.approx(2 - 2 * cosine, abs=1e-6)
-    # an item without text is not rebuilt, and takes nothing from the others
-    without = torch.cat([vectors, torch.zeros(1, 2)])
-    cosine = torch.cosine_similarity(torch.cat([rebuilt, torch.zeros(1, 1)], dim=1), torch.tensor([[1.0, 1, 0, 0, 1]]))
-    found = autoencoder_loss(without, torch.tensor([[1.0, 1, 0, 0, 1]])).item()
-    assert found == pytest.approx(2 - 2 * cosine.item(), abs=1e-6)
+    assert left_out_item_loss(alike, baskets).item() == pytest.approx(0.0, abs=1e-6)
+    assert left_out_item_loss(alike[[0, 2, 1, 3]], baskets).item() == pytest.approx(1 / TEMPERATURE, abs=1e-6)
+
+
+def test_the_loss_is_that_of_each_item_by_hand() -> None:
+    angle = torch.tensor([0.0, 0.1, 0.3, 0.25, 0.4])
+    vectors = torch.cat([torch.stack([angle.cos(), angle.sin()], dim=1), torch.zeros(1, 2)])
+    baskets = torch.tensor([[1.0, 1, 1, 0, 0, 1], [0, 1, 0, 1, 0, 0]])  # the last item has no text
+    expected = []
+    for basket in ([0, 1, 2], [1, 3]):
+        for item in basket:
+            mean = sum(vectors[other] for other in basket if other != item)
+            rivals = [other for other in range(6) if other == item or other not in (basket + [5] * (0 in basket))]
+            cosines = torch.stack([torch.cosine_similarity(mean, vectors[other], dim=0) for other in rivals])
+            expected.append(-(cosines / TEMPERATURE).log_softmax(0)[rivals.index(item)])
+    torch.testing.assert_close(left_out_item_loss(vectors, baskets), torch.stack(expected).mean())
+
+
+def test_baskets_without_any_text_have_no_loss_and_a_gradient() -> None:
+    vectors = torch.zeros(3, 2, requires_grad=True)
+    loss = left_out_item_loss(vectors, torch.ones(1, 3))
+    loss.backward()
+    assert loss.item() == 0
+    assert vectors.grad is not None
+    assert not vectors.grad.any()
 
 
 def test_baskets_have_distinct_items_and_two_of_them() -> None:
