@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from recsys.config.section import Positive, Precision, Section
+from recsys.model.ranker_spec import ItemParts
 
 #: `encoder.model` of a night that takes the best encoder which it finds at its start.
 AUTO = "auto"
@@ -15,6 +16,8 @@ COMPRESSED = "compressed://"
 
 #: What of an encoder is quantized: nothing, weights and activations, or only weights.
 Quantization = Literal["none", "int8", "int8_weights"]
+#: How token vectors become one.
+Pooling = Literal["auto", "mean", "cls", "last"]
 
 
 class ScratchEncoderConfig(Section):
@@ -84,7 +87,7 @@ class EncoderConfig(Section):
     """Its peak learning rate in training. null: 2e-5 if `train` is full, 5e-5 if it is baskets, 2e-4 if it is lora."""
     lora_rank: Positive = 16
     """Rank of the adapters, if `train` is lora."""
-    pooling: Literal["auto", "mean", "cls", "last"] = "auto"
+    pooling: Pooling = "auto"
     """How token vectors become one. auto: as the model's folder declares, else `last` for decoders, else `mean`."""
     max_tokens: Annotated[int, Field(ge=4)] = 64
     """Longer texts are cut to this many tokens."""
@@ -213,7 +216,7 @@ class RankerConfig(Section):
     """Attention heads of the small decoder; must divide `hidden_size`."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2
     """Share of input and output features that training drops."""
-    parts: Literal["both", "text", "ids"] = "both"
+    parts: ItemParts = "both"
     """Parts of an item's vector: its text, an embedding of its id, or both. Ids alone give new items no vector."""
     id_dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.2
     """Share of items whose id embedding a training step drops, so that their text alone must be enough."""

@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -16,14 +16,12 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from recsys.config.section import Precision
 from recsys.errors import ConfigError
-from recsys.model.config import Quantization
+from recsys.model.config import Pooling, Quantization
 from recsys.model.encoder_source import model_folder
 from recsys.model.file_hashes import hashes_of
 
 #: Version of how numbers are quantized; another scheme makes other vectors.
 _SCHEME = 1
-
-Pooling = Literal["auto", "mean", "cls", "last"]
 
 #: Poolings as sentence-transformers declares them, by flags `pooling_mode_x` or by name, to ours.
 _DECLARED = {"cls_token": "cls", "mean_tokens": "mean", "lasttoken": "last", "cls": "cls", "mean": "mean"}

@@ -22,9 +22,8 @@ from safetensors import SafetensorError
 
 from recsys.config.section import Precision
 from recsys.errors import ConfigError
-from recsys.model.config import Quantization
+from recsys.model.config import Pooling, Quantization
 from recsys.model.encoder_files import (
-    Pooling,
     declare_modules,
     dense_folders,
     folder_digest,
