@@ -33,7 +33,7 @@ from recsys.ranking.user_weights import user_weights
 from recsys.schema import DONORS, HISTORIES, PROFILE, RECOMMENDATIONS, SERVED, TEXTS
 from recsys.signals.donors import Donors
 from recsys.signals.ease import LoadedEase
-from recsys.signals.exact_search import ItemIndex
+from recsys.signals.exact_search import RecommendableIndex
 from recsys.signals.neighbours import Neighbours
 from recsys.signals.popularity import HORIZONS, LoadedPopularity
 from recsys.signals.ranker_evidence import LoadedRanker
@@ -514,7 +514,7 @@ def test_equal_scores_come_by_item_id(candidates: int) -> None:
     loaded = equal.signals["ranker"]
     assert isinstance(loaded, LoadedRanker)
     loaded.item_vectors = torch.zeros_like(loaded.item_vectors)
-    loaded.index = ItemIndex.of(torch.zeros_like(loaded.index.vectors))
+    loaded.index = RecommendableIndex(loaded.item_vectors, loaded.recommendable)
     found = recommended([(["i00"], ["i04"])], config(2, candidates), equal)["u0"]
     assert names(found) == ["i01", "i02"]
     assert len({row["score"] for row in found}) == 1
