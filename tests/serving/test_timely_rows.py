@@ -107,3 +107,7 @@ def test_users_of_a_storage_that_is_away_are_answered_as_new_ones(server, live, 
         return [await ranker.published_list("u00001", 3), await ranker.explain_user("u00001")]
 
     assert asyncio.run(look_up()) == [UNREADABLE] * 2
+    server.answers.set()
+    assert not wait(users.timely._late, timeout=60).not_done, (
+        "else they outlive the server, and the tests wait for them"
+    )
