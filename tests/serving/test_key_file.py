@@ -55,7 +55,7 @@ def test_an_empty_list_withdraws_all_keys_and_a_blank_text_is_refused() -> None:
         (f'- {{name: "a b", sha256: "{HASH}"}}', "entry 1: name: must be 1 to 40 letters"),
         (f'- {{name: a, sha256: "{HASH}"}}\n- {{name: b, sha256: "{HASH[:63]}"}}', "entry 2 (b): sha256: must be the"),
         (f'- {{name: b, sha256: "{HASH}0"}}', "entry 1 (b): sha256: must be the sha256 of the key, 64 hex digits"),
-        (f"- {{name: b, sha256: {'1' * 64}}}", "64 hex digits in quotes; make one with: python jobs/serve.py"),
+        (f"- {{name: b, sha256: {'1' * 64}}}", "64 hex digits in quotes; make one with: recsys serve"),
         (
             f'- {{name: b, sha256: "{HASH}", rate: 5}}',
             "unknown field (not shown); known here: name, sha256, rate_limit",
