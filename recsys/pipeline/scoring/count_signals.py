@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from recsys.data.histories import newest_events, rank_ids
+from recsys.data.times.moments import MICROS_PER_DAY
 from recsys.model.features import index_items
 from recsys.pipeline.model_records import CountedSignals
 from recsys.pipeline.run import Record, Run
@@ -24,8 +25,6 @@ from recsys.signals.signal import Counting, DataView, ShardEvents, Signal
 from recsys.signals.text_ease import TextEase
 from recsys.storage.filesystem import Storage
 from recsys.storage.tables import read_sorted_range, read_table, write_table
-
-_MICROS_PER_DAY = 86_400_000_000
 
 Ints = npt.NDArray[np.int64]
 
@@ -83,7 +82,7 @@ def shard_events(run: Run, interactions: pa.Table, view: DataView, item_ids: pa.
     """
     events, now = run.seen_from(interactions, view)
     users, items = rank_ids(events["user_id"])[1], index_items(events["item_id"], item_ids)
-    age = (now.timestamp() * 1e6 - np.asarray(events["timestamp"].cast(pa.int64()))) / _MICROS_PER_DAY
+    age = (now.timestamp() * 1e6 - np.asarray(events["timestamp"].cast(pa.int64()))) / MICROS_PER_DAY
     newest = newest_events(users, run.config.train.max_events_per_user)
     return ShardEvents(
         interactions=events,

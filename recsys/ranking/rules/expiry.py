@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
+from recsys.data.times.moments import MICROS_PER_DAY
 from recsys.ranking.config import RerankConfig
 from recsys.ranking.rules.attributes import needed_attribute
 from recsys.ranking.rules.rule import ItemCheck, ItemRule
@@ -63,5 +64,5 @@ def expiry_times(catalog: pa.Table, attribute: str) -> tuple[npt.NDArray[np.int6
     known = times.notna().to_numpy()
     ends = np.full(len(texts), FOR_EVER)
     moments = times.dt.tz_localize(None).to_numpy(dtype="datetime64[us]").astype(np.int64)
-    ends[known] = moments[known] + np.where(whole_days[known], 86_400_000_000, 0)
+    ends[known] = moments[known] + np.where(whole_days[known], MICROS_PER_DAY, 0)
     return ends, int((texts.notna().to_numpy() & (texts != "").to_numpy() & ~known).sum())
